@@ -1,0 +1,252 @@
+"""The actor: a `pykka.Actor` that is scheduled on an event loop instead of owning a thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import pykka
+import pykka.messages
+
+from actors.exits import NORMAL, Crash, ExitReason, MonitorRef, Stop, exit_reason
+from actors.future import Future
+from actors.ref import ActorRef
+from actors.runtime.process import Process, spawn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from actors.clock import Clock, Interval, Timer
+    from actors.runtime.process import Owned
+
+__all__ = ["Actor"]
+
+Target = "Actor | pykka.ActorRef[Any] | str"
+
+
+class Actor(pykka.Actor):
+    """A small process: state of its own, a mailbox, one message at a time.
+
+    Write it as a pykka actor: `on_start`, `on_receive(message)`, `on_stop`, `on_failure`, and public methods for proxies.
+    Each may be `def` (runs at once, must not block) or `async def` (the actor takes its next message when the coroutine has
+    ended; other actors go on). What is different, and OTP's:
+
+    - An exception in a handler ends the actor, whether it was told or asked; the asker gets the exception too.
+    - `terminate(reason)` runs at every end but KILL; by default it calls pykka's `on_stop` or `on_failure`.
+    - Links, monitors, exit signals, timers and names end with the actor.
+
+    Start it with `start(…)`, or better: as a child of a supervisor.
+    """
+
+    _process: Process
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
+        """Make the actor with its process, so that a subclass may use `actor_ref` anywhere in its `__init__`."""
+        actor = super().__new__(cls)
+        actor._process = process = Process(actor)
+        process.ref = ActorRef(process)
+        return actor
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        # pykka's own __init__ would make a queue, a lock and a UUID for each actor; __new__ has done what is needed.
+        pass
+
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> ActorRef[Self]:
+        """Start an actor with the arguments of its `__init__`, without a supervisor.
+
+        On a thread with a running event loop it lives there; in a plain script, on a loop in the background.
+
+        Raises:
+            StartError: if `on_start` raised.
+        """
+        return spawn(cls, args, kwargs)
+
+    def __str__(self) -> str:
+        return self._process.name
+
+    # pykka's attributes, looked up instead of stored
+
+    @property
+    def actor_urn(self) -> str:  # type: ignore[override]  # pykka stores it: 40 bytes an actor
+        """A URN that no other actor of this program has."""
+        return self._process.ref.actor_urn
+
+    @property
+    def actor_inbox(self) -> Process:  # type: ignore[override]  # as above
+        """The mailbox."""
+        return self._process
+
+    @property
+    def actor_ref(self) -> ActorRef[Self]:
+        """What others hold of this actor."""
+        return self._process.ref
+
+    @property
+    def actor_stopped(self) -> Any:
+        """pykka's stop flag, to be read only."""
+        return self._process.ref.actor_stopped
+
+    @property
+    def pid(self) -> str:
+        """The pid as text, such as `<0.41.0>`."""
+        return self._process.pid
+
+    @property
+    def clock(self) -> Clock:
+        """The time of this actor's runtime."""
+        return self._process.scheduler.clock
+
+    # Life
+
+    def on_start(self) -> Any:
+        """Prepare, before the first message; an exception here is the starter's error."""
+
+    def on_receive(self, message: Any) -> Any:
+        """Handle a message; what is returned answers an `ask`. Return `Stop(reason, reply=…)` to end."""
+        return super().on_receive(message)
+
+    def terminate(self, reason: ExitReason) -> Any:
+        """Clean up; called once with the reason at every end but KILL and a failed start."""
+        if isinstance(reason, Crash):
+            error = reason.exception
+            return self.on_failure(type(error), error, error.__traceback__)
+        return self.on_stop()
+
+    def on_stop(self) -> Any:
+        """Clean up after an orderly end (pykka's hook)."""
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Any:
+        """Clean up after a crash (pykka's hook)."""
+
+    def stop(self, reason: object = NORMAL) -> None:
+        """End this actor when it has handled what it was sent before; with another reason than normal, next."""
+        if reason is NORMAL:
+            self.send(self, pykka.messages._ActorStop())  # noqa: SLF001  # pykka's message; there is no public name
+        else:
+            self._process.exit_signal(exit_reason(reason), None)
+
+    # Messages and signals
+
+    def send(self, target: Target, message: Any) -> None:
+        """Send a message to an actor, a ref or a registered name; one to the dead or to nobody is dropped."""
+        ref = self._ref(target)
+        if ref is not None:
+            ref.send(message)
+
+    def whereis(self, name: object) -> ActorRef[Any] | None:
+        """Return the actor that is registered under a name, or None."""
+        return self._process.scheduler.names.whereis(name)
+
+    def register(self, name: object) -> None:
+        """Take a name; it is free again when this actor ends.
+
+        Raises:
+            NameTakenError: if another living actor has it.
+        """
+        self._process.scheduler.names.register(name, self.actor_ref)
+
+    def _ref(self, target: Any) -> Any:
+        if isinstance(target, pykka.ActorRef):
+            return target
+        if isinstance(target, Actor):
+            return target.actor_ref
+        return self.whereis(target)
+
+    @property
+    def trap_exit(self) -> bool:
+        """Whether exit signals from links come as `Exit` messages instead of ending this actor."""
+        return self._process.trap_exit
+
+    @trap_exit.setter
+    def trap_exit(self, trap: bool) -> None:
+        self._process.trap_exit = trap
+
+    def link(self, ref: ActorRef[Any]) -> None:
+        """Tie this actor's life to another one's, both ways."""
+        self._process.link(ref.process)
+
+    def unlink(self, ref: ActorRef[Any]) -> None:
+        """Undo `link`."""
+        self._process.unlink(ref.process)
+
+    def monitor(self, ref: ActorRef[Any]) -> MonitorRef:
+        """Be told by one `Down` message when another actor ends; at once, with NO_PROCESS, if it has ended."""
+        return self._process.monitor(ref.process)
+
+    def demonitor(self, monitor: MonitorRef, *, flush: bool = False) -> None:
+        """End a monitor; with `flush`, also take its `Down` out of the mailbox."""
+        self._process.demonitor(monitor, flush=flush)
+
+    def own(self, resource: Owned) -> None:
+        """Have `resource.close()` called when this actor ends, however it ends (Erlang's ports do so)."""
+        self._process.own(resource)
+
+    # Time
+
+    def send_after(self, seconds: float, message: Any, target: ActorRef[Any] | None = None) -> Timer:
+        """Send `message` after `seconds`, to this actor or to `target`, unless it has ended by then."""
+        process = self._process if target is None else target.process
+        return self.clock.send_after(seconds, process, message)
+
+    def send_interval(self, seconds: float, message: Any) -> Interval:
+        """Send `message` to this actor every `seconds`, until it is cancelled or the actor ends."""
+        return self.clock.send_interval(seconds, self._process, message)
+
+    def cancel(self, timer: Timer | Interval) -> float | None:
+        """Keep a timer from firing; return the seconds that were left, or None if it was too late."""
+        return timer.cancel()
+
+    def remaining(self, timer: Timer | Interval) -> float | None:
+        """Return the seconds left (Erlang's `read_timer`), or None once it has fired or was cancelled."""
+        return timer.remaining()
+
+    # The kernel's side
+
+    @staticmethod
+    def _create_future() -> Future[Any]:
+        return Future()
+
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        raise NotImplementedError("an actor's mailbox is made with its process")
+
+    def _start_actor_loop(self) -> None:
+        raise NotImplementedError("actors are started by spawn()")
+
+    def _receive(self, message: Any) -> Any:
+        """Handle what comes out of the mailbox: pykka's own messages, or the author's."""
+        handle = _PYKKA_MESSAGES.get(type(message))
+        return self.on_receive(message) if handle is None else handle(self, message)
+
+
+def _attribute(actor: Actor, path: tuple[str, ...]) -> Any:
+    value: Any = actor
+    for name in path:
+        value = getattr(value, name)
+    return value
+
+
+def _call(actor: Actor, message: pykka.messages.ProxyCall) -> Any:
+    return _attribute(actor, message.attr_path)(*message.args, **message.kwargs)
+
+
+def _get(actor: Actor, message: pykka.messages.ProxyGetAttr) -> Any:
+    return _attribute(actor, message.attr_path)
+
+
+def _set(actor: Actor, message: pykka.messages.ProxySetAttr) -> None:
+    setattr(_attribute(actor, message.attr_path[:-1]), message.attr_path[-1], message.value)
+
+
+_PYKKA_MESSAGES: dict[type, Callable[[Actor, Any], Any]] = {
+    pykka.messages._ActorStop: lambda _actor, _message: Stop(NORMAL),  # noqa: SLF001  # there is no public name
+    pykka.messages.ProxyCall: _call,
+    pykka.messages.ProxyGetAttr: _get,
+    pykka.messages.ProxySetAttr: _set,
+}

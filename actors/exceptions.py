@@ -1,0 +1,92 @@
+"""What `actors` raises at its authors and callers.
+
+    pykka.ActorDeadError        the actor is gone (yours to handle: everything can die)
+    pykka.Timeout               no answer in time
+    ActorsError
+    ├── BlockingCallError       you would have blocked the loop that has to answer you
+    ├── NameTakenError          the name belongs to somebody else
+    ├── StartError              an actor could not start
+    └── ChannelError
+        ├── BadReturnError      a callback returned a shape it may not return
+        ├── NotJoinedError      a push or broadcast before the join was answered
+        └── UnhandledEventError no clause for an event
+"""
+
+from __future__ import annotations
+
+from pykka import ActorDeadError, Timeout
+
+__all__ = [
+    "ActorDeadError",
+    "ActorsError",
+    "BadReturnError",
+    "BlockingCallError",
+    "ChannelError",
+    "NameTakenError",
+    "NotJoinedError",
+    "StartError",
+    "Timeout",
+    "UnhandledEventError",
+]
+
+
+class ActorsError(Exception):
+    """The base of every error that this package raises on its own account."""
+
+
+class BlockingCallError(ActorsError):
+    """A blocking wait was asked for on the thread that would have to do the work."""
+
+    def __init__(self, call: str = "ask()") -> None:
+        self.call = call
+        super().__init__(
+            f"{call} would block the event loop that has to answer it; "
+            "write `await ref.call(message)` in an async handler, or `ref.ask(message, block=False)` and await the future"
+        )
+
+
+class NameTakenError(ActorsError):
+    """A unique name is already registered to another living actor."""
+
+    def __init__(self, name: object, owner: object) -> None:
+        self.name, self.owner = name, owner
+        super().__init__(f"name {name!r} is already taken by {owner}")
+
+
+class StartError(ActorsError):
+    """An actor failed in `__init__` or `on_start`; the cause is chained."""
+
+    def __init__(self, label: str, cause: BaseException) -> None:
+        self.label, self.cause = label, cause
+        super().__init__(f"{label} could not start: {type(cause).__name__}: {cause}")
+
+
+class ChannelError(ActorsError):
+    """The base of the errors that a channel's author can make."""
+
+
+class BadReturnError(ChannelError, TypeError):
+    """A channel callback returned a value of a shape it may not return."""
+
+    def __init__(self, callback: str, allowed: str, got: object) -> None:
+        self.callback, self.got = callback, got
+        super().__init__(f"{callback}() must return {allowed}, got {got!r}")
+
+
+class NotJoinedError(ChannelError):
+    """A push, broadcast or socket_ref was tried before the client had its join reply."""
+
+    def __init__(self, verb: str) -> None:
+        self.verb = verb
+        super().__init__(
+            f"{verb} can only be called after the socket has finished joining; in join() write "
+            'self.send(self, "after_join") and do it in handle_info()'
+        )
+
+
+class UnhandledEventError(ChannelError):
+    """A channel got an event for which it has no clause."""
+
+    def __init__(self, channel: str, event: object) -> None:
+        self.channel, self.event = channel, event
+        super().__init__(f"{channel}.handle_in() has no clause for event {event!r}")

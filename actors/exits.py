@@ -1,0 +1,149 @@
+"""Why actors end, and the messages that tell others so.
+
+The reasons are Erlang's: normal, shutdown (plain or with a detail), killed, no such process, or the exception.
+They are values: compare them with `==`, take them apart with `match`, never by their text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from actors.ref import ActorRef
+
+__all__ = [
+    "KILL",
+    "KILLED",
+    "NORMAL",
+    "NO_PROCESS",
+    "SHUTDOWN",
+    "Crash",
+    "Down",
+    "Exit",
+    "ExitReason",
+    "Killed",
+    "MonitorRef",
+    "NoProcess",
+    "Normal",
+    "Shutdown",
+    "Stop",
+    "exit_reason",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ExitReason:
+    """The base of all exit reasons."""
+
+    @property
+    def is_graceful(self) -> bool:
+        """Tell whether OTP counts this as an orderly end, which a transient child is not restarted after."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Normal(ExitReason):
+    """The actor did what it was there for."""
+
+    @property
+    def is_graceful(self) -> bool:
+        """A normal end is orderly."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown(ExitReason):
+    """The actor was told to end, or ended itself on purpose; `detail` says what for."""
+
+    detail: Any = None
+
+    @property
+    def is_graceful(self) -> bool:
+        """A shutdown is orderly, with or without a detail."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Killed(ExitReason):
+    """The actor was ended by `KILL`, without a chance to clean up."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoProcess(ExitReason):
+    """The actor was already gone when it was asked about (Erlang's `noproc`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crash(ExitReason):
+    """An exception that nobody handled ended the actor."""
+
+    exception: BaseException
+
+    def __str__(self) -> str:
+        return f"{type(self.exception).__name__}: {self.exception}"
+
+
+class _Kill:
+    """The untrappable signal; whoever it reaches ends as `KILLED`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "KILL"
+
+
+NORMAL = Normal()
+SHUTDOWN = Shutdown()
+KILLED = Killed()
+NO_PROCESS = NoProcess()
+KILL = _Kill()
+
+
+def exit_reason(value: object) -> ExitReason:
+    """Turn what an author gave as a reason into an exit reason.
+
+    Raises:
+        TypeError: if it is neither an `ExitReason` nor an exception.
+    """
+    if isinstance(value, ExitReason):
+        return value
+    if isinstance(value, BaseException):
+        return Crash(value)
+    raise TypeError(f"an exit reason must be NORMAL, SHUTDOWN, Shutdown(detail) or an exception, got {value!r}")
+
+
+class MonitorRef:
+    """The identity of one monitor; hand it to `demonitor`, find it in `Down`."""
+
+    __slots__ = ("target", "watcher")
+
+    def __init__(self, watcher: Any, target: Any) -> None:
+        self.watcher, self.target = watcher, target
+
+
+class Down(msgspec.Struct, frozen=True, eq=False):
+    """Sent once to each monitor when the watched actor has exited."""
+
+    ref: MonitorRef
+    actor: ActorRef[Any]
+    reason: ExitReason
+
+
+class Exit(msgspec.Struct, frozen=True, eq=False):
+    """An exit signal as a message, for an actor that traps exits."""
+
+    actor: ActorRef[Any]
+    reason: ExitReason
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Returned by a handler: end this actor with `reason`, answering the caller with `reply` first.
+
+    The reason is an exit reason or an exception.
+    """
+
+    reason: Any = NORMAL
+    reply: Any = None

@@ -1,0 +1,217 @@
+"""The answer to an `ask`, now or later."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pykka
+
+from actors.exceptions import BlockingCallError, Timeout
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from actors.runtime.scheduler import Scheduler
+
+    ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
+
+__all__ = ["Future"]
+
+T = TypeVar("T")
+
+# Only two threads that start to wait for one future at the same moment meet here.
+_waiting = threading.Lock()
+
+
+class Future(pykka.Future[T]):
+    """A `pykka.Future` that can be awaited on an event loop and waited for in any other thread.
+
+    `get(timeout=…)` blocks; on the loop's own thread it raises `BlockingCallError` at once instead of hanging.
+    `await future` works on the loop of its actor and on any other loop. Both raise `pykka.Timeout` after `timeout`
+    seconds (those of the `ask` that made it, unless told otherwise).
+    """
+
+    # Defaults on the class: most futures are answered before anybody waits, so an instance carries only its answer.
+    _done = False
+    _value: Any = None
+    _exception: BaseException | None = None
+    _callbacks: list[Callable[[Future[T]], None]] | None = None
+    _event: threading.Event | None = None
+    _sources: tuple[pykka.Future[Any], ...] = ()
+    _get_hook = None
+    _hooked = False
+
+    def __init__(self, scheduler: Scheduler | None = None, *, timeout: float | None = None) -> None:
+        self._scheduler = scheduler
+        self._timeout = timeout
+
+    def __repr__(self) -> str:
+        return f"<Future {'done' if self._done else 'pending'}>"
+
+    @property
+    def done(self) -> bool:
+        """Tell whether there is an answer."""
+        return self._done
+
+    @property
+    def exception(self) -> BaseException | None:
+        """The exception that is the answer, if it is one."""
+        return self._exception
+
+    def set(self, value: T | None = None) -> None:
+        """Answer with a value.
+
+        Raises:
+            RuntimeError: if there is an answer already.
+        """
+        self._must_be_unanswered()
+        self._value = value
+        self._settle()
+
+    def set_exception(self, exc_info: ExcInfo | BaseException | None = None) -> None:
+        """Answer with an exception: an instance, pykka's triple, or the one being handled.
+
+        Raises:
+            RuntimeError: if there is an answer already.
+        """
+        self._must_be_unanswered()
+        if not isinstance(exc_info, BaseException):
+            kind, exc_info, _ = exc_info or sys.exc_info()
+            exc_info = exc_info if exc_info is not None else (kind or RuntimeError)()
+        self._exception = exc_info
+        self._settle()
+
+    def _must_be_unanswered(self) -> None:
+        if self._done or self._get_hook is not None:
+            raise RuntimeError("future is already answered")
+
+    def _settle(self) -> None:
+        self._done = True
+        # Written before it is read: a waiter sets its event first and looks at `_done` afterwards, so one of us sees the other.
+        if self._event is not None:
+            self._event.set()
+        self._run_callbacks()
+
+    def _run_callbacks(self) -> None:
+        # `pop` is atomic, so each callback runs once though two threads may be here.
+        while self._callbacks:
+            try:
+                callback = self._callbacks.pop()
+            except IndexError:
+                return
+            callback(self)
+
+    def add_done_callback(self, callback: Callable[[Future[T]], None]) -> None:
+        """Call `callback(future)` once there is an answer, in the thread that gives it; at once if there is one."""
+        if self._callbacks is None:
+            with _waiting:
+                if self._callbacks is None:
+                    self._callbacks = []
+        self._callbacks.insert(0, callback)
+        if self._done:
+            self._run_callbacks()
+
+    def result(self) -> T:
+        """Return the answer or raise it.
+
+        Raises:
+            RuntimeError: if there is none yet.
+        """
+        if not self._done:
+            raise RuntimeError("future has no answer yet")
+        if self._exception is not None:
+            raise self._exception
+        return self._value  # type: ignore[no-any-return]  # `set` takes a T
+
+    def get(self, *, timeout: float | None = None) -> T:
+        """Wait for the answer and return it, or raise it.
+
+        Raises:
+            BlockingCallError: on the thread of the loop that would have to answer.
+            pykka.Timeout: after `timeout` seconds.
+        """
+        if self._get_hook is not None:
+            return self._get_hooked(timeout)
+        if not self._done:
+            self._wait(self._timeout if timeout is None else timeout)
+        return self.result()
+
+    def _get_hooked(self, timeout: float | None) -> T:
+        if not self._hooked:
+            assert self._get_hook is not None
+            self._value, self._hooked = self._get_hook(timeout), True
+        return self._value  # type: ignore[no-any-return]  # the hook returns a T
+
+    def _wait(self, timeout: float | None) -> None:
+        if self._scheduler is not None and self._scheduler.is_current_thread():
+            raise BlockingCallError
+        with _waiting:
+            if self._event is None:
+                self._event = threading.Event()
+        if not self._done and not self._event.wait(timeout):
+            raise Timeout(f"no answer in {timeout} seconds")
+
+    def __await__(self) -> Generator[Any, None, T]:
+        """Wait for the answer on an event loop."""
+        for source in self._sources:
+            yield from source.__await__()
+        if self._get_hook is None and not self._done:
+            yield from self._suspend()
+        return self.get()
+
+    __iter__ = __await__
+
+    def _suspend(self) -> Generator[Any, None, None]:
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[None] = loop.create_future()
+
+        def wake(_: object = None) -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        self.add_done_callback(lambda _: loop.call_soon_threadsafe(wake) if self._is_foreign(loop) else wake())
+        cancel = self._call_later(wake)
+        try:
+            yield from woken
+        finally:
+            cancel()
+        if not self._done:
+            raise Timeout(f"no answer in {self._timeout} seconds")
+
+    def _is_foreign(self, loop: asyncio.AbstractEventLoop) -> bool:
+        scheduler = self._scheduler
+        return scheduler is None or scheduler.loop is not loop or not scheduler.is_current_thread()
+
+    def _call_later(self, wake: Callable[[], None]) -> Callable[[], object]:
+        """Arm the time-out on the actors' own clock, so that a test that owns the clock owns this too."""
+        if self._timeout is None:
+            return lambda: None
+        scheduler, loop = self._scheduler, asyncio.get_running_loop()
+        if scheduler is not None and scheduler.loop is loop:
+            return scheduler.clock.call_after(self._timeout, wake).cancel
+        return loop.call_later(self._timeout, wake).cancel
+
+    def filter(self: Future[Iterable[Any]], func: Callable[[Any], bool]) -> pykka.Future[Iterable[Any]]:
+        """Return a future of the items for which `func` is true."""
+        return self._derived(super().filter(func))
+
+    def map(self, func: Callable[[T], Any]) -> pykka.Future[Any]:
+        """Return a future of `func(answer)`."""
+        return self._derived(super().map(func))
+
+    def reduce(self: Future[Iterable[Any]], func: Callable[[Any, Any], Any], *args: Any) -> pykka.Future[Any]:
+        """Return a future of the items folded by `func`."""
+        return self._derived(super().reduce(func, *args))
+
+    def join(self: Future[Any], *futures: pykka.Future[Any]) -> pykka.Future[Iterable[Any]]:
+        """Return a future of the list of all answers."""
+        return self._derived(super().join(*futures), *futures)
+
+    def _derived(self, future: pykka.Future[Any], *more: pykka.Future[Any]) -> pykka.Future[Any]:
+        if isinstance(future, Future):
+            future._sources = (self, *more)
+        return future

@@ -1,0 +1,207 @@
+"""What callers hold of an actor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+
+import pykka
+import pykka.messages
+
+from actors.exceptions import ActorDeadError
+from actors.exits import KILL, ExitReason, exit_reason
+from actors.future import Future
+from actors.runtime.process import Envelope, Process
+
+if TYPE_CHECKING:
+    from actors.actor import Actor
+
+__all__ = ["ASK_TIMEOUT", "ActorRef"]
+
+A = TypeVar("A", bound="Actor")
+
+# OTP's default for a call.
+ASK_TIMEOUT = 5.0
+
+
+class _Stopped:
+    """The face of `threading.Event` that pykka shows as `actor_stopped`, without the cost of one."""
+
+    __slots__ = ("_process",)
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def is_set(self) -> bool:
+        """Tell whether the actor has stopped."""
+        return not self._process.alive
+
+
+class ActorRef(pykka.ActorRef[A], Generic[A]):
+    """A reference to an actor, living or dead, for any thread.
+
+    Messages that one sender sends to one actor arrive in order, at most once.
+    """
+
+    __slots__ = ("process",)
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+
+    @property
+    def actor_class(self) -> type[A]:  # type: ignore[override]  # pykka stores it, we look it up: 8 bytes an actor
+        """The actor's class."""
+        return self.process.actor_class  # type: ignore[return-value]  # the class it was started with
+
+    @property
+    def actor_urn(self) -> str:  # type: ignore[override]  # as above
+        """A URN that no other actor of this program has."""
+        return f"urn:ashtree:{self.process.number}"
+
+    @property
+    def actor_inbox(self) -> Process:  # type: ignore[override]  # as above
+        """The mailbox; to be used through `tell` and `ask`."""
+        return self.process
+
+    @property
+    def actor_stopped(self) -> _Stopped:  # type: ignore[override]  # as above
+        """pykka's stop flag, to be read only."""
+        return _Stopped(self.process)
+
+    def _actor_weakref(self) -> A | None:  # type: ignore[override]  # pykka's proxies call it
+        return self.process.actor  # type: ignore[return-value]  # the actor it was started as
+
+    @property
+    def pid(self) -> str:
+        """The pid as text, such as `<0.41.0>`."""
+        return self.process.pid
+
+    @property
+    def exit_reason(self) -> ExitReason | None:
+        """Why the actor ended, or None while it lives."""
+        return self.process.reason
+
+    def is_alive(self) -> bool:
+        """Tell whether the actor has not ended; it may end before you use the answer."""
+        return self.process.alive
+
+    def __str__(self) -> str:
+        return self.process.name
+
+    def __repr__(self) -> str:
+        process = self.process
+        label = f" {process.label!r}" if process.label else ""
+        fate = "" if process.alive else f" dead: {process.reason}" if process.reason else " not started"
+        return f"<ActorRef {process.actor_class.__name__}{label} {process.pid}{fate}>"
+
+    def send(self, message: Any) -> None:
+        """Send a message (Erlang's `!`): one to the dead is dropped without a word."""
+        process = self.process
+        if process.alive:
+            if process.scheduler.is_current_thread():
+                process.put(message)
+            else:
+                _post(process, message)
+
+    def tell(self, message: Any) -> None:
+        """Send a message (pykka's form).
+
+        Raises:
+            ActorDeadError: if the actor is known to be dead already.
+        """
+        if not self.process.alive:
+            raise ActorDeadError(f"{self} is dead")
+        self.send(message)
+
+    @overload
+    def ask(self, message: Any, *, block: Literal[False], timeout: float | None = ...) -> Future[Any]: ...
+
+    @overload
+    def ask(self, message: Any, *, block: Literal[True] = ..., timeout: float | None = ...) -> Any: ...
+
+    @overload
+    def ask(self, message: Any, *, block: bool, timeout: float | None = ...) -> Any: ...
+
+    def ask(self, message: Any, *, block: bool = True, timeout: float | None = ASK_TIMEOUT) -> Any:
+        """Send a message and wait for the answer, at most `timeout` seconds (None: for ever).
+
+        With `block=False` the future of the answer is returned, to `get()` in another thread or to await on the loop.
+        If the handler raises, you get the exception and the actor ends; if the actor dies otherwise, you get
+        ActorDeadError at once.
+
+        Raises:
+            BlockingCallError: if it would block the loop's own thread.
+            pykka.Timeout: if there is no answer in time.
+        """
+        future = self._request(message, timeout)
+        return future.get() if block else future
+
+    def _request(self, message: Any, timeout: float | None) -> Future[Any]:
+        process = self.process
+        if not process.alive:
+            future: Future[Any] = Future()
+            future.set_exception(ActorDeadError(f"{self} is dead"))
+            return future
+        future = Future(process.scheduler, timeout=timeout)
+        if process.scheduler.is_current_thread():
+            process.put(Envelope(message, future))
+        else:
+            _post(process, Envelope(message, future))
+        return future
+
+    async def call(self, message: Any, *, timeout: float | None = ASK_TIMEOUT) -> Any:
+        """Ask, and await the answer: `ask` for code that runs on an event loop (any event loop)."""
+        return await self._request(message, timeout)
+
+    @overload
+    def stop(self, *, block: Literal[False], timeout: float | None = ...) -> Future[bool]: ...
+
+    @overload
+    def stop(self, *, block: Literal[True] = ..., timeout: float | None = ...) -> bool: ...
+
+    @overload
+    def stop(self, *, block: bool, timeout: float | None = ...) -> bool | Future[bool]: ...
+
+    def stop(self, *, block: bool = True, timeout: float | None = None) -> bool | Future[bool]:
+        """Ask the actor to stop when it has handled what it was sent before; True if it was alive."""
+        asked = self._request(pykka.messages._ActorStop(), timeout)  # noqa: SLF001  # there is no public name for it
+        stopped: Future[bool] = Future(asked._scheduler, timeout=timeout)  # noqa: SLF001  # our own class
+        asked.add_done_callback(lambda answer: stopped.set(answer.exception is None))
+        return stopped.get() if block else stopped
+
+    def exit(self, reason: object) -> None:
+        """Send an exit signal: it ends the actor before its next message (Erlang's `exit/2`).
+
+        `reason` is an exit reason, an exception, or `KILL`. NORMAL is ignored; an actor that traps exits gets
+        all but KILL as an `Exit` message only from its links, and ends otherwise. KILL skips `terminate`.
+        """
+        process = self.process
+        if not process.alive:
+            return
+        if reason is KILL:
+            _in_loop(process, process.kill)
+        else:
+            _in_loop(process, process.exit_signal, exit_reason(reason), None)
+
+    def kill(self) -> None:
+        """End the actor at once and for sure (Erlang's `exit(Pid, kill)`); its links see KILLED."""
+        self.exit(KILL)
+
+    def down(self) -> Future[ExitReason]:
+        """Return a future of the reason the actor ends with; NO_PROCESS if it has ended already."""
+        process = self.process
+        if not process.alive or process.scheduler.is_current_thread():
+            return process.down()
+        future: Future[ExitReason] = Future(process.scheduler)
+        process.scheduler.post(lambda: process.down().add_done_callback(lambda down: future.set(down.result())))
+        return future
+
+
+def _post(process: Process, item: Any) -> None:
+    process.scheduler.post(process.put, item)
+
+
+def _in_loop(process: Process, callback: Any, *args: Any) -> None:
+    if process.scheduler.is_current_thread():
+        callback(*args)
+    else:
+        process.scheduler.post(callback, *args)

@@ -1,0 +1,626 @@
+"""The process behind an actor: mailbox, links, monitors, signals, and how it ends.
+
+All of it belongs to the scheduler's thread. The order of things that one actor sends to another is kept. When an actor ends:
+
+1. its `terminate` runs (not after KILL, and not when it could not start);
+2. what it owned is closed, its timers are cancelled, its names are free;
+3. its links are told, then its monitors, each in the order they were made;
+4. who waits for an answer from it gets ActorDeadError.
+
+So whoever knows of a death finds nothing left of the actor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from itertools import count
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pykka.messages
+
+from actors.exceptions import ActorDeadError, StartError
+from actors.exits import (
+    KILLED,
+    NO_PROCESS,
+    NORMAL,
+    Crash,
+    Down,
+    Exit,
+    ExitReason,
+    MonitorRef,
+    Stop,
+    exit_reason,
+)
+from actors.future import Future
+from actors.registry import ActorRegistry
+from actors.runtime.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from actors.actor import Actor
+    from actors.clock import Interval, Timer
+    from actors.ref import ActorRef
+    from actors.registry import Registry
+
+__all__ = ["Envelope", "Owned", "Process", "spawn"]
+
+# Messages in one turn before the next process gets its own.
+TURN = 64
+
+_numbers = count(1)
+_log = logging.getLogger("ashtree.actors")
+
+
+class Owned(Protocol):
+    """Something that is to be closed when its owner ends, however that ends (Erlang's port)."""
+
+    def close(self) -> object:
+        """Let go of it, at once and without waiting."""
+
+
+class Envelope:
+    """A message whose sender waits for an answer."""
+
+    __slots__ = ("message", "reply_to")
+
+    def __init__(self, message: Any, reply_to: Future[Any]) -> None:
+        self.message, self.reply_to = message, reply_to
+
+
+class Process:
+    """What the runtime knows of one actor; it stays behind, small, when the actor has ended."""
+
+    __slots__ = (
+        "__weakref__",
+        "actor",
+        "actor_class",
+        "alive",
+        "current",
+        "ending",
+        "handled",
+        "label",
+        "links",
+        "names",
+        "number",
+        "owned",
+        "parent",
+        "queue",
+        "reason",
+        "ref",
+        "reply_to",
+        "scheduled",
+        "scheduler",
+        "signal",
+        "started",
+        "started_at",
+        "task",
+        "timers",
+        "trap_exit",
+        "watchers",
+        "watching",
+    )
+
+    scheduler: Scheduler
+    ref: ActorRef[Any]
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor: Actor | None = actor
+        self.actor_class = type(actor)
+        self.number = next(_numbers)
+        self.label: str | None = None
+        self.parent: Process | None = None
+        self.alive = False
+        self.reason: ExitReason | None = None
+        self.trap_exit = False
+        self.started: Future[Any] | None = None
+        self.started_at = 0.0
+        self.handled = 0
+        # Mailbox: made when the first message comes and dropped when it is empty, as most actors are idle.
+        self.queue: deque[Any] | None = None
+        self.scheduled = False
+        self.current: Any = None
+        self.reply_to: Future[Any] | None = None
+        self.task: asyncio.Task[Any] | None = None
+        # How it is to end: a signal that has arrived, then the reason it is ending with.
+        self.signal: ExitReason | None = None
+        self.ending: ExitReason | None = None
+        # What it is tied to: each made with the first of its kind.
+        self.links: dict[Process, None] | None = None
+        self.watchers: dict[MonitorRef, None] | None = None
+        self.watching: dict[MonitorRef, None] | None = None
+        self.timers: set[Timer] | None = None
+        self.names: list[tuple[Registry, Any]] | None = None
+        self.owned: list[Owned] | None = None
+
+    # What everybody may ask
+
+    @property
+    def pid(self) -> str:
+        """The pid as text, such as `<0.41.0>`."""
+        return f"<0.{self.number}.0>"
+
+    @property
+    def name(self) -> str:
+        """What a person calls it: its label, else its class, with the pid."""
+        return f"{self.label or self.actor_class.__name__} {self.pid}"
+
+    def ancestors(self) -> list[str]:
+        """Return the names of parent, grandparent and so on."""
+        names, process = [], self.parent
+        while process is not None:
+            names.append(process.name)
+            process = process.parent
+        return names
+
+    # Start
+
+    def start(self, scheduler: Scheduler, *, parent: Process | None, name: str | None, label: str | None) -> None:
+        """Begin to live: run `on_start` and be linked to the parent.
+
+        Raises:
+            StartError: if a plain `on_start` raised; an `async` one tells through `started`.
+        """
+        self.scheduler, self.parent, self.label = scheduler, parent, label or name
+        self.started_at = scheduler.clock.now()
+        self.alive = True
+        scheduler.processes[self.number] = self
+        ActorRegistry.register(self)
+        if parent is not None:
+            self.link(parent)
+        outer, scheduler.current = scheduler.current, self
+        try:
+            self._run_on_start(name)
+        finally:
+            scheduler.current = outer
+
+    def _run_on_start(self, name: str | None) -> None:
+        assert self.actor is not None
+        try:
+            if name is not None:
+                self.scheduler.names.register(name, self.ref)
+            result: Any = self.actor.on_start()
+        except BaseException as error:
+            raise self._start_failed(error) from error
+        if isinstance(result, CoroutineType):
+            self.started = Future(self.scheduler)
+            self._run_coroutine(result, self._on_start_done)
+
+    def _on_start_done(self, task: asyncio.Task[Any]) -> None:
+        started, self.started, self.task = self.started, None, None
+        assert started is not None
+        if not self.alive:
+            return
+        error = _error_of(task)
+        if error is None and self.signal is None:
+            started.set(self.ref)
+            self._resume()
+        elif error is None or self.signal is not None:
+            started.set_exception(ActorDeadError(f"{self.name} was ended while it started"))
+            self._obey()
+        else:
+            started.set_exception(self._start_failed(error))
+
+    def _start_failed(self, error: BaseException) -> StartError:
+        """End without a word to the parent: it learns of the failure as the one who starts us."""
+        if self.parent is not None:
+            self.unlink(self.parent)
+        self.finish(Crash(error))
+        return StartError(self.name, error)
+
+    # Mailbox
+
+    def put(self, item: Any) -> None:
+        """Put a message, or an `Envelope`, in the mailbox; one to the dead is dropped."""
+        if not self.alive:
+            _refuse(item, self)
+            return
+        if self.queue is None:
+            self.queue = deque((item,))
+        else:
+            self.queue.append(item)
+        if not self.scheduled:
+            self.scheduled = True
+            self.scheduler.ready(self)
+
+    def turn(self) -> None:
+        """Handle what is in the mailbox, up to `TURN` messages, then let others go on."""
+        if self.signal is not None:
+            self._obey()
+            return
+        queue, actor, left = self.queue, self.actor, TURN
+        if actor is None or not self.alive:
+            return
+        receive = actor._receive  # noqa: SLF001  # the actor's side of this very class
+        while queue and left:
+            left -= 1
+            item = queue.popleft()
+            if type(item) is Envelope:
+                item, self.reply_to = item.message, item.reply_to
+            self.current = item
+            try:
+                result = receive(item)
+            except BaseException as error:  # noqa: BLE001  # whatever an actor raises ends that actor and no other
+                self._crash(error)
+                return
+            # The common case first: nothing to answer, nothing to wait for.
+            if (result is not None or self.reply_to is not None) and not self._accept(result):
+                return
+            if self.signal is not None:
+                self._obey()
+                return
+        self.handled += TURN - left
+        self._resume()
+
+    def _resume(self) -> None:
+        """Go to the end of the ready queue if there is more to do, else rest."""
+        if self.signal is not None or self.queue:
+            self.scheduled = True
+            self.scheduler.ready(self)
+        else:
+            self.scheduled = False
+            self.queue = self.current = None
+
+    def _accept(self, result: Any) -> bool:
+        """Take what a handler returned; tell whether the next message may be handled at once."""
+        if isinstance(result, CoroutineType):
+            self._run_coroutine(result, self._on_handler_done)
+            return False
+        if isinstance(result, Stop):
+            self._stop(result)
+            return False
+        self._reply(result)
+        return True
+
+    def _reply(self, result: Any) -> None:
+        reply_to, self.reply_to = self.reply_to, None
+        if reply_to is not None and not reply_to.done:
+            reply_to.set(result)
+
+    def _stop(self, stop: Stop) -> None:
+        if isinstance(self.current, _ActorStop):
+            # `ref.stop()` is answered when the actor has stopped, not when it begins to.
+            self.end(NORMAL)
+            return
+        self._reply(stop.reply)
+        try:
+            reason = exit_reason(stop.reason)
+        except TypeError as error:
+            self._crash(error)
+            return
+        self.end(reason)
+
+    # Handlers that wait
+
+    def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[asyncio.Task[Any]], None]) -> None:
+        """Let a coroutine of this actor run as a task; the actor takes no message until it is done."""
+        self.scheduled = True
+        self.task = self.scheduler.loop.create_task(coroutine, name=self.name)
+        self.task.add_done_callback(done)
+
+    def _on_handler_done(self, task: asyncio.Task[Any]) -> None:
+        self.task = None
+        error = _error_of(task)
+        if not self.alive:
+            return
+        self.handled += 1
+        if self.signal is not None:
+            self._obey()
+        elif error is not None:
+            self._crash(error)
+        elif self._accept(task.result()):
+            self._resume()
+
+    # Signals
+
+    def link(self, other: Process) -> None:
+        """Tie two actors together: when one ends, the other gets an exit signal with its reason."""
+        if other is self:
+            return
+        if not other.alive:
+            self.exit_signal(NO_PROCESS, other)
+            return
+        self.links = {} if self.links is None else self.links
+        other.links = {} if other.links is None else other.links
+        self.links[other] = other.links[self] = None
+
+    def unlink(self, other: Process) -> None:
+        """Undo `link`."""
+        if self.links is not None:
+            self.links.pop(other, None)
+        if other.links is not None:
+            other.links.pop(self, None)
+
+    def monitor(self, target: Process) -> MonitorRef:
+        """Watch another actor: one `Down` comes when it ends, at once if it has ended already."""
+        monitor = MonitorRef(self, target)
+        if not target.alive:
+            self.put(Down(monitor, target.ref, NO_PROCESS))
+            return monitor
+        target.watchers = {} if target.watchers is None else target.watchers
+        target.watchers[monitor] = None
+        self.watching = {} if self.watching is None else self.watching
+        self.watching[monitor] = None
+        return monitor
+
+    def demonitor(self, monitor: MonitorRef, *, flush: bool) -> None:
+        """End a monitor; with `flush`, also take back a `Down` that is already in the mailbox."""
+        if self.watching is not None:
+            self.watching.pop(monitor, None)
+        if monitor.target.watchers is not None:
+            monitor.target.watchers.pop(monitor, None)
+        if flush and self.queue:
+            kept = [item for item in self.queue if not (isinstance(item, Down) and item.ref is monitor)]
+            self.queue.clear()
+            self.queue.extend(kept)
+
+    def down(self) -> Future[ExitReason]:
+        """Return a future of the reason this actor ends with; `NO_PROCESS` if it has ended already."""
+        future: Future[ExitReason] = Future(self.scheduler)
+        if not self.alive:
+            future.set(NO_PROCESS)
+            return future
+        self.watchers = {} if self.watchers is None else self.watchers
+        self.watchers[MonitorRef(future, self)] = None
+        return future
+
+    def exit_signal(self, reason: ExitReason, sender: Process | None) -> None:
+        """Receive an exit signal (Erlang's rules): trapped as a message, ignored if normal, else the end.
+
+        One from the parent is an order to shut down even when exits are trapped (OTP's `gen_server`).
+        """
+        if self.trap_exit and sender is not None and sender is not self.parent:
+            self.put(Exit(sender.ref, reason))
+        elif reason == NORMAL and sender is not self.parent:
+            return
+        else:
+            self._signal(reason)
+
+    def kill(self) -> None:
+        """Receive the signal that cannot be trapped."""
+        self._signal(KILLED)
+
+    def _signal(self, reason: ExitReason) -> None:
+        if not self.alive or (self.signal is not None and reason is not KILLED):
+            return
+        self.signal = reason
+        if self.task is not None:
+            self._interrupt(reason)
+        elif not self.scheduled:
+            self.scheduled = True
+            self.scheduler.ready(self)
+
+    def _interrupt(self, reason: ExitReason) -> None:
+        """Cut a waiting handler short; one that is terminating already is left in peace, unless it is killed."""
+        task = self.task
+        assert task is not None
+        if reason is KILLED:
+            self.finish(KILLED)
+            task.cancel()
+        elif self.ending is None:
+            task.cancel()
+
+    def _obey(self) -> None:
+        """Do what the signal that has arrived says."""
+        reason = self.signal
+        assert reason is not None
+        if reason is KILLED:
+            self.finish(KILLED)
+        else:
+            self.end(reason)
+
+    # End
+
+    def _crash(self, error: BaseException) -> None:
+        """End because a handler raised: the asker gets the exception, the log a report."""
+        reply_to, self.reply_to = self.reply_to, None
+        if reply_to is not None and not reply_to.done:
+            reply_to.set_exception(error)
+        self._report(error)
+        self.end(Crash(error))
+
+    def _report(self, error: BaseException) -> None:
+        _log.error(
+            "%s crashed: %s: %s\n  last message: %r\n  ancestors: %s",
+            self.name,
+            type(error).__name__,
+            error,
+            self.current,
+            ", ".join(self.ancestors()) or "none",
+            exc_info=error,
+        )
+
+    def end(self, reason: ExitReason) -> None:
+        """Run `terminate`, then finish."""
+        if self.ending is not None or self.actor is None:
+            return
+        self.ending, self.scheduled = reason, True
+        try:
+            result: Any = self.actor.terminate(reason)
+        except BaseException as error:  # noqa: BLE001  # as in a handler
+            self._report(error)
+            self.finish(Crash(error))
+            return
+        if isinstance(result, CoroutineType):
+            self._run_coroutine(result, self._on_terminate_done)
+        else:
+            self.finish(reason)
+
+    def _on_terminate_done(self, task: asyncio.Task[Any]) -> None:
+        self.task = None
+        error = _error_of(task)
+        if not self.alive:
+            return
+        if error is not None:
+            self._report(error)
+        assert self.ending is not None
+        self.finish(self.ending if error is None else Crash(error))
+
+    def finish(self, reason: ExitReason) -> None:
+        """Be gone, and let everybody know."""
+        if not self.alive:
+            return
+        self.alive, self.reason = False, reason
+        self._let_go()
+        self._tell_links(reason)
+        self._tell_watchers(reason)
+        self._refuse_mail()
+        self.actor = self.task = None
+
+    def finish_killed(self) -> None:
+        """Be gone at once, when the loop itself ends."""
+        if self.task is not None:
+            self.task.cancel()
+        self.finish(KILLED)
+
+    def _let_go(self) -> None:
+        for owned in self.owned or ():
+            _close(owned, self)
+        for timer in list(self.timers or ()):
+            timer.cancel()
+        for registry, key in self.names or ():
+            registry.forget(key, self)
+        self.owned = self.timers = self.names = None
+        self.scheduler.processes.pop(self.number, None)
+        ActorRegistry.unregister(self)
+
+    def _tell_links(self, reason: ExitReason) -> None:
+        links, self.links = self.links, None
+        for other in links or ():
+            if other.links is not None:
+                other.links.pop(self, None)
+            other.exit_signal(reason, self)
+
+    def _tell_watchers(self, reason: ExitReason) -> None:
+        for monitor in self.watching or ():
+            if monitor.target.watchers is not None:
+                monitor.target.watchers.pop(monitor, None)
+        watchers, self.watchers, self.watching = self.watchers, None, None
+        for monitor in watchers or ():
+            watcher = monitor.watcher
+            if isinstance(watcher, Future):
+                watcher.set(reason)
+            else:
+                watcher.watching.pop(monitor, None)
+                watcher.put(Down(monitor, self.ref, reason))
+
+    def _refuse_mail(self) -> None:
+        """Answer all who wait; who asked for the end has what he asked for."""
+        queue, self.queue = self.queue, None
+        reply_to, self.reply_to = self.reply_to, None
+        if reply_to is not None and not reply_to.done:
+            _refuse(Envelope(self.current, reply_to), self)
+        for item in queue or ():
+            _refuse(item, self)
+        self.current = None
+        if self.started is not None and not self.started.done:
+            self.started.set_exception(ActorDeadError(f"{self.name} was ended while it started"))
+
+    # What it has
+
+    def keep_timer(self, timer: Timer) -> None:
+        """Remember a timer, to cancel it at the end."""
+        if self.timers is None:
+            self.timers = set()
+        self.timers.add(timer)
+
+    def named(self, registry: Registry, key: Any) -> None:
+        """Remember a name, to give it back at the end."""
+        if self.names is None:
+            self.names = []
+        if (registry, key) not in self.names:
+            self.names.append((registry, key))
+
+    def unnamed(self, registry: Registry, key: Any) -> None:
+        """Forget a name that was given back."""
+        if self.names is not None and (registry, key) in self.names:
+            self.names.remove((registry, key))
+
+    def own(self, resource: Owned) -> None:
+        """Close `resource` when this actor ends, however it ends; at once if it has ended."""
+        if not self.alive:
+            resource.close()
+        elif self.owned is None:
+            self.owned = [resource]
+        else:
+            self.owned.append(resource)
+
+
+_ActorStop = pykka.messages._ActorStop  # noqa: SLF001  # pykka's own message behind `ref.stop()`; there is no public name
+
+
+def spawn(
+    actor_class: type[Actor],
+    args: tuple[Any, ...] = (),
+    kwargs: dict[str, Any] | None = None,
+    *,
+    parent: Process | None = None,
+    name: str | None = None,
+    label: str | None = None,
+) -> ActorRef[Any]:
+    """Start an actor in this thread's scheduler, linked to `parent` if there is one.
+
+    In the scheduler's own thread `on_start` runs before this returns, except an `async` one: then `ref.process.started`
+    is the future to wait for. From another thread it returns when `on_start` has ended.
+
+    Raises:
+        StartError: if `on_start` raised; an exception in `__init__` comes as it is.
+    """
+    actor = actor_class(*args, **(kwargs or {}))
+    process = actor._process  # noqa: SLF001  # the actor's side of this very class
+    scheduler = parent.scheduler if parent is not None else Scheduler.here()
+    if scheduler.is_current_thread():
+        process.start(scheduler, parent=parent, name=name, label=label)
+        return process.ref
+    started: Future[Any] = Future(scheduler)
+    scheduler.post(_start_and_tell, process, scheduler, name, label, started)
+    started.get()
+    return process.ref
+
+
+def _start_and_tell(
+    process: Process, scheduler: Scheduler, name: str | None, label: str | None, started: Future[Any]
+) -> None:
+    try:
+        process.start(scheduler, parent=None, name=name, label=label)
+    except StartError as error:
+        started.set_exception(error)
+        return
+    if process.started is None:
+        started.set(process.ref)
+    else:
+        process.started.add_done_callback(lambda first: _copy(first, started))
+
+
+def _copy(source: Future[Any], target: Future[Any]) -> None:
+    if source.exception is not None:
+        target.set_exception(source.exception)
+    else:
+        target.set(source.result())
+
+
+def _refuse(item: Any, process: Process) -> None:
+    """Answer a message that will never be handled."""
+    if type(item) is not Envelope or item.reply_to.done:
+        return
+    if isinstance(item.message, _ActorStop) and process.ending is not None:
+        item.reply_to.set(None)
+    else:
+        item.reply_to.set_exception(ActorDeadError(f"{process.name} is dead"))
+
+
+def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
+    if task.cancelled():
+        return asyncio.CancelledError()
+    return task.exception()
+
+
+def _close(owned: Owned, process: Process) -> None:
+    try:
+        owned.close()
+    except Exception:
+        _log.exception("%s could not close %r", process.name, owned)
+
+

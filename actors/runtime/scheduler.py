@@ -1,0 +1,190 @@
+"""Runs actors on an event loop, in turns.
+
+A process that has something to do stands in the ready queue. The scheduler gives each one turn of a bounded number of
+messages (`process.TURN`), a bounded number of turns in one go (`PASS`), then lets the loop do its I/O. So no actor starves
+another one, and no crowd of actors starves the sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
+
+from actors.clock import Clock, LoopClock
+from actors.exceptions import ActorDeadError, BlockingCallError
+from actors.registry import Registry
+
+if TYPE_CHECKING:
+    from actors.future import Future
+    from actors.runtime.process import Process
+
+__all__ = ["Scheduler", "new_event_loop"]
+
+# Turns in one go before the loop gets to its I/O: at some 2 us a message, sockets wait a few milliseconds at most.
+PASS = 256
+
+_by_thread: dict[int, Scheduler] = {}
+_background_lock = threading.Lock()
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Make the fastest event loop there is: uvloop's when it is installed (the `fast` extra), else asyncio's."""
+    try:
+        import uvloop  # noqa: PLC0415  # an extra: there or not
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+class Scheduler:
+    """All actors of one event loop: who is ready, what time it is, who is called what.
+
+    There is one for each event loop that has actors. Its methods are for the loop's own thread, except `post`.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock | None = None) -> None:
+        self.loop = loop
+        self.clock: Clock = clock or LoopClock(loop)
+        self.names = Registry()
+        self.processes: dict[int, Process] = {}
+        self.current: Process | None = None
+        self.thread_id = get_ident()
+        self._ready: deque[Process] = deque()
+        self._armed = False
+        self._running = False
+        self._inbound: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._woken = False
+        _by_thread[self.thread_id] = self
+
+    @staticmethod
+    def here() -> Scheduler:
+        """Return this thread's scheduler; make one on its running loop; else use the one in the background.
+
+        The background scheduler has a daemon thread of its own: it is what a plain script gets that starts an actor.
+        """
+        scheduler = _by_thread.get(get_ident())
+        if scheduler is not None and scheduler.serves_this_thread():
+            return scheduler
+        try:
+            return Scheduler(asyncio.get_running_loop())
+        except RuntimeError:
+            return Scheduler.background()
+
+    @staticmethod
+    def background() -> Scheduler:
+        """Return the scheduler that runs in a thread of its own for code without an event loop."""
+        with _background_lock:
+            scheduler = _by_thread.get(0)
+            if scheduler is None or scheduler.loop.is_closed():
+                scheduler = _by_thread[0] = in_thread("ashtree").scheduler
+            return scheduler
+
+    def serves_this_thread(self) -> bool:
+        """Tell whether actors started here, in this thread, belong to this scheduler."""
+        return not self.loop.is_closed() and self.loop.is_running() and self.is_current_thread()
+
+    def is_current_thread(self) -> bool:
+        """Tell whether the caller runs in the thread of this scheduler."""
+        return get_ident() == self.thread_id
+
+    def ready(self, process: Process) -> None:
+        """Put a process in the ready queue."""
+        self._ready.append(process)
+        if not self._armed:
+            self._armed = True
+            self.loop.call_soon(self._run)
+
+    def _run(self) -> None:
+        self._armed = False
+        self.run_ready()
+
+    def run_ready(self) -> None:
+        """Give the ready processes their turns now; whoever reads a socket calls this after it has told its actors."""
+        if self._running:
+            return
+        self._running = True
+        try:
+            self._turns()
+        finally:
+            self._running = False
+        if self._ready and not self._armed:
+            self._armed = True
+            self.loop.call_soon(self._run)
+
+    def _turns(self) -> None:
+        ready, left = self._ready, PASS
+        while ready and left:
+            left -= 1
+            process = self._next()
+            self.current = process
+            process.turn()
+        self.current = None
+
+    def _next(self) -> Process:
+        return self._ready.popleft()
+
+    def post(self, callback: Callable[..., object], *args: Any) -> None:
+        """Call `callback(*args)` in the scheduler's thread; what one thread posts keeps its order.
+
+        Raises:
+            ActorDeadError: if the event loop is closed, and all its actors gone with it.
+        """
+        self._inbound.append((callback, args))
+        if not self._woken:
+            self._woken = True
+            try:
+                self.loop.call_soon_threadsafe(self._drain)
+            except RuntimeError as closed:
+                raise ActorDeadError("the event loop of this actor is closed") from closed
+
+    def _drain(self) -> None:
+        # Cleared before the queue is read: who posts after this wakes the loop again.
+        self._woken = False
+        inbound = self._inbound
+        while inbound:
+            callback, args = inbound.popleft()
+            callback(*args)
+
+    def block_on(self, _future: Future[Any], _timeout: float | None) -> None:
+        """Refuse to block the loop's own thread."""
+        raise BlockingCallError
+
+    def close(self) -> None:
+        """Kill whatever still lives here and forget the thread; the loop is its owner's to close."""
+        for process in list(self.processes.values()):
+            process.finish_killed()
+        self._ready.clear()
+        if _by_thread.get(self.thread_id) is self:
+            del _by_thread[self.thread_id]
+
+
+class in_thread:  # noqa: N801  # reads as the phrase it is: a scheduler in a thread
+    """An event loop with a scheduler, running in a daemon thread until `stop`."""
+
+    def __init__(self, name: str) -> None:
+        self._started = threading.Event()
+        self.scheduler: Scheduler
+        self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self.thread.start()
+        self._started.wait()
+
+    def _serve(self) -> None:
+        loop = new_event_loop()
+        asyncio.set_event_loop(loop)
+        self.scheduler = Scheduler(loop)
+        loop.call_soon(self._started.set)
+        try:
+            loop.run_forever()
+        finally:
+            self.scheduler.close()
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
+
+    def stop(self) -> None:
+        """End the loop and its thread."""
+        self.scheduler.loop.call_soon_threadsafe(self.scheduler.loop.stop)
+        self.thread.join()
