@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from actors.clock import Clock, Interval, Timer
-    from actors.runtime.process import Owned
 
 __all__ = ["Actor"]
 
@@ -135,7 +134,7 @@ class Actor(pykka.Actor):
 
     def send(self, target: Target, message: Any) -> None:
         """Send a message to an actor, a ref or a registered name; one to the dead or to nobody is dropped."""
-        ref = self._ref(target)
+        ref = self._resolve(target)
         if ref is not None:
             ref.send(message)
 
@@ -151,7 +150,7 @@ class Actor(pykka.Actor):
         """
         self._process.scheduler.names.register(name, self.actor_ref)
 
-    def _ref(self, target: Any) -> Any:
+    def _resolve(self, target: Any) -> Any:
         if isinstance(target, pykka.ActorRef):
             return target
         if isinstance(target, Actor):
@@ -183,9 +182,9 @@ class Actor(pykka.Actor):
         """End a monitor; with `flush`, also take its `Down` out of the mailbox."""
         self._process.demonitor(monitor, flush=flush)
 
-    def own(self, resource: Owned) -> None:
-        """Have `resource.close()` called when this actor ends, however it ends (Erlang's ports do so)."""
-        self._process.own(resource)
+    def own(self, close: Callable[[], object]) -> None:
+        """Have `close()` called when this actor ends, even if it is killed (as Erlang closes a process's ports)."""
+        self._process.own(close)
 
     # Time
 
@@ -218,6 +217,14 @@ class Actor(pykka.Actor):
 
     def _start_actor_loop(self) -> None:
         raise NotImplementedError("actors are started by spawn()")
+
+    def _exit_reason(self, reason: ExitReason) -> ExitReason:
+        """Return the reason to end with when a signal with `reason` has arrived."""
+        return reason
+
+    def _end(self, reason: ExitReason) -> Any:
+        """Clean up."""
+        return self.terminate(reason)
 
     def _receive(self, message: Any) -> Any:
         """Handle what comes out of the mailbox: pykka's own messages, or the author's."""

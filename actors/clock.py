@@ -17,10 +17,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from actors.runtime.process import Process
 
-__all__ = ["Clock", "LoopClock", "Timer"]
+__all__ = ["Clock", "Interval", "LoopClock", "Timer", "wall_time"]
 
 # Cancelled timers stay in the heap until their time comes, unless they are this many and the majority.
 _SWEEP = 64
+
+
+def wall_time() -> float:
+    """Return the Unix time in seconds: for people and for other machines, never to measure with."""
+    return time.time()
 
 
 class Timer:

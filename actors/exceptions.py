@@ -60,6 +60,11 @@ class StartError(ActorsError):
         self.label, self.cause = label, cause
         super().__init__(f"{label} could not start: {type(cause).__name__}: {cause}")
 
+    @property
+    def root(self) -> BaseException:
+        """The first failure, where a supervisor could not start because its child could not."""
+        return self.cause.root if isinstance(self.cause, StartError) else self.cause
+
 
 class ChannelError(ActorsError):
     """The base of the errors that a channel's author can make."""

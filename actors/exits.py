@@ -28,6 +28,7 @@ __all__ = [
     "MonitorRef",
     "NoProcess",
     "Normal",
+    "Refuse",
     "Shutdown",
     "Stop",
     "exit_reason",
@@ -147,3 +148,9 @@ class Stop(msgspec.Struct, frozen=True):
 
     reason: Any = NORMAL
     reply: Any = None
+
+
+class Refuse(msgspec.Struct, frozen=True, eq=False):
+    """Returned by a handler: whoever asked gets this exception; the actor lives on (a raised one would end it)."""
+
+    error: BaseException

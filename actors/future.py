@@ -115,6 +115,10 @@ class Future(pykka.Future[T]):
         if self._done:
             self._run_callbacks()
 
+    def expire(self, timeout: float | None) -> None:
+        """Set the seconds after which whoever waits gets `pykka.Timeout`; None: never."""
+        self._timeout = timeout
+
     def result(self) -> T:
         """Return the answer or raise it.
 

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from itertools import count
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pykka.messages
 
@@ -32,6 +32,7 @@ from actors.exits import (
     Exit,
     ExitReason,
     MonitorRef,
+    Refuse,
     Stop,
     exit_reason,
 )
@@ -45,20 +46,13 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
     from actors.registry import Registry
 
-__all__ = ["Envelope", "Owned", "Process", "spawn"]
+__all__ = ["Envelope", "Process", "spawn"]
 
 # Messages in one turn before the next process gets its own.
 TURN = 64
 
 _numbers = count(1)
 _log = logging.getLogger("ashtree.actors")
-
-
-class Owned(Protocol):
-    """Something that is to be closed when its owner ends, however that ends (Erlang's port)."""
-
-    def close(self) -> object:
-        """Let go of it, at once and without waiting."""
 
 
 class Envelope:
@@ -133,7 +127,7 @@ class Process:
         self.watching: dict[MonitorRef, None] | None = None
         self.timers: set[Timer] | None = None
         self.names: list[tuple[Registry, Any]] | None = None
-        self.owned: list[Owned] | None = None
+        self.owned: list[Callable[[], object]] | None = None
 
     # What everybody may ask
 
@@ -276,7 +270,11 @@ class Process:
 
     def _reply(self, result: Any) -> None:
         reply_to, self.reply_to = self.reply_to, None
-        if reply_to is not None and not reply_to.done:
+        if reply_to is None or reply_to.done:
+            return
+        if isinstance(result, Refuse):
+            reply_to.set_exception(result.error)
+        else:
             reply_to.set(result)
 
     def _stop(self, stop: Stop) -> None:
@@ -408,8 +406,8 @@ class Process:
         assert reason is not None
         if reason is KILLED:
             self.finish(KILLED)
-        else:
-            self.end(reason)
+        elif self.actor is not None:
+            self.end(self.actor._exit_reason(reason))  # noqa: SLF001  # the actor's side of this very class
 
     # End
 
@@ -438,7 +436,7 @@ class Process:
             return
         self.ending, self.scheduled = reason, True
         try:
-            result: Any = self.actor.terminate(reason)
+            result: Any = self.actor._end(reason)  # noqa: SLF001  # the actor's side of this very class
         except BaseException as error:  # noqa: BLE001  # as in a handler
             self._report(error)
             self.finish(Crash(error))
@@ -476,8 +474,8 @@ class Process:
         self.finish(KILLED)
 
     def _let_go(self) -> None:
-        for owned in self.owned or ():
-            _close(owned, self)
+        for close in self.owned or ():
+            _close(close, self)
         for timer in list(self.timers or ()):
             timer.cancel()
         for registry, key in self.names or ():
@@ -538,14 +536,14 @@ class Process:
         if self.names is not None and (registry, key) in self.names:
             self.names.remove((registry, key))
 
-    def own(self, resource: Owned) -> None:
-        """Close `resource` when this actor ends, however it ends; at once if it has ended."""
+    def own(self, close: Callable[[], object]) -> None:
+        """Call `close()` when this actor ends, however it ends; at once if it has ended."""
         if not self.alive:
-            resource.close()
+            close()
         elif self.owned is None:
-            self.owned = [resource]
+            self.owned = [close]
         else:
-            self.owned.append(resource)
+            self.owned.append(close)
 
 
 _ActorStop = pykka.messages._ActorStop  # noqa: SLF001  # pykka's own message behind `ref.stop()`; there is no public name
@@ -617,10 +615,8 @@ def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
     return task.exception()
 
 
-def _close(owned: Owned, process: Process) -> None:
+def _close(close: Callable[[], object], process: Process) -> None:
     try:
-        owned.close()
+        close()
     except Exception:
-        _log.exception("%s could not close %r", process.name, owned)
-
-
+        _log.exception("%s could not close what it owned: %r", process.name, close)

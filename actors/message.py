@@ -1,0 +1,133 @@
+"""What travels between a client, its transport, its channels and PubSub: frozen values."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from actors.exits import ExitReason
+    from actors.ref import ActorRef
+
+__all__ = [
+    "Broadcast",
+    "Frame",
+    "JoinReply",
+    "Message",
+    "Opcode",
+    "Payload",
+    "Reply",
+    "Serializer",
+    "SocketClose",
+    "SocketRef",
+    "error",
+    "ok",
+]
+
+# A JSON object (a dict, or a msgspec Struct), or binary data.
+Payload = Any
+
+
+class Opcode(enum.IntEnum):
+    """The two kinds of data frames (RFC 6455, section 5.6)."""
+
+    TEXT = 1
+    BINARY = 2
+
+
+class Message(msgspec.Struct, array_like=True, frozen=True, eq=False):
+    """One message of a client: `[join_ref, ref, topic, event, payload]` (Phoenix.Socket.Message)."""
+
+    join_ref: Any
+    ref: Any
+    topic: Any
+    event: Any
+    payload: Any
+
+
+class Broadcast(msgspec.Struct, frozen=True):
+    """One event for all subscribers of a topic (Phoenix.Socket.Broadcast)."""
+
+    topic: str
+    event: str
+    payload: Payload
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What a callback returns to answer the client: a status, usually "ok" or "error", and any JSON value or bytes."""
+
+    status: str
+    payload: Any
+
+
+_EMPTY: dict[str, Any] = {}
+
+
+def ok(payload: Any = _EMPTY) -> Reply:
+    """Answer a join or a push with status "ok"."""
+    return Reply("ok", payload)
+
+
+def error(payload: Any = _EMPTY) -> Reply:
+    """Answer a join or a push with status "error"."""
+    return Reply("error", payload)
+
+
+class Frame:
+    """An encoded message on its way to clients: made once, written to many.
+
+    `wire` is for the carrier: the bytes as they go on its wire, kept with the frame so that one broadcast is framed once.
+    """
+
+    __slots__ = ("data", "opcode", "wire")
+
+    def __init__(self, opcode: Opcode, data: bytes) -> None:
+        self.opcode, self.data = opcode, data
+        self.wire: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"<Frame {self.opcode.name} {self.data!r}>"
+
+
+class Serializer(Protocol):
+    """How messages look on the wire, for one version of the protocol."""
+
+    def decode(self, data: str | bytes) -> Message:
+        """Read one message: text from str, binary from bytes; raise MalformedMessageError if it is none."""
+
+    def encode_reply(self, join_ref: Any, ref: Any, topic: Any, reply: Reply) -> Any:
+        """Write the answer to the message `ref`."""
+
+    def encode_push(self, join_ref: Any, ref: Any, topic: str, event: str, payload: Payload) -> Any:
+        """Write a message to one client."""
+
+    def encode_broadcast(self, broadcast: Broadcast) -> Any:
+        """Write a message to all clients of a topic."""
+
+
+class SocketRef(msgspec.Struct, frozen=True, eq=False):
+    """Where to send the answer to one message, later and from anywhere (Phoenix's `socket_ref`)."""
+
+    transport: ActorRef[Any]
+    serializer: Serializer
+    topic: str
+    ref: Any
+    join_ref: Any
+
+
+class JoinReply(msgspec.Struct, frozen=True, eq=False):
+    """A channel tells its transport how `join` went."""
+
+    channel: ActorRef[Any]
+    topic: str
+    joined: bool
+    reply: Any
+
+
+class SocketClose(msgspec.Struct, frozen=True, eq=False):
+    """A channel tells its transport that it ends on purpose: the client gets phx_close, not phx_error."""
+
+    channel: ActorRef[Any]
+    reason: ExitReason

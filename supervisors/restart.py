@@ -1,0 +1,73 @@
+"""OTP's rules of restarting, as pure functions: hold them beside the manual page of `supervisor`."""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from supervisors.child_spec import Restart
+
+if TYPE_CHECKING:
+    from actors.exits import ExitReason
+
+__all__ = ["RestartIntensity", "Strategy", "affected", "should_restart"]
+
+T = TypeVar("T")
+
+
+class Strategy(enum.StrEnum):
+    """Who is restarted with a child that has ended (OTP)."""
+
+    ONE_FOR_ONE = "one_for_one"
+    """Nobody else."""
+    ONE_FOR_ALL = "one_for_all"
+    """All its siblings."""
+    REST_FOR_ONE = "rest_for_one"
+    """The siblings that were started after it."""
+
+
+def should_restart(restart: Restart, reason: ExitReason) -> bool:
+    """Tell whether a child with that restart type is started again after ending with `reason`."""
+    match restart:
+        case Restart.PERMANENT:
+            return True
+        case Restart.TRANSIENT:
+            return not reason.is_graceful
+        case Restart.TEMPORARY:
+            return False
+
+
+def affected(strategy: Strategy, children: Sequence[T], failed: T) -> Sequence[T]:
+    """Return the children to start again, in start order; those that still run are first stopped, in reverse."""
+    match strategy:
+        case Strategy.ONE_FOR_ONE:
+            return [failed]
+        case Strategy.ONE_FOR_ALL:
+            return children
+        case Strategy.REST_FOR_ONE:
+            return children[children.index(failed) :]
+
+
+class RestartIntensity:
+    """How many restarts a supervisor bears: more than `max_restarts` within `max_seconds` are too many."""
+
+    __slots__ = ("_times", "max_restarts", "max_seconds")
+
+    def __init__(self, max_restarts: int = 3, max_seconds: float = 5.0) -> None:
+        if max_restarts < 0:
+            raise ValueError(f"max_restarts must be >= 0, got {max_restarts!r}")
+        if not max_seconds > 0:
+            raise ValueError(f"max_seconds must be > 0, got {max_seconds!r}")
+        self.max_restarts, self.max_seconds = max_restarts, max_seconds
+        self._times: deque[float] | None = None
+
+    def allows(self, now: float) -> bool:
+        """Count a restart at the monotonic time `now`; tell whether it is not one too many."""
+        if self._times is None:
+            self._times = deque()
+        self._times.append(now)
+        while self._times[0] < now - self.max_seconds:
+            self._times.popleft()
+        return len(self._times) <= self.max_restarts

@@ -1,0 +1,31 @@
+"""What carries a connection's frames: the seam between the transport actor and its wire."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from actors.message import Frame
+    from actors.runtime.process import Process
+
+__all__ = ["Carrier"]
+
+
+class Carrier(Protocol):
+    """A wire to one client: a WebSocket, a long-polling session, a test.
+
+    It puts what comes in into the mailbox of its transport actor: text as `str`, binary as `bytes`, and `Disconnected`
+    when the client has gone. It never calls the actor.
+    """
+
+    def attach(self, transport: Process) -> None:
+        """Deliver to this actor from now on."""
+
+    def send(self, frame: Frame) -> None:
+        """Write one frame, after those before it; nothing happens if the client has gone."""
+
+    def close(self, code: int) -> None:
+        """Say good-bye with a close code (RFC 6455, section 7.4), then end the connection."""
+
+    def abort(self) -> None:
+        """End the connection without a word, unless good-bye has been said."""

@@ -1,0 +1,260 @@
+"""What a socket does with a message: pure logic, messages in and effects out (Phoenix.Socket).
+
+Nothing here knows an actor's mailbox, a thread, a clock or a wire. The transport actor hands in what happens and carries out
+the effects; so the rules can be read here from top to bottom, and tested as values.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from actors.exits import ExitReason, Shutdown
+from actors.message import JoinReply, Message, Serializer, error, ok
+from supervisors.child_spec import Restart
+from supervisors.restart import RestartIntensity, should_restart
+from transport.exceptions import MalformedMessageError
+
+if TYPE_CHECKING:
+    from actors.channel import Channel
+    from actors.ref import ActorRef
+    from transport.socket import Routes
+
+__all__ = ["Connection", "Deliver", "Effect", "EndChannel", "Joined", "Monitor", "Send", "StartChannel", "Status"]
+
+_CRASHED = {"reason": "channel_crash"}
+DUPLICATE_JOIN = Shutdown("duplicate_join")
+
+
+class Status(enum.Enum):
+    """Where a topic of this connection stands."""
+
+    JOINING = "joining"
+    JOINED = "joined"
+    LEAVING = "leaving"
+    RESTARTING = "restarting"
+
+
+class Joined:
+    """One topic that the client has joined, or is joining."""
+
+    __slots__ = ("channel", "channel_class", "closes", "intensity", "join_ref", "message", "pending", "status", "topic")
+
+    def __init__(self, channel_class: type[Channel], message: Message, closes: Joined | None = None) -> None:
+        self.channel_class, self.message = channel_class, message
+        self.topic: str = message.topic
+        # As the client wrote it: null stays null here, though the channel then uses the ref (Phoenix's two views).
+        self.join_ref = message.join_ref
+        self.status = Status.JOINING
+        self.channel: ActorRef[Any] | None = None
+        self.closes = closes
+        self.pending: list[Message] | None = None
+        self.intensity: RestartIntensity | None = None
+
+    def may_restart(self, reason: ExitReason, now: float) -> bool:
+        """Tell whether the server itself joins again for the client, by OTP's table and within OTP's intensity."""
+        if not should_restart(Restart(self.channel_class.restart), reason):
+            return False
+        if self.intensity is None:
+            self.intensity = RestartIntensity()
+        return self.intensity.allows(now)
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Write a frame to the client."""
+
+    frame: Any
+
+
+class Deliver(msgspec.Struct, frozen=True):
+    """Give a message to a channel."""
+
+    channel: Any
+    message: Message
+
+
+class StartChannel(msgspec.Struct, frozen=True):
+    """Start the channel actor for a join."""
+
+    joined: Joined
+
+
+class Monitor(msgspec.Struct, frozen=True):
+    """Be told when a channel ends."""
+
+    channel: Any
+
+
+class EndChannel(msgspec.Struct, frozen=True):
+    """End a channel, and do not restart it."""
+
+    channel: Any
+    reason: ExitReason
+
+
+Effect = Send | Deliver | StartChannel | Monitor | EndChannel
+Effects = Iterable[Effect]
+
+
+class Connection:
+    """One client's connection: which topics it has joined, and what its messages mean."""
+
+    __slots__ = ("_by_channel", "_max_channels", "_routes", "_serializer", "topics")
+
+    def __init__(self, routes: Routes, serializer: Serializer, max_channels: int = 100) -> None:
+        self._routes, self._serializer, self._max_channels = routes, serializer, max_channels
+        self.topics: dict[str, Joined] = {}
+        self._by_channel: dict[ActorRef[Any], Joined] = {}
+
+    # A message of the client
+
+    def receive(self, message: Message) -> Effects:
+        """Say what a message of the client leads to.
+
+        Raises:
+            MalformedMessageError: if it makes no sense at all.
+        """
+        topic = message.topic
+        joined = self.topics.get(topic) if isinstance(topic, str) else None
+        if joined is None:
+            return self._receive_unjoined(message)
+        if joined.status is Status.JOINING or joined.status is Status.RESTARTING:
+            # Phoenix stops reading while a join runs; here only this topic waits.
+            joined.pending = [*(joined.pending or ()), message]
+            return ()
+        if message.event == "phx_join":
+            return self._join_again(joined, message)
+        if message.join_ref is not None and not _same(message.join_ref, joined.join_ref):
+            return ()
+        if message.event == "phx_leave":
+            joined.status = Status.LEAVING
+        return (Deliver(joined.channel, message),)
+
+    def _receive_unjoined(self, message: Message) -> Effects:
+        match message:
+            case Message(topic="phoenix", event="heartbeat"):
+                return (self._reply(None, message, ok()),)
+            case Message(event="phx_join"):
+                return self._join(message)
+            case Message(event="phx_leave"):
+                return (self._reply(message.join_ref, message, ok()),)
+        return (self._unmatched(message),)
+
+    def _join(self, message: Message) -> Effects:
+        if not isinstance(message.topic, str):
+            raise MalformedMessageError(f"a topic must be a string, got {message.topic!r}")
+        channel_class = self._routes.match(message.topic)
+        if channel_class is None:
+            return (self._unmatched(message),)
+        if len(self.topics) >= self._max_channels:
+            return (self._reply(message.join_ref, message, error({"reason": "too many channels joined"})),)
+        joined = self.topics[message.topic] = Joined(channel_class, message)
+        return (StartChannel(joined),)
+
+    def _join_again(self, old: Joined, message: Message) -> Effects:
+        """Replace the channel: the client has lost track of it, and knows best."""
+        joined = self.topics[old.topic] = Joined(old.channel_class, message, closes=old)
+        assert old.channel is not None
+        del self._by_channel[old.channel]
+        return (EndChannel(old.channel, DUPLICATE_JOIN), StartChannel(joined))
+
+    # What the actors report
+
+    def started(self, joined: Joined, channel: ActorRef[Any]) -> Effects:
+        """Take note of the actor that was started for a join."""
+        joined.channel = channel
+        self._by_channel[channel] = joined
+        return (Monitor(channel),)
+
+    def not_started(self, joined: Joined) -> Effects:
+        """Answer a join whose actor could not be started, or crashed in it."""
+        if joined.status is Status.RESTARTING:
+            return self._crashed(joined)
+        return self._join_failed(joined, self._reply(joined.join_ref, joined.message, error({"reason": "join crashed"})))
+
+    def join_replied(self, reply: JoinReply) -> Effects:
+        """Answer a join, and go on with what the client sent meanwhile."""
+        joined = self._by_channel.get(reply.channel)
+        if joined is None:
+            return ()
+        asked = joined.status is Status.JOINING
+        if not reply.joined:
+            return self._join_failed(joined, Send(reply.reply)) if asked else self._crashed(joined)
+        joined.status = Status.JOINED
+        answer = (Send(reply.reply), *self._close_old(joined)) if asked else ()
+        return (*answer, *self._go_on(joined))
+
+    def closed(self, channel: ActorRef[Any], reason: ExitReason, now: float) -> Effects:
+        """Tell the client that a channel ends on purpose, unless it is one that always comes back."""
+        joined = self._by_channel.get(channel)
+        if joined is None:
+            return ()
+        if joined.status is Status.JOINED and joined.may_restart(reason, now):
+            return self._restart(joined)
+        self._forget(joined)
+        return (self._close(joined),)
+
+    def down(self, channel: ActorRef[Any], reason: ExitReason, now: float) -> Effects:
+        """Tell the client that a channel is gone, unless it is one that the server restarts."""
+        joined = self._by_channel.get(channel)
+        if joined is None:
+            return ()
+        if joined.status is Status.JOINING:
+            return self.not_started(joined)
+        if joined.status is Status.JOINED and joined.may_restart(reason, now):
+            return self._restart(joined)
+        return self._crashed(joined)
+
+    # Steps
+
+    def _restart(self, joined: Joined) -> Effects:
+        """Join again with the client's last payload and join_ref; it need not know."""
+        assert joined.channel is not None
+        del self._by_channel[joined.channel]
+        joined.channel, joined.status = None, Status.RESTARTING
+        return (StartChannel(joined),)
+
+    def _forget(self, joined: Joined) -> None:
+        if self.topics.get(joined.topic) is joined:
+            del self.topics[joined.topic]
+        if joined.channel is not None:
+            self._by_channel.pop(joined.channel, None)
+
+    def _join_failed(self, joined: Joined, answer: Send) -> Effects:
+        self._forget(joined)
+        return (answer, *self._close_old(joined), *self._go_on(joined))
+
+    def _crashed(self, joined: Joined) -> Effects:
+        self._forget(joined)
+        return (self._push(joined, "phx_error", _CRASHED), *self._go_on(joined))
+
+    def _close_old(self, joined: Joined) -> Effects:
+        """After the answer to a second join comes the end of the first, with its own join_ref."""
+        old, joined.closes = joined.closes, None
+        return () if old is None else (self._close(old),)
+
+    def _go_on(self, joined: Joined) -> Effects:
+        pending, joined.pending = joined.pending, None
+        return [effect for message in pending or () for effect in self.receive(message)]
+
+    # Frames
+
+    def _reply(self, join_ref: Any, message: Message, reply: Any) -> Send:
+        return Send(self._serializer.encode_reply(join_ref, message.ref, message.topic, reply))
+
+    def _unmatched(self, message: Message) -> Send:
+        return self._reply(None, message, error({"reason": "unmatched topic"}))
+
+    def _close(self, joined: Joined) -> Send:
+        return self._push(joined, "phx_close", {})
+
+    def _push(self, joined: Joined, event: str, payload: dict[str, Any]) -> Send:
+        return Send(self._serializer.encode_push(joined.join_ref, joined.join_ref, joined.topic, event, payload))
+
+
+def _same(left: object, right: object) -> bool:
+    """Compare as JSON values do: 1, 1.0 and true are three."""
+    return type(left) is type(right) and left == right

@@ -1,0 +1,216 @@
+"""One HTTP/1.1 connection of the listener, until it ends or becomes a WebSocket.
+
+llhttp (through httptools) does the parsing: `websockets` reads handshakes without a body only, and this port is to serve
+pages and long polling as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import inspect
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import httptools
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+if TYPE_CHECKING:
+    from actors.clock import Timer
+    from actors.runtime.scheduler import Scheduler
+
+__all__ = ["HttpConnection", "Incoming", "Upgrade", "respond"]
+
+_log = logging.getLogger("ashtree.transport")
+
+# A request's head may have this many bytes, as in most servers; its body this many, as Phoenix's long polling allows.
+MAX_HEAD = 64 * 1024
+MAX_BODY = 10 * 1024 * 1024
+# Seconds that a client may take for a request, or stay connected without one.
+REQUEST_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A request with what surrounds it."""
+
+    request: Request
+    body: bytes
+    peer: tuple[str, int] | None
+
+
+class UpgradedProtocol(Protocol):
+    """What takes over a connection after its handshake: an `asyncio.Protocol`."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come in behind the handshake."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """An answer that turns the connection into something else; `begin` is called when it has."""
+
+    response: Response
+    protocol: Any
+    begin: Callable[[], object]
+
+
+Answer = Response | Upgrade
+Application = Callable[[Incoming], Answer | Awaitable[Answer]]
+
+
+def respond(status: int, body: bytes | str = b"", content_type: str = "text/plain; charset=utf-8") -> Response:
+    """Make an answer."""
+    data = body.encode() if isinstance(body, str) else body
+    headers = Headers([("Content-Length", str(len(data)))])
+    if data:
+        headers["Content-Type"] = content_type
+    return Response(status, http.HTTPStatus(status).phrase, headers, data)
+
+
+class HttpConnection(asyncio.Protocol):
+    """Reads requests one after the other and writes what the application answers, in order."""
+
+    def __init__(self, application: Application, scheduler: Scheduler) -> None:
+        self._application, self._scheduler = application, scheduler
+        self._parser = httptools.HttpRequestParser(self)
+        self._queue: deque[tuple[Incoming, bool]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._timer: Timer | None = None
+        self._early = b""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._url, self._body, self._size = b"", b"", 0
+        self._headers: list[tuple[str, str]] = []
+
+    # asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._peer = self._transport.get_extra_info("peername")
+        self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget what was under way."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came in."""
+        self._size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._early = data[upgrade.args[0] :]
+        except httptools.HttpParserError as error:
+            self._give_up(400, f"bad request: {error}")
+            return
+        if self._size > MAX_HEAD + MAX_BODY or (self._size > MAX_HEAD and not self._body):
+            self._give_up(431, "the request is too large")
+            return
+        self._work()
+
+    def _expect_request(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._scheduler.clock.call_after(REQUEST_TIMEOUT, self._transport.close)
+
+    def _give_up(self, status: int, text: str) -> None:
+        self._write(respond(status, text), keep_alive=False)
+
+    # httptools
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the path and query."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self._headers.append((name.decode("latin-1"), value.decode("latin-1")))
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        """Put the whole request in the queue."""
+        parser = self._parser
+        request = Request(
+            self._url.decode("latin-1"),
+            Headers(self._headers),
+            parser.get_method().decode("latin-1"),
+            f"HTTP/{parser.get_http_version()}",
+        )
+        self._queue.append((Incoming(request, self._body, self._peer), parser.should_keep_alive()))
+        self._begin()
+
+    # Answers
+
+    def _work(self) -> None:
+        """Answer what is in the queue, one request at a time."""
+        while self._queue and self._task is None and not self._transport.is_closing():
+            incoming, keep_alive = self._queue.popleft()
+            try:
+                answer = self._application(incoming)
+            except Exception:
+                _log.exception("could not answer %s %s", incoming.request.method, _path(incoming))
+                answer = respond(500, "Internal Server Error")
+            if inspect.isawaitable(answer):
+                self._task = asyncio.get_running_loop().create_task(self._answer_later(answer, incoming, keep_alive))
+            else:
+                self._answer(answer, incoming, keep_alive)
+
+    async def _answer_later(self, answer: Awaitable[Answer], incoming: Incoming, keep_alive: bool) -> None:  # noqa: FBT001  # private
+        try:
+            result: Answer = await answer
+        except Exception:
+            _log.exception("could not answer %s %s", incoming.request.method, _path(incoming))
+            result = respond(500, "Internal Server Error")
+        self._task = None
+        self._answer(result, incoming, keep_alive)
+        self._work()
+
+    def _answer(self, answer: Answer, incoming: Incoming, keep_alive: bool) -> None:  # noqa: FBT001  # private
+        if self._transport.is_closing():
+            return
+        if isinstance(answer, Upgrade):
+            self._upgrade(answer)
+            return
+        if incoming.request.method == "HEAD":
+            answer.body = b""
+        self._write(answer, keep_alive=keep_alive)
+
+    def _write(self, response: Response, *, keep_alive: bool) -> None:
+        response.headers["Connection"] = "keep-alive" if keep_alive else "close"
+        self._transport.write(response.serialize())
+        if keep_alive:
+            self._expect_request()
+        else:
+            self._transport.close()
+
+    def _upgrade(self, upgrade: Upgrade) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._transport.write(upgrade.response.serialize())
+        self._transport.set_protocol(upgrade.protocol)
+        upgrade.protocol.connection_made(self._transport)
+        upgrade.begin()
+        if self._early:
+            upgrade.protocol.data_received(self._early)
+        self._scheduler.run_ready()
+
+
+def _path(incoming: Incoming) -> str:
+    """Return the path without its query, which may hold secrets."""
+    return incoming.request.path.partition("?")[0]

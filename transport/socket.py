@@ -1,0 +1,109 @@
+"""The socket: who may connect, and which channel serves which topic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from actors.channel import Channel
+from actors.message import Reply, ok
+from supervisors.child_spec import Restart
+from transport.exceptions import SocketError
+
+if TYPE_CHECKING:
+    from transport.endpoint import Endpoint
+
+__all__ = ["ConnectInfo", "Routes", "Socket"]
+
+
+class ConnectInfo(msgspec.Struct, frozen=True):
+    """What is known of a connection besides its parameters."""
+
+    peer: tuple[str, int] | None
+    path: str
+    headers: Mapping[str, str]
+
+
+class Socket:
+    """One client's connection, as its author sees it. Subclass it:
+
+        class UserSocket(Socket):
+            channels = {"room:*": RoomChannel, "system": SystemChannel}
+
+            def connect(self, params, connect_info):
+                self.assigns["user"] = params.get("user", "anonymous")
+                return ok()
+
+            def id(self):
+                return f"users_socket:{self.assigns['user']}"
+
+    `channels` maps topics, or prefixes that end with `*`, to channel classes; the first that fits serves.
+    """  # noqa: D415  # the colon leads to the example
+
+    channels: ClassVar[Mapping[str, type[Channel]]] = {}
+
+    def __init__(self, endpoint: Endpoint | None = None) -> None:
+        self.endpoint = endpoint
+        self.assigns: dict[str, Any] = {}
+
+    def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Any:
+        """Return `ok()` to accept the client, `error()` to refuse it (HTTP 403); may be `async`."""
+        return ok()
+
+    def id(self) -> str | None:
+        """Return the topic by which all connections of one user can be closed, or None.
+
+        A broadcast of the event "disconnect" on it closes them.
+        """
+        return None
+
+
+class Routes:
+    """The channels of a socket class, checked.
+
+    Raises:
+        SocketError: naming what is wrong.
+    """
+
+    def __init__(self, socket: type[Socket]) -> None:
+        if not (isinstance(socket, type) and issubclass(socket, Socket)):
+            raise SocketError(f"a socket must be a subclass of transport.Socket, got {socket!r}")
+        self._exact: dict[str, type[Channel]] = {}
+        self._prefixes: list[tuple[str, type[Channel]]] = []
+        for pattern, channel in socket.channels.items():
+            self._add(socket.__name__, pattern, channel)
+
+    def _add(self, socket: str, pattern: str, channel: type[Channel]) -> None:
+        where = f"{socket}.channels[{pattern!r}]"
+        if not isinstance(pattern, str) or "*" in pattern[:-1]:
+            raise SocketError(f'{where}: a topic may have one "*", at its end, such as "room:*"')
+        if not (isinstance(channel, type) and issubclass(channel, Channel)):
+            raise SocketError(f"{where} must be a subclass of actors.Channel, got {channel!r}")
+        if channel.restart not in set(Restart):
+            raise SocketError(f"{channel.__name__}.restart must be one of {', '.join(Restart)}, got {channel.restart!r}")
+        if pattern.endswith("*"):
+            self._prefixes.append((pattern[:-1], channel))
+        else:
+            self._exact[pattern] = channel
+
+    def match(self, topic: str) -> type[Channel] | None:
+        """Return the channel for a topic: the one that names it, else the first whose prefix it has."""
+        channel = self._exact.get(topic)
+        if channel is None:
+            for prefix, candidate in self._prefixes:
+                if topic.startswith(prefix):
+                    return candidate
+        return channel
+
+
+def accepted(result: object) -> bool:
+    """Tell whether `connect` let the client in.
+
+    Raises:
+        SocketError: if it returned neither `ok()` nor `error()`.
+    """
+    if not isinstance(result, Reply):
+        raise SocketError(f"connect() must return ok() or error(), got {result!r}")
+    return result.status == "ok"

@@ -1,0 +1,202 @@
+/** The actors behind this page: who lives, under which pid, and what happened to them in plain words. */
+import { bound, byId, element, flash, onClick, setEnabled, timeOfDay } from "./dom.js";
+
+const HISTORY_LIMIT = 100;
+const CLOSE_REASONS = {
+  1000: "The server closed the connection for good (1000)",
+  1001: "The server disconnected this user (1001)",
+  1012: "The server is restarting (1012)",
+};
+
+export class Supervision {
+  #lobby;
+  #demo;
+  #counts = { joins: 0, crashes: 0, reconnects: 0 };
+  #pids = { channel: null, transport: null };
+  #wasConnected = false;
+  #roomEnding = null;
+  #demoCrashed = false;
+
+  constructor(lobby, demo) {
+    this.#lobby = lobby;
+    this.#demo = demo;
+    byId("demo-topic").textContent = demo.topic;
+    this.#watchRoom();
+    this.#watchDemo();
+    this.#bindButtons();
+    this.#refresh();
+  }
+
+  socketChanged(state, { code, wasConnected }) {
+    if (state === "connected") this.#connected();
+    if (state === "disconnected" && wasConnected) this.#disconnected(code);
+    // The socket tells its channels after its own listeners.
+    queueMicrotask(() => this.#refresh());
+  }
+
+  #connected() {
+    if (this.#wasConnected) this.#increment("reconnects");
+    this.#wasConnected = true;
+    setState("transport-node", "joined");
+  }
+
+  #disconnected(code) {
+    setState("transport-node", "errored");
+    const lost = [this.#lobby, this.#demo].filter((channel) => channel.state === "joined").length;
+    const taken = lost ? `, and ${lost === 1 ? "its channel" : `its ${lost} channels`} with it` : "";
+    const reason = CLOSE_REASONS[code] ?? `The connection broke without a goodbye (${code ?? "no heartbeat"})`;
+    this.#note("crash", `${reason}: transport ${this.#pids.transport ?? ""} is gone${taken}.`);
+  }
+
+  #watchRoom() {
+    this.#lobby.onJoin(() => this.#roomJoined());
+    this.#lobby.onError((cause) => this.#roomFailed(cause));
+    this.#lobby.onClose(() => this.#roomClosed());
+  }
+
+  #roomJoined() {
+    this.#increment("joins");
+    this.#refresh();
+    this.#lobby.push("whoami").then((answer) => this.#identify(answer), () => {});
+  }
+
+  #identify({ channel, transport }) {
+    const before = this.#pids;
+    this.#pids = { channel, transport };
+    showPid("channel-pid", channel, before.channel);
+    showPid("transport-pid", transport, before.transport);
+    this.#note("birth", birthSentence(before, this.#pids, this.#roomEnding));
+    this.#roomEnding = null;
+  }
+
+  #roomFailed({ source, reason }) {
+    this.#roomEnding = source === "transport" ? "transport" : "crash";
+    this.#refresh();
+    if (source === "transport") return;
+    if (source === "join") return this.#note("crash", `The join of room:lobby failed: ${reason}.`);
+    this.#increment("crashes");
+    const others = `its transport ${this.#pids.transport ?? ""} and ${this.#demo.topic} live on`;
+    this.#note("crash", `Channel ${this.#pids.channel ?? "room:lobby"} crashed (phx_error); ${others}. The client asks for a new one in a second.`);
+  }
+
+  #roomClosed() {
+    const how = this.#roomEnding === "stop" ? "stopped by itself, a normal end" : "ended because you left";
+    this.#note("end", `Channel ${this.#pids.channel ?? "room:lobby"} ${how} (phx_close). Nobody restarts it until you join again.`);
+    this.#refresh();
+    byId("join-room").focus({ preventScroll: true });
+  }
+
+  #watchDemo() {
+    this.#demo.on("tick", ({ value }) => { byId("demo-state").textContent = `state: tick ${value}`; });
+    this.#demo.onJoin(() => this.#demoJoined());
+    this.#demo.onError((cause) => this.#demoFailed(cause));
+  }
+
+  #demoJoined() {
+    this.#increment("joins");
+    this.#refresh();
+    flash(byId("demo-node"), "born");
+    if (this.#demoCrashed) this.#note("birth", `${this.#demo.topic} is back as a new actor: no memory of the old one, it counts from 0.`);
+    this.#demoCrashed = false;
+  }
+
+  #demoFailed({ source, reason }) {
+    this.#refresh();
+    if (source === "transport") return;
+    if (source === "join") return this.#note("crash", `The join of ${this.#demo.topic} failed: ${reason}.`);
+    this.#demoCrashed = true;
+    this.#increment("crashes");
+    this.#note("crash", `${this.#demo.topic} crashed: asked for “ping:soon”, it found no number there. Its ticks stop; the chat goes on.`);
+  }
+
+  #bindButtons() {
+    onClick("crash-channel", () => this.#lobby.tell("crash"));
+    onClick("crash-demo", () => this.#demo.tell("ping:soon"));
+    onClick("crash-transport", () => this.#lobby.tell("crash_transport"));
+    onClick("stop-channel", () => this.#end("stop", () => this.#lobby.push("stop").catch(() => {})));
+    onClick("leave", () => this.#end("leave", () => this.#lobby.leave()));
+    onClick("fail", () => this.#fail());
+    onClick("join-room", () => this.#joinRoom());
+  }
+
+  #end(how, action) {
+    this.#roomEnding = how;
+    action();
+  }
+
+  async #fail() {
+    const asked = "You asked room:lobby to fail";
+    try {
+      await this.#lobby.push("fail");
+      this.#note("end", `${asked}, and it said ok.`);
+    } catch ({ message }) {
+      this.#note("end", `${asked}: it replied error, “${message}”. An error is an answer, not a crash; the channel lives.`);
+    }
+  }
+
+  #joinRoom() {
+    this.#lobby.join();
+    this.#refresh();
+    byId("crash-channel").focus({ preventScroll: true });
+  }
+
+  #refresh() {
+    this.#refreshRoom();
+    this.#refreshDemo();
+  }
+
+  #refreshRoom() {
+    const { state } = this.#lobby;
+    const joined = state === "joined";
+    setState("room-node", state);
+    byId("room-state").textContent = stateText(state);
+    for (const id of ["crash-channel", "stop-channel", "leave", "fail", "crash-transport"]) setEnabled(byId(id), joined);
+    byId("join-room").hidden = state !== "closed";
+  }
+
+  #refreshDemo() {
+    const { state } = this.#demo;
+    setState("demo-node", state);
+    setEnabled(byId("crash-demo"), state === "joined");
+    if (state !== "joined") byId("demo-state").textContent = stateText(state);
+  }
+
+  #increment(name) {
+    this.#counts[name] += 1;
+    byId(name).textContent = this.#counts[name];
+    flash(byId(name), "bumped");
+  }
+
+  #note(kind, sentence) {
+    const time = element("time", "", timeOfDay());
+    const history = byId("history");
+    history.prepend(element("li", kind, time, element("span", "", sentence)));
+    bound(history, HISTORY_LIMIT, "first");
+  }
+}
+
+function birthSentence(before, after, ending) {
+  if (!before.channel) return `Joined room:lobby: the server started channel ${after.channel} below transport ${after.transport}.`;
+  if (ending === "transport") {
+    return `Reconnected and rejoined by itself: transport ${before.transport} → ${after.transport}, channel ${before.channel} → ${after.channel}.`;
+  }
+  if (ending === "crash") return `Channel ${before.channel} crashed → rejoined as ${after.channel}; the socket noticed nothing.`;
+  return `Joined again: a new channel, ${after.channel}, below the same transport ${after.transport}.`;
+}
+
+function stateText(state) {
+  return { joining: "joining…", joined: "joined", errored: "dead, will rejoin", closed: "not joined", leaving: "leaving…" }[state];
+}
+
+function setState(id, state) {
+  byId(id).dataset.state = state;
+}
+
+function showPid(id, pid, previous) {
+  const target = byId(id);
+  target.textContent = pid;
+  if (pid === previous) return;
+  target.dataset.changes = Number(target.dataset.changes) + (previous ? 1 : 0);
+  flash(target, "changed");
+  flash(target.closest(".node"), "born");
+}

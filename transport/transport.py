@@ -1,0 +1,216 @@
+"""The transport: one actor for each client's connection."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from actors.actor import Actor
+from actors.channel import ChannelSocket
+from actors.exits import NORMAL, SHUTDOWN, Crash, Down, Exit, ExitReason, Shutdown, Stop
+from actors.message import Broadcast, Frame, JoinReply, Message, Serializer, SocketClose
+from supervisors import supervisor
+from supervisors.child import Child, launch, stop_children
+from supervisors.child_spec import ChildSpec, Restart
+from supervisors.dynamic_supervisor import DynamicSupervisor
+from supervisors.supervisor import TerminateChild
+from transport.connection import Connection, Deliver, Effect, Effects, EndChannel, Joined, Monitor, Send, StartChannel
+from transport.exceptions import MalformedMessageError
+
+if TYPE_CHECKING:
+    from actors.future import Future
+    from actors.pubsub.pubsub import PubSub
+    from actors.ref import ActorRef
+    from transport.carrier import Carrier
+    from transport.socket import Routes, Socket
+
+__all__ = ["CLOSE_CODES", "Disconnected", "Transport"]
+
+_log = logging.getLogger("ashtree.transport")
+
+DISCONNECTED = Shutdown("disconnected")
+MALFORMED = Shutdown("malformed message")
+
+CLOSE_CODES: dict[ExitReason, int] = {
+    NORMAL: 1000,
+    # phoenix.js reconnects unless the code is 1000, and whoever is disconnected by an administrator may come back.
+    DISCONNECTED: 1001,
+    MALFORMED: 1011,
+    # The service restarts; come back soon.
+    SHUTDOWN: 1012,
+}
+
+
+class Disconnected(msgspec.Struct, frozen=True):
+    """A carrier tells its transport that the client has gone; `code` is the close code, 1006 without a close frame."""
+
+    code: int
+
+
+class _Started(msgspec.Struct, frozen=True, eq=False):
+    """The answer of the channels' supervisor to a `StartChannel`."""
+
+    joined: Joined
+    future: Future[ActorRef[Any]]
+
+
+class Transport(Actor):
+    """Speaks for one client: decodes what comes in, starts and watches its channels, writes what goes out.
+
+    It ends with the connection, and its channels with it. If it crashes or is killed the connection is cut without a close
+    frame, and the client reconnects.
+    """
+
+    restart: ClassVar[str] = Restart.TEMPORARY
+    shutdown: ClassVar[float] = 10.0
+
+    def __init__(
+        self,
+        carrier: Carrier,
+        socket: Socket,
+        routes: Routes,
+        serializer: Serializer,
+        pubsub: PubSub,
+        max_channels: int = 100,
+    ) -> None:
+        self.socket, self.serializer, self.pubsub = socket, serializer, pubsub
+        self.connection = Connection(routes, serializer, max_channels)
+        self._carrier = carrier
+        self._id: str | None = None
+        self._channels = Child(ChildSpec(DynamicSupervisor, id="channels", restart=Restart.TEMPORARY))
+
+    def on_start(self) -> None:
+        """Take over the wire, and start the supervisor of the channels."""
+        self.trap_exit = True
+        self.own(self._carrier.abort)
+        self._id = self.socket.id()
+        if self._id is not None:
+            self.pubsub.subscribe(self._id, self.actor_ref)
+        launch(self._process, self._channels)
+        self._carrier.attach(self._process)
+
+    # Messages
+
+    def on_receive(self, message: Any) -> Any:
+        """Do what this message is for; one that is for nothing is ignored, as in Phoenix."""
+        handle = _MESSAGES.get(type(message))
+        return handle(self, message) if handle is not None else None
+
+    def _on_data(self, data: str | bytes) -> Stop | None:
+        try:
+            effects = self.connection.receive(self.serializer.decode(data))
+        except MalformedMessageError as error:
+            _log.warning("%s closes the connection: malformed message: %s", self, error)
+            return Stop(MALFORMED)
+        self._carry_out(effects)
+        return None
+
+    def _on_frame(self, frame: Frame) -> None:
+        self._carrier.send(frame)
+
+    def _on_started(self, started: _Started) -> None:
+        if started.future.exception is None:
+            self._carry_out(self.connection.started(started.joined, started.future.result()))
+            return
+        _log.error("%s cannot start a channel: %s", self, started.future.exception, exc_info=started.future.exception)
+        self._carry_out(self.connection.not_started(started.joined))
+
+    def _on_join_reply(self, reply: JoinReply) -> None:
+        self._carry_out(self.connection.join_replied(reply))
+
+    def _on_socket_close(self, close: SocketClose) -> None:
+        self._carry_out(self.connection.closed(close.channel, close.reason, self.clock.now()))
+
+    def _on_down(self, down: Down) -> None:
+        self._carry_out(self.connection.down(down.actor, down.reason, self.clock.now()))
+
+    def _on_exit(self, exit_: Exit) -> Stop | None:
+        """The supervisor of the channels is replaced; its channels have gone with it and tell so themselves."""
+        if exit_.actor is self._channels.ref:
+            _log.error("%s starts its channels' supervisor anew, which ended: %s", self, exit_.reason)
+            launch(self._process, self._channels)
+            return None
+        return None if exit_.reason == NORMAL else Stop(exit_.reason)
+
+    def _on_broadcast(self, broadcast: Broadcast) -> Stop | None:
+        return Stop(DISCONNECTED) if broadcast.event == "disconnect" and broadcast.topic == self._id else None
+
+    def _on_disconnected(self, _disconnected: Disconnected) -> Stop:
+        return Stop(NORMAL)
+
+    # Effects
+
+    def _carry_out(self, effects: Effects) -> None:
+        for effect in effects:
+            _EFFECTS[type(effect)](self, effect)
+
+    def _send(self, send: Send) -> None:
+        self._carrier.send(send.frame)
+
+    def _deliver(self, deliver: Deliver) -> None:
+        deliver.channel.send(deliver.message)
+
+    def _start_channel(self, start: StartChannel) -> None:
+        joined, mailbox = start.joined, self._process
+        args = (self._channel_socket(joined.message), joined.message)
+        spec = ChildSpec(joined.channel_class, args, id=joined.topic, restart=Restart.TEMPORARY, shutdown=joined.channel_class.shutdown)
+        started = supervisor.start_child(self._supervisor, spec)
+        started.add_done_callback(lambda future: mailbox.put(_Started(joined, future)))
+
+    def _channel_socket(self, message: Message) -> ChannelSocket:
+        join_ref = message.ref if message.join_ref is None else message.join_ref
+        return ChannelSocket(
+            transport=self.actor_ref,
+            serializer=self.serializer,
+            pubsub=self.pubsub,
+            topic=message.topic,
+            join_ref=join_ref,
+            assigns=self.socket.assigns,
+            id=self._id,
+            endpoint=self.socket.endpoint,
+        )
+
+    def _monitor(self, monitor: Monitor) -> None:
+        self.monitor(monitor.channel)
+
+    def _end_channel(self, end: EndChannel) -> None:
+        self._supervisor.send(TerminateChild(end.channel, end.reason))
+
+    @property
+    def _supervisor(self) -> ActorRef[Any]:
+        assert self._channels.ref is not None
+        return self._channels.ref
+
+    # The end
+
+    def terminate(self, reason: ExitReason) -> Any:
+        """Close the connection with the code for `reason`; when the tree is stopped, wait for the channels too."""
+        if isinstance(reason, Crash):
+            return None
+        self._carrier.close(CLOSE_CODES.get(reason, 1000))
+        return stop_children(self._process, [self._channels]) if reason == SHUTDOWN else None
+
+
+_MESSAGES: dict[type, Callable[[Transport, Any], Any]] = {
+    str: Transport._on_data,
+    bytes: Transport._on_data,
+    Frame: Transport._on_frame,
+    _Started: Transport._on_started,
+    JoinReply: Transport._on_join_reply,
+    SocketClose: Transport._on_socket_close,
+    Down: Transport._on_down,
+    Exit: Transport._on_exit,
+    Broadcast: Transport._on_broadcast,
+    Disconnected: Transport._on_disconnected,
+}
+
+_EFFECTS: dict[type[Effect], Callable[[Transport, Any], None]] = {
+    Send: Transport._send,
+    Deliver: Transport._deliver,
+    StartChannel: Transport._start_channel,
+    Monitor: Transport._monitor,
+    EndChannel: Transport._end_channel,
+}

@@ -1,0 +1,204 @@
+"""The WebSocket carrier: frames of RFC 6455 between a TCP connection and a transport actor.
+
+`websockets`' own protocol object does the rules: the handshake, control frames, fragments, closing. What goes out bypasses it,
+as whole unmasked frames need two to ten bytes in front and a broadcast is framed once for all its connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from websockets.frames import CloseCode, Frame as WebSocketFrame
+from websockets.frames import Opcode as WebSocketOpcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from transport.transport import Disconnected
+
+if TYPE_CHECKING:
+    from actors.clock import Timer
+    from actors.message import Frame
+    from actors.runtime.process import Process
+    from actors.runtime.scheduler import Scheduler
+
+__all__ = ["MAX_FRAME_SIZE", "WebSocketCarrier", "wire"]
+
+MAX_FRAME_SIZE = 8_000_000
+"""The bytes that a message may have: Bandit's limit, under Phoenix."""
+
+# Seconds that a client may take to answer a close frame, and to end its side of the connection.
+CLOSE_TIMEOUT = 5.0
+# Bytes that may wait for a client that does not read; beyond, it is cut off before it costs others their memory.
+MAX_BUFFER = 64 * 1024 * 1024
+
+
+def wire(frame: Frame) -> bytes:
+    """Return the frame as it goes on the wire (RFC 6455, section 5.2), made once."""
+    if frame.wire is None:
+        data, head = frame.data, 0x80 | frame.opcode
+        size = len(data)
+        if size < 126:
+            frame.wire = bytes((head, size)) + data
+        elif size < 65536:
+            frame.wire = bytes((head, 126)) + size.to_bytes(2, "big") + data
+        else:
+            frame.wire = bytes((head, 127)) + size.to_bytes(8, "big") + data
+    return frame.wire
+
+
+class WebSocketCarrier(asyncio.Protocol):
+    """One WebSocket of the listener."""
+
+    def __init__(self, scheduler: Scheduler, max_size: int = MAX_FRAME_SIZE) -> None:
+        self._scheduler = scheduler
+        # The handshake is read by the listener; this object begins where it ends.
+        self._protocol = ServerProtocol(state=State.OPEN, max_size=max_size)
+        self._process: Process | None = None
+        self._transport: asyncio.Transport | None = None
+        self._early: list[str | bytes] = []
+        self._fragments: list[bytes] = []
+        self._fragmented: WebSocketOpcode | None = None
+        self._paused = False
+        self._timer: Timer | None = None
+
+    def accept(self, request: Request) -> Response:
+        """Do the opening handshake (RFC 6455, section 4.2): answer 101, or what is wrong with the request."""
+        return self._protocol.accept(request)
+
+    # asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take over the connection after the handshake."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Give what came in to the transport actor, and let the actors run."""
+        protocol = self._protocol
+        protocol.receive_data(data)
+        for event in protocol.events_received():
+            assert isinstance(event, WebSocketFrame)
+            self._on_frame(event)
+        self._flush()
+        self._scheduler.run_ready()
+
+    def eof_received(self) -> None:
+        """The client has ended its side: so do we."""
+        self._protocol.receive_eof()
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the transport actor that the client has gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._transport = None
+        self._disconnected()
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than we write."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._paused = False
+
+    # What comes in
+
+    def _on_frame(self, frame: WebSocketFrame) -> None:
+        match frame.opcode:
+            case WebSocketOpcode.TEXT | WebSocketOpcode.BINARY if frame.fin:
+                self._on_message(frame.opcode, bytes(frame.data))
+            case WebSocketOpcode.TEXT | WebSocketOpcode.BINARY:
+                self._fragmented, self._fragments = frame.opcode, [bytes(frame.data)]
+            case WebSocketOpcode.CONT:
+                self._fragments.append(bytes(frame.data))
+                if frame.fin and self._fragmented is not None:
+                    data, self._fragments = b"".join(self._fragments), []
+                    self._on_message(self._fragmented, data)
+
+    def _on_message(self, opcode: WebSocketOpcode, data: bytes) -> None:
+        if self._protocol.state is not State.OPEN:
+            return
+        if opcode is WebSocketOpcode.BINARY:
+            self._deliver(data)
+            return
+        try:
+            self._deliver(data.decode())
+        except UnicodeDecodeError:
+            # RFC 6455, section 8.1: text that is not UTF-8 fails the connection.
+            self._protocol.fail(CloseCode.INVALID_DATA)
+
+    def _deliver(self, data: str | bytes) -> None:
+        if self._process is None:
+            self._early.append(data)
+        else:
+            self._process.put(data)
+
+    def _flush(self) -> None:
+        """Write what the protocol has to say, and end the connection when it says so."""
+        transport = self._transport
+        for data in self._protocol.data_to_send():
+            if transport is None or transport.is_closing():
+                return
+            if data:
+                transport.write(data)
+            else:
+                self._end()
+        if self._protocol.state is not State.OPEN:
+            self._disconnected()
+
+    def _end(self) -> None:
+        """End our side, and give the client a moment to read what it was sent and to end its own."""
+        assert self._transport is not None
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._abort_later()
+
+    def _abort_later(self) -> None:
+        transport = self._transport
+        if transport is not None and self._timer is None:
+            self._timer = self._scheduler.clock.call_after(CLOSE_TIMEOUT, transport.abort)
+
+    def _disconnected(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            sent, received = self._protocol.close_sent, self._protocol.close_rcvd
+            close = received or sent
+            process.put(Disconnected(CloseCode.ABNORMAL_CLOSURE if close is None else close.code))
+
+    # Carrier
+
+    def attach(self, transport: Process) -> None:
+        """Deliver to this actor from now on, first what has come already."""
+        self._process = transport
+        if self._transport is None:
+            self._disconnected()
+            return
+        early, self._early = self._early, []
+        for data in early:
+            transport.put(data)
+
+    def send(self, frame: Frame) -> None:
+        """Write one frame."""
+        transport = self._transport
+        if transport is None or self._protocol.state is not State.OPEN:
+            return
+        transport.write(frame.wire or wire(frame))
+        if self._paused and transport.get_write_buffer_size() > MAX_BUFFER:
+            transport.abort()
+
+    def close(self, code: int) -> None:
+        """Send a close frame and wait for the client's."""
+        self._process = None
+        if self._transport is None or self._protocol.state is not State.OPEN:
+            return
+        self._protocol.send_close(code)
+        self._flush()
+        self._abort_later()
+
+    def abort(self) -> None:
+        """Cut the connection, unless it is being closed in good order."""
+        self._process = None
+        if self._transport is not None and self._protocol.state is State.OPEN:
+            self._transport.abort()
