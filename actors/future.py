@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pykka
 
-from actors.exceptions import BlockingCallError, Timeout
+from actors.exceptions import Timeout
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -152,7 +152,8 @@ class Future(pykka.Future[T]):
 
     def _wait(self, timeout: float | None) -> None:
         if self._scheduler is not None and self._scheduler.is_current_thread():
-            raise BlockingCallError
+            self._scheduler.block_on(self, timeout)
+            return
         with _waiting:
             if self._event is None:
                 self._event = threading.Event()

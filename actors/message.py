@@ -78,12 +78,13 @@ def error(payload: Any = _EMPTY) -> Reply:
 class Frame:
     """An encoded message on its way to clients: made once, written to many.
 
-    `wire` is for the carrier: the bytes as they go on its wire, kept with the frame so that one broadcast is framed once.
+    `data` is what the serializer made: bytes, but for that of the test kit. `wire` is for the carrier: the bytes as they go
+    on its wire, kept with the frame so that one broadcast is framed once.
     """
 
     __slots__ = ("data", "opcode", "wire")
 
-    def __init__(self, opcode: Opcode, data: bytes) -> None:
+    def __init__(self, opcode: Opcode, data: Any) -> None:
         self.opcode, self.data = opcode, data
         self.wire: bytes | None = None
 

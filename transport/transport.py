@@ -101,12 +101,22 @@ class Transport(Actor):
 
     def _on_data(self, data: str | bytes) -> Stop | None:
         try:
-            effects = self.connection.receive(self.serializer.decode(data))
+            message = self.serializer.decode(data)
         except MalformedMessageError as error:
-            _log.warning("%s closes the connection: malformed message: %s", self, error)
-            return Stop(MALFORMED)
+            return self._refuse(error)
+        return self._on_message(message)
+
+    def _on_message(self, message: Message) -> Stop | None:
+        try:
+            effects = self.connection.receive(message)
+        except MalformedMessageError as error:
+            return self._refuse(error)
         self._carry_out(effects)
         return None
+
+    def _refuse(self, error: MalformedMessageError) -> Stop:
+        _log.warning("%s closes the connection: malformed message: %s", self, error)
+        return Stop(MALFORMED)
 
     def _on_frame(self, frame: Frame) -> None:
         self._carrier.send(frame)
@@ -197,6 +207,7 @@ class Transport(Actor):
 _MESSAGES: dict[type, Callable[[Transport, Any], Any]] = {
     str: Transport._on_data,
     bytes: Transport._on_data,
+    Message: Transport._on_message,
     Frame: Transport._on_frame,
     _Started: Transport._on_started,
     JoinReply: Transport._on_join_reply,
