@@ -3,7 +3,7 @@
     python demo.py --port 4000
 
 Open the address that it prints, in two tabs. Read this file from top to bottom: it is the tutorial.
-"""  # noqa: D415  # the colon leads to the command
+"""  # the colon leads to the command
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class DemoChannel(Channel):
         self.send(self, "tick")
         return ok()
 
-    def handle_in(self, event: str, payload: Any) -> Reply | None:
+    def handle_in(self, event: str, payload: Any) -> Any:
         """Handle what the client pushes."""
         match event.split(":"):
             case ["ping"]:
@@ -91,7 +91,7 @@ class RoomChannel(Channel):
         """Let everybody in, but not to the VIPs."""
         return error({"reason": "unauthorized"}) if topic == "room:vip" else ok()
 
-    def handle_in(self, event: str, payload: Any) -> Reply | Stop | None:
+    def handle_in(self, event: str, payload: Any) -> Any:
         """Handle what the client pushes."""
         user = self.assigns["user"]
         match event:
@@ -127,7 +127,7 @@ class BenchChannel(Channel):
         """Let everybody in."""
         return ok()
 
-    def handle_in(self, event: str, payload: Any) -> Reply | None:
+    def handle_in(self, event: str, payload: Any) -> Any:
         """Echo to one, or shout to all."""
         match event:
             case "echo":

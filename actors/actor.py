@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Self
 
 import pykka
@@ -10,7 +11,8 @@ import pykka.messages
 from actors.exits import NORMAL, Crash, ExitReason, MonitorRef, Stop, exit_reason
 from actors.future import Future
 from actors.ref import ActorRef
-from actors.runtime.process import Process, spawn
+from actors.runtime.process import Process
+from actors.runtime.spawn import spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,10 +22,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Actor"]
 
-Target = "Actor | pykka.ActorRef[Any] | str"
+if TYPE_CHECKING:
+    # For type checkers a class of its own: pykka declares that its hooks return None, ours may be `async`.
+    _PykkaActor = object
+else:
+    _PykkaActor = pykka.Actor
+
+_log = logging.getLogger("ashtree.actors")
 
 
-class Actor(pykka.Actor):
+class Actor(_PykkaActor):
     """A small process: state of its own, a mailbox, one message at a time.
 
     Write it as a pykka actor: `on_start`, `on_receive(message)`, `on_stop`, `on_failure`, and public methods for proxies.
@@ -67,12 +75,12 @@ class Actor(pykka.Actor):
     # pykka's attributes, looked up instead of stored
 
     @property
-    def actor_urn(self) -> str:  # type: ignore[override]  # pykka stores it: 40 bytes an actor
+    def actor_urn(self) -> str:
         """A URN that no other actor of this program has."""
         return self._process.ref.actor_urn
 
     @property
-    def actor_inbox(self) -> Process:  # type: ignore[override]  # as above
+    def actor_inbox(self) -> Process:
         """The mailbox."""
         return self._process
 
@@ -83,7 +91,7 @@ class Actor(pykka.Actor):
 
     @property
     def actor_stopped(self) -> Any:
-        """pykka's stop flag, to be read only."""
+        """Pykka's stop flag, to be read only."""
         return self._process.ref.actor_stopped
 
     @property
@@ -103,7 +111,7 @@ class Actor(pykka.Actor):
 
     def on_receive(self, message: Any) -> Any:
         """Handle a message; what is returned answers an `ask`. Return `Stop(reason, reply=…)` to end."""
-        return super().on_receive(message)
+        _log.warning("%s got an unexpected message: %r", self, message)
 
     def terminate(self, reason: ExitReason) -> Any:
         """Clean up; called once with the reason at every end but KILL and a failed start."""
@@ -126,13 +134,13 @@ class Actor(pykka.Actor):
     def stop(self, reason: object = NORMAL) -> None:
         """End this actor when it has handled what it was sent before; with another reason than normal, next."""
         if reason is NORMAL:
-            self.send(self, pykka.messages._ActorStop())  # noqa: SLF001  # pykka's message; there is no public name
+            self.send(self, pykka.messages._ActorStop())  # pykka's message; there is no public name
         else:
             self._process.exit_signal(exit_reason(reason), None)
 
     # Messages and signals
 
-    def send(self, target: Target, message: Any) -> None:
+    def send(self, target: Actor | ActorRef[Any] | str, message: Any) -> None:
         """Send a message to an actor, a ref or a registered name; one to the dead or to nobody is dropped."""
         ref = self._resolve(target)
         if ref is not None:
@@ -252,7 +260,7 @@ def _set(actor: Actor, message: pykka.messages.ProxySetAttr) -> None:
 
 
 _PYKKA_MESSAGES: dict[type, Callable[[Actor, Any], Any]] = {
-    pykka.messages._ActorStop: lambda _actor, _message: Stop(NORMAL),  # noqa: SLF001  # there is no public name
+    pykka.messages._ActorStop: lambda _actor, _message: Stop(NORMAL),  # there is no public name
     pykka.messages.ProxyCall: _call,
     pykka.messages.ProxyGetAttr: _get,
     pykka.messages.ProxySetAttr: _set,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Collection
-from types import CoroutineType
+from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -100,7 +100,9 @@ class Channel(Actor):
 
     def join(self, topic: str, payload: Any) -> Any:
         """Let the client in with `ok(…)`, or refuse with `error(…)`."""
-        raise NotImplementedError(f"{type(self).__name__} needs a join(self, topic, payload) that returns ok() or error()")
+        raise NotImplementedError(
+            f"{type(self).__name__} needs a join(self, topic, payload) that returns ok() or error()"
+        )
 
     def handle_in(self, event: str, payload: Any) -> Any:
         """Handle a push of the client; end your own with this one for the events that you do not know."""
@@ -175,14 +177,14 @@ class Channel(Actor):
             return self._leave(message)
         self._message_ref = message.ref
         result = self.handle_in(message.event, message.payload)
-        if isinstance(result, CoroutineType):
+        if iscoroutine(result):
             return self._await(result, lambda value: self._after_in(message, value))
         return self._after_in(message, result)
 
     @staticmethod
     def _then(result: Any, after: Callable[[Any], Any]) -> Any:
         """Look at what a callback returned, now or when its coroutine has ended."""
-        if isinstance(result, CoroutineType):
+        if iscoroutine(result):
             return Channel._await(result, after)
         return after(result)
 
@@ -192,7 +194,7 @@ class Channel(Actor):
 
     def _leave(self, message: Message) -> Stop:
         self._send_reply(message, ok())
-        return self._stop(Shutdown("left"))
+        return self._end_on_purpose(Shutdown("left"))
 
     # Results
 
@@ -206,7 +208,7 @@ class Channel(Actor):
         if isinstance(result, Stop):
             if result.reply is not None:
                 self._send_reply(message, _checked_reply(result.reply))
-            return self._stop(result.reason)
+            return self._end_on_purpose(result.reason)
         raise BadReturnError("handle_in", f"None, {_REPLIES}, or Stop(reason, reply=…)", result)
 
     def _after_out(self, result: Any) -> Stop | None:
@@ -219,7 +221,7 @@ class Channel(Actor):
         if result is None:
             return None
         if isinstance(result, Stop):
-            return self._stop(result.reason)
+            return self._end_on_purpose(result.reason)
         raise BadReturnError(callback, "None or Stop(reason)", result)
 
     def _after_join(self, result: Any) -> Stop | None:
@@ -239,7 +241,7 @@ class Channel(Actor):
         fastlane = Fastlane(socket.transport.process, socket.serializer, frozenset(self.intercept))
         self.pubsub.subscribe(socket.topic, self.actor_ref, fastlane)
 
-    def _stop(self, reason: object) -> Stop:
+    def _end_on_purpose(self, reason: object) -> Stop:
         """End on a callback's word: an orderly end is a phx_close for the client, any other a phx_error."""
         stop = Stop(exit_reason(reason))
         if stop.reason.is_graceful:
@@ -284,4 +286,3 @@ def _payload(payload: Any) -> Any:
     if isinstance(payload, dict | bytes | msgspec.Struct):
         return payload
     raise TypeError(f'a payload must be a dict, a msgspec.Struct or bytes, got {payload!r}; write {{"value": …}}')
-

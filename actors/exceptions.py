@@ -1,15 +1,15 @@
 """What `actors` raises at its authors and callers.
 
-    pykka.ActorDeadError        the actor is gone (yours to handle: everything can die)
-    pykka.Timeout               no answer in time
-    ActorsError
-    ├── BlockingCallError       you would have blocked the loop that has to answer you
-    ├── NameTakenError          the name belongs to somebody else
-    ├── StartError              an actor could not start
-    └── ChannelError
-        ├── BadReturnError      a callback returned a shape it may not return
-        ├── NotJoinedError      a push or broadcast before the join was answered
-        └── UnhandledEventError no clause for an event
+pykka.ActorDeadError        the actor is gone (yours to handle: everything can die)
+pykka.Timeout               no answer in time
+ActorsError
+├── BlockingCallError       you would have blocked the loop that has to answer you
+├── NameTakenError          the name belongs to somebody else
+├── StartError              an actor could not start
+└── ChannelError
+    ├── BadReturnError      a callback returned a shape it may not return
+    ├── NotJoinedError      a push or broadcast before the join was answered
+    └── UnhandledEventError no clause for an event
 """
 
 from __future__ import annotations

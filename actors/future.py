@@ -42,7 +42,7 @@ class Future(pykka.Future[T]):
     _callbacks: list[Callable[[Future[T]], None]] | None = None
     _event: threading.Event | None = None
     _sources: tuple[pykka.Future[Any], ...] = ()
-    _get_hook = None
+    _get_hook: Callable[[float | None], T] | None = None
     _hooked = False
 
     def __init__(self, scheduler: Scheduler | None = None, *, timeout: float | None = None) -> None:
@@ -178,7 +178,13 @@ class Future(pykka.Future[T]):
             if not woken.done():
                 woken.set_result(None)
 
-        self.add_done_callback(lambda _: loop.call_soon_threadsafe(wake) if self._is_foreign(loop) else wake())
+        def answered(_: Future[T]) -> None:
+            if self._is_foreign(loop):
+                loop.call_soon_threadsafe(wake)
+            else:
+                wake()
+
+        self.add_done_callback(answered)
         cancel = self._call_later(wake)
         try:
             yield from woken

@@ -36,7 +36,15 @@ class _Stopped:
         return not self._process.alive
 
 
-class ActorRef(pykka.ActorRef[A], Generic[A]):
+if TYPE_CHECKING:
+    # For type checkers a class of its own, as `Actor` is.
+    class _PykkaRef(Generic[A]):
+        """Nothing but its parameter."""
+else:
+    _PykkaRef = pykka.ActorRef
+
+
+class ActorRef(_PykkaRef[A], Generic[A]):
     """A reference to an actor, living or dead, for any thread.
 
     Messages that one sender sends to one actor arrive in order, at most once.
@@ -48,27 +56,35 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
         self.process = process
 
     @property
-    def actor_class(self) -> type[A]:  # type: ignore[override]  # pykka stores it, we look it up: 8 bytes an actor
+    def actor_class(self) -> type[A]:
         """The actor's class."""
         return self.process.actor_class  # type: ignore[return-value]  # the class it was started with
 
     @property
-    def actor_urn(self) -> str:  # type: ignore[override]  # as above
+    def actor_urn(self) -> str:
         """A URN that no other actor of this program has."""
         return f"urn:ashtree:{self.process.number}"
 
     @property
-    def actor_inbox(self) -> Process:  # type: ignore[override]  # as above
+    def actor_inbox(self) -> Process:
         """The mailbox; to be used through `tell` and `ask`."""
         return self.process
 
     @property
-    def actor_stopped(self) -> _Stopped:  # type: ignore[override]  # as above
-        """pykka's stop flag, to be read only."""
+    def actor_stopped(self) -> _Stopped:
+        """Pykka's stop flag, to be read only."""
         return _Stopped(self.process)
 
-    def _actor_weakref(self) -> A | None:  # type: ignore[override]  # pykka's proxies call it
+    def _actor_weakref(self) -> A | None:
         return self.process.actor  # type: ignore[return-value]  # the actor it was started as
+
+    def proxy(self) -> pykka.ActorProxy[Any]:
+        """Wrap the ref, to call the actor's methods and to read its attributes (pykka's proxy).
+
+        Raises:
+            ActorDeadError: if the actor is dead.
+        """
+        return pykka.ActorProxy(actor_ref=self)  # type: ignore[arg-type]  # it is a pykka.ActorRef, see above
 
     @property
     def pid(self) -> str:
@@ -148,7 +164,7 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
             _post(process, Envelope(message, future))
         return future
 
-    async def call(self, message: Any, *, timeout: float | None = ASK_TIMEOUT) -> Any:
+    async def call(self, message: Any, *, timeout: float | None = ASK_TIMEOUT) -> Any:  # noqa: ASYNC109  # OTP's word; on the actors' clock
         """Ask, and await the answer: `ask` for code that runs on an event loop (any event loop)."""
         return await self._request(message, timeout)
 
@@ -163,8 +179,8 @@ class ActorRef(pykka.ActorRef[A], Generic[A]):
 
     def stop(self, *, block: bool = True, timeout: float | None = None) -> bool | Future[bool]:
         """Ask the actor to stop when it has handled what it was sent before; True if it was alive."""
-        asked = self._request(pykka.messages._ActorStop(), timeout)  # noqa: SLF001  # there is no public name for it
-        stopped: Future[bool] = Future(asked._scheduler, timeout=timeout)  # noqa: SLF001  # our own class
+        asked = self._request(pykka.messages._ActorStop(), timeout)  # there is no public name for it
+        stopped: Future[bool] = Future(asked._scheduler, timeout=timeout)  # our own class
         asked.add_done_callback(lambda answer: stopped.set(answer.exception is None))
         return stopped.get() if block else stopped
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from actors.actor import Actor
     from actors.future import Future
     from actors.ref import ActorRef
+    from actors.runtime.bonds import Bonds
     from actors.runtime.process import Process
 
 __all__ = ["ActorRegistry", "Keys", "Registry"]
@@ -37,7 +38,7 @@ class Registry:
         if not isinstance(keys, Keys):
             raise TypeError(f"keys must be Keys.UNIQUE or Keys.DUPLICATE, got {keys!r}")
         self.keys = keys
-        self._entries: dict[Any, dict[Process, Any]] = {}
+        self._entries: dict[Any, dict[Bonds, Any]] = {}
 
     def __len__(self) -> int:
         return sum(len(entries) for entries in list(self._entries.values()))
@@ -65,7 +66,7 @@ class Registry:
         self.forget(key, ref.process)
         ref.process.unnamed(self, key)
 
-    def forget(self, key: Any, process: Process) -> None:
+    def forget(self, key: Any, process: Bonds) -> None:
         """Drop one entry; for the runtime, when an actor ends."""
         entries = self._entries.get(key)
         if entries is not None:
@@ -99,7 +100,7 @@ class ActorRegistry:
         cls._processes[process.number] = process
 
     @classmethod
-    def unregister(cls, process: Process) -> None:
+    def unregister(cls, process: Bonds) -> None:
         """Take note of an actor that ended; for the runtime."""
         cls._processes.pop(process.number, None)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actors.exceptions import StartError, Timeout
 from actors.exits import SHUTDOWN
-from actors.runtime.process import spawn
+from actors.runtime.spawn import spawn
 from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildSpec
 
 if TYPE_CHECKING:

@@ -57,8 +57,7 @@ class ChildSpec:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.actor, type) and issubclass(self.actor, Actor)):
-            raise TypeError(f"actor must be a subclass of actors.Actor, got {self.actor!r}")
+        _check_actor(self.actor)
         if self.id is None:
             object.__setattr__(self, "id", self.actor.__name__)
         if type(self.restart) is not Restart:
@@ -85,13 +84,20 @@ def child_spec(child: ChildSpec | type[Actor] | SupportsChildSpec) -> ChildSpec:
     if isinstance(child, ChildSpec):
         return child
     if isinstance(child, type) and issubclass(child, Actor):
-        return ChildSpec(child, restart=getattr(child, "restart", Restart.PERMANENT), shutdown=getattr(child, "shutdown", 5.0))
+        return ChildSpec(
+            child, restart=getattr(child, "restart", Restart.PERMANENT), shutdown=getattr(child, "shutdown", 5.0)
+        )
     if not isinstance(child, type) and hasattr(child, "child_spec"):
         return child.child_spec()
     raise TypeError(f"a child must be a ChildSpec, an Actor class or an object with child_spec(), got {child!r}")
 
 
-def _restart(value: object) -> Restart:
+def _check_actor(value: object) -> None:
+    if not (isinstance(value, type) and issubclass(value, Actor)):
+        raise TypeError(f"actor must be a subclass of actors.Actor, got {value!r}")
+
+
+def _restart(value: str) -> Restart:
     try:
         return Restart(value)
     except ValueError:

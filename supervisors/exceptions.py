@@ -1,10 +1,10 @@
 """What `supervisors` raises at its authors and callers.
 
-    SupervisorsError
-    ├── ChildExistsError     two children of one supervisor cannot have one id
-    ├── ChildNotFoundError   there is no such child
-    ├── TooManyChildrenError a DynamicSupervisor has as many as it may
-    └── SystemDownError      the system ended by itself
+SupervisorsError
+├── ChildExistsError     two children of one supervisor cannot have one id
+├── ChildNotFoundError   there is no such child
+├── TooManyChildrenError a DynamicSupervisor has as many as it may
+└── SystemDownError      the system ended by itself
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from actors.ref import ActorRef
-    from actors.runtime.process import Process
+    from actors.runtime.bonds import Bonds
 
 __all__ = ["tree"]
 
@@ -20,14 +20,14 @@ def tree(root: ActorRef[Any]) -> str:
 
     It shows the actors that are linked to a parent as its children; safe from any thread.
     """
-    children: dict[Process, list[Process]] = defaultdict(list)
+    children: dict[Bonds, list[Bonds]] = defaultdict(list)
     for process in list(root.process.scheduler.processes.values()):
         if process.parent is not None:
             children[process.parent].append(process)
     return "\n".join(_lines(root.process, children, "", ""))
 
 
-def _lines(process: Process, children: dict[Process, list[Process]], first: str, rest: str) -> Iterator[str]:
+def _lines(process: Bonds, children: dict[Bonds, list[Bonds]], first: str, rest: str) -> Iterator[str]:
     yield f"{first}{_describe(process)}"
     below = children.get(process, [])
     for child in below:
@@ -35,6 +35,6 @@ def _lines(process: Process, children: dict[Process, list[Process]], first: str,
         yield from _lines(child, children, rest + ("└── " if last else "├── "), rest + ("    " if last else "│   "))
 
 
-def _describe(process: Process) -> str:
+def _describe(process: Bonds) -> str:
     kind = process.actor_class.__name__
     return process.name if process.label in (None, kind) else f"{process.name} {kind}"

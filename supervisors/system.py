@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from actors.exits import SHUTDOWN, ExitReason
 from actors.pubsub.pubsub import PubSub, PubSubServer
-from actors.runtime.process import spawn
 from actors.runtime.scheduler import Scheduler, in_thread, new_event_loop
+from actors.runtime.spawn import spawn
 from supervisors import observer
 from supervisors.child_spec import ChildSpec, SupportsChildSpec
 from supervisors.exceptions import SystemDownError
@@ -227,4 +227,3 @@ class _signals:  # noqa: N801  # reads as the phrase it is: with signals
     def __exit__(self, *_exc: object) -> None:
         for number in self._handled:
             asyncio.get_running_loop().remove_signal_handler(number)
-

@@ -173,7 +173,9 @@ class Connection:
         """Answer a join whose actor could not be started, or crashed in it."""
         if joined.status is Status.RESTARTING:
             return self._crashed(joined)
-        return self._join_failed(joined, self._reply(joined.join_ref, joined.message, error({"reason": "join crashed"})))
+        return self._join_failed(
+            joined, self._reply(joined.join_ref, joined.message, error({"reason": "join crashed"}))
+        )
 
     def join_replied(self, reply: JoinReply) -> Effects:
         """Answer a join, and go on with what the client sent meanwhile."""

@@ -6,6 +6,7 @@ import inspect
 import logging
 import socket as sockets
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -185,7 +186,7 @@ class Endpoint:
             return respond(503, "restarting, try again")
         carrier = WebSocketCarrier(transports.process.scheduler, self.max_frame_size)
         response = carrier.accept(request)
-        if response.status_code != 101:
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             return respond(400, response.body.decode())
         args = (carrier, socket, routes, serializer, self.pubsub, self.max_channels)
         spec = ChildSpec(Transport, args, id="transport", restart=Restart.TEMPORARY, shutdown=Transport.shutdown)
@@ -200,9 +201,7 @@ class Endpoint:
             return False
         if origin_allowed(origin, self._origins, request.headers.get("Host")):
             return True
-        _log.warning(
-            "refused a page of origin %r; allow it by Endpoint(…, check_origin=[…]) if it is yours", origin
-        )
+        _log.warning("refused a page of origin %r; allow it by Endpoint(…, check_origin=[…]) if it is yours", origin)
         return False
 
 

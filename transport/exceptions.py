@@ -1,11 +1,11 @@
 """What `transport` raises at its authors, and what it uses inside to refuse clients.
 
-    TransportError
-    ├── MalformedMessageError   a client sent what is no message: its connection is closed with 1011
-    ├── SocketError             a socket class or a mount is wrong: an error at the start
-    └── TokenError
-        ├── TokenExpiredError
-        └── TokenInvalidError
+TransportError
+├── MalformedMessageError   a client sent what is no message: its connection is closed with 1011
+├── SocketError             a socket class or a mount is wrong: an error at the start
+└── TokenError
+    ├── TokenExpiredError
+    └── TokenInvalidError
 """
 
 from __future__ import annotations

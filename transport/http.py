@@ -163,7 +163,7 @@ class HttpConnection(asyncio.Protocol):
             incoming, keep_alive = self._queue.popleft()
             try:
                 answer = self._application(incoming)
-            except Exception:
+            except Exception:  # noqa: BLE001  # the author's; the client gets a 500
                 _log.exception("could not answer %s %s", incoming.request.method, _path(incoming))
                 answer = respond(500, "Internal Server Error")
             if inspect.isawaitable(answer):
@@ -174,7 +174,7 @@ class HttpConnection(asyncio.Protocol):
     async def _answer_later(self, answer: Awaitable[Answer], incoming: Incoming, keep_alive: bool) -> None:  # noqa: FBT001  # private
         try:
             result: Answer = await answer
-        except Exception:
+        except Exception:  # noqa: BLE001  # as above
             _log.exception("could not answer %s %s", incoming.request.method, _path(incoming))
             result = respond(500, "Internal Server Error")
         self._task = None

@@ -26,7 +26,9 @@ def bind(host: str, port: int) -> list[socket.socket]:
     """
     sockets: list[socket.socket] = []
     try:
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE):
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
             chosen = sockets[0].getsockname()[1] if sockets else port
             sockets.append(_listen(family, kind, protocol, (address[0], chosen, *address[2:])))
     except OSError as error:
@@ -44,7 +46,7 @@ def _listen(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> 
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         opened.bind(address)
         opened.listen(BACKLOG)
-        opened.setblocking(False)
+        opened.settimeout(0)
     except OSError:
         opened.close()
         raise

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from transport.exceptions import SocketError
 
-__all__ = ["AllowedOrigin", "parse_origins", "origin_allowed"]
+__all__ = ["AllowedOrigin", "origin_allowed", "parse_origins"]
 
 
 class AllowedOrigin(NamedTuple):
@@ -35,7 +35,9 @@ def _parse(origin: str) -> AllowedOrigin:
     except (ValueError, AttributeError, TypeError):
         host = port = None
     if host is None:
-        raise SocketError(f'check_origin entries are written like "https://example.com" or "//localhost", got {origin!r}')
+        raise SocketError(
+            f'check_origin entries are written like "https://example.com" or "//localhost", got {origin!r}'
+        )
     return AllowedOrigin(parts.scheme or None, host, port)
 
 

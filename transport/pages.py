@@ -24,7 +24,9 @@ _HEADERS = {
 }
 
 
-def pages(package: str, folder: str, *, index: str = "/", assets: str = "/assets/") -> dict[str, Callable[[Request], Response]]:
+def pages(
+    package: str, folder: str, *, index: str = "/", assets: str = "/assets/"
+) -> dict[str, Callable[[Request], Response]]:
     """Return routes for the files of `folder` in `package`: index.html at `index`, all others below `assets`.
 
     Raises:

@@ -44,7 +44,7 @@ class Socket:
 
     channels: ClassVar[Mapping[str, type[Channel]]] = {}
 
-    def __init__(self, endpoint: Endpoint | None = None) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.assigns: dict[str, Any] = {}
 
@@ -68,8 +68,7 @@ class Routes:
     """
 
     def __init__(self, socket: type[Socket]) -> None:
-        if not (isinstance(socket, type) and issubclass(socket, Socket)):
-            raise SocketError(f"a socket must be a subclass of transport.Socket, got {socket!r}")
+        _check_subclass("a socket", socket, Socket)
         self._exact: dict[str, type[Channel]] = {}
         self._prefixes: list[tuple[str, type[Channel]]] = []
         for pattern, channel in socket.channels.items():
@@ -77,12 +76,13 @@ class Routes:
 
     def _add(self, socket: str, pattern: str, channel: type[Channel]) -> None:
         where = f"{socket}.channels[{pattern!r}]"
-        if not isinstance(pattern, str) or "*" in pattern[:-1]:
+        if "*" in str(pattern)[:-1]:
             raise SocketError(f'{where}: a topic may have one "*", at its end, such as "room:*"')
-        if not (isinstance(channel, type) and issubclass(channel, Channel)):
-            raise SocketError(f"{where} must be a subclass of actors.Channel, got {channel!r}")
+        _check_subclass(where, channel, Channel)
         if channel.restart not in set(Restart):
-            raise SocketError(f"{channel.__name__}.restart must be one of {', '.join(Restart)}, got {channel.restart!r}")
+            raise SocketError(
+                f"{channel.__name__}.restart must be one of {', '.join(Restart)}, got {channel.restart!r}"
+            )
         if pattern.endswith("*"):
             self._prefixes.append((pattern[:-1], channel))
         else:
@@ -96,6 +96,13 @@ class Routes:
                 if topic.startswith(prefix):
                     return candidate
         return channel
+
+
+def _check_subclass(what: str, value: object, base: type) -> None:
+    if not (isinstance(value, type) and issubclass(value, base)):
+        raise SocketError(
+            f"{what} must be a subclass of {base.__module__.split('.')[0]}.{base.__name__}, got {value!r}"
+        )
 
 
 def accepted(result: object) -> bool:

@@ -6,17 +6,17 @@
 
 Everything else is the real thing: the transport actor, the channels and their supervisor, PubSub. Payloads stay Python objects,
 unless you ask for a serializer. Time is the test's: `client.advance(5)`.
-"""  # noqa: D415  # the colon leads to the example
+"""  # the colon leads to the example
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import count
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from actors.message import Broadcast, Frame, Message, Opcode, Payload, Reply, Serializer
+from actors.message import Broadcast, Frame, Message, Opcode, Payload, Reply
 from actors.pubsub.pubsub import PubSub, PubSubServer
-from actors.runtime.process import spawn
+from actors.runtime.spawn import spawn
 from actors.testing import ManualRuntime
 from transport.socket import ConnectInfo, Routes, Socket, accepted
 from transport.transport import Disconnected, Transport
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
     from actors.runtime.process import Process
 
-__all__ = ["ChannelTest", "JoinedChannel", "JoinRefusedError", "NoopSerializer", "Pushed", "TestClient"]
+__all__ = ["ChannelTest", "JoinRefusedError", "JoinedChannel", "NoopSerializer", "Pushed", "TestClient"]
 
 
 class JoinRefusedError(AssertionError):
@@ -87,9 +87,7 @@ class ChannelTest:
         AssertionError: if `connect` refuses the client.
     """
 
-    def __init__(
-        self, socket: type[Socket], params: Mapping[str, str] | None = None, *, endpoint: Any = None
-    ) -> None:
+    def __init__(self, socket: type[Socket], params: Mapping[str, str] | None = None, *, endpoint: Any = None) -> None:
         self._socket, self._params, self._endpoint = socket, dict(params or {}), endpoint
         self.runtime = ManualRuntime()
         self.pubsub = PubSub()
@@ -272,5 +270,3 @@ class Pushed:
 def _missing(what: str, client: TestClient) -> str:
     came = "\n".join(f"  {message}" for message in client.received) or "  nothing"
     return f"expected a {what}; this came:\n{came}"
-
-

@@ -67,7 +67,7 @@ class Transport(Actor):
     restart: ClassVar[str] = Restart.TEMPORARY
     shutdown: ClassVar[float] = 10.0
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  # positional in a child spec
         self,
         carrier: Carrier,
         socket: Socket,
@@ -166,7 +166,13 @@ class Transport(Actor):
     def _start_channel(self, start: StartChannel) -> None:
         joined, mailbox = start.joined, self._process
         args = (self._channel_socket(joined.message), joined.message)
-        spec = ChildSpec(joined.channel_class, args, id=joined.topic, restart=Restart.TEMPORARY, shutdown=joined.channel_class.shutdown)
+        spec = ChildSpec(
+            joined.channel_class,
+            args,
+            id=joined.topic,
+            restart=Restart.TEMPORARY,
+            shutdown=joined.channel_class.shutdown,
+        )
         started = supervisor.start_child(self._supervisor, spec)
         started.add_done_callback(lambda future: mailbox.put(_Started(joined, future)))
 

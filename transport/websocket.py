@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from websockets.frames import CloseCode, Frame as WebSocketFrame
+from websockets.frames import CloseCode
+from websockets.frames import Frame as WebSocketFrame
 from websockets.frames import Opcode as WebSocketOpcode
-from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from transport.transport import Disconnected
 
 if TYPE_CHECKING:
+    from websockets.http11 import Request, Response
+
     from actors.clock import Timer
     from actors.message import Frame
     from actors.runtime.process import Process
@@ -28,6 +30,8 @@ __all__ = ["MAX_FRAME_SIZE", "WebSocketCarrier", "wire"]
 MAX_FRAME_SIZE = 8_000_000
 """The bytes that a message may have: Bandit's limit, under Phoenix."""
 
+# Up to these sizes the length has 7 bits, or 16 (RFC 6455, section 5.2).
+_SHORT, _MEDIUM = 125, 0xFFFF
 # Seconds that a client may take to answer a close frame, and to end its side of the connection.
 CLOSE_TIMEOUT = 5.0
 # Bytes that may wait for a client that does not read; beyond, it is cut off before it costs others their memory.
@@ -39,9 +43,9 @@ def wire(frame: Frame) -> bytes:
     if frame.wire is None:
         data, head = frame.data, 0x80 | frame.opcode
         size = len(data)
-        if size < 126:
+        if size <= _SHORT:
             frame.wire = bytes((head, size)) + data
-        elif size < 65536:
+        elif size <= _MEDIUM:
             frame.wire = bytes((head, 126)) + size.to_bytes(2, "big") + data
         else:
             frame.wire = bytes((head, 127)) + size.to_bytes(8, "big") + data

@@ -16,8 +16,8 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
+from inspect import iscoroutine
 from itertools import count
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 import pykka.messages
@@ -25,28 +25,23 @@ import pykka.messages
 from actors.exceptions import ActorDeadError, StartError
 from actors.exits import (
     KILLED,
-    NO_PROCESS,
     NORMAL,
     Crash,
-    Down,
     Exit,
     ExitReason,
-    MonitorRef,
     Refuse,
     Stop,
     exit_reason,
 )
 from actors.future import Future
 from actors.registry import ActorRegistry
-from actors.runtime.scheduler import Scheduler
+from actors.runtime.bonds import Bonds
 
 if TYPE_CHECKING:
     from actors.actor import Actor
-    from actors.clock import Interval, Timer
-    from actors.ref import ActorRef
-    from actors.registry import Registry
+    from actors.runtime.scheduler import Scheduler
 
-__all__ = ["Envelope", "Process", "spawn"]
+__all__ = ["Envelope", "Process"]
 
 # Messages in one turn before the next process gets its own.
 TURN = 64
@@ -64,50 +59,27 @@ class Envelope:
         self.message, self.reply_to = message, reply_to
 
 
-class Process:
+class Process(Bonds):
     """What the runtime knows of one actor; it stays behind, small, when the actor has ended."""
 
     __slots__ = (
-        "__weakref__",
         "actor",
-        "actor_class",
-        "alive",
         "current",
         "ending",
         "handled",
-        "label",
-        "links",
-        "names",
-        "number",
-        "owned",
-        "parent",
         "queue",
-        "reason",
-        "ref",
         "reply_to",
         "scheduled",
-        "scheduler",
         "signal",
         "started",
         "started_at",
         "task",
-        "timers",
         "trap_exit",
-        "watchers",
-        "watching",
     )
 
-    scheduler: Scheduler
-    ref: ActorRef[Any]
-
     def __init__(self, actor: Actor) -> None:
+        super().__init__(next(_numbers), type(actor))
         self.actor: Actor | None = actor
-        self.actor_class = type(actor)
-        self.number = next(_numbers)
-        self.label: str | None = None
-        self.parent: Process | None = None
-        self.alive = False
-        self.reason: ExitReason | None = None
         self.trap_exit = False
         self.started: Future[Any] | None = None
         self.started_at = 0.0
@@ -121,33 +93,6 @@ class Process:
         # How it is to end: a signal that has arrived, then the reason it is ending with.
         self.signal: ExitReason | None = None
         self.ending: ExitReason | None = None
-        # What it is tied to: each made with the first of its kind.
-        self.links: dict[Process, None] | None = None
-        self.watchers: dict[MonitorRef, None] | None = None
-        self.watching: dict[MonitorRef, None] | None = None
-        self.timers: set[Timer] | None = None
-        self.names: list[tuple[Registry, Any]] | None = None
-        self.owned: list[Callable[[], object]] | None = None
-
-    # What everybody may ask
-
-    @property
-    def pid(self) -> str:
-        """The pid as text, such as `<0.41.0>`."""
-        return f"<0.{self.number}.0>"
-
-    @property
-    def name(self) -> str:
-        """What a person calls it: its label, else its class, with the pid."""
-        return f"{self.label or self.actor_class.__name__} {self.pid}"
-
-    def ancestors(self) -> list[str]:
-        """Return the names of parent, grandparent and so on."""
-        names, process = [], self.parent
-        while process is not None:
-            names.append(process.name)
-            process = process.parent
-        return names
 
     # Start
 
@@ -178,7 +123,7 @@ class Process:
             result: Any = self.actor.on_start()
         except BaseException as error:
             raise self._start_failed(error) from error
-        if isinstance(result, CoroutineType):
+        if iscoroutine(result):
             self.started = Future(self.scheduler)
             self._run_coroutine(result, self._on_start_done)
 
@@ -223,11 +168,11 @@ class Process:
         """Handle what is in the mailbox, up to `TURN` messages, then let others go on."""
         if self.signal is not None:
             self._obey()
-            return
-        queue, actor, left = self.queue, self.actor, TURN
-        if actor is None or not self.alive:
-            return
-        receive = actor._receive  # noqa: SLF001  # the actor's side of this very class
+        elif self.actor is not None:
+            self._handle_mail(self.actor._receive)
+
+    def _handle_mail(self, receive: Callable[[Any], Any]) -> None:
+        queue, left = self.queue, TURN
         while queue and left:
             left -= 1
             item = queue.popleft()
@@ -259,7 +204,7 @@ class Process:
 
     def _accept(self, result: Any) -> bool:
         """Take what a handler returned; tell whether the next message may be handled at once."""
-        if isinstance(result, CoroutineType):
+        if iscoroutine(result):
             self._run_coroutine(result, self._on_handler_done)
             return False
         if isinstance(result, Stop):
@@ -313,58 +258,7 @@ class Process:
 
     # Signals
 
-    def link(self, other: Process) -> None:
-        """Tie two actors together: when one ends, the other gets an exit signal with its reason."""
-        if other is self:
-            return
-        if not other.alive:
-            self.exit_signal(NO_PROCESS, other)
-            return
-        self.links = {} if self.links is None else self.links
-        other.links = {} if other.links is None else other.links
-        self.links[other] = other.links[self] = None
-
-    def unlink(self, other: Process) -> None:
-        """Undo `link`."""
-        if self.links is not None:
-            self.links.pop(other, None)
-        if other.links is not None:
-            other.links.pop(self, None)
-
-    def monitor(self, target: Process) -> MonitorRef:
-        """Watch another actor: one `Down` comes when it ends, at once if it has ended already."""
-        monitor = MonitorRef(self, target)
-        if not target.alive:
-            self.put(Down(monitor, target.ref, NO_PROCESS))
-            return monitor
-        target.watchers = {} if target.watchers is None else target.watchers
-        target.watchers[monitor] = None
-        self.watching = {} if self.watching is None else self.watching
-        self.watching[monitor] = None
-        return monitor
-
-    def demonitor(self, monitor: MonitorRef, *, flush: bool) -> None:
-        """End a monitor; with `flush`, also take back a `Down` that is already in the mailbox."""
-        if self.watching is not None:
-            self.watching.pop(monitor, None)
-        if monitor.target.watchers is not None:
-            monitor.target.watchers.pop(monitor, None)
-        if flush and self.queue:
-            kept = [item for item in self.queue if not (isinstance(item, Down) and item.ref is monitor)]
-            self.queue.clear()
-            self.queue.extend(kept)
-
-    def down(self) -> Future[ExitReason]:
-        """Return a future of the reason this actor ends with; `NO_PROCESS` if it has ended already."""
-        future: Future[ExitReason] = Future(self.scheduler)
-        if not self.alive:
-            future.set(NO_PROCESS)
-            return future
-        self.watchers = {} if self.watchers is None else self.watchers
-        self.watchers[MonitorRef(future, self)] = None
-        return future
-
-    def exit_signal(self, reason: ExitReason, sender: Process | None) -> None:
+    def exit_signal(self, reason: ExitReason, sender: Bonds | None) -> None:
         """Receive an exit signal (Erlang's rules): trapped as a message, ignored if normal, else the end.
 
         One from the parent is an order to shut down even when exits are trapped (OTP's `gen_server`).
@@ -407,7 +301,7 @@ class Process:
         if reason is KILLED:
             self.finish(KILLED)
         elif self.actor is not None:
-            self.end(self.actor._exit_reason(reason))  # noqa: SLF001  # the actor's side of this very class
+            self.end(self.actor._exit_reason(reason))  # the actor's side of this very class
 
     # End
 
@@ -436,12 +330,12 @@ class Process:
             return
         self.ending, self.scheduled = reason, True
         try:
-            result: Any = self.actor._end(reason)  # noqa: SLF001  # the actor's side of this very class
+            result: Any = self.actor._end(reason)  # the actor's side of this very class
         except BaseException as error:  # noqa: BLE001  # as in a handler
             self._report(error)
             self.finish(Crash(error))
             return
-        if isinstance(result, CoroutineType):
+        if iscoroutine(result):
             self._run_coroutine(result, self._on_terminate_done)
         else:
             self.finish(reason)
@@ -473,37 +367,6 @@ class Process:
             self.task.cancel()
         self.finish(KILLED)
 
-    def _let_go(self) -> None:
-        for close in self.owned or ():
-            _close(close, self)
-        for timer in list(self.timers or ()):
-            timer.cancel()
-        for registry, key in self.names or ():
-            registry.forget(key, self)
-        self.owned = self.timers = self.names = None
-        self.scheduler.processes.pop(self.number, None)
-        ActorRegistry.unregister(self)
-
-    def _tell_links(self, reason: ExitReason) -> None:
-        links, self.links = self.links, None
-        for other in links or ():
-            if other.links is not None:
-                other.links.pop(self, None)
-            other.exit_signal(reason, self)
-
-    def _tell_watchers(self, reason: ExitReason) -> None:
-        for monitor in self.watching or ():
-            if monitor.target.watchers is not None:
-                monitor.target.watchers.pop(monitor, None)
-        watchers, self.watchers, self.watching = self.watchers, None, None
-        for monitor in watchers or ():
-            watcher = monitor.watcher
-            if isinstance(watcher, Future):
-                watcher.set(reason)
-            else:
-                watcher.watching.pop(monitor, None)
-                watcher.put(Down(monitor, self.ref, reason))
-
     def _refuse_mail(self) -> None:
         """Answer all who wait; who asked for the end has what he asked for."""
         queue, self.queue = self.queue, None
@@ -516,87 +379,8 @@ class Process:
         if self.started is not None and not self.started.done:
             self.started.set_exception(ActorDeadError(f"{self.name} was ended while it started"))
 
-    # What it has
 
-    def keep_timer(self, timer: Timer) -> None:
-        """Remember a timer, to cancel it at the end."""
-        if self.timers is None:
-            self.timers = set()
-        self.timers.add(timer)
-
-    def named(self, registry: Registry, key: Any) -> None:
-        """Remember a name, to give it back at the end."""
-        if self.names is None:
-            self.names = []
-        if (registry, key) not in self.names:
-            self.names.append((registry, key))
-
-    def unnamed(self, registry: Registry, key: Any) -> None:
-        """Forget a name that was given back."""
-        if self.names is not None and (registry, key) in self.names:
-            self.names.remove((registry, key))
-
-    def own(self, close: Callable[[], object]) -> None:
-        """Call `close()` when this actor ends, however it ends; at once if it has ended."""
-        if not self.alive:
-            close()
-        elif self.owned is None:
-            self.owned = [close]
-        else:
-            self.owned.append(close)
-
-
-_ActorStop = pykka.messages._ActorStop  # noqa: SLF001  # pykka's own message behind `ref.stop()`; there is no public name
-
-
-def spawn(
-    actor_class: type[Actor],
-    args: tuple[Any, ...] = (),
-    kwargs: dict[str, Any] | None = None,
-    *,
-    parent: Process | None = None,
-    name: str | None = None,
-    label: str | None = None,
-) -> ActorRef[Any]:
-    """Start an actor in this thread's scheduler, linked to `parent` if there is one.
-
-    In the scheduler's own thread `on_start` runs before this returns, except an `async` one: then `ref.process.started`
-    is the future to wait for. From another thread it returns when `on_start` has ended.
-
-    Raises:
-        StartError: if `on_start` raised; an exception in `__init__` comes as it is.
-    """
-    actor = actor_class(*args, **(kwargs or {}))
-    process = actor._process  # noqa: SLF001  # the actor's side of this very class
-    scheduler = parent.scheduler if parent is not None else Scheduler.here()
-    if scheduler.is_current_thread():
-        process.start(scheduler, parent=parent, name=name, label=label)
-        return process.ref
-    started: Future[Any] = Future(scheduler)
-    scheduler.post(_start_and_tell, process, scheduler, name, label, started)
-    started.get()
-    return process.ref
-
-
-def _start_and_tell(
-    process: Process, scheduler: Scheduler, name: str | None, label: str | None, started: Future[Any]
-) -> None:
-    try:
-        process.start(scheduler, parent=None, name=name, label=label)
-    except StartError as error:
-        started.set_exception(error)
-        return
-    if process.started is None:
-        started.set(process.ref)
-    else:
-        process.started.add_done_callback(lambda first: _copy(first, started))
-
-
-def _copy(source: Future[Any], target: Future[Any]) -> None:
-    if source.exception is not None:
-        target.set_exception(source.exception)
-    else:
-        target.set(source.result())
+_ActorStop: type = pykka.messages._ActorStop  # pykka's own message behind `ref.stop()`; there is no public name
 
 
 def _refuse(item: Any, process: Process) -> None:
@@ -613,10 +397,3 @@ def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
     if task.cancelled():
         return asyncio.CancelledError()
     return task.exception()
-
-
-def _close(close: Callable[[], object], process: Process) -> None:
-    try:
-        close()
-    except Exception:
-        _log.exception("%s could not close what it owned: %r", process.name, close)

@@ -1,0 +1,215 @@
+"""What ties a process to others and to things: links, monitors, names, timers, and what it owns.
+
+Each kind is kept from the first of its kind on, as most actors have few. All of it ends with the process.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from actors.exits import NO_PROCESS, Down, ExitReason, MonitorRef
+from actors.future import Future
+from actors.registry import ActorRegistry
+
+if TYPE_CHECKING:
+    from actors.actor import Actor
+    from actors.clock import Timer
+    from actors.ref import ActorRef
+    from actors.registry import Registry
+    from actors.runtime.process import Process
+    from actors.runtime.scheduler import Scheduler
+
+__all__ = ["Bonds"]
+
+_log = logging.getLogger("ashtree.actors")
+
+
+class Bonds:
+    """The identity of a process, and what it is tied to; the part of `Process` that is not about messages."""
+
+    __slots__ = (
+        "__weakref__",
+        "actor_class",
+        "alive",
+        "label",
+        "links",
+        "names",
+        "number",
+        "owned",
+        "parent",
+        "reason",
+        "ref",
+        "scheduler",
+        "timers",
+        "watchers",
+        "watching",
+    )
+
+    scheduler: Scheduler
+    ref: ActorRef[Any]
+    queue: deque[Any] | None
+
+    def __init__(self, number: int, actor_class: type[Actor]) -> None:
+        self.number, self.actor_class = number, actor_class
+        self.label: str | None = None
+        self.parent: Bonds | None = None
+        self.alive = False
+        self.reason: ExitReason | None = None
+        self.links: dict[Bonds, None] | None = None
+        self.watchers: dict[MonitorRef, None] | None = None
+        self.watching: dict[MonitorRef, None] | None = None
+        self.timers: set[Timer] | None = None
+        self.names: list[tuple[Registry, Any]] | None = None
+        self.owned: list[Callable[[], object]] | None = None
+
+    @property
+    def pid(self) -> str:
+        """The pid as text, such as `<0.41.0>`."""
+        return f"<0.{self.number}.0>"
+
+    @property
+    def name(self) -> str:
+        """What a person calls it: its label, else its class, with the pid."""
+        return f"{self.label or self.actor_class.__name__} {self.pid}"
+
+    def ancestors(self) -> list[str]:
+        """Return the names of parent, grandparent and so on."""
+        names, process = [], self.parent
+        while process is not None:
+            names.append(process.name)
+            process = process.parent
+        return names
+
+    @abstractmethod
+    def put(self, item: Any) -> None:
+        """Put a message in the mailbox."""
+
+    @abstractmethod
+    def exit_signal(self, reason: ExitReason, sender: Bonds | None) -> None:
+        """Receive an exit signal."""
+
+    # Links and monitors
+
+    def link(self, other: Bonds) -> None:
+        """Tie two actors together: when one ends, the other gets an exit signal with its reason."""
+        if other is self:
+            return
+        if not other.alive:
+            self.exit_signal(NO_PROCESS, other)
+            return
+        self.links = {} if self.links is None else self.links
+        other.links = {} if other.links is None else other.links
+        self.links[other] = other.links[self] = None
+
+    def unlink(self, other: Bonds) -> None:
+        """Undo `link`."""
+        if self.links is not None:
+            self.links.pop(other, None)
+        if other.links is not None:
+            other.links.pop(self, None)
+
+    def monitor(self, target: Bonds) -> MonitorRef:
+        """Watch another actor: one `Down` comes when it ends, at once if it has ended already."""
+        monitor = MonitorRef(self, target)
+        if not target.alive:
+            self.put(Down(monitor, target.ref, NO_PROCESS))
+            return monitor
+        target.watchers = {} if target.watchers is None else target.watchers
+        target.watchers[monitor] = None
+        self.watching = {} if self.watching is None else self.watching
+        self.watching[monitor] = None
+        return monitor
+
+    def demonitor(self, monitor: MonitorRef, *, flush: bool) -> None:
+        """End a monitor; with `flush`, also take back a `Down` that is already in the mailbox."""
+        if self.watching is not None:
+            self.watching.pop(monitor, None)
+        if monitor.target.watchers is not None:
+            monitor.target.watchers.pop(monitor, None)
+        if flush and self.queue:
+            kept = [item for item in self.queue if not (isinstance(item, Down) and item.ref is monitor)]
+            self.queue.clear()
+            self.queue.extend(kept)
+
+    def down(self) -> Future[ExitReason]:
+        """Return a future of the reason this actor ends with; `NO_PROCESS` if it has ended already."""
+        future: Future[ExitReason] = Future(self.scheduler)
+        if not self.alive:
+            future.set(NO_PROCESS)
+            return future
+        self.watchers = {} if self.watchers is None else self.watchers
+        self.watchers[MonitorRef(future, self)] = None
+        return future
+
+    # What it has
+
+    def keep_timer(self, timer: Timer) -> None:
+        """Remember a timer, to cancel it at the end."""
+        if self.timers is None:
+            self.timers = set()
+        self.timers.add(timer)
+
+    def named(self, registry: Registry, key: Any) -> None:
+        """Remember a name, to give it back at the end."""
+        if self.names is None:
+            self.names = []
+        if (registry, key) not in self.names:
+            self.names.append((registry, key))
+
+    def unnamed(self, registry: Registry, key: Any) -> None:
+        """Forget a name that was given back."""
+        if self.names is not None and (registry, key) in self.names:
+            self.names.remove((registry, key))
+
+    def own(self, close: Callable[[], object]) -> None:
+        """Call `close()` when this actor ends, however it ends; at once if it has ended."""
+        if not self.alive:
+            close()
+        elif self.owned is None:
+            self.owned = [close]
+        else:
+            self.owned.append(close)
+
+    # The end
+
+    def _let_go(self) -> None:
+        for close in self.owned or ():
+            _close(close, self)
+        for timer in list(self.timers or ()):
+            timer.cancel()
+        for registry, key in self.names or ():
+            registry.forget(key, self)
+        self.owned = self.timers = self.names = None
+        self.scheduler.processes.pop(self.number, None)
+        ActorRegistry.unregister(self)
+
+    def _tell_links(self, reason: ExitReason) -> None:
+        links, self.links = self.links, None
+        for other in links or ():
+            if other.links is not None:
+                other.links.pop(self, None)
+            other.exit_signal(reason, self)
+
+    def _tell_watchers(self, reason: ExitReason) -> None:
+        for monitor in self.watching or ():
+            if monitor.target.watchers is not None:
+                monitor.target.watchers.pop(monitor, None)
+        watchers, self.watchers, self.watching = self.watchers, None, None
+        for monitor in watchers or ():
+            watcher = monitor.watcher
+            if isinstance(watcher, Future):
+                watcher.set(reason)
+            else:
+                watcher.watching.pop(monitor, None)
+                watcher.put(Down(monitor, self.ref, reason))
+
+
+def _close(close: Callable[[], object], process: Bonds) -> None:
+    try:
+        close()
+    except Exception:  # noqa: BLE001  # the rest must be closed too
+        _log.exception("%s could not close what it owned: %r", process.name, close)

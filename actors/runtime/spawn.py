@@ -1,0 +1,66 @@
+"""How an actor comes to life."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors.exceptions import StartError
+from actors.future import Future
+from actors.runtime.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from actors.actor import Actor
+    from actors.ref import ActorRef
+    from actors.runtime.process import Process
+
+__all__ = ["spawn"]
+
+
+def spawn(
+    actor_class: type[Actor],
+    args: tuple[Any, ...] = (),
+    kwargs: dict[str, Any] | None = None,
+    *,
+    parent: Process | None = None,
+    name: str | None = None,
+    label: str | None = None,
+) -> ActorRef[Any]:
+    """Start an actor in this thread's scheduler, linked to `parent` if there is one.
+
+    In the scheduler's own thread `on_start` runs before this returns, except an `async` one: then `ref.process.started`
+    is the future to wait for. From another thread it returns when `on_start` has ended.
+
+    Raises:
+        StartError: if `on_start` raised; an exception in `__init__` comes as it is.
+    """
+    actor = actor_class(*args, **(kwargs or {}))
+    process = actor._process  # the actor's side of this very class
+    scheduler = parent.scheduler if parent is not None else Scheduler.here()
+    if scheduler.is_current_thread():
+        process.start(scheduler, parent=parent, name=name, label=label)
+        return process.ref
+    started: Future[Any] = Future(scheduler)
+    scheduler.post(_start_and_tell, process, scheduler, name, label, started)
+    started.get()
+    return process.ref
+
+
+def _start_and_tell(
+    process: Process, scheduler: Scheduler, name: str | None, label: str | None, started: Future[Any]
+) -> None:
+    try:
+        process.start(scheduler, parent=None, name=name, label=label)
+    except StartError as error:
+        started.set_exception(error)
+        return
+    if process.started is None:
+        started.set(process.ref)
+    else:
+        process.started.add_done_callback(lambda first: _copy(first, started))
+
+
+def _copy(source: Future[Any], target: Future[Any]) -> None:
+    if source.exception is not None:
+        target.set_exception(source.exception)
+    else:
+        target.set(source.result())
