@@ -306,10 +306,7 @@ class Process(Bonds):
     # End
 
     def _crash(self, error: BaseException) -> None:
-        """End because a handler raised: the asker gets the exception, the log a report."""
-        reply_to, self.reply_to = self.reply_to, None
-        if reply_to is not None and not reply_to.done:
-            reply_to.set_exception(error)
+        """End because a handler raised: the log gets a report, and whoever asked the exception, once we are gone."""
         self._report(error)
         self.end(Crash(error))
 
@@ -372,10 +369,20 @@ class Process(Bonds):
         queue, self.queue = self.queue, None
         reply_to, self.reply_to = self.reply_to, None
         if reply_to is not None and not reply_to.done:
-            _refuse(Envelope(self.current, reply_to), self)
+            self._answer_last(reply_to)
         for item in queue or ():
             _refuse(item, self)
         self.current = None
+        self._refuse_starter()
+
+    def _answer_last(self, reply_to: Future[Any]) -> None:
+        """Give whoever asked the question that ended us the exception it raised."""
+        if isinstance(self.ending, Crash) and self.signal is None:
+            reply_to.set_exception(self.ending.exception)
+        else:
+            _refuse(Envelope(self.current, reply_to), self)
+
+    def _refuse_starter(self) -> None:
         if self.started is not None and not self.started.done:
             self.started.set_exception(ActorDeadError(f"{self.name} was ended while it started"))
 

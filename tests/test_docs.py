@@ -1,0 +1,73 @@
+"""The code in README and docs is run, and prints what they say."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TITLE = re.compile(r"# (\w+\.py)\n")
+
+
+class Example(NamedTuple):
+    """A program of a page: its file name, if it has one, and what it prints, if the page says so."""
+
+    code: str
+    name: str | None
+    output: str | None
+
+
+def examples(page: Path) -> list[Example]:
+    blocks = FENCE.findall(page.read_text())
+    found = []
+    for index, (language, code) in enumerate(blocks):
+        if language == "python":
+            title = TITLE.match(code)
+            following = blocks[index + 1] if index + 1 < len(blocks) else ("", "")
+            output = following[1] if following[0] == "text" else None
+            found.append(Example(code, title and title[1], output))
+    return found
+
+
+def run(example: Example, directory: Path) -> str:
+    """Run an example; one with a file name is imported, as the ones after it do."""
+    path = directory / (example.name or "example.py")
+    path.write_text(example.code)
+    command = ["-c", f"import {path.stem}"] if example.name else [str(path)]
+    env = os.environ | {"PYTHONPATH": f"{directory}{os.pathsep}{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, env=env, cwd=directory, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_code_of_a_page_runs_and_prints_what_the_page_says(page: Path, tmp_path: Path) -> None:
+    checker = doctest.OutputChecker()
+    for example in examples(page):
+        printed = run(example, tmp_path)
+        if example.output is not None:
+            assert checker.check_output(example.output, printed, doctest.ELLIPSIS), f"{example.code}\nprinted:\n{printed}"
+
+
+def test_the_readme_has_programs_for_both_faces_of_a_system() -> None:
+    programs = [example.code for example in examples(ROOT / "README.md") if example.output]
+    assert any("asyncio.run(" in code for code in programs)
+    assert any("\nwith System(" in code for code in programs)
+
+
+def test_the_two_commands_of_the_readme_are_targets_of_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    commands = re.findall(r"^make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert commands == ["demo", "test"]
+    assert all(re.search(rf"^{command}:", makefile, re.MULTILINE) for command in commands)
