@@ -44,7 +44,7 @@ def run(example: Example, directory: Path) -> str:
     path.write_text(example.code)
     command = ["-c", f"import {path.stem}"] if example.name else [str(path)]
     env = os.environ | {"PYTHONPATH": f"{directory}{os.pathsep}{ROOT}"}
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603  # our own examples
         [sys.executable, *command], capture_output=True, text=True, env=env, cwd=directory, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
@@ -57,7 +57,9 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_says(page: Path, tmp_p
     for example in examples(page):
         printed = run(example, tmp_path)
         if example.output is not None:
-            assert checker.check_output(example.output, printed, doctest.ELLIPSIS), f"{example.code}\nprinted:\n{printed}"
+            assert checker.check_output(example.output, printed, doctest.ELLIPSIS), (
+                f"{example.code}\nprinted:\n{printed}"
+            )
 
 
 def test_the_readme_has_programs_for_both_faces_of_a_system() -> None:
