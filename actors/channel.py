@@ -65,7 +65,7 @@ class Channel(Actor):
     - `handle_info(message)` gets everything else: timers, messages of other actors, `Down`.
     - `terminate(reason)` cleans up.
 
-    Each may be `async`. Any of them may return `Stop(reason)` to end the channel, `handle_in` also `Stop(reason, reply=ok(…))`.
+    Each may be `async`. The handlers may return `Stop(reason)` to end the channel, `handle_in` also `Stop(reason, reply=ok(…))`.
     An exception ends the channel: the client gets phx_error and joins again; nobody else notices.
     """
 

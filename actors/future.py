@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 
 __all__ = ["Future"]
+
+_log = logging.getLogger("ashtree.actors")
 
 T = TypeVar("T")
 
@@ -103,7 +107,10 @@ class Future(pykka.Future[T]):
                 callback = self._callbacks.pop()
             except IndexError:
                 return
-            callback(self)
+            try:
+                callback(self)
+            except Exception:  # noqa: BLE001  # whoever answers has no part in what others make of it
+                _log.exception("a callback of a future failed: %r", callback)
 
     def add_done_callback(self, callback: Callable[[Future[T]], None]) -> None:
         """Call `callback(future)` once there is an answer, in the thread that gives it; at once if there is one."""
@@ -180,7 +187,8 @@ class Future(pykka.Future[T]):
 
         def answered(_: Future[T]) -> None:
             if self._is_foreign(loop):
-                loop.call_soon_threadsafe(wake)
+                with contextlib.suppress(RuntimeError):  # that loop is closed: nobody waits there any more
+                    loop.call_soon_threadsafe(wake)
             else:
                 wake()
 

@@ -113,10 +113,17 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         """Send a message (Erlang's `!`): one to the dead is dropped without a word."""
         process = self.process
         if process.alive:
-            if process.scheduler.is_current_thread():
-                process.put(message)
-            else:
-                _post(process, message)
+            try:
+                self._deliver(message)
+            except ActorDeadError:
+                return
+
+    def _deliver(self, item: Any) -> None:
+        process = self.process
+        if process.scheduler.is_current_thread():
+            process.put(item)
+        else:
+            process.scheduler.post(process.put, item)
 
     def tell(self, message: Any) -> None:
         """Send a message (pykka's form).
@@ -126,7 +133,7 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         """
         if not self.process.alive:
             raise ActorDeadError(f"{self} is dead")
-        self.send(message)
+        self._deliver(message)
 
     @overload
     def ask(self, message: Any, *, block: Literal[False], timeout: float | None = ...) -> Future[Any]: ...
@@ -158,10 +165,7 @@ class ActorRef(_PykkaRef[A], Generic[A]):
             future.set_exception(ActorDeadError(f"{self} is dead"))
             return future
         future = Future(process.scheduler, timeout=timeout)
-        if process.scheduler.is_current_thread():
-            process.put(Envelope(message, future))
-        else:
-            _post(process, Envelope(message, future))
+        self._deliver(Envelope(message, future))
         return future
 
     async def call(self, message: Any, *, timeout: float | None = ASK_TIMEOUT) -> Any:  # noqa: ASYNC109  # OTP's word; on the actors' clock
@@ -210,10 +214,6 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         future: Future[ExitReason] = Future(process.scheduler)
         process.scheduler.post(lambda: process.down().add_done_callback(lambda down: future.set(down.result())))
         return future
-
-
-def _post(process: Process, item: Any) -> None:
-    process.scheduler.post(process.put, item)
 
 
 def _in_loop(process: Process, callback: Any, *args: Any) -> None:

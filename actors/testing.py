@@ -88,7 +88,7 @@ class _ManualScheduler(Scheduler):
 
     def block_on(self, future: Future[Any], timeout: float | None) -> None:
         """Let the actors run; what they have not answered when all rest, nobody will without time going by."""
-        if self.current is not None:
+        if self.current is not None or self.loop.is_running():
             super().block_on(future, timeout)
         self.settle()
         if not future.done:

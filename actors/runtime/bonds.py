@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from actors.clock import Timer
     from actors.ref import ActorRef
     from actors.registry import Registry
-    from actors.runtime.process import Process
     from actors.runtime.scheduler import Scheduler
 
 __all__ = ["Bonds"]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from inspect import iscoroutine
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from actors.exits import (
     Crash,
     Exit,
     ExitReason,
+    Killed,
     Refuse,
     Stop,
     exit_reason,
@@ -45,6 +46,9 @@ __all__ = ["Envelope", "Process"]
 
 # Messages in one turn before the next process gets its own.
 TURN = 64
+
+# The signal that cannot be trapped. A reason equal to it that comes from a link or from `exit()` is an ordinary one.
+_KILL: ExitReason = Killed()
 
 _numbers = count(1)
 _log = logging.getLogger("ashtree.actors")
@@ -136,10 +140,14 @@ class Process(Bonds):
         if error is None and self.signal is None:
             started.set(self.ref)
             self._resume()
-        elif error is None or self.signal is not None:
+        elif self.signal is not None:
             started.set_exception(ActorDeadError(f"{self.name} was ended while it started"))
-            self._obey()
+            if error is None:
+                self._obey()
+            else:
+                self.finish(self.signal)
         else:
+            assert error is not None
             started.set_exception(self._start_failed(error))
 
     def _start_failed(self, error: BaseException) -> StartError:
@@ -186,6 +194,7 @@ class Process(Bonds):
                 return
             # The common case first: nothing to answer, nothing to wait for.
             if (result is not None or self.reply_to is not None) and not self._accept(result):
+                self.handled += TURN - left - 1
                 return
             if self.signal is not None:
                 self._obey()
@@ -240,7 +249,7 @@ class Process(Bonds):
     def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[asyncio.Task[Any]], None]) -> None:
         """Let a coroutine of this actor run as a task; the actor takes no message until it is done."""
         self.scheduled = True
-        self.task = self.scheduler.loop.create_task(coroutine, name=self.name)
+        self.task = self.scheduler.loop.create_task(_Contained(coroutine), name=self.name)
         self.task.add_done_callback(done)
 
     def _on_handler_done(self, task: asyncio.Task[Any]) -> None:
@@ -272,10 +281,12 @@ class Process(Bonds):
 
     def kill(self) -> None:
         """Receive the signal that cannot be trapped."""
-        self._signal(KILLED)
+        self._signal(_KILL)
 
     def _signal(self, reason: ExitReason) -> None:
-        if not self.alive or (self.signal is not None and reason is not KILLED):
+        if not self.alive:
+            return
+        if reason is not _KILL and (self.signal is not None or self.ending is not None):
             return
         self.signal = reason
         if self.task is not None:
@@ -285,20 +296,18 @@ class Process(Bonds):
             self.scheduler.ready(self)
 
     def _interrupt(self, reason: ExitReason) -> None:
-        """Cut a waiting handler short; one that is terminating already is left in peace, unless it is killed."""
+        """Cut a waiting handler short; one that is killed is gone even if it does not let itself be cut short."""
         task = self.task
         assert task is not None
-        if reason is KILLED:
+        if reason is _KILL:
             self.finish(KILLED)
-            task.cancel()
-        elif self.ending is None:
-            task.cancel()
+        task.cancel()
 
     def _obey(self) -> None:
         """Do what the signal that has arrived says."""
         reason = self.signal
         assert reason is not None
-        if reason is KILLED:
+        if reason is _KILL:
             self.finish(KILLED)
         elif self.actor is not None:
             self.end(self.actor._exit_reason(reason))  # the actor's side of this very class
@@ -394,13 +403,48 @@ def _refuse(item: Any, process: Process) -> None:
     """Answer a message that will never be handled."""
     if type(item) is not Envelope or item.reply_to.done:
         return
-    if isinstance(item.message, _ActorStop) and process.ending is not None:
+    if isinstance(item.message, _ActorStop):
         item.reply_to.set(None)
     else:
         item.reply_to.set_exception(ActorDeadError(f"{process.name} is dead"))
 
 
+class _Escaped(Exception):  # noqa: N818  # not an error of its own: it carries one past asyncio
+    """SystemExit or KeyboardInterrupt, which a task would pass on to its loop, and end everybody."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class _Contained(Coroutine[Any, Any, Any]):
+    """A coroutine of an actor: whatever it raises ends that actor and no other."""
+
+    __slots__ = ("_coroutine",)
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._coroutine.__await__()
+
+    def send(self, value: Any) -> Any:
+        try:
+            return self._coroutine.send(value)
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise _Escaped(error) from error
+
+    def throw(self, *error: Any) -> Any:
+        try:
+            return self._coroutine.throw(*error)
+        except (SystemExit, KeyboardInterrupt) as raised:
+            raise _Escaped(raised) from raised
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+
 def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
     if task.cancelled():
         return asyncio.CancelledError()
-    return task.exception()
+    error = task.exception()
+    return error.error if isinstance(error, _Escaped) else error

@@ -95,8 +95,14 @@ class Scheduler:
         """Put a process in the ready queue."""
         self._ready.append(process)
         if not self._armed:
-            self._armed = True
+            self._arm()
+
+    def _arm(self) -> None:
+        try:
             self.loop.call_soon(self._run)
+        except RuntimeError as closed:
+            raise ActorDeadError("the event loop of this actor is closed") from closed
+        self._armed = True
 
     def _run(self) -> None:
         self._armed = False
@@ -112,8 +118,7 @@ class Scheduler:
         finally:
             self._running = False
         if self._ready and not self._armed:
-            self._armed = True
-            self.loop.call_soon(self._run)
+            self._arm()
 
     def _turns(self) -> None:
         ready, left = self._ready, PASS
@@ -134,20 +139,27 @@ class Scheduler:
             ActorDeadError: if the event loop is closed, and all its actors gone with it.
         """
         self._inbound.append((callback, args))
-        if not self._woken:
+        if not self._woken or self.loop.is_closed():
             self._woken = True
             try:
                 self.loop.call_soon_threadsafe(self._drain)
             except RuntimeError as closed:
+                self._inbound.clear()
                 raise ActorDeadError("the event loop of this actor is closed") from closed
 
     def _drain(self) -> None:
         # Cleared before the queue is read: who posts after this wakes the loop again.
         self._woken = False
         inbound = self._inbound
-        while inbound:
-            callback, args = inbound.popleft()
-            callback(*args)
+        try:
+            while inbound:
+                callback, args = inbound.popleft()
+                callback(*args)
+        finally:
+            # One that raised is the loop's to report; the others must not wait for the next post.
+            if inbound and not self._woken:
+                self._woken = True
+                self.loop.call_soon(self._drain)
 
     def block_on(self, _future: Future[Any], _timeout: float | None) -> None:
         """Refuse to block the loop's own thread."""
