@@ -3,7 +3,7 @@
     python demo.py --port 4000
 
 Open the address that it prints, in two tabs. Read this file from top to bottom: it is the tutorial.
-"""  # the colon leads to the command
+"""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from actors import Channel, Reply, StartError, Stop, error, ok
+from actors import Channel, Presence, Reply, StartError, Stop, error, ok
+from actors.clock import wall_time
 from supervisors import System
 from transport import ConnectInfo, Endpoint, Socket, TokenError, pages
 
@@ -84,12 +85,27 @@ class DemoChannel(Channel):
             self.assigns["debounce_ping_debounce_state"] = "idle"
 
 
+# A presence says who is here, and tells all others: no channel has to say goodbye, its end is enough.
+
+presence = Presence()
+
+
 class RoomChannel(Channel):
     """A chat room, with buttons to break it."""
 
     def join(self, topic: str, payload: Any) -> Reply:
         """Let everybody in, but not to the VIPs."""
-        return error({"reason": "unauthorized"}) if topic == "room:vip" else ok()
+        if topic == "room:vip":
+            return error({"reason": "unauthorized"})
+        self.send(self, "after_join")
+        return ok()
+
+    def handle_info(self, message: Any) -> None:
+        """Say who has come, to all, and who is here, to the one who has come."""
+        match message:
+            case "after_join":
+                presence.track(self, self.assigns["user"], {"online_at": int(wall_time())})
+                self.push("presence_state", presence.list(self.topic))
 
     def handle_in(self, event: str, payload: Any) -> Any:
         """Handle what the client pushes."""
@@ -191,7 +207,7 @@ def main() -> None:
         print(f"Ashtree's demo is at {endpoint.url} (Ctrl-C stops it)\n\n{system.tree()}\n", flush=True)
 
     try:
-        System([endpoint]).run(welcome)
+        System([presence, endpoint]).run(welcome)
     except StartError as failed:
         sys.exit(f"demo: {failed.root}")
 

@@ -7,11 +7,13 @@ from actors.channel import Channel, ChannelSocket, reply
 from actors.clock import Clock, Interval, LoopClock, Timer
 from actors.exceptions import (
     ActorsError,
+    AlreadyTrackedError,
     BadReturnError,
     BlockingCallError,
     ChannelError,
     NameTakenError,
     NotJoinedError,
+    NotTrackedError,
     StartError,
     UnhandledEventError,
 )
@@ -35,6 +37,7 @@ from actors.exits import (
 )
 from actors.future import Future
 from actors.message import Broadcast, Frame, Message, Opcode, Payload, Reply, Serializer, SocketRef, error, ok
+from actors.presence import Presence
 from actors.pubsub import PubSub
 from actors.ref import ActorRef
 from actors.registry import ActorRegistry, Keys, Registry
@@ -50,6 +53,7 @@ __all__ = [
     "ActorRef",
     "ActorRegistry",
     "ActorsError",
+    "AlreadyTrackedError",
     "BadReturnError",
     "BlockingCallError",
     "Broadcast",
@@ -73,8 +77,10 @@ __all__ = [
     "NoProcess",
     "Normal",
     "NotJoinedError",
+    "NotTrackedError",
     "Opcode",
     "Payload",
+    "Presence",
     "PubSub",
     "Refuse",
     "Registry",

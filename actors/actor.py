@@ -226,6 +226,10 @@ class Actor(_PykkaActor):
     def _start_actor_loop(self) -> None:
         raise NotImplementedError("actors are started by spawn()")
 
+    def _describe(self, message: Any) -> str:
+        """Return what a crash report says of the message that was being handled."""
+        return repr(message)
+
     def _exit_reason(self, reason: ExitReason) -> ExitReason:
         """Return the reason to end with when a signal with `reason` has arrived."""
         return reason

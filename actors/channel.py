@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from actors import events
 from actors.actor import Actor
 from actors.exceptions import BadReturnError, ChannelError, NotJoinedError, UnhandledEventError
 from actors.exits import NORMAL, SHUTDOWN, ExitReason, Shutdown, Stop, exit_reason
-from actors.message import Broadcast, JoinReply, Message, Payload, Reply, Serializer, SocketClose, SocketRef, ok
+from actors.message import Broadcast, JoinReply, Message, Payload, Reply, Serializer, SocketClose, SocketRef, error, ok
+from actors.parameters import filter_parameters
+from actors.payloads import JOIN, InvalidPayloadError, typed
 from actors.pubsub.subscriptions import Fastlane
 
 if TYPE_CHECKING:
@@ -65,14 +68,22 @@ class Channel(Actor):
     - `handle_info(message)` gets everything else: timers, messages of other actors, `Down`.
     - `terminate(reason)` cleans up.
 
-    Each may be `async`. The handlers may return `Stop(reason)` to end the channel, `handle_in` also `Stop(reason, reply=ok(…))`.
+    Each may be `async`. Handlers may return `Stop(reason)` to end the channel, `handle_in` also `Stop(reason, reply=ok(…))`.
     An exception ends the channel: the client gets phx_error and joins again; nobody else notices.
     """
 
     intercept: ClassVar[Collection[str]] = ()
+    # What the payloads of some events must be, such as {"new_msg": NewMessage}: handle_in then gets that msgspec.Struct, and
+    # what does not fit is answered with an error. "phx_join" names the payload of the join.
+    payloads: ClassVar[Mapping[str, type[msgspec.Struct]]] = {}
     # A crashed channel is not restarted by its supervisor but by its client, which joins again (Phoenix's choice).
     restart: ClassVar[str] = "temporary"
     shutdown: ClassVar[float] = 5.0
+    # Seconds that an `async` join may take; then the client is told, and the channel ends.
+    join_timeout: ClassVar[float] = 10.0
+    # The log levels of joins and of what `handle_in` handled; None for no line at all.
+    log_join: ClassVar[str | None] = "info"
+    log_handle_in: ClassVar[str | None] = "debug"
 
     def __init__(self, socket: ChannelSocket, message: Message) -> None:
         self.socket = socket
@@ -90,6 +101,11 @@ class Channel(Actor):
     def join_ref(self) -> Any:
         """The client's own reference for this join."""
         return self.socket.join_ref
+
+    @property
+    def join_payload(self) -> Any:
+        """What the client sent with its join."""
+        return self._join_message.payload
 
     @property
     def pubsub(self) -> PubSub:
@@ -124,6 +140,7 @@ class Channel(Actor):
         socket = self.socket
         frame = socket.serializer.encode_push(socket.join_ref, None, socket.topic, event, _payload(payload))
         socket.transport.send(frame)
+        events.pushed(self, event)
 
     def broadcast(self, event: str, payload: Payload = msgspec.UNSET) -> None:
         """Send an event to all clients that have joined this topic, this one included."""
@@ -169,17 +186,47 @@ class Channel(Actor):
         if kind is Broadcast and message.topic == self.socket.topic:
             return self._then(self.handle_out(message.event, message.payload), self._after_out)
         if kind is _Join:
-            return self._then(self.join(self.topic, self._join_message.payload), self._after_join)
+            return self._on_join()
         return self._then(self.handle_info(message), self._after_info)
+
+    def _on_join(self) -> Any:
+        began = self.clock.now()
+        try:
+            payload = self._typed(JOIN, self.join_payload)
+        except InvalidPayloadError as invalid:
+            return self._after_join(invalid.reply, began)
+        result = self.join(self.topic, payload)
+        return self._await_join(result, began) if iscoroutine(result) else self._after_join(result, began)
+
+    async def _await_join(self, result: Awaitable[Any], began: float) -> Any:
+        timer = self.clock.call_at(began + self.join_timeout, self._join_timed_out, self._process)
+        try:
+            return self._after_join(await result, began)
+        finally:
+            timer.cancel()
+
+    def _join_timed_out(self) -> None:
+        """Refuse the client, which has probably given up by itself, and end without `terminate`: nothing was set up."""
+        self._send_join_reply(error({"reason": "join timeout"}), joined=False)
+        self._process.exit_signal(Shutdown("join timeout"), None)
 
     def _on_message(self, message: Message) -> Any:
         if message.event == "phx_leave":
             return self._leave(message)
         self._message_ref = message.ref
-        result = self.handle_in(message.event, message.payload)
+        began = self.clock.now() if events.handled_in_is_watched(self) else None
+        try:
+            payload = self._typed(message.event, message.payload) if self.payloads else message.payload
+        except InvalidPayloadError as invalid:
+            return self._after_in(message, invalid.reply, began)
+        result = self.handle_in(message.event, payload)
         if iscoroutine(result):
-            return self._await(result, lambda value: self._after_in(message, value))
-        return self._after_in(message, result)
+            return self._await(result, lambda value: self._after_in(message, value, began))
+        return self._after_in(message, result, began)
+
+    def _typed(self, event: Any, payload: Any) -> Any:
+        kind = self.payloads.get(event) if isinstance(event, str) else None
+        return payload if kind is None else typed(payload, kind)
 
     @staticmethod
     def _then(result: Any, after: Callable[[Any], Any]) -> Any:
@@ -198,8 +245,10 @@ class Channel(Actor):
 
     # Results
 
-    def _after_in(self, message: Message, result: Any) -> Stop | None:
+    def _after_in(self, message: Message, result: Any, began: float | None) -> Stop | None:
         self._message_ref = None
+        if began is not None:
+            events.channel_handled_in(self, message, self.clock.now() - began)
         if result is None:
             return None
         if isinstance(result, Reply):
@@ -224,16 +273,20 @@ class Channel(Actor):
             return self._end_on_purpose(result.reason)
         raise BadReturnError(callback, "None or Stop(reason)", result)
 
-    def _after_join(self, result: Any) -> Stop | None:
+    def _after_join(self, result: Any, began: float) -> Stop | None:
         if not isinstance(result, Reply):
             raise BadReturnError("join", _REPLIES, result)
         self._joined = result.status == "ok"
         if self._joined:
             self._subscribe()
+        self._send_join_reply(result, joined=self._joined)
+        events.channel_joined(self, result, self.clock.now() - began)
+        return None if self._joined else Stop(SHUTDOWN)
+
+    def _send_join_reply(self, result: Reply, *, joined: bool) -> None:
         message, socket = self._join_message, self.socket
         answer = socket.serializer.encode_reply(message.join_ref, message.ref, socket.topic, result)
-        socket.transport.send(JoinReply(self.actor_ref, socket.topic, self._joined, answer))
-        return None if self._joined else Stop(SHUTDOWN)
+        socket.transport.send(JoinReply(self.actor_ref, socket.topic, joined, answer))
 
     def _subscribe(self) -> None:
         # Before the join reply, in the same turn: nothing that is broadcast from now on is missed or overtakes it.
@@ -254,6 +307,11 @@ class Channel(Actor):
 
     # The end
 
+    def _describe(self, message: Any) -> str:
+        if type(message) is Message:
+            message = msgspec.structs.replace(message, payload=filter_parameters(message.payload))
+        return repr(message)
+
     def _exit_reason(self, reason: ExitReason) -> ExitReason:
         """Tell `terminate` why the transport ended, where the signal only says that the supervisor shuts down."""
         transport = self.socket.transport.process
@@ -270,6 +328,7 @@ class Channel(Actor):
             return None
         if self._joined:
             self.pubsub.unsubscribe(self.topic, self.actor_ref)
+            events.channel_left(self, reason)
         return self.terminate(reason)
 
 

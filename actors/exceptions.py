@@ -5,6 +5,8 @@ pykka.Timeout               no answer in time
 ActorsError
 ├── BlockingCallError       you would have blocked the loop that has to answer you
 ├── NameTakenError          the name belongs to somebody else
+├── AlreadyTrackedError     the actor is on the topic under that key already
+├── NotTrackedError         the actor is not on the topic under that key
 ├── StartError              an actor could not start
 └── ChannelError
     ├── BadReturnError      a callback returned a shape it may not return
@@ -19,11 +21,13 @@ from pykka import ActorDeadError, Timeout
 __all__ = [
     "ActorDeadError",
     "ActorsError",
+    "AlreadyTrackedError",
     "BadReturnError",
     "BlockingCallError",
     "ChannelError",
     "NameTakenError",
     "NotJoinedError",
+    "NotTrackedError",
     "StartError",
     "Timeout",
     "UnhandledEventError",
@@ -51,6 +55,22 @@ class NameTakenError(ActorsError):
     def __init__(self, name: object, owner: object) -> None:
         self.name, self.owner = name, owner
         super().__init__(f"name {name!r} is already taken by {owner}")
+
+
+class AlreadyTrackedError(ActorsError):
+    """An actor is present on a topic under one key once."""
+
+    def __init__(self, actor: object, topic: str, key: str) -> None:
+        self.actor, self.topic, self.key = actor, topic, key
+        super().__init__(f"{actor} is tracked on {topic!r} as {key!r} already; give it another meta with update()")
+
+
+class NotTrackedError(ActorsError):
+    """There is no such presence to update."""
+
+    def __init__(self, actor: object, topic: str, key: str) -> None:
+        self.actor, self.topic, self.key = actor, topic, key
+        super().__init__(f"{actor} is not tracked on {topic!r} as {key!r}; track() it first")
 
 
 class StartError(ActorsError):

@@ -26,7 +26,7 @@ __all__ = [
     "ok",
 ]
 
-# A JSON object (a dict, or a msgspec Struct), or binary data.
+# A JSON object (a dict, or a msgspec Struct), or binary data (bytes).
 Payload = Any
 
 
@@ -55,8 +55,11 @@ class Broadcast(msgspec.Struct, frozen=True):
     payload: Payload
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """What a callback returns to answer the client: a status, usually "ok" or "error", and any JSON value or bytes."""
+class Reply(msgspec.Struct, frozen=True, rename={"payload": "response"}):
+    """What a callback returns to answer the client: a status, usually "ok" or "error", and any JSON value or bytes.
+
+    Written as JSON it is what the protocol wants: `{"status": "ok", "response": …}`.
+    """
 
     status: str
     payload: Any
@@ -75,37 +78,38 @@ def error(payload: Any = _EMPTY) -> Reply:
     return Reply("error", payload)
 
 
-class Frame:
+class Frame(msgspec.Struct, eq=False):
     """An encoded message on its way to clients: made once, written to many.
 
     `data` is what the serializer made: bytes, but for that of the test kit. `wire` is for the carrier: the bytes as they go
     on its wire, kept with the frame so that one broadcast is framed once.
     """
 
-    __slots__ = ("data", "opcode", "wire")
-
-    def __init__(self, opcode: Opcode, data: Any) -> None:
-        self.opcode, self.data = opcode, data
-        self.wire: bytes | None = None
+    opcode: Opcode
+    data: Any
+    wire: bytes | None = None
 
     def __repr__(self) -> str:
         return f"<Frame {self.opcode.name} {self.data!r}>"
 
 
 class Serializer(Protocol):
-    """How messages look on the wire, for one version of the protocol."""
+    """How messages look on the wire, for one version of the protocol.
+
+    What cannot be written raises, at the author whose reply, push or broadcast it is.
+    """
 
     def decode(self, data: str | bytes) -> Message:
         """Read one message: text from str, binary from bytes; raise MalformedMessageError if it is none."""
 
-    def encode_reply(self, join_ref: Any, ref: Any, topic: Any, reply: Reply) -> Any:
+    def encode_reply(self, join_ref: Any, ref: Any, topic: Any, reply: Reply) -> Frame:
         """Write the answer to the message `ref`."""
 
-    def encode_push(self, join_ref: Any, ref: Any, topic: str, event: str, payload: Payload) -> Any:
+    def encode_push(self, join_ref: Any, ref: Any, topic: str, event: str, payload: Payload) -> Frame:
         """Write a message to one client."""
 
-    def encode_broadcast(self, broadcast: Broadcast) -> Any:
-        """Write a message to all clients of a topic."""
+    def encode_broadcast(self, broadcast: Broadcast) -> Frame | None:
+        """Write a message to all clients of a topic; None if this version has no form for it, and its clients go without."""
 
 
 class SocketRef(msgspec.Struct, frozen=True, eq=False):

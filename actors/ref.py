@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 import pykka
 import pykka.messages
 
-from actors.exceptions import ActorDeadError
+from actors.exceptions import ActorDeadError, BlockingCallError
 from actors.exits import KILL, ExitReason, exit_reason
 from actors.future import Future
 from actors.runtime.process import Envelope, Process
@@ -155,8 +155,19 @@ class ActorRef(_PykkaRef[A], Generic[A]):
             BlockingCallError: if it would block the loop's own thread.
             pykka.Timeout: if there is no answer in time.
         """
+        if block:
+            self._must_not_hang("ask()")
         future = self._request(message, timeout)
         return future.get() if block else future
+
+    def _must_not_hang(self, call: str) -> None:
+        """Refuse a blocking call before anything is sent."""
+        process = self.process
+        if not process.alive or process.scheduler.may_block():
+            return
+        if process.scheduler.loop.is_closed():
+            raise ActorDeadError(f"{self} is dead: its event loop is closed")
+        raise BlockingCallError(call)
 
     def _request(self, message: Any, timeout: float | None) -> Future[Any]:
         process = self.process
@@ -183,6 +194,8 @@ class ActorRef(_PykkaRef[A], Generic[A]):
 
     def stop(self, *, block: bool = True, timeout: float | None = None) -> bool | Future[bool]:
         """Ask the actor to stop when it has handled what it was sent before; True if it was alive."""
+        if block:
+            self._must_not_hang("stop()")
         asked = self._request(pykka.messages._ActorStop(), timeout)  # there is no public name for it
         stopped: Future[bool] = Future(asked._scheduler, timeout=timeout)  # our own class
         asked.add_done_callback(lambda answer: stopped.set(answer.exception is None))

@@ -6,7 +6,7 @@
         assert runtime.ask(ref, "ticks") == 2
 
 No test waits for a timer, and none sleeps: what has happened is settled before a call returns.
-"""  # the colon leads to the example
+"""
 
 from __future__ import annotations
 
@@ -77,6 +77,12 @@ class _CountingLoop(asyncio.SelectorEventLoop):
         self.scheduled += 1
         return super().call_soon(callback, *args, context=context)
 
+    def call_soon_threadsafe(
+        self, callback: Callable[[Unpack[Args]], object], *args: *Args, context: Context | None = None
+    ) -> asyncio.Handle:
+        self.scheduled += 1
+        return super().call_soon_threadsafe(callback, *args, context=context)
+
 
 class _ManualScheduler(Scheduler):
     """A scheduler whose loop only runs while the test lets it."""
@@ -86,9 +92,12 @@ class _ManualScheduler(Scheduler):
     def serves_this_thread(self) -> bool:
         return not self.loop.is_closed() and self.is_current_thread()
 
+    def may_block(self) -> bool:
+        return not self.is_current_thread() or (self.current is None and not self.loop.is_running())
+
     def block_on(self, future: Future[Any], timeout: float | None) -> None:
         """Let the actors run; what they have not answered when all rest, nobody will without time going by."""
-        if self.current is not None or self.loop.is_running():
+        if not self.may_block():
             super().block_on(future, timeout)
         self.settle()
         if not future.done:

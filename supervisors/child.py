@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from actors.exceptions import StartError, Timeout
+from actors.exceptions import ActorDeadError, StartError, Timeout
 from actors.exits import SHUTDOWN
 from actors.runtime.spawn import spawn
 from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildSpec
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
     from actors.runtime.process import Process
 
-__all__ = ["Child", "ChildInfo", "launch", "stop_children"]
+__all__ = ["Child", "ChildInfo", "launch", "start", "stop_children", "until_started"]
 
 _log = logging.getLogger("ashtree.supervisors")
 
@@ -56,14 +56,37 @@ def launch(parent: Process, child: Child) -> Future[ActorRef[Any]] | None:
         StartError: if it could not start.
     """
     spec = child.spec
-    label = spec.name or (spec.id if isinstance(spec.id, str) else str(spec.id))
+    label = spec.name or str(spec.id)
     try:
         child.ref = spawn(spec.actor, spec.args, dict(spec.kwargs), parent=parent, name=spec.name, label=label)
     except StartError:
         raise
-    except Exception as error:
+    except BaseException as error:  # whatever an actor raises ends that actor and no other
         raise StartError(label, error) from error
     return child.ref.process.started
+
+
+async def until_started(child: Child, starting: Future[ActorRef[Any]]) -> ActorRef[Any]:
+    """Wait for what `launch` returned.
+
+    Raises:
+        StartError: if the child could not start, or was ended while it did.
+    """
+    try:
+        return await starting
+    except ActorDeadError as error:
+        raise StartError(str(child.ref), error) from error
+
+
+async def start(parent: Process, child: Child) -> None:
+    """Start the child, and wait until it has started.
+
+    Raises:
+        StartError: if it could not start, or was ended while it did.
+    """
+    starting = launch(parent, child)
+    if starting is not None:
+        await until_started(child, starting)
 
 
 async def stop_children(parent: Process, children: Iterable[Child], reason: ExitReason = SHUTDOWN) -> None:

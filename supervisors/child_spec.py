@@ -10,7 +10,17 @@ from typing import Any, Protocol
 
 from actors.actor import Actor
 
-__all__ = ["BRUTAL_KILL", "INFINITY", "BrutalKill", "ChildSpec", "Restart", "SupportsChildSpec", "child_spec"]
+__all__ = [
+    "BRUTAL_KILL",
+    "INFINITY",
+    "BrutalKill",
+    "ChildSpec",
+    "Restart",
+    "Served",
+    "Supervised",
+    "SupportsChildSpec",
+    "child_spec",
+]
 
 
 class Restart(enum.StrEnum):
@@ -33,6 +43,9 @@ class BrutalKill(enum.Enum):
 BRUTAL_KILL = BrutalKill.BRUTAL_KILL
 INFINITY = math.inf
 
+# Stands for an option that was not given, where None is no value of it.
+_FROM_CLASS: Any = object()
+
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
@@ -40,8 +53,9 @@ class ChildSpec:
 
     - `actor`: its class; `args` and `kwargs` are for its `__init__`, at each start anew.
     - `id`: unique among its siblings, by default the name of the class.
-    - `restart`: a `Restart`, or its name.
-    - `shutdown`: the seconds that it may take to end before it is killed, `INFINITY`, or `BRUTAL_KILL`.
+    - `restart`: a `Restart`, or its name; by default the attribute `restart` of the class, else PERMANENT.
+    - `shutdown`: the seconds that it may take to end before it is killed, `INFINITY`, or `BRUTAL_KILL`; by default the
+      attribute `shutdown` of the class (`INFINITY` of a supervisor), else 5.
     - `name`: a name to register it under, for `whereis` and `send`.
 
     Raises:
@@ -52,16 +66,22 @@ class ChildSpec:
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     id: Hashable = None
-    restart: Restart = Restart.PERMANENT
-    shutdown: float | BrutalKill = 5.0
+    restart: Restart = _FROM_CLASS
+    shutdown: float | BrutalKill = _FROM_CLASS
     name: str | None = None
 
     def __post_init__(self) -> None:
         _check_actor(self.actor)
+        _check_arguments(self.args, self.kwargs)
+        _check_names(self.id, self.name)
         if self.id is None:
             object.__setattr__(self, "id", self.actor.__name__)
+        if self.restart is _FROM_CLASS:
+            object.__setattr__(self, "restart", getattr(self.actor, "restart", Restart.PERMANENT))
         if type(self.restart) is not Restart:
             object.__setattr__(self, "restart", _restart(self.restart))
+        if self.shutdown is _FROM_CLASS:
+            object.__setattr__(self, "shutdown", getattr(self.actor, "shutdown", 5.0))
         _check_shutdown(self.shutdown)
 
     def having(self, **changes: Any) -> ChildSpec:
@@ -76,25 +96,53 @@ class SupportsChildSpec(Protocol):
         """Return the spec."""
 
 
-def child_spec(child: ChildSpec | type[Actor] | SupportsChildSpec) -> ChildSpec:
+class Served(Protocol):
+    """An object of `actors` that an actor serves: a PubSub, a Presence."""
+
+    name: str
+
+    @property
+    def actor(self) -> type[Actor]:
+        """The class of the actor, which is started with the object, under its name."""
+
+
+# What can be a child of a supervisor.
+Supervised = ChildSpec | type[Actor] | SupportsChildSpec | Served
+
+
+def child_spec(child: Supervised) -> ChildSpec:
     """Make a spec of what a supervisor is given as a child.
 
-    An actor class stands for a child without arguments; its attributes `restart` and `shutdown`, if it has them, count.
+    An actor class stands for a child without arguments.
     """
     if isinstance(child, ChildSpec):
         return child
     if isinstance(child, type) and issubclass(child, Actor):
-        return ChildSpec(
-            child, restart=getattr(child, "restart", Restart.PERMANENT), shutdown=getattr(child, "shutdown", 5.0)
-        )
+        return ChildSpec(child)
     if not isinstance(child, type) and hasattr(child, "child_spec"):
         return child.child_spec()
+    if not isinstance(child, type) and hasattr(child, "actor"):
+        return ChildSpec(child.actor, (child,), id=child.name, name=child.name)
     raise TypeError(f"a child must be a ChildSpec, an Actor class or an object with child_spec(), got {child!r}")
 
 
 def _check_actor(value: object) -> None:
     if not (isinstance(value, type) and issubclass(value, Actor)):
         raise TypeError(f"actor must be a subclass of actors.Actor, got {value!r}")
+
+
+def _check_arguments(args: object, kwargs: object) -> None:
+    if not isinstance(args, tuple):
+        raise TypeError(f"args must be a tuple, got {args!r}")
+    if not isinstance(kwargs, Mapping):
+        raise TypeError(f"kwargs must be a mapping, got {kwargs!r}")
+
+
+def _check_names(child_id: object, name: object) -> None:
+    if not isinstance(child_id, Hashable):
+        raise TypeError(f"id must be hashable, got {child_id!r}")
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be a str or None, got {name!r}")
 
 
 def _restart(value: str) -> Restart:

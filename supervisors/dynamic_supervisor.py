@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from actors.actor import Actor
 from actors.exceptions import StartError
 from actors.exits import Exit, ExitReason, Refuse, Stop
-from supervisors.child import Child, launch, stop_children
+from actors.future import Future
+from supervisors.child import Child, launch, stop_children, until_started
 from supervisors.child_spec import INFINITY, ChildSpec
 from supervisors.exceptions import ChildNotFoundError, TooManyChildrenError
 from supervisors.restart import RestartIntensity, should_restart
@@ -22,7 +23,6 @@ from supervisors.supervisor import (
 )
 
 if TYPE_CHECKING:
-    from actors.future import Future
     from actors.ref import ActorRef
 
 __all__ = ["DynamicSupervisor"]
@@ -83,7 +83,7 @@ class DynamicSupervisor(Actor):
 
     async def _await_started(self, child: Child, started: Future[Any]) -> Any:
         try:
-            return await started
+            return await until_started(child, started)
         except StartError as error:
             self._forget(child)
             return Refuse(error)
@@ -98,28 +98,32 @@ class DynamicSupervisor(Actor):
         child = self._children.pop(ref, None)
         if child is None or not should_restart(child.spec.restart, reason):
             return None
-        return self._restart(child, reason)
+        started = self._restart(child, reason)
+        return self._await_restarted(child, started) if isinstance(started, Future) else started
 
-    def _restart(self, child: Child, reason: ExitReason | StartError) -> Any:
-        if not self._intensity.allows(self.clock.now()):
-            return self._give_up(child, reason)
-        child.restarts += 1
-        _log.info("%s restarts %s, which ended: %s", self, child.spec.id, reason)
-        try:
-            started = launch(self._process, child)
-        except StartError as error:
-            return self._restart(child, error)
-        self._remember(child)
-        return None if started is None else self._await_restarted(child, started)
+    def _restart(self, child: Child, reason: ExitReason | StartError) -> Future[Any] | Stop | None:
+        while self._intensity.allows(self.clock.now()):
+            child.restarts += 1
+            _log.info("%s restarts %s, which ended: %s", self, child.spec.id, reason)
+            try:
+                started = launch(self._process, child)
+            except StartError as error:
+                reason = error
+            else:
+                self._remember(child)
+                return started
+        return self._give_up(child, reason)
 
-    async def _await_restarted(self, child: Child, started: Future[Any]) -> Any:
-        try:
-            await started
-        except StartError as error:
-            self._forget(child)
-            again = self._restart(child, error)
-            return again if again is None or isinstance(again, Stop) else await again
-        return None
+    async def _await_restarted(self, child: Child, started: Future[Any] | Stop | None) -> Stop | None:
+        while isinstance(started, Future):
+            try:
+                await until_started(child, started)
+            except StartError as error:
+                self._forget(child)
+                started = self._restart(child, error)
+            else:
+                return None
+        return started
 
     def _give_up(self, child: Child, reason: ExitReason | StartError) -> Stop:
         _log.error(
@@ -135,10 +139,13 @@ class DynamicSupervisor(Actor):
     # The end
 
     def _terminate_one(self, ref: ActorRef[Any], reason: ExitReason) -> Any:
-        child = self._children.pop(ref, None)
-        if child is None:
-            return Refuse(ChildNotFoundError(ref))
-        return stop_children(self._process, [child], reason)
+        child = self._children.get(ref)
+        return Refuse(ChildNotFoundError(ref)) if child is None else self._terminate_child(ref, child, reason)
+
+    async def _terminate_child(self, ref: ActorRef[Any], child: Child, reason: ExitReason) -> None:
+        # Forgotten last: should the supervisor be ended meanwhile, it waits for this child too.
+        await stop_children(self._process, [child], reason)
+        del self._children[ref]
 
     def terminate(self, reason: ExitReason) -> Any:
         """Stop all children together."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from supervisors.child_spec import Restart
 
@@ -26,6 +26,10 @@ class Strategy(enum.StrEnum):
     """All its siblings."""
     REST_FOR_ONE = "rest_for_one"
     """The siblings that were started after it."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise ValueError(f"strategy must be one of {', '.join(cls)}, got {value!r}")
 
 
 def should_restart(restart: Restart, reason: ExitReason) -> bool:

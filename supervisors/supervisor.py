@@ -11,8 +11,8 @@ import msgspec
 from actors.actor import Actor
 from actors.exceptions import StartError
 from actors.exits import SHUTDOWN, Exit, ExitReason, Refuse, Shutdown, Stop
-from supervisors.child import Child, ChildInfo, launch, stop_children
-from supervisors.child_spec import INFINITY, ChildSpec, SupportsChildSpec, child_spec
+from supervisors.child import Child, ChildInfo, launch, start, stop_children, until_started
+from supervisors.child_spec import INFINITY, ChildSpec, Restart, Supervised, child_spec
 from supervisors.exceptions import ChildExistsError, ChildNotFoundError
 from supervisors.restart import RestartIntensity, Strategy, affected, should_restart
 
@@ -59,6 +59,13 @@ class CountChildren(msgspec.Struct, frozen=True):
     """Ask a supervisor how many children it has."""
 
 
+class _TryAgain(msgspec.Struct, frozen=True, eq=False):
+    """A supervisor tells itself that a child could not be started again."""
+
+    child: Child
+    reason: StartError
+
+
 class ChildCount(NamedTuple):
     """How many children a supervisor has a spec of, and how many of them run."""
 
@@ -66,14 +73,14 @@ class ChildCount(NamedTuple):
     active: int
 
 
-def start_child(supervisor: ActorRef[Any], child: ChildSpec | type[Actor] | SupportsChildSpec) -> Future[ActorRef[Any]]:
+def start_child(supervisor: ActorRef[Any], child: Supervised) -> Future[ActorRef[Any]]:
     """Start one more child under a running supervisor; the future is of its ref.
 
     Raises (in the future):
         StartError: if the child could not start.
         ChildExistsError: if a `Supervisor` has a child with that id.
     """
-    return supervisor.ask(StartChild(child_spec(child)), block=False)
+    return supervisor.ask(StartChild(child_spec(child)), block=False, timeout=None)
 
 
 def terminate_child(supervisor: ActorRef[Any], child: Hashable) -> Future[None]:
@@ -99,14 +106,15 @@ class Supervisor(Actor):
     """Starts its children in order, restarts those that end as their specs say, stops them in reverse.
 
     If a child cannot start, those before it are stopped and the supervisor itself cannot start. More than `max_restarts`
-    restarts within `max_seconds` end it, with all children; then its own supervisor decides.
+    restarts within `max_seconds` end it, with all children; then its own supervisor decides. A temporary child that has ended
+    is forgotten.
     """
 
     shutdown: ClassVar[float] = INFINITY
 
     def __init__(
         self,
-        children: Iterable[ChildSpec | type[Actor] | SupportsChildSpec] = (),
+        children: Iterable[Supervised] = (),
         *,
         strategy: Strategy = Strategy.ONE_FOR_ONE,
         max_restarts: int = 3,
@@ -133,10 +141,9 @@ class Supervisor(Actor):
     async def _start_all(self) -> None:
         try:
             for child in self._children:
-                started = launch(self._process, child)
-                if started is not None:
-                    await started
-        except StartError:
+                await start(self._process, child)
+        except BaseException:
+            # A child could not start, or the supervisor was told to end before all had.
             await self._stop_all(self._children)
             raise
 
@@ -145,6 +152,8 @@ class Supervisor(Actor):
         match message:
             case Exit(actor=ref, reason=reason):
                 return self._on_exit(ref, reason)
+            case _TryAgain(child=child, reason=reason):
+                return self._on_try_again(child, reason)
             case StartChild(spec=spec):
                 return self._start_one(spec)
             case TerminateChild(child=child_id, reason=reason):
@@ -163,9 +172,15 @@ class Supervisor(Actor):
         if failed is None:
             return None
         failed.ref = None
-        if not should_restart(failed.spec.restart, reason):
-            return None
-        return self._restart(failed, reason)
+        if should_restart(failed.spec.restart, reason):
+            return self._restart(failed, reason)
+        self._forget_temporary([failed])
+        return None
+
+    def _forget_temporary(self, children: Iterable[Child]) -> None:
+        for child in list(children):
+            if child.spec.restart is Restart.TEMPORARY:
+                self._children.remove(child)
 
     def _restart(self, failed: Child, reason: ExitReason | StartError) -> Any:
         if not self._intensity.allows(self.clock.now()):
@@ -179,28 +194,32 @@ class Supervisor(Actor):
         try:
             started = launch(self._process, failed)
         except StartError as error:
-            return self._restart(failed, error)
+            return self._try_again(failed, error)
         return None if started is None else self._await_restarted(failed, started)
 
-    async def _await_restarted(self, child: Child, started: Future[Any]) -> Any:
+    async def _await_restarted(self, child: Child, started: Future[Any]) -> None:
         try:
-            await started
+            await until_started(child, started)
         except StartError as error:
-            child.ref = None
-            return await _settled(self._restart(child, error))
-        return None
+            self._try_again(child, error)
 
-    async def _restart_group(self, group: Sequence[Child]) -> Any:
+    async def _restart_group(self, group: Sequence[Child]) -> None:
         await self._stop_all(group)
-        for child in group:
+        self._forget_temporary(group)
+        for child in [child for child in self._children if child in group]:
             try:
-                started = launch(self._process, child)
-                if started is not None:
-                    await started
+                await start(self._process, child)
             except StartError as error:
-                child.ref = None
-                return await _settled(self._restart(child, error))
-        return None
+                self._try_again(child, error)
+                return
+
+    def _try_again(self, child: Child, error: StartError) -> None:
+        """Count the failure as one more end of the child, after what others have asked meanwhile (as OTP does)."""
+        child.ref = None
+        self.send(self, _TryAgain(child, error))
+
+    def _on_try_again(self, child: Child, error: StartError) -> Any:
+        return self._restart(child, error) if child.ref is None and child in self._children else None
 
     def _give_up(self, failed: Child, reason: ExitReason | StartError) -> Stop:
         _log.critical(
@@ -229,17 +248,19 @@ class Supervisor(Actor):
 
     async def _await_started(self, child: Child, started: Future[Any]) -> Any:
         try:
-            return await started
+            return await until_started(child, started)
         except StartError as error:
             self._children.remove(child)
             return Refuse(error)
 
     def _terminate_one(self, child_id: Hashable, reason: ExitReason) -> Any:
         child = next((child for child in self._children if child.spec.id == child_id), None)
-        if child is None:
-            return Refuse(ChildNotFoundError(child_id))
+        return Refuse(ChildNotFoundError(child_id)) if child is None else self._terminate_child(child, reason)
+
+    async def _terminate_child(self, child: Child, reason: ExitReason) -> None:
+        # Forgotten last: should the supervisor be ended meanwhile, it waits for this child too.
+        await stop_children(self._process, [child], reason)
         self._children.remove(child)
-        return stop_children(self._process, [child], reason)
 
     # The end
 
@@ -254,8 +275,3 @@ class Supervisor(Actor):
 
 def _names(children: Sequence[Child]) -> str:
     return ", ".join(str(child.spec.id) for child in children)
-
-
-async def _settled(result: Any) -> Any:
-    """Await what may be a coroutine."""
-    return await result if isinstance(result, Coroutine) else result

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from actors.exits import SHUTDOWN, ExitReason
-from actors.pubsub.pubsub import PubSub, PubSubServer
+from actors.pubsub.pubsub import PubSub
 from actors.runtime.scheduler import Scheduler, in_thread, new_event_loop
 from actors.runtime.spawn import spawn
 from supervisors import observer
-from supervisors.child_spec import ChildSpec, SupportsChildSpec
 from supervisors.exceptions import SystemDownError
 from supervisors.restart import Strategy
 from supervisors.supervisor import Supervisor
@@ -22,9 +22,9 @@ from supervisors.supervisor import Supervisor
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from actors.actor import Actor
     from actors.ref import ActorRef
     from actors.registry import Registry
+    from supervisors.child_spec import Supervised
 
 __all__ = ["System"]
 
@@ -39,12 +39,13 @@ class System:
     - `System(children).run()` as the program itself, until Ctrl-C or SIGTERM.
 
     The children start in order and stop in reverse. If one cannot start, StartError is raised. If the tree gives up later
-    (too many restarts), `async with` cancels its body, and all three raise SystemDownError at the end.
+    (too many restarts), `async with` cancels its body, and all three raise SystemDownError at the end. A system that has
+    stopped can be started again.
     """  # noqa: D415  # the colon leads to the list
 
     def __init__(
         self,
-        children: Iterable[ChildSpec | type[Actor] | SupportsChildSpec] = (),
+        children: Iterable[Supervised] = (),
         *,
         name: str = "System",
         pubsub: PubSub | None = None,
@@ -54,8 +55,7 @@ class System:
     ) -> None:
         self.name = name
         self.pubsub = pubsub or PubSub()
-        watcher = ChildSpec(PubSubServer, (self.pubsub,), id=self.pubsub.name, name=self.pubsub.name)
-        self._children = [watcher, *children]
+        self._children = [self.pubsub, *children]
         self._options: dict[str, Any] = {"strategy": strategy, "max_restarts": max_restarts, "max_seconds": max_seconds}
         self._ref: ActorRef[Supervisor] | None = None
         self._stopping = False
@@ -96,8 +96,14 @@ class System:
         """
         self._stopping = False
         ref = spawn(Supervisor, (self._children,), self._options, label=self.name)
-        if ref.process.started is not None:
-            await ref.process.started
+        try:
+            if ref.process.started is not None:
+                await ref.process.started
+        except BaseException:
+            # It failed, or whoever started it would not wait any longer.
+            ref.exit(SHUTDOWN)
+            await ref.down()
+            raise
         self._ref = ref
         ref.down().add_done_callback(lambda down: self._on_down(down.result()))
         return self
@@ -111,7 +117,10 @@ class System:
 
     async def wait(self) -> ExitReason:
         """Wait until the system ends, and return why."""
-        return await self.ref.down()
+        ref = self.ref
+        await ref.down()
+        assert ref.exit_reason is not None
+        return ref.exit_reason
 
     def _on_down(self, reason: ExitReason) -> None:
         if self._stopping:
@@ -176,54 +185,80 @@ class System:
     # As the program
 
     def run(self, then: Callable[[System], object] | None = None) -> None:
-        """Run as the program: start, call `then(system)`, stop in order at Ctrl-C or SIGTERM (a second one kills).
+        """Run as the program: start, call `then(system)`, stop in order at Ctrl-C or SIGTERM.
+
+        A second signal kills what is left.
 
         Raises:
             StartError: if it could not start.
             SystemDownError: if it ended by itself.
+            SystemExit: with status 1, at a second signal.
         """
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(self._serve(then))
+        with _signals() as signals:
+            try:
+                with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                    runner.run(self._serve(then, signals))
+            except asyncio.CancelledError:
+                if not signals.count:
+                    raise
+            if signals.count > 1:
+                sys.exit(1)
 
-    async def _serve(self, then: Callable[[System], object] | None) -> None:
-        serving = asyncio.current_task()
+    async def _serve(self, then: Callable[[System], object] | None, signals: _signals) -> None:
+        serving, scheduler = asyncio.current_task(), Scheduler.here()
         assert serving is not None
+        signals.obey(serving.cancel, scheduler.close)
         try:
-            with _signals(lambda: self._on_signal(serving)):
-                await self.start()
+            async with self:
                 if then is not None:
                     then(self)
                 await self.wait()
-            self._check()
         finally:
-            Scheduler.here().close()
-
-    def _on_signal(self, serving: asyncio.Task[Any]) -> None:
-        """Stop in order; at a second signal, or before there is anything to stop, at once."""
-        if self._ref is None:
-            serving.cancel()
-        elif self._stopping:
-            Scheduler.here().close()
-        else:
-            self._stopping = True
-            self._ref.exit(SHUTDOWN)
+            signals.rest()
+            scheduler.close()
 
 
 class _signals:  # noqa: N801  # reads as the phrase it is: with signals
-    """Call `callback` at SIGINT and SIGTERM inside the block, where this thread may handle them."""
+    """Obey SIGINT and SIGTERM inside the block, where this thread may handle them, and count them.
 
-    def __init__(self, callback: Callable[[], object]) -> None:
-        self._callback = callback
+    Handlers of the event loop would be gone before the loop has ended.
+    """
 
-    def __enter__(self) -> None:
-        self._handled = []
-        if threading.current_thread() is not threading.main_thread():
-            return
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._callback)
-            self._handled.append(number)
+    def __init__(self) -> None:
+        self.count = 0
+        self._obeyed = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {
+                number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+            }
+        return self
 
     def __exit__(self, *_exc: object) -> None:
-        for number in self._handled:
-            asyncio.get_running_loop().remove_signal_handler(number)
+        for number, handler in self._before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+    def obey(self, first: Callable[[], object], second: Callable[[], object]) -> None:
+        """From now on, do `first()` at the first signal, and `second()` at all others, on the running loop."""
+        self._loop, self._orders = asyncio.get_running_loop(), (first, second)
+
+    def rest(self) -> None:
+        """From now on there is nothing left to stop in order."""
+        self._loop = None
+
+    def _on_signal(self, *_: object) -> None:
+        self.count += 1
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._obey)
+        if self._loop is None or self.count > self._obeyed + 1:
+            # Nobody obeys: the loop does not run, or an actor blocks it, which this then ends.
+            sys.exit(1)
+
+    def _obey(self) -> None:
+        self._obeyed += 1
+        first, second = self._orders
+        order = first if self._obeyed == 1 else second
+        order()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from presence_client import PresenceClient
 
-from demo import UserSocket
+from demo import UserSocket, presence
 from transport.testing import ChannelTest, JoinedChannel, TestClient
 
 
 @pytest.fixture
 def client() -> Iterator[TestClient]:
-    with ChannelTest(UserSocket) as connected:
+    with ChannelTest(UserSocket, children=[presence]) as connected:
         yield connected
 
 
@@ -138,3 +140,127 @@ def test_a_debounced_broadcast_from_elsewhere_reaches_the_client(client: TestCli
     other = client.connect().join("demo:lobby")
     other.push("debounce_ping")
     demo.assert_push("debounce_ping", {})
+
+
+# Who is in a room
+
+
+def here(room: JoinedChannel) -> dict[str, int]:
+    """Return how many metas each user has on the list that a client keeps from the events that have come to it."""
+    browser = PresenceClient()
+    for message in room.client.received:
+        if message.topic == room.topic:
+            browser.receive(message.event, message.payload)
+    assert browser.state == presence.list(room.topic)
+    return {user: len(present["metas"]) for user, present in browser.state.items()}
+
+
+def join(client: TestClient, user: str, topic: str = "room:lobby") -> JoinedChannel:
+    return client.connect({"user": user}).join(topic)
+
+
+def events(room: JoinedChannel) -> list[str]:
+    return [message.event for message in room.client.received if message.topic == room.topic]
+
+
+def test_after_the_reply_come_ones_own_diff_and_then_the_state(client: TestClient) -> None:
+    client.try_join("room:lobby")
+    reply, diff, state = client.received
+    assert [message.event for message in (reply, diff, state)] == ["phx_reply", "presence_diff", "presence_state"]
+    assert reply.payload.payload == {}
+    assert (diff.join_ref, state.join_ref) == (None, "1")
+    assert diff.payload == {"joins": state.payload, "leaves": {}}
+    [meta] = state.payload["anonymous"]["metas"]
+    assert sorted(meta) == ["online_at", "phx_ref"]
+    assert type(meta["online_at"]) is int
+
+
+def test_nobody_is_in_a_room_that_lets_nobody_in(client: TestClient) -> None:
+    assert client.try_join("room:vip").reply() is not None
+    assert client.received == []
+    assert presence.list("room:vip") == {}
+
+
+def test_those_who_are_there_hear_only_who_has_come(client: TestClient) -> None:
+    ann = join(client, "ann")
+    ann.assert_push("presence_diff")
+    ann.assert_push("presence_state")
+    ben = join(client, "ben")
+    [heard] = ann.client.received
+    assert (list(heard.payload["joins"]), heard.payload["leaves"]) == (["ben"], {})
+    assert here(ben) == {"ann": 1, "ben": 1}
+
+
+def test_two_tabs_of_a_user_are_two_metas(client: TestClient) -> None:
+    ann = join(client, "ann")
+    tab = join(client, "ann")
+    assert here(ann) == here(tab) == {"ann": 2}
+    tab.client.close()
+    assert here(ann) == {"ann": 1}
+
+
+def end_by(how: str, room: JoinedChannel) -> Any:
+    match how:
+        case "close":
+            return room.client.close()
+        case "kill":
+            return room.ref.kill()
+        case "leave":
+            return room.leave()
+    return room.push(how)
+
+
+@pytest.mark.parametrize("how", ["leave", "close", "crash", "stop", "kill", "crash_transport"])
+def test_whoever_ends_however_leaves_the_list(client: TestClient, how: str) -> None:
+    ann, ben = join(client, "ann"), join(client, "ben")
+    assert here(ann) == {"ann": 1, "ben": 1}
+    end_by(how, ben)
+    assert here(ann) == {"ann": 1}
+    assert events(ben).count("presence_diff") == 1
+
+
+def test_whoever_joins_again_after_a_crash_is_there_again(client: TestClient) -> None:
+    ann, ben = join(client, "ann"), join(client, "ben")
+    ben.push("crash")
+    ben.assert_push("phx_error")
+    again = ben.client.join("room:lobby")
+    assert here(ann) == {"ann": 1, "ben": 1}
+    assert list(again.assert_push("presence_state").payload) == ["ann", "ben"]
+
+
+def test_joining_twice_leaves_before_it_joins(client: TestClient) -> None:
+    ann, ben = join(client, "ann"), join(client, "ben")
+    ben.client.join("room:lobby")
+    sides = [{side: list(of) for side, of in diff.items() if of} for diff in diffs(ann)]
+    assert sides == [{"joins": ["ann"]}, {"joins": ["ben"]}, {"leaves": ["ben"]}, {"joins": ["ben"]}]
+
+
+def diffs(room: JoinedChannel) -> list[dict[str, Any]]:
+    return [message.payload for message in room.client.received if message.event == "presence_diff"]
+
+
+def test_each_room_has_a_list_of_its_own(client: TestClient) -> None:
+    ann, ben = join(client, "ann"), join(client, "ben", "room:other")
+    assert (here(ann), here(ben)) == ({"ann": 1}, {"ben": 1})
+
+
+def test_nobody_notices_that_the_presence_is_killed(client: TestClient) -> None:
+    ann, ben = join(client, "ann"), join(client, "ben")
+    before, server = events(ann), presence.server
+    assert server is not None
+    server.actor_ref.kill()
+    assert events(ann) == before
+    assert presence.server is not server
+    ben.push("crash")
+    assert here(ann) == {"ann": 1}
+    join(client, "cid")
+    assert here(ann) == {"ann": 1, "cid": 1}
+
+
+def test_whoever_ends_while_the_presence_is_dead_leaves_too(client: TestClient) -> None:
+    ann, ben = join(client, "ann"), join(client, "ben")
+    assert here(ann) == {"ann": 1, "ben": 1}
+    assert presence.server is not None
+    presence.server.actor_ref.kill()
+    ben.ref.kill()
+    assert here(ann) == {"ann": 1}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from polls import PollingPlayer
 from transcript import Bindings, read_step, read_transcript, replay
 from websockets.asyncio.server import ServerConnection, serve
 
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 
 RECORDED = sorted((Path(__file__).parent / "golden").glob("*.jsonl"))
 
-CONNECT = '{"connect": "c", "path": "/"}'
+CONNECT = '{"connect": "c", "path": "/?vsn=2.0.0"}'
 ASK = '{"send": "c", "frame": ["1", "2", "room:a", "echo", {}]}'
 ANSWER = '{"receive": "c", "frame": ["1", "2", "room:a", "phx_reply", {"status": "ok", "response": {}}]}'
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
 def test_the_demo_answers_as_phoenix_did(path: Path, demo: LiveDemo) -> None:
-    asyncio.run(replay(read_transcript(path), demo.address))
+    asyncio.run(replay(read_transcript(path), demo.address, PollingPlayer))
 
 
 def test_every_recording_says_where_it_was_made() -> None:
@@ -51,6 +52,14 @@ def test_a_missing_or_additional_value_does_not_match() -> None:
     assert not Bindings().match([1], [1, 2])
     assert not Bindings().match([1, 2], [1])
     assert not Bindings().match({"a": 1}, {"a": 1, "b": 2})
+
+
+def test_a_placeholder_may_stand_for_an_integer() -> None:
+    bindings = Bindings()
+    assert bindings.match([{"$bind": "at1"}, {"$same": "at1"}], [1795368715, 1795368715])
+    assert not bindings.match({"$same": "at1"}, 1795368716)
+    assert not bindings.match({"$same": "at1"}, "1795368715")
+    assert not any(bindings.match({"$bind": "at2"}, got) for got in (True, 1.5, None, [1]))
 
 
 def test_a_placeholder_stands_for_the_text_seen_first() -> None:
@@ -91,6 +100,13 @@ async def phoenix(connection: ServerConnection) -> None:
         await connection.send(json.dumps([join_ref, ref, topic, "phx_reply", {"status": "ok", "response": {}}]))
 
 
+async def phoenix_1(connection: ServerConnection) -> None:
+    async for text in connection:
+        message = json.loads(text)
+        message |= {"event": "phx_reply", "payload": {"status": "ok", "response": {}}}
+        await connection.send(json.dumps(message))
+
+
 async def says_all_twice(connection: ServerConnection) -> None:
     async for text in connection:
         join_ref, ref, topic, *_ = json.loads(text)
@@ -120,6 +136,17 @@ async def says_and_goes_away(connection: ServerConnection) -> None:
 
 def test_a_conversation_held_as_recorded_passes() -> None:
     play(phoenix, CONNECT, ASK, ANSWER, '{"silence": "c", "topic": "room:a", "join_ref": "1"}', '{"ping": "c"}')
+
+
+@pytest.mark.parametrize("path", ["/", "/?vsn=1.0.0", "/?vsn=2.0.0&vsn=1.0.0"])
+def test_silence_is_proved_in_the_version_of_the_connection(path: str) -> None:
+    play(phoenix_1, json.dumps({"connect": "c", "path": path}), '{"silence": "c", "topic": "room:a"}')
+
+
+def test_binary_messages_are_compared_byte_by_byte() -> None:
+    play(says_bytes, CONNECT, '{"send": "c", "text": "[]"}', '{"receive": "c", "binary": "5b5d"}', '{"close": "c"}')
+    with pytest.raises(AssertionError, match=r"expected b'\[\]', got b'\[0\]'"):
+        play(says_bytes, CONNECT, '{"send": "c", "text": "[0]"}', '{"receive": "c", "binary": "5b5d"}')
 
 
 def test_a_close_as_recorded_passes() -> None:

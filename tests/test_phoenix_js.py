@@ -2,88 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-import shutil
-import subprocess
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from live import WAIT
+from node import play
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from live import LiveDemo
-
-    Report = dict[str, Any]
-    Reporter = Callable[[str], Report]
-
-JAVASCRIPT = Path(__file__).parent / "javascript"
-INSTALL = ["install", "--no-audit", "--no-fund", "--no-package-lock"]
+    from node import Reporter
 
 
-def tool(name: str) -> str:
-    """Return the path of a program; without it these tests are skipped, but never in CI."""
-    if path := shutil.which(name):
-        return path
-    reason = f"{name} is not installed, and the stock phoenix client runs under it"
-    if "CI" in os.environ:
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Keep other test processes out, so that only one of them installs."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def is_installed() -> bool:
-    dependencies = json.loads((JAVASCRIPT / "package.json").read_text())["dependencies"]
-    return all((JAVASCRIPT / "node_modules" / name / "package.json").exists() for name in dependencies)
+@pytest.fixture(scope="session", params=["WebSocket", "LongPoll"])
+def transport(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")
-def node() -> str:
-    """The path of node, with the stock client installed for it."""
-    path, npm = tool("node"), tool("npm")
-    with locked(JAVASCRIPT):
-        if not is_installed():
-            done = subprocess.run([npm, *INSTALL], cwd=JAVASCRIPT, capture_output=True, text=True, check=False)  # noqa: S603 - our own package.json
-            assert done.returncode == 0, f"npm install failed:\n{done.stdout}{done.stderr}"
-    return path
-
-
-@pytest.fixture(scope="session")
-def report(node: str, demo: LiveDemo) -> Reporter:
-    """Play all scenarios at once; return what gives the report of each."""
-    done = subprocess.run(  # noqa: S603 - our own script
-        [node, "session.mjs", f"{demo.websocket_address}/socket"],
-        cwd=JAVASCRIPT,
-        env=os.environ | {"ASHTREE_TEST_WAIT": str(WAIT)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=4 * WAIT,
-    )
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
-    results = {result["scenario"]: result for result in map(json.loads, done.stdout.splitlines())}
-
-    def report_of(scenario: str) -> Report:
-        result = results[scenario]
-        assert "error" not in result, "\n".join([result["error"], *result["trace"]])
-        return dict(result["report"])
-
-    return report_of
+def report(demo: LiveDemo, transport: str) -> Reporter:
+    return play("session.mjs", f"{demo.websocket_address}/socket", transport)
 
 
 def test_ticks_come_at_once_and_five_seconds_later(report: Reporter) -> None:
@@ -126,12 +62,14 @@ def test_a_crashed_channel_goes_unnoticed_by_its_sibling_and_the_socket(report: 
     assert crash["demo"]["ping"] == {"status": "ok", "response": {"response": "pong"}}
 
 
-def test_a_crashed_transport_is_replaced_and_all_its_topics_joined_again(report: Reporter) -> None:
+def test_a_crashed_transport_is_replaced_and_all_its_topics_joined_again(report: Reporter, transport: str) -> None:
     crashes = report("crashes")
     crash, before, after = crashes["transportCrash"], crashes["afterChannel"], crashes["afterTransport"]
-    assert crash["closes"] == [1006]
+    # What phoenix.js makes of an end without a close frame, and of a session that is gone.
+    code, reason = {"WebSocket": (1006, "connection_closed"), "LongPoll": (3410, "connection_error")}[transport]
+    assert crash["closes"] == [code]
     assert crash["joins"] == {"room": 3, "demo": 2}
-    dropped = [{"source": "transport", "reason": "connection_closed"}]
+    dropped = [{"source": "transport", "reason": reason}]
     assert crash["errors"] == {"room": dropped, "demo": dropped}
     assert crash["ping"] == {"status": "ok", "response": {"response": "pong"}}
     assert after["user"] == "crasher"
@@ -147,10 +85,11 @@ def test_a_message_reaches_both_ends_and_typing_only_the_other(report: Reporter)
     assert chat["typing"] == {"ann": [], "ben": [{"user": "ann"}]}
 
 
-def test_a_kick_closes_with_1001_and_the_client_comes_back(report: Reporter) -> None:
+def test_a_kick_closes_with_1001_and_the_client_comes_back(report: Reporter, transport: str) -> None:
     chat = report("chat and kick")
     assert chat["kicked"] == {"status": "ok", "response": {}}
-    assert chat["code"] == 1001
+    # Without frames there are no close codes: phoenix.js finds its session gone.
+    assert chat["code"] == {"WebSocket": 1001, "LongPoll": 3410}[transport]
     assert chat["opened"] == {"ann": 1, "ben": 2}
     assert chat["again"] == {"status": "ok", "response": {}}
     second = {"user": "ann", "body": "welcome back"}
@@ -167,6 +106,42 @@ def test_a_channel_that_was_left_or_stopped_is_closed_and_not_joined_again(repor
     assert (standing["joins"], standing["closed"], standing["errors"]) == (1, 1, [])
 
 
+def test_a_client_whose_websocket_is_blocked_falls_back_to_long_polling(report: Reporter) -> None:
+    assert report("fallback") == {"polls": True, "user": "fallen"}
+
+
 @pytest.mark.parametrize(("topic", "reason"), [("nope:x", "unmatched topic"), ("room:vip", "unauthorized")])
 def test_a_refused_join_says_why(report: Reporter, topic: str, reason: str) -> None:
     assert report("leave, stop and refusals")["refusals"][topic] == {"reason": reason}
+
+
+def test_the_stock_presence_keeps_the_list_of_who_is_here(report: Reporter) -> None:
+    lists = [dict(members) for members in report("presence")["together"]]
+    assert lists[0] == lists[1] == lists[2]
+    assert {key: len(metas) for key, metas in lists[0].items()} == {"ann": 2, "__proto__": 1}
+    assert all(sorted(meta) == ["online_at", "phx_ref"] for metas in lists[0].values() for meta in metas)
+
+
+def test_whoever_crashes_or_closes_leaves_the_stock_presence(report: Reporter) -> None:
+    told = report("presence")
+    before, after = dict(told["together"][0]), dict(told["rejoined"][0])
+    assert dict(told["crashed"]) == {"ann": before["ann"]}
+    assert after == dict(told["rejoined"][1])
+    assert after["ann"] == before["ann"]
+    assert after["__proto__"] != before["__proto__"]
+    assert dict(told["closed"]) == {**after, "ann": before["ann"][:1]}
+    assert dict(told["left"]) == {"ann": before["ann"][:1]}
+
+
+def test_the_stock_presence_tells_who_comes_and_goes(report: Reporter) -> None:
+    # One's own diff comes before the state and is applied after it.
+    itself = ["ann joins", "ann again"]
+    others = ["ann again", "__proto__ joins", "__proto__ leaves", "__proto__ joins", "ann less", "__proto__ leaves"]
+    assert report("presence")["changes"] == itself + others
+
+
+def test_binary_payloads_are_array_buffers(report: Reporter) -> None:
+    binary = report("binary")
+    assert binary["blob"] == ["ok", "ArrayBuffer", 0, 255, 1]
+    assert binary["empty"] == ["ok", "ArrayBuffer"]
+    assert binary["shouts"] == [["ArrayBuffer", 0, 255, 1]] * 2

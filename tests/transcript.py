@@ -6,8 +6,8 @@ import asyncio
 import json
 from contextlib import AsyncExitStack
 from http.client import HTTPConnection
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from live import WAIT
@@ -57,6 +57,11 @@ class Message(Step, kw_only=True):
     frame: Any = UNSET
     text: str | UnsetType = UNSET
     binary: str | UnsetType = UNSET
+
+    @property
+    def is_frame(self) -> bool:
+        """Whether it is compared as a value."""
+        return self.frame is not UNSET
 
     @property
     def data(self) -> str | bytes:
@@ -137,12 +142,13 @@ class Bindings:
     """What the placeholders of a transcript have stood for so far."""
 
     def __init__(self) -> None:
-        self.values: dict[str, str] = {}
+        self.values: dict[str, str | int] = {}
 
     def match(self, expected: object, got: object) -> bool:
         match expected:
             case dict() if "$bind" in expected or "$same" in expected:
-                return isinstance(got, str) and self._stands_for(expected, got)
+                # To Python True is an integer.
+                return type(got) in (str, int) and self._stands_for(expected, got)
             case dict():
                 return isinstance(got, dict) and self._match_members(expected, got)
             case list():
@@ -157,25 +163,26 @@ class Bindings:
     def _match_items(self, expected: list[object], got: list[object]) -> bool:
         return len(expected) == len(got) and all(map(self.match, expected, got))
 
-    def _stands_for(self, placeholder: dict[str, Any], got: str) -> bool:
+    def _stands_for(self, placeholder: dict[str, Any], got: object) -> bool:
         if got in [self.values[name] for name in placeholder.get("$other", [])]:
             return False
         if "$same" in placeholder:
             return got == self.values[placeholder["$same"]]
-        return got == self.values.setdefault(placeholder["$bind"], got)
+        return got == self.values.setdefault(placeholder["$bind"], cast("str | int", got))
 
 
-async def replay(steps: list[Step], address: str) -> None:
+async def replay(steps: list[Step], address: str, player_class: type[Player] | None = None) -> None:
     """Hold the conversation with the server at `address`; an error names the step it came at.
 
     After the last step every connection not seen closing must be open still, with nothing more to read.
     """
     async with AsyncExitStack() as stack:
-        player = Player(address, stack)
+        player = (player_class or Player)(address, stack)
         for number, step in enumerate(steps, start=1):
             await play_one(player, step, f"at line {number}")
         for name in sorted(player.open):
             await play_one(player, Silence(name), "after the last line")
+        await player.see_silence()
 
 
 async def play_one(player: Player, step: Step, where: str) -> None:
@@ -198,6 +205,7 @@ class Player:
         self.marks: dict[str, float] = {}
         self.connections: dict[str, ClientConnection] = {}
         self.open: set[str] = set()
+        self.version_1: set[str] = set()
 
     async def play(self, step: Step) -> None:
         match step:
@@ -209,6 +217,9 @@ class Player:
                 await self.request(step)
             case _:
                 await self.converse(step)
+
+    async def see_silence(self) -> None:
+        """See that nothing is on its way by other means than these connections."""
 
     async def converse(self, step: Step) -> None:
         match step:
@@ -251,6 +262,8 @@ class Player:
         assert step.status == 101, f"expected status {step.status}, got 101"
         self.connections[step.connect] = connection
         self.open.add(step.connect)
+        if speaks_version_1(step.path):
+            self.version_1.add(step.connect)
 
     def see_refused(self, step: Connect, refused: InvalidStatus) -> None:
         status, body = refused.response.status_code, (refused.response.body or b"").decode()
@@ -259,7 +272,7 @@ class Player:
 
     async def receive(self, step: Receive) -> None:
         got = await self.next_message(step.receive)
-        if step.frame is UNSET:
+        if not step.is_frame:
             assert got == step.data, f"expected {step.data!r}, got {got!r}"
         else:
             assert isinstance(got, str), f"expected {compact(step.frame)}, got {got!r}"
@@ -286,9 +299,12 @@ class Player:
         await self.ask(step.silence, None, "phoenix", "heartbeat")
 
     async def ask(self, name: str, join_ref: object, topic: str, event: str) -> None:
-        await self.play(Send(name, frame=[join_ref, "barrier", topic, event, {}]))
         reply = {"status": "ok", "response": {}}
-        await self.play(Receive(name, frame=[join_ref, "barrier", topic, "phx_reply", reply]))
+        for kind, said, payload in ((Send, event, {}), (Receive, "phx_reply", reply)):
+            frame: object = [join_ref, "barrier", topic, said, payload]
+            if name in self.version_1:
+                frame = {"topic": topic, "event": said, "payload": payload, "ref": "barrier"}
+            await self.play(kind(name, frame=frame))
 
     async def see_closed(self, step: Closed) -> None:
         self.open.discard(step.closed)
@@ -299,6 +315,11 @@ class Player:
             assert end == (step.code, step.reason), f"expected {step.closed} closed with {step.code}, got {end}"
         else:
             raise AssertionError(f"expected {step.closed} closed with {step.code}, got {got!r}")
+
+
+def speaks_version_1(path: str) -> bool:
+    """Tell which version a client chose by its path; without a word it is the first."""
+    return parse_qs(urlsplit(path).query).get("vsn", ["1.0.0"])[-1].startswith("1.")
 
 
 def event_of(text: str) -> object:

@@ -8,16 +8,20 @@ from transport.exceptions import (
     TokenExpiredError,
     TokenInvalidError,
     TransportError,
+    UnencodableError,
 )
 from transport.http import respond
+from transport.longpoll import LongPoll
 from transport.pages import pages
-from transport.serializer import V2JSONSerializer
+from transport.serializer import SERIALIZERS, V1JSONSerializer, V2JSONSerializer
 from transport.socket import ConnectInfo, Socket
 from transport.transport import Transport
 
 __all__ = [
+    "SERIALIZERS",
     "ConnectInfo",
     "Endpoint",
+    "LongPoll",
     "MalformedMessageError",
     "Socket",
     "SocketError",
@@ -26,6 +30,8 @@ __all__ = [
     "TokenInvalidError",
     "Transport",
     "TransportError",
+    "UnencodableError",
+    "V1JSONSerializer",
     "V2JSONSerializer",
     "pages",
     "respond",

@@ -54,6 +54,12 @@ class Joined:
         self.pending: list[Message] | None = None
         self.intensity: RestartIntensity | None = None
 
+    def wait(self, message: Message) -> None:
+        """Keep a message until the join is answered."""
+        if self.pending is None:
+            self.pending = []
+        self.pending.append(message)
+
     def may_restart(self, reason: ExitReason, now: float) -> bool:
         """Tell whether the server itself joins again for the client, by OTP's table and within OTP's intensity."""
         if not should_restart(Restart(self.channel_class.restart), reason):
@@ -119,11 +125,11 @@ class Connection:
         """
         topic = message.topic
         joined = self.topics.get(topic) if isinstance(topic, str) else None
-        if joined is None:
+        if joined is None or (topic == "phoenix" and message.event == "heartbeat"):
             return self._receive_unjoined(message)
         if joined.status is Status.JOINING or joined.status is Status.RESTARTING:
             # Phoenix stops reading while a join runs; here only this topic waits.
-            joined.pending = [*(joined.pending or ()), message]
+            joined.wait(message)
             return ()
         if message.event == "phx_join":
             return self._join_again(joined, message)
@@ -259,4 +265,10 @@ class Connection:
 
 def _same(left: object, right: object) -> bool:
     """Compare as JSON values do: 1, 1.0 and true are three."""
-    return type(left) is type(right) and left == right
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(_same, left, right))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
+    return left == right

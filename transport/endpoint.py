@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import inspect
 import logging
+import secrets
 import socket as sockets
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from websockets.datastructures import MultipleValuesError
 from websockets.http11 import Request, Response
 
 from actors.message import Broadcast, Payload
-from supervisors import supervisor
-from supervisors.child_spec import INFINITY, ChildSpec, Restart
+from supervisors.child_spec import INFINITY, ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervisor import Supervisor
 from transport import token
-from transport.http import Answer, Incoming, Upgrade, respond
-from transport.listener import Listener, bind
-from transport.origin import origin_allowed, parse_origins
-from transport.serializer import negotiate
-from transport.socket import ConnectInfo, Routes, Socket, accepted
-from transport.transport import Transport
+from transport.http import Answer, Application, HttpConnection, Incoming, Upgrade, respond
+from transport.idle import IDLE_TIMEOUT, IdleConnections
+from transport.listener import Listener, bind, unbind
+from transport.longpoll import LongPoll, LongPollHandler
+from transport.mount import Client, Mount, read_params
+from transport.origin import CheckOrigin, origin_rule
+from transport.serializer import SERIALIZERS
+from transport.versions import Versions
 from transport.websocket import MAX_FRAME_SIZE, WebSocketCarrier
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
     from actors.runtime.process import Process
+    from transport.socket import Socket
 
 __all__ = ["Endpoint", "EndpointSupervisor"]
 
@@ -39,20 +43,28 @@ _log = logging.getLogger("ashtree.transport")
 
 Route = Callable[[Request], Response]
 
+_SWEEP = object()
+_LONGPOLL = LongPoll()
+
 
 class Endpoint:
     """Sockets and pages on one address.
 
-    - `sockets`: paths to socket classes; the WebSocket of "/socket" is at "/socket/websocket".
+    - `sockets`: paths to socket classes; the WebSocket of "/socket" is at "/socket/websocket", its long polling at
+      "/socket/longpoll".
     - `routes`: paths to functions that answer a plain GET.
     - `host`, `port`: where to listen; port 0 takes a free one (see `url`).
     - `check_origin`: the pages that may connect, such as `["//localhost", "https://*.example.com"]`; by default only those
-      that come from this very host. `False` lets every page connect.
+      of the host that is asked. "conn" also compares scheme and port; a function gets an `Origin` and returns a bool;
+      `False` lets every page connect.
     - `secret_key`: for signed tokens.
-    - `max_frame_size`: bytes that one message may have; `max_channels`: topics that one connection may join.
+    - `max_frame_size`: bytes that one message may have; `max_channels`: topics that one connection may join;
+      `idle_timeout`: seconds without a byte of a client, after which its connection is closed.
+    - `longpoll`: the times of long polling; `None` serves none.
+    - `serializers`: how messages look, for each version of the protocol; see docs/serializers.md.
 
     Raises:
-        SocketError: if a socket class, one of its channels, or an origin is not as it must be.
+        SocketError: if a socket class, one of its channels, an origin or a serializer is not as it must be.
     """
 
     def __init__(
@@ -62,20 +74,32 @@ class Endpoint:
         routes: Mapping[str, Route] | None = None,
         host: str = "127.0.0.1",
         port: int = 4000,
-        check_origin: bool | Collection[str] = True,
+        check_origin: CheckOrigin = True,
         secret_key: str | None = None,
         max_frame_size: int = MAX_FRAME_SIZE,
         max_channels: int = 100,
+        idle_timeout: float = IDLE_TIMEOUT,
+        longpoll: LongPoll | None = _LONGPOLL,
+        serializers: Mapping[str, Serializer] = SERIALIZERS,
     ) -> None:
         self.host, self.port = host, port
+        self.idle = IdleConnections(idle_timeout)
         self.max_frame_size, self.max_channels = max_frame_size, max_channels
-        self._mounts = {f"{path.rstrip('/')}/websocket": (cls, Routes(cls)) for path, cls in sockets.items()}
         self._routes = dict(routes or {})
-        self._any_origin = check_origin is False
-        self._origins = None if isinstance(check_origin, bool) else parse_origins(check_origin)
+        self._check_origin, self._origin_rule = check_origin, origin_rule(check_origin)
+        self.versions = Versions(serializers)
         self._secret_key = secret_key
+        self._longpoll_secret = secret_key or secrets.token_urlsafe(32)
+        self._mounts: dict[str, Application] = {}
+        for path, cls in sockets.items():
+            self._mount(path.rstrip("/"), Mount(self, cls), longpoll)
         self._pubsub: PubSub | None = None
         self._transports: ActorRef[Any] | None = None
+
+    def _mount(self, path: str, mount: Mount, longpoll: LongPoll | None) -> None:
+        self._mounts[f"{path}/websocket"] = partial(self._handshake, mount)
+        if longpoll is not None:
+            self._mounts[f"{path}/longpoll"] = LongPollHandler(mount, longpoll, self._longpoll_secret).handle
 
     def child_spec(self) -> ChildSpec:
         """Return how a supervisor runs it."""
@@ -110,6 +134,18 @@ class Endpoint:
         """Send an event to all clients that have joined `topic` but the one of the channel `sender`."""
         self.pubsub.broadcast_from(sender, topic, Broadcast(topic, event, payload))
 
+    def local_broadcast(self, topic: str, event: str, payload: Payload) -> None:
+        """Send an event to those clients that have joined `topic` here, in this process; others are not asked."""
+        self.pubsub.broadcast(topic, Broadcast(topic, event, payload))
+
+    def subscribe(self, topic: str, subscriber: ActorRef[Any]) -> None:
+        """Send an actor the broadcasts on `topic`, as `Broadcast` messages, until it unsubscribes or ends."""
+        self.pubsub.subscribe(topic, subscriber)
+
+    def unsubscribe(self, topic: str, subscriber: ActorRef[Any]) -> None:
+        """End what `subscribe` began."""
+        self.pubsub.unsubscribe(topic, subscriber)
+
     def sign(self, salt: str, data: Any) -> str:
         """Sign a token with this endpoint's secret."""
         return token.sign(self._secret(), salt, data)
@@ -140,10 +176,13 @@ class Endpoint:
 
     def handle(self, incoming: Incoming) -> Answer | Awaitable[Answer]:
         """Answer one request."""
-        path = urlsplit(incoming.request.path).path
+        try:
+            path = urlsplit(incoming.request.path).path
+        except ValueError:
+            return respond(400)
         mount = self._mounts.get(path)
         if mount is not None:
-            return self._handshake(incoming, *mount)
+            return mount(incoming)
         route = self._routes.get(path)
         if route is None:
             return respond(404, "not found")
@@ -151,80 +190,56 @@ class Endpoint:
             return respond(405, "only GET is answered here")
         return route(incoming.request)
 
-    def _handshake(self, incoming: Incoming, cls: type[Socket], routes: Routes) -> Answer | Awaitable[Answer]:
+    def _handshake(self, mount: Mount, incoming: Incoming) -> Answer | Awaitable[Answer]:
         """Accept a WebSocket or not, in Phoenix's order: method, origin, version, connect, handshake."""
         request = incoming.request
         if request.method != "GET":
             return respond(400)
-        params = _params(request.path)
+        params = read_params(request.path)
         if params is None:
             return respond(400)
-        if not self._origin_allowed(request):
+        if not mount.origin_allowed(request):
             return respond(403)
-        serializer = negotiate(params.get("vsn", "1.0.0"))
-        if serializer is None:
-            _log.warning("refused a client: no serializer for vsn %r", params.get("vsn", "1.0.0"))
-            return respond(403)
-        socket = cls(self)
-        result = socket.connect(params, _connect_info(incoming))
-        if inspect.isawaitable(result):
-            return self._connected_later(result, request, socket, routes, serializer)
-        return self._connected(result, request, socket, routes, serializer)
+        client = mount.connect(incoming, params)
+        if inspect.isawaitable(client):
+            return self._connected_later(mount, request, client)
+        return self._connected(mount, request, client)
 
-    async def _connected_later(
-        self, result: Awaitable[Any], request: Request, socket: Socket, routes: Routes, serializer: Serializer
-    ) -> Answer:
-        return self._connected(await result, request, socket, routes, serializer)
+    async def _connected_later(self, mount: Mount, request: Request, client: Awaitable[Client | None]) -> Answer:
+        return self._connected(mount, request, await client)
 
-    def _connected(
-        self, result: object, request: Request, socket: Socket, routes: Routes, serializer: Serializer
-    ) -> Answer:
-        if not accepted(result):
+    def _connected(self, mount: Mount, request: Request, client: Client | None) -> Answer:
+        if client is None:
             return respond(403)
-        transports = self._transports
-        if transports is None or not transports.is_alive():
+        transports = self.transports
+        if transports is None:
             return respond(503, "restarting, try again")
-        carrier = WebSocketCarrier(transports.process.scheduler, self.max_frame_size)
+        carrier = WebSocketCarrier(transports.process.scheduler, self.idle, self.max_frame_size)
         response = carrier.accept(request)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             return respond(400, response.body.decode())
-        args = (carrier, socket, routes, serializer, self.pubsub, self.max_channels)
-        spec = ChildSpec(Transport, args, id="transport", restart=Restart.TEMPORARY, shutdown=Transport.shutdown)
-        return Upgrade(response, carrier, lambda: _start(transports, spec, carrier))
+        return Upgrade(response, carrier, lambda: mount.start(carrier, client))
 
-    def _origin_allowed(self, request: Request) -> bool:
-        if self._any_origin:
+    # What its mounts ask
+
+    @property
+    def transports(self) -> ActorRef[Any] | None:
+        """The supervisor under which connections are started, while it runs."""
+        transports = self._transports
+        return transports if transports is not None and transports.is_alive() else None
+
+    def origin_allowed(self, request: Request) -> bool:
+        """Tell whether a page of the request's origin may connect (Phoenix's `check_origin`)."""
+        if self._check_origin is False:
             return True
         try:
-            origin = request.headers.get("Origin")
+            origin, host = request.headers.get("Origin"), request.headers.get("Host")
         except MultipleValuesError:
             return False
-        if origin_allowed(origin, self._origins, request.headers.get("Host")):
+        if self._origin_rule(origin, host):
             return True
         _log.warning("refused a page of origin %r; allow it by Endpoint(…, check_origin=[…]) if it is yours", origin)
         return False
-
-
-def _start(transports: ActorRef[Any], spec: ChildSpec, carrier: WebSocketCarrier) -> None:
-    def check(started: Any) -> None:
-        if started.exception is not None:
-            _log.error("cannot start a transport: %s", started.exception, exc_info=started.exception)
-            carrier.abort()
-
-    supervisor.start_child(transports, spec).add_done_callback(check)
-
-
-def _params(path: str) -> dict[str, str] | None:
-    """Read the query; the last of several values counts; None if it is not UTF-8."""
-    try:
-        return dict(parse_qsl(urlsplit(path).query, keep_blank_values=True, errors="strict"))
-    except ValueError:
-        return None
-
-
-def _connect_info(incoming: Incoming) -> ConnectInfo:
-    headers = {name.lower(): value for name, value in incoming.request.headers.raw_items()}
-    return ConnectInfo(incoming.peer, urlsplit(incoming.request.path).path, headers)
 
 
 class EndpointSupervisor(Supervisor):
@@ -233,20 +248,40 @@ class EndpointSupervisor(Supervisor):
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._sockets: list[sockets.socket] = []
+        self._connections: set[HttpConnection] = set()
         super().__init__(
             [
                 ChildSpec(Transports, (endpoint,), id="transports", shutdown=INFINITY),
-                ChildSpec(Listener, (self._sockets, endpoint.handle), id="listener", shutdown=Listener.shutdown),
+                ChildSpec(
+                    Listener,
+                    (self._sockets, endpoint.handle, self._connections),
+                    id="listener",
+                    shutdown=Listener.shutdown,
+                ),
             ]
         )
 
     def on_start(self) -> Any:
         """Open the port, then start the children."""
+        self.own(self._close_connections)
         self._sockets.extend(bind(self._endpoint.host, self._endpoint.port))
         for opened in self._sockets:
-            self.own(opened.close)
+            self.own(partial(unbind, opened))
         self._endpoint.attach(self._process, self._sockets[0].getsockname()[1])
+        self.send_interval(self._endpoint.idle.interval, _SWEEP)
         return super().on_start()
+
+    def _close_connections(self) -> None:
+        """End those that wait for a request; they outlive a listener, but not their endpoint."""
+        for connection in list(self._connections):
+            connection.close()
+
+    def on_receive(self, message: Any) -> Any:
+        """Look for idle connections now and then."""
+        if message is _SWEEP:
+            self._endpoint.idle.sweep()
+            return None
+        return super().on_receive(message)
 
 
 class Transports(DynamicSupervisor):

@@ -2,6 +2,7 @@
 
 TransportError
 ├── MalformedMessageError   a client sent what is no message: its connection is closed with 1011
+├── UnencodableError        a message that the client's version of the protocol has no form for
 ├── SocketError             a socket class or a mount is wrong: an error at the start
 └── TokenError
     ├── TokenExpiredError
@@ -17,6 +18,7 @@ __all__ = [
     "TokenExpiredError",
     "TokenInvalidError",
     "TransportError",
+    "UnencodableError",
 ]
 
 
@@ -26,6 +28,10 @@ class TransportError(Exception):
 
 class MalformedMessageError(TransportError, ValueError):
     """Something came in that is no message of the negotiated protocol."""
+
+
+class UnencodableError(TransportError, ValueError):
+    """A message cannot be written in the client's version of the protocol."""
 
 
 class SocketError(TransportError, TypeError):

@@ -12,7 +12,7 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import httptools
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from actors.clock import Timer
     from actors.runtime.scheduler import Scheduler
 
-__all__ = ["HttpConnection", "Incoming", "Upgrade", "respond"]
+__all__ = ["HttpConnection", "Incoming", "Late", "Upgrade", "respond"]
 
 _log = logging.getLogger("ashtree.transport")
 
@@ -62,7 +62,14 @@ class Upgrade:
     begin: Callable[[], object]
 
 
-Answer = Response | Upgrade
+@dataclass(frozen=True, slots=True)
+class Late:
+    """An answer that is made at the moment it is written: what it takes from elsewhere is not lost on a client who has gone."""
+
+    make: Callable[[], Response]
+
+
+Answer = Response | Upgrade | Late
 Application = Callable[[Incoming], Answer | Awaitable[Answer]]
 
 
@@ -78,17 +85,19 @@ def respond(status: int, body: bytes | str = b"", content_type: str = "text/plai
 class HttpConnection(asyncio.Protocol):
     """Reads requests one after the other and writes what the application answers, in order."""
 
-    def __init__(self, application: Application, scheduler: Scheduler) -> None:
-        self._application, self._scheduler = application, scheduler
+    def __init__(self, application: Application, scheduler: Scheduler, alive: set[HttpConnection]) -> None:
+        self._application, self._scheduler, self._alive = application, scheduler, alive
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[tuple[Incoming, bool]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._timer: Timer | None = None
+        self._upgrading = False
         self._early = b""
+        self._body_too_large = False
         self._begin()
 
     def _begin(self) -> None:
-        self._url, self._body, self._size = b"", b"", 0
+        self._url, self._body, self._size = b"", bytearray(), 0
         self._headers: list[tuple[str, str]] = []
 
     # asyncio
@@ -97,12 +106,13 @@ class HttpConnection(asyncio.Protocol):
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
         self._peer = self._transport.get_extra_info("peername")
+        self._alive.add(self)
         self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget what was under way."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alive.discard(self)
+        self._expect_nothing()
         if self._task is not None:
             self._task.cancel()
 
@@ -110,21 +120,42 @@ class HttpConnection(asyncio.Protocol):
         """Parse what came in."""
         self._size += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._early = data[upgrade.args[0] :]
+            self._parse(data)
         except httptools.HttpParserError as error:
+            # Those before it were good, and are answered first.
+            self._work()
             self._give_up(400, f"bad request: {error}")
             return
-        if self._size > MAX_HEAD + MAX_BODY or (self._size > MAX_HEAD and not self._body):
-            self._give_up(431, "the request is too large")
+        if self._body_too_large:
+            self._give_up(413, "the request's body is too large")
+            return
+        if self._size - len(self._body) > MAX_HEAD:
+            self._give_up(431, "the request's head is too large")
             return
         self._work()
 
+    def _parse(self, data: bytes) -> None:
+        if self._upgrading:
+            # The answer is under way; this is for whoever takes over then.
+            self._early += data
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrading, self._early = True, data[upgrade.args[0] :]
+
+    def close(self) -> None:
+        """End the connection when what has been written is out."""
+        self._transport.close()
+
     def _expect_request(self) -> None:
+        self._expect_nothing()
+        self._timer = self._scheduler.clock.call_after(REQUEST_TIMEOUT, self._transport.close)
+
+    def _expect_nothing(self) -> None:
+        """While an answer takes its time, the client has nothing to hurry with."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._scheduler.clock.call_after(REQUEST_TIMEOUT, self._transport.close)
 
     def _give_up(self, status: int, text: str) -> None:
         self._write(respond(status, text), keep_alive=False)
@@ -142,6 +173,8 @@ class HttpConnection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
         self._body += body
+        if len(self._body) > MAX_BODY:
+            self._body_too_large = True
 
     def on_message_complete(self) -> None:
         """Put the whole request in the queue."""
@@ -152,7 +185,9 @@ class HttpConnection(asyncio.Protocol):
             parser.get_method().decode("latin-1"),
             f"HTTP/{parser.get_http_version()}",
         )
-        self._queue.append((Incoming(request, self._body, self._peer), parser.should_keep_alive()))
+        # What follows a request for an upgrade is not HTTP, whether it is granted or not.
+        keep_alive = parser.should_keep_alive() and not parser.should_upgrade()
+        self._queue.append((Incoming(request, bytes(self._body), self._peer), keep_alive))
         self._begin()
 
     # Answers
@@ -167,6 +202,7 @@ class HttpConnection(asyncio.Protocol):
                 _log.exception("could not answer %s %s", incoming.request.method, _path(incoming))
                 answer = respond(500, "Internal Server Error")
             if inspect.isawaitable(answer):
+                self._expect_nothing()
                 self._task = asyncio.get_running_loop().create_task(self._answer_later(answer, incoming, keep_alive))
             else:
                 self._answer(answer, incoming, keep_alive)
@@ -181,27 +217,34 @@ class HttpConnection(asyncio.Protocol):
         self._answer(result, incoming, keep_alive)
         self._work()
 
-    def _answer(self, answer: Answer, incoming: Incoming, keep_alive: bool) -> None:  # noqa: FBT001  # private
+    def _answer(self, answer: object, incoming: Incoming, keep_alive: bool) -> None:  # noqa: FBT001  # private
         if self._transport.is_closing():
             return
         if isinstance(answer, Upgrade):
             self._upgrade(answer)
             return
+        if isinstance(answer, Late):
+            answer = answer.make()
+        if not isinstance(answer, Response):
+            _log.error("could not answer %s %s: got %r", incoming.request.method, _path(incoming), answer)
+            answer = respond(500, "Internal Server Error")
         if incoming.request.method == "HEAD":
-            answer.body = b""
+            answer = replace(answer, body=b"")
         self._write(answer, keep_alive=keep_alive)
 
     def _write(self, response: Response, *, keep_alive: bool) -> None:
-        response.headers["Connection"] = "keep-alive" if keep_alive else "close"
-        self._transport.write(response.serialize())
+        # A copy: an author may give the same answer again and again.
+        headers = response.headers.copy()
+        headers["Connection"] = "keep-alive" if keep_alive else "close"
+        self._transport.write(replace(response, headers=headers).serialize())
         if keep_alive:
             self._expect_request()
         else:
             self._transport.close()
 
     def _upgrade(self, upgrade: Upgrade) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alive.discard(self)
+        self._expect_nothing()
         self._transport.write(upgrade.response.serialize())
         self._transport.set_protocol(upgrade.protocol)
         upgrade.protocol.connection_made(self._transport)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,7 +13,7 @@ from transport.http import Application, HttpConnection
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Listener", "bind"]
+__all__ = ["Listener", "bind", "unbind"]
 
 # As many as Linux lets wait by default (net.core.somaxconn), so that 10,000 clients may come back at once.
 BACKLOG = 4096
@@ -36,6 +37,13 @@ def bind(host: str, port: int) -> list[socket.socket]:
             opened.close()
         raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror or error}") from error
     return sockets
+
+
+def unbind(opened: socket.socket) -> None:
+    """Close a listening socket with all its copies, which a listener may still have open: the port is free at once."""
+    with contextlib.suppress(OSError):
+        opened.shutdown(socket.SHUT_RDWR)
+    opened.close()
 
 
 def _listen(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> socket.socket:
@@ -62,8 +70,10 @@ class Listener(Actor):
 
     shutdown: ClassVar[float] = 5.0
 
-    def __init__(self, sockets: list[socket.socket], application: Application) -> None:
-        self._sockets, self._application = sockets, application
+    def __init__(
+        self, sockets: list[socket.socket], application: Application, connections: set[HttpConnection]
+    ) -> None:
+        self._sockets, self._application, self._connections = sockets, application, connections
 
     async def on_start(self) -> None:
         """Accept from now on."""
@@ -71,6 +81,8 @@ class Listener(Actor):
         scheduler = self._process.scheduler
         for listening in self._sockets:
             server = await loop.create_server(
-                lambda: HttpConnection(self._application, scheduler), sock=listening.dup(), backlog=BACKLOG
+                lambda: HttpConnection(self._application, scheduler, self._connections),
+                sock=listening.dup(),
+                backlog=BACKLOG,
             )
             self.own(server.close)

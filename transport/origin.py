@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from transport.exceptions import SocketError
 
-__all__ = ["AllowedOrigin", "origin_allowed", "parse_origins"]
+__all__ = ["AllowedOrigin", "CheckOrigin", "Origin", "OriginRule", "origin_allowed", "origin_rule", "parse_origins", "read_origin"]
 
 
 class AllowedOrigin(NamedTuple):
@@ -17,6 +18,69 @@ class AllowedOrigin(NamedTuple):
     scheme: str | None
     host: str
     port: int | None
+
+
+class Origin(NamedTuple):
+    """Where a page comes from; the port is the scheme's own if the page does not name another."""
+
+    scheme: str
+    host: str
+    port: int | None
+
+
+CheckOrigin = bool | Literal["conn"] | Collection[str] | Callable[[Origin], bool]
+"""What an author may write as an endpoint's `check_origin`."""
+
+OriginRule = Callable[[str | None, str | None], bool]
+"""The Origin and the Host header of a request in; whether that page may connect out."""
+
+# The listener speaks no TLS itself.
+_OWN_SCHEME = "http"
+
+
+def origin_rule(check_origin: CheckOrigin) -> OriginRule:
+    """Make the rule for a value of `check_origin`.
+
+    Raises:
+        SocketError: naming the value, or the entry of a list, that cannot be read.
+    """
+    if check_origin is False:
+        return lambda _origin, _host: True
+    if check_origin is True:
+        return lambda origin, host: origin_allowed(origin, None, host)
+    if check_origin == "conn":
+        return _same_origin
+    if callable(check_origin):
+        return partial(_asked, check_origin)
+    if isinstance(check_origin, str | bytes) or not isinstance(check_origin, Collection):
+        raise SocketError(f'check_origin must be a bool, "conn", a list of origins or a function, got {check_origin!r}')
+    entries = parse_origins(check_origin)
+    return lambda origin, host: origin_allowed(origin, entries, host)
+
+
+def read_origin(origin: str) -> Origin | None:
+    """Read an Origin header; None if it names no host, such as "null"."""
+    try:
+        parts = urlsplit(origin)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    return None if host is None else Origin(parts.scheme, host, port or _default_port(parts.scheme))
+
+
+def _same_origin(origin: str | None, host: str | None) -> bool:
+    """Tell whether a page comes from the very scheme, host and port that are asked (Phoenix's `:conn`)."""
+    if origin is None:
+        return True
+    page = read_origin(origin)
+    return page is not None and page == read_origin(f"{_OWN_SCHEME}://{host or ''}")
+
+
+def _asked(allows: Callable[[Origin], bool], origin: str | None, _host: str | None) -> bool:
+    if origin is None:
+        return True
+    page = read_origin(origin)
+    return page is not None and bool(allows(page))
 
 
 def parse_origins(origins: Collection[str]) -> list[AllowedOrigin]:
@@ -49,16 +113,12 @@ def origin_allowed(origin: str | None, allowed: Collection[AllowedOrigin] | None
     """
     if origin is None:
         return True
-    try:
-        parts = urlsplit(origin)
-        port = parts.port
-    except ValueError:
-        return False
-    if parts.hostname is None:
+    page = read_origin(origin)
+    if page is None:
         return False
     if allowed is None:
-        return parts.hostname == _hostname(host)
-    return any(_fits(entry, parts.scheme, parts.hostname, port) for entry in allowed)
+        return page.host == _hostname(host)
+    return any(_fits(entry, page) for entry in allowed)
 
 
 def _hostname(host: str | None) -> str | None:
@@ -68,14 +128,14 @@ def _hostname(host: str | None) -> str | None:
         return None
 
 
-def _fits(entry: AllowedOrigin, scheme: str, host: str, port: int | None) -> bool:
-    if entry.scheme is not None and entry.scheme != scheme:
+def _fits(entry: AllowedOrigin, page: Origin) -> bool:
+    if entry.scheme is not None and entry.scheme != page.scheme:
         return False
-    if entry.port is not None and entry.port != (port or _default_port(scheme)):
+    if entry.port is not None and entry.port != page.port:
         return False
     if entry.host.startswith("*."):
-        return host == entry.host[2:] or host.endswith(entry.host[1:])
-    return host == entry.host
+        return page.host == entry.host[2:] or page.host.endswith(entry.host[1:])
+    return page.host == entry.host
 
 
 def _default_port(scheme: str) -> int | None:

@@ -1,55 +1,198 @@
-"""How messages look on the wire, for each version of the protocol."""
+"""How messages look on the wire, for each version of the protocol.
+
+| | in | out |
+|---|---|---|
+| 1.0.0 | `{"topic", "event", "payload", "ref"}`, perhaps `"join_ref"` | the same four keys |
+| 2.0.0, text | `[join_ref, ref, topic, event, payload]` | the same |
+| 2.0.0, binary | a push | a push, a reply or a broadcast, see below |
+
+A payload that is `bytes` goes in a binary frame: one byte for its kind, one for the size of each field, the fields in UTF-8,
+and then the data as it is.
+
+    push of the client   0 | join_ref | ref | topic | event
+    push                 0 | join_ref | topic | event
+    reply                1 | join_ref | ref | topic | status
+    broadcast            2 | topic | event
+"""
 
 from __future__ import annotations
 
-import re
-from typing import Any
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 
 from actors.message import Broadcast, Frame, Message, Opcode, Payload, Reply, Serializer
-from transport.exceptions import MalformedMessageError
+from transport.exceptions import MalformedMessageError, UnencodableError
+from transport.nesting import read_deep, write_deep
 
-__all__ = ["SERIALIZERS", "V2JSONSerializer", "negotiate"]
+__all__ = ["SERIALIZERS", "V1JSONSerializer", "V2JSONSerializer"]
 
-_encode = msgspec.json.encode
-_decode = msgspec.json.Decoder(Message).decode
+_log = logging.getLogger("ashtree.transport")
+
+Data = TypeVar("Data", str, bytes, str | bytes)
+Read = TypeVar("Read")
+
+# To look up a member of an enum takes longer than to make a frame.
+_TEXT, _BINARY = Opcode.TEXT, Opcode.BINARY
+
+
+# JSON
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _text(value: object) -> Frame:
+    """Write JSON in a text frame."""
+    try:
+        return Frame(_TEXT, _encode(value))
+    except RecursionError:
+        return Frame(_TEXT, write_deep(_encode, value))
+
+
+def _read(decode: Callable[[Data], Read], data: Data) -> Read:
+    """Read a message; MalformedMessageError if it is none."""
+    try:
+        try:
+            return decode(data)
+        except RecursionError:
+            return read_deep(decode, data)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise MalformedMessageError(str(error)) from error
+
+
+# Version 1
+
+
+class _V1Message(msgspec.Struct):
+    topic: Any
+    event: Any
+    payload: Any
+    ref: Any
+    join_ref: Any = None
+
+
+_decode_v1 = msgspec.json.Decoder(_V1Message).decode
+
+
+class V1JSONSerializer:
+    """Version 1.0.0: a JSON object, without a join_ref from the server. It has no form for binary payloads."""
+
+    def decode(self, data: str | bytes) -> Message:
+        """Read one message; in a binary frame too, as Phoenix does."""
+        message = _read(_decode_v1, data)
+        return Message(message.join_ref, message.ref, message.topic, message.event, message.payload)
+
+    def encode_reply(self, join_ref: Any, ref: Any, topic: Any, reply: Reply) -> Frame:
+        """Write the event phx_reply.
+
+        Raises:
+            UnencodableError: if the payload is binary.
+        """
+        if isinstance(reply.payload, bytes):
+            raise UnencodableError(f"a client of version 1.0.0 cannot get a binary reply, got {reply!r}")
+        return _text({"topic": topic, "event": "phx_reply", "payload": reply, "ref": ref})
+
+    def encode_push(self, join_ref: Any, ref: Any, topic: str, event: str, payload: Payload) -> Frame:
+        """Write an event for one client.
+
+        Raises:
+            UnencodableError: if the payload is binary.
+        """
+        if isinstance(payload, bytes):
+            raise UnencodableError(f"a client of version 1.0.0 cannot get a binary push, got {event!r} on {topic!r}")
+        return _text({"topic": topic, "event": event, "payload": payload, "ref": ref})
+
+    def encode_broadcast(self, broadcast: Broadcast) -> Frame | None:
+        """Write an event for all clients; None if its payload is binary."""
+        topic, event, payload = broadcast.topic, broadcast.event, broadcast.payload
+        if isinstance(payload, bytes):
+            # It would be wrong to fail whoever broadcasts for who else has joined.
+            _log.warning("clients of version 1.0.0 do not get the binary broadcast %r on %r", event, topic)
+            return None
+        return _text({"topic": topic, "event": event, "payload": payload, "ref": None})
+
+
+# Version 2
+
+_decode_v2 = msgspec.json.Decoder(Message).decode
+
+_PUSH, _REPLY, _BROADCAST = range(3)
+# Of a client's push: its kind and four sizes.
+_HEAD = 5
+_MAX_FIELD = 255
 
 
 class V2JSONSerializer:
-    """Version 2.0.0: a JSON array `[join_ref, ref, topic, event, payload]` in a text frame."""
+    """Version 2.0.0: a JSON array in a text frame, or a binary frame for a binary payload."""
 
     def decode(self, data: str | bytes) -> Message:
-        """Read one message; elements after the fifth are ignored, as Phoenix does."""
-        if isinstance(data, bytes):
-            raise MalformedMessageError("binary messages are not supported")
-        try:
-            return _decode(data)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise MalformedMessageError(str(error)) from error
+        """Read one message; elements of the array after the fifth are ignored, as in Phoenix."""
+        return _read(_decode_v2, data) if isinstance(data, str) else _read(_decode_push, data)
 
     def encode_reply(self, join_ref: Any, ref: Any, topic: Any, reply: Reply) -> Frame:
         """Write the event phx_reply."""
-        response = {"status": reply.status, "response": reply.payload}
-        return Frame(Opcode.TEXT, _encode((join_ref, ref, topic, "phx_reply", response)))
+        payload = reply.payload
+        if isinstance(payload, bytes):
+            fields = {"join_ref": join_ref, "ref": ref, "topic": topic, "status": reply.status}
+            return _binary(_REPLY, fields, payload)
+        return _text((join_ref, ref, topic, "phx_reply", reply))
 
     def encode_push(self, join_ref: Any, ref: Any, topic: str, event: str, payload: Payload) -> Frame:
-        """Write an event for one client."""
-        return Frame(Opcode.TEXT, _encode((join_ref, ref, topic, event, payload)))
+        """Write an event for one client; a binary one has no place for the ref."""
+        if isinstance(payload, bytes):
+            return _binary(_PUSH, {"join_ref": join_ref, "topic": topic, "event": event}, payload)
+        return _text((join_ref, ref, topic, event, payload))
 
     def encode_broadcast(self, broadcast: Broadcast) -> Frame:
         """Write an event for all clients: without refs, so that it is the same for each."""
-        return Frame(Opcode.TEXT, _encode((None, None, broadcast.topic, broadcast.event, broadcast.payload)))
+        topic, event, payload = broadcast.topic, broadcast.event, broadcast.payload
+        if isinstance(payload, bytes):
+            return _binary(_BROADCAST, {"topic": topic, "event": event}, payload)
+        return _text((None, None, topic, event, payload))
 
 
-SERIALIZERS: dict[str, Serializer] = {"2.0": V2JSONSerializer()}
-"""The serializer for each major and minor version (`~> 2.0.0` in Phoenix's words)."""
+def _decode_push(data: bytes) -> Message:
+    """Read the one kind of binary frame that a client sends; an empty ref is "" here and not null, as in Phoenix."""
+    if len(data) < _HEAD or data[0] != _PUSH:
+        raise MalformedMessageError(f"a binary message must be a push, got {data[:_HEAD]!r}…")
+    ref = _HEAD + data[1]
+    topic = ref + data[2]
+    event = topic + data[3]
+    payload = event + data[4]
+    if len(data) < payload:
+        raise MalformedMessageError(f"a binary push that announces {payload} bytes has {len(data)}")
+    return Message(
+        data[_HEAD:ref].decode(),
+        data[ref:topic].decode(),
+        data[topic:event].decode(),
+        data[event:payload].decode(),
+        data[payload:],
+    )
 
-# A version is three numbers, with a pre-release or build tag perhaps (semver.org); `~> 2.0.0` is any 2.0.x.
-_VERSION = re.compile(r"(\d+\.\d+)\.\d+(?:\+[0-9A-Za-z.-]+)?")
+
+def _binary(kind: int, fields: Mapping[str, Any], data: bytes) -> Frame:
+    """Write a binary frame.
+
+    Raises:
+        UnencodableError: naming the field that is too long.
+    """
+    written = [_field(name, value) for name, value in fields.items()]
+    return Frame(_BINARY, b"".join((bytes((kind, *map(len, written))), *written, data)))
 
 
-def negotiate(vsn: str) -> Serializer | None:
-    """Return the serializer for a client's `vsn`, or None if there is none for it."""
-    match = _VERSION.fullmatch(vsn)
-    return SERIALIZERS.get(match[1]) if match else None
+def _field(name: str, value: Any) -> bytes:
+    """Write a field; a ref may be null, which is empty here, or any JSON value that the client chose."""
+    if value is None:
+        return b""
+    field = value.encode() if isinstance(value, str) else _encode(value)
+    if len(field) > _MAX_FIELD:
+        raise UnencodableError(
+            f"{name} must have at most {_MAX_FIELD} bytes in a binary frame, got {len(field)}: {value!r}"
+        )
+    return field
+
+
+SERIALIZERS: Mapping[str, Serializer] = {"1.0.0": V1JSONSerializer(), "2.0.0": V2JSONSerializer()}
+"""Phoenix's own: a serializer for each version of the protocol."""

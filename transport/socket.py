@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from actors.channel import Channel
+from actors.exceptions import ChannelError
 from actors.message import Reply, ok
+from actors.payloads import check_payloads
 from supervisors.child_spec import Restart
 from transport.exceptions import SocketError
 
@@ -78,11 +80,7 @@ class Routes:
         where = f"{socket}.channels[{pattern!r}]"
         if "*" in str(pattern)[:-1]:
             raise SocketError(f'{where}: a topic may have one "*", at its end, such as "room:*"')
-        _check_subclass(where, channel, Channel)
-        if channel.restart not in set(Restart):
-            raise SocketError(
-                f"{channel.__name__}.restart must be one of {', '.join(Restart)}, got {channel.restart!r}"
-            )
+        _check_channel(where, channel)
         if pattern.endswith("*"):
             self._prefixes.append((pattern[:-1], channel))
         else:
@@ -96,6 +94,16 @@ class Routes:
                 if topic.startswith(prefix):
                     return candidate
         return channel
+
+
+def _check_channel(where: str, channel: type[Channel]) -> None:
+    _check_subclass(where, channel, Channel)
+    if channel.restart not in set(Restart):
+        raise SocketError(f"{channel.__name__}.restart must be one of {', '.join(Restart)}, got {channel.restart!r}")
+    try:
+        check_payloads(channel.__name__, channel.payloads)
+    except ChannelError as wrong:
+        raise SocketError(str(wrong)) from wrong
 
 
 def _check_subclass(what: str, value: object, base: type) -> None:

@@ -6,11 +6,11 @@
 
 Everything else is the real thing: the transport actor, the channels and their supervisor, PubSub. Payloads stay Python objects,
 unless you ask for a serializer. Time is the test's: `client.advance(5)`.
-"""  # the colon leads to the example
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from actors.message import Broadcast, Frame, Message, Opcode, Payload, Reply
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.runtime.spawn import spawn
 from actors.testing import ManualRuntime
+from supervisors.supervisor import Supervisor
 from transport.socket import ConnectInfo, Routes, Socket, accepted
 from transport.transport import Disconnected, Transport
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from actors.channel import Channel
     from actors.ref import ActorRef
     from actors.runtime.process import Process
+    from supervisors.child_spec import Supervised
 
 __all__ = ["ChannelTest", "JoinRefusedError", "JoinedChannel", "NoopSerializer", "Pushed", "TestClient"]
 
@@ -83,12 +85,22 @@ class _Carrier:
 class ChannelTest:
     """A runtime for one test, with a PubSub and a first client; use it as a context manager.
 
+    `children` are those that the channels need of their `System`, such as a Presence.
+
     Raises:
         AssertionError: if `connect` refuses the client.
     """
 
-    def __init__(self, socket: type[Socket], params: Mapping[str, str] | None = None, *, endpoint: Any = None) -> None:
+    def __init__(
+        self,
+        socket: type[Socket],
+        params: Mapping[str, str] | None = None,
+        *,
+        endpoint: Any = None,
+        children: Iterable[Supervised] = (),
+    ) -> None:
         self._socket, self._params, self._endpoint = socket, dict(params or {}), endpoint
+        self._children = list(children)
         self.runtime = ManualRuntime()
         self.pubsub = PubSub()
 
@@ -96,10 +108,17 @@ class ChannelTest:
         self.runtime.__enter__()
         spawn(PubSubServer, (self.pubsub,), name="pubsub")
         try:
+            self._start_children()
             return TestClient(self, self._socket, self._params, self._endpoint)
         except BaseException:
             self.runtime.__exit__()
             raise
+
+    def _start_children(self) -> None:
+        if self._children:
+            started = spawn(Supervisor, (self._children,), label="children").process.started
+            assert started is not None  # a supervisor starts its children in a coroutine
+            started.get()
 
     def __exit__(self, *_exc: object) -> None:
         self.runtime.__exit__()

@@ -10,7 +10,7 @@ import msgspec
 
 from actors.actor import Actor
 from actors.channel import ChannelSocket
-from actors.exits import NORMAL, SHUTDOWN, Crash, Down, Exit, ExitReason, Shutdown, Stop
+from actors.exits import NORMAL, SHUTDOWN, Down, Exit, ExitReason, Shutdown, Stop
 from actors.message import Broadcast, Frame, JoinReply, Message, Serializer, SocketClose
 from supervisors import supervisor
 from supervisors.child import Child, launch, stop_children
@@ -109,14 +109,15 @@ class Transport(Actor):
     def _on_message(self, message: Message) -> Stop | None:
         try:
             effects = self.connection.receive(message)
-        except MalformedMessageError as error:
+        except (MalformedMessageError, RecursionError) as error:
+            # What was nested just not too deep to be read may be too deep to be mirrored.
             return self._refuse(error)
         self._carry_out(effects)
         return None
 
-    def _refuse(self, error: MalformedMessageError) -> Stop:
+    def _refuse(self, error: MalformedMessageError | RecursionError) -> Stop:
         _log.warning("%s closes the connection: malformed message: %s", self, error)
-        return Stop(MALFORMED)
+        return Stop(MALFORMED, reply=MALFORMED)
 
     def _on_frame(self, frame: Frame) -> None:
         self._carrier.send(frame)
@@ -204,7 +205,7 @@ class Transport(Actor):
 
     def terminate(self, reason: ExitReason) -> Any:
         """Close the connection with the code for `reason`; when the tree is stopped, wait for the channels too."""
-        if isinstance(reason, Crash):
+        if not reason.is_graceful:
             return None
         self._carrier.close(CLOSE_CODES.get(reason, 1000))
         return stop_children(self._process, [self._channels]) if reason == SHUTDOWN else None

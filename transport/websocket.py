@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from actors.message import Frame
     from actors.runtime.process import Process
     from actors.runtime.scheduler import Scheduler
+    from transport.idle import IdleConnections
 
 __all__ = ["MAX_FRAME_SIZE", "WebSocketCarrier", "wire"]
 
@@ -55,8 +56,9 @@ def wire(frame: Frame) -> bytes:
 class WebSocketCarrier(asyncio.Protocol):
     """One WebSocket of the listener."""
 
-    def __init__(self, scheduler: Scheduler, max_size: int = MAX_FRAME_SIZE) -> None:
-        self._scheduler = scheduler
+    def __init__(self, scheduler: Scheduler, idle: IdleConnections, max_size: int = MAX_FRAME_SIZE) -> None:
+        self._scheduler, self._idle = scheduler, idle
+        self.sweeps = 0
         # The handshake is read by the listener; this object begins where it ends.
         self._protocol = ServerProtocol(state=State.OPEN, max_size=max_size)
         self._process: Process | None = None
@@ -64,6 +66,7 @@ class WebSocketCarrier(asyncio.Protocol):
         self._early: list[str | bytes] = []
         self._fragments: list[bytes] = []
         self._fragmented: WebSocketOpcode | None = None
+        self._listening = True
         self._paused = False
         self._timer: Timer | None = None
 
@@ -76,9 +79,11 @@ class WebSocketCarrier(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over the connection after the handshake."""
         self._transport = cast("asyncio.Transport", transport)
+        self._idle.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Give what came in to the transport actor, and let the actors run."""
+        self.sweeps = 0
         protocol = self._protocol
         protocol.receive_data(data)
         for event in protocol.events_received():
@@ -97,6 +102,7 @@ class WebSocketCarrier(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._transport = None
+        self._idle.discard(self)
         self._disconnected()
 
     def pause_writing(self) -> None:
@@ -122,7 +128,8 @@ class WebSocketCarrier(asyncio.Protocol):
                     self._on_message(self._fragmented, data)
 
     def _on_message(self, opcode: WebSocketOpcode, data: bytes) -> None:
-        if self._protocol.state is not State.OPEN:
+        # The protocol may be a few frames ahead, even closed: what came before still counts.
+        if not self._listening:
             return
         if opcode is WebSocketOpcode.BINARY:
             self._deliver(data)
@@ -131,7 +138,9 @@ class WebSocketCarrier(asyncio.Protocol):
             self._deliver(data.decode())
         except UnicodeDecodeError:
             # RFC 6455, section 8.1: text that is not UTF-8 fails the connection.
-            self._protocol.fail(CloseCode.INVALID_DATA)
+            self._listening = False
+            if self._protocol.state is State.OPEN:
+                self._protocol.fail(CloseCode.INVALID_DATA)
 
     def _deliver(self, data: str | bytes) -> None:
         if self._process is None:
@@ -171,6 +180,15 @@ class WebSocketCarrier(asyncio.Protocol):
             close = received or sent
             process.put(Disconnected(CloseCode.ABNORMAL_CLOSURE if close is None else close.code))
 
+    def expire(self) -> None:
+        """Close, because nothing has come for too long."""
+        self._listening = False
+        if self._protocol.state is State.OPEN:
+            # The code that Bandit uses, under Phoenix; phoenix.js reconnects on it.
+            self._protocol.send_close(CloseCode.PROTOCOL_ERROR)
+            self._flush()
+        self._abort_later()
+
     # Carrier
 
     def attach(self, transport: Process) -> None:
@@ -194,7 +212,7 @@ class WebSocketCarrier(asyncio.Protocol):
 
     def close(self, code: int) -> None:
         """Send a close frame and wait for the client's."""
-        self._process = None
+        self._process, self._listening = None, False
         if self._transport is None or self._protocol.state is not State.OPEN:
             return
         self._protocol.send_close(code)

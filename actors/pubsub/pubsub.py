@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from actors import events, telemetry
 from actors.actor import Actor
 from actors.exits import Down
 from actors.message import Broadcast
@@ -35,6 +36,11 @@ class PubSub:
         self.subscriptions = Subscriptions()
         self.server: PubSubServer | None = None
         self._scheduler: Scheduler | None = None
+
+    @property
+    def actor(self) -> type[PubSubServer]:
+        """The actor that a supervisor starts with it, under its name."""
+        return PubSubServer
 
     def attach(self, server: PubSubServer, scheduler: Scheduler) -> None:
         """Take note of the actor that watches from now on; for that actor."""
@@ -89,8 +95,11 @@ class PubSub:
             scheduler.post(callback, *args)
 
     def _dispatch(self, topic: str, message: Any, sender: Process | None) -> None:
-        encoded: dict[Any, Frame] = {}
-        for subscription in self.subscriptions.of(topic):
+        subscriptions = self.subscriptions.of(topic)
+        if events.BROADCAST in telemetry.attached:
+            events.broadcast(topic, message, len(subscriptions))
+        encoded: dict[Any, Frame | None] = {}
+        for subscription in subscriptions:
             subscriber, fastlane = subscription.subscriber, subscription.fastlane
             # A subscriber that died this very moment is still in the table; its transport may well be alive.
             if subscriber is sender or not subscriber.alive:
@@ -98,10 +107,13 @@ class PubSub:
             if fastlane is None or type(message) is not Broadcast or message.event in fastlane.intercepts:
                 subscriber.put(message)
                 continue
-            frame = encoded.get(fastlane.serializer)
-            if frame is None:
-                frame = encoded[fastlane.serializer] = fastlane.serializer.encode_broadcast(message)
-            fastlane.transport.put(frame)
+            serializer = fastlane.serializer
+            try:
+                frame = encoded[serializer]
+            except KeyError:
+                frame = encoded[serializer] = serializer.encode_broadcast(message)
+            if frame is not None:
+                fastlane.transport.put(frame)
 
 
 class PubSubServer(Actor):

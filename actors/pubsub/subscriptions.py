@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Subscriptions:
             if not of_topic:
                 del self._by_topic[subscription.topic]
 
-    def of(self, topic: str) -> Iterable[Subscription]:
+    def of(self, topic: str) -> Collection[Subscription]:
         """Return the subscriptions to a topic."""
         return self._by_topic.get(topic, ())
 

@@ -272,9 +272,10 @@ class Process(Bonds):
 
         One from the parent is an order to shut down even when exits are trapped (OTP's `gen_server`).
         """
-        if self.trap_exit and sender is not None and sender is not self.parent:
+        is_order = sender is not None and sender is self.parent
+        if self.trap_exit and sender is not None and not is_order:
             self.put(Exit(sender.ref, reason))
-        elif reason == NORMAL and sender is not self.parent:
+        elif reason == NORMAL and not is_order:
             return
         else:
             self._signal(reason)
@@ -321,14 +322,22 @@ class Process(Bonds):
 
     def _report(self, error: BaseException) -> None:
         _log.error(
-            "%s crashed: %s: %s\n  last message: %r\n  ancestors: %s",
+            "%s crashed: %s: %s\n  last message: %s\n  ancestors: %s",
             self.name,
             type(error).__name__,
             error,
-            self.current,
+            self._last_message(),
             ", ".join(self.ancestors()) or "none",
             exc_info=error,
         )
+
+    def _last_message(self) -> str:
+        if self.actor is None or self.current is None:
+            return "none"
+        try:
+            return self.actor._describe(self.current)
+        except Exception:  # noqa: BLE001  # the author's __repr__; the end goes on
+            return f"<{type(self.current).__name__} that cannot be shown>"
 
     def end(self, reason: ExitReason) -> None:
         """Run `terminate`, then finish."""

@@ -116,9 +116,9 @@ class Scheduler:
         try:
             self._turns()
         finally:
-            self._running = False
-        if self._ready and not self._armed:
-            self._arm()
+            self._running, self.current = False, None
+            if self._ready and not self._armed:
+                self._arm()
 
     def _turns(self) -> None:
         ready, left = self._ready, PASS
@@ -127,7 +127,6 @@ class Scheduler:
             process = self._next()
             self.current = process
             process.turn()
-        self.current = None
 
     def _next(self) -> Process:
         return self._ready.popleft()
@@ -160,6 +159,10 @@ class Scheduler:
             if inbound and not self._woken:
                 self._woken = True
                 self.loop.call_soon(self._drain)
+
+    def may_block(self) -> bool:
+        """Tell whether the caller may wait for an actor of this scheduler without keeping it from answering."""
+        return not self.is_current_thread()
 
     def block_on(self, _future: Future[Any], _timeout: float | None) -> None:
         """Refuse to block the loop's own thread."""

@@ -1,9 +1,10 @@
-// Runs the stock phoenix client against a running demo: node session.mjs ws://127.0.0.1:<port>/socket
+// Runs the stock phoenix client against a running demo: node session.mjs ws://127.0.0.1:<port>/socket WebSocket|LongPoll
 // Prints one JSON object a line for each scenario: {scenario, report} or {scenario, error}. All run at the same time.
-import {Socket} from "phoenix"
+import {LongPoll, Presence, Socket} from "phoenix"
 import WebSocket from "ws"
 
-const [endpoint] = process.argv.slice(2)
+const [endpoint, transportName] = process.argv.slice(2)
+const transport = {WebSocket, LongPoll}[transportName]
 const DEADLINE_MS = 1000 * Number(process.env.ASHTREE_TEST_WAIT || 15)
 
 // What has happened to one socket or channel, and a way to wait for more of it.
@@ -32,12 +33,19 @@ class Log {
   }
 }
 
+// A network that lets no WebSocket through.
+class Blocked extends WebSocket {
+  constructor(url, ...rest){
+    super(url.replace("/websocket", "/blocked"), ...rest)
+  }
+}
+
 class Client {
-  constructor(user){
+  constructor(user, options = {}){
     this.log = new Log()
     this.trace = []
     const logger = (kind, message) => this.trace.push(`${kind} ${message}`)
-    this.socket = new Socket(endpoint, {transport: WebSocket, params: {user}, logger})
+    this.socket = new Socket(endpoint, {transport, params: {user}, logger, ...options})
     this.socket.onOpen(() => this.log.add("open"))
     this.socket.onClose(event => this.log.add("close", event.code))
     this.socket.connect()
@@ -82,6 +90,29 @@ function standing({channel, log, joins}){
     closed: log.of("closed").length,
     errors: log.of("error"),
   }
+}
+
+// A member of a room with the list that the stock Presence keeps for it, and what it was told of the others.
+function attend(client, topic){
+  const room = client.join(topic)
+  const presence = new Presence(room.channel)
+  const log = new Log()
+  const changes = []
+  presence.onJoin((key, current) => changes.push(`${key} ${current ? "again" : "joins"}`))
+  presence.onLeave((key, current) => changes.push(`${key} ${current.metas.length > 0 ? "less" : "leaves"}`))
+  presence.onSync(() => log.add("synced", presence.list((key, {metas}) => [key, metas])))
+  const counts = list => JSON.stringify(list.map(([key, metas]) => [key, metas.length]).sort())
+
+  // Resolves with the first list in which each key has so many metas, looking at each list once.
+  let looked = 0
+  const until = async wanted => {
+    for(;;){
+      const lists = await log.until("synced", looked + 1)
+      const list = lists[looked++]
+      if(counts(list) === JSON.stringify(Object.entries(wanted).sort())) return list
+    }
+  }
+  return {client, room, changes, until}
 }
 
 const scenarios = {
@@ -181,11 +212,59 @@ const scenarios = {
     await ask(clock, "ping:1500") // the client rejoins after 1 s; by then it would have
     return {stop, refusals, left: standing(left), stopped: standing(stopped), closes: client.log.of("close")}
   },
+
+  async "presence"(open){
+    const topic = `room:presence-${transportName}`
+    const ann = attend(open("ann"), topic)
+    await ann.until({ann: 1})
+    // The one whose closing is to be noticed at once.
+    const tab = attend(open("ann", {transport: WebSocket}), topic)
+    await tab.until({ann: 2})
+    const odd = attend(open("__proto__"), topic)
+    const all = {ann: 2, ["__proto__"]: 1}
+    const together = await Promise.all([ann, tab, odd].map(member => member.until(all)))
+
+    odd.room.channel.push("crash", {})
+    const crashed = await ann.until({ann: 2})
+    const rejoined = await Promise.all([ann, odd].map(member => member.until(all)))
+
+    tab.client.end()
+    const closed = await ann.until({ann: 1, ["__proto__"]: 1})
+    odd.room.channel.leave()
+    const left = await ann.until({ann: 1})
+    return {together, crashed, rejoined, closed, left, changes: ann.changes}
+  },
+
+  async "binary"(open){
+    // The stock client reads no binary message that comes by long polling.
+    const [ann, ben] = ["bit", "byte"].map(user => open(user, {transport: WebSocket}))
+    const topic = `bench:binary-${transportName}`
+    const [room, ...benches] = [ann.join("room:binary"), ann.join(topic, ["shout"]), ben.join(topic, ["shout"])]
+    await Promise.all([room, ...benches].map(member => member.log.until("joined")))
+    const bytes = data => [data.constructor.name, ...new Uint8Array(data)]
+    const data = new Uint8Array([0, 255, 1]).buffer
+    const blob = await ask(room, "blob", data)
+    const empty = await ask(room, "echo", new ArrayBuffer(0))
+    benches[0].channel.push("shout", data)
+    const shouts = await Promise.all(benches.map(({log}) => log.until("shout")))
+    return {
+      blob: [blob.status, ...bytes(blob.response)],
+      empty: [empty.status, ...bytes(empty.response)],
+      shouts: shouts.map(([shout]) => bytes(shout)),
+    }
+  },
+
+  async "fallback"(open){
+    const client = open("fallen", {transport: Blocked, longPollFallbackMs: 1000})
+    const room = client.join("room:fallback")
+    await room.log.until("joined")
+    return {polls: client.socket.transport === LongPoll, user: (await whoami(room)).user}
+  },
 }
 
 async function run(scenario, play){
   const clients = []
-  const open = user => clients[clients.push(new Client(user)) - 1]
+  const open = (...args) => clients[clients.push(new Client(...args)) - 1]
   const overdue = new Promise((_, reject) => {
     setTimeout(() => reject(new Error(`not done after ${DEADLINE_MS} ms`)), DEADLINE_MS)
   })

@@ -15,6 +15,7 @@ export class Chat {
   constructor(channel, user) {
     this.#channel = channel;
     this.#user = user;
+    channel.onJoin(() => { byId("chat-note").textContent = ""; });
     channel.on("new_msg", (message) => this.#show(message));
     channel.on("typing", ({ user: typist }) => this.#noteTyping(typist));
     new Presence(channel, (present) => this.#showPresent(present));

@@ -29,7 +29,8 @@ export class Clock {
     byId("tick-note").textContent = "the next tick comes when the ring is empty";
     flash(byId("tick"), "bumped");
     this.#countdown?.cancel();
-    this.#countdown = byId("tick-ring").animate({ strokeDashoffset: [0, -1] }, { duration: TICK_PERIOD, fill: "forwards" });
+    const easing = REDUCED_MOTION.matches ? "steps(5)" : "linear";
+    this.#countdown = byId("tick-ring").animate({ strokeDashoffset: [0, -1] }, { duration: TICK_PERIOD, easing, fill: "forwards" });
   }
 
   #stopTicking() {

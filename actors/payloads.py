@@ -1,0 +1,67 @@
+"""Typed payloads: what a channel declares for its events is checked before its callbacks see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from actors.exceptions import ChannelError
+from actors.message import Reply, error
+
+__all__ = ["JOIN", "InvalidPayloadError", "check_payloads", "typed"]
+
+JOIN = "phx_join"
+"""The event whose payload `join` gets."""
+
+
+class InvalidPayloadError(Exception):
+    """A client's payload does not fit; `reply` tells it where and why."""
+
+    def __init__(self, path: str, expected: str) -> None:
+        self.reply: Reply = error({"reason": "invalid payload", "path": path, "message": expected})
+        super().__init__(f"{path}: {expected}")
+
+
+def typed(payload: Any, kind: type[msgspec.Struct]) -> msgspec.Struct:
+    """Return a payload as the Struct declared for its event.
+
+    Raises:
+        InvalidPayloadError: if it does not fit.
+    """
+    try:
+        # The keys of JSON's objects are texts, whatever the keys of the dict declared.
+        return msgspec.convert(payload, kind, str_keys=True)
+    except msgspec.ValidationError as invalid:
+        raise _invalid(str(invalid)) from invalid
+
+
+def _invalid(text: str) -> InvalidPayloadError:
+    """Take msgspec's text apart: "Expected `str`, got `int` - at `$.body`", or without the place for the payload itself."""
+    expected, at, path = text.rpartition(" - at ")
+    return InvalidPayloadError(path.replace("`", ""), expected) if at else InvalidPayloadError("$", text)
+
+
+def check_payloads(channel: str, payloads: object) -> None:
+    """Check what a channel class declares.
+
+    Raises:
+        ChannelError: naming what is wrong.
+    """
+    if not isinstance(payloads, Mapping):
+        raise ChannelError(f'{channel}.payloads must be a dict such as {{"new_msg": NewMessage}}, got {payloads!r}')
+    for event, kind in payloads.items():
+        where = f"{channel}.payloads[{event!r}]"
+        if not isinstance(event, str):
+            raise ChannelError(f"{where}: an event must be a str")
+        if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+            raise ChannelError(f"{where} must be a subclass of msgspec.Struct, got {kind!r}")
+        _check_fields(where, kind)
+
+
+def _check_fields(where: str, kind: type[msgspec.Struct]) -> None:
+    try:
+        msgspec.inspect.type_info(kind)
+    except (TypeError, NameError) as wrong:
+        raise ChannelError(f"{where}: {kind.__name__} is no type that can be read: {wrong}") from wrong

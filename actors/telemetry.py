@@ -1,0 +1,57 @@
+"""Events that tell what happens, for those who count and measure (Phoenix's names, Erlang's `telemetry`).
+
+    telemetry.attach("metrics", [("phoenix", "channel_joined")], count_join)
+
+An event has measurements (numbers; durations are seconds as float) and metadata. With nobody attached an event costs one
+look-up. Handlers run in the actor that emits: they must be quick. One that raises is logged and detached.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+__all__ = ["Event", "Handler", "attach", "attached", "detach", "execute"]
+
+Event = tuple[str, ...]
+Handler = Callable[[Event, Mapping[str, float], Mapping[str, Any]], object]
+
+_log = logging.getLogger("ashtree.telemetry")
+_lock = threading.Lock()
+# To be read only: whoever would measure for an event asks first whether it is in here. Its handlers are replaced as a
+# whole when they change, so that they are read without a lock.
+attached: dict[Event, tuple[tuple[str, Handler], ...]] = {}
+
+
+def attach(name: str, events: Iterable[Event], handler: Handler) -> None:
+    """Call `handler(event, measurements, metadata)` at each of these events.
+
+    Raises:
+        ValueError: if there is a handler of that name already.
+    """
+    with _lock:
+        if any(name == taken for pairs in attached.values() for taken, _ in pairs):
+            raise ValueError(f"a telemetry handler is called {name!r} already; detach it or choose another name")
+        for event in events:
+            attached[event] = (*attached.get(event, ()), (name, handler))
+
+
+def detach(name: str) -> None:
+    """Remove a handler from all its events; nothing happens if there is none of that name."""
+    with _lock:
+        for event, pairs in list(attached.items()):
+            attached[event] = tuple(pair for pair in pairs if pair[0] != name)
+            if not attached[event]:
+                del attached[event]
+
+
+def execute(event: Event, measurements: Mapping[str, float], metadata: Mapping[str, Any]) -> None:
+    """Emit an event."""
+    for name, handler in attached.get(event, ()):
+        try:
+            handler(event, measurements, metadata)
+        except Exception:  # noqa: BLE001  # whoever watches must not harm
+            _log.exception("the telemetry handler %r failed at %s and is detached", name, ".".join(event))
+            detach(name)

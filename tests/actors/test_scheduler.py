@@ -1,0 +1,435 @@
+"""Turns, fairness, threads: who runs when and where."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pykka
+import pytest
+
+from actors.actor import Actor
+from actors.clock import LoopClock
+from actors.exceptions import BlockingCallError
+from actors.exits import KILLED, ExitReason
+from actors.future import Future
+from actors.registry import ActorRegistry
+from actors.runtime import scheduler as scheduler_module
+from actors.runtime.process import TURN
+from actors.runtime.scheduler import PASS, Scheduler, in_thread, new_event_loop
+from actors.testing import WAIT, ManualClock, ManualRuntime, sync
+
+if TYPE_CHECKING:
+    from actors.ref import ActorRef
+
+
+class Recorder(Actor):
+    """Writes down its name with each message."""
+
+    def __init__(self, log: list[Any], name: str = "") -> None:
+        self.log, self.name = log, name
+
+    def on_receive(self, message: Any) -> None:
+        self.log.append((self.name, message))
+
+
+class Echo(Actor):
+    def on_receive(self, message: Any) -> Any:
+        return message
+
+
+class Flood(Actor):
+    """Keeps itself busy for ever."""
+
+    def __init__(self) -> None:
+        self.handled = 0
+
+    def on_start(self) -> None:
+        for _ in range(10 * TURN):
+            self.send(self, "more")
+
+    def on_receive(self, message: Any) -> None:
+        self.handled += 1
+        self.send(self, "more")
+
+
+# Turns
+
+
+def test_ready_actors_take_turns_of_a_bounded_number_of_messages(runtime: ManualRuntime) -> None:
+    log: list[tuple[str, Any]] = []
+    first, second = Recorder.start(log, "first"), Recorder.start(log, "second")
+    for number in range(2 * TURN + 1):
+        first.tell(number)
+    for number in range(TURN + 1):
+        second.tell(number)
+    runtime.settle()
+    assert [name for name, _ in log] == [
+        *["first"] * TURN,
+        *["second"] * TURN,
+        *["first"] * TURN,
+        "second",
+        "first",
+    ]
+    assert [number for name, number in log if name == "first"] == list(range(2 * TURN + 1))
+
+
+def test_actors_get_their_turn_in_the_order_they_became_ready(runtime: ManualRuntime) -> None:
+    log: list[tuple[str, Any]] = []
+    refs = {name: Recorder.start(log, name) for name in "abc"}
+    for name in "cabcab":
+        refs[name].tell(1)
+    runtime.settle()
+    assert [name for name, _ in log] == ["c", "c", "a", "a", "b", "b"]
+
+
+def test_what_a_handler_sends_to_itself_waits_behind_what_is_there(runtime: ManualRuntime) -> None:
+    log: list[Any] = []
+
+    class Chain(Actor):
+        def on_receive(self, message: int) -> None:
+            log.append(message)
+            if message < 3:
+                self.send(self, message + 10)
+
+    ref = Chain.start()
+    for number in (1, 2, 3):
+        ref.tell(number)
+    runtime.settle()
+    assert log == [1, 2, 3, 11, 12]
+
+
+def test_a_crowd_of_actors_lets_the_loop_do_its_other_work(runtime: ManualRuntime) -> None:
+    log: list[Any] = []
+    refs = [Recorder.start(log) for _ in range(3 * PASS)]
+    seen: list[int] = []
+    loop = runtime._scheduler.loop
+
+    def look() -> None:
+        seen.append(len(log))
+        if len(seen) < 3:
+            loop.call_soon(look)
+
+    for ref in refs:
+        ref.tell("x")
+    loop.call_soon(look)
+    runtime.settle()
+    assert seen == [PASS, 2 * PASS, 3 * PASS]
+
+
+def test_a_flooding_actor_starves_neither_others_nor_the_sockets_nor_timers() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        flood, echo = Flood.start(), Echo.start()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.settimeout(0)
+            theirs.settimeout(0)
+            async with asyncio.timeout(WAIT):
+                assert await echo.call("answer", timeout=WAIT) == "answer"
+                await loop.sock_sendall(ours, b"through the kernel")
+                assert await loop.sock_recv(theirs, 100) == b"through the kernel"
+                fired = loop.create_future()
+                echo.process.scheduler.clock.call_after(0.001, lambda: fired.set_result("fired"))
+                assert await fired == "fired"
+        assert flood.is_alive()
+        assert echo.process.scheduler._ready
+        flood.kill()
+        await echo.stop(block=False)
+
+    asyncio.run(main())
+
+
+def test_a_flooding_actor_does_not_keep_other_threads_from_being_heard(background: in_thread) -> None:
+    flood, echo = Flood.start(), Echo.start()
+    assert [echo.ask(number, timeout=WAIT) for number in range(20)] == list(range(20))
+    flood.kill()
+
+
+def test_a_flooding_actor_can_be_killed_and_stopped(background: in_thread) -> None:
+    killed, stopped = Flood.start(), Flood.start()
+    down = killed.down()
+    killed.kill()
+    assert down.get(timeout=WAIT) == KILLED
+    assert stopped.stop(timeout=WAIT) is True
+
+
+def test_run_ready_gives_the_turns_now_but_not_within_a_turn(runtime: ManualRuntime) -> None:
+    log: list[Any] = []
+
+    class Impatient(Actor):
+        def on_receive(self, message: Any) -> None:
+            self.send(other, message)
+            runtime._scheduler.run_ready()
+            log.append("impatient")
+
+    ref, other = Impatient.start(), Recorder.start(log, "other")
+    ref.tell("x")
+    runtime._scheduler.run_ready()
+    assert log == ["impatient", ("other", "x")]
+    runtime.settle()
+    assert len(log) == 2
+
+
+def test_a_turn_that_fails_in_the_kernel_stops_no_other_actor(runtime: ManualRuntime) -> None:
+    log: list[Any] = []
+    reported: list[Any] = []
+    runtime._scheduler.loop.set_exception_handler(lambda _loop, context: reported.append(context["exception"]))
+    error = RuntimeError("a bug of ours")
+
+    class Broken:
+        def turn(self) -> None:
+            raise error
+
+    broken: Any = Broken()
+    runtime._scheduler.ready(broken)
+    Recorder.start(log).tell("x")
+    runtime.settle()
+    assert (log, reported) == ([("", "x")], [error])
+    assert runtime._scheduler.current is None
+
+
+# Posting
+
+
+def test_what_one_thread_posts_keeps_its_order(background: in_thread) -> None:
+    log: list[tuple[int, int]] = []
+
+    def post_all(name: int) -> None:
+        for number in range(1000):
+            background.scheduler.post(log.append, (name, number))
+
+    threads = [threading.Thread(target=post_all, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT)
+    sync(Echo.start())
+    assert len(log) == 4000
+    for name in range(4):
+        assert [number for who, number in log if who == name] == list(range(1000))
+
+
+def test_what_is_posted_runs_in_the_schedulers_thread(background: in_thread) -> None:
+    ran: list[threading.Thread] = []
+    done = threading.Event()
+    background.scheduler.post(lambda: ran.append(threading.current_thread()))
+    background.scheduler.post(done.set)
+    assert done.wait(WAIT)
+    assert ran == [background.thread]
+
+
+def test_one_post_that_raises_is_the_loops_to_report_and_holds_up_no_other(background: in_thread) -> None:
+    reported: list[str] = []
+    gate, done = threading.Event(), threading.Event()
+
+    def bad() -> None:
+        raise ValueError("boom")
+
+    def on_error(_loop: Any, context: dict[str, Any]) -> None:
+        reported.append(str(context["exception"]))
+
+    background.scheduler.post(background.scheduler.loop.set_exception_handler, on_error)
+    background.scheduler.post(gate.wait, WAIT)
+    background.scheduler.post(bad)
+    background.scheduler.post(bad)
+    background.scheduler.post(done.set)
+    gate.set()
+    assert done.wait(WAIT)
+    assert reported == ["boom", "boom"]
+
+
+def test_a_post_to_a_closed_loop_raises_each_time() -> None:
+    thread = in_thread("short-lived")
+    thread.stop()
+    for _ in range(3):
+        with pytest.raises(pykka.ActorDeadError, match="event loop of this actor is closed"):
+            thread.scheduler.post(lambda: None)
+    assert not thread.scheduler._inbound
+
+
+def test_a_post_to_a_loop_that_was_closed_with_mail_in_it_raises() -> None:
+    loop = asyncio.new_event_loop()
+    scheduler = Scheduler(loop)
+    scheduler.post(lambda: None)
+    loop.close()
+    with pytest.raises(pykka.ActorDeadError):
+        scheduler.post(lambda: None)
+    scheduler.close()
+
+
+def test_an_actor_of_a_closed_loop_cannot_be_made_ready() -> None:
+    async def main() -> ActorRef[Echo]:
+        return Echo.start()
+
+    ref = asyncio.run(main())
+    with pytest.raises(pykka.ActorDeadError, match="event loop of this actor is closed"):
+        ref.tell("x")
+    ref.process.scheduler.close()
+
+
+# Where actors live
+
+
+def test_here_is_the_scheduler_of_the_running_loop_and_one_for_each_loop() -> None:
+    async def main() -> Scheduler:
+        scheduler = Scheduler.here()
+        assert scheduler is Scheduler.here()
+        assert scheduler.loop is asyncio.get_running_loop()
+        assert isinstance(scheduler.clock, LoopClock)
+        assert scheduler.serves_this_thread()
+        return scheduler
+
+    first, second = asyncio.run(main()), asyncio.run(main())
+    assert first is not second
+    assert not first.serves_this_thread()
+
+
+def test_here_is_the_manual_runtime_inside_its_block(runtime: ManualRuntime) -> None:
+    assert Scheduler.here() is runtime._scheduler
+    assert Scheduler.here().clock is runtime.clock
+
+
+def test_without_a_loop_actors_live_in_the_background(background: in_thread) -> None:
+    assert Scheduler.here() is Scheduler.background() is background.scheduler
+    ref = Echo.start()
+    assert ref.process.scheduler is background.scheduler
+    assert background.thread.daemon
+    assert background.scheduler.processes == {ref.process.number: ref.process}
+
+
+def test_the_background_is_made_when_it_is_needed_and_again_when_its_loop_was_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[in_thread] = []
+
+    def make(name: str) -> in_thread:
+        made.append(in_thread(name))
+        return made[-1]
+
+    monkeypatch.setattr(scheduler_module, "in_thread", make)
+    monkeypatch.setitem(scheduler_module._by_thread, 0, None)  # as if there were none
+    first = Scheduler.background()
+    assert Scheduler.background() is first
+    assert [each.thread.name for each in made] == ["ashtree"]
+    made[0].stop()
+    second = Scheduler.background()
+    assert second is not first
+    made[1].stop()
+
+
+def test_actors_started_by_actors_live_with_them(background: in_thread) -> None:
+    class Founder(Actor):
+        def on_receive(self, message: Any) -> Any:
+            return Echo.start()
+
+    child = Founder.start().ask("x", timeout=WAIT)
+    assert child.process.scheduler is background.scheduler
+
+
+def test_each_scheduler_has_its_own_names(runtime: ManualRuntime, background: in_thread) -> None:
+    assert runtime._scheduler.names is not background.scheduler.names
+
+
+@pytest.mark.parametrize("uvloop", ["there", "missing"])
+def test_the_loop_is_uvloops_when_it_is_installed(monkeypatch: pytest.MonkeyPatch, uvloop: str) -> None:
+    made = asyncio.new_event_loop()
+
+    class Uvloop:
+        @staticmethod
+        def new_event_loop() -> asyncio.AbstractEventLoop:
+            return made
+
+    monkeypatch.setitem(sys.modules, "uvloop", Uvloop if uvloop == "there" else None)
+    loop = new_event_loop()
+    assert (loop is made) is (uvloop == "there")
+    loop.close()
+    made.close()
+
+
+# Blocking
+
+
+def test_the_loops_own_thread_is_never_blocked() -> None:
+    async def main() -> None:
+        scheduler = Scheduler.here()
+        assert scheduler.may_block() is False
+        with pytest.raises(BlockingCallError):
+            scheduler.block_on(Future(scheduler), None)
+        assert await asyncio.to_thread(scheduler.may_block) is True
+
+    asyncio.run(main())
+
+
+# The end
+
+
+def test_close_kills_whoever_still_lives_and_forgets_the_thread() -> None:
+    log: list[Any] = []
+
+    class Tidy(Recorder):
+        def terminate(self, reason: ExitReason) -> None:
+            log.append(reason)
+
+    with ManualRuntime() as runtime:
+        refs = [Tidy.start(log) for _ in range(3)]
+        refs[0].tell("never handled")
+        pending = refs[0].ask("never answered", block=False)
+        assert scheduler_module._by_thread[threading.get_ident()] is runtime._scheduler
+    assert [ref.exit_reason for ref in refs] == [KILLED] * 3
+    assert isinstance(pending.exception, pykka.ActorDeadError)
+    assert log == []
+    assert threading.get_ident() not in scheduler_module._by_thread
+    assert not set(refs) & set(ActorRegistry.get_all())
+
+
+def test_close_ends_handlers_that_wait() -> None:
+    cut_short: list[str] = []
+
+    class Waiting(Actor):
+        async def on_receive(self, message: Any) -> None:
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                cut_short.append(message)
+
+    with ManualRuntime() as runtime:
+        ref = Waiting.start()
+        asked = ref.ask("x", block=False)
+        runtime.settle()
+    assert (cut_short, ref.exit_reason) == (["x"], KILLED)
+    assert isinstance(asked.exception, pykka.ActorDeadError)
+
+
+@pytest.mark.parametrize(
+    "call", [lambda ref: ref.ask("x", block=False), lambda ref: ref.stop(block=False)], ids=["ask", "stop"]
+)
+def test_stopping_a_thread_answers_who_waits_for_its_actors(call: Callable[[ActorRef[Any]], Future[Any]]) -> None:
+    class Silent(Actor):
+        async def on_receive(self, message: Any) -> None:
+            await asyncio.get_running_loop().create_future()
+
+    thread = in_thread("short-lived")
+    refs: list[ActorRef[Any]] = []
+    started = threading.Event()
+    thread.scheduler.post(lambda: refs.append(Silent.start()))
+    thread.scheduler.post(started.set)
+    assert started.wait(WAIT)
+    refs[0].tell("keep busy")
+    answer = call(refs[0])
+    thread.stop()
+    assert answer.done
+    assert refs[0].exit_reason == KILLED
+    assert not thread.thread.is_alive()
+
+
+def test_a_clock_of_ones_own_is_used() -> None:
+    loop, clock = asyncio.new_event_loop(), ManualClock(start=12)
+    scheduler = Scheduler(loop, clock)
+    assert scheduler.clock is clock
+    scheduler.close()
+    loop.close()

@@ -1,0 +1,85 @@
+"""Scripts of javascript/ under node, and the programs that they need."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from live import WAIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Report = dict[str, Any]
+    Reporter = Callable[[str], Report]
+
+JAVASCRIPT = Path(__file__).parent / "javascript"
+INSTALL = ["install", "--no-audit", "--no-fund", "--no-package-lock"]
+
+
+def program(*names: str) -> str:
+    """Return the path of the first that is there; without any the test is skipped, but never in CI."""
+    for name in names:
+        if path := shutil.which(name):
+            return path
+    reason = f"{' or '.join(names)} is not installed"
+    if "CI" in os.environ:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def play(script: str, *arguments: str) -> Reporter:
+    """Play all scenarios of a script at once; return what gives the report of each."""
+    node = program("node")
+    install()
+    done = subprocess.run(  # noqa: S603 - our own script
+        [node, script, *arguments],
+        cwd=JAVASCRIPT,
+        env=os.environ | {"ASHTREE_TEST_WAIT": str(WAIT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=8 * WAIT,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    results = {result["scenario"]: result for result in map(json.loads, done.stdout.splitlines())}
+
+    def report_of(scenario: str) -> Report:
+        result = results[scenario]
+        assert "error" not in result, "\n".join([result["error"], *result["trace"]])
+        return dict(result["report"])
+
+    return report_of
+
+
+def install() -> None:
+    """Install what package.json names, unless it is there."""
+    with locked(JAVASCRIPT):
+        if not is_installed():
+            done = subprocess.run(  # noqa: S603 - our own package.json
+                [program("npm"), *INSTALL], cwd=JAVASCRIPT, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"npm install failed:\n{done.stdout}{done.stderr}"
+
+
+def is_installed() -> bool:
+    dependencies = json.loads((JAVASCRIPT / "package.json").read_text())["dependencies"]
+    return all((JAVASCRIPT / "node_modules" / name / "package.json").exists() for name in dependencies)
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keep other test processes out, so that only one of them installs."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,969 @@
+"""A supervisor and its fixed list of children."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from workers import BoomError, Worker, child, restarts, running, start, start_unsettled, worker
+
+from actors.actor import Actor
+from actors.exceptions import ActorDeadError, StartError
+from actors.exits import KILL, KILLED, NORMAL, SHUTDOWN, Crash, Down, ExitReason, Shutdown
+from actors.registry import ActorRegistry
+from actors.testing import ManualRuntime, Probe
+from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildSpec, Restart
+from supervisors.exceptions import ChildExistsError, ChildNotFoundError
+from supervisors.restart import Strategy
+from supervisors.supervisor import (
+    TOO_MANY_RESTARTS,
+    ChildCount,
+    Supervisor,
+    count_children,
+    start_child,
+    terminate_child,
+    which_children,
+)
+
+if TYPE_CHECKING:
+    from actors.future import Future
+    from actors.ref import ActorRef
+
+
+def stop(runtime: ManualRuntime, supervisor: ActorRef[Any]) -> Future[ExitReason]:
+    down = supervisor.down()
+    supervisor.exit(SHUTDOWN)
+    runtime.settle()
+    return down
+
+
+def crash(runtime: ManualRuntime, supervisor: ActorRef[Any], child_id: str) -> None:
+    child(supervisor, child_id).send(BoomError(child_id))
+    runtime.settle()
+
+
+# Start
+
+
+def test_children_start_in_order(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker(label, journal) for label in "abc"])
+    assert journal == ["a starts", "b starts", "c starts"]
+    assert running(supervisor) == ["a", "b", "c"]
+
+
+def test_the_next_child_waits_until_a_slow_one_has_started(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor, started = start_unsettled(
+        [worker("a", journal), worker("b", journal, start_takes=2), worker("c", journal)]
+    )
+    runtime.advance(1.999)
+    assert journal == ["a starts", "b is starting"]
+    assert not started.done
+    runtime.advance(0.001)
+    assert journal == ["a starts", "b is starting", "b starts", "c starts"]
+    assert started.result() is supervisor
+
+
+def test_children_are_what_can_be_made_a_spec_of(runtime: ManualRuntime) -> None:
+    class Plain(Actor):
+        pass
+
+    class Knowing:
+        def child_spec(self) -> ChildSpec:
+            return ChildSpec(Plain, id="known")
+
+    supervisor, _ = start_unsettled([Plain, Knowing(), ChildSpec(Plain, id="spec")])
+    assert running(supervisor) == ["Plain", "known", "spec"]
+
+
+def test_a_supervisor_may_have_no_children(runtime: ManualRuntime) -> None:
+    supervisor = start(runtime, [])
+    assert count_children(supervisor).get() == ChildCount(0, 0)
+    assert stop(runtime, supervisor).result() == SHUTDOWN
+
+
+@pytest.mark.parametrize("start_takes", [0.0, 1.0], ids=["at once", "later"])
+def test_when_a_child_cannot_start_those_before_it_are_stopped_in_reverse(
+    start_takes: float, runtime: ManualRuntime, journal: list[str]
+) -> None:
+    error = BoomError("no")
+    children = [
+        worker("a", journal),
+        worker("b", journal, end_takes=1),
+        worker("c", journal, plan=[error], start_takes=start_takes),
+        worker("d", journal),
+    ]
+    supervisor, started = start_unsettled(children)
+    runtime.advance(start_takes)
+    assert not started.done
+    assert journal[-2:] == ["c fails", "b is ending"]
+    runtime.advance(1)
+    assert journal[-2:] == ["b ends: shutdown", "a ends: shutdown"]
+    assert "d starts" not in journal
+    assert not supervisor.is_alive()
+    failure = started.exception
+    assert isinstance(failure, StartError)
+    assert failure.root is error
+
+
+def test_a_child_that_is_killed_while_it_starts_is_a_start_failure(runtime: ManualRuntime, journal: list[str]) -> None:
+    _, started = start_unsettled([worker("a", journal), worker("b", journal, start_takes=1)])
+    runtime.settle()
+    (slow,) = [ref for ref in runtime.actors if str(ref).startswith("b ")]
+    slow.kill()
+    runtime.settle()
+    assert isinstance(started.exception, StartError)
+    assert isinstance(started.exception.root, ActorDeadError)
+    assert journal == ["a starts", "b is starting", "a ends: shutdown"]
+    assert runtime.actors == []
+
+
+def test_the_root_of_a_start_failure_is_found_through_nested_supervisors(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    error = BoomError("deep")
+    inner = ChildSpec(Supervisor, ([worker("b", journal, plan=[error])],), id="inner")
+    middle = ChildSpec(Supervisor, ([inner],), id="middle")
+    _, started = start_unsettled([worker("a", journal), middle])
+    runtime.settle()
+    assert isinstance(started.exception, StartError)
+    assert started.exception.root is error
+    assert journal == ["a starts", "b fails", "a ends: shutdown"]
+
+
+def test_a_supervisor_that_is_ended_while_it_starts_stops_what_it_has(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    children = [worker("a", journal), worker("b", journal, end_takes=1), worker("c", journal, start_takes=10)]
+    supervisor, started = start_unsettled(children)
+    runtime.advance(1)
+    down = stop(runtime, supervisor)
+    assert journal == ["a starts", "b starts", "c is starting", "b is ending"]
+    assert not down.done
+    runtime.advance(1)
+    assert journal[4:] == ["b ends: shutdown", "a ends: shutdown"]
+    assert down.result() == SHUTDOWN
+    assert isinstance(started.exception, ActorDeadError)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"strategy": "all"}, "strategy must be one of one_for_one, one_for_all, rest_for_one, got 'all'"),
+        ({"max_restarts": -1}, "max_restarts must be >= 0, got -1"),
+        ({"max_seconds": 0}, "max_seconds must be > 0, got 0"),
+    ],
+    ids=["strategy", "max_restarts", "max_seconds"],
+)
+def test_a_wrong_option_is_named_with_its_value(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{text}$"):
+        Supervisor([], **options)
+
+
+def test_two_children_with_one_id_are_refused(journal: list[str]) -> None:
+    with pytest.raises(ChildExistsError, match="there is a child with id 'a' already") as caught:
+        Supervisor([worker("a", journal), worker("a", journal)])
+    assert caught.value.id == "a"
+
+
+def test_two_children_with_one_id_in_a_nested_supervisor_are_a_start_failure(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    inner = ChildSpec(Supervisor, ([worker("a", journal), worker("a", journal)],), id="inner")
+    _, started = start_unsettled([inner])
+    runtime.settle()
+    assert isinstance(started.exception, StartError)
+    assert isinstance(started.exception.root, ChildExistsError)
+
+
+# Restart
+
+
+@pytest.mark.parametrize(
+    ("restart", "end", "restarted"),
+    [
+        (Restart.PERMANENT, BoomError("a"), True),
+        (Restart.PERMANENT, NORMAL, True),
+        (Restart.PERMANENT, SHUTDOWN, True),
+        (Restart.PERMANENT, Shutdown("enough"), True),
+        (Restart.PERMANENT, SystemExit(1), True),
+        (Restart.TRANSIENT, BoomError("a"), True),
+        (Restart.TRANSIENT, NORMAL, False),
+        (Restart.TRANSIENT, SHUTDOWN, False),
+        (Restart.TRANSIENT, Shutdown("enough"), False),
+        (Restart.TRANSIENT, SystemExit(1), True),
+        (Restart.TEMPORARY, BoomError("a"), False),
+        (Restart.TEMPORARY, NORMAL, False),
+        (Restart.TEMPORARY, SHUTDOWN, False),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_a_child_that_ends_is_restarted_by_its_type_and_reason(
+    restart: Restart, end: Any, restarted: Any, runtime: ManualRuntime, journal: list[str]
+) -> None:
+    supervisor = start(runtime, [worker("a", journal, restart=restart), worker("b", journal)])
+    child(supervisor, "a").send(end)
+    runtime.settle()
+    assert journal.count("a starts") == (2 if restarted else 1)
+    assert journal.count("b starts") == 1
+    assert running(supervisor) == (["a", "b"] if restarted else ["b"])
+
+
+@pytest.mark.parametrize(
+    ("restart", "signal", "restarted"),
+    [
+        (Restart.PERMANENT, KILL, True),
+        (Restart.PERMANENT, SHUTDOWN, True),
+        (Restart.PERMANENT, BoomError("sent"), True),
+        (Restart.TRANSIENT, KILL, True),
+        (Restart.TRANSIENT, SHUTDOWN, False),
+        (Restart.TRANSIENT, BoomError("sent"), True),
+        (Restart.TEMPORARY, KILL, False),
+        (Restart.TEMPORARY, SHUTDOWN, False),
+        (Restart.TEMPORARY, BoomError("sent"), False),
+    ],
+    ids=lambda value: value if isinstance(value, str) else str(value),
+)
+def test_a_child_that_is_ended_by_a_signal_is_restarted_by_its_type_and_reason(
+    restart: Restart, signal: Any, restarted: Any, runtime: ManualRuntime, journal: list[str]
+) -> None:
+    supervisor = start(runtime, [worker("a", journal, restart=restart)])
+    before = child(supervisor, "a")
+    before.exit(signal)
+    runtime.settle()
+    assert not before.is_alive()
+    assert running(supervisor) == (["a"] if restarted else [])
+
+
+def test_a_normal_signal_ends_nobody(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker("a", journal)])
+    child(supervisor, "a").exit(NORMAL)
+    runtime.settle()
+    assert journal == ["a starts"]
+    assert running(supervisor) == ["a"]
+
+
+def test_a_restarted_child_is_a_new_actor_with_the_old_arguments(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker("a", journal, name="the one")])
+    before = child(supervisor, "a")
+    crash(runtime, supervisor, "a")
+    after = child(supervisor, "a")
+    assert after is not before
+    assert after.pid != before.pid
+    assert after.ask("hello") == "a got hello"
+    assert after.process.scheduler.names.whereis("the one") is after
+
+
+def test_whoever_knows_of_a_death_finds_the_new_child_when_it_asks_the_supervisor(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    supervisor, probe = start(runtime, [worker("a", journal)]), Probe()
+    before = child(supervisor, "a")
+    probe.monitor(before)
+    before.kill()
+    down = probe.assert_receive(Down)
+    assert (down.actor, down.reason) == (before, KILLED)
+    assert child(supervisor, "a") is not before
+
+
+def test_each_restart_is_counted_with_its_child(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker("a", journal), worker("b", journal)])
+    crash(runtime, supervisor, "a")
+    crash(runtime, supervisor, "a")
+    crash(runtime, supervisor, "b")
+    assert restarts(which_children(supervisor).get()) == {"a": 2, "b": 1}
+
+
+def test_a_restart_is_logged_with_its_reason(
+    runtime: ManualRuntime, journal: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ashtree.supervisors")
+    supervisor = start(runtime, [worker("a", journal)])
+    crash(runtime, supervisor, "a")
+    assert f"{supervisor} restarts a, which ended: BoomError: a" in caplog.messages
+
+
+def test_a_transient_child_that_is_done_stays_known(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker("a", journal, restart="transient")])
+    child(supervisor, "a").send(NORMAL)
+    runtime.settle()
+    assert [info.ref for info in which_children(supervisor).get()] == [None]
+    assert count_children(supervisor).get() == ChildCount(specs=1, active=0)
+
+
+def test_a_temporary_child_that_is_done_is_forgotten(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker("a", journal, restart="temporary"), worker("b", journal)])
+    crash(runtime, supervisor, "a")
+    assert count_children(supervisor).get() == ChildCount(specs=1, active=1)
+    start_child(supervisor, worker("a", journal)).get()
+    assert running(supervisor) == ["b", "a"]
+
+
+def test_the_supervisor_outlives_an_exit_of_a_stranger_it_was_linked_to(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    supervisor, probe = start(runtime, [worker("a", journal)]), Probe()
+    probe.link(supervisor)
+    probe.ref.exit(BoomError("stranger"))
+    runtime.settle()
+    assert running(supervisor) == ["a"]
+    assert journal == ["a starts"]
+
+
+def test_a_restart_waits_for_a_slow_start_and_what_others_ask_waits_too(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    supervisor, started = start_unsettled([worker("a", journal, start_takes=2), worker("b", journal)])
+    runtime.advance(2)
+    assert started.done
+    crash(runtime, supervisor, "a")
+    asked = count_children(supervisor)
+    runtime.advance(1.999)
+    assert not asked.done
+    runtime.advance(0.001)
+    assert asked.result() == ChildCount(2, 2)
+    assert journal.count("a starts") == 2
+
+
+def test_a_child_that_ends_while_others_start_is_restarted_when_all_have_started(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    supervisor, started = start_unsettled([worker("a", journal), worker("b", journal, start_takes=2)])
+    runtime.settle()
+    child_now(runtime, "a").send(BoomError())
+    runtime.advance(1.999)
+    assert journal == ["a starts", "b is starting", "a ends: BoomError"]
+    runtime.advance(0.001)
+    assert journal[3:] == ["b starts", "a starts"]
+    assert started.result() is supervisor
+    assert running(supervisor) == ["a", "b"]
+
+
+# Strategies
+
+
+@pytest.mark.parametrize(
+    ("strategy", "failed", "moves"),
+    [
+        (Strategy.ONE_FOR_ONE, "a", "+a"),
+        (Strategy.ONE_FOR_ONE, "b", "+b"),
+        (Strategy.ONE_FOR_ONE, "c", "+c"),
+        (Strategy.ONE_FOR_ALL, "a", "-c -b +a +b +c"),
+        (Strategy.ONE_FOR_ALL, "b", "-c -a +a +b +c"),
+        (Strategy.ONE_FOR_ALL, "c", "-b -a +a +b +c"),
+        (Strategy.REST_FOR_ONE, "a", "-c -b +a +b +c"),
+        (Strategy.REST_FOR_ONE, "b", "-c +b +c"),
+        (Strategy.REST_FOR_ONE, "c", "+c"),
+    ],
+    ids=str,
+)
+def test_a_strategy_ends_the_others_in_reverse_and_starts_them_in_order(
+    strategy: Strategy, failed: str, moves: str, runtime: ManualRuntime, journal: list[str]
+) -> None:
+    supervisor = start(runtime, [worker(label, journal) for label in "abc"], strategy=strategy)
+    journal.clear()
+    crash(runtime, supervisor, failed)
+    in_words = {"-": "ends: shutdown", "+": "starts"}
+    assert journal == [f"{failed} ends: BoomError", *(f"{move[1]} {in_words[move[0]]}" for move in moves.split())]
+    assert running(supervisor) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE], ids=str)
+def test_the_restart_of_a_group_counts_once_and_with_the_one_that_failed(
+    strategy: Strategy, runtime: ManualRuntime, journal: list[str]
+) -> None:
+    supervisor = start(runtime, [worker(label, journal) for label in "ab"], strategy=strategy, max_restarts=2)
+    crash(runtime, supervisor, "a")
+    crash(runtime, supervisor, "a")
+    assert restarts(which_children(supervisor).get()) == {"a": 2, "b": 0}
+    crash(runtime, supervisor, "a")
+    assert not supervisor.is_alive()
+
+
+def test_a_group_waits_for_slow_ends_and_slow_starts(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor, _ = start_unsettled(
+        [worker("a", journal), worker("b", journal, end_takes=1), worker("c", journal, start_takes=2)],
+        strategy=Strategy.ONE_FOR_ALL,
+    )
+    runtime.advance(2)
+    journal.clear()
+    crash(runtime, supervisor, "a")
+    assert journal == ["a ends: BoomError", "c ends: shutdown", "b is ending"]
+    runtime.advance(1)
+    assert journal[3:] == ["b ends: shutdown", "a starts", "b starts", "c is starting"]
+    runtime.advance(2)
+    assert journal[7:] == ["c starts"]
+    assert running(supervisor) == ["a", "b", "c"]
+
+
+def test_two_that_crash_together_restart_the_group_once(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker(label, journal) for label in "abc"], strategy=Strategy.ONE_FOR_ALL)
+    first, second = child(supervisor, "a"), child(supervisor, "b")
+    first.send(BoomError())
+    second.send(BoomError())
+    runtime.settle()
+    assert [journal.count(f"{label} starts") for label in "abc"] == [2, 2, 2]
+    assert sum(restarts(which_children(supervisor).get()).values()) == 1
+
+
+@pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE], ids=str)
+def test_temporary_siblings_are_ended_with_the_group_and_not_started_again(
+    strategy: Strategy, runtime: ManualRuntime, journal: list[str]
+) -> None:
+    children = [worker("a", journal), worker("b", journal, restart="temporary"), worker("c", journal)]
+    supervisor = start(runtime, children, strategy=strategy)
+    crash(runtime, supervisor, "a")
+    assert journal.count("b starts") == 1
+    assert "b ends: shutdown" in journal
+    assert [info.id for info in which_children(supervisor).get()] == ["a", "c"]
+
+
+def test_a_transient_sibling_that_was_done_is_started_with_the_group(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    children = [worker("a", journal), worker("b", journal, restart="transient")]
+    supervisor = start(runtime, children, strategy=Strategy.ONE_FOR_ALL)
+    child(supervisor, "b").send(NORMAL)
+    runtime.settle()
+    assert running(supervisor) == ["a"]
+    crash(runtime, supervisor, "a")
+    assert running(supervisor) == ["a", "b"]
+
+
+@pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE], ids=str)
+def test_a_child_that_is_not_restarted_leaves_its_siblings_alone(
+    strategy: Strategy, runtime: ManualRuntime, journal: list[str]
+) -> None:
+    children = [worker("a", journal, restart="temporary"), worker("b", journal)]
+    supervisor = start(runtime, children, strategy=strategy)
+    crash(runtime, supervisor, "a")
+    assert journal == ["a starts", "b starts", "a ends: BoomError"]
+    assert running(supervisor) == ["b"]
+
+
+# Restart intensity
+
+
+def test_three_restarts_are_borne_and_the_fourth_ends_the_supervisor_with_all_children(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    supervisor = start(runtime, [worker("a", journal), worker("b", journal)])
+    for _ in range(3):
+        crash(runtime, supervisor, "a")
+        assert running(supervisor) == ["a", "b"]
+    crash(runtime, supervisor, "a")
+    assert supervisor.exit_reason == TOO_MANY_RESTARTS == Shutdown("restart intensity reached")
+    assert journal.count("a starts") == 4
+    assert journal[-1] == "b ends: shutdown"
+    assert runtime.actors == []
+
+
+@pytest.mark.parametrize(("seconds", "alive"), [(4.999, False), (5.0, False), (5.001, True)])
+def test_restarts_are_forgotten_after_five_seconds(
+    seconds: float, alive: Any, runtime: ManualRuntime, journal: list[str]
+) -> None:
+    supervisor = start(runtime, [worker("a", journal)])
+    for _ in range(3):
+        crash(runtime, supervisor, "a")
+    runtime.advance(seconds)
+    crash(runtime, supervisor, "a")
+    assert supervisor.is_alive() is alive
+
+
+def test_restarts_of_all_children_count_together(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker(label, journal) for label in "abcd"])
+    for label in "abc":
+        crash(runtime, supervisor, label)
+    crash(runtime, supervisor, "d")
+    assert not supervisor.is_alive()
+
+
+def test_ends_without_a_restart_do_not_count(runtime: ManualRuntime, journal: list[str]) -> None:
+    labels = [f"t{number}" for number in range(10)]
+    children = [worker(label, journal, restart="temporary") for label in labels]
+    supervisor = start(runtime, [*children, worker("a", journal)], max_restarts=0)
+    for label in labels:
+        crash(runtime, supervisor, label)
+    assert running(supervisor) == ["a"]
+
+
+def test_giving_up_is_logged_once_and_critical(
+    runtime: ManualRuntime, journal: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    supervisor = start(runtime, [worker("a", journal)], max_restarts=1, max_seconds=60)
+    name = str(supervisor)
+    for _ in range(2):
+        crash(runtime, supervisor, "a")
+    (record,) = [record for record in caplog.records if record.name == "ashtree.supervisors"]
+    assert record.levelno == logging.CRITICAL
+    assert record.getMessage() == (
+        f"{name} gives up: more than 1 restarts within 60 s; the last to end was a: BoomError: a"
+    )
+
+
+def test_the_supervisor_above_decides_about_one_that_gave_up(runtime: ManualRuntime, journal: list[str]) -> None:
+    inner = ChildSpec(Supervisor, ([worker("a", journal)],), {"max_restarts": 0}, id="inner")
+    outer = start(runtime, [inner, worker("b", journal)])
+    before = child(outer, "inner")
+    crash(runtime, before, "a")
+    assert before.exit_reason == TOO_MANY_RESTARTS
+    after = child(outer, "inner")
+    assert after is not before
+    assert running(after) == ["a"]
+    assert journal.count("b starts") == 1
+
+
+@pytest.mark.parametrize(("restart", "back"), [("permanent", True), ("transient", False), ("temporary", False)])
+def test_giving_up_is_a_shutdown_to_the_supervisor_above(
+    restart: str, back: Any, runtime: ManualRuntime, journal: list[str]
+) -> None:
+    inner = ChildSpec(Supervisor, ([worker("a", journal)],), {"max_restarts": 0}, id="inner", restart=Restart(restart))
+    outer = start(runtime, [inner])
+    crash(runtime, child(outer, "inner"), "a")
+    assert running(outer) == (["inner"] if back else [])
+
+
+def test_giving_up_climbs_to_the_top(runtime: ManualRuntime, journal: list[str]) -> None:
+    inner = ChildSpec(Supervisor, ([worker("a", journal)],), {"max_restarts": 1}, id="inner")
+    outer = start(runtime, [inner], max_restarts=1)
+    for _ in range(4):
+        assert outer.is_alive()
+        crash(runtime, child(outer, "inner"), "a")
+    assert outer.exit_reason == TOO_MANY_RESTARTS
+    assert runtime.actors == []
+
+
+@pytest.mark.parametrize("strategy", list(Strategy), ids=str)
+@pytest.mark.parametrize("start_takes", [0.0, 0.5], ids=["at once", "later"])
+def test_a_child_that_cannot_restart_uses_the_intensity_up(
+    strategy: Strategy, start_takes: float, runtime: ManualRuntime, journal: list[str]
+) -> None:
+    plan: list[BaseException | None] = [None, *[BoomError(f"no {number}") for number in range(10)]]
+    children = [worker("a", journal), worker("b", journal, plan=plan, start_takes=start_takes), worker("c", journal)]
+    supervisor, _ = start_unsettled(children, strategy=strategy)
+    runtime.advance(start_takes)
+    crash(runtime, supervisor, "b")
+    runtime.advance(3 * start_takes)
+    assert journal.count("b fails") == 3
+    assert supervisor.exit_reason == TOO_MANY_RESTARTS
+    assert runtime.actors == []
+
+
+@pytest.mark.parametrize("strategy", list(Strategy), ids=str)
+@pytest.mark.parametrize("start_takes", [0.0, 0.5], ids=["at once", "later"])
+def test_a_child_that_can_start_at_last_is_back_with_its_group(
+    strategy: Strategy, start_takes: float, runtime: ManualRuntime, journal: list[str]
+) -> None:
+    children = [
+        worker("a", journal),
+        worker("b", journal, plan=[None, BoomError(), BoomError(), None], start_takes=start_takes),
+        worker("c", journal),
+    ]
+    supervisor, _ = start_unsettled(children, strategy=strategy)
+    runtime.advance(start_takes)
+    crash(runtime, supervisor, "b")
+    runtime.advance(3 * start_takes)
+    assert running(supervisor) == ["a", "b", "c"]
+    assert restarts(which_children(supervisor).get()) == {"a": 0, "b": 3, "c": 0}
+
+
+def test_a_child_that_never_starts_again_may_be_tried_for_ever_where_the_intensity_bears_it(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    # A stack of tries would break at some thousand.
+    tries = 1500
+    plan: list[BaseException | None] = [None, *[BoomError()] * tries]
+    supervisor, _ = start_unsettled([worker("a", journal, plan=plan, start_takes=2)])
+    runtime.advance(2)
+    crash(runtime, supervisor, "a")
+    runtime.advance(2 * tries)
+    assert journal.count("a fails") == tries
+    runtime.advance(2)
+    assert running(supervisor) == ["a"]
+
+
+def test_a_child_that_fails_at_once_may_be_tried_often(runtime: ManualRuntime, journal: list[str]) -> None:
+    plan: list[BaseException | None] = [None, *[BoomError()] * 1500]
+    supervisor = start(runtime, [worker("a", journal, plan=plan)], max_restarts=10_000)
+    crash(runtime, supervisor, "a")
+    assert running(supervisor) == ["a"]
+
+
+def test_a_child_that_is_killed_while_it_restarts_counts_as_one_more_failure(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    supervisor, _ = start_unsettled([worker("a", journal, start_takes=1)])
+    runtime.advance(1)
+    crash(runtime, supervisor, "a")
+    (starting,) = ActorRegistry.get_by_class(Worker)
+    starting.kill()
+    runtime.advance(1)
+    assert running(supervisor) == ["a"]
+    assert restarts(which_children(supervisor).get()) == {"a": 2}
+
+
+def test_between_two_tries_the_supervisor_does_what_it_was_asked(runtime: ManualRuntime, journal: list[str]) -> None:
+    plan: list[BaseException | None] = [None, *[BoomError()] * 100]
+    supervisor = start(runtime, [worker("a", journal, plan=plan), worker("b", journal)], max_restarts=1000)
+    child(supervisor, "a").send(BoomError())
+    terminated = terminate_child(supervisor, "a")
+    runtime.settle()
+    assert terminated.done
+    assert running(supervisor) == ["b"]
+
+
+# Stop
+
+
+def test_children_stop_in_reverse_order_one_after_the_other(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker("a", journal), worker("b", journal, end_takes=1), worker("c", journal)])
+    journal.clear()
+    down = stop(runtime, supervisor)
+    assert journal == ["c ends: shutdown", "b is ending"]
+    assert not down.done
+    runtime.advance(1)
+    assert journal[2:] == ["b ends: shutdown", "a ends: shutdown"]
+    assert down.result() == SHUTDOWN
+    assert runtime.actors == []
+
+
+def test_a_supervisor_that_pykka_stops_stops_its_children(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker("a", journal), worker("b", journal)])
+    assert supervisor.stop() is True
+    assert journal[2:] == ["b ends: shutdown", "a ends: shutdown"]
+    assert supervisor.exit_reason == NORMAL
+
+
+def test_a_child_that_hangs_is_killed_after_its_seconds_and_the_others_end_in_order(
+    runtime: ManualRuntime, journal: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    supervisor = start(runtime, [worker("a", journal), worker("b", journal, end_takes=None, shutdown=2)])
+    hanging = child(supervisor, "b")
+    name = str(hanging)
+    down = stop(runtime, supervisor)
+    runtime.advance(1.999)
+    assert hanging.is_alive()
+    runtime.advance(0.001)
+    assert hanging.exit_reason == KILLED
+    assert down.result() == SHUTDOWN
+    assert journal[-1] == "a ends: shutdown"
+    assert caplog.messages == [f"{name} did not end in time and is killed; its current message: None"]
+
+
+def test_each_child_has_its_own_seconds(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker(label, journal, end_takes=4.0) for label in "abc"])
+    down = stop(runtime, supervisor)
+    runtime.advance(11.999)
+    assert not down.done
+    runtime.advance(0.001)
+    assert down.result() == SHUTDOWN
+    assert [line for line in journal if line.endswith("ends: shutdown")] == [
+        f"{label} ends: shutdown" for label in "cba"
+    ]
+
+
+def test_brutal_kill_and_infinity(runtime: ManualRuntime, journal: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    children = [
+        worker("patient", journal, shutdown=INFINITY, end_takes=3600),
+        worker("brutal", journal, shutdown=BRUTAL_KILL, end_takes=None),
+    ]
+    supervisor = start(runtime, children)
+    brutal = child(supervisor, "brutal")
+    down = stop(runtime, supervisor)
+    assert brutal.exit_reason == KILLED
+    assert "brutal is ending" not in journal
+    runtime.advance(3599)
+    assert not down.done
+    runtime.advance(1)
+    assert down.result() == SHUTDOWN
+    assert journal[-1] == "patient ends: shutdown"
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("how", [NORMAL, BoomError("meanwhile"), KILL], ids=str)
+def test_a_child_that_ends_itself_while_the_supervisor_stops_is_not_restarted(
+    how: Any, runtime: ManualRuntime, journal: list[str]
+) -> None:
+    supervisor = start(runtime, [worker("a", journal), worker("b", journal, end_takes=1)])
+    first = child(supervisor, "a")
+    down = stop(runtime, supervisor)
+    first.exit(how) if how is KILL else first.send(how)
+    runtime.settle()
+    assert not first.is_alive()
+    runtime.advance(1)
+    assert down.result() == SHUTDOWN
+    assert journal.count("a starts") == 1
+
+
+def test_a_child_that_crashes_as_it_ends_does_not_hinder_the_others(runtime: ManualRuntime, journal: list[str]) -> None:
+    class Clumsy(Actor):
+        def terminate(self, reason: ExitReason) -> None:
+            raise BoomError("clumsy")
+
+    supervisor = start(runtime, [worker("a", journal), ChildSpec(Clumsy), worker("c", journal)])
+    assert stop(runtime, supervisor).result() == SHUTDOWN
+    assert journal[2:] == ["c ends: shutdown", "a ends: shutdown"]
+
+
+def test_a_supervisor_that_is_told_to_stop_while_it_restarts_a_group_stops_what_it_has(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    children = [worker("a", journal), worker("b", journal, start_takes=2), worker("c", journal)]
+    supervisor, _ = start_unsettled(children, strategy=Strategy.ONE_FOR_ALL)
+    runtime.advance(2)
+    crash(runtime, supervisor, "a")
+    journal.clear()
+    assert stop(runtime, supervisor).result() == SHUTDOWN
+    assert journal == ["a ends: shutdown"]
+    assert runtime.actors == []
+
+
+def test_a_killed_supervisor_takes_its_children(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor, probe = start(runtime, [worker("a", journal), worker("b", journal)]), Probe()
+    children = [child(supervisor, label) for label in "ab"]
+    for ref in children:
+        probe.monitor(ref)
+    supervisor.kill()
+    for ref in children:
+        assert probe.assert_receive(lambda down, ref=ref: down.actor is ref).reason == KILLED
+    assert supervisor.exit_reason == KILLED
+    assert runtime.actors == [probe.ref]
+
+
+def test_a_killed_supervisor_comes_back_with_all_its_children(runtime: ManualRuntime, journal: list[str]) -> None:
+    inner = ChildSpec(Supervisor, ([worker("a", journal), worker("b", journal)],), id="inner")
+    outer = start(runtime, [inner])
+    before = [child(child(outer, "inner"), label) for label in "ab"]
+    child(outer, "inner").kill()
+    runtime.settle()
+    after = [child(child(outer, "inner"), label) for label in "ab"]
+    assert not any(ref.is_alive() for ref in before)
+    assert all(ref.is_alive() for ref in after)
+    assert len(ActorRegistry.get_by_class(Worker)) == 2
+
+
+def test_nested_supervisors_start_and_stop_in_order(runtime: ManualRuntime, journal: list[str]) -> None:
+    def nested(label: str, *children: ChildSpec) -> ChildSpec:
+        return ChildSpec(Supervisor, (children,), id=label)
+
+    tree = [
+        worker("a", journal),
+        nested("left", worker("b", journal), nested("deep", worker("c", journal), worker("d", journal))),
+        worker("e", journal),
+    ]
+    supervisor = start(runtime, tree)
+    assert journal == [f"{label} starts" for label in "abcde"]
+    journal.clear()
+    assert stop(runtime, supervisor).result() == SHUTDOWN
+    assert journal == [f"{label} ends: shutdown" for label in "edcba"]
+
+
+def test_a_nested_supervisor_may_take_as_long_as_its_children(runtime: ManualRuntime, journal: list[str]) -> None:
+    inner = ChildSpec(Supervisor, ([worker(label, journal, end_takes=4.0) for label in "ab"],), id="inner")
+    supervisor = start(runtime, [inner])
+    stop(runtime, supervisor)
+    runtime.advance(8)
+    assert journal[-1] == "a ends: shutdown"
+    assert supervisor.exit_reason == SHUTDOWN
+
+
+# What others ask for
+
+
+def test_which_children_tells_all_in_start_order(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker("a", journal), worker("b", journal, restart="transient")])
+    ref = child(supervisor, "a")
+    child(supervisor, "b").send(NORMAL)
+    runtime.settle()
+    infos = which_children(supervisor).get()
+    assert [tuple(info) for info in infos] == [("a", ref, Worker, 0), ("b", None, Worker, 0)]
+
+
+def test_count_children_counts_specs_and_those_that_run(runtime: ManualRuntime, journal: list[str]) -> None:
+    children = [worker("a", journal), worker("b", journal, restart="transient"), worker("c", journal)]
+    supervisor = start(runtime, children)
+    assert count_children(supervisor).get() == ChildCount(specs=3, active=3)
+    child(supervisor, "b").send(NORMAL)
+    runtime.settle()
+    assert count_children(supervisor).get() == ChildCount(specs=3, active=2)
+
+
+def test_start_child_adds_one_at_the_end(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker("a", journal)])
+    ref = start_child(supervisor, worker("b", journal)).get()
+    assert child(supervisor, "b") is ref
+    assert running(supervisor) == ["a", "b"]
+    stop(runtime, supervisor)
+    assert journal[2:] == ["b ends: shutdown", "a ends: shutdown"]
+
+
+def test_a_child_that_was_added_is_supervised_as_the_others(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker("a", journal)], strategy=Strategy.REST_FOR_ONE)
+    start_child(supervisor, worker("b", journal)).get()
+    crash(runtime, supervisor, "a")
+    assert journal == ["a starts", "b starts", "a ends: BoomError", "b ends: shutdown", "a starts", "b starts"]
+
+
+def test_start_child_takes_an_actor_class(runtime: ManualRuntime) -> None:
+    class Plain(Actor):
+        pass
+
+    supervisor = start(runtime, [])
+    assert start_child(supervisor, Plain).get().actor_class is Plain
+
+
+def test_start_child_refuses_what_is_no_child_before_anybody_is_asked(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    supervisor = start(runtime, [])
+    no_child: Any = "no child"
+    with pytest.raises(TypeError, match="got 'no child'"):
+        start_child(supervisor, no_child)
+
+
+def test_start_child_waits_for_a_slow_start_however_long(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [])
+    started = start_child(supervisor, worker("a", journal, start_takes=60))
+    waiting = awaited_on_the_clock(started)
+    runtime.advance(59)
+    assert not waiting.done
+    runtime.advance(1)
+    assert waiting.result() is child(supervisor, "a")
+
+
+def awaited_on_the_clock(future: Future[Any]) -> Future[Any]:
+    """Await a future in an actor, where its time-out is on the actors' clock."""
+
+    class Waiter(Actor):
+        async def on_receive(self, message: Future[Any]) -> Any:
+            return await message
+
+    return Waiter.start().ask(future, block=False, timeout=None)
+
+
+@pytest.mark.parametrize("start_takes", [0.0, 1.0], ids=["at once", "later"])
+def test_start_child_fails_with_the_child_and_forgets_it(
+    start_takes: float, runtime: ManualRuntime, journal: list[str]
+) -> None:
+    error = BoomError("no")
+    supervisor = start(runtime, [worker("a", journal)])
+    started = start_child(supervisor, worker("b", journal, plan=[error], start_takes=start_takes))
+    runtime.advance(start_takes)
+    assert isinstance(started.exception, StartError)
+    assert started.exception.root is error
+    assert [info.id for info in which_children(supervisor).get()] == ["a"]
+    assert "a ends: shutdown" not in journal
+
+
+def test_start_child_fails_when_the_child_is_killed_while_it_starts_and_the_supervisor_lives_on(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    supervisor = start(runtime, [worker("a", journal)])
+    started = start_child(supervisor, worker("b", journal, start_takes=1))
+    runtime.settle()
+    (starting,) = [ref for ref in ActorRegistry.get_by_class(Worker) if ref is not child_now(runtime, "a")]
+    starting.kill()
+    runtime.settle()
+    assert isinstance(started.exception, StartError)
+    assert isinstance(started.exception.root, ActorDeadError)
+    assert running(supervisor) == ["a"]
+    assert journal.count("a starts") == 1
+
+
+def child_now(runtime: ManualRuntime, label: str) -> ActorRef[Any]:
+    """Return the actor with that label, without asking its supervisor, which may be busy."""
+    (ref,) = [ref for ref in runtime.actors if ref.process.label == label]
+    return ref
+
+
+def test_start_child_refuses_an_id_that_is_there(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker("a", journal)])
+    with pytest.raises(ChildExistsError) as caught:
+        start_child(supervisor, worker("a", journal)).get()
+    assert caught.value.id == "a"
+    assert journal == ["a starts"]
+
+
+def test_terminate_child_ends_it_for_good_and_forgets_it(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker("a", journal), worker("b", journal)])
+    ref = child(supervisor, "a")
+    assert terminate_child(supervisor, "a").get() is None
+    assert ref.exit_reason == SHUTDOWN
+    assert journal[2:] == ["a ends: shutdown"]
+    assert [info.id for info in which_children(supervisor).get()] == ["b"]
+
+
+def test_terminate_child_returns_when_the_child_is_gone(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker("a", journal, end_takes=4)])
+    terminated = terminate_child(supervisor, "a")
+    runtime.advance(3.999)
+    assert not terminated.done
+    runtime.advance(0.001)
+    assert terminated.done
+
+
+def test_terminate_child_forgets_one_that_does_not_run(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker("a", journal, restart="transient")])
+    child(supervisor, "a").send(NORMAL)
+    runtime.settle()
+    terminate_child(supervisor, "a").get()
+    assert count_children(supervisor).get() == ChildCount(0, 0)
+    start_child(supervisor, worker("a", journal)).get()
+    assert journal.count("a starts") == 2
+
+
+def test_terminate_child_knows_when_there_is_no_such_child(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker("a", journal)])
+    with pytest.raises(ChildNotFoundError, match="there is no child 'b'") as caught:
+        terminate_child(supervisor, "b").get()
+    assert caught.value.child == "b"
+    assert running(supervisor) == ["a"]
+
+
+def test_a_supervisor_that_stops_while_it_terminates_a_child_still_waits_for_it_and_kills_it_in_the_end(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    supervisor = start(runtime, [worker("a", journal, end_takes=None, shutdown=3)])
+    ref = child(supervisor, "a")
+    terminate_child(supervisor, "a")
+    runtime.advance(1)
+    down = stop(runtime, supervisor)
+    assert not down.done
+    runtime.advance(3)
+    assert ref.exit_reason == KILLED
+    assert down.result() == SHUTDOWN
+
+
+def test_who_asks_a_dead_supervisor_is_told_so(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [])
+    stop(runtime, supervisor)
+    with pytest.raises(ActorDeadError):
+        count_children(supervisor).get()
+
+
+def test_who_waits_for_a_child_of_a_supervisor_that_ends_is_told_so(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [])
+    started = start_child(supervisor, worker("a", journal, start_takes=60))
+    runtime.settle()
+    stop(runtime, supervisor)
+    assert isinstance(started.exception, ActorDeadError)
+
+
+def test_a_message_that_a_supervisor_does_not_know_is_logged(
+    runtime: ManualRuntime, caplog: pytest.LogCaptureFixture
+) -> None:
+    supervisor = start(runtime, [])
+    supervisor.send("hello")
+    runtime.settle()
+    assert caplog.messages == [f"{supervisor} got an unexpected message: 'hello'"]
+    assert supervisor.is_alive()
+
+
+def test_the_reason_of_a_crash_is_the_exception_itself(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor, error = start(runtime, [worker("a", journal)]), BoomError("mine")
+    before = child(supervisor, "a")
+    with pytest.raises(BoomError) as caught:
+        before.ask(error)
+    assert caught.value is error
+    assert before.exit_reason == Crash(error)
+    assert running(supervisor) == ["a"]

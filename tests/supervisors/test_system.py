@@ -1,0 +1,783 @@
+"""The root of the tree, with its three faces: on a loop of yours, in a thread of its own, as the program."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from workers import BoomError, child, running, worker
+
+from actors.actor import Actor
+from actors.exceptions import NameTakenError, StartError
+from actors.exits import KILLED, SHUTDOWN
+from actors.pubsub.pubsub import PubSub, PubSubServer
+from actors.testing import WAIT
+from supervisors.child_spec import ChildSpec
+from supervisors.exceptions import SystemDownError
+from supervisors.restart import Strategy
+from supervisors.supervisor import TOO_MANY_RESTARTS, start_child, which_children
+from supervisors.system import System
+
+if TYPE_CHECKING:
+    from actors.ref import ActorRef
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM_WAIT = 4 * WAIT
+"""Seconds after which a line of a program, or its end, is taken for missing: it has an interpreter to start."""
+
+
+class Starting(Actor):
+    """Never finishes its start; tells when it has begun."""
+
+    def __init__(self, begun: Callable[[], object]) -> None:
+        self.begun = begun
+
+    async def on_start(self) -> None:
+        self.begun()
+        await asyncio.get_running_loop().create_future()
+
+
+class Listener(Actor):
+    """Keeps what is broadcast on a topic."""
+
+    def __init__(self, pubsub: PubSub, heard: list[Any]) -> None:
+        self.pubsub, self.heard = pubsub, heard
+
+    def on_start(self) -> None:
+        self.pubsub.subscribe("news", self.actor_ref)
+
+    def on_receive(self, message: Any) -> None:
+        self.heard.append(message)
+
+
+def on_a_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Run an `async` test on an event loop of its own."""
+
+    def run() -> None:
+        asyncio.run(asyncio.wait_for(test(), 4 * WAIT))
+
+    run.__name__ = test.__name__
+    return run
+
+
+async def children_of(ref: ActorRef[Any]) -> list[str]:
+    return [str(info.id) for info in await which_children(ref)]
+
+
+async def child_of(ref: ActorRef[Any], child_id: str) -> ActorRef[Any]:
+    (found,) = [info.ref for info in await which_children(ref) if info.id == child_id]
+    assert found is not None
+    return found
+
+
+def crash(ref: ActorRef[Any]) -> None:
+    """Let an actor of another thread crash, and wait until it has."""
+    down = ref.down()
+    ref.send(BoomError("crash"))
+    down.get(timeout=WAIT)
+
+
+# On a running loop
+
+
+@on_a_loop
+async def test_async_with_starts_the_children_in_order_and_stops_them_in_reverse() -> None:
+    journal: list[str] = []
+    async with System([worker(label, journal) for label in "abc"]) as system:
+        assert await children_of(system.ref) == ["pubsub", "a", "b", "c"]
+        assert system.ref.is_alive()
+        assert journal == ["a starts", "b starts", "c starts"]
+    assert journal[3:] == ["c ends: shutdown", "b ends: shutdown", "a ends: shutdown"]
+    assert system.ref.exit_reason == SHUTDOWN
+
+
+@on_a_loop
+async def test_async_with_lives_on_the_loop_of_the_caller() -> None:
+    threads: list[int] = []
+
+    class Here(Actor):
+        def on_start(self) -> None:
+            threads.append(threading.get_ident())
+
+    async with System([Here]):
+        assert threads == [threading.get_ident()]
+
+
+@on_a_loop
+async def test_async_with_stops_the_tree_when_the_body_raises() -> None:
+    journal: list[str] = []
+    with pytest.raises(BoomError, match="the body"):
+        async with System([worker("a", journal)]):
+            raise BoomError("the body")
+    assert journal == ["a starts", "a ends: shutdown"]
+
+
+@on_a_loop
+async def test_async_with_stops_the_tree_when_the_body_is_cancelled_and_lets_it_be_cancelled() -> None:
+    journal: list[str] = []
+    inside = asyncio.Event()
+
+    async def body() -> None:
+        async with System([worker("a", journal)]):
+            inside.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(body())
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert journal == ["a starts", "a ends: shutdown"]
+
+
+@on_a_loop
+async def test_async_with_raises_when_a_child_cannot_start_and_leaves_nothing() -> None:
+    journal: list[str] = []
+    error = BoomError("no")
+    system = System([worker("a", journal), worker("b", journal, plan=[error]), worker("c", journal)])
+    with pytest.raises(StartError) as caught:
+        await system.__aenter__()
+    assert caught.value.root is error
+    assert journal == ["a starts", "b fails", "a ends: shutdown"]
+    with pytest.raises(RuntimeError, match="System is not running"):
+        _ = system.ref
+
+
+@on_a_loop
+async def test_whoever_cancels_the_start_stops_what_has_started() -> None:
+    journal: list[str] = []
+    begun = asyncio.Event()
+    task = asyncio.create_task(System([worker("a", journal), ChildSpec(Starting, (begun.set,))]).start())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert journal == ["a starts", "a ends: shutdown"]
+
+
+@on_a_loop
+async def test_a_system_that_gives_up_cancels_the_body_and_raises() -> None:
+    journal: list[str] = []
+    reached: list[str] = []
+
+    async def body() -> None:
+        async with System([worker("a", journal)], name="Shop", max_restarts=0) as system:
+            (await child_of(system.ref, "a")).send(BoomError())
+            reached.append("before")
+            await asyncio.Event().wait()
+            reached.append("after")
+
+    with pytest.raises(SystemDownError, match=r"^Shop ended: ") as caught:
+        await body()
+    assert (caught.value.name, caught.value.reason) == ("Shop", TOO_MANY_RESTARTS)
+    assert reached == ["before"]
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+@on_a_loop
+async def test_a_body_that_is_done_before_it_hears_of_the_end_is_told_too() -> None:
+    async def body() -> None:
+        async with System() as system:
+            down = system.ref.down()
+            system.ref.kill()
+            try:
+                await down
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                return
+
+    with pytest.raises(SystemDownError):
+        await body()
+
+
+@on_a_loop
+async def test_an_error_of_the_body_goes_before_the_end_of_the_system() -> None:
+    async def body() -> None:
+        async with System() as system:
+            system.ref.kill()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                raise BoomError("the body")
+
+    with pytest.raises(BoomError):
+        await body()
+
+
+@on_a_loop
+async def test_wait_tells_why_the_system_ended() -> None:
+    system = await System().start()
+    waiting = asyncio.create_task(system.wait())
+    await system.stop()
+    assert await waiting == SHUTDOWN
+    assert await system.wait() == SHUTDOWN
+
+
+@on_a_loop
+async def test_wait_tells_of_a_kill() -> None:
+    system = await System().start()
+    system.ref.kill()
+    assert await system.wait() == KILLED
+
+
+@on_a_loop
+async def test_stop_returns_when_the_tree_is_gone() -> None:
+    journal: list[str] = []
+    system = await System([worker("a", journal)]).start()
+    ref = await child_of(system.ref, "a")
+    await system.stop()
+    assert (ref.is_alive(), system.ref.is_alive()) == (False, False)
+    assert journal[-1] == "a ends: shutdown"
+
+
+@on_a_loop
+async def test_a_system_that_was_stopped_in_the_body_is_not_stopped_again() -> None:
+    async with System() as system:
+        await system.stop()
+    assert system.ref.exit_reason == SHUTDOWN
+
+
+@on_a_loop
+async def test_a_system_that_has_stopped_can_be_started_again() -> None:
+    journal: list[str] = []
+    system = System([worker("a", journal)])
+    refs = []
+    for _ in range(2):
+        async with system:
+            refs.append(system.ref)
+            assert await children_of(system.ref) == ["pubsub", "a"]
+    assert refs[0] is not refs[1]
+    assert journal == ["a starts", "a ends: shutdown"] * 2
+
+
+async def killed_inside(system: System) -> None:
+    async with system:
+        system.ref.kill()
+        await asyncio.Event().wait()
+
+
+@on_a_loop
+async def test_a_system_that_gave_up_can_be_started_again() -> None:
+    system = System()
+    with pytest.raises(SystemDownError):
+        await killed_inside(system)
+    async with system:
+        assert await children_of(system.ref) == ["pubsub"]
+
+
+# What it has
+
+
+def test_there_is_nothing_to_see_before_the_start() -> None:
+    system = System(name="Shop")
+    looks: list[Callable[[], object]] = [
+        lambda: system.ref,
+        lambda: system.names,
+        lambda: system.whereis("pubsub"),
+        system.tree,
+    ]
+    for look in looks:
+        with pytest.raises(RuntimeError, match=r"^Shop is not running; use `with`, `async with` or run"):
+            look()
+
+
+@on_a_loop
+async def test_names_are_those_of_its_actors() -> None:
+    async with System([worker("a", [], name="the one"), worker("b", [])]) as system:
+        assert system.whereis("the one") is await child_of(system.ref, "a")
+        assert system.whereis("b") is None
+        assert sorted(system.names.names()) == ["pubsub", "the one"]
+    assert system.whereis("the one") is None
+
+
+@on_a_loop
+async def test_a_name_of_its_own_is_taken() -> None:
+    with pytest.raises(StartError) as caught:
+        async with System([worker("a", [], name="pubsub")]):
+            pass
+    assert isinstance(caught.value.root, NameTakenError)
+
+
+@on_a_loop
+async def test_pubsub_is_the_first_child_and_carries_broadcasts() -> None:
+    heard: list[Any] = []
+    system = System()
+    async with system:
+        assert await children_of(system.ref) == ["pubsub"]
+        found = system.whereis("pubsub")
+        assert found is not None
+        assert found.actor_class is PubSubServer
+        listener = await start_child(system.ref, ChildSpec(Listener, (system.pubsub, heard)))
+        system.pubsub.broadcast("news", "hello")
+        await listener.call("are you done?")
+    assert heard == ["hello", "are you done?"]
+
+
+@on_a_loop
+async def test_pubsub_may_be_yours() -> None:
+    pubsub = PubSub("news")
+    async with System(pubsub=pubsub) as system:
+        assert system.pubsub is pubsub
+        assert await children_of(system.ref) == ["news"]
+        assert system.whereis("news") is not None
+
+
+@on_a_loop
+async def test_subscriptions_end_with_the_system() -> None:
+    pubsub = PubSub()
+    system = System(pubsub=pubsub)
+    async with system:
+        await start_child(system.ref, ChildSpec(Listener, (pubsub, [])))
+        assert len(pubsub.subscribers("news")) == 1
+    async with system:
+        assert pubsub.topics() == []
+
+
+@on_a_loop
+async def test_a_restarted_pubsub_keeps_its_subscribers() -> None:
+    heard: list[Any] = []
+    async with System() as system:
+        listener = await start_child(system.ref, ChildSpec(Listener, (system.pubsub, heard)))
+        before = system.whereis("pubsub")
+        assert before is not None
+        before.kill()
+        await before.down()
+        assert await children_of(system.ref) == ["pubsub", "Listener"]
+        assert system.whereis("pubsub") is not before
+        assert system.pubsub.subscribers("news") == [listener]
+        system.pubsub.broadcast("news", "hello")
+        await listener.call("are you done?")
+    assert heard == ["hello", "are you done?"]
+
+
+@on_a_loop
+async def test_the_tree_is_drawn_from_the_root() -> None:
+    async with System([worker("a", [])], name="Shop") as system:
+        pubsub, first = system.whereis("pubsub"), await child_of(system.ref, "a")
+        assert pubsub is not None
+        assert system.tree() == dedent(f"""\
+            Shop {system.ref.pid} Supervisor
+            ├── pubsub {pubsub.pid} PubSubServer
+            └── a {first.pid} Worker""")
+
+
+@on_a_loop
+async def test_the_options_are_those_of_a_supervisor() -> None:
+    journal: list[str] = []
+    children = [worker("a", journal), worker("b", journal)]
+    async with System(children, strategy=Strategy.REST_FOR_ONE, max_restarts=1, max_seconds=60) as system:
+        first = await child_of(system.ref, "a")
+        first.send(BoomError())
+        await first.down()
+        assert await children_of(system.ref) == ["pubsub", "a", "b"]
+        assert journal[2:] == ["a ends: BoomError", "b ends: shutdown", "a starts", "b starts"]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"strategy": "all"}, "strategy must be one of one_for_one, one_for_all, rest_for_one, got 'all'"),
+        ({"max_restarts": -1}, "max_restarts must be >= 0, got -1"),
+        ({"max_seconds": 0}, "max_seconds must be > 0, got 0"),
+        ({"children": ["no child"]}, "a child must be .*, got 'no child'"),
+    ],
+    ids=["strategy", "max_restarts", "max_seconds", "children"],
+)
+def test_a_wrong_option_is_named_with_its_value(options: dict[str, Any], text: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{text}$"), System(**options):
+        pass
+
+
+# In a thread of its own
+
+
+def test_with_starts_the_children_in_order_and_stops_them_in_reverse(journal: list[str]) -> None:
+    with System([worker(label, journal) for label in "abc"]) as system:
+        assert running(system.ref) == ["pubsub", "a", "b", "c"]
+        assert child(system.ref, "b").ask("hello", timeout=WAIT) == "b got hello"
+        assert journal == ["a starts", "b starts", "c starts"]
+    assert journal[3:] == ["c ends: shutdown", "b ends: shutdown", "a ends: shutdown"]
+    assert system.ref.exit_reason == SHUTDOWN
+
+
+def test_with_has_a_thread_by_the_name_of_the_system_and_only_inside() -> None:
+    threads: list[str] = []
+
+    class There(Actor):
+        def on_start(self) -> None:
+            threads.append(threading.current_thread().name)
+
+    with System([There], name="Shop"):
+        assert threads == ["Shop"]
+        assert "Shop" in [thread.name for thread in threading.enumerate()]
+    assert "Shop" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_with_raises_when_a_child_cannot_start_and_leaves_nothing(journal: list[str]) -> None:
+    error = BoomError("no")
+    children = [worker("a", journal), worker("b", journal, plan=[error])]
+    with pytest.raises(StartError) as caught, System(children, name="Shop"):
+        pass
+    assert caught.value.root is error
+    assert journal == ["a starts", "b fails", "a ends: shutdown"]
+    assert "Shop" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_with_stops_the_tree_when_the_body_raises(journal: list[str]) -> None:
+    with pytest.raises(BoomError, match="the body"), System([worker("a", journal)]):
+        raise BoomError("the body")
+    assert journal == ["a starts", "a ends: shutdown"]
+
+
+def test_with_raises_at_the_end_when_the_system_gave_up(journal: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    reached = []
+
+    def body() -> None:
+        with System([worker("a", journal)], name="Shop", max_restarts=0) as system:
+            down = system.ref.down()
+            child(system.ref, "a").send(BoomError())
+            down.get(timeout=WAIT)
+            reached.append("the end of the body")
+
+    with pytest.raises(SystemDownError, match=r"^Shop ended: .*restart intensity reached") as caught:
+        body()
+    assert caught.value.reason == TOO_MANY_RESTARTS
+    assert reached == ["the end of the body"]
+    assert "Shop" not in [thread.name for thread in threading.enumerate()]
+    critical = [record.getMessage() for record in caplog.records if record.levelno == logging.CRITICAL]
+    assert critical[-1] == f"Shop has ended by itself: {TOO_MANY_RESTARTS}"
+
+
+def test_an_error_of_a_with_body_goes_before_the_end_of_the_system() -> None:
+    def body() -> None:
+        with System() as system:
+            down = system.ref.down()
+            system.ref.kill()
+            down.get(timeout=WAIT)
+            raise BoomError("the body")
+
+    with pytest.raises(BoomError):
+        body()
+
+
+def test_a_child_is_restarted_in_the_thread(journal: list[str]) -> None:
+    with System([worker("a", journal)]) as system:
+        before = child(system.ref, "a")
+        crash(before)
+        after = child(system.ref, "a")
+        assert after is not before
+        assert after.ask("hello", timeout=WAIT) == "a got hello"
+
+
+def test_children_may_be_added_from_outside(journal: list[str]) -> None:
+    with System() as system:
+        ref = start_child(system.ref, worker("a", journal)).get(timeout=WAIT)
+        assert child(system.ref, "a") is ref
+    assert journal == ["a starts", "a ends: shutdown"]
+
+
+def test_a_system_may_run_in_a_thread_again_and_on_a_loop_after_that(journal: list[str]) -> None:
+    system = System([worker("a", journal)])
+    for _ in range(2):
+        with system:
+            assert running(system.ref) == ["pubsub", "a"]
+
+    async def on_the_loop() -> None:
+        async with system:
+            assert await children_of(system.ref) == ["pubsub", "a"]
+
+    asyncio.run(on_the_loop())
+    assert journal == ["a starts", "a ends: shutdown"] * 3
+
+
+def test_two_systems_do_not_know_each_other(journal: list[str]) -> None:
+    spec = worker("a", journal, name="the one")
+    with System([spec], name="First") as first, System([spec], name="Second") as second:
+        assert first.whereis("the one") is not second.whereis("the one")
+        assert first.whereis("pubsub") is not second.whereis("pubsub")
+
+
+# As the program, in this thread
+
+
+def test_run_raises_when_a_child_cannot_start(journal: list[str]) -> None:
+    error = BoomError("no")
+    with pytest.raises(StartError) as caught:
+        System([worker("a", journal), worker("b", journal, plan=[error])]).run()
+    assert caught.value.root is error
+    assert journal == ["a starts", "b fails", "a ends: shutdown"]
+
+
+def test_run_calls_then_when_all_have_started_and_raises_when_the_system_gives_up(journal: list[str]) -> None:
+    seen = []
+
+    def then(system: System) -> None:
+        seen.append(list(journal))
+        (first,) = [process.ref for process in system.ref.process.scheduler.processes.values() if process.label == "a"]
+        first.send(BoomError())
+
+    with pytest.raises(SystemDownError) as caught:
+        System([worker("a", journal)], max_restarts=0).run(then)
+    assert caught.value.reason == TOO_MANY_RESTARTS
+    assert seen == [["a starts"]]
+
+
+def test_run_stops_in_order_when_then_raises(journal: list[str]) -> None:
+    def then(system: System) -> None:
+        raise BoomError("then")
+
+    with pytest.raises(BoomError, match="then"):
+        System([worker("a", journal), worker("b", journal)]).run(then)
+    assert journal[2:] == ["b ends: shutdown", "a ends: shutdown"]
+
+
+def test_run_gives_the_signals_back() -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    inside: list[Any] = []
+
+    def then(system: System) -> None:
+        inside.extend(signal.getsignal(number) for number in numbers)
+        system.ref.kill()
+
+    with pytest.raises(SystemDownError):
+        System().run(then)
+    assert [signal.getsignal(number) for number in numbers] == before
+    assert not set(inside) & set(before)
+
+
+def test_run_works_in_any_thread_without_the_signals() -> None:
+    raised: list[BaseException] = []
+
+    def program() -> None:
+        try:
+            System().run(lambda system: system.ref.kill())
+        except SystemDownError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=program)
+    thread.start()
+    thread.join(WAIT)
+    assert [type(error) for error in raised] == [SystemDownError]
+
+
+# As the program, with signals
+
+PROGRAM = """
+import asyncio
+import sys
+
+from actors.actor import Actor
+from supervisors.child_spec import ChildSpec
+from supervisors.system import System
+
+
+def say(line):
+    print(line, flush=True)
+
+
+class Child(Actor):
+    def __init__(self, label):
+        self.label = label
+
+    def on_start(self):
+        say(f"{self.label} starts")
+
+    def terminate(self, reason):
+        say(f"{self.label} ends")
+
+
+class Failing(Child):
+    def on_start(self):
+        raise OSError("the port is taken")
+
+
+class Starting(Child):
+    async def on_start(self):
+        say(f"{self.label} is starting")
+        await asyncio.get_running_loop().create_future()
+
+
+class Hanging(Child):
+    async def terminate(self, reason):
+        say(f"{self.label} is ending")
+        await asyncio.get_running_loop().create_future()
+
+
+class Busy(Child):
+    def on_receive(self, message):
+        say(f"{self.label} is busy")
+        while True:
+            pass
+
+
+def then(system):
+    say("running")
+    for process in list(system.ref.process.scheduler.processes.values()):
+        if process.actor_class is Busy:
+            process.ref.send("work")
+
+
+if sys.argv[1] == "asyncio":
+    sys.modules["uvloop"] = None
+children = [ChildSpec(globals()[kind], (label,), id=label) for label, kind in zip("abc", sys.argv[2:])]
+System(children).run(then)
+say("over")
+"""
+
+
+class Program:
+    """`PROGRAM` in a process of its own: what it prints, line by line, and how it ends."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(  # noqa: S603  # our own program
+            [sys.executable, "-c", PROGRAM, *arguments],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: SimpleQueue[str | None] = SimpleQueue()
+        self.errors: list[str] = []
+        self.readers = [threading.Thread(target=read, daemon=True) for read in (self._read_lines, self._read_errors)]
+        for reader in self.readers:
+            reader.start()
+
+    def _read_lines(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as lines:
+            for line in lines:
+                self.lines.put(line.rstrip("\n"))
+        self.lines.put(None)
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as errors:
+            self.errors.extend(errors)
+
+    def expect(self, *expected: str) -> None:
+        """Wait for lines, which must be the next ones."""
+        for line in expected:
+            try:
+                got = self.lines.get(timeout=PROGRAM_WAIT)
+            except Empty:
+                got = "nothing"
+            assert got == line, f"expected {line!r}, got {got!r}; errors: {''.join(self.errors)}"
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> tuple[int, list[str], str]:
+        """Wait for the end; return the status, the lines that came since, and the errors."""
+        status = self.process.wait(PROGRAM_WAIT)
+        for reader in self.readers:
+            reader.join(PROGRAM_WAIT)
+        return status, list(iter(self.lines.get_nowait, None)), "".join(self.errors)
+
+
+Start = Callable[..., Program]
+INT, TERM = signal.SIGINT, signal.SIGTERM
+both_loops = pytest.mark.parametrize("loop", ["fast", "asyncio"])
+second_signals = pytest.mark.parametrize(
+    ("first", "second"), [(INT, INT), (TERM, TERM), (INT, TERM)], ids=["int-int", "term-term", "int-term"]
+)
+
+
+@pytest.fixture
+def program() -> Iterator[Start]:
+    with _programs() as start:
+        yield start
+
+
+@contextmanager
+def _programs() -> Iterator[Start]:
+    started: list[Program] = []
+
+    def start(*arguments: str) -> Program:
+        started.append(Program(*arguments))
+        return started[-1]
+
+    try:
+        yield start
+    finally:
+        for one in started:
+            one.process.kill()
+            one.process.wait()
+            for reader in one.readers:
+                reader.join()
+
+
+@both_loops
+@pytest.mark.parametrize("number", [INT, TERM], ids=["int", "term"])
+def test_a_signal_stops_the_program_in_reverse_order_with_status_0(
+    loop: str, number: signal.Signals, program: Start
+) -> None:
+    running_program = program(loop, "Child", "Child", "Child")
+    running_program.expect("a starts", "b starts", "c starts", "running")
+    running_program.signal(number)
+    assert running_program.end() == (0, ["c ends", "b ends", "a ends", "over"], "")
+
+
+@both_loops
+@second_signals
+def test_a_second_signal_kills_what_is_left_with_status_1(
+    loop: str, first: signal.Signals, second: signal.Signals, program: Start
+) -> None:
+    hanging = program(loop, "Child", "Hanging", "Child")
+    hanging.expect("a starts", "b starts", "c starts", "running")
+    hanging.signal(first)
+    hanging.expect("c ends", "b is ending")
+    hanging.signal(second)
+    assert hanging.end() == (1, [], "")
+
+
+@both_loops
+def test_a_signal_while_it_starts_stops_what_has_started_with_status_0(loop: str, program: Start) -> None:
+    starting = program(loop, "Child", "Starting", "Child")
+    starting.expect("a starts", "b is starting")
+    starting.signal(INT)
+    assert starting.end() == (0, ["a ends", "over"], "")
+
+
+@both_loops
+def test_a_second_signal_while_it_starts_kills_what_has_started_with_status_1(loop: str, program: Start) -> None:
+    starting = program(loop, "Hanging", "Starting")
+    starting.expect("a starts", "b is starting")
+    starting.signal(INT)
+    starting.expect("a is ending")
+    starting.signal(INT)
+    assert starting.end() == (1, [], "")
+
+
+@both_loops
+def test_a_second_signal_breaks_an_actor_that_blocks_the_loop(loop: str, program: Start) -> None:
+    busy = program(loop, "Child", "Busy")
+    busy.expect("a starts", "b starts", "running", "b is busy")
+    # Two signals of one kind may arrive as one.
+    busy.signal(INT)
+    busy.signal(TERM)
+    status, _, errors = busy.end()
+    assert status == 1
+    assert "SystemExit" in errors
+
+
+@both_loops
+def test_a_program_that_cannot_start_ends_with_status_1_and_says_why(loop: str, program: Start) -> None:
+    status, lines, errors = program(loop, "Child", "Failing").end()
+    assert (status, lines) == (1, ["a starts", "a ends"])
+    assert errors.splitlines()[-1].endswith("OSError: the port is taken")

@@ -1,0 +1,72 @@
+"""The bodies of long polling."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from actors.message import Frame, Opcode
+from transport.batch import MAX_LINES, NDJSON, read_batch, text_of
+from transport.exceptions import MalformedMessageError
+
+
+@pytest.mark.parametrize(
+    "types", [[], ["application/json"], ["text/plain"], [f"{NDJSON}; charset=utf-8"], [NDJSON, NDJSON]]
+)
+@pytest.mark.parametrize("body", [b'{"topic":"a"}', b"[1]\n[2]", b"", b"AAE="])
+def test_without_exactly_the_type_of_batches_the_body_is_one_text(types: list[str], body: bytes) -> None:
+    assert read_batch(body, types) == [body.decode()]
+
+
+@pytest.mark.parametrize(
+    ("body", "messages"),
+    [
+        (b"[1]", ["[1]"]),
+        (b"[1]\n[2]", ["[1]", "[2]"]),
+        (b"[1]\r\n[2]", ["[1]", "[2]"]),
+        (b"[1]\r\n[2]\n[3]", ["[1]", "[2]", "[3]"]),
+        # What is in a line is the serializer's business.
+        (b"[not json", ["[not json"]),
+        (b"[1]\r", ["[1]\r"]),
+        ("[\u2028é]".encode(), ["[\u2028é]"]),
+        (base64.b64encode(b"\x00\x01\xff"), [b"\x00\x01\xff"]),
+        (b"[1]\n" + base64.b64encode(b"two") + b"\n[3]", ["[1]", b"two", "[3]"]),
+        # Phoenix reads an empty line as an empty binary message.
+        (b"", [b""]),
+        (b"[1]\n", ["[1]", b""]),
+        (b"[1]\n\n[2]", ["[1]", b"", "[2]"]),
+    ],
+)
+def test_each_line_of_a_batch_is_a_message(body: bytes, messages: list[str | bytes]) -> None:
+    assert read_batch(body, [NDJSON]) == messages
+
+
+def test_a_hundred_lines_are_read() -> None:
+    lines = [f"[{number}]" for number in range(MAX_LINES + 50)]
+    assert read_batch("\n".join(lines).encode(), [NDJSON]) == lines[:100]
+    assert read_batch(b"\n".join([b"[]"] * MAX_LINES + [b"?"]), [NDJSON]) == ["[]"] * 100
+
+
+@pytest.mark.parametrize("line", [b"?", b"{}", b" [1]", b"AAE", b"AAE==", b"A A=", b"AA-_", b"\xff\xfe", b"="])
+def test_a_line_that_is_neither_is_named(line: bytes) -> None:
+    with pytest.raises(MalformedMessageError, match="line 2 is neither a JSON array nor base64"):
+        read_batch(b"[1]\n" + line + b"\n[3]", [NDJSON])
+
+
+@pytest.mark.parametrize("types", [[NDJSON], ["application/json"]])
+def test_text_that_is_not_utf8_is_left_to_the_serializer(types: list[str]) -> None:
+    assert read_batch(b"[\xff]", types) == ["[\udcff]"]
+
+
+@pytest.mark.parametrize(
+    ("opcode", "data", "text"),
+    [
+        (Opcode.TEXT, '["é"]'.encode(), '["é"]'),
+        (Opcode.BINARY, b"\x01\x01ok", "\x01\x01ok"),
+        (Opcode.BINARY, b"\x00\xff\xfe", "AP/+"),
+        (Opcode.BINARY, b"", ""),
+    ],
+)
+def test_a_frame_stands_in_the_answer_as_text(opcode: Opcode, data: bytes, text: str) -> None:
+    assert text_of(Frame(opcode, data)) == text

@@ -1,0 +1,361 @@
+"""The endpoint: who is let in, in which order that is asked, and what an application calls."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from wire import HANDSHAKE, NO_CLOSE_FRAME, Server, on_loop, serving
+
+from actors import Channel, Reply, StartError, error, ok
+from actors.runtime.spawn import spawn
+from supervisors import System
+from supervisors.supervisor import Supervisor
+from transport import ConnectInfo, Endpoint, Socket, respond
+
+
+class RoomChannel(Channel):
+    def join(self, topic: str, payload: Any) -> Reply:
+        return ok()
+
+    def handle_in(self, event: str, payload: Any) -> Any:
+        if event == "from":
+            self.socket.endpoint.broadcast_from(self.actor_ref, self.topic, "news", payload)
+        return ok()
+
+
+class UserSocket(Socket):
+    """Does with a client what its parameter `do` says, and writes down what it is asked."""
+
+    channels = {"room:*": RoomChannel}  # noqa: RUF012  # as an author writes it
+    asked: list[Any] = []  # noqa: RUF012  # cleared for each test
+
+    def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Any:
+        self.asked.append((dict(params), connect_info))
+        self.assigns["do"] = params.get("do")
+        match params.get("do"):
+            case "refuse":
+                return error({"reason": "no"})
+            case "raise":
+                raise RuntimeError("on purpose")
+            case "nonsense":
+                return "yes"
+        return ok()
+
+    def id(self) -> Any:
+        self.asked.append("id")
+        match self.assigns["do"]:
+            case "number":
+                return 5
+            case "raise in id":
+                raise RuntimeError("on purpose")
+            case "raise in id later" if self.asked.count("id") > 1:
+                raise RuntimeError("later")
+        return "users:alice"
+
+
+class LaterSocket(UserSocket):
+    """The same, but `async`."""
+
+    async def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Any:
+        await asyncio.sleep(0)
+        return super().connect(params, connect_info)
+
+
+SOCKETS = {"/socket": UserSocket, "/later": LaterSocket}
+
+
+@pytest.fixture(autouse=True)
+def asked() -> list[Any]:
+    UserSocket.asked.clear()
+    return UserSocket.asked
+
+
+async def status(server: Server, request: str = HANDSHAKE, **replaced: str) -> int:
+    """Return how a handshake is answered."""
+    for name, text in replaced.items():
+        old = {"query": "vsn=2.0.0", "path": "/socket", "method": "GET"}[name]
+        request = request.replace(old, text, 1)
+    tcp = await server.tcp()
+    await tcp.send(request)
+    return (await tcp.answer()).status
+
+
+# Who is let in
+
+
+@pytest.mark.parametrize("path", ["/socket", "/later"])
+@pytest.mark.parametrize(
+    ("do", "expected", "logged"),
+    [
+        ("accept", 101, ""),
+        ("refuse", 403, ""),
+        ("raise", 500, "on purpose"),
+        ("nonsense", 500, "connect() must return ok() or error(), got 'yes'"),
+        ("number", 403, "Socket.id() must return a str or None, got 5"),
+        ("raise+in+id", 500, "on purpose"),
+    ],
+)
+@on_loop
+async def test_connect_and_id_decide(
+    path: str, do: str, expected: int, logged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(SOCKETS) as server:
+        assert await status(server, path=path, query=f"vsn=2.0.0&do={do}") == expected
+        assert await status(server, path=path) == 101
+    assert logged in caplog.text
+
+
+@on_loop
+async def test_a_transport_that_cannot_start_cuts_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(UserSocket) as server:
+        client = await server.connect(do="raise in id later")
+        assert await client.closed() == NO_CLOSE_FRAME
+        await server.nothing_is_left()
+    assert "cannot start a transport" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("vsn=2.0.0", 101),
+        ("vsn=2.0.9&other=1", 101),
+        ("vsn=1.0.0", 101),
+        ("", 101),
+        ("vsn=9&vsn=2.0.0", 101),
+        ("vsn=2.0.0&vsn=9", 403),
+        ("vsn=", 403),
+        ("vsn=2", 403),
+        ("vsn=2.0", 403),
+        ("vsn=2.1.0", 403),
+        ("vsn[]=2.0.0", 403),
+        ("vsn=2.0.0%0a", 403),
+        ("vsn=2.0.0&user=%ff", 400),
+    ],
+)
+@on_loop
+async def test_the_query_says_the_version(query: str, expected: int) -> None:
+    async with serving(UserSocket) as server:
+        assert await status(server, query=query) == expected
+
+
+@pytest.mark.parametrize(
+    ("check_origin", "origin", "expected"),
+    [
+        (True, None, 101),
+        (True, "http://localhost:1234", 101),
+        (True, "http://evil.org", 403),
+        (False, "http://evil.org", 101),
+        (["//example.com"], "https://example.com", 101),
+        (["//example.com"], "http://localhost", 403),
+        (["//example.com"], None, 101),
+        ([], "http://localhost", 403),
+    ],
+)
+@on_loop
+async def test_the_page_must_be_an_allowed_one(
+    check_origin: Any, origin: str | None, expected: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    header = "" if origin is None else f"Origin: {origin}\r\n"
+    async with serving(UserSocket, check_origin=check_origin) as server:
+        assert await status(server, HANDSHAKE.replace("\r\n", "\r\n" + header, 1)) == expected
+    assert (f"refused a page of origin {origin!r}" in caplog.text) is (expected == 403)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    ["Origin: http://localhost\r\nOrigin: http://localhost\r\n", "Origin: http://localhost\r\nHost: other\r\n"],
+)
+@on_loop
+async def test_a_page_that_says_two_things_is_refused(headers: str) -> None:
+    async with serving(UserSocket) as server:
+        assert await status(server, HANDSHAKE.replace("\r\n", "\r\n" + headers, 1)) == 403
+
+
+@pytest.mark.parametrize(
+    ("request_text", "expected", "is_asked"),
+    [
+        (HANDSHAKE.replace("GET", "POST", 1).replace("vsn=2.0.0", "vsn=9&a=%ff"), 400, False),
+        (HANDSHAKE.replace("vsn=2.0.0", "vsn=9&a=%ff").replace("Host", "Origin: http://evil.org\r\nHost"), 400, False),
+        (HANDSHAKE.replace("vsn=2.0.0", "vsn=9").replace("Host", "Origin: http://evil.org\r\nHost"), 403, False),
+        (HANDSHAKE.replace("vsn=2.0.0", "vsn=9&do=raise"), 403, False),
+        (HANDSHAKE.replace("vsn=2.0.0", "vsn=2.0.0&do=refuse").replace("Upgrade", "Downgrade"), 403, True),
+        (HANDSHAKE.replace("Upgrade", "Downgrade"), 400, True),
+    ],
+    ids=["method", "query", "origin", "version", "connect", "handshake"],
+)
+@on_loop
+async def test_what_is_wrong_first_decides(
+    request_text: str, expected: int, asked: list[Any], *, is_asked: bool
+) -> None:
+    async with serving(UserSocket) as server:
+        assert await status(server, request_text) == expected
+    assert bool(asked) is is_asked
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("Upgrade: websocket\r\n", "", id="no Upgrade"),
+        pytest.param("Upgrade: websocket", "Upgrade: h2c", id="other Upgrade"),
+        pytest.param("Connection: Upgrade\r\n", "", id="no Connection"),
+        pytest.param("Connection: Upgrade", "Connection: keep-alive", id="other Connection"),
+        pytest.param("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", id="no key"),
+        pytest.param("dGhlIHNhbXBsZSBub25jZQ==", "dGhl", id="short key"),
+        pytest.param("dGhlIHNhbXBsZSBub25jZQ==", "?", id="key not base64"),
+        pytest.param(
+            "Sec-WebSocket-Key:", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key:", id="two keys"
+        ),
+        pytest.param("Sec-WebSocket-Version: 13\r\n", "", id="no version"),
+        pytest.param("Version: 13", "Version: 8", id="old version"),
+        pytest.param("Version: 13", "Version: x", id="version no number"),
+    ],
+)
+@on_loop
+async def test_a_broken_handshake_is_400_with_the_reason(old: str, new: str) -> None:
+    async with serving(UserSocket) as server:
+        tcp = await server.tcp()
+        assert old in HANDSHAKE
+        await tcp.send(HANDSHAKE.replace(old, new))
+        answer = await tcp.answer()
+    assert answer.status == 400
+    assert "WebSocket" in answer.body
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "HEAD", "OPTIONS"])
+@on_loop
+async def test_a_websocket_is_opened_by_get_only(method: str) -> None:
+    async with serving(UserSocket) as server:
+        assert await status(server, HANDSHAKE.replace("GET", method, 1)) == 400
+
+
+@on_loop
+async def test_the_answer_to_a_handshake_has_the_key_and_no_extension() -> None:
+    async with serving(UserSocket) as server:
+        tcp = await server.tcp()
+        offers = "Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol: phoenix, other\r\nHost:"
+        await tcp.send(HANDSHAKE.replace("Host:", offers, 1))
+        answer = await tcp.answer()
+    assert answer.status == 101
+    assert answer.header("Sec-WebSocket-Accept") == ["s3pPLMBiTxaQ9kYGzzhZRbK+xOo="]
+    assert answer.header("Sec-WebSocket-Extensions") == []
+    assert answer.header("Sec-WebSocket-Protocol") == []
+
+
+@on_loop
+async def test_connect_gets_the_parameters_and_what_is_known_of_the_connection(asked: list[Any]) -> None:
+    async with serving(UserSocket) as server:
+        tcp = await server.tcp()
+        query = "vsn=2.0.0&user=J%C3%BCrgen+M&a=1&a=2&empty="
+        await tcp.send(HANDSHAKE.replace("vsn=2.0.0", query).replace("Host:", "X-Some-Header: one\r\nHost:"))
+        await tcp.answer()
+        me = tcp.writer.get_extra_info("sockname")
+    params, info = asked[0]
+    assert params == {"vsn": "2.0.0", "user": "Jürgen M", "a": "2", "empty": ""}
+    assert (info.peer, info.path) == (me, "/socket/websocket")
+    assert (info.headers["x-some-header"], info.headers["host"]) == ("one", "localhost")
+
+
+@on_loop
+async def test_while_the_connections_supervisor_is_away_a_client_is_told_to_try_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving(UserSocket) as server:
+        transports = server.endpoint._transports
+        monkeypatch.setattr(server.endpoint, "_transports", None)
+        assert await status(server) == 503
+        monkeypatch.setattr(server.endpoint, "_transports", transports)
+        assert await status(server) == 101
+
+
+# Mounts and routes
+
+
+@on_loop
+async def test_sockets_and_routes_share_a_port() -> None:
+    routes = {"/": lambda _: respond(200, "page")}
+    async with serving({"/one/": UserSocket, "/two": LaterSocket}, routes=routes) as server:
+        assert await status(server, path="/one") == 101
+        assert await status(server, path="/two") == 101
+        assert await status(server, path="/three") == 404
+        assert (await (await server.tcp()).get("/")).body == "page"
+
+
+@on_loop
+async def test_a_connection_may_join_as_many_topics_as_the_endpoint_allows() -> None:
+    async with serving(UserSocket, max_channels=2) as server:
+        client = await server.connect()
+        await client.join("room:1")
+        await client.join("room:2")
+        await client.send("9", "9", "room:3", "phx_join", {})
+        response = {"reason": "too many channels joined"}
+        assert await client.recv() == ["9", "9", "room:3", "phx_reply", {"status": "error", "response": response}]
+
+
+# What an application calls
+
+
+@on_loop
+async def test_the_url_has_the_port_that_it_got() -> None:
+    async with serving(UserSocket) as server:
+        assert server.endpoint.port != 0
+        assert server.endpoint.url == f"http://127.0.0.1:{server.endpoint.port}"
+
+
+@on_loop
+async def test_a_broadcast_may_come_from_any_thread() -> None:
+    async with serving(UserSocket) as server:
+        client = await server.connect()
+        await client.join("room:1")
+        thread = threading.Thread(target=server.endpoint.broadcast, args=("room:1", "news", {"a": 1}))
+        thread.start()
+        assert await client.recv() == [None, None, "room:1", "news", {"a": 1}]
+        thread.join()
+
+
+@on_loop
+async def test_broadcast_from_leaves_out_its_sender() -> None:
+    async with serving(UserSocket) as server:
+        one, two = await server.connect(), await server.connect()
+        join_ref = await one.join("room:1")
+        await two.join("room:1")
+        await one.ask(join_ref, "room:1", "from", {"a": 1})
+        assert await two.recv() == [None, None, "room:1", "news", {"a": 1}]
+        await one.nothing_came()
+
+
+@on_loop
+async def test_a_disconnect_closes_all_connections_of_an_id_with_1001() -> None:
+    async with serving(UserSocket) as server:
+        one, two = await server.connect(), await server.connect()
+        await one.join("room:1")
+        server.endpoint.broadcast("users:bob", "disconnect", {})
+        await one.nothing_came()
+        server.endpoint.broadcast("users:alice", "disconnect", {})
+        assert [await one.closed(), await two.closed()] == [1001, 1001]
+        await server.nothing_is_left()
+
+
+def test_an_endpoint_that_does_not_run_has_no_pubsub() -> None:
+    with pytest.raises(RuntimeError, match="the endpoint is not running; make it a child of a System"):
+        Endpoint({}).broadcast("room:1", "news", {})
+
+
+@on_loop
+async def test_an_endpoint_without_a_system_says_what_it_needs() -> None:
+    supervisor = spawn(Supervisor, ([Endpoint({}, port=0)],))
+    assert supervisor.process.started is not None
+    with pytest.raises(StartError) as failed:
+        await supervisor.process.started
+    assert str(failed.value.root) == "an endpoint needs a PubSub that runs before it; make it a child of a System"
+
+
+@on_loop
+async def test_two_endpoints_may_share_a_system() -> None:
+    one, two = Endpoint({"/socket": UserSocket}, port=0), Endpoint({"/socket": LaterSocket}, port=0)
+    async with System([one, two.child_spec().having(id="second")]):
+        assert one.port != two.port
+        assert one.pubsub is two.pubsub

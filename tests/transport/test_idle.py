@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from transport.idle import IdleConnections
+
+
+class Connection:
+    """A connection that tells when it has been expired."""
+
+    def __init__(self) -> None:
+        self.sweeps = 0
+        self.expired = False
+
+    def expire(self) -> None:
+        self.expired = True
+
+
+def sweep(idle: IdleConnections, times: int) -> None:
+    for _ in range(times):
+        idle.sweep()
+
+
+def test_a_silent_connection_expires_when_the_timeout_has_passed() -> None:
+    idle, silent = IdleConnections(60.0), Connection()
+    idle.add(silent)
+    sweep(idle, 12)
+    assert idle.interval * 12 == 60.0
+    assert not silent.expired
+    idle.sweep()
+    assert silent.expired
+
+
+def test_a_connection_from_which_something_came_stays() -> None:
+    idle, busy, silent = IdleConnections(), Connection(), Connection()
+    idle.add(busy)
+    idle.add(silent)
+    for _ in range(20):
+        busy.sweeps = 0
+        idle.sweep()
+    assert (busy.expired, silent.expired) == (False, True)
+
+
+def test_a_connection_that_has_gone_is_not_expired() -> None:
+    idle, gone = IdleConnections(), Connection()
+    idle.add(gone)
+    idle.discard(gone)
+    sweep(idle, 20)
+    assert not gone.expired
+    assert len(idle) == 0
+
+
+@pytest.mark.parametrize("timeout", [0, -1.0])
+def test_a_timeout_must_be_positive(timeout: float) -> None:
+    with pytest.raises(ValueError, match=f"idle_timeout must be > 0 seconds, got {timeout}"):
+        IdleConnections(timeout)

@@ -1,0 +1,125 @@
+"""Which channel serves which topic, and what is wrong with a socket class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from actors import Actor, Channel, error, ok
+from actors.message import Reply
+from supervisors import System
+from transport import Endpoint, Socket, SocketError
+from transport.socket import Routes, accepted
+
+
+class RoomChannel(Channel):
+    """Serves rooms."""
+
+
+class LobbyChannel(Channel):
+    """Serves the lobby."""
+
+
+class OtherChannel(Channel):
+    """Serves all the rest."""
+
+
+def socket(**channels: Any) -> type[Socket]:
+    return type("TestSocket", (Socket,), {"channels": channels})
+
+
+def routes(channels: dict[Any, Any]) -> Routes:
+    return Routes(type("TestSocket", (Socket,), {"channels": channels}))
+
+
+ROUTES = routes({"room:*": RoomChannel, "room:lobby": LobbyChannel, "room:vip:*": OtherChannel, "system": OtherChannel})
+
+
+@pytest.mark.parametrize(
+    ("topic", "channel"),
+    [
+        ("room:1", RoomChannel),
+        ("room:", RoomChannel),
+        ("room:lobby", LobbyChannel),
+        ("room:lobby2", RoomChannel),
+        ("room:vip:1", RoomChannel),
+        ("room:*", RoomChannel),
+        ("system", OtherChannel),
+        ("system:1", None),
+        ("room", None),
+        ("Room:1", None),
+        ("", None),
+        ("phoenix", None),
+    ],
+)
+def test_the_topic_itself_counts_most_and_then_the_first_prefix(topic: str, channel: type[Channel] | None) -> None:
+    assert ROUTES.match(topic) is channel
+
+
+def test_a_star_alone_serves_every_topic() -> None:
+    every = routes({"*": OtherChannel})
+    assert every.match("") is every.match("room:1") is OtherChannel
+
+
+def test_a_socket_without_channels_serves_nothing() -> None:
+    assert Routes(Socket).match("room:1") is None
+
+
+class Wrong(Channel):
+    restart = "sometimes"
+
+
+@pytest.mark.parametrize(
+    ("channels", "text"),
+    [
+        (
+            {"room:*": Actor},
+            r"TestSocket\.channels\['room:\*'\] must be a subclass of actors\.Channel, got <class '.*Actor'>",
+        ),
+        ({"room:*": "RoomChannel"}, "must be a subclass of actors.Channel, got 'RoomChannel'"),
+        ({"room:*": None}, r"TestSocket\.channels\['room:\*'\] must be a subclass of actors\.Channel, got None"),
+        (
+            {"*:room": RoomChannel},
+            r"""TestSocket\.channels\['\*:room'\]: a topic may have one "\*", at its end, such as""",
+        ),
+        ({"room:**": RoomChannel}, r'a topic may have one "\*", at its end'),
+        ({"room:*": Wrong}, "Wrong.restart must be one of permanent, transient, temporary, got 'sometimes'"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_a_wrong_route_is_an_error_with_its_value(channels: dict[Any, Any], text: str) -> None:
+    with pytest.raises(SocketError, match=text):
+        routes(channels)
+
+
+@pytest.mark.parametrize("value", [RoomChannel, object, "UserSocket", None, 5], ids=str)
+def test_what_is_mounted_must_be_a_socket_class(value: Any) -> None:
+    with pytest.raises(SocketError, match=r"a socket must be a subclass of transport\.Socket, got "):
+        Endpoint({"/socket": value})
+
+
+def test_a_wrong_route_is_an_error_before_anything_runs() -> None:
+    with pytest.raises(SocketError, match="got 5"):
+        System([Endpoint({"/socket": socket(room=5)})])
+
+
+def test_connect_accepts_by_default_and_without_an_id() -> None:
+    anybody = Socket(endpoint=None)  # type: ignore[arg-type]  # it is not asked for
+    assert accepted(anybody.connect({}, None))  # type: ignore[arg-type]  # as above
+    assert anybody.id() is None
+    assert anybody.assigns == {}
+
+
+@pytest.mark.parametrize(
+    ("result", "is_accepted"), [(ok(), True), (error(), False), (Reply("other", {}), False)], ids=str
+)
+def test_only_ok_accepts(result: Reply, *, is_accepted: bool) -> None:
+    assert accepted(result) is is_accepted
+
+
+@pytest.mark.parametrize("result", [None, True, "ok", {"status": "ok"}, 0], ids=repr)
+def test_anything_else_that_connect_returns_is_an_error_with_its_value(result: object) -> None:
+    with pytest.raises(SocketError) as raised:
+        accepted(result)
+    assert str(raised.value) == f"connect() must return ok() or error(), got {result!r}"

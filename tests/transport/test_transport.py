@@ -1,0 +1,454 @@
+"""The transport actor, on virtual time: what it starts, what it survives, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from actors import Actor, Channel, Reply, Stop, error, ok
+from actors.exits import KILLED, NORMAL, SHUTDOWN, Crash, ExitReason, Shutdown
+from actors.message import Broadcast, Frame, Opcode
+from actors.pubsub.pubsub import PubSub, PubSubServer
+from actors.runtime.spawn import spawn
+from actors.testing import ManualRuntime
+from transport import ConnectInfo, Socket, Transport, V2JSONSerializer
+from transport.socket import Routes
+from transport.testing import ChannelTest, JoinedChannel, TestClient
+from transport.transport import Disconnected
+
+
+class RoomChannel(Channel):
+    """Does what it is asked to, and writes down how it ends."""
+
+    ended: list[tuple[str, ExitReason]] = []  # noqa: RUF012  # cleared for each test
+
+    def join(self, topic: str, payload: Any) -> Reply:
+        return error({"reason": "no"}) if payload.get("refuse") else ok()
+
+    def handle_in(self, event: str, payload: Any) -> Any:
+        match event:
+            case "crash":
+                raise RuntimeError("on purpose")
+            case "stop":
+                return Stop(NORMAL)
+            case "who":
+                return ok({"channel": self.pid, "id": self.socket.id, "user": self.assigns["user"]})
+            case "shout":
+                self.broadcast("shout", payload)
+        return None
+
+    def terminate(self, reason: ExitReason) -> None:
+        self.ended.append((self.topic, reason))
+
+
+class PermanentChannel(RoomChannel):
+    restart = "permanent"
+
+
+class BrokenChannel(Channel):
+    """Cannot even be made."""
+
+    def __init__(self, *args: Any) -> None:
+        raise RuntimeError("no such thing")
+
+
+class UnpreparedChannel(Channel):
+    """Is made, but cannot start."""
+
+    def on_start(self) -> None:
+        raise RuntimeError("not today")
+
+
+class SlowChannel(Channel):
+    """Lets in when its gate is opened."""
+
+    gate: asyncio.Event
+
+    async def join(self, topic: str, payload: Any) -> Reply:
+        await self.gate.wait()
+        return ok()
+
+    def handle_in(self, event: str, payload: Any) -> Reply:
+        return ok({"event": event})
+
+
+class UserSocket(Socket):
+    channels = {  # noqa: RUF012  # as an author writes it
+        "room:*": RoomChannel,
+        "permanent:*": PermanentChannel,
+        "broken": BrokenChannel,
+        "unprepared": UnpreparedChannel,
+        "slow": SlowChannel,
+    }
+
+    def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Reply:
+        self.assigns["user"] = params.get("user", "anonymous")
+        return ok()
+
+    def id(self) -> str | None:
+        user: str = self.assigns["user"]
+        return None if user == "anonymous" else f"users:{user}"
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient]:
+    RoomChannel.ended.clear()
+    SlowChannel.gate = asyncio.Event()
+    with ChannelTest(UserSocket, {"user": "alice"}) as connected:
+        yield connected
+
+
+@pytest.fixture
+def room(client: TestClient) -> JoinedChannel:
+    return client.join("room:1")
+
+
+def living(client: TestClient) -> list[str]:
+    client.runtime.settle()
+    return sorted(ref.actor_class.__name__ for ref in client.runtime.actors)
+
+
+def channels_supervisor(client: TestClient) -> Any:
+    transport = client.transport.process.actor
+    assert isinstance(transport, Transport)
+    return transport._channels.ref
+
+
+# Channels
+
+
+def test_a_channel_knows_its_socket(room: JoinedChannel) -> None:
+    room.push("who").assert_reply("ok", {"channel": room.ref.pid, "id": "users:alice", "user": "alice"})
+
+
+def test_a_channel_that_crashes_is_told_to_its_client_and_can_be_joined_again(
+    client: TestClient, room: JoinedChannel
+) -> None:
+    other, first = client.join("room:2"), room.ref
+    room.push("crash").refute_reply()
+    room.assert_push("phx_error", {"reason": "channel_crash"})
+    again = client.join("room:1")
+    assert again.ref is not first
+    other.push("who").assert_reply("ok")
+    assert client.received == []
+    [(topic, reason)] = RoomChannel.ended
+    assert (topic, type(reason)) == ("room:1", Crash)
+
+
+@pytest.mark.parametrize("topic", ["broken", "unprepared"])
+def test_a_channel_that_cannot_start_is_answered_join_crashed(
+    client: TestClient, room: JoinedChannel, topic: str
+) -> None:
+    client.try_join(topic).assert_reply("error", {"reason": "join crashed"})
+    client.try_join(topic).assert_reply("error", {"reason": "join crashed"})
+    room.push("who").assert_reply("ok")
+    assert client.close_code is None
+    assert client.received == []
+    assert living(client) == ["DynamicSupervisor", "PubSubServer", "RoomChannel", "Transport"]
+
+
+def test_a_join_that_takes_time_does_not_keep_other_topics_waiting(client: TestClient, room: JoinedChannel) -> None:
+    slow = client.try_join("slow")
+    client.send(slow.ref, "early", "slow", "push", {})
+    slow.refute_reply()
+    room.push("who").assert_reply("ok")
+    client.join("room:2")
+    client.send(None, "beat", "phoenix", "heartbeat", {})
+    assert client.take("phx_reply", "phoenix", "beat") is not None
+    assert client.received == []
+    SlowChannel.gate.set()
+    assert [(message.ref, message.payload.payload) for message in client.received] == [
+        (slow.ref, {}),
+        ("early", {"event": "push"}),
+    ]
+
+
+def test_a_client_that_goes_while_a_join_runs_leaves_nothing(client: TestClient) -> None:
+    client.try_join("slow")
+    client.close()
+    assert living(client) == ["PubSubServer"]
+    assert client.runtime.clock.pending() == 0
+
+
+def test_the_supervisor_of_the_channels_is_replaced_when_it_dies(client: TestClient, room: JoinedChannel) -> None:
+    client.join("room:2")
+    first, transport = channels_supervisor(client), client.transport
+    first.kill()
+    for topic in ("room:1", "room:2"):
+        assert client.take("phx_error", topic, payload={"reason": "channel_crash"}) is not None
+    assert client.received == []
+    second = channels_supervisor(client)
+    assert second.is_alive()
+    assert second is not first
+    assert transport.is_alive()
+    client.join("room:1").push("who").assert_reply("ok")
+    assert client.close_code is None
+
+
+def test_a_join_at_the_moment_when_that_supervisor_dies_is_answered(client: TestClient) -> None:
+    channels_supervisor(client).kill()
+    client.try_join("room:1").assert_reply("error", {"reason": "join crashed"})
+    client.join("room:1")
+    client.try_join("room:2")
+    channels_supervisor(client).kill()
+    assert [message.event for message in client.received if message.topic == "room:2"] in (
+        ["phx_reply"],
+        ["phx_reply", "phx_error"],
+    )
+    client.join("room:2")
+
+
+def test_channels_that_the_server_restarts_come_back_under_the_new_supervisor(client: TestClient) -> None:
+    permanent = client.join("permanent:1")
+    first = permanent.ref
+    channels_supervisor(client).kill()
+    assert client.received == []
+    assert permanent.ref is not first
+    assert permanent.ref.process.parent is channels_supervisor(client).process
+    permanent.push("who").assert_reply("ok")
+
+
+# What comes in
+
+
+@pytest.mark.parametrize(
+    "message", [object(), None, 5, ("tick",), {"a": 1}, RuntimeError("a value")], ids=lambda value: type(value).__name__
+)
+def test_a_stray_message_is_ignored(client: TestClient, room: JoinedChannel, message: Any) -> None:
+    client.transport.send(message)
+    assert client.received == []
+    room.push("who").assert_reply("ok")
+    assert client.close_code is None
+
+
+def test_a_message_that_makes_no_sense_closes_with_1011_and_nobody_else_notices(client: TestClient) -> None:
+    other = client.connect()
+    room = other.join("room:1")
+    client.join("room:1")
+    client.send("1", "1", {"no": "topic"}, "phx_join", {})
+    assert client.close_code == 1011
+    assert client.received == []
+    assert RoomChannel.ended == [("room:1", Shutdown("malformed message"))]
+    room.push("who").assert_reply("ok")
+    assert other.received == []
+
+
+class RecordingCarrier:
+    """A wire that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+        self.end: int | str | None = None
+
+    def attach(self, transport: Any) -> None:
+        """There is nothing to deliver: the test speaks to the transport."""
+
+    def send(self, frame: Frame) -> None:
+        self.written.append(frame.data.decode())
+
+    def close(self, code: int) -> None:
+        self.end = code
+
+    def abort(self) -> None:
+        if self.end is None:
+            self.end = "cut"
+
+
+class Wired:
+    """A transport that speaks version 2.0.0."""
+
+    def __init__(self, runtime: ManualRuntime, pubsub: PubSub) -> None:
+        self.runtime, self.carrier = runtime, RecordingCarrier()
+        socket = UserSocket(endpoint=None)  # type: ignore[arg-type]  # it is not asked for
+        socket.connect({}, ConnectInfo(None, "/", {}))
+        self.ref = spawn(Transport, (self.carrier, socket, Routes(UserSocket), V2JSONSerializer(), pubsub))
+
+    def receive(self, data: str | bytes) -> list[str]:
+        self.ref.send(data)
+        self.runtime.settle()
+        return self.carrier.written
+
+
+@pytest.fixture
+def runtime() -> Iterator[ManualRuntime]:
+    with ManualRuntime() as manual:
+        yield manual
+
+
+@pytest.fixture
+def pubsub(runtime: ManualRuntime) -> PubSub:
+    pubsub = PubSub()
+    spawn(PubSubServer, (pubsub,))
+    return pubsub
+
+
+@pytest.fixture
+def wired(runtime: ManualRuntime, pubsub: PubSub) -> Wired:
+    return Wired(runtime, pubsub)
+
+
+def test_text_is_decoded_and_answered(wired: Wired) -> None:
+    assert wired.receive('[null,"1","phoenix","heartbeat",{}]') == [
+        '[null,"1","phoenix","phx_reply",{"status":"ok","response":{}}]'
+    ]
+    assert wired.carrier.end is None
+
+
+@pytest.mark.parametrize("data", ["not json", "", "{}", '["1","2","t","e"]', b"", b"\x07"], ids=repr)
+def test_what_is_no_message_closes_with_1011(wired: Wired, data: str | bytes) -> None:
+    assert wired.receive(data) == []
+    assert wired.carrier.end == 1011
+    assert wired.ref.exit_reason == Shutdown("malformed message")
+
+
+@pytest.mark.parametrize("place", ["ref", "join_ref", "topic", "payload"])
+def test_what_is_nested_deep_is_mirrored_or_refused_but_never_a_crash(
+    runtime: ManualRuntime, pubsub: PubSub, place: str
+) -> None:
+    for depth in (*range(900, 1000, 5), 5_000, 200_000):
+        wired, deep = Wired(runtime, pubsub), "[" * depth + "]" * depth
+        message = {"join_ref": "null", "ref": '"1"', "topic": '"room:1"', "event": '"e"', "payload": "{}", place: deep}
+        written = wired.receive(f"[{','.join(message.values())}]")
+        assert (len(written), wired.carrier.end) in {(1, None), (0, 1011)}, depth
+        if place == "ref" and written:
+            assert deep in written[0]
+
+
+def test_a_join_ref_that_is_nested_deep_is_compared_or_refused_but_never_a_crash(
+    runtime: ManualRuntime, pubsub: PubSub
+) -> None:
+    for depth in (10, *range(200, 1000, 20)):
+        wired, deep = Wired(runtime, pubsub), "[" * depth + "]" * depth
+        wired.receive(f'[{deep},"1","room:1","phx_join",{{}}]')
+        written = wired.receive(f'[{deep},"2","room:1","who",{{}}]')
+        assert (len(written), wired.carrier.end) in {(2, None), (1, 1011), (0, 1011)}, depth
+        assert depth > 10 or len(written) == 2
+
+
+# The end
+
+
+def test_a_disconnect_by_id_closes_with_1001_and_says_nothing_else(client: TestClient) -> None:
+    same, other = client.connect({"user": "alice"}), client.connect({"user": "bob"})
+    client.join("room:1")
+    room = other.join("room:1")
+    client.pubsub.broadcast("users:alice", Broadcast("users:alice", "disconnect", {}))
+    assert (client.close_code, same.close_code, other.close_code) == (1001, 1001, None)
+    assert client.received == same.received == []
+    assert RoomChannel.ended == [("room:1", Shutdown("disconnected"))]
+    room.push("who").assert_reply("ok")
+    assert other.received == []
+
+
+@pytest.mark.parametrize(
+    ("topic", "event"), [("users:alice", "other"), ("users:bob", "disconnect"), ("users:*", "disconnect")]
+)
+def test_only_a_disconnect_by_its_own_id_closes_it(client: TestClient, topic: str, event: str) -> None:
+    client.pubsub.broadcast(topic, Broadcast(topic, event, {}))
+    client.transport.send(Broadcast(topic, event, {}))
+    assert client.close_code is None
+    assert client.received == []
+
+
+def test_a_disconnect_on_a_topic_that_is_joined_is_an_event_like_any_other(
+    client: TestClient, room: JoinedChannel
+) -> None:
+    client.pubsub.broadcast("room:1", Broadcast("room:1", "disconnect", {}))
+    room.assert_push("disconnect", {})
+    assert client.close_code is None
+
+
+def test_a_socket_without_an_id_is_reached_by_no_disconnect(client: TestClient) -> None:
+    nobody = client.connect()
+    client.pubsub.broadcast("None", Broadcast("None", "disconnect", {}))
+    assert nobody.close_code is None
+
+
+def test_a_client_that_goes_ends_its_channels_and_leaves_nothing(client: TestClient, room: JoinedChannel) -> None:
+    client.join("room:2")
+    client.close()
+    assert client.close_code == 1000
+    assert sorted(RoomChannel.ended, key=str) == [("room:1", Shutdown("closed")), ("room:2", Shutdown("closed"))]
+    assert living(client) == ["PubSubServer"]
+    assert client.pubsub.topics() == []
+    assert client.runtime.clock.pending() == 0
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        (SHUTDOWN, 1012),
+        (Shutdown("disconnected"), 1001),
+        (Shutdown("malformed message"), 1011),
+        (Shutdown("whatever"), 1000),
+        (Crash(RuntimeError("on purpose")), 1006),
+        (KILLED, 1006),
+    ],
+    ids=str,
+)
+def test_the_reason_of_its_end_decides_the_close_code(
+    client: TestClient, room: JoinedChannel, reason: ExitReason, code: int
+) -> None:
+    client.transport.exit(reason)
+    assert client.close_code == code
+    assert client.transport.exit_reason == reason
+    assert RoomChannel.ended == [("room:1", Shutdown("draining") if reason == SHUTDOWN else reason)]
+    assert client.received == []
+
+
+def test_a_killed_transport_cuts_the_connection_and_its_channels_end_with_its_reason(
+    client: TestClient, room: JoinedChannel
+) -> None:
+    other = client.connect()
+    other_room = other.join("room:1")
+    client.transport.kill()
+    assert client.close_code == 1006
+    assert RoomChannel.ended == [("room:1", KILLED)]
+    other_room.push("who").assert_reply("ok")
+    assert living(client) == ["DynamicSupervisor", "PubSubServer", "RoomChannel", "Transport"]
+
+
+def test_a_frame_that_cannot_be_written_crashes_it_and_nobody_else(wired: Wired) -> None:
+    wired.ref.send(Frame(Opcode.TEXT, None))
+    wired.runtime.settle()
+    assert wired.carrier.end == "cut"
+    assert isinstance(wired.ref.exit_reason, Crash)
+
+
+class Companion(Actor):
+    """Somebody to be linked to."""
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [(NORMAL, None), (Shutdown("x"), 1000), (Crash(RuntimeError("x")), 1006), (KILLED, 1006)],
+    ids=str,
+)
+def test_it_ends_with_an_actor_that_it_is_linked_to_unless_that_ends_normally(
+    client: TestClient, reason: ExitReason, code: int | None
+) -> None:
+    companion = Companion.start()
+    client.transport.process.link(companion.process)
+    if reason == NORMAL:
+        companion.stop()
+    else:
+        companion.exit(reason)
+    assert client.close_code == code
+
+
+def test_what_comes_after_its_end_is_dropped(client: TestClient, room: JoinedChannel) -> None:
+    client.close()
+    client.transport.send(Disconnected(1000))
+    client.send(None, "1", "phoenix", "heartbeat", {})
+    assert client.received == []
+
+
+def test_frames_are_written_in_the_order_they_were_made(wired: Wired) -> None:
+    texts = [json.dumps([None, number, "phoenix", "heartbeat", {}]) for number in range(200)]
+    for text in texts:
+        wired.ref.send(text)
+    assert [json.loads(text)[1] for text in wired.receive(texts[0])] == [*range(200), 0]

@@ -1,0 +1,393 @@
+"""WebSockets (RFC 6455) over real connections, frame by frame."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from wire import BEATEN, HANDSHAKE, HEARTBEAT, Server, Tcp, masked, on_loop, reset, serving, until
+
+from actors import Channel, Reply, ok
+from actors.exits import ExitReason, Shutdown
+from actors.message import Frame, Opcode
+from transport import Socket
+from transport import websocket as websocket_module
+from transport.websocket import wire
+
+TEXT, BINARY, CLOSE, PING, PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
+# The first fragment of a text, one in the middle, and the last.
+FIRST, MORE, LAST = 0x01, 0x00, 0x80
+
+
+class EchoChannel(Channel):
+    """Echoes, and writes down what came and how it ended."""
+
+    seen: list[Any] = []  # noqa: RUF012  # cleared for each test
+
+    def join(self, topic: str, payload: Any) -> Reply:
+        return ok()
+
+    def handle_in(self, event: str, payload: Any) -> Reply:
+        self.seen.append(event)
+        return ok(payload)
+
+    def terminate(self, reason: ExitReason) -> None:
+        self.seen.append(reason)
+
+
+class EchoSocket(Socket):
+    channels = {"room:*": EchoChannel}  # noqa: RUF012  # as an author writes it
+
+
+JOIN = json.dumps(["1", "1", "room:1", "phx_join", {}])
+JOINED = '["1","1","room:1","phx_reply",{"status":"ok","response":{}}]'
+PUSH = json.dumps(["1", "2", "room:1", "echo", {}])
+PUSHED = JOINED.replace('"1","1"', '"1","2"', 1)
+
+
+@pytest.fixture(autouse=True)
+def seen() -> list[Any]:
+    EchoChannel.seen.clear()
+    return EchoChannel.seen
+
+
+async def upgraded(server: Server) -> Tcp:
+    tcp = await server.tcp()
+    await tcp.upgrade()
+    return tcp
+
+
+# Frames out
+
+
+@pytest.mark.parametrize(
+    ("opcode", "data", "head"),
+    [
+        (Opcode.TEXT, b"", b"\x81\x00"),
+        (Opcode.TEXT, b"hi", b"\x81\x02"),
+        (Opcode.BINARY, b"hi", b"\x82\x02"),
+        (Opcode.TEXT, b"a" * 125, b"\x81\x7d"),
+        (Opcode.TEXT, b"a" * 126, b"\x81\x7e\x00\x7e"),
+        (Opcode.BINARY, b"a" * 0xFFFF, b"\x82\x7e\xff\xff"),
+        (Opcode.TEXT, b"a" * 0x10000, b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
+    ],
+    ids=lambda value: str(len(value)) if isinstance(value, bytes) else str(value),
+)
+def test_a_frame_has_its_size_in_front(opcode: Opcode, data: bytes, head: bytes) -> None:
+    assert wire(Frame(opcode, data)) == head + data
+
+
+def test_a_frame_is_made_once_for_all_connections() -> None:
+    frame = Frame(Opcode.TEXT, b"hi")
+    assert wire(frame) is wire(frame)
+
+
+@on_loop
+async def test_messages_of_all_sizes_come_back() -> None:
+    async with serving(EchoSocket) as server:
+        client = await server.connect()
+        join_ref = await client.join("room:1")
+        for size in (0, 1, 60, 125, 126, 0xFFFF, 0x10000, 7_000_000):
+            assert await client.ask(join_ref, "room:1", "echo", {"a": "a" * size}) == {"a": "a" * size}
+
+
+# Frames in
+
+
+@on_loop
+async def test_a_message_may_come_in_fragments_with_control_frames_between() -> None:
+    async with serving(EchoSocket) as server:
+        tcp = await upgraded(server)
+        text = '[null,"ü€😀","phoenix","heartbeat",{}]'.encode()
+        await tcp.send(masked(FIRST, text[:8]), masked(PING, "between"))
+        for at in range(8, 16):
+            await tcp.send(masked(MORE, text[at : at + 1]))
+        await tcp.send(masked(PONG, "unasked"), masked(MORE), masked(LAST, text[16:]))
+        assert await tcp.frame() == (PONG, b"between")
+        assert json.loads(await tcp.text())[1] == "ü€😀"
+
+
+@on_loop
+async def test_a_frame_may_come_byte_by_byte() -> None:
+    async with serving(EchoSocket) as server:
+        tcp = await upgraded(server)
+        for byte in masked(TEXT, HEARTBEAT):
+            await tcp.send(bytes([byte]))
+        assert await tcp.text() == BEATEN
+
+
+@on_loop
+async def test_many_messages_may_come_at_once() -> None:
+    async with serving(EchoSocket) as server:
+        tcp = await upgraded(server)
+        await tcp.send(*(masked(TEXT, HEARTBEAT.replace("beat", str(number), 1)) for number in range(1000)))
+        for number in range(1000):
+            assert await tcp.text() == BEATEN.replace("beat", str(number), 1)
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"\x00" * 125], ids=len)
+@on_loop
+async def test_a_ping_is_answered_by_a_pong_with_its_data(data: bytes) -> None:
+    async with serving(EchoSocket) as server:
+        tcp = await upgraded(server)
+        await tcp.send(masked(PING, data))
+        assert await tcp.frame() == (PONG, data)
+
+
+@on_loop
+async def test_a_pong_that_nobody_asked_for_is_ignored() -> None:
+    async with serving(EchoSocket) as server:
+        tcp = await upgraded(server)
+        await tcp.send(masked(PONG, "x"), masked(TEXT, HEARTBEAT))
+        assert await tcp.text() == BEATEN
+
+
+# What fails a connection
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"\x81\x02hi", id="not masked"),
+        pytest.param(masked(0xC1, "hi"), id="first reserved bit"),
+        pytest.param(masked(0xA1, "hi"), id="second reserved bit"),
+        pytest.param(masked(0x91, "hi"), id="third reserved bit"),
+        pytest.param(masked(0x83, "hi"), id="reserved data opcode"),
+        pytest.param(masked(0x8B, "hi"), id="reserved control opcode"),
+        pytest.param(masked(0x09, "hi"), id="ping in fragments"),
+        pytest.param(masked(PING, "a" * 126), id="long ping"),
+        pytest.param(masked(LAST, "hi"), id="end of nothing"),
+        pytest.param(masked(MORE, "hi"), id="middle of nothing"),
+        pytest.param(masked(FIRST, "hi") + masked(TEXT, "hi"), id="text within fragments"),
+        pytest.param(masked(CLOSE, b"\x03"), id="half a close code"),
+        pytest.param(masked(CLOSE, (999).to_bytes(2, "big")), id="close code 999"),
+        pytest.param(masked(CLOSE, (1005).to_bytes(2, "big")), id="close code 1005"),
+        pytest.param(masked(CLOSE, (5000).to_bytes(2, "big")), id="close code 5000"),
+    ],
+)
+@on_loop
+async def test_a_protocol_error_closes_with_1002(data: bytes, seen: list[Any]) -> None:
+    async with serving(EchoSocket) as server:
+        tcp = await upgraded(server)
+        await tcp.send(masked(TEXT, JOIN))
+        assert await tcp.text() == JOINED
+        await tcp.send(masked(TEXT, PUSH), data, masked(TEXT, PUSH))
+        assert await tcp.close_code() == 1002
+        assert await tcp.ended() == b""
+        await tcp.close()
+        await server.nothing_is_left()
+    assert seen == ["echo", Shutdown("closed")]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(masked(TEXT, b"\xff"), id="no UTF-8"),
+        pytest.param(masked(TEXT, b'[null,"1","phoenix","heartbeat","\xc3"]'), id="half a character"),
+        pytest.param(masked(TEXT, b"\xed\xa0\x80"), id="surrogate"),
+        pytest.param(masked(TEXT, b"\xc0\x80"), id="overlong"),
+        pytest.param(masked(FIRST, b"\xc3") + masked(LAST, b"["), id="in fragments"),
+        pytest.param(masked(CLOSE, b"\x03\xe8\xff"), id="in the reason of a close"),
+    ],
+)
+@on_loop
+async def test_text_that_is_not_utf8_closes_with_1007(data: bytes, seen: list[Any]) -> None:
+    async with serving(EchoSocket) as server:
+        tcp = await upgraded(server)
+        await tcp.send(masked(TEXT, JOIN))
+        assert await tcp.text() == JOINED
+        await tcp.send(data, masked(TEXT, PUSH))
+        assert await tcp.close_code() == 1007
+        assert await tcp.ended() == b""
+        await tcp.close()
+        await server.nothing_is_left()
+    assert seen == [Shutdown("closed")]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(masked(TEXT, "a" * 1001), id="whole"),
+        pytest.param(masked(FIRST, "a" * 600) + masked(LAST, "a" * 401), id="in fragments"),
+        pytest.param(masked(FIRST, "a" * 1001), id="the first fragment"),
+        pytest.param(b"\x81\xff" + (1 << 62).to_bytes(8, "big") + bytes(4), id="announced"),
+    ],
+)
+@on_loop
+async def test_a_message_that_is_too_large_closes_with_1009(data: bytes) -> None:
+    async with serving(EchoSocket, max_frame_size=1000) as server:
+        tcp = await upgraded(server)
+        await tcp.send(data)
+        assert await tcp.close_code() == 1009
+
+
+@on_loop
+async def test_a_message_may_be_as_large_as_allowed() -> None:
+    async with serving(EchoSocket, max_frame_size=1000) as server:
+        tcp = await upgraded(server)
+        text = HEARTBEAT.ljust(1000)
+        await tcp.send(masked(TEXT, text), masked(FIRST, text[:600]), masked(LAST, text[600:]))
+        assert [await tcp.text(), await tcp.text()] == [BEATEN, BEATEN]
+
+
+@pytest.mark.parametrize("data", [masked(TEXT, "not json"), masked(TEXT), masked(BINARY, b"\x07")], ids=repr)
+@on_loop
+async def test_what_is_no_message_closes_with_1011_and_no_frame_before_it(data: bytes, seen: list[Any]) -> None:
+    async with serving(EchoSocket) as server:
+        tcp, other = await upgraded(server), await server.connect()
+        await other.join("room:1")
+        await tcp.send(data, masked(TEXT, JOIN))
+        assert await tcp.close_code() == 1011
+        await tcp.send(masked(TEXT, JOIN), masked(CLOSE, (1011).to_bytes(2, "big")))
+        assert await tcp.ended() == b""
+        await other.nothing_came()
+    assert [entry for entry in seen if isinstance(entry, str)] == []
+
+
+# The end
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1003, 1007, 1011, 1013, 3000, 4999])
+@on_loop
+async def test_a_clients_close_is_answered_with_its_code(code: int, seen: list[Any]) -> None:
+    async with serving(EchoSocket) as server:
+        tcp = await upgraded(server)
+        await tcp.send(masked(TEXT, JOIN))
+        assert await tcp.text() == JOINED
+        await tcp.send(masked(CLOSE, code.to_bytes(2, "big") + b"bye"))
+        assert await tcp.close_code() == code
+        assert await tcp.ended() == b""
+        await tcp.close()
+        await server.nothing_is_left()
+    assert seen == [Shutdown("closed")]
+
+
+@on_loop
+async def test_a_close_without_a_code_is_answered_without_one() -> None:
+    async with serving(EchoSocket) as server:
+        tcp = await upgraded(server)
+        await tcp.send(masked(CLOSE))
+        assert await tcp.frame() == (CLOSE, b"")
+        assert await tcp.ended() == b""
+
+
+@on_loop
+async def test_messages_in_the_packet_of_a_close_are_handled(seen: list[Any]) -> None:
+    async with serving(EchoSocket) as server:
+        tcp = await upgraded(server)
+        await tcp.send(masked(TEXT, JOIN))
+        assert await tcp.text() == JOINED
+        await tcp.send(masked(TEXT, PUSH), masked(CLOSE, (1000).to_bytes(2, "big")), masked(TEXT, PUSH))
+        await tcp.ended()
+        await tcp.close()
+        await server.nothing_is_left()
+    assert seen == ["echo", Shutdown("closed")]
+
+
+@on_loop
+async def test_a_client_that_ends_its_half_is_answered_and_disconnected(seen: list[Any]) -> None:
+    async with serving(EchoSocket) as server:
+        tcp = await upgraded(server)
+        await tcp.send(masked(TEXT, JOIN))
+        assert await tcp.text() == JOINED
+        await tcp.send(masked(TEXT, PUSH))
+        tcp.end()
+        assert await tcp.text() == PUSHED
+        assert await tcp.ended() == b""
+        await tcp.close()
+        await server.nothing_is_left()
+    assert seen == ["echo", Shutdown("closed")]
+
+
+@pytest.mark.parametrize(
+    "part", [b"", masked(TEXT, HEARTBEAT)[:9], masked(FIRST, "[")], ids=["idle", "frame", "fragment"]
+)
+@on_loop
+async def test_a_client_that_vanishes_ends_its_channels(part: bytes, seen: list[Any]) -> None:
+    async with serving(EchoSocket) as server:
+        tcp = await upgraded(server)
+        await tcp.send(masked(TEXT, JOIN), part)
+        assert await tcp.text() == JOINED
+        reset(tcp.writer.transport)
+        await server.nothing_is_left()
+    assert seen == [Shutdown("closed")]
+
+
+@on_loop
+async def test_a_client_that_vanishes_right_after_the_handshake_leaves_nothing() -> None:
+    async with serving(EchoSocket) as server:
+        tcp = await server.tcp()
+        await tcp.send(HANDSHAKE)
+        reset(tcp.writer.transport)
+        await server.nothing_is_left()
+
+
+@on_loop
+async def test_a_client_that_does_not_answer_a_close_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket_module, "CLOSE_TIMEOUT", 0.01)
+    async with serving(EchoSocket) as server:
+        tcp = await upgraded(server)
+        await tcp.send(masked(TEXT, "not json"))
+        assert await tcp.close_code() == 1011
+        assert await tcp.ended() == b""
+        await server.nothing_is_left()
+
+
+@on_loop
+async def test_a_client_that_never_ends_its_side_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket_module, "CLOSE_TIMEOUT", 0.01)
+    async with serving(EchoSocket) as server:
+        tcp = await upgraded(server)
+        await tcp.send(b"\x81\x02hi")
+        assert await tcp.close_code() == 1002
+        await server.nothing_is_left()
+
+
+@on_loop
+async def test_a_client_that_does_not_read_is_cut_off_and_others_are_not(
+    monkeypatch: pytest.MonkeyPatch, seen: list[Any]
+) -> None:
+    monkeypatch.setattr(websocket_module, "MAX_BUFFER", 1024 * 1024)
+    async with serving(EchoSocket) as server:
+        other = await server.connect()
+        await other.join("room:2")
+        tcp = await server.tcp(limit=1024)
+        await tcp.upgrade()
+        await tcp.send(masked(TEXT, JOIN))
+        assert await tcp.text() == JOINED
+
+        def flood() -> bool:
+            server.endpoint.broadcast("room:1", "flood", {"a": "a" * 100_000})
+            return bool(seen)
+
+        await until(flood)
+        assert seen == [Shutdown("closed")]
+        await other.nothing_came()
+        assert server.labels().count("transport") == 1
+
+
+@on_loop
+async def test_a_client_that_reads_slowly_gets_everything() -> None:
+    async with serving(EchoSocket) as server:
+        tcp = await server.tcp(limit=1024)
+        await tcp.upgrade()
+        await tcp.send(masked(TEXT, JOIN))
+        assert await tcp.text() == JOINED
+        for number in range(200):
+            server.endpoint.broadcast("room:1", "flood", {"n": number, "a": "a" * 100_000})
+        for number in range(200):
+            assert (await tcp.reader.readexactly(2)) == b"\x81\x7f"
+            size = int.from_bytes(await tcp.reader.readexactly(8), "big")
+            assert json.loads(await tcp.reader.readexactly(size))[4]["n"] == number
+
+
+@on_loop
+async def test_clients_that_come_and_go_leave_nothing() -> None:
+    async with serving(EchoSocket) as server:
+        for _ in range(10):
+            clients = await asyncio.gather(*(server.connect() for _ in range(20)))
+            await asyncio.gather(*(client.join("room:1") for client in clients))
+            await asyncio.gather(*(client.close() for client in clients))
+        await server.nothing_is_left()

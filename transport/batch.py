@@ -1,0 +1,64 @@
+"""What goes in the bodies of long polling, read and written: pure functions (Phoenix.Transports.LongPoll)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from transport.exceptions import MalformedMessageError
+
+if TYPE_CHECKING:
+    from actors.message import Frame
+
+__all__ = ["MAX_LINES", "NDJSON", "read_batch", "text_of"]
+
+MAX_LINES = 100
+"""The lines of a batch that are read; phoenix.js sends no more (CVE-2026-32689)."""
+
+NDJSON = "application/x-ndjson"
+
+_LINE_END = re.compile(rb"\r?\n")
+
+
+def read_batch(body: bytes, content_types: Sequence[str]) -> list[str | bytes]:
+    """Return the messages of a POST: text as `str`, binary as `bytes`.
+
+    With the content type application/x-ndjson each line is one: text if it begins with `[`, else base64 of a binary
+    message. With any other the whole body is one text message, as version 1.0.0 sends it.
+
+    Raises:
+        MalformedMessageError: if a line is neither; none of the batch counts then.
+    """
+    if list(content_types) != [NDJSON]:
+        return [_text(body)]
+    lines = _LINE_END.split(body, MAX_LINES)[:MAX_LINES]
+    return [_message(number, line) for number, line in enumerate(lines, start=1)]
+
+
+def _message(number: int, line: bytes) -> str | bytes:
+    if line.startswith(b"["):
+        return _text(line)
+    try:
+        return binascii.a2b_base64(line, strict_mode=True)
+    except binascii.Error as error:
+        raise MalformedMessageError(f"line {number} is neither a JSON array nor base64: {error}") from error
+
+
+def _text(data: bytes) -> str:
+    # What is no UTF-8 is no JSON either: it stays recognisable, and the serializer refuses it as it does all malformed text.
+    return data.decode(errors="surrogateescape")
+
+
+def text_of(frame: Frame) -> str:
+    """Return the frame as it stands in an answer's list of messages.
+
+    Binary data that happens to be UTF-8 stands there as it is, as in Phoenix; other data, at which Phoenix fails, as base64.
+    """
+    data: bytes = frame.data
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(data).decode()

@@ -1,0 +1,69 @@
+"""The common kind of WebSocket frame, read without the general parser: whole, masked, text or binary.
+
+Nearly every frame of a client is of this kind, and `websockets`' parser, which is a generator made for all kinds, takes ten
+times as long for it. Whatever is not of this kind, or is wrong in any way, is left to that parser: control frames, fragments,
+reserved bits, unmasked or oversized frames, text that is not UTF-8.
+"""
+
+from __future__ import annotations
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:
+    # Where websockets was installed without its C extension.
+    from websockets.utils import apply_mask
+
+__all__ = ["common_frames", "frame_end"]
+
+# RFC 6455, section 5.2: FIN with opcode 1 or 2; the MASK bit; lengths of 7, 16 and 64 bits; a mask of four bytes.
+_TEXT, _BINARY = 0x81, 0x82
+_MASKED = 0x80
+_LENGTH_16, _LENGTH_64 = 126, 127
+
+
+def common_frames(data: bytes | bytearray, start: int, max_size: int) -> tuple[list[str | bytes], int]:
+    """Read frames of the common kind from `start` on; return their messages, and where the first other thing begins.
+
+    That may be a frame of another kind, one that has not come whole yet, or the end.
+    """
+    messages: list[str | bytes] = []
+    size = len(data)
+    while size - start >= 6:  # noqa: PLR2004  # two bytes and the mask
+        head, length = data[start], data[start + 1] - _MASKED
+        begin = start + 6
+        if length >= _LENGTH_16:
+            extra = 2 if length == _LENGTH_16 else 8
+            length = int.from_bytes(data[start + 2 : start + 2 + extra], "big")
+            begin += extra
+        end = begin + length
+        if length < 0 or end > size or length > max_size or not _TEXT <= head <= _BINARY:
+            break
+        payload = apply_mask(data[begin:end], data[begin - 4 : begin])
+        if head == _TEXT:
+            try:
+                messages.append(payload.decode())
+            except UnicodeDecodeError:
+                break
+        else:
+            messages.append(payload)
+        start = end
+    return messages, start
+
+
+def frame_end(data: bytes | bytearray, start: int, max_size: int) -> int | None:
+    """Return where the frame at `start` ends, whatever its kind; None if its head has not come yet.
+
+    Of one that is too large only the head counts: the general parser refuses it by that.
+    """
+    if len(data) - start < 2:  # noqa: PLR2004  # the head says how long it is
+        return None
+    length = data[start + 1] & 0x7F
+    extra = {_LENGTH_16: 2, _LENGTH_64: 8}.get(length, 0)
+    begin = start + 2 + extra
+    if len(data) < begin:
+        return None
+    if extra:
+        length = int.from_bytes(data[start + 2 : begin], "big")
+    if length > max_size:
+        return begin
+    return begin + (4 if data[start + 1] & _MASKED else 0) + length

@@ -1,0 +1,299 @@
+"""Long polling, for clients that cannot hold a WebSocket: the carrier, and the HTTP around it (Phoenix.Transports.LongPoll).
+
+A session is a transport actor like any other; its carrier keeps what goes to the client until a GET fetches it, and POSTs
+bring what comes from the client. The status of an answer stands in its body, as phoenix.js reads it there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import secrets
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from actors.exceptions import ActorDeadError, StartError, Timeout
+from actors.exits import Shutdown
+from actors.future import Future
+from transport import token
+from transport.batch import read_batch, text_of
+from transport.exceptions import MalformedMessageError, TokenError
+from transport.http import Answer, Incoming, Late, respond
+from transport.mount import read_params
+from transport.transport import Disconnected
+from transport.websocket import MAX_BUFFER
+
+if TYPE_CHECKING:
+    from websockets.http11 import Request, Response
+
+    from actors.clock import Timer
+    from actors.message import Frame
+    from actors.registry import Registry
+    from actors.runtime.process import Process
+    from transport.mount import Mount
+
+__all__ = ["INACTIVE", "LongPoll", "LongPollCarrier", "LongPollHandler"]
+
+INACTIVE = Shutdown("inactive")
+"""The reason with which a session ends whose client has stopped polling."""
+
+TOKEN_HEADER = "x-phoenix-longpoll-token"  # noqa: S105  # a header's name
+_SALT = "ashtree long polling"
+# Windows that may pass without a poll; phoenix.js polls again as soon as it has an answer.
+_PATIENCE = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class LongPoll:
+    """How an endpoint serves long polling.
+
+    - `window`: seconds that a poll waits for something to deliver; a session ends half as much again after its last poll.
+    - `max_age`: seconds for which the token of a session is good.
+
+    Raises:
+        ValueError: if one of them is not above zero.
+    """
+
+    window: float = 10.0
+    max_age: float = 1_209_600.0
+
+    def __post_init__(self) -> None:
+        for name in ("window", "max_age"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be > 0 seconds, got {getattr(self, name)!r}")
+
+
+class LongPollCarrier:
+    """One session of long polling: what waits for the client, and the poll that waits for it."""
+
+    def __init__(self, window: float) -> None:
+        self.id = secrets.token_urlsafe(16)
+        self._window = window
+        self._messages: list[str] = []
+        self._size = 0
+        self._process: Process | None = None
+        self._poll: Future[None] | None = None
+        self._inactivity: Timer | None = None
+
+    @staticmethod
+    def find(names: Registry, session: object) -> LongPollCarrier | None:
+        """Return the session of that id, as long as its transport actor lives: the name ends with it."""
+        found = names.lookup((LongPollCarrier, session))
+        carrier: LongPollCarrier | None = found[0][1] if found else None
+        return carrier
+
+    # Carrier
+
+    def attach(self, transport: Process) -> None:
+        """Deliver to this actor from now on, and end it when the client stops polling."""
+        self._process = transport
+        transport.scheduler.names.register((LongPollCarrier, self.id), transport.ref, self)
+        self._expect_poll(self._window * _PATIENCE)
+
+    def send(self, frame: Frame) -> None:
+        """Keep one frame for the next poll, or wake the one that waits."""
+        text = text_of(frame)
+        self._messages.append(text)
+        self._size += len(text)
+        if self._size > MAX_BUFFER and self._process is not None:
+            # Nobody fetches it: cut off before it costs others their memory.
+            self._process.put(Disconnected(1006))
+            self.take()
+        self._wake()
+
+    def close(self, code: int) -> None:
+        """Let the poll that waits have what there is; the next one finds no session."""
+        self._wake()
+
+    def abort(self) -> None:
+        """Let the poll that waits have what there is; there is no connection to cut."""
+        self._wake()
+
+    # What the client asks
+
+    async def publish(self, messages: list[str | bytes]) -> bool:
+        """Give messages to the transport actor; tell whether it has taken them all."""
+        process = self._process
+        assert process is not None
+        *first, last = messages
+        for message in first:
+            process.put(message)
+        try:
+            refused = await process.ref.call(last, timeout=self._window)
+        except Exception:  # noqa: BLE001  # what ended the actor is in the log; for the client it has ended
+            return False
+        return refused is None
+
+    def begin_poll(self) -> Future[None] | None:
+        """Begin a poll in the place of one that waits, which then ends with nothing; None if messages are there at once."""
+        self._wake()
+        self._poll = None
+        if self._messages:
+            self._expect_poll(self._window * _PATIENCE)
+            return None
+        assert self._process is not None
+        # Should the client vanish before the poll is awaited, `end_poll` never runs: this is then the session's last limit.
+        self._expect_poll(self._window * (1 + _PATIENCE))
+        self._poll = Future(self._process.scheduler, timeout=self._window)
+        return self._poll
+
+    async def end_poll(self, poll: Future[None]) -> bool:
+        """Wait until there is something to take, or the window is over; tell whether this is still the poll that may."""
+        try:
+            with contextlib.suppress(Timeout):
+                await poll
+        finally:
+            # Also when the client has vanished: what comes from now on is for its next poll.
+            current = self._poll is poll
+            if current:
+                self._poll = None
+                self._expect_poll(self._window * _PATIENCE)
+        return current
+
+    def take(self) -> list[str]:
+        """Return all that waits for the client, oldest first; it is the client's from now on."""
+        messages, self._messages, self._size = self._messages, [], 0
+        return messages
+
+    def _wake(self) -> None:
+        if self._poll is not None and not self._poll.done:
+            self._poll.set()
+
+    def _expect_poll(self, seconds: float) -> None:
+        """End the session unless another poll comes within these seconds."""
+        process = self._process
+        assert process is not None
+        if self._inactivity is not None:
+            self._inactivity.cancel()
+        if process.alive:
+            clock = process.scheduler.clock
+            self._inactivity = clock.call_at(
+                clock.now() + seconds, lambda: process.exit_signal(INACTIVE, None), process
+            )
+
+
+class LongPollHandler:
+    """Answers the requests to the long-polling path of one socket."""
+
+    def __init__(self, mount: Mount, options: LongPoll, secret: str) -> None:
+        self._mount, self._options, self._secret = mount, options, secret
+
+    def handle(self, incoming: Incoming) -> Answer | Awaitable[Answer]:
+        """Answer one request, in Phoenix's order: origin, method, session."""
+        request = incoming.request
+        params = read_params(request.path)
+        if params is None:
+            return _with_headers(respond(HTTPStatus.BAD_REQUEST))
+        if not self._mount.origin_allowed(request):
+            return _status(HTTPStatus.FORBIDDEN)
+        match request.method:
+            case "OPTIONS":
+                return _preflight(request)
+            case "GET":
+                return self._get(incoming, params)
+            case "POST":
+                return self._post(incoming, params)
+        return _with_headers(respond(HTTPStatus.BAD_REQUEST))
+
+    # A session
+
+    def _get(self, incoming: Incoming, params: Mapping[str, str]) -> Answer | Awaitable[Answer]:
+        signed = _token(incoming.request, params)
+        session = self._find(signed)
+        if session is None:
+            return self._open(incoming, params)
+        return self._poll(session, signed)
+
+    def _find(self, signed: str | None) -> LongPollCarrier | None:
+        transports = self._mount.transports
+        if signed is None or transports is None:
+            return None
+        try:
+            session = token.verify(self._secret, _SALT, signed, max_age=self._options.max_age)
+        except TokenError:
+            return None
+        return LongPollCarrier.find(transports.process.scheduler.names, session)
+
+    async def _open(self, incoming: Incoming, params: Mapping[str, str]) -> Answer:
+        """Begin a session; 410 tells the client that the one it had, if any, is gone."""
+        client = self._mount.connect(incoming, params)
+        if inspect.isawaitable(client):
+            client = await client
+        if client is None:
+            return _status(HTTPStatus.FORBIDDEN)
+        carrier = LongPollCarrier(self._options.window)
+        try:
+            await self._mount.start(carrier, client)
+        except (StartError, ActorDeadError):
+            return _status(HTTPStatus.INTERNAL_SERVER_ERROR)
+        return _status(HTTPStatus.GONE, token=token.sign(self._secret, _SALT, carrier.id), messages=[])
+
+    # What goes to the client
+
+    def _poll(self, session: LongPollCarrier, signed: str | None) -> Answer | Awaitable[Answer]:
+        # Taken when the answer is written, so that a client who has gone takes nothing with it.
+        answer = Late(lambda: _messages(signed, session.take()))
+        poll = session.begin_poll()
+        return answer if poll is None else self._wait(session, poll, answer, _messages(signed, []))
+
+    async def _wait(self, session: LongPollCarrier, poll: Future[None], answer: Late, nothing: Answer) -> Answer:
+        return answer if await session.end_poll(poll) else nothing
+
+    # What comes from the client
+
+    def _post(self, incoming: Incoming, params: Mapping[str, str]) -> Answer | Awaitable[Answer]:
+        session = self._find(_token(incoming.request, params))
+        if session is None:
+            return _status(HTTPStatus.GONE)
+        try:
+            messages = read_batch(incoming.body, incoming.request.headers.get_all("Content-Type"))
+        except MalformedMessageError as error:
+            # The one mistake that costs no session (Phoenix fails with HTTP status 500).
+            return _status(HTTPStatus.BAD_REQUEST, http_status=HTTPStatus.BAD_REQUEST, reason=str(error))
+        return self._publish(session, messages)
+
+    async def _publish(self, session: LongPollCarrier, messages: list[str | bytes]) -> Answer:
+        # Phoenix says 408 too when a message has ended the session, but only when the window is over.
+        return _status(HTTPStatus.OK if await session.publish(messages) else HTTPStatus.REQUEST_TIMEOUT)
+
+
+def _token(request: Request, params: Mapping[str, str]) -> str | None:
+    """Return the token from where newer clients put it, else from where older ones do."""
+    for signed in request.headers.get_all(TOKEN_HEADER):
+        return signed
+    return params.get("token")
+
+
+# Answers
+
+
+def _messages(signed: str | None, messages: list[str]) -> Response:
+    return _status(HTTPStatus.OK if messages else HTTPStatus.NO_CONTENT, token=signed, messages=messages)
+
+
+def _status(status: int, *, http_status: int = HTTPStatus.OK, **members: Any) -> Response:
+    body = msgspec.json.encode({"status": status, **members})
+    response = _with_headers(respond(http_status, body, "application/json; charset=utf-8"))
+    # The address may be the same for all sessions.
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _preflight(request: Request) -> Response:
+    response = _with_headers(respond(HTTPStatus.OK))
+    response.headers["Access-Control-Allow-Headers"] = ", ".join(
+        request.headers.get_all("Access-Control-Request-Headers")
+    )
+    response.headers["Access-Control-Allow-Methods"] = "get, post, options"
+    response.headers["Access-Control-Max-Age"] = "3600"
+    return response
+
+
+def _with_headers(response: Response) -> Response:
+    # Any page may read the answers, as the origin is always checked first.
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    return response
