@@ -13,12 +13,15 @@ except ImportError:
     # Where websockets was installed without its C extension.
     from websockets.utils import apply_mask
 
+from websockets.frames import Opcode
+
 __all__ = ["common_frames", "frame_end"]
 
 # RFC 6455, section 5.2: FIN with opcode 1 or 2; the MASK bit; lengths of 7, 16 and 64 bits; a mask of four bytes.
 _TEXT, _BINARY = 0x81, 0x82
 _MASKED = 0x80
 _LENGTH_16, _LENGTH_64 = 126, 127
+_OPCODES = frozenset(Opcode)
 
 
 def common_frames(data: bytes | bytearray, start: int, max_size: int) -> tuple[list[str | bytes], int]:
@@ -53,10 +56,13 @@ def common_frames(data: bytes | bytearray, start: int, max_size: int) -> tuple[l
 def frame_end(data: bytes | bytearray, start: int, max_size: int) -> int | None:
     """Return where the frame at `start` ends, whatever its kind; None if its head has not come yet.
 
-    Of one that is too large only the head counts: the general parser refuses it by that.
+    Of one that is wrong by its head (an unknown opcode, not masked, too large) only the head counts: the general parser
+    refuses it by that.
     """
     if len(data) - start < 2:  # noqa: PLR2004  # the head says how long it is
         return None
+    if data[start] & 0x0F not in _OPCODES or data[start + 1] < _MASKED:
+        return start + 2
     length = data[start + 1] & 0x7F
     extra = {_LENGTH_16: 2, _LENGTH_64: 8}.get(length, 0)
     begin = start + 2 + extra
@@ -66,4 +72,4 @@ def frame_end(data: bytes | bytearray, start: int, max_size: int) -> int | None:
         length = int.from_bytes(data[start + 2 : begin], "big")
     if length > max_size:
         return begin
-    return begin + (4 if data[start + 1] & _MASKED else 0) + length
+    return begin + 4 + length

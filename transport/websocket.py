@@ -1,7 +1,8 @@
 """The WebSocket carrier: frames of RFC 6455 between a TCP connection and a transport actor.
 
-`websockets`' own protocol object does the rules: the handshake, control frames, fragments, closing. What goes out bypasses it,
-as whole unmasked frames need two to ten bytes in front and a broadcast is framed once for all its connections.
+`websockets`' own protocol object does the rules: the handshake, control frames, fragments, closing. Two things bypass it: what
+goes out, as whole unmasked frames need two to ten bytes in front and a broadcast is framed once for all its connections; and
+the common kind of frame that comes in (`frames.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from websockets.frames import Opcode as WebSocketOpcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from transport.frames import common_frames, frame_end
 from transport.transport import Disconnected
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class WebSocketCarrier(asyncio.Protocol):
     def __init__(self, scheduler: Scheduler, idle: IdleConnections, max_size: int = MAX_FRAME_SIZE) -> None:
         self._scheduler, self._idle = scheduler, idle
         self.sweeps = 0
+        self._max_size = max_size
         # The handshake is read by the listener; this object begins where it ends.
         self._protocol = ServerProtocol(state=State.OPEN, max_size=max_size)
         self._process: Process | None = None
@@ -66,6 +69,7 @@ class WebSocketCarrier(asyncio.Protocol):
         self._early: list[str | bytes] = []
         self._fragments: list[bytes] = []
         self._fragmented: WebSocketOpcode | None = None
+        self._rest = bytearray()
         self._listening = True
         self._paused = False
         self._timer: Timer | None = None
@@ -84,12 +88,11 @@ class WebSocketCarrier(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Give what came in to the transport actor, and let the actors run."""
         self.sweeps = 0
-        protocol = self._protocol
-        protocol.receive_data(data)
-        for event in protocol.events_received():
-            assert isinstance(event, WebSocketFrame)
-            self._on_frame(event)
-        self._flush()
+        if self._rest:
+            self._rest += data
+            self._read(self._rest)
+        else:
+            self._read(data)
         self._scheduler.run_ready()
 
     def eof_received(self) -> None:
@@ -115,6 +118,32 @@ class WebSocketCarrier(asyncio.Protocol):
 
     # What comes in
 
+    def _read(self, data: bytes | bytearray) -> None:
+        """Read the frames that have come whole: the common kind at once, each other by the general parser."""
+        start = 0
+        while True:
+            if self._fragmented is None and self._listening:
+                messages, start = common_frames(data, start, self._max_size)
+                for message in messages:
+                    self._deliver(message)
+            end = frame_end(data, start, self._max_size)
+            if end is None or end > len(data):
+                break
+            self._read_any(bytes(data[start:end]))
+            start = end
+        if self._protocol.eof_sent:
+            # We have said that we are done (RFC 6455, section 7.1.7): the rest does not count.
+            start = len(data)
+        self._rest = bytearray(data[start:])
+
+    def _read_any(self, data: bytes) -> None:
+        """Read one frame of whatever kind, or what is none."""
+        self._protocol.receive_data(data)
+        for event in self._protocol.events_received():
+            assert isinstance(event, WebSocketFrame)
+            self._on_frame(event)
+        self._flush()
+
     def _on_frame(self, frame: WebSocketFrame) -> None:
         match frame.opcode:
             case WebSocketOpcode.TEXT | WebSocketOpcode.BINARY if frame.fin:
@@ -124,8 +153,9 @@ class WebSocketCarrier(asyncio.Protocol):
             case WebSocketOpcode.CONT:
                 self._fragments.append(bytes(frame.data))
                 if frame.fin and self._fragmented is not None:
-                    data, self._fragments = b"".join(self._fragments), []
-                    self._on_message(self._fragmented, data)
+                    data, opcode = b"".join(self._fragments), self._fragmented
+                    self._fragments, self._fragmented = [], None
+                    self._on_message(opcode, data)
 
     def _on_message(self, opcode: WebSocketOpcode, data: bytes) -> None:
         # The protocol may be a few frames ahead, even closed: what came before still counts.

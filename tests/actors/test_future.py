@@ -33,6 +33,12 @@ def failed(error: BaseException = ERROR) -> Future[Any]:
     return future
 
 
+def set_later(runtime: ManualRuntime, future: Future[Any], value: Any) -> None:
+    """Answer when whoever is about to wait does wait: two rounds of the loop from now, and one more to be sure."""
+    loop = runtime._scheduler.loop
+    loop.call_soon(loop.call_soon, loop.call_soon, future.set, value)
+
+
 # Set and get
 
 
@@ -233,8 +239,7 @@ def test_derived_futures_are_pykkas(derive: Callable[[Any], Any], value: Any) ->
 def test_derived_futures_can_be_awaited(runtime: ManualRuntime, derive: Callable[[Any], Any], value: Any) -> None:
     numbers: Future[Any] = Future()
     derived = derive(numbers)
-    asyncio_loop = runtime._scheduler.loop
-    asyncio_loop.call_soon(numbers.set, [1, 2, 3])
+    set_later(runtime, numbers, [1, 2, 3])
     assert runtime.run(derived) == value
 
 
@@ -305,7 +310,7 @@ def test_many_may_await_one_future(runtime: ManualRuntime) -> None:
     async def wait() -> str:
         return await future
 
-    runtime._scheduler.loop.call_soon(future.set, "x")
+    set_later(runtime, future, "x")
     assert runtime.run(main()) == ["x"] * 3
 
 
@@ -342,6 +347,6 @@ def test_a_wait_that_is_over_leaves_no_timer(runtime: ManualRuntime) -> None:
     async def wait() -> str:
         return await future
 
-    runtime._scheduler.loop.call_soon(future.set, "x")
+    set_later(runtime, future, "x")
     assert runtime.run(wait()) == "x"
     assert runtime.clock.pending() == 0

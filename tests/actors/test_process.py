@@ -549,6 +549,7 @@ def test_whoever_traps_gets_a_message_instead(runtime: ManualRuntime, log: list[
     ref.exit(reason)
     runtime.settle()
     assert trapping.is_alive()
+    assert not trapping.process.links
     assert [(exited.actor, exited.reason) for exited in log] == [(ref, reason)]
 
 
@@ -608,6 +609,7 @@ def test_a_link_to_the_dead_is_an_exit_signal_with_no_process(runtime: ManualRun
 def test_a_link_to_oneself_is_none(runtime: ManualRuntime) -> None:
     ref = Puppet.start()
     ref.ask(lambda actor: actor.link(actor.actor_ref))
+    assert not ref.process.links
     ref.stop()
     assert ref.exit_reason == NORMAL
 
@@ -810,12 +812,18 @@ def test_whoever_knows_of_a_death_finds_nothing_left(runtime: ManualRuntime, end
                 )
             )
 
+    def look(_: Any) -> None:
+        seen.append(
+            ("down", ref.is_alive(), runtime._scheduler.names.whereis("rich"), len(registry), runtime.clock.pending())
+        )
+
     ref = Rich.start()
+    ref.down().add_done_callback(look)
     Witness.start()
     {"stop": lambda: ref.stop(block=False), "kill": ref.kill, "crash": lambda: ref.tell("x")}[end]()  # type: ignore[no-untyped-call]  # a table of three
     runtime.settle()
     nothing_left = (False, None, 0, 0, ["file"], False, False)
-    assert seen == [("Exit", *nothing_left), ("Down", *nothing_left)]
+    assert seen == [("down", *nothing_left[:4]), ("Exit", *nothing_left), ("Down", *nothing_left)]
 
 
 def test_terminate_runs_before_anything_is_let_go(runtime: ManualRuntime, log: list[Any]) -> None:

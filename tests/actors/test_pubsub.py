@@ -324,6 +324,7 @@ def test_broadcasts_go_on_while_its_actor_is_dead(runtime: ManualRuntime, pubsub
     pubsub.server.actor_ref.kill()
     runtime.settle()
     pubsub.subscribe("a", late.ref)
+    assert not late.ref.process.watchers
     pubsub.broadcast("a", "x")
     pubsub.unsubscribe("a", probe.ref)
     pubsub.broadcast("a", "y")

@@ -372,13 +372,16 @@ def test_a_proxy_works_from_another_thread(background: in_thread) -> None:
 
 
 def test_a_call_from_another_loop_is_awaited_there(background: in_thread) -> None:
-    ref = Puppet.start()
+    ref, waiting = Puppet.start(), threading.Event()
 
     async def main() -> Any:
         assert asyncio.get_running_loop() is not ref.process.scheduler.loop
-        return await ref.call(lambda _: threading.current_thread(), timeout=WAIT)
+        asyncio.get_running_loop().call_soon(waiting.set)
+        async with asyncio.timeout(WAIT):
+            return await ref.call(lambda _: waiting.wait(WAIT) and threading.current_thread(), timeout=None)
 
-    assert asyncio.run(main()) is background.thread
+    # In debug mode the loop raises when another thread touches it without the care that takes.
+    assert asyncio.run(main(), debug=True) is background.thread
 
 
 def test_a_call_from_another_loop_times_out_there(background: in_thread) -> None:
@@ -391,7 +394,9 @@ def test_a_call_from_another_loop_times_out_there(background: in_thread) -> None
     asyncio.run(main())
 
 
-def test_an_answer_for_a_loop_that_is_closed_by_now_harms_nobody(background: in_thread) -> None:
+def test_an_answer_for_a_loop_that_is_closed_by_now_harms_nobody(
+    background: in_thread, caplog: pytest.LogCaptureFixture
+) -> None:
     asked = threading.Event()
     let_go: list[Callable[[], object]] = []
 
@@ -417,6 +422,7 @@ def test_an_answer_for_a_loop_that_is_closed_by_now_harms_nobody(background: in_
     asyncio.run(main())
     let_go[0]()
     assert ref.ask("still there", timeout=WAIT) == "still there"
+    assert [record for record in caplog.records if record.name.startswith("ashtree")] == []
 
 
 # When the loop is gone

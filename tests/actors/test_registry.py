@@ -29,7 +29,7 @@ class Animal(Actor):
 
     def on_stop(self) -> None:
         if self.log is not None:
-            self.log.append((type(self).__name__, "stopped"))
+            self.log.append(("stopped", self.actor_ref))
 
 
 class Dog(Animal):
@@ -84,6 +84,7 @@ def test_unregister_gives_a_key_back(runtime: ManualRuntime, registry: Registry)
     registry.unregister("a", dog)
     registry.unregister("b", cat)
     assert registry.names() == ["b"]
+    assert dog.process.names == [(registry, "b")]
     registry.register("a", cat)
     dog.stop()
     assert registry.names() == ["a"]
@@ -232,19 +233,21 @@ def test_broadcast_tells_all_or_those_of_a_class(
 
 
 def test_stop_all_stops_the_last_started_first(zoo: tuple[list[Any], list[ActorRef[Any]]]) -> None:
-    log, _ = zoo
+    log, refs = zoo
     assert ActorRegistry.stop_all() == [True, True, True]
-    assert log == [("Dog", "stopped"), ("Cat", "stopped"), ("Dog", "stopped")]
+    assert log == [("stopped", ref) for ref in reversed(refs)]
     assert ActorRegistry.get_all() == []
 
 
 def test_stop_all_without_blocking_returns_futures(
     runtime: ManualRuntime, zoo: tuple[list[Any], list[ActorRef[Any]]]
 ) -> None:
+    log, refs = zoo
     stops = ActorRegistry.stop_all(block=False)
     assert [stop.done for stop in stops] == [False] * 3
     runtime.settle()
     assert [stop.get() for stop in stops] == [True] * 3
+    assert log == [("stopped", ref) for ref in reversed(refs)]
 
 
 def test_stop_all_from_another_thread(background: in_thread) -> None:

@@ -1,0 +1,146 @@
+"""The fast way of reading frames, held against the general parser of `websockets`."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from transport.frames import common_frames, frame_end
+
+MAX_SIZE = 300
+
+
+def framed(opcode: Opcode, data: bytes, *, fin: bool = True, mask: bool = True) -> bytes:
+    return Frame(opcode, data, fin).serialize(mask=mask)
+
+
+TEXT = framed(Opcode.TEXT, b"text")
+BINARY = framed(Opcode.BINARY, b"\x00\xff")
+
+UNCOMMON = {
+    "a ping": framed(Opcode.PING, b"ping"),
+    "a close frame": framed(Opcode.CLOSE, b"\x03\xe8"),
+    "a fragment": framed(Opcode.TEXT, b"frag", fin=False),
+    "a continuation": framed(Opcode.CONT, b"ment"),
+    "an unmasked frame": framed(Opcode.TEXT, b"text of a server", mask=False),
+    "a frame that is too large": framed(Opcode.TEXT, b"x" * (MAX_SIZE + 1)),
+    "text that is not UTF-8": framed(Opcode.TEXT, b"\xff"),
+    "a reserved bit": bytes((0xC1, *TEXT[1:])),
+    "a reserved opcode": bytes((0x83, *TEXT[1:])),
+}
+
+
+def test_whole_frames_are_read() -> None:
+    data = TEXT + BINARY + framed(Opcode.BINARY, b"x" * MAX_SIZE)
+    assert common_frames(data, 0, MAX_SIZE) == (["text", b"\x00\xff", b"x" * MAX_SIZE], len(data))
+
+
+@pytest.mark.parametrize("other", UNCOMMON.values(), ids=UNCOMMON)
+def test_reading_stops_before_a_frame_of_another_kind(other: bytes) -> None:
+    assert common_frames(TEXT + other + TEXT, 0, MAX_SIZE) == (["text"], len(TEXT))
+
+
+@pytest.mark.parametrize("size", range(len(TEXT)))
+def test_reading_stops_before_a_frame_that_has_not_come_whole(size: int) -> None:
+    assert common_frames(BINARY + TEXT[:size], 0, MAX_SIZE) == ([b"\x00\xff"], len(BINARY))
+
+
+WRONG_BY_THE_HEAD = {"an unmasked frame": 2, "a reserved opcode": 2, "a frame that is too large": 4}
+RIGHT_BY_THE_HEAD = {name: frame for name, frame in UNCOMMON.items() if name not in WRONG_BY_THE_HEAD}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [TEXT, *RIGHT_BY_THE_HEAD.values(), framed(Opcode.BINARY, b"x" * 126)],
+    ids=["text", *RIGHT_BY_THE_HEAD, "a length of 16 bits"],
+)
+def test_the_end_of_a_frame_is_known_from_its_head(data: bytes) -> None:
+    assert frame_end(b"before" + data + b"after", 6, MAX_SIZE) == 6 + len(data)
+
+
+def test_the_end_is_not_known_before_the_head_has_come() -> None:
+    long = framed(Opcode.BINARY, b"x" * 200)
+    assert [frame_end(long[:size], 0, MAX_SIZE) for size in range(5)] == [None, None, None, None, len(long)]
+
+
+@pytest.mark.parametrize(("name", "head"), WRONG_BY_THE_HEAD.items(), ids=WRONG_BY_THE_HEAD)
+def test_of_a_frame_that_is_wrong_by_its_head_only_the_head_counts(name: str, head: int) -> None:
+    assert frame_end(UNCOMMON[name], 0, MAX_SIZE) == head
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> tuple[bytes, list[int]]:
+    """Draw frames of all kinds, right and wrong, and where the stream of bytes is cut into pieces."""
+    common = st.one_of(
+        st.text(max_size=150).map(lambda text: framed(Opcode.TEXT, text.encode())),
+        st.binary(max_size=MAX_SIZE + 20).map(lambda data: framed(Opcode.BINARY, data)),
+    )
+    kinds = st.one_of(common, st.sampled_from(list(UNCOMMON.values())), st.binary(max_size=8))
+    data = b"".join(draw(st.lists(kinds, max_size=8)))
+    return data, sorted(draw(st.lists(st.integers(0, len(data)), max_size=6)))
+
+
+class General:
+    """Everything by the general parser."""
+
+    def __init__(self) -> None:
+        self.protocol = ServerProtocol(state=State.OPEN, max_size=MAX_SIZE)
+        self.seen: list[Any] = []
+
+    def receive(self, data: bytes) -> None:
+        self.protocol.receive_data(data)
+        self._take()
+
+    def _take(self) -> None:
+        for frame in self.protocol.events_received():
+            assert isinstance(frame, Frame)
+            self.seen.append((frame.opcode, bytes(frame.data), frame.fin))
+
+
+class Fast(General):
+    """The common kind past the parser, as the carrier reads it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rest = b""
+
+    def receive(self, data: bytes) -> None:
+        data, start = self.rest + data, 0
+        while True:
+            if self.protocol.current_size is None and self.protocol.state is State.OPEN:
+                messages, start = common_frames(data, start, MAX_SIZE)
+                self.seen += [_as_seen(message) for message in messages]
+            end = frame_end(data, start, MAX_SIZE)
+            if end is None or end > len(data):
+                break
+            self.protocol.receive_data(data[start:end])
+            self._take()
+            start = end
+        self.rest = b"" if self.protocol.eof_sent else data[start:]
+
+
+def _as_seen(message: str | bytes) -> Any:
+    if isinstance(message, str):
+        return (Opcode.TEXT, message.encode(), True)
+    return (Opcode.BINARY, message, True)
+
+
+@given(streams())
+def test_both_ways_see_the_same_frames_and_end_in_the_same_state(stream: tuple[bytes, list[int]]) -> None:
+    data, cuts = stream
+    general, fast = General(), Fast()
+    for start, end in pairwise([0, *cuts, len(data)]):
+        for way in (general, fast):
+            if end > start:
+                way.receive(data[start:end])
+    assert fast.seen == general.seen
+    assert fast.protocol.state is general.protocol.state
+    assert fast.protocol.close_sent == general.protocol.close_sent
+    assert fast.protocol.data_to_send() == general.protocol.data_to_send()
