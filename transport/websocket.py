@@ -64,6 +64,8 @@ class WebSocketCarrier(asyncio.Protocol):
         self._max_size = max_size
         # The handshake is read by the listener; this object begins where it ends.
         self._protocol = ServerProtocol(state=State.OPEN, max_size=max_size)
+        # It would log all frames at level debug, with the secrets that are in them.
+        self._protocol.debug = False
         self._process: Process | None = None
         self._transport: asyncio.Transport | None = None
         self._early: list[str | bytes] = []
@@ -72,6 +74,8 @@ class WebSocketCarrier(asyncio.Protocol):
         self._rest = bytearray()
         self._listening = True
         self._paused = False
+        # While what was read is handled, what is written waits here, to leave in one write.
+        self._cork: list[bytes] | None = None
         self._timer: Timer | None = None
 
     def accept(self, request: Request) -> Response:
@@ -88,12 +92,17 @@ class WebSocketCarrier(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Give what came in to the transport actor, and let the actors run."""
         self.sweeps = 0
-        if self._rest:
-            self._rest += data
-            self._read(self._rest)
-        else:
-            self._read(data)
-        self._scheduler.run_ready()
+        self._cork = []
+        try:
+            if self._rest:
+                self._rest += data
+                self._read(self._rest)
+            else:
+                self._read(data)
+            self._scheduler.run_ready()
+            self._uncork()
+        finally:
+            self._cork = None
 
     def eof_received(self) -> None:
         """The client has ended its side: so do we."""
@@ -178,8 +187,23 @@ class WebSocketCarrier(asyncio.Protocol):
         else:
             self._process.put(data)
 
+    def _uncork(self) -> None:
+        """Write what has waited, in one write."""
+        corked = self._cork
+        if corked:
+            self._cork = []
+            self._write(corked[0] if len(corked) == 1 else b"".join(corked))
+
+    def _write(self, data: bytes) -> None:
+        transport = self._transport
+        if transport is not None:
+            transport.write(data)
+            if self._paused and transport.get_write_buffer_size() > MAX_BUFFER:
+                transport.abort()
+
     def _flush(self) -> None:
         """Write what the protocol has to say, and end the connection when it says so."""
+        self._uncork()
         transport = self._transport
         for data in self._protocol.data_to_send():
             if transport is None or transport.is_closing():
@@ -233,12 +257,13 @@ class WebSocketCarrier(asyncio.Protocol):
 
     def send(self, frame: Frame) -> None:
         """Write one frame."""
-        transport = self._transport
-        if transport is None or self._protocol.state is not State.OPEN:
+        if self._transport is None or self._protocol.state is not State.OPEN:
             return
-        transport.write(frame.wire or wire(frame))
-        if self._paused and transport.get_write_buffer_size() > MAX_BUFFER:
-            transport.abort()
+        data = frame.wire or wire(frame)
+        if self._cork is None:
+            self._write(data)
+        else:
+            self._cork.append(data)
 
     def close(self, code: int) -> None:
         """Send a close frame and wait for the client's."""
@@ -251,6 +276,7 @@ class WebSocketCarrier(asyncio.Protocol):
 
     def abort(self) -> None:
         """Cut the connection, unless it is being closed in good order."""
+        self._uncork()
         self._process = None
         if self._transport is not None and self._protocol.state is State.OPEN:
             self._transport.abort()

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from wire import BEATEN, HANDSHAKE, HEARTBEAT, Server, Tcp, masked, on_loop, reset, serving, until
 
-from actors import Channel, Reply, ok
+from actors import Actor, Channel, Reply, ok
 from actors.exits import ExitReason, Shutdown
 from actors.message import Frame, Opcode
+from actors.runtime.scheduler import Scheduler
 from transport import Socket
 from transport import websocket as websocket_module
-from transport.websocket import wire
+from transport.idle import IdleConnections
+from transport.websocket import WebSocketCarrier, wire
+
+if TYPE_CHECKING:
+    from actors.testing import ManualRuntime
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
 # The first fragment of a text, one in the middle, and the last.
@@ -82,6 +87,62 @@ def test_a_frame_has_its_size_in_front(opcode: Opcode, data: bytes, head: bytes)
 def test_a_frame_is_made_once_for_all_connections() -> None:
     frame = Frame(Opcode.TEXT, b"hi")
     assert wire(frame) is wire(frame)
+
+
+class RecordingTransport:
+    """A TCP connection that keeps each write."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+        self.aborted = False
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(data)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class Echo(Actor):
+    """Sends back what it gets, and dies of what it should not have got."""
+
+    def __init__(self, carrier: WebSocketCarrier) -> None:
+        self.carrier = carrier
+
+    def on_start(self) -> None:
+        self.own(self.carrier.abort)
+        self.carrier.attach(self._process)
+
+    def on_receive(self, message: str) -> None:
+        if message == "die":
+            self._process.kill()
+        self.carrier.send(Frame(Opcode.TEXT, message.encode()))
+
+
+def echoing(runtime: ManualRuntime) -> tuple[WebSocketCarrier, RecordingTransport]:
+    carrier, tcp = WebSocketCarrier(Scheduler.here(), IdleConnections()), RecordingTransport()
+    carrier.connection_made(cast("asyncio.Transport", tcp))
+    Echo.start(carrier)
+    runtime.settle()
+    return carrier, tcp
+
+
+def test_the_answers_to_what_one_read_brought_leave_in_one_write(runtime: ManualRuntime) -> None:
+    carrier, tcp = echoing(runtime)
+    carrier.data_received(masked(TEXT, "a") + masked(TEXT, "b") + masked(TEXT, "c"))
+    assert tcp.writes == [b"\x81\x01a\x81\x01b\x81\x01c"]
+    carrier.send(Frame(Opcode.TEXT, b"d"))
+    assert tcp.writes[1:] == [b"\x81\x01d"]
+
+
+def test_the_answers_before_a_death_are_not_lost(runtime: ManualRuntime) -> None:
+    carrier, tcp = echoing(runtime)
+    carrier.data_received(masked(TEXT, "a") + masked(TEXT, "die") + masked(TEXT, "b"))
+    assert tcp.writes == [b"\x81\x01a\x81\x03die"]
+    assert tcp.aborted
 
 
 @on_loop
