@@ -182,7 +182,7 @@ class UserSocket(Socket):
 # An endpoint is where clients come in; the system is the tree that keeps all of it alive.
 
 
-def demo_endpoint(host: str = "127.0.0.1", port: int = 4000) -> Endpoint:
+def demo_endpoint(host: str = "127.0.0.1", port: int | None = 4000) -> Endpoint:
     """Put the demo together."""
     return Endpoint(
         {"/socket": UserSocket},

@@ -309,7 +309,8 @@ class Channel(Actor):
 
     def _describe(self, message: Any) -> str:
         if type(message) is Message:
-            message = msgspec.structs.replace(message, payload=filter_parameters(message.payload))
+            payload = filter_parameters(message.payload, events.secrets_of(self))
+            message = msgspec.structs.replace(message, payload=payload)
         return repr(message)
 
     def _exit_reason(self, reason: ExitReason) -> ExitReason:

@@ -6,10 +6,11 @@ Each function is called where the thing happens. It costs a look-up or two when 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from actors import telemetry
-from actors.parameters import filter_parameters
+from actors.parameters import SECRETS, filter_parameters
 
 if TYPE_CHECKING:
     from actors.channel import Channel
@@ -21,13 +22,17 @@ __all__ = [
     "HANDLED_IN",
     "JOINED",
     "LEFT",
+    "LEVELS",
     "PUSH",
     "broadcast",
     "channel_handled_in",
     "channel_joined",
     "channel_left",
     "handled_in_is_watched",
+    "level",
     "pushed",
+    "secrets_of",
+    "took",
 ]
 
 JOINED = ("phoenix", "channel_joined")
@@ -37,7 +42,7 @@ PUSH = ("ashtree", "push")
 BROADCAST = ("ashtree", "broadcast")
 
 _log = logging.getLogger("ashtree.channels")
-_LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
+LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
 
 
 def took(seconds: float) -> str:
@@ -46,14 +51,20 @@ def took(seconds: float) -> str:
     return f"{milliseconds:.0f}ms" if milliseconds >= 1 else f"{milliseconds * 1000:.0f}µs"
 
 
-def level(name: str | None) -> int | None:
+def level(name: str | None, log: logging.Logger = _log) -> int | None:
     """Return the number of a log level such as "info"; None if nothing is to be logged at it now.
 
     Raises:
         KeyError: if there is no such level.
     """
-    number = _LEVELS[name] if name is not None else None
-    return number if number is not None and _log.isEnabledFor(number) else None
+    number = LEVELS[name] if name is not None else None
+    return number if number is not None and log.isEnabledFor(number) else None
+
+
+def secrets_of(channel: Channel) -> Sequence[str]:
+    """Return the names of the parameters that its endpoint keeps out of the log."""
+    secrets: Sequence[str] = getattr(channel.socket.endpoint, "filter_parameters", SECRETS)
+    return secrets
 
 
 def channel_joined(channel: Channel, reply: Reply, duration: float) -> None:
@@ -66,7 +77,7 @@ def channel_joined(channel: Channel, reply: Reply, duration: float) -> None:
     if number is not None:
         verb = "JOINED" if reply.status == "ok" else "REFUSED JOIN"
         text = "%s %s in %s\n  Parameters: %r"
-        _log.log(number, text, verb, channel.topic, took(duration), filter_parameters(params))
+        _log.log(number, text, verb, channel.topic, took(duration), filter_parameters(params, secrets_of(channel)))
 
 
 def handled_in_is_watched(channel: Channel) -> bool:
@@ -83,7 +94,8 @@ def channel_handled_in(channel: Channel, message: Message, duration: float) -> N
     if number is not None:
         text = "HANDLED %s INCOMING ON %s (%s) in %s\n  Parameters: %r"
         name = type(channel).__name__
-        _log.log(number, text, message.event, channel.topic, name, took(duration), filter_parameters(message.payload))
+        params = filter_parameters(message.payload, secrets_of(channel))
+        _log.log(number, text, message.event, channel.topic, name, took(duration), params)
 
 
 def pushed(channel: Channel, event: str) -> None:

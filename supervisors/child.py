@@ -111,6 +111,11 @@ def _time_left(spec: ChildSpec, passed: float) -> float | None:
     return max(0.0, spec.shutdown - passed)
 
 
+def _current_message(ref: ActorRef[Any]) -> str:
+    """Describe what an actor is at, as it would itself: without secrets."""
+    return repr(None) if ref.process.current is None else ref.process._last_message()
+
+
 async def _wait_or_kill(ref: ActorRef[Any], down: Future[ExitReason], seconds: float | None) -> None:
     if down.done:
         return
@@ -118,7 +123,7 @@ async def _wait_or_kill(ref: ActorRef[Any], down: Future[ExitReason], seconds: f
     try:
         await down
     except Timeout:
-        _log.warning("%s did not end in time and is killed; its current message: %r", ref, ref.process.current)
+        _log.warning("%s did not end in time and is killed; its current message: %s", ref, _current_message(ref))
         ref.kill()
         down.expire(None)
         await down

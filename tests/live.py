@@ -23,13 +23,13 @@ WAIT = float(os.environ.get("ASHTREE_TEST_WAIT", "15"))
 
 
 class LiveDemo:
-    """A running `demo.py` on a free port; on leaving the context it must end with status 0.
+    """A running `demo.py`, or another script with its options, on a free port; it must end with status 0.
 
     `address` is its `http://127.0.0.1:<port>`, `output` the lines it has printed so far.
     """
 
-    def __init__(self, script: Path = ROOT / "demo.py") -> None:
-        self.script = script
+    def __init__(self, script: Path = ROOT / "demo.py", *options: str) -> None:
+        self.script, self.options = script, options
         self.address = ""
         self.output: list[str] = []
         self._addresses: SimpleQueue[str | None] = SimpleQueue()
@@ -40,7 +40,7 @@ class LiveDemo:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(  # noqa: S603 - our own script
-            [sys.executable, str(self.script), "--host", "127.0.0.1", "--port", "0"],
+            [sys.executable, str(self.script), "--host", "127.0.0.1", "--port", "0", *self.options],
             cwd=self.script.parent,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -12,9 +12,11 @@ from transport.exceptions import (
 )
 from transport.http import respond
 from transport.longpoll import LongPoll
+from transport.origin import Origin
 from transport.pages import pages
 from transport.serializer import SERIALIZERS, V1JSONSerializer, V2JSONSerializer
-from transport.socket import ConnectInfo, Socket
+from transport.session import SessionCookie, SessionOptions
+from transport.socket import ConnectInfo, Socket, Uri
 from transport.transport import Transport
 
 __all__ = [
@@ -23,6 +25,9 @@ __all__ = [
     "Endpoint",
     "LongPoll",
     "MalformedMessageError",
+    "Origin",
+    "SessionCookie",
+    "SessionOptions",
     "Socket",
     "SocketError",
     "TokenError",
@@ -31,6 +36,7 @@ __all__ = [
     "Transport",
     "TransportError",
     "UnencodableError",
+    "Uri",
     "V1JSONSerializer",
     "V2JSONSerializer",
     "pages",

@@ -6,7 +6,7 @@ import inspect
 import logging
 import secrets
 import socket as sockets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,16 @@ from urllib.parse import urlsplit
 from websockets.datastructures import MultipleValuesError
 from websockets.http11 import Request, Response
 
+from actors.exits import SHUTDOWN, ExitReason
 from actors.message import Broadcast, Payload
+from actors.parameters import SECRETS
 from supervisors.child_spec import INFINITY, ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervisor import Supervisor
 from transport import token
+from transport.asgi import AsgiApplication
+from transport.events import socket_drain
+from transport.exceptions import SocketError
 from transport.http import Answer, Application, HttpConnection, Incoming, Upgrade, respond
 from transport.idle import IDLE_TIMEOUT, IdleConnections
 from transport.listener import Listener, bind, unbind
@@ -27,14 +32,17 @@ from transport.longpoll import LongPoll, LongPollHandler
 from transport.mount import Client, Mount, read_params
 from transport.origin import CheckOrigin, origin_rule
 from transport.serializer import SERIALIZERS
+from transport.session import CSRF, SessionCookie, SessionOptions, make_session, read_session
 from transport.versions import Versions
 from transport.websocket import MAX_FRAME_SIZE, WebSocketCarrier
 
 if TYPE_CHECKING:
+    from actors.clock import Clock
     from actors.message import Serializer
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
     from actors.runtime.process import Process
+    from supervisors.system import System
     from transport.socket import Socket
 
 __all__ = ["Endpoint", "EndpointSupervisor"]
@@ -53,11 +61,13 @@ class Endpoint:
     - `sockets`: paths to socket classes; the WebSocket of "/socket" is at "/socket/websocket", its long polling at
       "/socket/longpoll".
     - `routes`: paths to functions that answer a plain GET.
-    - `host`, `port`: where to listen; port 0 takes a free one (see `url`).
+    - `host`, `port`: where to listen; port 0 takes a free one (see `url`), `None` none: see `asgi`.
     - `check_origin`: the pages that may connect, such as `["//localhost", "https://*.example.com"]`; by default only those
       of the host that is asked. "conn" also compares scheme and port; a function gets an `Origin` and returns a bool;
       `False` lets every page connect.
-    - `secret_key`: for signed tokens.
+    - `secret_key`: for signed tokens; or a list of secrets, newest first, of which the first signs and any verifies.
+    - `session`: how to read sessions out of cookies; see docs/security.md.
+    - `filter_parameters`: parameters whose names contain one of these are "[FILTERED]" in the log.
     - `max_frame_size`: bytes that one message may have; `max_channels`: topics that one connection may join;
       `idle_timeout`: seconds without a byte of a client, after which its connection is closed.
     - `longpoll`: the times of long polling; `None` serves none.
@@ -73,9 +83,11 @@ class Endpoint:
         *,
         routes: Mapping[str, Route] | None = None,
         host: str = "127.0.0.1",
-        port: int = 4000,
+        port: int | None = 4000,
         check_origin: CheckOrigin = True,
-        secret_key: str | None = None,
+        secret_key: token.Secrets | None = None,
+        session: SessionOptions | None = None,
+        filter_parameters: Collection[str] = SECRETS,
         max_frame_size: int = MAX_FRAME_SIZE,
         max_channels: int = 100,
         idle_timeout: float = IDLE_TIMEOUT,
@@ -88,7 +100,12 @@ class Endpoint:
         self._routes = dict(routes or {})
         self._check_origin, self._origin_rule = check_origin, origin_rule(check_origin)
         self.versions = Versions(serializers)
-        self._secret_key = secret_key
+        if secret_key is not None:
+            token.check_secrets(secret_key)
+        self._secret_key, self._session = secret_key, session
+        self._check_session()
+        self.filter_parameters = _checked_names(filter_parameters)
+        self._clock: Clock | None = None
         self._longpoll_secret = secret_key or secrets.token_urlsafe(32)
         self._mounts: dict[str, Application] = {}
         for path, cls in sockets.items():
@@ -107,8 +124,22 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """The address for people; with the real port once it has started."""
+        """The address for people; with the real port once it has started.
+
+        Raises:
+            RuntimeError: if it has no port of its own.
+        """
+        if self.port is None:
+            raise RuntimeError("the endpoint has no address of its own: Endpoint(…, port=None)")
         return f"http://{self.host}:{self.port}"
+
+    def asgi(self, system: System | None = None) -> AsgiApplication:
+        """Return it as an ASGI application, to be served by itself or mounted in another one; see docs/asgi.md.
+
+        `system` is started and stopped by the application's lifespan. Without it, whoever mounts the application runs the
+        system, on the same event loop.
+        """
+        return AsgiApplication(self, system)
 
     @property
     def pubsub(self) -> PubSub:
@@ -154,14 +185,20 @@ class Endpoint:
         """Return the data of a token that was signed by this endpoint's secret; TokenError if it was not, or is too old."""
         return token.verify(self._secret(), salt, signed, max_age=max_age)
 
-    def _secret(self) -> str:
+    def make_session(self, data: Mapping[str, Any]) -> SessionCookie:
+        """Make a session for a browser, and the CSRF token that its page needs to connect with it."""
+        if self._session is None:
+            raise RuntimeError("sessions need options: Endpoint(…, session=SessionOptions(…))")
+        return make_session(self._session, self._secret(), data)
+
+    def _secret(self) -> token.Secrets:
         if self._secret_key is None:
             raise RuntimeError("tokens need a secret: Endpoint(…, secret_key=…)")
         return self._secret_key
 
     # What its supervisor calls
 
-    def attach(self, process: Process, port: int) -> None:
+    def attach(self, process: Process, port: int | None) -> None:
         """Take note of the tree that it runs in, and of the port that it got."""
         found = process.scheduler.names.lookup("pubsub")
         if not found:
@@ -170,7 +207,7 @@ class Endpoint:
 
     def attach_transports(self, transports: ActorRef[Any]) -> None:
         """Take note of the supervisor under which connections are started."""
-        self._transports = transports
+        self._transports, self._clock = transports, transports.process.scheduler.clock
 
     # What the listener calls
 
@@ -198,29 +235,50 @@ class Endpoint:
         params = read_params(request.path)
         if params is None:
             return respond(400)
-        if not mount.origin_allowed(request):
+        if not mount.origin_allowed(incoming):
             return respond(403)
-        client = mount.connect(incoming, params)
+        client = mount.connect(incoming, params, "websocket")
         if inspect.isawaitable(client):
-            return self._connected_later(mount, request, client)
-        return self._connected(mount, request, client)
+            return self._connected_later(mount, incoming, client)
+        return self._connected(mount, incoming, client)
 
-    async def _connected_later(self, mount: Mount, request: Request, client: Awaitable[Client | None]) -> Answer:
-        return self._connected(mount, request, await client)
+    async def _connected_later(self, mount: Mount, incoming: Incoming, client: Awaitable[Client | None]) -> Answer:
+        return self._connected(mount, incoming, await client)
 
-    def _connected(self, mount: Mount, request: Request, client: Client | None) -> Answer:
+    def _connected(self, mount: Mount, incoming: Incoming, client: Client | None) -> Answer:
         if client is None:
             return respond(403)
         transports = self.transports
         if transports is None:
             return respond(503, "restarting, try again")
-        carrier = WebSocketCarrier(transports.process.scheduler, self.idle, self.max_frame_size)
-        response = carrier.accept(request)
+        make = incoming.carrier or WebSocketCarrier
+        carrier = make(transports.process.scheduler, self.idle, self.max_frame_size)
+        response = mount.accept(carrier, incoming.request)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             return respond(400, response.body.decode())
         return Upgrade(response, carrier, lambda: mount.start(carrier, client))
 
+    def _check_session(self) -> None:
+        if self._session is None:
+            return
+        if self._secret_key is None:
+            raise SocketError("a session's cookie is signed: Endpoint(…, session=…) needs a secret_key")
+        if self._check_origin is False and not self._session.check_csrf:
+            raise SocketError(
+                "with check_origin=False and check_csrf=False every page could use a visitor's session; check one of them"
+            )
+
     # What its mounts ask
+
+    def now(self) -> float:
+        """Return the monotonic time, to measure with; 0 as long as it has never run."""
+        return 0.0 if self._clock is None else self._clock.now()
+
+    def session_of(self, request: Request, params: Mapping[str, str]) -> dict[str, Any] | None:
+        """Return the session of a request, if it has one, and may use it."""
+        if self._session is None:
+            return None
+        return read_session(self._session, self._secret(), request.headers.get_all("Cookie"), params.get(CSRF))
 
     @property
     def transports(self) -> ActorRef[Any] | None:
@@ -228,18 +286,24 @@ class Endpoint:
         transports = self._transports
         return transports if transports is not None and transports.is_alive() else None
 
-    def origin_allowed(self, request: Request) -> bool:
+    def origin_allowed(self, incoming: Incoming) -> bool:
         """Tell whether a page of the request's origin may connect (Phoenix's `check_origin`)."""
         if self._check_origin is False:
             return True
         try:
-            origin, host = request.headers.get("Origin"), request.headers.get("Host")
+            origin, host = incoming.request.headers.get("Origin"), incoming.request.headers.get("Host")
         except MultipleValuesError:
             return False
-        if self._origin_rule(origin, host):
+        if self._origin_rule(origin, host, incoming.scheme):
             return True
         _log.warning("refused a page of origin %r; allow it by Endpoint(…, check_origin=[…]) if it is yours", origin)
         return False
+
+
+def _checked_names(names: Any) -> tuple[str, ...]:
+    if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
+        raise SocketError(f'filter_parameters takes names such as ("password", "token"), got {names!r}')
+    return tuple(name.lower() for name in names)
 
 
 class EndpointSupervisor(Supervisor):
@@ -249,27 +313,26 @@ class EndpointSupervisor(Supervisor):
         self._endpoint = endpoint
         self._sockets: list[sockets.socket] = []
         self._connections: set[HttpConnection] = set()
-        super().__init__(
-            [
-                ChildSpec(Transports, (endpoint,), id="transports", shutdown=INFINITY),
-                ChildSpec(
-                    Listener,
-                    (self._sockets, endpoint.handle, self._connections),
-                    id="listener",
-                    shutdown=Listener.shutdown,
-                ),
-            ]
-        )
+        args = (self._sockets, endpoint.handle, self._connections)
+        listener = ChildSpec(Listener, args, id="listener", shutdown=Listener.shutdown)
+        transports = ChildSpec(Transports, (endpoint,), id="transports", shutdown=INFINITY)
+        super().__init__([transports] if endpoint.port is None else [transports, listener])
 
     def on_start(self) -> Any:
-        """Open the port, then start the children."""
+        """Open the port, if there is to be one, then start the children."""
+        endpoint = self._endpoint
+        endpoint.attach(self._process, endpoint.port if endpoint.port is None else self._open(endpoint.port))
+        self.send_interval(endpoint.idle.interval, _SWEEP)
+        return super().on_start()
+
+    def _open(self, port: int) -> int:
+        """Open the listening sockets and return the port that they got."""
         self.own(self._close_connections)
-        self._sockets.extend(bind(self._endpoint.host, self._endpoint.port))
+        self._sockets.extend(bind(self._endpoint.host, port))
         for opened in self._sockets:
             self.own(partial(unbind, opened))
-        self._endpoint.attach(self._process, self._sockets[0].getsockname()[1])
-        self.send_interval(self._endpoint.idle.interval, _SWEEP)
-        return super().on_start()
+        bound: int = self._sockets[0].getsockname()[1]
+        return bound
 
     def _close_connections(self) -> None:
         """End those that wait for a request; they outlive a listener, but not their endpoint."""
@@ -295,3 +358,9 @@ class Transports(DynamicSupervisor):
         """Let the endpoint know where connections are started."""
         super().on_start()
         self._endpoint.attach_transports(self.actor_ref)
+
+    def terminate(self, reason: ExitReason) -> Any:
+        """Tell that all connections are closed, and close them."""
+        if self._children and reason == SHUTDOWN:
+            socket_drain(self._endpoint, len(self._children))
+        return super().terminate(reason)

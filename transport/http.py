@@ -19,6 +19,8 @@ import httptools
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from transport.origin import OWN_SCHEME
+
 if TYPE_CHECKING:
     from actors.clock import Timer
     from actors.runtime.scheduler import Scheduler
@@ -41,6 +43,10 @@ class Incoming:
     request: Request
     body: bytes
     peer: tuple[str, int] | None
+    carrier: Callable[..., Any] | None = None
+    """What makes the carrier of a WebSocket; None for that of the listener."""
+    scheme: str = OWN_SCHEME
+    """http, or https."""
 
 
 class UpgradedProtocol(Protocol):
@@ -158,7 +164,9 @@ class HttpConnection(asyncio.Protocol):
             self._timer.cancel()
 
     def _give_up(self, status: int, text: str) -> None:
-        self._write(respond(status, text), keep_alive=False)
+        # What follows a last answer is nobody's business any more.
+        if not self._transport.is_closing():
+            self._write(respond(status, text), keep_alive=False)
 
     # httptools
 

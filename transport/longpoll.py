@@ -179,7 +179,7 @@ class LongPollCarrier:
 class LongPollHandler:
     """Answers the requests to the long-polling path of one socket."""
 
-    def __init__(self, mount: Mount, options: LongPoll, secret: str) -> None:
+    def __init__(self, mount: Mount, options: LongPoll, secret: token.Secrets) -> None:
         self._mount, self._options, self._secret = mount, options, secret
 
     def handle(self, incoming: Incoming) -> Answer | Awaitable[Answer]:
@@ -188,7 +188,7 @@ class LongPollHandler:
         params = read_params(request.path)
         if params is None:
             return _with_headers(respond(HTTPStatus.BAD_REQUEST))
-        if not self._mount.origin_allowed(request):
+        if not self._mount.origin_allowed(incoming):
             return _status(HTTPStatus.FORBIDDEN)
         match request.method:
             case "OPTIONS":
@@ -220,7 +220,7 @@ class LongPollHandler:
 
     async def _open(self, incoming: Incoming, params: Mapping[str, str]) -> Answer:
         """Begin a session; 410 tells the client that the one it had, if any, is gone."""
-        client = self._mount.connect(incoming, params)
+        client = self._mount.connect(incoming, params, "longpoll")
         if inspect.isawaitable(client):
             client = await client
         if client is None:

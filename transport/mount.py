@@ -5,18 +5,25 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Awaitable, Mapping
+from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from actors.exceptions import ActorDeadError
+from actors.parameters import filter_parameters
 from supervisors import supervisor
 from supervisors.child_spec import ChildSpec, Restart
-from transport.socket import ConnectInfo, Routes, Socket, accepted
+from transport.auth_token import SUBPROTOCOL, SUBPROTOCOL_HEADER, Offer, longpoll_token, without_token
+from transport.events import Attempt, socket_connected
+from transport.exceptions import TokenInvalidError
+from transport.origin import read_origin
+from transport.socket import ConnectInfo, Routes, Socket, Uri, accepted
 from transport.transport import Transport
 from transport.versions import DEFAULT_VERSION
 
 if TYPE_CHECKING:
-    from websockets.http11 import Request
+    from websockets.http11 import Request, Response
 
     from actors.future import Future
     from actors.message import Serializer
@@ -24,6 +31,7 @@ if TYPE_CHECKING:
     from transport.carrier import Carrier
     from transport.endpoint import Endpoint
     from transport.http import Incoming
+    from transport.websocket import WebSocketCarrier
 
 __all__ = ["Client", "Mount", "read_params"]
 
@@ -52,20 +60,84 @@ class Mount:
         """The supervisor of the connections, while it runs."""
         return self._endpoint.transports
 
-    def origin_allowed(self, request: Request) -> bool:
+    def origin_allowed(self, incoming: Incoming) -> bool:
         """Tell whether a page of the request's origin may connect."""
-        return self._endpoint.origin_allowed(request)
+        return self._endpoint.origin_allowed(incoming)
 
-    def connect(self, incoming: Incoming, params: Mapping[str, str]) -> Client | Awaitable[Client | None] | None:
-        """Let a client in, or not (None); later, if the socket's `connect` is `async`."""
+    def connect(
+        self, incoming: Incoming, params: Mapping[str, str], transport: str
+    ) -> Client | Awaitable[Client | None] | None:
+        """Let a client of the transport "websocket" or "longpoll" in, or not (None).
+
+        Later, if the socket's `connect` is `async`.
+        """
+        try:
+            info = self._connect_info(incoming, params, transport)
+        except TokenInvalidError as error:
+            _log.warning("refused a client of %s: %s", self._socket_class.__name__, error)
+            return None
         serializer = self._negotiate(params)
         if serializer is None:
             return None
-        client = Client(self._socket_class(self._endpoint), serializer)
-        result: object = client.socket.connect(params, _connect_info(incoming))
+        vsn = params.get("vsn", DEFAULT_VERSION)
+        return self._ask(Attempt(self._endpoint, transport, params, info, vsn, self._socket_class, serializer))
+
+    def _ask(self, attempt: Attempt) -> Client | Awaitable[Client | None] | None:
+        """Ask the socket's author."""
+        began = self._endpoint.now()
+        client = Client(self._socket_class(self._endpoint), attempt.serializer)
+        result: object = client.socket.connect(attempt.params, attempt.connect_info)
         if inspect.isawaitable(result):
-            return _connected_later(client, result)
-        return _connected(client, result)
+            return self._connected_later(attempt, client, result, began)
+        return self._connected(attempt, client, result, began)
+
+    async def _connected_later(
+        self, attempt: Attempt, client: Client, result: Awaitable[object], began: float
+    ) -> Client | None:
+        return self._connected(attempt, client, await result, began)
+
+    def _connected(self, attempt: Attempt, client: Client, result: object, began: float) -> Client | None:
+        is_in = accepted(result) and _has_valid_id(client.socket)
+        socket_connected(attempt, accepted=is_in, duration=self._endpoint.now() - began)
+        return client if is_in else None
+
+    def accept(self, carrier: WebSocketCarrier, request: Request) -> Response:
+        """Do the opening handshake of a WebSocket; with an auth token, "phoenix" is the subprotocol that is spoken."""
+        if not self._socket_class.auth_token:
+            return carrier.accept(request)
+        response = carrier.accept(replace(request, headers=without_token(request.headers)))
+        switches = response.status_code == HTTPStatus.SWITCHING_PROTOCOLS
+        if switches and SUBPROTOCOL in Offer.read(request.headers).names:
+            response.headers[SUBPROTOCOL_HEADER] = SUBPROTOCOL
+        return response
+
+    def _connect_info(self, incoming: Incoming, params: Mapping[str, str], transport: str) -> ConnectInfo:
+        """Gather what is known of a client.
+
+        Raises:
+            TokenInvalidError: if it shows an auth token that cannot be read.
+        """
+        headers, auth_token = incoming.request.headers, None
+        if self._socket_class.auth_token:
+            auth_token = Offer.read(headers).token() if transport == "websocket" else longpoll_token(headers)
+            headers = without_token(headers)
+        pairs = [(name.lower(), value) for name, value in headers.raw_items()]
+        by_name, path = dict(pairs), urlsplit(incoming.request.path).path
+        return ConnectInfo(
+            incoming.peer,
+            path,
+            by_name,
+            uri=self._uri(incoming, by_name.get("host"), params),
+            x_headers=[pair for pair in pairs if pair[0].startswith("x-")],
+            session=self._endpoint.session_of(incoming.request, params),
+            auth_token=auth_token,
+        )
+
+    def _uri(self, incoming: Incoming, host: str | None, params: Mapping[str, str]) -> Uri:
+        asked, parts = read_origin(f"{incoming.scheme}://{host or ''}"), urlsplit(incoming.request.path)
+        shown = filter_parameters(params, self._endpoint.filter_parameters)
+        query = parts.query if shown == params else urlencode(shown)
+        return Uri(incoming.scheme, asked and asked.host, asked and asked.port, parts.path, query)
 
     def _negotiate(self, params: Mapping[str, str]) -> Serializer | None:
         # To Phoenix `vsn[]=2.0.0` is a list, and no version.
@@ -92,14 +164,6 @@ class Mount:
         return started
 
 
-async def _connected_later(client: Client, result: Awaitable[object]) -> Client | None:
-    return _connected(client, await result)
-
-
-def _connected(client: Client, result: object) -> Client | None:
-    return client if accepted(result) and _has_valid_id(client.socket) else None
-
-
 def _has_valid_id(socket: Socket) -> bool:
     identity: object = socket.id()
     if identity is None or isinstance(identity, str):
@@ -120,8 +184,3 @@ def read_params(path: str) -> dict[str, str] | None:
         return dict(parse_qsl(urlsplit(path).query, keep_blank_values=True, errors="strict"))
     except ValueError:
         return None
-
-
-def _connect_info(incoming: Incoming) -> ConnectInfo:
-    headers = {name.lower(): value for name, value in incoming.request.headers.raw_items()}
-    return ConnectInfo(incoming.peer, urlsplit(incoming.request.path).path, headers)

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from transport.exceptions import SocketError
 
-__all__ = ["AllowedOrigin", "CheckOrigin", "Origin", "OriginRule", "origin_allowed", "origin_rule", "parse_origins", "read_origin"]
+__all__ = [
+    "OWN_SCHEME",
+    "AllowedOrigin",
+    "CheckOrigin",
+    "Origin",
+    "OriginRule",
+    "origin_allowed",
+    "origin_rule",
+    "parse_origins",
+    "read_origin",
+]
 
 
 class AllowedOrigin(NamedTuple):
@@ -31,11 +41,15 @@ class Origin(NamedTuple):
 CheckOrigin = bool | Literal["conn"] | Collection[str] | Callable[[Origin], bool]
 """What an author may write as an endpoint's `check_origin`."""
 
-OriginRule = Callable[[str | None, str | None], bool]
-"""The Origin and the Host header of a request in; whether that page may connect out."""
+# The listener speaks no TLS itself; a server that carries us by ASGI may.
+OWN_SCHEME = "http"
 
-# The listener speaks no TLS itself.
-_OWN_SCHEME = "http"
+
+class OriginRule(Protocol):
+    """The Origin and the Host header of a request in, with the scheme it came by; whether that page may connect out."""
+
+    def __call__(self, origin: str | None, host: str | None, scheme: str = OWN_SCHEME, /) -> bool:
+        """Judge one request."""
 
 
 def origin_rule(check_origin: CheckOrigin) -> OriginRule:
@@ -45,9 +59,9 @@ def origin_rule(check_origin: CheckOrigin) -> OriginRule:
         SocketError: naming the value, or the entry of a list, that cannot be read.
     """
     if check_origin is False:
-        return lambda _origin, _host: True
+        return lambda _origin, _host, _scheme=OWN_SCHEME: True
     if check_origin is True:
-        return lambda origin, host: origin_allowed(origin, None, host)
+        return lambda origin, host, _scheme=OWN_SCHEME: origin_allowed(origin, None, host)
     if check_origin == "conn":
         return _same_origin
     if callable(check_origin):
@@ -55,7 +69,7 @@ def origin_rule(check_origin: CheckOrigin) -> OriginRule:
     if isinstance(check_origin, str | bytes) or not isinstance(check_origin, Collection):
         raise SocketError(f'check_origin must be a bool, "conn", a list of origins or a function, got {check_origin!r}')
     entries = parse_origins(check_origin)
-    return lambda origin, host: origin_allowed(origin, entries, host)
+    return lambda origin, host, _scheme=OWN_SCHEME: origin_allowed(origin, entries, host)
 
 
 def read_origin(origin: str) -> Origin | None:
@@ -68,19 +82,25 @@ def read_origin(origin: str) -> Origin | None:
     return None if host is None else Origin(parts.scheme, host, port or _default_port(parts.scheme))
 
 
-def _same_origin(origin: str | None, host: str | None) -> bool:
+def _same_origin(origin: str | None, host: str | None, scheme: str = OWN_SCHEME) -> bool:
     """Tell whether a page comes from the very scheme, host and port that are asked (Phoenix's `:conn`)."""
     if origin is None:
         return True
     page = read_origin(origin)
-    return page is not None and page == read_origin(f"{_OWN_SCHEME}://{host or ''}")
+    return page is not None and page == read_origin(f"{scheme}://{host or ''}")
 
 
-def _asked(allows: Callable[[Origin], bool], origin: str | None, _host: str | None) -> bool:
+def _asked(allows: Callable[[Origin], bool], origin: str | None, _host: str | None, _scheme: str = OWN_SCHEME) -> bool:
     if origin is None:
         return True
     page = read_origin(origin)
-    return page is not None and bool(allows(page))
+    if page is None:
+        return False
+    allowed: object = allows(page)
+    if not isinstance(allowed, bool):
+        # Whatever it is, such as a coroutine, it would be true.
+        raise SocketError(f"the function that is check_origin must return a bool, got {allowed!r}")
+    return allowed
 
 
 def parse_origins(origins: Collection[str]) -> list[AllowedOrigin]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import msgspec
 
 from actors.channel import Channel
+from actors.events import LEVELS
 from actors.exceptions import ChannelError
 from actors.message import Reply, ok
 from actors.payloads import check_payloads
@@ -17,15 +18,47 @@ from transport.exceptions import SocketError
 if TYPE_CHECKING:
     from transport.endpoint import Endpoint
 
-__all__ = ["ConnectInfo", "Routes", "Socket"]
+__all__ = ["ConnectInfo", "Routes", "Socket", "Uri"]
+
+
+class Uri(NamedTuple):
+    """What a client asked for. The values of secret parameters are "[FILTERED]" in the query."""
+
+    scheme: str
+    host: str | None
+    port: int | None
+    path: str
+    query: str
 
 
 class ConnectInfo(msgspec.Struct, frozen=True):
-    """What is known of a connection besides its parameters."""
+    """What is known of a connection besides its parameters (Phoenix's `connect_info`, all of it).
+
+    - `peer`: the client's address and port, or its proxy's.
+    - `path`, `headers`: of the request; the names of headers in lower case, of several with one name the last. With
+      `auth_token`, the subprotocol that carries the token is not among them.
+    - `uri`: scheme, host, port, path and query.
+    - `x_headers`: the headers whose names begin with "x-", all of them, as pairs.
+    - `session`: the session, if the endpoint reads sessions, the client has one, and its `_csrf_token` is right.
+    - `auth_token`: the token that the client showed, if the socket class wants one.
+    """
 
     peer: tuple[str, int] | None
     path: str
     headers: Mapping[str, str]
+    uri: Uri | None = None
+    x_headers: Sequence[tuple[str, str]] = ()
+    session: Mapping[str, Any] | None = None
+    auth_token: str | None = None
+
+    def __repr__(self) -> str:
+        # Headers, session and auth token may hold secrets, and a repr may go to a log.
+        return f"ConnectInfo(peer={self.peer!r}, path={self.path!r}, …)"
+
+    @property
+    def user_agent(self) -> str | None:
+        """The client's name for itself."""
+        return self.headers.get("user-agent")
 
 
 class Socket:
@@ -42,9 +75,13 @@ class Socket:
                 return f"users_socket:{self.assigns['user']}"
 
     `channels` maps topics, or prefixes that end with `*`, to channel classes; the first that fits serves.
+    `auth_token` says whether clients may show a token when they connect (phoenix.js' `authToken`), which is then in
+    `connect_info`. `log` is the level of the line that says who was let in or refused; None for no line at all.
     """  # noqa: D415  # the colon leads to the example
 
     channels: ClassVar[Mapping[str, type[Channel]]] = {}
+    auth_token: ClassVar[bool] = False
+    log: ClassVar[str | None] = "info"
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -71,6 +108,7 @@ class Routes:
 
     def __init__(self, socket: type[Socket]) -> None:
         _check_subclass("a socket", socket, Socket)
+        _check_options(socket)
         self._exact: dict[str, type[Channel]] = {}
         self._prefixes: list[tuple[str, type[Channel]]] = []
         for pattern, channel in socket.channels.items():
@@ -94,6 +132,13 @@ class Routes:
                 if topic.startswith(prefix):
                     return candidate
         return channel
+
+
+def _check_options(socket: type[Socket]) -> None:
+    if socket.log is not None and socket.log not in LEVELS:
+        raise SocketError(f"{socket.__name__}.log must be one of {', '.join(LEVELS)}, or None, got {socket.log!r}")
+    if not isinstance(socket.auth_token, bool):
+        raise SocketError(f"{socket.__name__}.auth_token must be True or False, got {socket.auth_token!r}")
 
 
 def _check_channel(where: str, channel: type[Channel]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from actors import telemetry
 from actors.actor import Actor
 from actors.channel import ChannelSocket
 from actors.exits import NORMAL, SHUTDOWN, Down, Exit, ExitReason, Shutdown, Stop
@@ -17,6 +18,7 @@ from supervisors.child import Child, launch, stop_children
 from supervisors.child_spec import ChildSpec, Restart
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervisor import TerminateChild
+from transport import events
 from transport.connection import Connection, Deliver, Effect, Effects, EndChannel, Joined, Monitor, Send, StartChannel
 from transport.exceptions import MalformedMessageError
 
@@ -42,6 +44,10 @@ CLOSE_CODES: dict[ExitReason, int] = {
     # The service restarts; come back soon.
     SHUTDOWN: 1012,
 }
+
+
+_CUT = 1006
+"""What a client sees of a connection that ends without a close frame."""
 
 
 class Disconnected(msgspec.Struct, frozen=True):
@@ -79,12 +85,15 @@ class Transport(Actor):
         self.socket, self.serializer, self.pubsub = socket, serializer, pubsub
         self.connection = Connection(routes, serializer, max_channels)
         self._carrier = carrier
+        self._began = 0.0
+        self._client_code: int | None = None
         self._id: str | None = None
         self._channels = Child(ChildSpec(DynamicSupervisor, id="channels", restart=Restart.TEMPORARY))
 
     def on_start(self) -> None:
         """Take over the wire, and start the supervisor of the channels."""
         self.trap_exit = True
+        self._began = self.clock.now()
         self.own(self._carrier.abort)
         self._id = self.socket.id()
         if self._id is not None:
@@ -97,29 +106,27 @@ class Transport(Actor):
     def on_receive(self, message: Any) -> Any:
         """Do what this message is for; one that is for nothing is ignored, as in Phoenix."""
         handle = _MESSAGES.get(type(message))
-        return handle(self, message) if handle is not None else None
-
-    def _on_data(self, data: str | bytes) -> Stop | None:
         try:
-            message = self.serializer.decode(data)
-        except MalformedMessageError as error:
-            return self._refuse(error)
-        return self._on_message(message)
-
-    def _on_message(self, message: Message) -> Stop | None:
-        try:
-            effects = self.connection.receive(message)
+            return handle(self, message) if handle is not None else None
         except (MalformedMessageError, RecursionError) as error:
-            # What was nested just not too deep to be read may be too deep to be mirrored.
+            # What was nested just not too deep to be read may be too deep to be mirrored, now or at the end of a channel.
             return self._refuse(error)
-        self._carry_out(effects)
-        return None
+
+    def _on_data(self, data: str | bytes) -> None:
+        if events.FRAME_IN in telemetry.attached:
+            events.frame_in(self, data)
+        self._on_message(self.serializer.decode(data))
+
+    def _on_message(self, message: Message) -> None:
+        self._carry_out(self.connection.receive(message))
 
     def _refuse(self, error: MalformedMessageError | RecursionError) -> Stop:
         _log.warning("%s closes the connection: malformed message: %s", self, error)
         return Stop(MALFORMED, reply=MALFORMED)
 
     def _on_frame(self, frame: Frame) -> None:
+        if events.FRAME_OUT in telemetry.attached:
+            events.frame_out(self, frame)
         self._carrier.send(frame)
 
     def _on_started(self, started: _Started) -> None:
@@ -149,7 +156,8 @@ class Transport(Actor):
     def _on_broadcast(self, broadcast: Broadcast) -> Stop | None:
         return Stop(DISCONNECTED) if broadcast.event == "disconnect" and broadcast.topic == self._id else None
 
-    def _on_disconnected(self, _disconnected: Disconnected) -> Stop:
+    def _on_disconnected(self, disconnected: Disconnected) -> Stop:
+        self._client_code = disconnected.code
         return Stop(NORMAL)
 
     # Effects
@@ -159,7 +167,7 @@ class Transport(Actor):
             _EFFECTS[type(effect)](self, effect)
 
     def _send(self, send: Send) -> None:
-        self._carrier.send(send.frame)
+        self._on_frame(send.frame)
 
     def _deliver(self, deliver: Deliver) -> None:
         deliver.channel.send(deliver.message)
@@ -205,9 +213,12 @@ class Transport(Actor):
 
     def terminate(self, reason: ExitReason) -> Any:
         """Close the connection with the code for `reason`; when the tree is stopped, wait for the channels too."""
+        code = CLOSE_CODES.get(reason, 1000) if reason.is_graceful else _CUT
+        seen = code if self._client_code is None else self._client_code
+        events.socket_disconnected(self, seen, self.clock.now() - self._began)
         if not reason.is_graceful:
             return None
-        self._carrier.close(CLOSE_CODES.get(reason, 1000))
+        self._carrier.close(code)
         return stop_children(self._process, [self._channels]) if reason == SHUTDOWN else None
 
 

@@ -424,6 +424,13 @@ def test_each_answer_gives_a_client_time_for_the_next_request(scheduler: ManualS
     assert scheduler.clock.pending() == 1
 
 
+def test_what_follows_a_last_answer_is_not_answered(scheduler: ManualScheduler) -> None:
+    http, wire = connection(scheduler)
+    http.data_received(b"GET / HTTP/1.0\r\n\r\ngarbage\r\n\r\n")
+    assert wire.written.count(b"HTTP/1.1 ") == wire.written.count(b"200 OK") == 1
+    assert wire.is_closing()
+
+
 def test_a_connection_that_has_gone_leaves_no_timer(scheduler: ManualScheduler) -> None:
     http, _ = connection(scheduler)
     http.connection_lost(None)

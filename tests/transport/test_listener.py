@@ -137,4 +137,5 @@ async def test_who_connects_while_there_is_no_listener_is_served_by_the_next() -
 async def test_a_port_is_free_when_its_system_has_stopped() -> None:
     async with serving(Socket) as server:
         port = server.endpoint.port
+        assert port is not None
     close(bind("127.0.0.1", port))

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wire import HANDSHAKE, on_loop, serving
 
-from transport import Endpoint, SocketError
+from transport import Endpoint, Socket, SocketError
 from transport.origin import AllowedOrigin, Origin, origin_allowed, origin_rule, parse_origins
+
+UPGRADE = HANDSHAKE.partition("Host: localhost\r\n")[2]
 
 
 @pytest.mark.parametrize(
@@ -135,6 +138,12 @@ def test_conn_compares_scheme_host_and_port(origin: str | None, host: str | None
     assert origin_rule("conn")(origin, host) is allowed
 
 
+def test_conn_knows_the_scheme_that_a_request_came_by() -> None:
+    rule = origin_rule("conn")
+    assert rule("https://example.com", "example.com", "https")
+    assert not rule("http://example.com", "example.com", "https")
+
+
 @pytest.mark.parametrize(
     ("origin", "allowed"),
     [
@@ -155,6 +164,13 @@ def test_a_function_is_asked_about_every_page_that_says_where_it_comes_from(
     assert origin_rule(lambda page: page == good)(origin, "whatever") is allowed
 
 
+@pytest.mark.parametrize("result", [None, 1, "yes", object], ids=repr)
+def test_a_function_that_returns_anything_else_is_an_error_and_lets_nobody_in(result: Any) -> None:
+    with pytest.raises(SocketError) as raised:
+        origin_rule(lambda _page: result)("http://good.org", None)
+    assert str(raised.value) == f"the function that is check_origin must return a bool, got {result!r}"
+
+
 def test_false_allows_every_page() -> None:
     rule = origin_rule(check_origin=False)
     assert all(rule(origin, None) for origin in [None, "null", "http://[", "http://evil.org"])
@@ -164,6 +180,33 @@ def test_false_allows_every_page() -> None:
 def test_what_is_no_rule_is_an_error_with_its_value(value: Any) -> None:
     with pytest.raises(SocketError) as raised:
         Endpoint({}, check_origin=value)
-    assert str(raised.value) == (
-        f'check_origin must be a bool, "conn", a list of origins or a function, got {value!r}'
-    )
+    assert str(raised.value) == (f'check_origin must be a bool, "conn", a list of origins or a function, got {value!r}')
+
+
+@pytest.mark.parametrize("path", ["/socket/websocket?vsn=2.0.0", "/socket/longpoll?vsn=2.0.0"])
+@pytest.mark.parametrize(
+    ("check_origin", "origin", "allowed"),
+    [
+        (True, "https://localhost:1234", True),
+        (True, "http://evil.org", False),
+        ("conn", "http://localhost:4000", True),
+        ("conn", "http://localhost:1234", False),
+        (["//*.good.org:8443"], "https://a.good.org:8443", True),
+        (["//*.good.org:8443"], "https://a.good.org", False),
+        (lambda page: page == ("https", "good.org", 443), "https://good.org", True),
+        (lambda page: page == ("https", "good.org", 443), "http://localhost", False),
+        (False, "http://evil.org", True),
+    ],
+)
+@on_loop
+async def test_the_rule_is_the_same_for_both_transports(
+    check_origin: Any, origin: str, path: str, *, allowed: bool
+) -> None:
+    async with serving(Socket, check_origin=check_origin) as server:
+        tcp = await server.tcp()
+        await tcp.send(f"GET {path} HTTP/1.1\r\nHost: localhost:4000\r\nOrigin: {origin}\r\n", UPGRADE)
+        answer = await tcp.answer()
+    if "longpoll" in path:
+        assert ('"status":410' in answer.body) is allowed
+    else:
+        assert answer.status == (101 if allowed else 403)

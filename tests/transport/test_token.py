@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import itsdangerous
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transport import Endpoint, TokenError, TokenExpiredError, TokenInvalidError
+from transport import Endpoint, SocketError, TokenError, TokenExpiredError, TokenInvalidError
 from transport.token import DAY, sign, verify
 
 SECRET = "a secret"  # noqa: S105  # of a test
@@ -103,3 +104,44 @@ def test_an_endpoint_signs_with_its_secret() -> None:
 def test_an_endpoint_without_a_secret_says_what_it_needs() -> None:
     with pytest.raises(RuntimeError, match=r"tokens need a secret: Endpoint\(…, secret_key=…\)"):
         Endpoint({}).sign("salt", 1)
+
+
+OLD, NEW, OTHER_SECRET = "the old secret", "the new secret", "another secret"
+
+
+@pytest.mark.parametrize(
+    ("signs", "verifies", "good"),
+    [
+        (OLD, [NEW, OLD], True),
+        ([NEW, OLD], NEW, True),
+        ([NEW, OLD], OLD, False),
+        ([NEW, OLD], [OLD, NEW], True),
+        ([NEW], NEW, True),
+        (OLD, [NEW], False),
+        (OTHER_SECRET, [NEW, OLD], False),
+    ],
+)
+def test_the_first_of_several_secrets_signs_and_any_verifies(signs: Any, verifies: Any, *, good: bool) -> None:
+    token = sign(signs, "salt", {"user": "alice"})
+    if good:
+        assert verify(verifies, "salt", token) == {"user": "alice"}
+        assert Endpoint({}, secret_key=verifies).verify("salt", token) == {"user": "alice"}
+    else:
+        with pytest.raises(TokenInvalidError):
+            verify(verifies, "salt", token)
+
+
+def test_the_format_is_that_of_itsdangerous() -> None:
+    theirs = itsdangerous.URLSafeTimedSerializer(SECRET, salt="salt")
+    assert theirs.loads(sign(SECRET, "salt", {"a": 1}), max_age=60) == {"a": 1}
+    assert verify(SECRET, "salt", theirs.dumps({"a": 1})) == {"a": 1}
+
+
+def test_an_age_without_end_is_one() -> None:
+    assert verify(SECRET, "salt", TOKEN, now=1e9, max_age=float("inf")) == {"user": "alice"}
+
+
+@pytest.mark.parametrize("wrong", [[], [""], "", ["good", None], 5, b"bytes", [5]], ids=repr)
+def test_a_secret_that_is_none_is_an_error_at_the_start(wrong: Any) -> None:
+    with pytest.raises(SocketError, match="secret_key must be a string that is not empty, or a list of such"):
+        Endpoint({}, secret_key=wrong)

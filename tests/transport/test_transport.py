@@ -16,6 +16,7 @@ from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.runtime.spawn import spawn
 from actors.testing import ManualRuntime
 from transport import ConnectInfo, Socket, Transport, V2JSONSerializer
+from transport.connection import Connection
 from transport.socket import Routes
 from transport.testing import ChannelTest, JoinedChannel, TestClient
 from transport.transport import Disconnected
@@ -452,3 +453,41 @@ def test_frames_are_written_in_the_order_they_were_made(wired: Wired) -> None:
     for text in texts:
         wired.ref.send(text)
     assert [json.loads(text)[1] for text in wired.receive(texts[0])] == [*range(200), 0]
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        pytest.param([], id="join"),
+        pytest.param(["who"], id="push"),
+        pytest.param(["crash"], id="crash"),
+        pytest.param(["stop"], id="stop"),
+        pytest.param(["phx_leave"], id="leave"),
+        pytest.param(["phx_join"], id="join again"),
+        pytest.param(["phx_join", "phx_join", "crash"], id="crash after a second join"),
+    ],
+)
+@pytest.mark.parametrize("topic", ["room:1", "permanent:1", "broken", "unprepared", "none"])
+def test_whatever_follows_a_join_ref_that_is_nested_deep_the_connection_lives_or_closes_with_1011(
+    runtime: ManualRuntime, pubsub: PubSub, topic: str, then: list[str]
+) -> None:
+    for depth in (10, 300, 900, 940, 960, 980, 990, 1_000, 5_000, 9_990):
+        wired, deep = Wired(runtime, pubsub), "[" * depth + "]" * depth
+        for ref, event in enumerate(["phx_join", *then]):
+            wired.receive(f'[{deep},"{ref}","{topic}","{event}",{{}}]')
+        assert wired.carrier.end in {None, 1011}, depth
+        assert wired.ref.is_alive() is (wired.carrier.end is None), depth
+
+
+@pytest.mark.parametrize("failing", ["started", "join_replied", "closed", "down", "receive"])
+def test_what_cannot_be_written_for_its_depth_closes_with_1011_wherever_it_comes_up(
+    wired: Wired, failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: Any) -> None:
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr(Connection, failing, fail)
+    for event in ["phx_join", "crash" if failing == "down" else "stop"]:
+        wired.receive(f'["1","1","room:1","{event}",{{}}]')
+    assert wired.carrier.end == 1011
+    assert wired.ref.exit_reason == Shutdown("malformed message")

@@ -1,0 +1,470 @@
+"""An endpoint as an ASGI application, with this test as the server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from wire import BEATEN, HEARTBEAT, KEY, on_loop, until
+
+from actors import Actor, Channel, error, ok
+from actors.testing import WAIT
+from supervisors import ChildSpec, System
+from transport import Endpoint, Socket, asgi, respond
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from actors import Reply
+    from transport import ConnectInfo
+    from transport.asgi import AsgiApplication
+
+CLOSE = {"type": "websocket.close"}
+
+
+class EchoChannel(Channel):
+    def join(self, topic: str, payload: Any) -> Reply:
+        return ok()
+
+    def handle_in(self, event: str, payload: Any) -> Any:
+        if event == "crash_transport":
+            self.socket.transport.kill()
+        return ok(payload)
+
+
+class EchoSocket(Socket):
+    channels = {"echo": EchoChannel}  # noqa: RUF012  # as an author writes it
+
+    def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Any:
+        self.assigns["path"] = connect_info.path
+        match params:
+            case {"fail": _}:
+                raise RuntimeError("failed on purpose")
+            case {"refuse": _}:
+                return error()
+        return ok()
+
+
+class Peer:
+    """One scope of an application; the test is its server and its client."""
+
+    def __init__(self, app: AsgiApplication, scope: dict[str, Any]) -> None:
+        self._in: asyncio.Queue[Any] = asyncio.Queue()
+        self._out: asyncio.Queue[Any] = asyncio.Queue()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.task = asyncio.create_task(app(scope, self._in.get, self._write))
+
+    async def _write(self, event: Any) -> None:
+        await self.gate.wait()
+        await self._out.put(event)
+
+    def put(self, kind: str, **members: Any) -> None:
+        self._in.put_nowait({"type": kind, **members})
+
+    async def get(self) -> Any:
+        async with asyncio.timeout(WAIT):
+            return await self._out.get()
+
+    async def text(self) -> Any:
+        event = await self.get()
+        assert event["type"] == "websocket.send", event
+        return event["text"]
+
+    async def ended(self) -> None:
+        """See that the application has returned and has said no more."""
+        async with asyncio.timeout(WAIT):
+            await self.task
+        assert self._out.empty()
+
+    async def answer(self, kind: str = "http.response") -> tuple[int, dict[bytes, bytes], bytes]:
+        start, body = await self.get(), await self.get()
+        assert (start["type"], body["type"]) == (f"{kind}.start", f"{kind}.body")
+        await self.ended()
+        return start["status"], dict(start["headers"]), body["body"]
+
+
+def scope(kind: str, path: str, query: str = "", **members: Any) -> dict[str, Any]:
+    return {"type": kind, "path": path, "query_string": query.encode(), "headers": [(b"host", b"here")], **members}
+
+
+async def opened(app: AsgiApplication, path: str = "/socket/websocket", query: str = "vsn=2.0.0", **more: Any) -> Peer:
+    peer = Peer(app, scope("websocket", path, query, **more))
+    peer.put("websocket.connect")
+    assert await peer.get() == {"type": "websocket.accept", "subprotocol": None}
+    return peer
+
+
+async def asked(app: AsgiApplication, path: str, query: str = "", method: str = "GET", **more: Any) -> Peer:
+    peer = Peer(app, scope("http", path, query, method=method, **more))
+    peer.put("http.request", body=b"", more_body=False)
+    return peer
+
+
+def an_endpoint(**options: Any) -> Endpoint:
+    return Endpoint({"/socket": EchoSocket}, routes={"/page": lambda _: respond(200, "hello")}, port=None, **options)
+
+
+@asynccontextmanager
+async def running(**options: Any) -> AsyncIterator[AsgiApplication]:
+    endpoint = an_endpoint(**options)
+    async with System([endpoint]):
+        yield endpoint.asgi()
+
+
+async def beats(peer: Peer) -> None:
+    peer.put("websocket.receive", text=HEARTBEAT, bytes=None)
+    assert await peer.text() == BEATEN
+
+
+# Lifespan
+
+
+@on_loop
+async def test_the_lifespan_runs_the_tree_which_has_no_listener() -> None:
+    endpoint = an_endpoint()
+    system = System([endpoint])
+    life = Peer(endpoint.asgi(system), {"type": "lifespan"})
+    life.put("lifespan.startup")
+    assert await life.get() == {"type": "lifespan.startup.complete"}
+    assert "transports" in system.tree()
+    assert "listener" not in system.tree()
+    life.put("lifespan.shutdown")
+    assert await life.get() == {"type": "lifespan.shutdown.complete"}
+    await life.ended()
+    assert not system.ref.is_alive()
+
+
+@on_loop
+async def test_a_system_that_runs_already_is_left_running() -> None:
+    endpoint = an_endpoint()
+    async with System([endpoint]) as system:
+        life = Peer(endpoint.asgi(system), {"type": "lifespan"})
+        life.put("lifespan.startup")
+        assert await life.get() == {"type": "lifespan.startup.complete"}
+        life.put("lifespan.shutdown")
+        assert await life.get() == {"type": "lifespan.shutdown.complete"}
+        await life.ended()
+        assert system.ref.is_alive()
+
+
+@on_loop
+async def test_a_lifespan_without_a_system_fails_and_says_what_to_write() -> None:
+    life = Peer(an_endpoint().asgi(), {"type": "lifespan"})
+    life.put("lifespan.startup")
+    failed = await life.get()
+    assert failed["type"] == "lifespan.startup.failed"
+    assert "endpoint.asgi(system)" in failed["message"]
+    await life.ended()
+
+
+@on_loop
+async def test_a_tree_that_cannot_start_fails_the_lifespan() -> None:
+    class Broken(Actor):
+        def on_start(self) -> None:
+            raise RuntimeError("broken on purpose")
+
+    endpoint = an_endpoint()
+    life = Peer(endpoint.asgi(System([endpoint, ChildSpec(Broken)])), {"type": "lifespan"})
+    life.put("lifespan.startup")
+    failed = await life.get()
+    assert failed["type"] == "lifespan.startup.failed"
+    assert "broken on purpose" in failed["message"]
+    await life.ended()
+
+
+@on_loop
+async def test_a_scope_of_another_type_is_refused() -> None:
+    async with running() as app:
+        with pytest.raises(ValueError, match="got 'webtransport'"):
+            await Peer(app, scope("webtransport", "/")).task
+
+
+def test_a_system_on_another_loop_is_refused() -> None:
+    endpoint = an_endpoint()
+
+    async def ask() -> None:
+        with pytest.raises(RuntimeError, match="another event loop"):
+            await (await asked(endpoint.asgi(), "/page")).task
+
+    with System([endpoint]):
+        asyncio.run(ask())
+
+
+# Plain requests
+
+
+@pytest.mark.parametrize(
+    ("path", "root"), [("/page", ""), ("/live/page", "/live"), ("/live/page", "/live/"), ("/page", "/live")]
+)
+@on_loop
+async def test_a_page_is_answered_wherever_the_application_is_mounted(path: str, root: str) -> None:
+    async with running() as app:
+        status, headers, body = await (await asked(app, path, root_path=root)).answer()
+        assert (status, headers[b"content-length"], body) == (200, b"5", b"hello")
+
+
+@on_loop
+async def test_the_answer_to_head_has_no_body() -> None:
+    async with running() as app:
+        status, headers, body = await (await asked(app, "/page", method="HEAD")).answer()
+        assert (status, headers[b"content-length"], body) == (200, b"5", b"")
+
+
+@pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/livepage", 404), ("/socket/websocket", 400)])
+@on_loop
+async def test_what_is_no_page_is_refused(path: str, status: int) -> None:
+    async with running() as app:
+        assert (await (await asked(app, path, root_path="/live")).answer())[0] == status
+
+
+@on_loop
+async def test_a_body_that_is_too_large_is_refused_without_being_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi, "MAX_BODY", 4)
+    async with running() as app:
+        peer = Peer(app, scope("http", "/socket/longpoll", method="POST"))
+        peer.put("http.request", body=b"123", more_body=True)
+        peer.put("http.request", body=b"45", more_body=True)
+        assert (await peer.answer())[0] == 413
+
+
+@on_loop
+async def test_a_request_whose_client_goes_before_it_has_come_is_forgotten() -> None:
+    async with running() as app:
+        peer = Peer(app, scope("http", "/socket/longpoll", method="POST"))
+        peer.put("http.request", body=b"1", more_body=True)
+        peer.put("http.disconnect")
+        await peer.ended()
+
+
+@on_loop
+async def test_a_poll_whose_client_has_gone_takes_nothing_with_it() -> None:
+    async with running() as app:
+        query = (
+            "vsn=2.0.0&token="
+            + json.loads((await (await asked(app, "/socket/longpoll", "vsn=2.0.0")).answer())[2])["token"]
+        )
+        gone = await asked(app, "/socket/longpoll", query)
+        gone.put("http.disconnect")
+        await gone.ended()
+        said = Peer(app, scope("http", "/socket/longpoll", query, method="POST"))
+        said.put("http.request", body=HEARTBEAT.encode())
+        assert json.loads((await said.answer())[2]) == {"status": 200}
+        _, _, body = await (await asked(app, "/socket/longpoll", query)).answer()
+        assert json.loads(body)["messages"] == [BEATEN]
+
+
+@on_loop
+async def test_a_server_without_websockets_is_told_of() -> None:
+    handshake = {
+        "upgrade": "websocket",
+        "connection": "Upgrade",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": KEY,
+    }
+    headers = [(name.encode(), value.encode()) for name, value in handshake.items()]
+    async with running() as app:
+        peer = Peer(app, scope("http", "/socket/websocket", "vsn=2.0.0", method="GET") | {"headers": headers})
+        peer.put("http.request")
+        assert (await peer.answer())[0] == 501
+
+
+@on_loop
+async def test_a_page_that_is_no_response_is_an_error_of_the_server() -> None:
+    endpoint = Endpoint({}, routes={"/wrong": lambda _: "text"}, port=None)  # type: ignore[dict-item,return-value]
+    async with System([endpoint]):
+        assert (await (await asked(endpoint.asgi(), "/wrong")).answer())[0] == 500
+
+
+# WebSockets
+
+
+@on_loop
+async def test_a_websocket_below_a_path_is_carried_as_text_and_as_binary() -> None:
+    async with running() as app:
+        peer = await opened(app, "/live/socket/websocket", root_path="/live")
+        await beats(peer)
+        peer.put("websocket.receive", text='["1","1","echo","phx_join",{}]')
+        assert json.loads(await peer.text())[3] == "phx_reply"
+        peer.put("websocket.receive", text=None, bytes=b"\x00\x01\x01\x04\x0112echox\x00\xff")
+        assert (await peer.get())["bytes"] == b"\x01\x01\x01\x04\x0212echook\x00\xff"
+        peer.put("websocket.disconnect", code=1001)
+        await peer.ended()
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status"),
+    [
+        ("/nothing", "", 404),
+        ("/socket/websocket", "a=%ff", 400),
+        ("/socket/websocket", "fail=1", 500),
+        ("/page", "", 200),
+    ],
+)
+@on_loop
+async def test_a_refusal_has_its_status_where_the_server_can(path: str, query: str, status: int) -> None:
+    async with running() as app:
+        able: dict[str, Any] = {"websocket.http.response": {}}
+        for extensions in (able, None):
+            peer = Peer(app, scope("websocket", path, query, extensions=extensions))
+            peer.put("websocket.connect")
+            if extensions:
+                assert (await peer.answer("websocket.http.response"))[0] == status
+            else:
+                assert await peer.get() == CLOSE
+                await peer.ended()
+
+
+@on_loop
+async def test_a_client_that_is_not_let_in_is_closed_before_the_handshake() -> None:
+    async with running() as app:
+        for query in ("vsn=3.0.0", "refuse=1"):
+            peer = Peer(app, scope("websocket", "/socket/websocket", query, extensions={"websocket.http.response": {}}))
+            peer.put("websocket.connect")
+            assert await peer.get() == CLOSE
+            await peer.ended()
+
+
+@on_loop
+async def test_a_websocket_is_asked_to_come_back_while_the_endpoint_does_not_run() -> None:
+    peer = Peer(an_endpoint().asgi(), scope("websocket", "/socket/websocket", "vsn=2.0.0"))
+    peer.put("websocket.connect")
+    assert await peer.get() == CLOSE
+    await peer.ended()
+
+
+@on_loop
+async def test_a_malformed_message_is_answered_with_a_close_code() -> None:
+    async with running() as app:
+        peer = await opened(app)
+        peer.put("websocket.receive", text="not json")
+        assert await peer.get() == CLOSE | {"code": 1011}
+        await peer.ended()
+
+
+@pytest.mark.parametrize("message", [{"text": "é" * 6}, {"text": "e" * 11}, {"bytes": b"e" * 11}])
+@on_loop
+async def test_a_message_that_is_too_large_closes_with_1009(message: dict[str, Any]) -> None:
+    async with running(max_frame_size=10) as app:
+        peer = await opened(app)
+        peer.put("websocket.receive", **message)
+        assert await peer.get() == CLOSE | {"code": 1009}
+        await peer.ended()
+
+
+@on_loop
+async def test_a_silent_client_is_closed_with_1002() -> None:
+    async with running(idle_timeout=0.05) as app:
+        peer = await opened(app)
+        assert await peer.get() == CLOSE | {"code": 1002}
+        await peer.ended()
+
+
+@on_loop
+async def test_the_end_of_the_tree_closes_with_1012() -> None:
+    async with running() as app:
+        peer = await opened(app)
+        await beats(peer)
+    assert await peer.get() == CLOSE | {"code": 1012}
+    await peer.ended()
+
+
+@on_loop
+async def test_a_killed_transport_ends_its_connection_without_a_word() -> None:
+    async with running() as app:
+        peer = await opened(app)
+        peer.put("websocket.receive", text='["1","1","echo","phx_join",{}]')
+        await peer.text()
+        peer.put("websocket.receive", text='["1","2","echo","crash_transport",{}]')
+        await peer.ended()
+
+
+@on_loop
+async def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi, "MAX_BUFFER", 3 * len(BEATEN))
+    async with running() as app:
+        peer = await opened(app)
+        peer.gate.clear()
+        for _ in range(5):
+            peer.put("websocket.receive", text=HEARTBEAT)
+        await peer.ended()
+
+
+@on_loop
+async def test_what_is_written_keeps_its_order_for_a_slow_client() -> None:
+    async with running() as app:
+        peer = await opened(app)
+        peer.gate.clear()
+        for ref in range(5):
+            peer.put("websocket.receive", text=f'[null,"{ref}","phoenix","heartbeat",{{}}]')
+        await until(peer._in.empty)
+        peer.gate.set()
+        assert [json.loads(await peer.text())[1] for _ in range(5)] == ["0", "1", "2", "3", "4"]
+        peer.put("websocket.disconnect", code=1000)
+        await peer.ended()
+
+
+@on_loop
+async def test_the_subprotocol_of_an_auth_token_is_accepted_through_the_server() -> None:
+    class TokenSocket(EchoSocket):
+        auth_token = True
+
+    endpoint = Endpoint({"/socket": TokenSocket}, port=None)
+    offered = (b"sec-websocket-protocol", b"phoenix, base64url.bearer.phx.dG9rZW4")
+    async with System([endpoint]):
+        peer = Peer(endpoint.asgi(), scope("websocket", "/socket/websocket", "vsn=2.0.0") | {"headers": [offered]})
+        peer.put("websocket.connect")
+        assert await peer.get() == {"type": "websocket.accept", "subprotocol": "phoenix"}
+        peer.put("websocket.disconnect", code=1000)
+        await peer.ended()
+
+
+@on_loop
+async def test_a_server_that_cancels_ends_the_transport() -> None:
+    endpoint = an_endpoint()
+    async with System([endpoint]) as system:
+        peer = await opened(endpoint.asgi())
+        await beats(peer)
+        peer.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await peer.task
+        await until(lambda: "transport <" not in system.tree())
+
+
+@on_loop
+async def test_a_server_that_raises_when_the_client_has_gone_is_no_error() -> None:
+    async with running() as app:
+        events = iter([{"type": "websocket.connect"}, {"type": "websocket.receive", "text": HEARTBEAT}])
+        never = asyncio.Event()
+
+        async def receive() -> Any:
+            event = next(events, None)
+            return event or await never.wait()
+
+        async def send(event: Any) -> None:
+            if event["type"] != "websocket.accept":
+                raise OSError("gone")
+
+        async with asyncio.timeout(WAIT):
+            await app(scope("websocket", "/socket/websocket", "vsn=2.0.0"), receive, send)
+
+
+def test_an_endpoint_without_a_port_has_no_address() -> None:
+    with pytest.raises(RuntimeError, match="no address"):
+        _ = an_endpoint().url
+
+
+@on_loop
+@pytest.mark.parametrize(("scheme", "allowed"), [("wss", True), ("ws", False)])
+async def test_a_page_of_https_is_of_the_same_origin_where_the_server_speaks_tls(scheme: str, *, allowed: bool) -> None:
+    headers = [(b"host", b"here"), (b"origin", b"https://here")]
+    async with running(check_origin="conn") as app:
+        peer = Peer(app, scope("websocket", "/socket/websocket", "vsn=2.0.0") | {"scheme": scheme, "headers": headers})
+        peer.put("websocket.connect")
+        assert (await peer.get())["type"] == ("websocket.accept" if allowed else "websocket.close")
+        if allowed:
+            peer.put("websocket.disconnect", code=1000)
+        await peer.ended()

@@ -1,0 +1,100 @@
+"""What connections tell telemetry and the log: Phoenix's event and lines, and those that Phoenix lacks.
+
+Each function is called where the thing happens. It costs a look-up or two when nobody listens and the level is not logged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from actors import telemetry
+from actors.events import level, took
+from actors.parameters import filter_parameters
+
+if TYPE_CHECKING:
+    from actors.message import Frame, Serializer
+    from transport.endpoint import Endpoint
+    from transport.socket import ConnectInfo, Socket
+    from transport.transport import Transport
+
+__all__ = [
+    "CONNECTED",
+    "DISCONNECTED",
+    "DRAIN",
+    "FRAME_IN",
+    "FRAME_OUT",
+    "Attempt",
+    "frame_in",
+    "frame_out",
+    "socket_connected",
+    "socket_disconnected",
+    "socket_drain",
+]
+
+CONNECTED = ("phoenix", "socket_connected")
+DISCONNECTED = ("ashtree", "socket_disconnected")
+DRAIN = ("phoenix", "socket_drain")
+FRAME_IN = ("ashtree", "frame_in")
+FRAME_OUT = ("ashtree", "frame_out")
+
+_log = logging.getLogger("ashtree.transport")
+
+
+class Attempt(msgspec.Struct, frozen=True, eq=False):
+    """A client that would connect; its fields are the event's metadata, beside `result` and `log`."""
+
+    endpoint: Endpoint
+    transport: str
+    params: Mapping[str, str]
+    connect_info: ConnectInfo
+    vsn: str
+    user_socket: type[Socket]
+    serializer: Serializer
+
+
+def socket_connected(attempt: Attempt, *, accepted: bool, duration: float) -> None:
+    """A client of a known version was let in or refused, after `duration` seconds."""
+    socket_class = attempt.user_socket
+    if CONNECTED in telemetry.attached:
+        about = {name: getattr(attempt, name) for name in attempt.__struct_fields__}
+        about |= {"result": "ok" if accepted else "error", "log": socket_class.log}
+        telemetry.execute(CONNECTED, {"duration": duration}, about)
+    number = level(socket_class.log, _log)
+    if number is not None:
+        verb = "CONNECTED TO" if accepted else "REFUSED CONNECTION TO"
+        text = "%s %s in %s\n  Transport: %s\n  Serializer: %s\n  Parameters: %r"
+        serializer = type(attempt.serializer).__name__
+        params = filter_parameters(attempt.params, attempt.endpoint.filter_parameters)
+        _log.log(number, text, verb, socket_class.__name__, took(duration), attempt.transport, serializer, params)
+
+
+def socket_disconnected(transport: Transport, code: int, duration: float) -> None:
+    """A connection ends after `duration` seconds, with a close code, 1006 if it is cut; not told of one that is killed."""
+    if DISCONNECTED in telemetry.attached:
+        about = {"endpoint": transport.socket.endpoint, "socket": transport.socket, "code": code}
+        telemetry.execute(DISCONNECTED, {"duration": duration}, about)
+
+
+def frame_in(transport: Transport, data: str | bytes) -> None:
+    """A frame of the client came in; to be called if FRAME_IN is attached."""
+    size = len(data.encode(errors="surrogatepass")) if isinstance(data, str) else len(data)
+    telemetry.execute(FRAME_IN, {"bytes": size}, {"socket": transport.socket})
+
+
+def frame_out(transport: Transport, frame: Frame) -> None:
+    """A frame goes out to the client; to be called if FRAME_OUT is attached."""
+    # The test kit's frames are not encoded, and have no size.
+    size = len(frame.data) if isinstance(frame.data, str | bytes) else 0
+    telemetry.execute(FRAME_OUT, {"bytes": size}, {"socket": transport.socket})
+
+
+def socket_drain(endpoint: Endpoint, count: int) -> None:
+    """An endpoint that stops closes all its connections, in one round."""
+    if DRAIN in telemetry.attached:
+        numbers = {"count": count, "total": count, "index": 1, "rounds": 1}
+        telemetry.execute(DRAIN, numbers, {"endpoint": endpoint})
+    _log.info("DRAINING %d connection(s)", count)

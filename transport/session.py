@@ -1,0 +1,104 @@
+"""Sessions in signed cookies, for sockets that are to know who is logged in to the page (Phoenix's `connect_info: [:session]`).
+
+A browser sends cookies with every WebSocket, whatever page opened it. So a session counts only if the page also knows the
+CSRF token that stands in it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from transport import token
+from transport.exceptions import SocketError, TokenError
+
+__all__ = ["CSRF", "SessionCookie", "SessionOptions", "make_session", "read_session"]
+
+CSRF = "_csrf_token"
+"""The name of the CSRF token, in the session and among the parameters."""
+
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """How an endpoint reads sessions.
+
+    - `cookie`: the cookie's name.
+    - `salt`: what its signature is for; others that sign with the same secret use another.
+    - `max_age`: seconds for which a session is good.
+    - `check_csrf`: whether the parameter `_csrf_token` must be the session's.
+    - `secure`: whether the cookie is for https only.
+
+    Raises:
+        SocketError: if one of them is not as it must be.
+    """
+
+    cookie: str
+    salt: str = "ashtree session"
+    max_age: float = 14 * token.DAY
+    check_csrf: bool = True
+    secure: bool = False
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.cookie):
+            raise SocketError(f'a session\'s cookie needs a name such as "_my_app", got {self.cookie!r}')
+        if not self.max_age > 0:
+            raise SocketError(f"a session's max_age must be > 0 seconds, got {self.max_age!r}")
+
+
+class SessionCookie(NamedTuple):
+    """A session on its way to a browser."""
+
+    cookie: str
+    """As a client sends it back: `name=value`."""
+    set_cookie: str
+    """The value of the header Set-Cookie."""
+    csrf_token: str
+    """For the page, to connect with as the parameter `_csrf_token`."""
+
+
+def make_session(options: SessionOptions, secret: token.Secrets, data: Mapping[str, Any]) -> SessionCookie:
+    """Make a session of `data` (JSON values), with a new CSRF token unless there is one in it."""
+    session = {CSRF: secrets.token_urlsafe(18), **data}
+    cookie = f"{options.cookie}={token.sign(secret, options.salt, session)}"
+    secure = "; Secure" if options.secure else ""
+    set_cookie = f"{cookie}; Path=/; Max-Age={int(options.max_age)}; HttpOnly; SameSite=Lax{secure}"
+    return SessionCookie(cookie, set_cookie, session[CSRF])
+
+
+def read_session(
+    options: SessionOptions, secret: token.Secrets, cookies: Iterable[str], csrf_token: str | None
+) -> dict[str, Any] | None:
+    """Return the session of the Cookie headers; None if there is none, it is forged or too old, or the page is not its own."""
+    signed = _cookie(options.cookie, cookies)
+    if signed is None:
+        return None
+    try:
+        session = token.verify(secret, options.salt, signed, max_age=options.max_age)
+    except TokenError:
+        return None
+    if not isinstance(session, dict):
+        return None
+    return session if not options.check_csrf or _same(session.get(CSRF), csrf_token) else None
+
+
+def _cookie(name: str, cookies: Iterable[str]) -> str | None:
+    """Return the value of a cookie; of several the first, whose path is the closest (RFC 6265, section 5.4)."""
+    for line in cookies:
+        for pair in line.split(";"):
+            found, _, value = pair.strip().partition("=")
+            if found == name:
+                return value
+    return None
+
+
+def _same(left: object, right: object) -> bool:
+    """Compare in a time that tells nothing about how much of it is right."""
+    if not (isinstance(left, str) and isinstance(right, str) and left):
+        return False
+    return hmac.compare_digest(left.encode(), right.encode())
