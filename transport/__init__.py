@@ -16,7 +16,7 @@ from transport.origin import Origin
 from transport.pages import pages
 from transport.serializer import SERIALIZERS, V1JSONSerializer, V2JSONSerializer
 from transport.session import SessionCookie, SessionOptions
-from transport.socket import ConnectInfo, Socket, Uri
+from transport.socket import ConnectInfo, Route, Socket, Uri
 from transport.transport import Transport
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "LongPoll",
     "MalformedMessageError",
     "Origin",
+    "Route",
     "SessionCookie",
     "SessionOptions",
     "Socket",

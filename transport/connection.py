@@ -19,9 +19,8 @@ from supervisors.restart import RestartIntensity, should_restart
 from transport.exceptions import MalformedMessageError
 
 if TYPE_CHECKING:
-    from actors.channel import Channel
     from actors.ref import ActorRef
-    from transport.socket import Routes
+    from transport.socket import Route, Routes
 
 __all__ = ["Connection", "Deliver", "Effect", "EndChannel", "Joined", "Monitor", "Send", "StartChannel", "Status"]
 
@@ -41,10 +40,10 @@ class Status(enum.Enum):
 class Joined:
     """One topic that the client has joined, or is joining."""
 
-    __slots__ = ("channel", "channel_class", "closes", "intensity", "join_ref", "message", "pending", "status", "topic")
+    __slots__ = ("channel", "closes", "intensity", "join_ref", "message", "pending", "route", "status", "topic")
 
-    def __init__(self, channel_class: type[Channel], message: Message, closes: Joined | None = None) -> None:
-        self.channel_class, self.message = channel_class, message
+    def __init__(self, route: Route, message: Message, closes: Joined | None = None) -> None:
+        self.route, self.message = route, message
         self.topic: str = message.topic
         # As the client wrote it: null stays null here, though the channel then uses the ref (Phoenix's two views).
         self.join_ref = message.join_ref
@@ -62,7 +61,7 @@ class Joined:
 
     def may_restart(self, reason: ExitReason, now: float) -> bool:
         """Tell whether the server itself joins again for the client, by OTP's table and within OTP's intensity."""
-        if not should_restart(Restart(self.channel_class.restart), reason):
+        if not should_restart(Restart(self.route.channel.restart), reason):
             return False
         if self.intensity is None:
             self.intensity = RestartIntensity()
@@ -152,17 +151,17 @@ class Connection:
     def _join(self, message: Message) -> Effects:
         if not isinstance(message.topic, str):
             raise MalformedMessageError(f"a topic must be a string, got {message.topic!r}")
-        channel_class = self._routes.match(message.topic)
-        if channel_class is None:
+        route = self._routes.match(message.topic)
+        if route is None:
             return (self._unmatched(message),)
         if len(self.topics) >= self._max_channels:
             return (self._reply(message.join_ref, message, error({"reason": "too many channels joined"})),)
-        joined = self.topics[message.topic] = Joined(channel_class, message)
+        joined = self.topics[message.topic] = Joined(route, message)
         return (StartChannel(joined),)
 
     def _join_again(self, old: Joined, message: Message) -> Effects:
         """Replace the channel: the client has lost track of it, and knows best."""
-        joined = self.topics[old.topic] = Joined(old.channel_class, message, closes=old)
+        joined = self.topics[old.topic] = Joined(old.route, message, closes=old)
         assert old.channel is not None
         del self._by_channel[old.channel]
         return (EndChannel(old.channel, DUPLICATE_JOIN), StartChannel(joined))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import msgspec
@@ -18,7 +19,7 @@ from transport.exceptions import SocketError
 if TYPE_CHECKING:
     from transport.endpoint import Endpoint
 
-__all__ = ["ConnectInfo", "Routes", "Socket", "Uri"]
+__all__ = ["ConnectInfo", "Route", "Routes", "Socket", "Uri"]
 
 
 class Uri(NamedTuple):
@@ -61,6 +62,17 @@ class ConnectInfo(msgspec.Struct, frozen=True):
         return self.headers.get("user-agent")
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A channel class with assigns of its own, for one entry of a socket's `channels`.
+
+    channels = {"room:*": RoomChannel, "admin:*": Route(RoomChannel, assigns={"admin": True})}
+    """  # the colon leads to the example
+
+    channel: type[Channel]
+    assigns: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Socket:
     """One client's connection, as its author sees it. Subclass it:
 
@@ -74,12 +86,13 @@ class Socket:
             def id(self):
                 return f"users_socket:{self.assigns['user']}"
 
-    `channels` maps topics, or prefixes that end with `*`, to channel classes; the first that fits serves.
+    `channels` maps topics, or prefixes that end with `*`, to channel classes; the first that fits serves. A `Route` instead of
+    a class adds assigns.
     `auth_token` says whether clients may show a token when they connect (phoenix.js' `authToken`), which is then in
     `connect_info`. `log` is the level of the line that says who was let in or refused; None for no line at all.
     """  # noqa: D415  # the colon leads to the example
 
-    channels: ClassVar[Mapping[str, type[Channel]]] = {}
+    channels: ClassVar[Mapping[str, type[Channel] | Route]] = {}
     auth_token: ClassVar[bool] = False
     log: ClassVar[str | None] = "info"
 
@@ -109,42 +122,44 @@ class Routes:
     def __init__(self, socket: type[Socket]) -> None:
         _check_subclass("a socket", socket, Socket)
         _check_options(socket)
-        self._exact: dict[str, type[Channel]] = {}
-        self._prefixes: list[tuple[str, type[Channel]]] = []
+        self._routes: list[tuple[str, bool, Route]] = []
         for pattern, channel in socket.channels.items():
-            self._add(socket.__name__, pattern, channel)
+            self._add(f"{socket.__name__}.channels[{pattern!r}]", pattern, channel)
 
-    def _add(self, socket: str, pattern: str, channel: type[Channel]) -> None:
-        where = f"{socket}.channels[{pattern!r}]"
+    def _add(self, where: str, pattern: str, channel: type[Channel] | Route) -> None:
         if "*" in str(pattern)[:-1]:
             raise SocketError(f'{where}: a topic may have one "*", at its end, such as "room:*"')
-        _check_channel(where, channel)
-        if pattern.endswith("*"):
-            self._prefixes.append((pattern[:-1], channel))
-        else:
-            self._exact[pattern] = channel
+        route = channel if isinstance(channel, Route) else Route(channel)
+        _check_channel(where, route.channel)
+        if not isinstance(route.assigns, Mapping):
+            raise SocketError(f"{where}: assigns must be a mapping, got {route.assigns!r}")
+        self._routes.append((pattern.removesuffix("*"), pattern.endswith("*"), route))
 
-    def match(self, topic: str) -> type[Channel] | None:
-        """Return the channel for a topic: the one that names it, else the first whose prefix it has."""
-        channel = self._exact.get(topic)
-        if channel is None:
-            for prefix, candidate in self._prefixes:
-                if topic.startswith(prefix):
-                    return candidate
-        return channel
+    def match(self, topic: str) -> Route | None:
+        """Return the first route that a topic fits, as Phoenix does, or None."""
+        for pattern, is_prefix, route in self._routes:
+            if topic == pattern or (is_prefix and topic.startswith(pattern)):
+                return route
+        return None
 
 
 def _check_options(socket: type[Socket]) -> None:
-    if socket.log is not None and socket.log not in LEVELS:
-        raise SocketError(f"{socket.__name__}.log must be one of {', '.join(LEVELS)}, or None, got {socket.log!r}")
+    _check_level(f"{socket.__name__}.log", socket.log)
     if not isinstance(socket.auth_token, bool):
         raise SocketError(f"{socket.__name__}.auth_token must be True or False, got {socket.auth_token!r}")
+
+
+def _check_level(where: str, level: str | None) -> None:
+    if level is not None and level not in LEVELS:
+        raise SocketError(f"{where} must be one of {', '.join(LEVELS)}, or None, got {level!r}")
 
 
 def _check_channel(where: str, channel: type[Channel]) -> None:
     _check_subclass(where, channel, Channel)
     if channel.restart not in set(Restart):
         raise SocketError(f"{channel.__name__}.restart must be one of {', '.join(Restart)}, got {channel.restart!r}")
+    _check_level(f"{channel.__name__}.log_join", channel.log_join)
+    _check_level(f"{channel.__name__}.log_handle_in", channel.log_handle_in)
     try:
         check_payloads(channel.__name__, channel.payloads)
     except ChannelError as wrong:

@@ -174,18 +174,19 @@ class Transport(Actor):
 
     def _start_channel(self, start: StartChannel) -> None:
         joined, mailbox = start.joined, self._process
-        args = (self._channel_socket(joined.message), joined.message)
+        args = (self._channel_socket(joined), joined.message)
         spec = ChildSpec(
-            joined.channel_class,
+            joined.route.channel,
             args,
             id=joined.topic,
             restart=Restart.TEMPORARY,
-            shutdown=joined.channel_class.shutdown,
+            shutdown=joined.route.channel.shutdown,
         )
         started = supervisor.start_child(self._supervisor, spec)
         started.add_done_callback(lambda future: mailbox.put(_Started(joined, future)))
 
-    def _channel_socket(self, message: Message) -> ChannelSocket:
+    def _channel_socket(self, joined: Joined) -> ChannelSocket:
+        message = joined.message
         join_ref = message.ref if message.join_ref is None else message.join_ref
         return ChannelSocket(
             transport=self.actor_ref,
@@ -193,7 +194,7 @@ class Transport(Actor):
             pubsub=self.pubsub,
             topic=message.topic,
             join_ref=join_ref,
-            assigns=self.socket.assigns,
+            assigns={**self.socket.assigns, **joined.route.assigns},
             id=self._id,
             endpoint=self.socket.endpoint,
         )

@@ -102,7 +102,7 @@ def described(effect: Any) -> Any:
         case Deliver(channel=channel, message=message):
             return ("deliver", channel, message.event, message.ref)
         case StartChannel(joined=joined):
-            return ("start", joined.channel_class, joined.topic, joined.join_ref, joined.message.payload)
+            return ("start", joined.route.channel, joined.topic, joined.join_ref, joined.message.payload)
         case Monitor(channel=channel):
             return ("monitor", channel)
         case EndChannel(channel=channel, reason=reason):

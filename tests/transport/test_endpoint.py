@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from wire import HANDSHAKE, NO_CLOSE_FRAME, Server, on_loop, serving
+from wire import HANDSHAKE, NO_CLOSE_FRAME, Server, barrier, on_loop, serving
 
-from actors import Channel, Reply, StartError, error, ok
+from actors import Actor, Broadcast, Channel, Reply, StartError, error, ok
 from actors.runtime.spawn import spawn
-from supervisors import System
+from supervisors import ChildSpec, System, start_child, terminate_child
 from supervisors.supervisor import Supervisor
 from transport import ConnectInfo, Endpoint, Socket, respond
 
@@ -25,6 +25,20 @@ class RoomChannel(Channel):
         if event == "from":
             self.socket.endpoint.broadcast_from(self.actor_ref, self.topic, "news", payload)
         return ok()
+
+
+class Listening(list[Any]):
+    """What an actor has heard."""
+
+
+class Recorder(Actor):
+    """Writes down what it hears."""
+
+    def __init__(self, heard: Listening) -> None:
+        self.heard = heard
+
+    def on_receive(self, message: Any) -> None:
+        self.heard.append(message)
 
 
 class UserSocket(Socket):
@@ -325,6 +339,26 @@ async def test_broadcast_from_leaves_out_its_sender() -> None:
         await one.ask(join_ref, "room:1", "from", {"a": 1})
         assert await two.recv() == [None, None, "room:1", "news", {"a": 1}]
         await one.nothing_came()
+
+
+@on_loop
+async def test_an_actor_hears_what_it_subscribes_to_until_it_unsubscribes() -> None:
+    async with serving(UserSocket) as server:
+        endpoint, heard = server.endpoint, Listening()
+        ref = await start_child(server.system.ref, ChildSpec(Recorder, (heard,)))
+        client = await server.connect()
+        await client.join("room:1")
+        endpoint.subscribe("room:1", ref)
+        endpoint.local_broadcast("room:1", "news", {"n": 1})
+        assert await client.recv() == [None, None, "room:1", "news", {"n": 1}]
+        await barrier(ref)
+        assert heard == [Broadcast("room:1", "news", {"n": 1})]
+        endpoint.unsubscribe("room:1", ref)
+        endpoint.broadcast("room:1", "news", {"n": 2})
+        assert await client.recv() == [None, None, "room:1", "news", {"n": 2}]
+        await barrier(ref)
+        assert len(heard) == 1
+        await terminate_child(server.system.ref, "Recorder")
 
 
 @on_loop

@@ -10,7 +10,7 @@ from actors import Actor, Channel, error, ok
 from actors.message import Reply
 from supervisors import System
 from transport import Endpoint, Socket, SocketError
-from transport.socket import Routes, accepted
+from transport.socket import Route, Routes, accepted
 
 
 class RoomChannel(Channel):
@@ -33,7 +33,7 @@ def routes(channels: dict[Any, Any]) -> Routes:
     return Routes(type("TestSocket", (Socket,), {"channels": channels}))
 
 
-ROUTES = routes({"room:*": RoomChannel, "room:lobby": LobbyChannel, "room:vip:*": OtherChannel, "system": OtherChannel})
+ROUTES = routes({"room:lobby": LobbyChannel, "room:*": RoomChannel, "room:vip:*": OtherChannel, "system": OtherChannel})
 
 
 @pytest.mark.parametrize(
@@ -53,13 +53,37 @@ ROUTES = routes({"room:*": RoomChannel, "room:lobby": LobbyChannel, "room:vip:*"
         ("phoenix", None),
     ],
 )
-def test_the_topic_itself_counts_most_and_then_the_first_prefix(topic: str, channel: type[Channel] | None) -> None:
-    assert ROUTES.match(topic) is channel
+def test_the_first_route_that_a_topic_fits_serves_it(topic: str, channel: type[Channel] | None) -> None:
+    route = ROUTES.match(topic)
+    assert (route and route.channel) is channel
 
 
 def test_a_star_alone_serves_every_topic() -> None:
     every = routes({"*": OtherChannel})
-    assert every.match("") is every.match("room:1") is OtherChannel
+    assert every.match("") == every.match("room:1") == Route(OtherChannel)
+
+
+def test_a_topic_behind_a_prefix_that_it_has_is_never_reached() -> None:
+    assert routes({"room:*": RoomChannel, "room:lobby": LobbyChannel}).match("room:lobby") == Route(RoomChannel)
+
+
+def test_assigns_of_a_route_must_be_a_mapping() -> None:
+    wrong: Any = ["admin"]
+    with pytest.raises(SocketError, match=r"\['room:\*'\]: assigns must be a mapping, got \['admin'\]"):
+        routes({"room:*": Route(RoomChannel, assigns=wrong)})
+
+
+def test_the_channel_of_a_route_must_be_one() -> None:
+    wrong: Any = dict
+    with pytest.raises(SocketError, match=r"must be a subclass of actors\.Channel, got <class 'dict'>"):
+        routes({"room:*": Route(wrong)})
+
+
+@pytest.mark.parametrize("option", ["log_join", "log_handle_in"])
+def test_a_level_that_there_is_not_is_an_error_at_the_start(option: str) -> None:
+    loud = type("LoudChannel", (RoomChannel,), {option: "loud"})
+    with pytest.raises(SocketError, match=rf"LoudChannel\.{option} must be one of .*debug.*, or None, got 'loud'"):
+        routes({"room:*": loud})
 
 
 def test_a_socket_without_channels_serves_nothing() -> None:

@@ -17,7 +17,7 @@ from actors.runtime.spawn import spawn
 from actors.testing import ManualRuntime
 from transport import ConnectInfo, Socket, Transport, V2JSONSerializer
 from transport.connection import Connection
-from transport.socket import Routes
+from transport.socket import Route, Routes
 from transport.testing import ChannelTest, JoinedChannel, TestClient
 from transport.transport import Disconnected
 
@@ -491,3 +491,29 @@ def test_what_cannot_be_written_for_its_depth_closes_with_1011_wherever_it_comes
         wired.receive(f'["1","1","room:1","{event}",{{}}]')
     assert wired.carrier.end == 1011
     assert wired.ref.exit_reason == Shutdown("malformed message")
+
+
+class AssignedChannel(Channel):
+    """Lets everybody in."""
+
+    def join(self, topic: str, payload: Any) -> Reply:
+        return ok()
+
+
+class AssignedSocket(Socket):
+    """Has a route with assigns, and one without."""
+
+    channels = {"admin:*": Route(AssignedChannel, assigns={"admin": True, "user": "root"}), "room:*": AssignedChannel}  # noqa: RUF012  # as an author writes it
+
+    def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Reply:
+        self.assigns["user"] = "alice"
+        return ok()
+
+
+def test_a_channel_has_the_assigns_of_its_socket_and_of_its_route_which_wins() -> None:
+    with ChannelTest(AssignedSocket) as client:
+        admin, room = client.join("admin:1"), client.join("room:1")
+        assert admin.assigns == {"admin": True, "user": "root"}
+        assert room.assigns == client.socket.assigns == {"user": "alice"}
+        admin.assigns["user"] = "changed"
+        assert client.join("admin:2").assigns == {"admin": True, "user": "root"}
