@@ -39,7 +39,7 @@ class LiveDemo:
         return self.address.replace("http:", "ws:", 1)
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(  # noqa: S603 - our own script
+        self._process = subprocess.Popen(  # noqa: S603  # our own script
             [sys.executable, str(self.script), "--host", "127.0.0.1", "--port", "0", *self.options],
             cwd=self.script.parent,
             stdout=subprocess.PIPE,

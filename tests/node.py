@@ -39,7 +39,7 @@ def play(script: str, *arguments: str) -> Reporter:
     """Play all scenarios of a script at once; return what gives the report of each."""
     node = program("node")
     install()
-    done = subprocess.run(  # noqa: S603 - our own script
+    done = subprocess.run(  # noqa: S603  # our own script
         [node, script, *arguments],
         cwd=JAVASCRIPT,
         env=os.environ | {"ASHTREE_TEST_WAIT": str(WAIT)},
@@ -63,7 +63,7 @@ def install() -> None:
     """Install what package.json names, unless it is there."""
     with locked(JAVASCRIPT):
         if not is_installed():
-            done = subprocess.run(  # noqa: S603 - our own package.json
+            done = subprocess.run(  # noqa: S603  # our own package.json
                 [program("npm"), *INSTALL], cwd=JAVASCRIPT, capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, f"npm install failed:\n{done.stdout}{done.stderr}"

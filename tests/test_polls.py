@@ -41,7 +41,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_session_as_recorded_passes(play: Any) -> None:
-    answers = [OPENED, {"status": 200}, some("[1]"), some("ok"), some(status=204), some(token="b", status=410)]  # noqa: S106
+    answers = [OPENED, {"status": 200}, some("[1]"), some("ok"), some(status=204), some(token="b", status=410)]  # noqa: S106  # no secret, only a name
     lines = [OPEN, POST, TWO, '{"poll": "c", "status": 204}', '{"poll": "c", "status": 410}']
     opened, posted, polled, *_ = play(answers, *lines)
     assert (opened.http, opened.path) == ("GET", "/?vsn=1.0.0")
@@ -61,7 +61,7 @@ def test_a_poll_that_waits_is_looked_at_later(play: Any) -> None:
         ([some("[1]", "no")], TWO),
         ([some("[1]", "ok", "[3]")], TWO),
         ([some("[1]"), some(status=204)], TWO),
-        ([some("[1]", "ok", token="b")], TWO),  # noqa: S106
+        ([some("[1]", "ok", token="b")], TWO),  # noqa: S106  # no secret, only a name
         ([{"status": 410}], POST),
         ([{"status": 200, "more": 1}], POST),
         ([some("[1]", status=204)], '{"poll": "c", "status": 204}'),

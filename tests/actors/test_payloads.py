@@ -118,7 +118,7 @@ class Broken(msgspec.Struct):
 
 
 class Forward(msgspec.Struct):
-    what: Nowhere  # type: ignore[name-defined]  # noqa: F821
+    what: Nowhere  # type: ignore[name-defined]  # noqa: F821  # a type that there is not is what it is about
 
 
 @pytest.mark.parametrize(

@@ -305,7 +305,7 @@ def test_other_arguments_are_refused_with_the_allowed_ones(
 
 def test_who_is_no_actor_is_refused(world: World, presence: Presence) -> None:
     with pytest.raises(TypeError, match="got"):
-        presence.track("ann", "room", "ann", {})  # type: ignore[call-overload]
+        presence.track("ann", "room", "ann", {})  # type: ignore[call-overload]  # the wrong call is what it is about
 
 
 # The end of an actor

@@ -1,15 +1,15 @@
 // Runs the stock phoenix client in a browser: node browser.mjs http://127.0.0.1:<port> <path of chromium>
-// Prints one JSON object a line for each scenario: {scenario, report} or {scenario, error, trace}. All run at the same time.
-import {createRequire} from "node:module"
-import {dirname, join} from "node:path"
+// Prints one JSON object a line for each scenario: {scenario, report} or {scenario, error, trace}. Some run at the same time.
+import {fileURLToPath} from "node:url"
 import {stripVTControlCharacters} from "node:util"
 import {chromium} from "playwright-core"
 
 const [address, executablePath] = process.argv.slice(2)
 const DEADLINE_MS = 1000 * Number(process.env.ASHTREE_TEST_WAIT || 15)
+const AT_A_TIME = 3 // each page is a process, and there are up to three of them to a scenario
 const FALLBACK_MS = 1000
-const PACKAGE = dirname(createRequire(import.meta.url).resolve("phoenix/package.json"))
-const PHOENIX = join(PACKAGE, "priv", "static", "phoenix.js") // the build for script tags: it makes a global Phoenix
+// The package's build for script tags: it makes a global Phoenix.
+const PHOENIX = fileURLToPath(new URL("node_modules/phoenix/priv/static/phoenix.js", import.meta.url))
 const BARE_PAGE = `${address}/assets/demo.css` // of the demo's origin, but without the client of the demo's page
 const QUIET = [
   "--disable-gpu", "--disable-quic", "--disable-sync",
@@ -19,7 +19,17 @@ const QUIET = [
 // Runs in the page, next to the global Phoenix: one client in one topic, and all that it was told.
 function equip(){
   window.seen = []
-  const note = (kind, value = null) => window.seen.push({kind, value, at: performance.now()})
+  let waiting = []
+  const look = () => waiting = waiting.filter(check => !check())
+  const note = (kind, value = null) => {
+    window.seen.push({kind, value, at: performance.now()})
+    look()
+  }
+  // Resolves once the check succeeds; it is made again after whatever happens.
+  window.when = check => new Promise(resolve => {
+    waiting.push(() => check() && (resolve(true), true))
+    look()
+  })
 
   window.enter = (topic, {user, transport, events, ...options}) => {
     const socket = new Phoenix.Socket("/socket", {params: {user}, transport: Phoenix[transport], ...options})
@@ -29,6 +39,7 @@ function equip(){
     channel.onError(reason => note("error", reason))
     events.forEach(event => channel.on(event, payload => note(event, payload)))
     const presence = new Phoenix.Presence(channel)
+    presence.onSync(() => note("synced"))
     window.metas = () => Object.fromEntries(presence.list((user, {metas}) => [user, metas]))
     window.polls = () => socket.transport === Phoenix.LongPoll
     // Resolves with the reply to a push, whatever its status.
@@ -56,7 +67,10 @@ class Tab {
     this.page = page
     this.problems = []
     this.polls = new Set()
-    page.on("console", said => ["error", "warning"].includes(said.type()) && this.problems.push(`console: ${said.text()}`))
+    page.on("console", said => {
+      const ofIcon = said.location().url.endsWith("/favicon.ico") // what the browser asks for where a page names no icon
+      if(["error", "warning"].includes(said.type()) && !ofIcon) this.problems.push(`console: ${said.text()}`)
+    })
     page.on("pageerror", error => this.problems.push(`uncaught: ${error.message}`))
     page.on("request", request => request.url().includes("/socket/longpoll?") && this.polls.add(request.method()))
   }
@@ -70,22 +84,28 @@ class Tab {
   // Resolves with all values of the kind once there are `count`.
   async until(kind, count = 1){
     await this.page.waitForFunction(
-      ([kind, count]) => window.seen.filter(entry => entry.kind === kind).length >= count, [kind, count])
+      ([kind, count]) => window.when(() => window.seen.filter(entry => entry.kind === kind).length >= count), [kind, count])
     return (await this.seen(kind)).map(entry => entry.value)
   }
 
   // Resolves with the list of the stock Presence once these users are in it, each with so many metas.
   async untilPresent(counts){
-    await this.page.waitForFunction(counts => {
+    await this.page.waitForFunction(counts => window.when(() => {
       const metas = window.metas()
       const users = Object.keys(metas)
       return users.length === Object.keys(counts).length && users.every(user => metas[user].length === counts[user])
-    }, counts)
+    }), counts)
     return await this.page.evaluate(() => window.metas())
   }
 
   seen(kind){
     return this.page.evaluate(kind => window.seen.filter(entry => entry.kind === kind), kind)
+  }
+
+  // All that went wrong and all that the client was told, unless the tab is closed.
+  async trace(){
+    const lines = () => window.seen.map(({kind, value}) => `${kind} ${JSON.stringify(value)}`)
+    return [...this.problems, ...this.page.isClosed() ? [] : await this.page.evaluate(lines)]
   }
 
   ask(event, payload = {}){
@@ -195,11 +215,11 @@ const scenarios = {
 }
 
 async function run(browser, scenario, play){
-  const contexts = [], tabs = []
+  const contexts = new Set(), tabs = []
   // A tab of a browser of its own, or beside another; `network` may break its connections.
   const open = async ({beside, network} = {}) => {
     const context = beside?.page.context() ?? await browser.newContext({bypassCSP: true})
-    contexts.push(context)
+    contexts.add(context)
     context.setDefaultTimeout(DEADLINE_MS)
     await network?.(context)
     const tab = await Tab.open(context)
@@ -210,17 +230,21 @@ async function run(browser, scenario, play){
     const report = await play(open)
     return {scenario, report: {...report, problems: tabs.flatMap(tab => tab.problems)}}
   } catch(error){
-    const trace = async tab => [...tab.problems, ...tab.page.isClosed() ? [] : await tab.page.evaluate(
-      () => window.seen.map(({kind, value}) => `${kind} ${JSON.stringify(value)}`))]
-    const traces = await Promise.all(tabs.map(trace))
+    const traces = await Promise.all(tabs.map(tab => tab.trace()))
     return {scenario, error: stripVTControlCharacters(error.stack), trace: traces.flat()}
   } finally {
-    await Promise.all(contexts.map(context => context.close()))
+    await Promise.all(Array.from(contexts, context => context.close()))
   }
 }
 
+async function runAll(browser){
+  const waiting = Object.entries(scenarios)
+  const runNext = async () => {
+    while(waiting.length > 0) console.log(JSON.stringify(await run(browser, ...waiting.shift())))
+  }
+  await Promise.all(Array.from({length: AT_A_TIME}, runNext))
+}
+
 const browser = await chromium.launch({executablePath, args: QUIET})
-await Promise.all(Object.entries(scenarios).map(async ([scenario, play]) => {
-  console.log(JSON.stringify(await run(browser, scenario, play)))
-}))
+await runAll(browser)
 await browser.close()

@@ -274,7 +274,7 @@ async def test_a_server_without_websockets_is_told_of() -> None:
 
 @on_loop
 async def test_a_page_that_is_no_response_is_an_error_of_the_server() -> None:
-    endpoint = Endpoint({}, routes={"/wrong": lambda _: "text"}, port=None)  # type: ignore[dict-item,return-value]
+    endpoint = Endpoint({}, routes={"/wrong": lambda _: "text"}, port=None)  # type: ignore[dict-item,return-value]  # the wrong answer is what it is about
     async with System([endpoint]):
         assert (await (await asked(endpoint.asgi(), "/wrong")).answer())[0] == 500
 

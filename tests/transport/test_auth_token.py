@@ -161,5 +161,5 @@ async def test_long_polling_takes_the_token_of_its_header(
 
 
 def test_what_is_known_of_a_connection_is_not_shown() -> None:
-    info: Any = ConnectInfo(("1.2.3.4", 5), "/socket", {"cookie": "a"}, session={"a": 1}, auth_token="a")  # noqa: S106
+    info: Any = ConnectInfo(("1.2.3.4", 5), "/socket", {"cookie": "a"}, session={"a": 1}, auth_token="a")  # noqa: S106  # no secret, only a name
     assert repr(info) == "ConnectInfo(peer=('1.2.3.4', 5), path='/socket', …)"
