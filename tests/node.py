@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Reporter = Callable[[str], Report]
 
 JAVASCRIPT = Path(__file__).parent / "javascript"
+BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
 INSTALL = ["install", "--no-audit", "--no-fund", "--no-package-lock"]
 
 
@@ -33,6 +34,12 @@ def program(*names: str) -> str:
     if "CI" in os.environ:
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def browser() -> str:
+    """Return the path of the browser in CHROMIUM, or of the first that is installed."""
+    chosen = os.environ.get("CHROMIUM")
+    return program(*([chosen] if chosen else BROWSERS))
 
 
 def play(script: str, *arguments: str) -> Reporter:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from node import play, program
+from node import browser, play
 
 if TYPE_CHECKING:
     from live import LiveDemo
     from node import Reporter
 
-BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
 SCENARIOS = [
     "names",
     "chat",
@@ -24,12 +22,6 @@ SCENARIOS = [
     "frames",
     "widths",
 ]
-
-
-def browser() -> str:
-    """Return the path of the browser in CHROMIUM, or of the first that is installed."""
-    chosen = os.environ.get("CHROMIUM")
-    return program(*([chosen] if chosen else BROWSERS))
 
 
 @pytest.fixture(scope="session")

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from node import play, program
+from node import browser, play
 
 if TYPE_CHECKING:
     from live import LiveDemo
     from node import Reporter
 
-BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
 NETWORKS = ["refused", "stuck", "mute"]
 """How a network breaks WebSockets: it answers the handshake with an error, or not at all, or swallows all frames."""
 POLLED = {"longPoll": True, "methods": ["GET", "POST"]}
 NOT_POLLED = {"longPoll": False, "methods": []}
-
-
-def browser() -> str:
-    """Return the path of the browser in CHROMIUM, or of the first that is installed."""
-    chosen = os.environ.get("CHROMIUM")
-    return program(*([chosen] if chosen else BROWSERS))
 
 
 @pytest.fixture(scope="session")

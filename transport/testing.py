@@ -4,8 +4,8 @@
         room = client.join("room:lobby")
         room.push("ping").assert_reply("ok", {"response": "pong"})
 
-Everything else is the real thing: the transport actor, the channels and their supervisor, PubSub. Payloads stay Python objects,
-unless you ask for a serializer. Time is the test's: `client.advance(5)`.
+Everything else is the real thing: the transport actor, the channels and their supervisor, PubSub. Payloads stay Python objects;
+there is no serializer. Time is the test's: `client.advance(5)`.
 """
 
 from __future__ import annotations
