@@ -452,3 +452,15 @@ async def test_clients_that_come_and_go_leave_nothing() -> None:
             await asyncio.gather(*(client.join("room:1") for client in clients))
             await asyncio.gather(*(client.close() for client in clients))
         await server.nothing_is_left()
+
+
+@on_loop
+async def test_a_client_that_is_silent_for_too_long_is_closed_with_1002_and_its_channels_with_it(
+    seen: list[Any],
+) -> None:
+    async with serving(EchoSocket, idle_timeout=0.05) as server:
+        client = await server.connect()
+        await client.join("room:1")
+        assert await client.closed() == 1002
+        await server.nothing_is_left()
+    assert seen == [Shutdown("closed")]
