@@ -13,7 +13,19 @@ from actors import events
 from actors.actor import Actor
 from actors.exceptions import BadReturnError, ChannelError, NotJoinedError, UnhandledEventError
 from actors.exits import NORMAL, SHUTDOWN, ExitReason, Shutdown, Stop, exit_reason
-from actors.message import Broadcast, JoinReply, Message, Payload, Reply, Serializer, SocketClose, SocketRef, error, ok
+from actors.message import (
+    Broadcast,
+    JoinReply,
+    Message,
+    Payload,
+    Reply,
+    Serializer,
+    SocketClose,
+    SocketRef,
+    checked_payload,
+    error,
+    ok,
+)
 from actors.parameters import filter_parameters
 from actors.payloads import JOIN, InvalidPayloadError, typed
 from actors.pubsub.subscriptions import Fastlane
@@ -138,19 +150,19 @@ class Channel(Actor):
         """Send an event to this client."""
         self._must_have_joined("push()")
         socket = self.socket
-        frame = socket.serializer.encode_push(socket.join_ref, None, socket.topic, event, _payload(payload))
+        frame = socket.serializer.encode_push(socket.join_ref, None, socket.topic, event, checked_payload(payload))
         socket.transport.send(frame)
         events.pushed(self, event)
 
     def broadcast(self, event: str, payload: Payload = msgspec.UNSET) -> None:
         """Send an event to all clients that have joined this topic, this one included."""
         self._must_have_joined("broadcast()")
-        self.pubsub.broadcast(self.topic, Broadcast(self.topic, event, _payload(payload)))
+        self.pubsub.broadcast(self.topic, Broadcast(self.topic, event, checked_payload(payload)))
 
     def broadcast_from(self, event: str, payload: Payload = msgspec.UNSET) -> None:
         """Send an event to all clients that have joined this topic but this one."""
         self._must_have_joined("broadcast_from()")
-        self.pubsub.broadcast_from(self.actor_ref, self.topic, Broadcast(self.topic, event, _payload(payload)))
+        self.pubsub.broadcast_from(self.actor_ref, self.topic, Broadcast(self.topic, event, checked_payload(payload)))
 
     def reply(self, ref: SocketRef, answer: Reply) -> None:
         """Answer a message by its `socket_ref`."""
@@ -337,12 +349,3 @@ def _checked_reply(value: Any) -> Reply:
     if not isinstance(value, Reply):
         raise BadReturnError("handle_in", f"with a Stop, as its reply, {_REPLIES}", value)
     return value
-
-
-def _payload(payload: Any) -> Any:
-    """Check what is pushed or broadcast: an object, as every client expects, or binary."""
-    if payload is msgspec.UNSET:
-        return {}
-    if isinstance(payload, dict | bytes | msgspec.Struct):
-        return payload
-    raise TypeError(f'a payload must be a dict, a msgspec.Struct or bytes, got {payload!r}; write {{"value": …}}')

@@ -22,12 +22,26 @@ __all__ = [
     "Serializer",
     "SocketClose",
     "SocketRef",
+    "checked_payload",
     "error",
     "ok",
 ]
 
 # A JSON object (a dict, or a msgspec Struct), or binary data (bytes).
 Payload = Any
+
+
+def checked_payload(payload: Any) -> Payload:
+    """Return what is to be pushed or broadcast: an object, as every client expects, or binary; `{}` if nothing was given.
+
+    Raises:
+        TypeError: if it is anything else.
+    """
+    if payload is msgspec.UNSET:
+        return {}
+    if isinstance(payload, dict | bytes | msgspec.Struct):
+        return payload
+    raise TypeError(f'a payload must be a dict, a msgspec.Struct or bytes, got {payload!r}; write {{"value": …}}')
 
 
 class Opcode(enum.IntEnum):

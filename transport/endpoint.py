@@ -16,7 +16,7 @@ from websockets.datastructures import MultipleValuesError
 from websockets.http11 import Request, Response
 
 from actors.exits import SHUTDOWN, ExitReason
-from actors.message import Broadcast, Payload
+from actors.message import Broadcast, Payload, checked_payload
 from actors.parameters import SECRETS
 from supervisors.child_spec import INFINITY, ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
@@ -158,16 +158,19 @@ class Endpoint:
         """Send an event to all clients that have joined `topic`.
 
         The event "disconnect" on the topic that is a socket's `id` closes all connections of that id.
+
+        Raises:
+            TypeError: if the payload is neither an object nor binary.
         """
-        self.pubsub.broadcast(topic, Broadcast(topic, event, payload))
+        self.local_broadcast(topic, event, payload)
 
     def broadcast_from(self, sender: ActorRef[Any], topic: str, event: str, payload: Payload) -> None:
         """Send an event to all clients that have joined `topic` but the one of the channel `sender`."""
-        self.pubsub.broadcast_from(sender, topic, Broadcast(topic, event, payload))
+        self.pubsub.broadcast_from(sender, topic, Broadcast(topic, event, checked_payload(payload)))
 
     def local_broadcast(self, topic: str, event: str, payload: Payload) -> None:
         """Send an event to those clients that have joined `topic` here, in this process; others are not asked."""
-        self.pubsub.broadcast(topic, Broadcast(topic, event, payload))
+        self.pubsub.broadcast(topic, Broadcast(topic, event, checked_payload(payload)))
 
     def subscribe(self, topic: str, subscriber: ActorRef[Any]) -> None:
         """Send an actor the broadcasts on `topic`, as `Broadcast` messages, until it unsubscribes or ends."""
@@ -314,8 +317,8 @@ class EndpointSupervisor(Supervisor):
         self._sockets: list[sockets.socket] = []
         self._connections: set[HttpConnection] = set()
         args = (self._sockets, endpoint.handle, self._connections)
-        listener = ChildSpec(Listener, args, id="listener", shutdown=Listener.shutdown)
-        transports = ChildSpec(Transports, (endpoint,), id="transports", shutdown=INFINITY)
+        listener = ChildSpec(Listener, args, id="listener")
+        transports = ChildSpec(Transports, (endpoint,), id="transports")
         super().__init__([transports] if endpoint.port is None else [transports, listener])
 
     def on_start(self) -> Any:

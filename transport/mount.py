@@ -158,7 +158,7 @@ class Mount:
         if transports is None:
             raise ActorDeadError("the endpoint is not running, or restarting")
         args = (carrier, client.socket, self._routes, client.serializer, endpoint.pubsub, endpoint.max_channels)
-        spec = ChildSpec(Transport, args, id="transport", restart=Restart.TEMPORARY, shutdown=Transport.shutdown)
+        spec = ChildSpec(Transport, args, id="transport", restart=Restart.TEMPORARY)
         started = supervisor.start_child(transports, spec)
         started.add_done_callback(lambda future: _check_started(carrier, future))
         return started

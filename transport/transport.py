@@ -180,7 +180,6 @@ class Transport(Actor):
             args,
             id=joined.topic,
             restart=Restart.TEMPORARY,
-            shutdown=joined.route.channel.shutdown,
         )
         started = supervisor.start_child(self._supervisor, spec)
         started.add_done_callback(lambda future: mailbox.put(_Started(joined, future)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -328,6 +329,22 @@ async def test_a_broadcast_may_come_from_any_thread() -> None:
         thread.start()
         assert await client.recv() == [None, None, "room:1", "news", {"a": 1}]
         thread.join()
+
+
+@on_loop
+async def test_a_payload_that_clients_cannot_expect_is_an_error_for_whoever_broadcasts_it() -> None:
+    async with serving(UserSocket) as server:
+        client = await server.connect()
+        await client.join("room:1")
+        endpoint = server.endpoint
+        for broadcast in (
+            endpoint.broadcast,
+            endpoint.local_broadcast,
+            partial(endpoint.broadcast_from, server.system.ref),
+        ):
+            with pytest.raises(TypeError, match=r"a payload must be a dict, a msgspec\.Struct or bytes, got \[1\]"):
+                broadcast("room:1", "news", [1])
+        await client.nothing_came()
 
 
 @on_loop
