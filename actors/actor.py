@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pykka
 import pykka.messages
 
 from actors.exits import NORMAL, Crash, ExitReason, MonitorRef, Stop, exit_reason
 from actors.future import Future
-from actors.ref import ActorRef
+from actors.idle import Idle
+from actors.runtime.envelope import STOP, ActorStop
 from actors.runtime.process import Process
 from actors.runtime.spawn import spawn
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from actors.caller import From
     from actors.clock import Clock, Interval, Timer
+    from actors.ref import ActorRef
 
 __all__ = ["Actor"]
 
@@ -45,13 +48,15 @@ class Actor(_PykkaActor):
     Start it with `start(…)`, or better: as a child of a supervisor.
     """
 
+    start_timeout: ClassVar[float | None] = None
+    """Seconds that an `async` `on_start` may take; None: for ever. After them the start has failed, by `Timeout`."""
+
     _process: Process
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
         """Make the actor with its process, so that a subclass may use `actor_ref` anywhere in its `__init__`."""
         actor = super().__new__(cls)
-        actor._process = process = Process(actor)
-        process.ref = ActorRef(process)
+        actor._process = Process(actor)
         return actor
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
@@ -134,7 +139,7 @@ class Actor(_PykkaActor):
     def stop(self, reason: object = NORMAL) -> None:
         """End this actor when it has handled what it was sent before; with another reason than normal, next."""
         if reason is NORMAL:
-            self.send(self, pykka.messages._ActorStop())  # pykka's message; there is no public name
+            self.send(self, STOP)
         else:
             self._process.exit_signal(exit_reason(reason), None)
 
@@ -158,12 +163,39 @@ class Actor(_PykkaActor):
         """
         self._process.scheduler.names.register(name, self.actor_ref)
 
+    def reply_later(self) -> From:
+        """Keep whoever asked the message at hand, to answer later: `from_.reply(value)`, by anyone (OTP's `from`).
+
+        What the handler returns is then no answer. If this actor ends before, whoever asked gets ActorDeadError.
+        """
+        return self._process.reply_later()
+
+    def continue_with(self, message: Any) -> None:
+        """Handle `message` next, before anything that is in the mailbox (OTP's `continue`).
+
+        In `on_start` it is for work that the starter shall not wait for, and that must be done before the first message.
+        """
+        self._process.continue_with(message)
+
     def _resolve(self, target: Any) -> Any:
         if isinstance(target, pykka.ActorRef):
             return target
         if isinstance(target, Actor):
             return target.actor_ref
         return self.whereis(target)
+
+    @property
+    def idle_timeout(self) -> float | None:
+        """Seconds without a message after which this actor gets an `IdleTimeout`, and again after as many; None: never."""
+        idle = self._process.idle
+        return None if idle is None else idle.seconds
+
+    @idle_timeout.setter
+    def idle_timeout(self, seconds: float | None) -> None:
+        process = self._process
+        if process.idle is not None:
+            process.idle.cancel()
+        process.idle = None if seconds is None else Idle(process, seconds)
 
     @property
     def trap_exit(self) -> bool:
@@ -263,8 +295,10 @@ def _set(actor: Actor, message: pykka.messages.ProxySetAttr) -> None:
     setattr(_attribute(actor, message.attr_path[:-1]), message.attr_path[-1], message.value)
 
 
+_STOP_NORMALLY = Stop(NORMAL)
+
 _PYKKA_MESSAGES: dict[type, Callable[[Actor, Any], Any]] = {
-    pykka.messages._ActorStop: lambda _actor, _message: Stop(NORMAL),  # there is no public name
+    ActorStop: lambda _actor, _message: _STOP_NORMALLY,
     pykka.messages.ProxyCall: _call,
     pykka.messages.ProxyGetAttr: _get,
     pykka.messages.ProxySetAttr: _set,

@@ -46,6 +46,11 @@ class Timer:
         """Tell whether it has neither fired nor been cancelled."""
         return self._callback is not None
 
+    @property
+    def calls(self) -> str:
+        """The name of what it calls, for people."""
+        return getattr(self._callback, "__qualname__", repr(self._callback))
+
     def remaining(self) -> float | None:
         """Return the seconds left, or None once it has fired or was cancelled."""
         return max(0.0, self.at - self._clock.now()) if self.pending else None
@@ -158,6 +163,10 @@ class Clock(ABC):
             self._heap = [entry for entry in self._heap if entry[2].pending]
             heapify(self._heap)
             self._dead = 0
+
+    def timers(self) -> list[Timer]:
+        """Return the timers that are still to fire, the next one first."""
+        return [timer for _, _, timer in sorted(self._heap) if timer.pending]
 
     def next_at(self) -> float | None:
         """Return the time of the next timer, or None when there is none."""

@@ -3,11 +3,13 @@
 pykka.ActorDeadError        the actor is gone (yours to handle: everything can die)
 pykka.Timeout               no answer in time
 ActorsError
+├── AskCycleError           you ask somebody who waits for your own answer
 ├── BlockingCallError       you would have blocked the loop that has to answer you
 ├── NameTakenError          the name belongs to somebody else
 ├── AlreadyTrackedError     the actor is on the topic under that key already
 ├── NotTrackedError         the actor is not on the topic under that key
 ├── StartError              an actor could not start
+├── TaskExitError           a task ended without a result (it is an ActorDeadError too)
 └── ChannelError
     ├── BadReturnError      a callback returned a shape it may not return
     ├── NotJoinedError      a push or broadcast before the join was answered
@@ -16,12 +18,15 @@ ActorsError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pykka import ActorDeadError, Timeout
 
 __all__ = [
     "ActorDeadError",
     "ActorsError",
     "AlreadyTrackedError",
+    "AskCycleError",
     "BadReturnError",
     "BlockingCallError",
     "ChannelError",
@@ -29,6 +34,7 @@ __all__ = [
     "NotJoinedError",
     "NotTrackedError",
     "StartError",
+    "TaskExitError",
     "Timeout",
     "UnhandledEventError",
 ]
@@ -41,11 +47,24 @@ class ActorsError(Exception):
 class BlockingCallError(ActorsError):
     """A blocking wait was asked for on the thread that would have to do the work."""
 
-    def __init__(self, call: str = "ask()") -> None:
+    def __init__(
+        self,
+        call: str = "ask()",
+        *,
+        instead: str = "`await ref.call(message)` in an async handler, or `ref.ask(message, block=False)` and await the future",
+    ) -> None:
         self.call = call
+        super().__init__(f"{call} would block the event loop that has to answer it; write {instead}")
+
+
+class AskCycleError(ActorsError):
+    """An actor was about to wait for one that, directly or through others, waits for it."""
+
+    def __init__(self, chain: Sequence[str]) -> None:
+        self.chain = tuple(chain)
         super().__init__(
-            f"{call} would block the event loop that has to answer it; "
-            "write `await ref.call(message)` in an async handler, or `ref.ask(message, block=False)` and await the future"
+            f"{' asks '.join(chain)}: each waits for the next, so that none of them can answer; "
+            "send() the message and handle the answer as a message too, or keep the question with reply_later()"
         )
 
 
@@ -84,6 +103,14 @@ class StartError(ActorsError):
     def root(self) -> BaseException:
         """The first failure, where a supervisor could not start because its child could not."""
         return self.cause.root if isinstance(self.cause, StartError) else self.cause
+
+
+class TaskExitError(ActorsError, ActorDeadError):
+    """A task ended without a result: it was told to end, killed, or its owner is gone."""
+
+    def __init__(self, task: str, reason: object) -> None:
+        self.task, self.reason = task, reason
+        super().__init__(f"{task} ended without a result: {reason}")
 
 
 class ChannelError(ActorsError):

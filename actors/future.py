@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pykka
 
 from actors.exceptions import Timeout
+from actors.runtime.waits import waiting
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from actors.runtime.process import Process
     from actors.runtime.scheduler import Scheduler
 
     ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
@@ -48,6 +50,8 @@ class Future(pykka.Future[T]):
     _sources: tuple[pykka.Future[Any], ...] = ()
     _get_hook: Callable[[float | None], T] | None = None
     _hooked = False
+    asked: Process | None = None
+    """The actor that is to answer, if one is."""
 
     def __init__(self, scheduler: Scheduler | None = None, *, timeout: float | None = None) -> None:
         self._scheduler = scheduler
@@ -161,6 +165,10 @@ class Future(pykka.Future[T]):
         if self._scheduler is not None and self._scheduler.is_current_thread():
             self._scheduler.block_on(self, timeout)
             return
+        with waiting(self):
+            self._block(timeout)
+
+    def _block(self, timeout: float | None) -> None:
         with _waiting:
             if self._event is None:
                 self._event = threading.Event()
@@ -172,7 +180,8 @@ class Future(pykka.Future[T]):
         for source in self._sources:
             yield from source.__await__()
         if self._get_hook is None and not self._done:
-            yield from self._suspend()
+            with waiting(self):
+                yield from self._suspend()
         return self.get()
 
     __iter__ = __await__

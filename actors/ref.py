@@ -10,10 +10,11 @@ import pykka.messages
 from actors.exceptions import ActorDeadError, BlockingCallError
 from actors.exits import KILL, ExitReason, exit_reason
 from actors.future import Future
-from actors.runtime.process import Envelope, Process
+from actors.runtime.envelope import STOP, Envelope
 
 if TYPE_CHECKING:
     from actors.actor import Actor
+    from actors.runtime.process import Process
 
 __all__ = ["ASK_TIMEOUT", "ActorRef"]
 
@@ -52,8 +53,14 @@ class ActorRef(_PykkaRef[A], Generic[A]):
 
     __slots__ = ("process",)
 
-    def __init__(self, process: Process) -> None:
-        self.process = process
+    def __init__(self, process: Any) -> None:
+        self.process: Process = process
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ActorRef) and self.process is other.process
+
+    def __hash__(self) -> int:
+        return hash(self.process)
 
     @property
     def actor_class(self) -> type[A]:
@@ -176,12 +183,16 @@ class ActorRef(_PykkaRef[A], Generic[A]):
             future.set_exception(ActorDeadError(f"{self} is dead"))
             return future
         future = Future(process.scheduler, timeout=timeout)
+        future.asked = process
         self._deliver(Envelope(message, future))
         return future
 
     async def call(self, message: Any, *, timeout: float | None = ASK_TIMEOUT) -> Any:  # noqa: ASYNC109  # OTP's word; on the actors' clock
         """Ask, and await the answer: `ask` for code that runs on an event loop (any event loop)."""
-        return await self._request(message, timeout)
+        future = self._request(message, timeout)
+        if not future.done:
+            self.process.scheduler.run_at_once()
+        return future.result() if future.done else await future
 
     @overload
     def stop(self, *, block: Literal[False], timeout: float | None = ...) -> Future[bool]: ...
@@ -196,10 +207,25 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         """Ask the actor to stop when it has handled what it was sent before; True if it was alive."""
         if block:
             self._must_not_hang("stop()")
-        asked = self._request(pykka.messages._ActorStop(), timeout)  # there is no public name for it
-        stopped: Future[bool] = Future(asked._scheduler, timeout=timeout)  # our own class
-        asked.add_done_callback(lambda answer: stopped.set(answer.exception is None))
+        if self.process.alive:
+            stopped = self._request(STOP, timeout)
+        else:
+            stopped = Future()
+            stopped.set(False)
         return stopped.get() if block else stopped
+
+    def started(self) -> Future[ActorRef[A]]:
+        """Return a future of this ref that is answered when `on_start` has ended; for one that is `async`.
+
+        Raises (in the future):
+            StartError: if it failed, or took longer than the `start_timeout` of the class.
+            ActorDeadError: if the actor was ended meanwhile.
+        """
+        if self.process.started is not None:
+            return self.process.started
+        future: Future[ActorRef[A]] = Future(self.process.scheduler)
+        future.set(self)
+        return future
 
     def exit(self, reason: object) -> None:
         """Send an exit signal: it ends the actor before its next message (Erlang's `exit/2`).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 import pykka
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from actors.future import Future
     from actors.ref import ActorRef
     from actors.runtime.bonds import Bonds
-    from actors.runtime.process import Process
+    from actors.runtime.scheduler import Scheduler
 
 __all__ = ["ActorRegistry", "Keys", "Registry"]
 
@@ -92,22 +93,19 @@ class Registry:
 class ActorRegistry:
     """All living actors of all event loops; pykka's look-ups, in constant time to enter and to leave."""
 
-    _processes: dict[int, Process] = {}  # noqa: RUF012  # one for the interpreter, as pykka's
+    # One for the interpreter, as pykka's; a scheduler that nobody needs any more takes its actors with it.
+    _schedulers: WeakSet[Scheduler] = WeakSet()
 
     @classmethod
-    def register(cls, process: Process) -> None:
-        """Take note of an actor that starts; for the runtime."""
-        cls._processes[process.number] = process
-
-    @classmethod
-    def unregister(cls, process: Bonds) -> None:
-        """Take note of an actor that ended; for the runtime."""
-        cls._processes.pop(process.number, None)
+    def join(cls, scheduler: Scheduler) -> None:
+        """Take note of a scheduler whose actors are to be found; for the runtime."""
+        cls._schedulers.add(scheduler)
 
     @classmethod
     def get_all(cls) -> list[ActorRef[Any]]:
         """Return all living actors, in the order they were started."""
-        return [process.ref for process in list(cls._processes.values())]
+        living = [process for scheduler in list(cls._schedulers) for process in list(scheduler.processes.values())]
+        return [process.ref for process in sorted(living, key=lambda process: process.number)]
 
     @classmethod
     def get_by_class(cls, actor_class: type[A]) -> list[ActorRef[A]]:
@@ -128,10 +126,11 @@ class ActorRegistry:
     def get_by_pid(cls, pid: str) -> ActorRef[Any] | None:
         """Return the living actor with that pid text, such as `<0.41.0>`, or None."""
         try:
-            process = cls._processes.get(int(pid.strip("<>").split(".")[1]))
+            number = int(pid.strip("<>").split(".")[1])
         except (IndexError, ValueError):
             raise ValueError(f"a pid is written like <0.41.0>, got {pid!r}") from None
-        return process.ref if process is not None else None
+        found = (scheduler.processes.get(number) for scheduler in list(cls._schedulers))
+        return next((process.ref for process in found if process is not None), None)
 
     @classmethod
     def broadcast(cls, message: Any, target_class: str | type[Actor] | None = None) -> None:

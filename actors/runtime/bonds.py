@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from actors.exits import NO_PROCESS, Down, ExitReason, MonitorRef
 from actors.future import Future
-from actors.registry import ActorRegistry
+from actors.ref import ActorRef
 
 if TYPE_CHECKING:
     from actors.actor import Actor
     from actors.clock import Timer
-    from actors.ref import ActorRef
     from actors.registry import Registry
     from actors.runtime.scheduler import Scheduler
 
@@ -32,6 +31,7 @@ class Bonds:
 
     __slots__ = (
         "__weakref__",
+        "_ref",
         "actor_class",
         "alive",
         "label",
@@ -41,7 +41,6 @@ class Bonds:
         "owned",
         "parent",
         "reason",
-        "ref",
         "scheduler",
         "timers",
         "watchers",
@@ -49,11 +48,11 @@ class Bonds:
     )
 
     scheduler: Scheduler
-    ref: ActorRef[Any]
     queue: deque[Any] | None
 
     def __init__(self, number: int, actor_class: type[Actor]) -> None:
         self.number, self.actor_class = number, actor_class
+        self._ref: ActorRef[Any] | None = None
         self.label: str | None = None
         self.parent: Bonds | None = None
         self.alive = False
@@ -64,6 +63,20 @@ class Bonds:
         self.timers: set[Timer] | None = None
         self.names: list[tuple[Registry, Any]] | None = None
         self.owned: list[Callable[[], object]] | None = None
+
+    @property
+    def ref(self) -> ActorRef[Any]:
+        """What others hold of it."""
+        ref = self._ref
+        if ref is None:
+            ref = ActorRef(self)
+            if self.reason is None:
+                self._ref = ref
+        return ref
+
+    def forget_ref(self) -> None:
+        """Break the ring of process and ref, so that the memory is free at once and not at the next collection."""
+        self._ref = None
 
     @property
     def pid(self) -> str:
@@ -176,15 +189,20 @@ class Bonds:
     # The end
 
     def _let_go(self) -> None:
+        self.scheduler.processes.pop(self.number, None)
+        if self.owned is not None:
+            self._close_owned()
+        if self.timers is not None:
+            for timer in list(self.timers):
+                timer.cancel()
+        if self.names is not None:
+            for registry, key in self.names:
+                registry.forget(key, self)
+        self.owned = self.timers = self.names = None
+
+    def _close_owned(self) -> None:
         for close in self.owned or ():
             _close(close, self)
-        for timer in list(self.timers or ()):
-            timer.cancel()
-        for registry, key in self.names or ():
-            registry.forget(key, self)
-        self.owned = self.timers = self.names = None
-        self.scheduler.processes.pop(self.number, None)
-        ActorRegistry.unregister(self)
 
     def _tell_links(self, reason: ExitReason) -> None:
         links, self.links = self.links, None

@@ -15,14 +15,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
-from inspect import iscoroutine
+from collections.abc import Callable, Coroutine
 from itertools import count
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-import pykka.messages
-
-from actors.exceptions import ActorDeadError, StartError
+from actors.caller import From
+from actors.exceptions import ActorDeadError, StartError, Timeout
 from actors.exits import (
     KILLED,
     NORMAL,
@@ -35,17 +34,16 @@ from actors.exits import (
     exit_reason,
 )
 from actors.future import Future
-from actors.registry import ActorRegistry
 from actors.runtime.bonds import Bonds
+from actors.runtime.coroutine import Contained, error_of
+from actors.runtime.envelope import ActorStop, Envelope, refuse
 
 if TYPE_CHECKING:
     from actors.actor import Actor
+    from actors.idle import Idle
     from actors.runtime.scheduler import Scheduler
 
-__all__ = ["Envelope", "Process"]
-
-# Messages in one turn before the next process gets its own.
-TURN = 64
+__all__ = ["Process"]
 
 # The signal that cannot be trapped. A reason equal to it that comes from a link or from `exit()` is an ordinary one.
 _KILL: ExitReason = Killed()
@@ -54,13 +52,13 @@ _numbers = count(1)
 _log = logging.getLogger("ashtree.actors")
 
 
-class Envelope:
-    """A message whose sender waits for an answer."""
+class _Continue:
+    """A message of an actor to itself that goes before its mailbox."""
 
-    __slots__ = ("message", "reply_to")
+    __slots__ = ("message",)
 
-    def __init__(self, message: Any, reply_to: Future[Any]) -> None:
-        self.message, self.reply_to = message, reply_to
+    def __init__(self, message: Any) -> None:
+        self.message = message
 
 
 class Process(Bonds):
@@ -69,8 +67,10 @@ class Process(Bonds):
     __slots__ = (
         "actor",
         "current",
+        "deferred",
         "ending",
         "handled",
+        "idle",
         "queue",
         "reply_to",
         "scheduled",
@@ -79,6 +79,7 @@ class Process(Bonds):
         "started_at",
         "task",
         "trap_exit",
+        "waits_for",
     )
 
     def __init__(self, actor: Actor) -> None:
@@ -92,7 +93,11 @@ class Process(Bonds):
         self.queue: deque[Any] | None = None
         self.scheduled = False
         self.current: Any = None
+        self.idle: Idle | None = None
+        # Questions: the one at hand, those kept to be answered later, and what this actor itself waits for.
         self.reply_to: Future[Any] | None = None
+        self.deferred: dict[Future[Any], None] | None = None
+        self.waits_for: Future[Any] | None = None
         self.task: asyncio.Task[Any] | None = None
         # How it is to end: a signal that has arrived, then the reason it is ending with.
         self.signal: ExitReason | None = None
@@ -110,7 +115,6 @@ class Process(Bonds):
         self.started_at = scheduler.clock.now()
         self.alive = True
         scheduler.processes[self.number] = self
-        ActorRegistry.register(self)
         if parent is not None:
             self.link(parent)
         outer, scheduler.current = scheduler.current, self
@@ -120,24 +124,30 @@ class Process(Bonds):
             scheduler.current = outer
 
     def _run_on_start(self, name: str | None) -> None:
-        assert self.actor is not None
+        actor = self.actor
+        assert actor is not None
         try:
             if name is not None:
                 self.scheduler.names.register(name, self.ref)
-            result: Any = self.actor.on_start()
+            result: Any = actor.on_start()
         except BaseException as error:
             raise self._start_failed(error) from error
-        if iscoroutine(result):
+        if type(result) is CoroutineType:
             self.started = Future(self.scheduler)
             self._run_coroutine(result, self._on_start_done)
+            if actor.start_timeout is not None:
+                self.scheduler.clock.call_at(self.started_at + actor.start_timeout, self._on_start_timeout, self)
+        elif self.idle is not None and not self.scheduled:
+            self.idle.rest()
 
     def _on_start_done(self, task: asyncio.Task[Any]) -> None:
-        started, self.started, self.task = self.started, None, None
+        started, self.task = self.started, None
         assert started is not None
         if not self.alive:
             return
-        error = _error_of(task)
+        error = error_of(task)
         if error is None and self.signal is None:
+            self.started = None
             started.set(self.ref)
             self._resume()
         elif self.signal is not None:
@@ -150,11 +160,23 @@ class Process(Bonds):
             assert error is not None
             started.set_exception(self._start_failed(error))
 
+    def _on_start_timeout(self) -> None:
+        if self.started is None or self.started.done or self.signal is not None:
+            return
+        actor, task = self.actor, self.task
+        assert actor is not None and task is not None
+        started, late = self.started, Timeout(f"on_start took more than {actor.start_timeout} seconds")
+        failed = self._start_failed(late)
+        task.cancel()
+        started.set_exception(failed)
+
     def _start_failed(self, error: BaseException) -> StartError:
         """End without a word to the parent: it learns of the failure as the one who starts us."""
         if self.parent is not None:
             self.unlink(self.parent)
+        started, self.started = self.started, None
         self.finish(Crash(error))
+        self.started = started
         return StartError(self.name, error)
 
     # Mailbox
@@ -162,7 +184,7 @@ class Process(Bonds):
     def put(self, item: Any) -> None:
         """Put a message, or an `Envelope`, in the mailbox; one to the dead is dropped."""
         if not self.alive:
-            _refuse(item, self)
+            refuse(item, self)
             return
         if self.queue is None:
             self.queue = deque((item,))
@@ -172,20 +194,34 @@ class Process(Bonds):
             self.scheduled = True
             self.scheduler.ready(self)
 
+    def continue_with(self, message: Any) -> None:
+        """Handle a message next, before all that is in the mailbox but after what was put there by this."""
+        if not self.alive:
+            return
+        queue = self.queue = deque() if self.queue is None else self.queue
+        position = next((n for n, item in enumerate(queue) if type(item) is not _Continue), len(queue))
+        queue.insert(position, _Continue(message))
+        if not self.scheduled:
+            self.scheduled = True
+            self.scheduler.ready(self)
+
     def turn(self) -> None:
-        """Handle what is in the mailbox, up to `TURN` messages, then let others go on."""
+        """Handle what is in the mailbox, up to `messages_per_turn`, then let others go on."""
         if self.signal is not None:
             self._obey()
         elif self.actor is not None:
             self._handle_mail(self.actor._receive)
 
     def _handle_mail(self, receive: Callable[[Any], Any]) -> None:
-        queue, left = self.queue, TURN
+        queue, left = self.queue, self.scheduler.messages_per_turn
         while queue and left:
             left -= 1
+            self.handled += 1
             item = queue.popleft()
             if type(item) is Envelope:
                 item, self.reply_to = item.message, item.reply_to
+            elif type(item) is _Continue:
+                item = item.message
             self.current = item
             try:
                 result = receive(item)
@@ -194,12 +230,10 @@ class Process(Bonds):
                 return
             # The common case first: nothing to answer, nothing to wait for.
             if (result is not None or self.reply_to is not None) and not self._accept(result):
-                self.handled += TURN - left - 1
                 return
             if self.signal is not None:
                 self._obey()
                 return
-        self.handled += TURN - left
         self._resume()
 
     def _resume(self) -> None:
@@ -210,10 +244,12 @@ class Process(Bonds):
         else:
             self.scheduled = False
             self.queue = self.current = None
+            if self.idle is not None:
+                self.idle.rest()
 
     def _accept(self, result: Any) -> bool:
         """Take what a handler returned; tell whether the next message may be handled at once."""
-        if iscoroutine(result):
+        if type(result) is CoroutineType:
             self._run_coroutine(result, self._on_handler_done)
             return False
         if isinstance(result, Stop):
@@ -231,8 +267,23 @@ class Process(Bonds):
         else:
             reply_to.set(result)
 
+    def reply_later(self) -> From:
+        """Keep whoever asked the question at hand, to be answered otherwise than by what the handler returns."""
+        future, self.reply_to = self.reply_to, None
+        if future is not None:
+            self.deferred = {} if self.deferred is None else self.deferred
+            self.deferred[future] = None
+        return From(self, future)
+
+    def answer(self, future: Future[Any], answer: Callable[[Future[Any]], None]) -> None:
+        """Answer a question that was kept, unless it is over."""
+        if self.deferred is not None and future in self.deferred:
+            del self.deferred[future]
+            if not future.done:
+                answer(future)
+
     def _stop(self, stop: Stop) -> None:
-        if isinstance(self.current, _ActorStop):
+        if type(self.current) is ActorStop:
             # `ref.stop()` is answered when the actor has stopped, not when it begins to.
             self.end(NORMAL)
             return
@@ -249,15 +300,14 @@ class Process(Bonds):
     def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[asyncio.Task[Any]], None]) -> None:
         """Let a coroutine of this actor run as a task; the actor takes no message until it is done."""
         self.scheduled = True
-        self.task = self.scheduler.loop.create_task(_Contained(coroutine), name=self.name)
+        self.task = self.scheduler.loop.create_task(Contained(coroutine, self), name=self.name)
         self.task.add_done_callback(done)
 
     def _on_handler_done(self, task: asyncio.Task[Any]) -> None:
         self.task = None
-        error = _error_of(task)
+        error = error_of(task)
         if not self.alive:
             return
-        self.handled += 1
         if self.signal is not None:
             self._obey()
         elif error is not None:
@@ -350,14 +400,14 @@ class Process(Bonds):
             self._report(error)
             self.finish(Crash(error))
             return
-        if iscoroutine(result):
+        if type(result) is CoroutineType:
             self._run_coroutine(result, self._on_terminate_done)
         else:
             self.finish(reason)
 
     def _on_terminate_done(self, task: asyncio.Task[Any]) -> None:
         self.task = None
-        error = _error_of(task)
+        error = error_of(task)
         if not self.alive:
             return
         if error is not None:
@@ -371,10 +421,13 @@ class Process(Bonds):
             return
         self.alive, self.reason = False, reason
         self._let_go()
-        self._tell_links(reason)
-        self._tell_watchers(reason)
+        if self.links is not None:
+            self._tell_links(reason)
+        if self.watchers is not None or self.watching is not None:
+            self._tell_watchers(reason)
         self._refuse_mail()
-        self.actor = self.task = None
+        self.actor = self.task = self.current = self.idle = self.waits_for = None
+        self.forget_ref()
 
     def finish_killed(self) -> None:
         """Be gone at once, when the loop itself ends."""
@@ -383,77 +436,21 @@ class Process(Bonds):
         self.finish(KILLED)
 
     def _refuse_mail(self) -> None:
-        """Answer all who wait; who asked for the end has what he asked for."""
-        queue, self.queue = self.queue, None
-        reply_to, self.reply_to = self.reply_to, None
-        if reply_to is not None and not reply_to.done:
-            self._answer_last(reply_to)
-        for item in queue or ():
-            _refuse(item, self)
-        self.current = None
-        self._refuse_starter()
-
-    def _answer_last(self, reply_to: Future[Any]) -> None:
-        """Give whoever asked the question that ended us the exception it raised."""
-        if isinstance(self.ending, Crash) and self.signal is None:
-            reply_to.set_exception(self.ending.exception)
-        else:
-            _refuse(Envelope(self.current, reply_to), self)
-
-    def _refuse_starter(self) -> None:
+        """Answer all who wait."""
+        if self.reply_to is not None:
+            self._answer_last(self.reply_to)
+        for future in self.deferred or ():
+            if not future.done:
+                future.set_exception(ActorDeadError(f"{self.name} is dead"))
+        for item in self.queue or ():
+            refuse(item, self)
+        self.queue = self.reply_to = self.deferred = None
         if self.started is not None and not self.started.done:
             self.started.set_exception(ActorDeadError(f"{self.name} was ended while it started"))
 
-
-_ActorStop: type = pykka.messages._ActorStop  # pykka's own message behind `ref.stop()`; there is no public name
-
-
-def _refuse(item: Any, process: Process) -> None:
-    """Answer a message that will never be handled."""
-    if type(item) is not Envelope or item.reply_to.done:
-        return
-    if isinstance(item.message, _ActorStop):
-        item.reply_to.set(None)
-    else:
-        item.reply_to.set_exception(ActorDeadError(f"{process.name} is dead"))
-
-
-class _Escaped(Exception):  # noqa: N818  # not an error of its own: it carries one past asyncio
-    """SystemExit or KeyboardInterrupt, which a task would pass on to its loop, and end everybody."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-
-class _Contained(Coroutine[Any, Any, Any]):
-    """A coroutine of an actor: whatever it raises ends that actor and no other."""
-
-    __slots__ = ("_coroutine",)
-
-    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self._coroutine = coroutine
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        return self._coroutine.__await__()
-
-    def send(self, value: Any) -> Any:
-        try:
-            return self._coroutine.send(value)
-        except (SystemExit, KeyboardInterrupt) as error:
-            raise _Escaped(error) from error
-
-    def throw(self, *error: Any) -> Any:
-        try:
-            return self._coroutine.throw(*error)
-        except (SystemExit, KeyboardInterrupt) as raised:
-            raise _Escaped(raised) from raised
-
-    def close(self) -> None:
-        self._coroutine.close()
-
-
-def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
-    if task.cancelled():
-        return asyncio.CancelledError()
-    error = task.exception()
-    return error.error if isinstance(error, _Escaped) else error
+    def _answer_last(self, reply_to: Future[Any]) -> None:
+        """Give whoever asked the question that ended us the exception it raised."""
+        if isinstance(self.ending, Crash) and self.signal is None and not reply_to.done:
+            reply_to.set_exception(self.ending.exception)
+        else:
+            refuse(Envelope(self.current, reply_to), self)

@@ -1,7 +1,7 @@
 """Runs actors on an event loop, in turns.
 
 A process that has something to do stands in the ready queue. The scheduler gives each one turn of a bounded number of
-messages (`process.TURN`), a bounded number of turns in one go (`PASS`), then lets the loop do its I/O. So no actor starves
+messages (`TURN`), a bounded number of turns in one go (`PASS`), then lets the loop do its I/O. So no actor starves
 another one, and no crowd of actors starves the sockets.
 """
 
@@ -11,12 +11,13 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from actors.clock import Clock, LoopClock
 from actors.exceptions import ActorDeadError, BlockingCallError
-from actors.registry import Registry
+from actors.registry import ActorRegistry, Registry
 
 if TYPE_CHECKING:
     from actors.future import Future
@@ -24,8 +25,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Scheduler", "new_event_loop"]
 
+# Messages in one turn before the next process gets its own.
+TURN = 64
+
 # Turns in one go before the loop gets to its I/O: at some 2 us a message, sockets wait a few milliseconds at most.
 PASS = 256
+
+# Questions in a row that are answered without a round of the loop.
+AT_ONCE = 64
 
 _by_thread: dict[int, Scheduler] = {}
 _background_lock = threading.Lock()
@@ -52,13 +59,18 @@ class Scheduler:
         self.names = Registry()
         self.processes: dict[int, Process] = {}
         self.current: Process | None = None
+        self.messages_per_turn = TURN
         self.thread_id = get_ident()
+        # Actors run in a context of their own, not in that of whoever sends to them.
+        self._context = copy_context()
+        self._at_once = AT_ONCE
         self._ready: deque[Process] = deque()
         self._armed = False
         self._running = False
         self._inbound: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._woken = False
         _by_thread[self.thread_id] = self
+        ActorRegistry.join(self)
 
     @staticmethod
     def here() -> Scheduler:
@@ -73,6 +85,11 @@ class Scheduler:
             return Scheduler(asyncio.get_running_loop())
         except RuntimeError:
             return Scheduler.background()
+
+    @staticmethod
+    def of_thread() -> Scheduler | None:
+        """Return the scheduler whose actors run in this thread, or None."""
+        return _by_thread.get(get_ident())
 
     @staticmethod
     def background() -> Scheduler:
@@ -99,24 +116,24 @@ class Scheduler:
 
     def _arm(self) -> None:
         try:
-            self.loop.call_soon(self._run)
+            self.loop.call_soon(self._run, context=self._context)
         except RuntimeError as closed:
             raise ActorDeadError("the event loop of this actor is closed") from closed
         self._armed = True
 
     def _run(self) -> None:
-        self._armed = False
+        self._armed, self._at_once = False, AT_ONCE
         self.run_ready()
 
     def run_ready(self) -> None:
         """Give the ready processes their turns now; whoever reads a socket calls this after it has told its actors."""
         if self._running:
             return
-        self._running = True
+        self._running, outer = True, self.current
         try:
             self._turns()
         finally:
-            self._running, self.current = False, None
+            self._running, self.current = False, outer
             if self._ready and not self._armed:
                 self._arm()
 
@@ -127,6 +144,15 @@ class Scheduler:
             process = self._next()
             self.current = process
             process.turn()
+
+    def run_at_once(self) -> None:
+        """Give the ready processes their turns for somebody who waits for one of them: it spares a round of the loop.
+
+        Not within a turn, and a bounded number of times in a row, so that whoever only asks does not starve the sockets.
+        """
+        if self._at_once and not self._running and self.is_current_thread():
+            self._at_once -= 1
+            self._context.run(self.run_ready)
 
     def _next(self) -> Process:
         return self._ready.popleft()

@@ -19,7 +19,7 @@ from actors.exits import KILLED, ExitReason
 from actors.future import Future
 from actors.registry import ActorRegistry
 from actors.runtime import scheduler as scheduler_module
-from actors.runtime.process import TURN
+from actors.runtime.scheduler import TURN
 from actors.runtime.scheduler import PASS, Scheduler, in_thread, new_event_loop
 from actors.testing import WAIT, ManualClock, ManualRuntime, sync
 

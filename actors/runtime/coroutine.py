@@ -1,0 +1,62 @@
+"""An actor's coroutine: it runs as a task, and whatever it raises ends that actor and no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Generator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from actors.runtime.process import Process
+
+__all__ = ["Contained", "error_of"]
+
+
+class _Escaped(Exception):  # noqa: N818  # not an error of its own: it carries one past asyncio
+    """SystemExit or KeyboardInterrupt, which a task would pass on to its loop, and end everybody."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class Contained(Coroutine[Any, Any, Any]):
+    """A coroutine of an actor; while it runs, the scheduler knows whose it is."""
+
+    __slots__ = ("_coroutine", "_process")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], process: Process) -> None:
+        self._coroutine, self._process = coroutine, process
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._coroutine.__await__()
+
+    def send(self, value: Any) -> Any:
+        scheduler = self._process.scheduler
+        outer, scheduler.current = scheduler.current, self._process
+        try:
+            return self._coroutine.send(value)
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise _Escaped(error) from error
+        finally:
+            scheduler.current = outer
+
+    def throw(self, *error: Any) -> Any:
+        scheduler = self._process.scheduler
+        outer, scheduler.current = scheduler.current, self._process
+        try:
+            return self._coroutine.throw(*error)
+        except (SystemExit, KeyboardInterrupt) as raised:
+            raise _Escaped(raised) from raised
+        finally:
+            scheduler.current = outer
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+
+def error_of(task: asyncio.Task[Any]) -> BaseException | None:
+    """Return what the task of a `Contained` raised, if it did."""
+    if task.cancelled():
+        return asyncio.CancelledError()
+    error = task.exception()
+    return error.error if isinstance(error, _Escaped) else error

@@ -1,0 +1,176 @@
+"""A task for each of many items, a bounded number at a time, and what came of them in turn (Elixir's `async_stream`)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from typing import Any, Generic, Self, TypeVar
+
+from actors.future import Future
+from actors.task import Task
+
+__all__ = ["Items", "TaskStream"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Items = Iterable[T] | AsyncIterable[T]
+"""What a stream takes its items from."""
+
+_END: Any = object()
+_LATER: Any = object()
+
+
+class TaskStream(Generic[T, R]):
+    """An async iterator that starts a task for each item, and gives what came of them.
+
+    At most `max_concurrency` items are at work or waiting to be taken: the next one is asked for only when there is room, and
+    tasks are started only while somebody waits for the next result. So `items` may be endless. With `ordered` the results come
+    in the order of the items, and a slow one holds up those after it; else they come as they are ready.
+
+    When the iteration stops, by its end, an exception or a `break`, the tasks that still run are told to end.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[Any], Task[T]],
+        items: Items[Any],
+        *,
+        take: Callable[[Task[T]], R],
+        max_concurrency: int,
+        ordered: bool = True,
+    ) -> None:
+        if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:
+            raise ValueError(f"max_concurrency must be an int >= 1, got {max_concurrency!r}")
+        self._start, self._take = start, take
+        self._max_concurrency, self._ordered = max_concurrency, ordered
+        self._wake = _Wake()
+        self._items = _source(items, self._wake)
+        self._tasks: dict[Task[T], None] = {}
+        self._exhausted = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> R:
+        try:
+            return self._take(await self._next_done())
+        except BaseException:
+            self.close()
+            raise
+
+    async def _next_done(self) -> Task[T]:
+        while True:
+            # Made before the tasks are looked at: one that ends after that wakes us.
+            woken = self._wake.renew()
+            self._start_more()
+            task = self._done_in_turn()
+            if task is not None:
+                del self._tasks[task]
+                return task
+            if self._exhausted and not self._tasks:
+                raise StopAsyncIteration
+            await woken
+
+    def _start_more(self) -> None:
+        while not self._exhausted and len(self._tasks) < self._max_concurrency:
+            item = self._items.poll()
+            if item is _LATER:
+                return
+            if item is _END:
+                self._exhausted = True
+                return
+            task = self._start(item)
+            self._tasks[task] = None
+            task.add_done_callback(self._wake)
+
+    def _done_in_turn(self) -> Task[T] | None:
+        for task in self._tasks:
+            if task.done:
+                return task
+            if self._ordered:
+                return None
+        return None
+
+    def close(self) -> None:
+        """Start no more, and tell the tasks that still run to end."""
+        self._exhausted = True
+        self._items.close()
+        tasks, self._tasks = self._tasks, {}
+        for task in tasks:
+            task.cancel()
+
+    async def aclose(self) -> None:
+        """Close it: for `contextlib.aclosing`."""
+        self.close()
+
+    def __del__(self) -> None:
+        # After a `break`, nobody holds it any more: its tasks hold no more of it than `_wake`.
+        if hasattr(self, "_tasks"):
+            self.close()
+
+
+class _Wake:
+    """Wakes the one who waits for the next result."""
+
+    def __init__(self) -> None:
+        self._woken: Future[None] = Future()
+
+    def renew(self) -> Future[None]:
+        self._woken = Future()
+        return self._woken
+
+    def __call__(self, _: object = None) -> None:
+        # It may be called in two threads, the actors' and the one that iterates; once is enough.
+        with contextlib.suppress(RuntimeError):
+            self._woken.set(None)
+
+
+class _Iterated:
+    """Items that are at hand."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._iterator: Iterator[Any] = iter(items)
+
+    def poll(self) -> Any:
+        return next(self._iterator, _END)
+
+    def close(self) -> None:
+        """Nothing is under way."""
+
+
+class _AsyncIterated:
+    """Items that come when they come: one is asked for at a time, while those before it are at work."""
+
+    def __init__(self, items: AsyncIterable[Any], wake: Callable[[object], None]) -> None:
+        self._iterator = aiter(items)
+        self._wake = wake
+        self._pull: asyncio.Task[Any] | None = None
+
+    def poll(self) -> Any:
+        if self._pull is None:
+            self._pull = asyncio.get_running_loop().create_task(_next(self._iterator))
+            self._pull.add_done_callback(self._wake)
+        if not self._pull.done():
+            return _LATER
+        pull, self._pull = self._pull, None
+        return pull.result()
+
+    def close(self) -> None:
+        pull, self._pull = self._pull, None
+        if pull is not None:
+            with contextlib.suppress(RuntimeError):  # that loop is closed, and the pull gone with it
+                pull.get_loop().call_soon_threadsafe(pull.cancel)
+
+
+async def _next(iterator: Any) -> Any:
+    return await anext(iterator, _END)
+
+
+def _source(items: Items[Any], wake: Callable[[object], None]) -> _Iterated | _AsyncIterated:
+    if isinstance(items, AsyncIterable):
+        return _AsyncIterated(items, wake)
+    if isinstance(items, Iterable):
+        return _Iterated(items)
+    raise TypeError(f"items must be an iterable or an async iterable, got {items!r}")
