@@ -50,12 +50,13 @@ class Future(pykka.Future[T]):
     _sources: tuple[pykka.Future[Any], ...] = ()
     _get_hook: Callable[[float | None], T] | None = None
     _hooked = False
-    asked: Process | None = None
-    """The actor that is to answer, if one is."""
 
-    def __init__(self, scheduler: Scheduler | None = None, *, timeout: float | None = None) -> None:
+    def __init__(
+        self, scheduler: Scheduler | None = None, *, timeout: float | None = None, asked: Process | None = None
+    ) -> None:
         self._scheduler = scheduler
         self._timeout = timeout
+        self.asked = asked
 
     def __repr__(self) -> str:
         return f"<Future {'done' if self._done else 'pending'}>"
@@ -76,7 +77,8 @@ class Future(pykka.Future[T]):
         Raises:
             RuntimeError: if there is an answer already.
         """
-        self._must_be_unanswered()
+        if self._done or self._get_hook is not None:
+            self._must_be_unanswered()
         self._value = value
         self._settle()
 
@@ -102,7 +104,8 @@ class Future(pykka.Future[T]):
         # Written before it is read: a waiter sets its event first and looks at `_done` afterwards, so one of us sees the other.
         if self._event is not None:
             self._event.set()
-        self._run_callbacks()
+        if self._callbacks is not None:
+            self._run_callbacks()
 
     def _run_callbacks(self) -> None:
         # `pop` is atomic, so each callback runs once though two threads may be here.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 import pykka
@@ -127,10 +128,11 @@ class ActorRef(_PykkaRef[A], Generic[A]):
 
     def _deliver(self, item: Any) -> None:
         process = self.process
-        if process.scheduler.is_current_thread():
+        scheduler = process.scheduler
+        if scheduler.thread_id == get_ident():
             process.put(item)
         else:
-            process.scheduler.post(process.put, item)
+            scheduler.post(process.put, item)
 
     def tell(self, message: Any) -> None:
         """Send a message (pykka's form).
@@ -178,21 +180,22 @@ class ActorRef(_PykkaRef[A], Generic[A]):
 
     def _request(self, message: Any, timeout: float | None) -> Future[Any]:
         process = self.process
-        if not process.alive:
-            future: Future[Any] = Future()
+        scheduler = process.scheduler if process.alive else None
+        future: Future[Any] = Future(scheduler, timeout=timeout, asked=process)
+        if scheduler is None:
             future.set_exception(ActorDeadError(f"{self} is dead"))
-            return future
-        future = Future(process.scheduler, timeout=timeout)
-        future.asked = process
-        self._deliver(Envelope(message, future))
+        elif scheduler.thread_id == get_ident():
+            process.put(Envelope(message, future))
+        else:
+            scheduler.post(process.put, Envelope(message, future))
         return future
 
     async def call(self, message: Any, *, timeout: float | None = ASK_TIMEOUT) -> Any:  # noqa: ASYNC109  # OTP's word; on the actors' clock
         """Ask, and await the answer: `ask` for code that runs on an event loop (any event loop)."""
         future = self._request(message, timeout)
-        if not future.done:
+        if not future._done:  # our own class; a property costs
             self.process.scheduler.run_at_once()
-        return future.result() if future.done else await future
+        return future.result() if future._done else await future
 
     @overload
     def stop(self, *, block: Literal[False], timeout: float | None = ...) -> Future[bool]: ...

@@ -37,6 +37,7 @@ from actors.future import Future
 from actors.runtime.bonds import Bonds
 from actors.runtime.coroutine import Contained, error_of
 from actors.runtime.envelope import ActorStop, Envelope, refuse
+from actors.runtime.report import CrashReport, described
 
 if TYPE_CHECKING:
     from actors.actor import Actor
@@ -229,7 +230,9 @@ class Process(Bonds):
                 self._crash(error)
                 return
             # The common case first: nothing to answer, nothing to wait for.
-            if (result is not None or self.reply_to is not None) and not self._accept(result):
+            if result is None and self.reply_to is None:
+                pass
+            elif not self._accept(result):
                 return
             if self.signal is not None:
                 self._obey()
@@ -249,20 +252,22 @@ class Process(Bonds):
 
     def _accept(self, result: Any) -> bool:
         """Take what a handler returned; tell whether the next message may be handled at once."""
-        if type(result) is CoroutineType:
+        kind = type(result)
+        if kind is CoroutineType:
             self._run_coroutine(result, self._on_handler_done)
             return False
-        if isinstance(result, Stop):
+        if kind is Stop:
             self._stop(result)
             return False
-        self._reply(result)
+        if self.reply_to is not None:
+            self._reply(result)
         return True
 
     def _reply(self, result: Any) -> None:
         reply_to, self.reply_to = self.reply_to, None
         if reply_to is None or reply_to.done:
             return
-        if isinstance(result, Refuse):
+        if type(result) is Refuse:
             reply_to.set_exception(result.error)
         else:
             reply_to.set(result)
@@ -371,23 +376,10 @@ class Process(Bonds):
         self.end(Crash(error))
 
     def _report(self, error: BaseException) -> None:
-        _log.error(
-            "%s crashed: %s: %s\n  last message: %s\n  ancestors: %s",
-            self.name,
-            type(error).__name__,
-            error,
-            self._last_message(),
-            ", ".join(self.ancestors()) or "none",
-            exc_info=error,
-        )
+        _log.error("%s", CrashReport(self, self.actor, self.current, error), exc_info=error)
 
     def _last_message(self) -> str:
-        if self.actor is None or self.current is None:
-            return "none"
-        try:
-            return self.actor._describe(self.current)
-        except Exception:  # noqa: BLE001  # the author's __repr__; the end goes on
-            return f"<{type(self.current).__name__} that cannot be shown>"
+        return described(self.actor, self.current)
 
     def end(self, reason: ExitReason) -> None:
         """Run `terminate`, then finish."""
@@ -450,7 +442,11 @@ class Process(Bonds):
 
     def _answer_last(self, reply_to: Future[Any]) -> None:
         """Give whoever asked the question that ended us the exception it raised."""
-        if isinstance(self.ending, Crash) and self.signal is None and not reply_to.done:
+        if reply_to.done:
+            return
+        if type(self.current) is ActorStop:
+            reply_to.set(True)
+        elif isinstance(self.ending, Crash) and self.signal is None:
             reply_to.set_exception(self.ending.exception)
         else:
-            refuse(Envelope(self.current, reply_to), self)
+            reply_to.set_exception(ActorDeadError(f"{self.name} is dead"))

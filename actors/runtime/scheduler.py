@@ -102,7 +102,7 @@ class Scheduler:
 
     def serves_this_thread(self) -> bool:
         """Tell whether actors started here, in this thread, belong to this scheduler."""
-        return not self.loop.is_closed() and self.loop.is_running() and self.is_current_thread()
+        return self.loop.is_running()
 
     def is_current_thread(self) -> bool:
         """Tell whether the caller runs in the thread of this scheduler."""
@@ -141,8 +141,7 @@ class Scheduler:
         ready, left = self._ready, PASS
         while ready and left:
             left -= 1
-            process = self._next()
-            self.current = process
+            self.current = process = ready.popleft()
             process.turn()
 
     def run_at_once(self) -> None:
@@ -150,12 +149,9 @@ class Scheduler:
 
         Not within a turn, and a bounded number of times in a row, so that whoever only asks does not starve the sockets.
         """
-        if self._at_once and not self._running and self.is_current_thread():
+        if self._at_once and not self._running and get_ident() == self.thread_id:
             self._at_once -= 1
             self._context.run(self.run_ready)
-
-    def _next(self) -> Process:
-        return self._ready.popleft()
 
     def post(self, callback: Callable[..., object], *args: Any) -> None:
         """Call `callback(*args)` in the scheduler's thread; what one thread posts keeps its order.

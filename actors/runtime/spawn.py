@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from actors.exceptions import StartError
@@ -35,8 +36,8 @@ def spawn(
     """
     actor = actor_class(*args, **(kwargs or {}))
     process = actor._process  # the actor's side of this very class
-    scheduler = parent.scheduler if parent is not None else Scheduler.here()
-    if scheduler.is_current_thread():
+    scheduler = Scheduler.here() if parent is None else parent.scheduler
+    if scheduler.thread_id == get_ident():
         process.start(scheduler, parent=parent, name=name, label=label)
         return process.ref
     started: Future[Any] = Future(scheduler)
