@@ -31,6 +31,7 @@ class Contained(Coroutine[Any, Any, Any]):
         return self._coroutine.__await__()
 
     def send(self, value: Any) -> Any:
+        """Go on to the next `await`."""
         scheduler = self._process.scheduler
         outer, scheduler.current = scheduler.current, self._process
         try:
@@ -41,6 +42,7 @@ class Contained(Coroutine[Any, Any, Any]):
             scheduler.current = outer
 
     def throw(self, *error: Any) -> Any:
+        """Go on with an exception."""
         scheduler = self._process.scheduler
         outer, scheduler.current = scheduler.current, self._process
         try:
@@ -51,6 +53,7 @@ class Contained(Coroutine[Any, Any, Any]):
             scheduler.current = outer
 
     def close(self) -> None:
+        """End without going on."""
         self._coroutine.close()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +69,32 @@ def test_a_ref_shows_that_its_actor_was_not_started() -> None:
 def test_a_ref_shows_the_label(runtime: ManualRuntime) -> None:
     ref = spawn(Puppet, label="lobby")
     assert (str(ref), repr(ref)) == (f"lobby {ref.pid}", f"<ActorRef Puppet 'lobby' {ref.pid}>")
+
+
+def test_refs_of_one_actor_are_equal_also_after_its_end(runtime: ManualRuntime) -> None:
+    ref, other = Puppet.start(), Puppet.start()
+    assert ref != other
+    assert ref != "a ref"
+    ref.kill()
+    runtime.settle()
+    again = ref.process.ref
+    assert (again, hash(again)) == (ref, hash(ref))
+    assert {ref: "found"}[again] == "found"
+
+
+def test_an_actor_that_ended_leaves_nothing_to_the_garbage_collector(runtime: ManualRuntime) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        ref = Puppet.start()
+        ref.ask(echo(1))
+        left = weakref.ref(ref.process)
+        ref.stop(block=False)
+        runtime.settle()
+        del ref
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 def test_a_ref_knows_its_class(runtime: ManualRuntime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import socket
 import sys
 import threading
@@ -19,8 +20,7 @@ from actors.exits import KILLED, ExitReason
 from actors.future import Future
 from actors.registry import ActorRegistry
 from actors.runtime import scheduler as scheduler_module
-from actors.runtime.scheduler import TURN
-from actors.runtime.scheduler import PASS, Scheduler, in_thread, new_event_loop
+from actors.runtime.scheduler import AT_ONCE, PASS, TURN, Scheduler, in_thread, new_event_loop
 from actors.testing import WAIT, ManualClock, ManualRuntime, sync
 
 if TYPE_CHECKING:
@@ -433,3 +433,76 @@ def test_a_clock_of_ones_own_is_used() -> None:
     assert scheduler.clock is clock
     scheduler.close()
     loop.close()
+
+
+# Questions that are answered at once
+
+
+def test_an_awaited_answer_takes_no_round_of_the_loop() -> None:
+    async def main() -> list[str]:
+        ref = Echo.start()
+        order: list[str] = []
+        asyncio.get_running_loop().call_soon(order.append, "the loop went round")
+        assert await ref.call("x") == "x"
+        order.append("answered")
+        ref.kill()
+        await ref.down()
+        return order
+
+    assert asyncio.run(main()) == ["answered", "the loop went round"]
+
+
+def test_who_only_asks_lets_the_loop_go_round_now_and_then() -> None:
+    async def main() -> tuple[int, list[int]]:
+        ref, rounds, asked = Echo.start(), [], 0
+
+        def next_round() -> None:
+            rounds.append(asked)
+            asyncio.get_running_loop().call_soon(next_round)
+
+        next_round()
+        for _ in range(10 * AT_ONCE):
+            await ref.call("x")
+            asked += 1
+        ref.kill()
+        await ref.down()
+        return asked, rounds
+
+    asked, rounds = asyncio.run(main())
+    gaps = [after - before for before, after in zip(rounds, [*rounds[1:], asked], strict=True)]
+    assert max(gaps) <= AT_ONCE + 1
+
+
+def test_an_asker_gets_its_answer_after_what_others_sent_before() -> None:
+    async def main() -> list[Any]:
+        log: list[Any] = []
+        recorder, echo = Recorder.start(log), Echo.start()
+        recorder.tell("before")
+        log.append(await echo.call("answer"))
+        for ref in (recorder, echo):
+            ref.kill()
+        await echo.down()
+        return log
+
+    assert asyncio.run(main()) == [("", "before"), "answer"]
+
+
+def test_actors_do_not_run_in_the_context_of_those_who_send_to_them() -> None:
+    secret: contextvars.ContextVar[str] = contextvars.ContextVar("secret", default="none")
+
+    class Spy(Actor):
+        def on_receive(self, message: Any) -> str:
+            seen.append(secret.get())
+            return secret.get()
+
+    seen: list[str] = []
+
+    async def main() -> None:
+        ref = Spy.start()
+        secret.set("of the caller")
+        assert await ref.call("x") == "none"
+        ref.tell("x")
+        await ref.stop(block=False)
+
+    asyncio.run(main())
+    assert seen == ["none", "none"]

@@ -11,7 +11,7 @@ import pytest
 
 from actors.actor import Actor
 from actors.exceptions import NameTakenError, StartError
-from actors.exits import SHUTDOWN, Crash, Exit
+from actors.exits import NORMAL, SHUTDOWN, Crash, Exit, Stop
 from actors.registry import ActorRegistry
 from actors.runtime.spawn import spawn
 from actors.testing import WAIT, ManualRuntime, Probe
@@ -172,18 +172,170 @@ def test_an_exception_of_a_start_within_a_handler_is_the_handlers(runtime: Manua
 
 def test_an_async_on_start_is_waited_for_by_started(runtime: ManualRuntime) -> None:
     ref = StartingLater.start()
-    assert ref.process.started is not None
-    assert runtime.run(ref.process.started) is ref
+    assert not ref.started().done
+    assert runtime.run(ref.started()) is ref
     assert ref.ask("ready?") is True
+    assert runtime.run(ref.started()) is ref
 
 
 def test_an_async_on_start_that_fails_is_told_by_started(runtime: ManualRuntime) -> None:
     ref = FailingLater.start()
-    assert ref.process.started is not None
-    with pytest.raises(StartError, match="could not start: ValueError: boom") as caught:
-        runtime.run(ref.process.started)
-    assert caught.value.root is BOOM
+    for _ in range(2):  # and to whoever asks later
+        with pytest.raises(StartError, match="could not start: ValueError: boom") as caught:
+            runtime.run(ref.started())
+        assert caught.value.root is BOOM
     assert runtime.actors == []
+
+
+def test_a_plain_on_start_has_ended_when_start_returns(runtime: ManualRuntime) -> None:
+    ref = Plain.start()
+    assert ref.started().get() is ref
+
+
+class Slow(Actor):
+    """Takes 10 seconds to start, and is allowed as many as the test says."""
+
+    def __init__(self) -> None:
+        self.cut_short = False
+
+    async def on_start(self) -> None:
+        woken = asyncio.get_running_loop().create_future()
+        self.clock.call_after(10, lambda: woken.cancelled() or woken.set_result(None))  # type: ignore[func-returns-value]  # for its effect
+        await woken
+
+
+def test_a_start_that_takes_too_long_has_failed(runtime: ManualRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Slow, "start_timeout", 3)
+    ref = Slow.start()
+    started = ref.started()
+    runtime.advance(2.999)
+    assert not started.done
+    runtime.advance(0.001)
+    with pytest.raises(StartError, match="could not start: Timeout: on_start took more than 3 seconds"):
+        started.get()
+    assert runtime.actors == []
+
+
+@pytest.mark.parametrize("allowed", [None, 10.5])
+def test_a_start_within_its_time_is_no_failure(
+    runtime: ManualRuntime, monkeypatch: pytest.MonkeyPatch, allowed: float | None
+) -> None:
+    monkeypatch.setattr(Slow, "start_timeout", allowed)
+    ref = Slow.start()
+    runtime.advance(10)
+    assert ref.started().get() is ref
+    runtime.advance(10)
+    assert ref.is_alive()
+
+
+def test_a_supervisor_learns_that_a_child_starts_too_slowly(
+    runtime: ManualRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Slow, "start_timeout", 3)
+
+    class Parent(Actor):
+        def on_start(self) -> None:
+            self.child = spawn(Slow, parent=self._process)
+
+        async def on_receive(self, message: Any) -> Any:
+            return await self.child.started()
+
+    parent = Parent.start()
+    asked = parent.ask("x", block=False)
+    runtime.advance(3)
+    with pytest.raises(StartError, match="on_start took more than 3 seconds"):
+        asked.get()
+
+
+# Work that comes next
+
+
+class Steps(Actor):
+    """Writes down the order of what it does."""
+
+    def __init__(self, log: list[Any]) -> None:
+        self.log = log
+
+    def on_start(self) -> None:
+        self.log.append("on_start")
+        self.send(self, "sent")
+        self.continue_with("first")
+        self.continue_with("second")
+
+    def on_receive(self, message: Any) -> Any:
+        self.log.append(message)
+        if message == "first":
+            self.continue_with("third")
+        return message
+
+
+def test_work_after_the_start_comes_before_the_first_message(runtime: ManualRuntime) -> None:
+    log: list[Any] = []
+    ref = Steps.start(log)
+    assert log == ["on_start"]
+    ref.tell("told")
+    runtime.settle()
+    assert log == ["on_start", "first", "second", "third", "sent", "told"]
+
+
+def test_it_comes_next_from_a_handler_too(runtime: ManualRuntime) -> None:
+    log: list[Any] = []
+    ref = Steps.start(log)
+    runtime.settle()
+    log.clear()
+    asked = [ref.ask(message, block=False) for message in ("before", "first", "after")]
+    runtime.settle()
+    assert log == ["before", "first", "third", "after"]
+    assert [answer.get() for answer in asked] == ["before", "first", "after"]
+
+
+def test_it_comes_next_from_an_async_handler_too(runtime: ManualRuntime) -> None:
+    log: list[Any] = []
+
+    class Later(Actor):
+        async def on_receive(self, message: Any) -> None:
+            log.append(message)
+            await asyncio.sleep(0)
+            if message == "first":
+                self.continue_with("next")
+
+    ref = Later.start()
+    for message in ("first", "last"):
+        ref.tell(message)
+    runtime.settle()
+    assert log == ["first", "next", "last"]
+
+
+def test_it_follows_an_async_on_start(runtime: ManualRuntime) -> None:
+    log: list[Any] = []
+
+    class Later(Actor):
+        async def on_start(self) -> None:
+            self.continue_with("next")
+            await asyncio.sleep(0)
+            log.append("on_start")
+
+        def on_receive(self, message: Any) -> None:
+            log.append(message)
+
+    Later.start().tell("told")
+    runtime.settle()
+    assert log == ["on_start", "next", "told"]
+
+
+def test_what_was_to_be_continued_ends_with_the_actor(runtime: ManualRuntime) -> None:
+    class Ending(Actor):
+        def on_receive(self, message: Any) -> Stop:
+            self.continue_with("never")
+            return Stop()
+
+        def terminate(self, reason: Any) -> None:
+            self.continue_with("never")
+
+    ref = Ending.start()
+    ref.tell("x")
+    runtime.settle()
+    assert ref.exit_reason == NORMAL
 
 
 # From another thread
