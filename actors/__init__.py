@@ -3,18 +3,23 @@
 from pykka import ActorDeadError, Timeout
 
 from actors.actor import Actor
+from actors.caller import From
 from actors.channel import Channel, ChannelSocket, reply
 from actors.clock import Clock, Interval, LoopClock, Timer
 from actors.exceptions import (
     ActorsError,
     AlreadyTrackedError,
+    AmbiguousNameError,
+    AskCycleError,
     BadReturnError,
     BlockingCallError,
     ChannelError,
     NameTakenError,
     NotJoinedError,
+    NotRegisteredError,
     NotTrackedError,
     StartError,
+    TaskExitError,
     UnhandledEventError,
 )
 from actors.exits import (
@@ -36,11 +41,19 @@ from actors.exits import (
     Stop,
 )
 from actors.future import Future
+from actors.idle import IdleTimeout
 from actors.message import Broadcast, Frame, Message, Opcode, Payload, Reply, Serializer, SocketRef, error, ok
+from actors.names import ask, call, send, whereis
 from actors.presence import Presence
 from actors.pubsub import PubSub
+from actors.pykka_actor import PykkaActor
 from actors.ref import ActorRef
-from actors.registry import ActorRegistry, Keys, Registry
+from actors.registry import ActorRegistry, Keys, Registered, Registry, Unregistered
+from actors.runtime.thread import LeftThread, threads_left
+from actors.task import Task
+from actors.task_stream import TaskStream
+from actors.threaded_actor import ThreadedActor
+from actors.via import Via
 
 __all__ = [
     "KILL",
@@ -54,6 +67,8 @@ __all__ = [
     "ActorRegistry",
     "ActorsError",
     "AlreadyTrackedError",
+    "AmbiguousNameError",
+    "AskCycleError",
     "BadReturnError",
     "BlockingCallError",
     "Broadcast",
@@ -66,10 +81,13 @@ __all__ = [
     "Exit",
     "ExitReason",
     "Frame",
+    "From",
     "Future",
+    "IdleTimeout",
     "Interval",
     "Keys",
     "Killed",
+    "LeftThread",
     "LoopClock",
     "Message",
     "MonitorRef",
@@ -77,12 +95,15 @@ __all__ = [
     "NoProcess",
     "Normal",
     "NotJoinedError",
+    "NotRegisteredError",
     "NotTrackedError",
     "Opcode",
     "Payload",
     "Presence",
     "PubSub",
+    "PykkaActor",
     "Refuse",
+    "Registered",
     "Registry",
     "Reply",
     "Serializer",
@@ -90,10 +111,21 @@ __all__ = [
     "SocketRef",
     "StartError",
     "Stop",
+    "Task",
+    "TaskExitError",
+    "TaskStream",
+    "ThreadedActor",
     "Timeout",
     "Timer",
     "UnhandledEventError",
+    "Unregistered",
+    "Via",
+    "ask",
+    "call",
     "error",
     "ok",
     "reply",
+    "send",
+    "threads_left",
+    "whereis",
 ]

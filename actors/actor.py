@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import pykka
 import pykka.messages
 
-from actors.exits import NORMAL, Crash, ExitReason, MonitorRef, Stop, exit_reason
+from actors.exits import NO_PROCESS, NORMAL, Crash, ExitReason, MonitorRef, Stop, exit_reason
 from actors.future import Future
 from actors.idle import Idle
-from actors.runtime.envelope import STOP, ActorStop
+from actors.runtime.envelope import STOP, ActorStop, SystemCall
 from actors.runtime.process import Process
 from actors.runtime.spawn import spawn
+from actors.via import Via, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import asyncio
+    from collections.abc import Callable, Hashable
     from types import TracebackType
 
     from actors.caller import From
     from actors.clock import Clock, Interval, Timer
     from actors.ref import ActorRef
+    from actors.runtime.scheduler import Scheduler
+    from actors.via import Target
 
 __all__ = ["Actor"]
 
@@ -143,25 +147,25 @@ class Actor(_PykkaActor):
         else:
             self._process.exit_signal(exit_reason(reason), None)
 
-    # Messages and signals
+    # Messages and signals: a target is an actor, a ref, a name or a `Via`
 
-    def send(self, target: Actor | ActorRef[Any] | str, message: Any) -> None:
+    def send(self, target: Target, message: Any) -> None:
         """Send a message to an actor, a ref or a registered name; one to the dead or to nobody is dropped."""
-        ref = self._resolve(target)
+        ref = self.whereis(target)
         if ref is not None:
             ref.send(message)
 
-    def whereis(self, name: object) -> ActorRef[Any] | None:
+    def whereis(self, name: Target) -> ActorRef[Any] | None:
         """Return the actor that is registered under a name, or None."""
-        return self._process.scheduler.names.whereis(name)
+        return resolve(name, self._process.scheduler.names.whereis)
 
-    def register(self, name: object) -> None:
+    def register(self, name: Hashable | Via) -> None:
         """Take a name; it is free again when this actor ends.
 
         Raises:
             NameTakenError: if another living actor has it.
         """
-        self._process.scheduler.names.register(name, self.actor_ref)
+        Via.of(name, self._process.scheduler.names).register(self.actor_ref)
 
     def reply_later(self) -> From:
         """Keep whoever asked the message at hand, to answer later: `from_.reply(value)`, by anyone (OTP's `from`).
@@ -176,13 +180,6 @@ class Actor(_PykkaActor):
         In `on_start` it is for work that the starter shall not wait for, and that must be done before the first message.
         """
         self._process.continue_with(message)
-
-    def _resolve(self, target: Any) -> Any:
-        if isinstance(target, pykka.ActorRef):
-            return target
-        if isinstance(target, Actor):
-            return target.actor_ref
-        return self.whereis(target)
 
     @property
     def idle_timeout(self) -> float | None:
@@ -206,17 +203,24 @@ class Actor(_PykkaActor):
     def trap_exit(self, trap: bool) -> None:
         self._process.trap_exit = trap
 
-    def link(self, ref: ActorRef[Any]) -> None:
-        """Tie this actor's life to another one's, both ways."""
-        self._process.link(ref.process)
+    def link(self, target: Target) -> None:
+        """Tie this actor's life to another one's, both ways; if that has ended, an exit signal NO_PROCESS comes at once."""
+        self._process.link(self._process_of(target))
 
-    def unlink(self, ref: ActorRef[Any]) -> None:
+    def unlink(self, target: Target) -> None:
         """Undo `link`."""
-        self._process.unlink(ref.process)
+        self._process.unlink(self._process_of(target))
 
-    def monitor(self, ref: ActorRef[Any]) -> MonitorRef:
-        """Be told by one `Down` message when another actor ends; at once, with NO_PROCESS, if it has ended."""
-        return self._process.monitor(ref.process)
+    def monitor(self, target: Target) -> MonitorRef:
+        """Be told by one `Down` message when another actor ends; at once, with NO_PROCESS, if it has ended.
+
+        The same goes for a name that nobody has. Otherwise it is the actor that is watched, not whoever has the name later.
+        """
+        return self._process.monitor(self._process_of(target))
+
+    def _process_of(self, target: Target) -> Process:
+        ref = self.whereis(target)
+        return _Nobody(target, self._process.scheduler)._process if ref is None else ref.process
 
     def demonitor(self, monitor: MonitorRef, *, flush: bool = False) -> None:
         """End a monitor; with `flush`, also take its `Down` out of the mailbox."""
@@ -228,10 +232,18 @@ class Actor(_PykkaActor):
 
     # Time
 
-    def send_after(self, seconds: float, message: Any, target: ActorRef[Any] | None = None) -> Timer:
-        """Send `message` after `seconds`, to this actor or to `target`, unless it has ended by then."""
-        process = self._process if target is None else target.process
-        return self.clock.send_after(seconds, process, message)
+    def send_after(self, seconds: float, message: Any, target: Target | None = None) -> Timer:
+        """Send `message` after `seconds`, to this actor or to `target`, unless it has ended by then.
+
+        A name is looked up when the time has come; until then it may be nobody's.
+        """
+        if target is None:
+            return self.clock.send_after(seconds, self._process, message)
+        if isinstance(target, pykka.ActorRef | pykka.Actor):
+            return self.clock.send_after(seconds, self._process_of(target), message)
+        if seconds < 0:
+            raise ValueError(f"seconds must be >= 0, got {seconds!r}")
+        return self.clock.call_after(seconds, lambda: self.send(target, message))
 
     def send_interval(self, seconds: float, message: Any) -> Interval:
         """Send `message` to this actor every `seconds`, until it is cancelled or the actor ends."""
@@ -266,14 +278,34 @@ class Actor(_PykkaActor):
         """Return the reason to end with when a signal with `reason` has arrived."""
         return reason
 
+    def _proxied(self) -> Any:
+        """Return what a proxy shows."""
+        return self
+
+    def _prepare(self) -> Any:
+        """Begin."""
+        return self.on_start()
+
+    def _cut_short(self, task: asyncio.Task[Any], reason: ExitReason) -> None:
+        """Interrupt a handler that waits: a signal has come."""
+        task.cancel()
+
     def _end(self, reason: ExitReason) -> Any:
         """Clean up."""
         return self.terminate(reason)
 
     def _receive(self, message: Any) -> Any:
-        """Handle what comes out of the mailbox: pykka's own messages, or the author's."""
-        handle = _PYKKA_MESSAGES.get(type(message))
+        """Handle what comes out of the mailbox: pykka's own messages, the runtime's, or the author's."""
+        handle = _MESSAGES.get(type(message))
         return self.on_receive(message) if handle is None else handle(self, message)
+
+
+class _Nobody(Actor):
+    """Stands in a `Down` or an `Exit` for the actor that a name did not lead to; it never lived."""
+
+    def __init__(self, name: object, scheduler: Scheduler) -> None:
+        process = self._process
+        process.scheduler, process.label, process.reason = scheduler, str(name), NO_PROCESS
 
 
 def _attribute(actor: Actor, path: tuple[str, ...]) -> Any:
@@ -295,10 +327,17 @@ def _set(actor: Actor, message: pykka.messages.ProxySetAttr) -> None:
     setattr(_attribute(actor, message.attr_path[:-1]), message.attr_path[-1], message.value)
 
 
+def _answer(actor: Actor, message: SystemCall) -> Any:
+    process = actor._process
+    process.handled -= 1  # it is no message of the actor's
+    return message.answer(process)
+
+
 _STOP_NORMALLY = Stop(NORMAL)
 
-_PYKKA_MESSAGES: dict[type, Callable[[Actor, Any], Any]] = {
+_MESSAGES: dict[type, Callable[[Actor, Any], Any]] = {
     ActorStop: lambda _actor, _message: _STOP_NORMALLY,
+    SystemCall: _answer,
     pykka.messages.ProxyCall: _call,
     pykka.messages.ProxyGetAttr: _get,
     pykka.messages.ProxySetAttr: _set,

@@ -3,9 +3,11 @@
 pykka.ActorDeadError        the actor is gone (yours to handle: everything can die)
 pykka.Timeout               no answer in time
 ActorsError
+├── AmbiguousNameError      the name has an actor in more than one event loop
 ├── AskCycleError           you ask somebody who waits for your own answer
 ├── BlockingCallError       you would have blocked the loop that has to answer you
 ├── NameTakenError          the name belongs to somebody else
+├── NotRegisteredError      the actor does not have that key
 ├── AlreadyTrackedError     the actor is on the topic under that key already
 ├── NotTrackedError         the actor is not on the topic under that key
 ├── StartError              an actor could not start
@@ -26,12 +28,14 @@ __all__ = [
     "ActorDeadError",
     "ActorsError",
     "AlreadyTrackedError",
+    "AmbiguousNameError",
     "AskCycleError",
     "BadReturnError",
     "BlockingCallError",
     "ChannelError",
     "NameTakenError",
     "NotJoinedError",
+    "NotRegisteredError",
     "NotTrackedError",
     "StartError",
     "TaskExitError",
@@ -74,6 +78,25 @@ class NameTakenError(ActorsError):
     def __init__(self, name: object, owner: object) -> None:
         self.name, self.owner = name, owner
         super().__init__(f"name {name!r} is already taken by {owner}")
+
+
+class NotRegisteredError(ActorsError):
+    """The actor does not have that key in the registry."""
+
+    def __init__(self, key: object, actor: object) -> None:
+        self.key, self.actor = key, actor
+        super().__init__(f"{actor} is not registered as {key!r}; register() it first")
+
+
+class AmbiguousNameError(ActorsError):
+    """A name has an actor in more than one event loop, and the thread that uses it runs none of them."""
+
+    def __init__(self, name: object, owners: Sequence[object]) -> None:
+        self.name, self.owners = name, tuple(owners)
+        super().__init__(
+            f"name {name!r} has an actor in {len(owners)} event loops: {', '.join(map(str, owners))}; "
+            f"use the ref of the one that is meant, as from system.whereis({name!r})"
+        )
 
 
 class AlreadyTrackedError(ActorsError):

@@ -8,11 +8,13 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pykka
 
-from actors.exceptions import Timeout
+from actors.exceptions import BlockingCallError, Timeout
+from actors.runtime.scheduler import actor_of_thread
 from actors.runtime.waits import waiting
 
 if TYPE_CHECKING:
@@ -90,10 +92,21 @@ class Future(pykka.Future[T]):
         """
         self._must_be_unanswered()
         if not isinstance(exc_info, BaseException):
-            kind, exc_info, _ = exc_info or sys.exc_info()
+            kind, exc_info, trace = exc_info or sys.exc_info()
             exc_info = exc_info if exc_info is not None else (kind or RuntimeError)()
+            exc_info = exc_info if trace is None else exc_info.with_traceback(trace)
         self._exception = exc_info
         self._settle()
+
+    def set_get_hook(self, func: Callable[[float | None], T]) -> None:
+        """Have `func(timeout)` give the answer when it is first asked for.
+
+        Raises:
+            RuntimeError: if there is an answer already.
+        """
+        if self._done:
+            raise RuntimeError("future is already answered")
+        self._get_hook = func
 
     def _must_be_unanswered(self) -> None:
         if self._done or self._get_hook is not None:
@@ -168,6 +181,8 @@ class Future(pykka.Future[T]):
         if self._scheduler is not None and self._scheduler.is_current_thread():
             self._scheduler.block_on(self, timeout)
             return
+        if self._scheduler is None and _on_a_loop():
+            raise BlockingCallError("get()", instead="`await future` in an async handler")
         with waiting(self):
             self._block(timeout)
 
@@ -175,7 +190,9 @@ class Future(pykka.Future[T]):
         with _waiting:
             if self._event is None:
                 self._event = threading.Event()
-        if not self._done and not self._event.wait(timeout):
+        actor = actor_of_thread()
+        wait = self._event.wait if actor is None else partial(actor.scheduler.wait_in_thread, self, self._event)
+        if not self._done and not wait(timeout):
             raise Timeout(f"no answer in {timeout} seconds")
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -246,3 +263,11 @@ class Future(pykka.Future[T]):
         if isinstance(future, Future):
             future._sources = (self, *more)
         return future
+
+
+def _on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -46,7 +46,7 @@ class Idle:
     def _look(self) -> None:
         self._timer = None
         process, clock = self._process, self._process.scheduler.clock
-        if process.scheduled:
+        if process.scheduled or process.suspended:
             return  # it has something to do, and will rest again after it
         if clock.now() < self._since + self.seconds:
             self._timer = clock.call_at(self._since + self.seconds, self._look, process)

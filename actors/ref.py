@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 import pykka
 import pykka.messages
 
-from actors.exceptions import ActorDeadError, BlockingCallError
+from actors.exceptions import ActorDeadError, BlockingCallError, Timeout
 from actors.exits import KILL, ExitReason, exit_reason
 from actors.future import Future
 from actors.runtime.envelope import STOP, Envelope
@@ -35,7 +35,19 @@ class _Stopped:
 
     def is_set(self) -> bool:
         """Tell whether the actor has stopped."""
-        return not self._process.alive
+        return self._process.reason is not None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the actor has stopped; tell whether it has.
+
+        Raises:
+            BlockingCallError: on the thread of the actor's loop; `await ref.down()` there.
+        """
+        try:
+            self._process.ref.down().get(timeout=timeout)
+        except Timeout:
+            return False
+        return True
 
 
 if TYPE_CHECKING:
@@ -84,7 +96,8 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         return _Stopped(self.process)
 
     def _actor_weakref(self) -> A | None:
-        return self.process.actor  # type: ignore[return-value]  # the actor it was started as
+        actor = self.process.actor
+        return None if actor is None else actor._proxied()
 
     def proxy(self) -> pykka.ActorProxy[Any]:
         """Wrap the ref, to call the actor's methods and to read its attributes (pykka's proxy).
@@ -106,7 +119,7 @@ class ActorRef(_PykkaRef[A], Generic[A]):
 
     def is_alive(self) -> bool:
         """Tell whether the actor has not ended; it may end before you use the answer."""
-        return self.process.alive
+        return self.process.reason is None
 
     def __str__(self) -> str:
         return self.process.name

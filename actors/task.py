@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import inspect
 import logging
-import reprlib
-import threading
 from collections.abc import Callable, Coroutine, Generator, Mapping
-from contextvars import ContextVar, copy_context
 from functools import partial
-from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, overload
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from actors.actor import Actor
-from actors.exceptions import ActorDeadError, BlockingCallError, TaskExitError, Timeout
-from actors.exits import NO_PROCESS, NORMAL, SHUTDOWN, Crash, Down, ExitReason, Shutdown, Stop
+from actors.exceptions import BlockingCallError, TaskExitError, Timeout
+from actors.exits import NO_PROCESS, NORMAL, SHUTDOWN, Crash, ExitReason
 from actors.future import Future
 from actors.ref import ASK_TIMEOUT, ActorRef
-from actors.runtime.coroutine import Contained
 from actors.runtime.scheduler import Scheduler
 from actors.runtime.spawn import spawn
+from actors.task_actor import TIMED_OUT, End, TaskActor, current_task
 
-__all__ = ["Owner", "Task", "TaskActor"]
+if TYPE_CHECKING:
+    from actors.task_actor import Outcome
+
+__all__ = ["Owner", "Task"]
 
 _log = logging.getLogger("ashtree.actors")
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
-TIMED_OUT = Shutdown("timeout")
-
-_current: ContextVar[Task[Any] | None] = ContextVar("task", default=None)
-
 
 class Task(Generic[T]):
     """One function run by an actor of its own, and what came of it (Elixir's `Task`).
 
-    A coroutine function runs on the event loop. A plain function may block: it runs in a thread of its own.
+    A coroutine function runs on the event loop. A plain function may block: it runs in a thread of its own; `max_children`
+    of a `TaskSupervisor`, or `max_concurrency` of its streams, bounds their number.
 
         class Page(Actor):
             async def on_receive(self, url):
@@ -53,6 +45,8 @@ class Task(Generic[T]):
 
     When a task is told to end, its coroutine gets CancelledError where it waits, so that `finally` runs. A thread cannot be
     ended: then the task stays in the tree until the function returns, or until it is killed. The log tells of both.
+
+    Make one with `start`, `start_link` or a `TaskSupervisor`; `function`, `args`, `kwargs` and `owner` tell what it was given.
     """
 
     def __init__(
@@ -128,7 +122,7 @@ class Task(Generic[T]):
         Raises:
             RuntimeError: outside of the function of a task.
         """
-        task = _current.get()
+        task = current_task.get()
         if task is None:
             raise RuntimeError("Task.current() must be called in the function of a task")
         return task
@@ -212,6 +206,8 @@ class Task(Generic[T]):
     def _waiter(self, timeout: float | None) -> Future[None]:
         """Return a future for one who waits, with a time-out of its own."""
         ended: Future[None] = Future(self._scheduler, timeout=timeout)
+        # So that a task which asks somebody who waits for it is told at once, as an actor is.
+        ended.asked = None if self._ref is None else self._ref.process
         self._answer.add_done_callback(lambda _: ended.set(None))
         return ended
 
@@ -246,7 +242,7 @@ class Task(Generic[T]):
         # Noted before the ref is looked at; whoever starts it sets the ref before it looks here.
         self._order = reason
         if self._ref is not None:
-            self._ref.send(_End(reason))
+            self._ref.send(End(reason))
 
     # What its actor and its supervisor tell
 
@@ -261,9 +257,10 @@ class Task(Generic[T]):
             _log.warning("%s was not started: %s", self.label, error)
             self._answer.set_exception(error)
 
-    def _ended(self, outcome: _Outcome | None) -> None:
+    def _ended(self, outcome: Outcome | None) -> None:
         """Take note that the actor is gone, and give whoever waits the result or what to raise."""
-        reason = NORMAL if self._ref is None else self._ref.exit_reason
+        assert self._ref is not None
+        reason = self._ref.exit_reason
         assert reason is not None
         if reason == NORMAL and outcome is not None:
             self._answer.set(outcome.value)
@@ -271,17 +268,16 @@ class Task(Generic[T]):
             self._answer.set_exception(self._error(reason))
 
     def _error(self, reason: ExitReason) -> BaseException:
-        match reason:
-            case Crash(exception=Exception() as error):
-                return error
-            case Crash(exception=error):
-                # A SystemExit or CancelledError of its own must not be taken for one of whoever waits.
-                exited = TaskExitError(str(self._ref), reason)
-                exited.__cause__ = error
-                return exited
-            case Shutdown(detail="timeout"):
-                return Timeout(f"{self._ref} was ended: its time was over")
-        return TaskExitError(str(self._ref), reason)
+        if reason == TIMED_OUT:
+            return Timeout(f"{self._ref} was ended: its time was over")
+        if not isinstance(reason, Crash):
+            return TaskExitError(str(self._ref), reason)
+        if isinstance(reason.exception, Exception):
+            return reason.exception
+        # A SystemExit or CancelledError of its own must not be taken for one of whoever waits.
+        exited = TaskExitError(str(self._ref), reason)
+        exited.__cause__ = reason.exception
+        return exited
 
 
 Owner = Actor | ActorRef[Any] | Task[Any]
@@ -295,165 +291,3 @@ def _ref_of(owner: Owner) -> ActorRef[Any]:
     if not isinstance(ref, ActorRef):
         raise TypeError(f"the owner of a task must be an actor, its ref or a task that runs, got {owner!r}")
     return ref
-
-
-class _Outcome(msgspec.Struct, frozen=True):
-    """What the function returned or raised."""
-
-    value: Any = None
-    error: BaseException | None = None
-
-
-class _Run(msgspec.Struct, frozen=True):
-    """The task tells itself to call its function."""
-
-
-class _Ran(msgspec.Struct, frozen=True):
-    """The function has returned or raised."""
-
-    outcome: _Outcome
-
-
-class _End(msgspec.Struct, frozen=True):
-    """The task is to end, and its owner to live on."""
-
-    reason: ExitReason
-
-
-class TaskActor(Actor):
-    """The actor of a `Task`. While its function runs it takes messages, so it can be stopped and asked what it is at."""
-
-    restart: ClassVar[str] = "temporary"
-
-    def __init__(self, task: Task[Any]) -> None:
-        self._task = task
-        self._running: asyncio.Task[None] | None = None
-        self._thread: threading.Thread | None = None
-        self._outcome: _Outcome | None = None
-
-    def on_start(self) -> None:
-        """Watch the owner, and go to work."""
-        order = self._task._started(self.actor_ref)
-        self._process.down().add_done_callback(lambda _: self._task._ended(self._outcome))
-        self.own(self._abandon)
-        self._bind(self._task.owner)
-        if self._task.timeout is not None:
-            self.send_after(self._task.timeout, _End(TIMED_OUT))
-        self.send(self, _Run() if order is None else _End(order))
-
-    def _bind(self, owner: ActorRef[Any] | None) -> None:
-        # Its parent, whose every end is an order to end, it is linked to anyway. Another owner's normal end is none, so the
-        # monitor is for that, and for tasks that are not linked.
-        if owner is not None and owner.process is not self._process.parent:
-            self.monitor(owner)
-            if self._task.linked:
-                self.link(owner)
-
-    def on_receive(self, message: Any) -> Any:
-        """Call the function, and end with it, with the owner, or when told to."""
-        match message:
-            case _Run():
-                return self._start_running()
-            case _Ran(outcome=outcome):
-                return self._on_ran(outcome)
-            case _End(reason=reason):
-                return self._on_end(reason)
-            case Down():
-                return Stop(SHUTDOWN)
-        return super().on_receive(message)
-
-    def _start_running(self) -> None:
-        loop = self._process.scheduler.loop
-        self._running = loop.create_task(Contained(self._run(), self._process), name=str(self))
-
-    async def _run(self) -> None:
-        _current.set(self._task)
-        try:
-            outcome = _Outcome(await self._call())
-        except BaseException as error:  # noqa: BLE001  # whatever the function raises ends this task and nobody else
-            outcome = _Outcome(error=error)
-        self.send(self, _Ran(outcome))
-
-    async def _call(self) -> Any:
-        task = self._task
-        if _is_async(task.function):
-            return await task.function(*task.args, **task.kwargs)
-        value = await self._call_in_thread()
-        # Such as a lambda makes that only calls a coroutine function.
-        return await value if inspect.iscoroutine(value) else value
-
-    # A daemon thread of its own, not one of a pool: threads cannot be ended, so those that hang would use a pool up, and
-    # keep the program from its end; and tasks of a full pool that wait for others which have no thread yet would wait for ever.
-    async def _call_in_thread(self) -> Any:
-        task, scheduler = self._task, self._process.scheduler
-        returned: asyncio.Future[_Outcome] = scheduler.loop.create_future()
-
-        def settle(outcome: _Outcome) -> None:
-            if not returned.done():
-                returned.set_result(outcome)
-
-        def call() -> None:
-            outcome = _call_function(task)
-            with contextlib.suppress(ActorDeadError):  # that loop is closed: nobody waits there any more
-                scheduler.post(settle, outcome)
-
-        self._thread = threading.Thread(target=copy_context().run, args=(call,), name=str(self), daemon=True)
-        self._thread.start()
-        outcome = await returned
-        self._thread = None
-        if outcome.error is not None:
-            raise outcome.error
-        return outcome.value
-
-    def _on_ran(self, outcome: _Outcome) -> Stop:
-        self._outcome = outcome
-        if outcome.error is not None:
-            raise outcome.error
-        return Stop(NORMAL)
-
-    def _on_end(self, reason: ExitReason) -> Stop:
-        if self._task.owner is not None:
-            self.unlink(self._task.owner)
-        return Stop(reason)
-
-    # The end
-
-    def terminate(self, reason: ExitReason) -> Any:
-        """Cut the function short where it waits; a thread is waited for."""
-        running = self._running
-        return None if running is None or running.done() else self._wind_up(running, reason)
-
-    async def _wind_up(self, running: asyncio.Task[None], reason: ExitReason) -> None:
-        if self._thread is None:
-            running.cancel()
-        else:
-            _log.info(
-                "%s is to end (%s), but a thread cannot be ended: it waits until its function returns", self, reason
-            )
-        with contextlib.suppress(asyncio.CancelledError):  # ended before its first step
-            await running
-
-    def _abandon(self) -> None:
-        """Give up what still runs when the actor is killed."""
-        if self._running is None or self._running.done():
-            return
-        self._running.cancel()
-        if self._thread is not None:
-            _log.warning("%s was killed, but its thread cannot be: its function goes on, its result will be lost", self)
-
-    def _describe(self, message: Any) -> str:
-        task = self._task
-        arguments = [reprlib.repr(value) for value in task.args]
-        arguments += [f"{name}={reprlib.repr(value)}" for name, value in task.kwargs.items()]
-        return f"{task.label}({', '.join(arguments)})"
-
-
-def _is_async(function: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
-
-
-def _call_function(task: Task[Any]) -> _Outcome:
-    try:
-        return _Outcome(task.function(*task.args, **task.kwargs))
-    except BaseException as error:  # noqa: BLE001  # it is raised in the task
-        return _Outcome(error=error)

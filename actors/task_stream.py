@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from actors.future import Future
-from actors.task import Task
+
+if TYPE_CHECKING:
+    from actors.task import Task
 
 __all__ = ["Items", "TaskStream"]
 
@@ -41,8 +43,8 @@ class TaskStream(Generic[T, R]):
         max_concurrency: int,
         ordered: bool = True,
     ) -> None:
-        if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:
-            raise ValueError(f"max_concurrency must be an int >= 1, got {max_concurrency!r}")
+        if max_concurrency < 1:
+            raise ValueError(f"max_concurrency must be >= 1, got {max_concurrency!r}")
         self._start, self._take = start, take
         self._max_concurrency, self._ordered = max_concurrency, ordered
         self._wake = _Wake()

@@ -1,45 +1,69 @@
 """Who restarts whom: child specs, strategies, restart intensity, and the tree that all of it makes."""
 
-from supervisors.child import ChildInfo
-from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildSpec, Restart
-from supervisors.dynamic_supervisor import DynamicSupervisor
-from supervisors.exceptions import (
-    ChildExistsError,
-    ChildNotFoundError,
-    SupervisorsError,
-    SystemDownError,
-    TooManyChildrenError,
-)
-from supervisors.observer import tree
-from supervisors.restart import RestartIntensity, Strategy
-from supervisors.supervisor import (
+from supervisors.backoff import Backoff
+from supervisors.calls import (
     ChildCount,
-    Supervisor,
     count_children,
+    delete_child,
+    get_child_spec,
+    restart_child,
     start_child,
     terminate_child,
     which_children,
 )
+from supervisors.child import ChildInfo
+from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildKind, ChildSpec, Restart
+from supervisors.dynamic_supervisor import DynamicSupervisor
+from supervisors.exceptions import (
+    AlreadyPresentError,
+    AlreadyStartedError,
+    ChildExistsError,
+    ChildNotFoundError,
+    ChildRestartingError,
+    ChildRunningError,
+    SignificantChildError,
+    SupervisorsError,
+    SystemDownError,
+    TooManyChildrenError,
+    UnsupportedCallError,
+)
+from supervisors.observer import tree
+from supervisors.restart import AutoShutdown, RestartIntensity, Strategy
+from supervisors.supervisor import Supervisor
 from supervisors.system import System
+from supervisors.task_supervisor import TaskSupervisor
 
 __all__ = [
     "BRUTAL_KILL",
     "INFINITY",
+    "AlreadyPresentError",
+    "AlreadyStartedError",
+    "AutoShutdown",
+    "Backoff",
     "ChildCount",
     "ChildExistsError",
     "ChildInfo",
+    "ChildKind",
     "ChildNotFoundError",
+    "ChildRestartingError",
+    "ChildRunningError",
     "ChildSpec",
     "DynamicSupervisor",
     "Restart",
     "RestartIntensity",
+    "SignificantChildError",
     "Strategy",
     "Supervisor",
     "SupervisorsError",
     "System",
     "SystemDownError",
+    "TaskSupervisor",
     "TooManyChildrenError",
+    "UnsupportedCallError",
     "count_children",
+    "delete_child",
+    "get_child_spec",
+    "restart_child",
     "start_child",
     "terminate_child",
     "tree",

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from actors.exceptions import ActorDeadError, StartError, Timeout
+from actors.exceptions import ActorDeadError, StartError
 from actors.exits import SHUTDOWN
 from actors.runtime.spawn import spawn
-from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildSpec
+from supervisors.backoff import Waits
+from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildKind, ChildSpec
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from actors.actor import Actor
+    from actors.clock import Timer
     from actors.exits import ExitReason
     from actors.future import Future
     from actors.ref import ActorRef
     from actors.runtime.process import Process
+
+    # A child that was told to end, with the future of its end.
+    _Leaving = tuple["Child", ActorRef[Any], Future[ExitReason]]
 
 __all__ = ["Child", "ChildInfo", "launch", "start", "stop_children", "until_started"]
 
@@ -26,27 +33,57 @@ _log = logging.getLogger("ashtree.supervisors")
 
 
 class Child:
-    """A spec with the actor that runs by it now, if one does."""
+    """A spec with the actor that runs by it now, if one does.
 
-    __slots__ = ("ref", "restarts", "spec")
+    While `again` is set the child is to be started again, and `ref` is the one it had last.
+    """
+
+    __slots__ = ("again", "ref", "restarts", "spec", "waits")
 
     def __init__(self, spec: ChildSpec) -> None:
         self.spec = spec
         self.ref: ActorRef[Any] | None = None
         self.restarts = 0
+        self.again: object | None = None
+        self.waits: Waits | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether it runs, as far as its supervisor knows."""
+        return self.ref is not None and self.again is None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Tell whether it neither runs nor is to be started again."""
+        return self.ref is None and self.again is None
+
+    def wait(self, now: float, chance: float) -> float:
+        """Return the seconds that it has to wait before it is started again, having ended at the monotonic time `now`."""
+        if self.spec.backoff is None:
+            return 0.0
+        if self.waits is None:
+            self.waits = Waits(self.spec.backoff)
+        return self.waits.next(now, chance)
 
     def info(self) -> ChildInfo:
         """Return what `which_children` tells of it."""
-        return ChildInfo(self.spec.id, self.ref, self.spec.actor, self.restarts)
+        spec, restarting = self.spec, self.again is not None
+        ref = None if restarting else self.ref
+        return ChildInfo(spec.id, ref, spec.kind, spec.actor, self.restarts, restarting)
 
 
 class ChildInfo(NamedTuple):
-    """One row of `which_children`; `ref` is None for a child that does not run."""
+    """One row of `which_children`.
+
+    `ref` is None for a child that does not run: either it is `restarting`, or it stays as it is until somebody asks.
+    """
 
     id: Hashable
     ref: ActorRef[Any] | None
+    kind: ChildKind
     actor: type[Actor]
     restarts: int
+    restarting: bool
 
 
 def launch(parent: Process, child: Child) -> Future[ActorRef[Any]] | None:
@@ -56,7 +93,7 @@ def launch(parent: Process, child: Child) -> Future[ActorRef[Any]] | None:
         StartError: if it could not start.
     """
     spec = child.spec
-    label = spec.name or str(spec.id)
+    label = str(spec.name or spec.id)
     try:
         child.ref = spawn(spec.actor, spec.args, dict(spec.kwargs), parent=parent, name=spec.name, label=label)
     except StartError:
@@ -97,33 +134,36 @@ async def stop_children(parent: Process, children: Iterable[Child], reason: Exit
             ref.kill()
         else:
             ref.process.exit_signal(reason, parent)
-    now = parent.scheduler.clock.now
-    began = now()
+    timers = _arm(parent, leaving)
+    try:
+        for child, _, down in leaving:
+            if not down.done:
+                await down
+            child.ref = None
+    finally:
+        for timer in timers:
+            timer.cancel()
+
+
+def _arm(parent: Process, leaving: Sequence[_Leaving]) -> list[Timer]:
+    """Set one timer for each length of time, at which those are killed that had no longer and have not ended."""
+    late: dict[float, list[_Leaving]] = defaultdict(list)
     for child, ref, down in leaving:
-        await _wait_or_kill(ref, down, _time_left(child.spec, now() - began))
-        child.ref = None
+        seconds = child.spec.shutdown
+        if seconds is not BRUTAL_KILL and seconds != INFINITY:
+            assert isinstance(seconds, int | float)
+            late[seconds].append((child, ref, down))
+    clock = parent.scheduler.clock
+    return [clock.call_after(seconds, partial(_kill, group)) for seconds, group in late.items()]
 
 
-def _time_left(spec: ChildSpec, passed: float) -> float | None:
-    if spec.shutdown is BRUTAL_KILL or spec.shutdown == INFINITY:
-        return None
-    assert isinstance(spec.shutdown, int | float)
-    return max(0.0, spec.shutdown - passed)
+def _kill(late: Sequence[_Leaving]) -> None:
+    for _, ref, down in late:
+        if not down.done:
+            _log.warning("%s did not end in time and is killed; its current message: %s", ref, _current_message(ref))
+            ref.kill()
 
 
 def _current_message(ref: ActorRef[Any]) -> str:
     """Describe what an actor is at, as it would itself: without secrets."""
     return repr(None) if ref.process.current is None else ref.process._last_message()
-
-
-async def _wait_or_kill(ref: ActorRef[Any], down: Future[ExitReason], seconds: float | None) -> None:
-    if down.done:
-        return
-    down.expire(seconds)
-    try:
-        await down
-    except Timeout:
-        _log.warning("%s did not end in time and is killed; its current message: %s", ref, _current_message(ref))
-        ref.kill()
-        down.expire(None)
-        await down

@@ -6,14 +6,20 @@ import enum
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from actors.actor import Actor
+from actors.pykka_actor import ActorClass, actor_class_of
+from actors.via import Via
+from supervisors.backoff import Backoff
+
+if TYPE_CHECKING:
+    from actors.actor import Actor
 
 __all__ = [
     "BRUTAL_KILL",
     "INFINITY",
     "BrutalKill",
+    "ChildKind",
     "ChildSpec",
     "Restart",
     "Served",
@@ -34,6 +40,13 @@ class Restart(enum.StrEnum):
     """Never."""
 
 
+class ChildKind(enum.StrEnum):
+    """What a child is to those who walk the tree (OTP's `type`)."""
+
+    WORKER = "worker"
+    SUPERVISOR = "supervisor"
+
+
 class BrutalKill(enum.Enum):
     """The type of `BRUTAL_KILL`."""
 
@@ -43,6 +56,8 @@ class BrutalKill(enum.Enum):
 BRUTAL_KILL = BrutalKill.BRUTAL_KILL
 INFINITY = math.inf
 
+E = TypeVar("E", bound=enum.StrEnum)
+
 # Stands for an option that was not given, where None is no value of it.
 _FROM_CLASS: Any = object()
 
@@ -51,27 +66,37 @@ _FROM_CLASS: Any = object()
 class ChildSpec:
     """One child of a supervisor.
 
-    - `actor`: its class; `args` and `kwargs` are for its `__init__`, at each start anew.
+    - `actor`: its class, an `Actor` or a `pykka.ThreadingActor` (see `PykkaActor`); `args` and `kwargs` are for its
+      `__init__`, at each start anew.
     - `id`: unique among its siblings, by default the name of the class.
     - `restart`: a `Restart`, or its name; by default the attribute `restart` of the class, else PERMANENT.
     - `shutdown`: the seconds that it may take to end before it is killed, `INFINITY`, or `BRUTAL_KILL`; by default the
       attribute `shutdown` of the class (`INFINITY` of a supervisor), else 5.
-    - `name`: a name to register it under, for `whereis` and `send`.
+    - `name`: a name to register it under, usable wherever its ref is; `Via(registry, key)` for a registry of your own.
+    - `significant`: its end may end its supervisor, see `AutoShutdown`; never one that is PERMANENT.
+    - `backoff`: how long it waits before it is started again; by default it does not wait. The supervisor serves others
+      meanwhile, but the siblings that are to be restarted with the child are stopped at once, and wait too.
+    - `kind`: a `ChildKind`, or its name; by default SUPERVISOR for the supervisors of this package, else WORKER.
 
     Raises:
         TypeError, ValueError: naming the option that is wrong, with its value.
     """
 
-    actor: type[Actor]
+    actor: type[Any]
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     id: Hashable = None
     restart: Restart = _FROM_CLASS
     shutdown: float | BrutalKill = _FROM_CLASS
-    name: str | None = None
+    name: str | Via | None = None
+    significant: bool = False
+    backoff: Backoff | None = None
+    kind: ChildKind = _FROM_CLASS
 
     def __post_init__(self) -> None:
-        _check_actor(self.actor)
+        actor = _actor_class(self.actor)
+        if actor is not self.actor:
+            object.__setattr__(self, "actor", actor)
         _check_arguments(self.args, self.kwargs)
         _check_names(self.id, self.name)
         if self.id is None:
@@ -79,10 +104,14 @@ class ChildSpec:
         if self.restart is _FROM_CLASS:
             object.__setattr__(self, "restart", getattr(self.actor, "restart", Restart.PERMANENT))
         if type(self.restart) is not Restart:
-            object.__setattr__(self, "restart", _restart(self.restart))
+            object.__setattr__(self, "restart", _one_of(Restart, "restart", self.restart))
         if self.shutdown is _FROM_CLASS:
             object.__setattr__(self, "shutdown", getattr(self.actor, "shutdown", 5.0))
         _check_shutdown(self.shutdown)
+        if type(self.kind) is not ChildKind:
+            object.__setattr__(self, "kind", _kind(self.kind, self.actor))
+        _check_significant(self.significant, self.restart)
+        _check_backoff(self.backoff)
 
     def having(self, **changes: Any) -> ChildSpec:
         """Return the same spec with some options changed."""
@@ -107,7 +136,7 @@ class Served(Protocol):
 
 
 # What can be a child of a supervisor.
-Supervised = ChildSpec | type[Actor] | SupportsChildSpec | Served
+Supervised = ChildSpec | ActorClass | SupportsChildSpec | Served
 
 
 def child_spec(child: Supervised) -> ChildSpec:
@@ -117,7 +146,7 @@ def child_spec(child: Supervised) -> ChildSpec:
     """
     if isinstance(child, ChildSpec):
         return child
-    if isinstance(child, type) and issubclass(child, Actor):
+    if isinstance(child, type) and actor_class_of(child) is not None:
         return ChildSpec(child)
     if not isinstance(child, type) and hasattr(child, "child_spec"):
         return child.child_spec()
@@ -126,9 +155,11 @@ def child_spec(child: Supervised) -> ChildSpec:
     raise TypeError(f"a child must be a ChildSpec, an Actor class or an object with child_spec(), got {child!r}")
 
 
-def _check_actor(value: object) -> None:
-    if not (isinstance(value, type) and issubclass(value, Actor)):
+def _actor_class(value: object) -> type[Actor]:
+    actor = actor_class_of(value)
+    if actor is None:
         raise TypeError(f"actor must be a subclass of actors.Actor, got {value!r}")
+    return actor
 
 
 def _check_arguments(args: object, kwargs: object) -> None:
@@ -141,15 +172,23 @@ def _check_arguments(args: object, kwargs: object) -> None:
 def _check_names(child_id: object, name: object) -> None:
     if not isinstance(child_id, Hashable):
         raise TypeError(f"id must be hashable, got {child_id!r}")
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"name must be a str or None, got {name!r}")
+    if name is not None and not isinstance(name, str | Via):
+        raise TypeError(f"name must be a str, Via(registry, key) or None, got {name!r}")
 
 
-def _restart(value: str) -> Restart:
+def _one_of(names: type[E], option: str, value: str) -> E:
     try:
-        return Restart(value)
+        return names(value)
     except ValueError:
-        raise ValueError(f"restart must be one of {', '.join(Restart)}, got {value!r}") from None
+        raise ValueError(f"{option} must be one of {', '.join(names)}, got {value!r}") from None
+
+
+def _kind(value: str, actor: type[Actor]) -> ChildKind:
+    if value is not _FROM_CLASS:
+        return _one_of(ChildKind, "kind", value)
+    # Unlike `restart` and `shutdown`, `kind` is a name that an actor may well use for something else.
+    kind = getattr(actor, "kind", None)
+    return kind if isinstance(kind, ChildKind) else ChildKind.WORKER
 
 
 def _check_shutdown(value: object) -> None:
@@ -157,3 +196,15 @@ def _check_shutdown(value: object) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         raise ValueError(f"shutdown must be seconds >= 0, INFINITY or BRUTAL_KILL, got {value!r}")
+
+
+def _check_significant(value: object, restart: Restart) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"significant must be a bool, got {value!r}")
+    if value and restart is Restart.PERMANENT:
+        raise ValueError("a significant child must be transient or temporary, got restart 'permanent'")
+
+
+def _check_backoff(value: object) -> None:
+    if value is not None and not isinstance(value, Backoff):
+        raise TypeError(f"backoff must be a Backoff or None, got {value!r}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import dropwhile
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from supervisors.child_spec import Restart
@@ -12,7 +13,7 @@ from supervisors.child_spec import Restart
 if TYPE_CHECKING:
     from actors.exits import ExitReason
 
-__all__ = ["RestartIntensity", "Strategy", "affected", "should_restart"]
+__all__ = ["AutoShutdown", "RestartIntensity", "Strategy", "affected", "should_restart", "shuts_down"]
 
 T = TypeVar("T")
 
@@ -32,6 +33,21 @@ class Strategy(enum.StrEnum):
         raise ValueError(f"strategy must be one of {', '.join(cls)}, got {value!r}")
 
 
+class AutoShutdown(enum.StrEnum):
+    """Whether a supervisor ends when children that are `significant` have ended by themselves (OTP)."""
+
+    NEVER = "never"
+    """It does not, and has no significant children."""
+    ANY_SIGNIFICANT = "any_significant"
+    """It ends with the first of them."""
+    ALL_SIGNIFICANT = "all_significant"
+    """It ends with the last of them."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise ValueError(f"auto_shutdown must be one of {', '.join(cls)}, got {value!r}")
+
+
 def should_restart(restart: Restart, reason: ExitReason) -> bool:
     """Tell whether a child with that restart type is started again after ending with `reason`."""
     match restart:
@@ -43,15 +59,29 @@ def should_restart(restart: Restart, reason: ExitReason) -> bool:
             return False
 
 
-def affected(strategy: Strategy, children: Sequence[T], failed: T) -> Sequence[T]:
+def affected(strategy: Strategy, children: Iterable[T], failed: T) -> list[T]:
     """Return the children to start again, in start order; those that still run are first stopped, in reverse."""
     match strategy:
         case Strategy.ONE_FOR_ONE:
             return [failed]
         case Strategy.ONE_FOR_ALL:
-            return children
+            return list(children)
         case Strategy.REST_FOR_ONE:
-            return children[children.index(failed) :]
+            return list(dropwhile(lambda child: child != failed, children))
+
+
+def shuts_down(auto_shutdown: AutoShutdown, *, significant: bool, others: Iterable[bool]) -> bool:
+    """Tell whether a supervisor ends because a child has ended by itself and is not restarted.
+
+    `significant` says whether that child is; `others`, for each significant child, whether it still runs or is to be restarted.
+    """
+    match auto_shutdown:
+        case AutoShutdown.NEVER:
+            return False
+        case AutoShutdown.ANY_SIGNIFICANT:
+            return significant
+        case AutoShutdown.ALL_SIGNIFICANT:
+            return significant and not any(others)
 
 
 class RestartIntensity:

@@ -14,9 +14,10 @@ from actors.exits import SHUTDOWN, ExitReason
 from actors.pubsub.pubsub import PubSub
 from actors.runtime.scheduler import Scheduler, in_thread, new_event_loop
 from actors.runtime.spawn import spawn
+from actors.via import resolve
 from supervisors import observer
 from supervisors.exceptions import SystemDownError
-from supervisors.restart import Strategy
+from supervisors.restart import AutoShutdown, Strategy
 from supervisors.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from actors.ref import ActorRef
     from actors.registry import Registry
+    from actors.via import Target
     from supervisors.child_spec import Supervised
 
 __all__ = ["System"]
@@ -38,9 +40,9 @@ class System:
     - `with System(children) as system:` in synchronous code, on a loop in a thread of its own;
     - `System(children).run()` as the program itself, until Ctrl-C or SIGTERM.
 
-    The children start in order and stop in reverse. If one cannot start, StartError is raised. If the tree gives up later
-    (too many restarts), `async with` cancels its body, and all three raise SystemDownError at the end. A system that has
-    stopped can be started again.
+    The children start in order and stop in reverse. If one cannot start, StartError is raised. If the tree ends by itself later
+    (too many restarts, or `auto_shutdown`), `async with` cancels its body, and all three raise SystemDownError at the end. A
+    system that has stopped can be started again.
     """  # noqa: D415  # the colon leads to the list
 
     def __init__(
@@ -52,11 +54,17 @@ class System:
         strategy: Strategy = Strategy.ONE_FOR_ONE,
         max_restarts: int = 3,
         max_seconds: float = 5.0,
+        auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
     ) -> None:
         self.name = name
         self.pubsub = pubsub or PubSub()
         self._children = [self.pubsub, *children]
-        self._options: dict[str, Any] = {"strategy": strategy, "max_restarts": max_restarts, "max_seconds": max_seconds}
+        self._options: dict[str, Any] = {
+            "strategy": strategy,
+            "max_restarts": max_restarts,
+            "max_seconds": max_seconds,
+            "auto_shutdown": auto_shutdown,
+        }
         self._ref: ActorRef[Supervisor] | None = None
         self._stopping = False
         self._body: asyncio.Task[Any] | None = None
@@ -78,9 +86,9 @@ class System:
         """The names of this system's actors."""
         return self.ref.process.scheduler.names
 
-    def whereis(self, name: object) -> ActorRef[Any] | None:
+    def whereis(self, name: Target) -> ActorRef[Any] | None:
         """Return the actor that is registered under `name`, or None."""
-        return self.names.whereis(name)
+        return resolve(name, self.names.whereis)
 
     def tree(self) -> str:
         """Draw the supervision tree as it is now."""

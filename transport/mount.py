@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from actors.exceptions import ActorDeadError
 from actors.parameters import filter_parameters
-from supervisors import supervisor
+from supervisors import calls
 from supervisors.child_spec import ChildSpec, Restart
 from transport.auth_token import SUBPROTOCOL, SUBPROTOCOL_HEADER, Offer, longpoll_token, without_token
 from transport.events import Attempt, socket_connected
@@ -159,7 +159,7 @@ class Mount:
             raise ActorDeadError("the endpoint is not running, or restarting")
         args = (carrier, client.socket, self._routes, client.serializer, endpoint.pubsub, endpoint.max_channels)
         spec = ChildSpec(Transport, args, id="transport", restart=Restart.TEMPORARY)
-        started = supervisor.start_child(transports, spec)
+        started = calls.start_child(transports, spec)
         started.add_done_callback(lambda future: _check_started(carrier, future))
         return started
 

@@ -13,11 +13,10 @@ from actors.actor import Actor
 from actors.channel import ChannelSocket
 from actors.exits import NORMAL, SHUTDOWN, Down, Exit, ExitReason, Shutdown, Stop
 from actors.message import Broadcast, Frame, JoinReply, Message, Serializer, SocketClose
-from supervisors import supervisor
+from supervisors import calls
 from supervisors.child import Child, launch, stop_children
 from supervisors.child_spec import ChildSpec, Restart
 from supervisors.dynamic_supervisor import DynamicSupervisor
-from supervisors.supervisor import TerminateChild
 from transport import events
 from transport.connection import Connection, Deliver, Effect, Effects, EndChannel, Joined, Monitor, Send, StartChannel
 from transport.exceptions import MalformedMessageError
@@ -181,7 +180,7 @@ class Transport(Actor):
             id=joined.topic,
             restart=Restart.TEMPORARY,
         )
-        started = supervisor.start_child(self._supervisor, spec)
+        started = calls.start_child(self._supervisor, spec)
         started.add_done_callback(lambda future: mailbox.put(_Started(joined, future)))
 
     def _channel_socket(self, joined: Joined) -> ChannelSocket:
@@ -202,7 +201,7 @@ class Transport(Actor):
         self.monitor(monitor.channel)
 
     def _end_channel(self, end: EndChannel) -> None:
-        self._supervisor.send(TerminateChild(end.channel, end.reason))
+        self._supervisor.send(calls.TerminateChild(end.channel, end.reason))
 
     @property
     def _supervisor(self) -> ActorRef[Any]:

@@ -61,7 +61,7 @@ class Bonds:
         self.watchers: dict[MonitorRef, None] | None = None
         self.watching: dict[MonitorRef, None] | None = None
         self.timers: set[Timer] | None = None
-        self.names: list[tuple[Registry, Any]] | None = None
+        self.names: dict[tuple[Registry, Any], None] | None = None
         self.owned: list[Callable[[], object]] | None = None
 
     @property
@@ -168,14 +168,13 @@ class Bonds:
     def named(self, registry: Registry, key: Any) -> None:
         """Remember a name, to give it back at the end."""
         if self.names is None:
-            self.names = []
-        if (registry, key) not in self.names:
-            self.names.append((registry, key))
+            self.names = {}
+        self.names[registry, key] = None
 
     def unnamed(self, registry: Registry, key: Any) -> None:
         """Forget a name that was given back."""
-        if self.names is not None and (registry, key) in self.names:
-            self.names.remove((registry, key))
+        if self.names is not None:
+            self.names.pop((registry, key), None)
 
     def own(self, close: Callable[[], object]) -> None:
         """Call `close()` when this actor ends, however it ends; at once if it has ended."""
@@ -196,7 +195,8 @@ class Bonds:
             for timer in list(self.timers):
                 timer.cancel()
         if self.names is not None:
-            for registry, key in self.names:
+            # A copy: another thread may be about to register it, and will find it dead.
+            for registry, key in list(self.names):
                 registry.forget(key, self)
         self.owned = self.timers = self.names = None
 

@@ -36,12 +36,14 @@ from actors.exits import (
 from actors.future import Future
 from actors.runtime.bonds import Bonds
 from actors.runtime.coroutine import Contained, error_of
-from actors.runtime.envelope import ActorStop, Envelope, refuse
+from actors.runtime.envelope import ActorStop, Answer, Envelope, refuse
 from actors.runtime.report import CrashReport, described
+from actors.via import Via
 
 if TYPE_CHECKING:
     from actors.actor import Actor
     from actors.idle import Idle
+    from actors.runtime.debug import Debug
     from actors.runtime.scheduler import Scheduler
 
 __all__ = ["Process"]
@@ -62,12 +64,17 @@ class _Continue:
         self.message = message
 
 
+# What a handler may return that is no answer.
+_SPECIAL = frozenset((CoroutineType, Stop, Refuse, Answer))
+
+
 class Process(Bonds):
     """What the runtime knows of one actor; it stays behind, small, when the actor has ended."""
 
     __slots__ = (
         "actor",
         "current",
+        "debug",
         "deferred",
         "ending",
         "handled",
@@ -95,6 +102,7 @@ class Process(Bonds):
         self.scheduled = False
         self.current: Any = None
         self.idle: Idle | None = None
+        self.debug: Debug | None = None
         # Questions: the one at hand, those kept to be answered later, and what this actor itself waits for.
         self.reply_to: Future[Any] | None = None
         self.deferred: dict[Future[Any], None] | None = None
@@ -106,13 +114,14 @@ class Process(Bonds):
 
     # Start
 
-    def start(self, scheduler: Scheduler, *, parent: Process | None, name: str | None, label: str | None) -> None:
+    def start(self, scheduler: Scheduler, *, parent: Process | None, name: str | Via | None, label: str | None) -> None:
         """Begin to live: run `on_start` and be linked to the parent.
 
         Raises:
             StartError: if a plain `on_start` raised; an `async` one tells through `started`.
         """
-        self.scheduler, self.parent, self.label = scheduler, parent, label or name
+        self.scheduler, self.parent = scheduler, parent
+        self.label = label or (None if name is None else str(name))
         self.started_at = scheduler.clock.now()
         self.alive = True
         scheduler.processes[self.number] = self
@@ -124,13 +133,13 @@ class Process(Bonds):
         finally:
             scheduler.current = outer
 
-    def _run_on_start(self, name: str | None) -> None:
+    def _run_on_start(self, name: str | Via | None) -> None:
         actor = self.actor
         assert actor is not None
         try:
             if name is not None:
-                self.scheduler.names.register(name, self.ref)
-            result: Any = actor.on_start()
+                Via.of(name, self.scheduler.names).register(self.ref)
+            result: Any = actor._prepare()  # the actor's side of this very class
         except BaseException as error:
             raise self._start_failed(error) from error
         if type(result) is CoroutineType:
@@ -150,7 +159,7 @@ class Process(Bonds):
         if error is None and self.signal is None:
             self.started = None
             started.set(self.ref)
-            self._resume()
+            self.go_on()
         elif self.signal is not None:
             started.set_exception(ActorDeadError(f"{self.name} was ended while it started"))
             if error is None:
@@ -165,7 +174,8 @@ class Process(Bonds):
         if self.started is None or self.started.done or self.signal is not None:
             return
         actor, task = self.actor, self.task
-        assert actor is not None and task is not None
+        assert actor is not None
+        assert task is not None
         started, late = self.started, Timeout(f"on_start took more than {actor.start_timeout} seconds")
         failed = self._start_failed(late)
         task.cancel()
@@ -206,14 +216,22 @@ class Process(Bonds):
             self.scheduled = True
             self.scheduler.ready(self)
 
+    @property
+    def suspended(self) -> bool:
+        """Whether its messages are held back (OTP's `sys:suspend`)."""
+        return self.debug is not None and self.debug.backlog is not None
+
     def turn(self) -> None:
         """Handle what is in the mailbox, up to `messages_per_turn`, then let others go on."""
         if self.signal is not None:
             self._obey()
+        elif self.debug is not None:
+            self.debug.turn()
         elif self.actor is not None:
-            self._handle_mail(self.actor._receive)
+            self.handle_mail(self.actor._receive)
 
-    def _handle_mail(self, receive: Callable[[Any], Any]) -> None:
+    def handle_mail(self, receive: Callable[[Any], Any]) -> None:
+        """Hand message after message to `receive`, until one takes time, ends the actor, or the turn is over."""
         queue, left = self.queue, self.scheduler.messages_per_turn
         while queue and left:
             left -= 1
@@ -237,9 +255,9 @@ class Process(Bonds):
             if self.signal is not None:
                 self._obey()
                 return
-        self._resume()
+        self.go_on()
 
-    def _resume(self) -> None:
+    def go_on(self) -> None:
         """Go to the end of the ready queue if there is more to do, else rest."""
         if self.signal is not None or self.queue:
             self.scheduled = True
@@ -252,18 +270,28 @@ class Process(Bonds):
 
     def _accept(self, result: Any) -> bool:
         """Take what a handler returned; tell whether the next message may be handled at once."""
-        kind = type(result)
-        if kind is CoroutineType:
-            self._run_coroutine(result, self._on_handler_done)
-            return False
-        if kind is Stop:
-            self._stop(result)
-            return False
+        if type(result) in _SPECIAL:
+            return self._accept_special(result)
         if self.reply_to is not None:
-            self._reply(result)
+            self.reply(result)
         return True
 
-    def _reply(self, result: Any) -> None:
+    def _accept_special(self, result: Any) -> bool:
+        if isinstance(result, Stop):
+            self._stop(result)
+            return False
+        if isinstance(result, Refuse):
+            self.reply(result)
+            return True
+        if isinstance(result, Answer):
+            self.reply(result.value)
+            self.go_on()
+        else:
+            self._run_coroutine(result, self._on_handler_done)
+        return False
+
+    def reply(self, result: Any) -> None:
+        """Answer the question at hand, if whoever asked still waits."""
         reply_to, self.reply_to = self.reply_to, None
         if reply_to is None or reply_to.done:
             return
@@ -292,7 +320,7 @@ class Process(Bonds):
             # `ref.stop()` is answered when the actor has stopped, not when it begins to.
             self.end(NORMAL)
             return
-        self._reply(stop.reply)
+        self.reply(stop.reply)
         try:
             reason = exit_reason(stop.reason)
         except TypeError as error:
@@ -313,12 +341,12 @@ class Process(Bonds):
         error = error_of(task)
         if not self.alive:
             return
-        if self.signal is not None:
+        if self.signal is not None and task.cancelling():
             self._obey()
         elif error is not None:
             self._crash(error)
         elif self._accept(task.result()):
-            self._resume()
+            self.go_on()
 
     # Signals
 
@@ -357,7 +385,9 @@ class Process(Bonds):
         assert task is not None
         if reason is _KILL:
             self.finish(KILLED)
-        task.cancel()
+            task.cancel()
+        elif self.actor is not None:
+            self.actor._cut_short(task, reason)
 
     def _obey(self) -> None:
         """Do what the signal that has arrived says."""
@@ -418,7 +448,7 @@ class Process(Bonds):
         if self.watchers is not None or self.watching is not None:
             self._tell_watchers(reason)
         self._refuse_mail()
-        self.actor = self.task = self.current = self.idle = self.waits_for = None
+        self.actor = self.task = self.current = self.idle = self.debug = self.waits_for = None
         self.forget_ref()
 
     def finish_killed(self) -> None:
@@ -429,6 +459,8 @@ class Process(Bonds):
 
     def _refuse_mail(self) -> None:
         """Answer all who wait."""
+        if self.debug is not None:
+            self.debug.resume()
         if self.reply_to is not None:
             self._answer_last(self.reply_to)
         for future in self.deferred or ():

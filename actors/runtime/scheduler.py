@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import copy_context
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from actors.future import Future
     from actors.runtime.process import Process
 
-__all__ = ["Scheduler", "new_event_loop"]
+__all__ = ["Scheduler", "actor_of_thread", "new_event_loop", "thread_belongs_to"]
 
 # Messages in one turn before the next process gets its own.
 TURN = 64
@@ -35,6 +36,8 @@ PASS = 256
 AT_ONCE = 64
 
 _by_thread: dict[int, Scheduler] = {}
+# Actors that have a thread of their own, by that thread.
+_actors_by_thread: dict[int, Process] = {}
 _background_lock = threading.Lock()
 
 
@@ -78,7 +81,7 @@ class Scheduler:
 
         The background scheduler has a daemon thread of its own: it is what a plain script gets that starts an actor.
         """
-        scheduler = _by_thread.get(get_ident())
+        scheduler = Scheduler.of_thread()
         if scheduler is not None and scheduler.serves_this_thread():
             return scheduler
         try:
@@ -89,7 +92,9 @@ class Scheduler:
     @staticmethod
     def of_thread() -> Scheduler | None:
         """Return the scheduler whose actors run in this thread, or None."""
-        return _by_thread.get(get_ident())
+        thread = get_ident()
+        actor = _actors_by_thread.get(thread)
+        return _by_thread.get(thread) if actor is None else actor.scheduler
 
     @staticmethod
     def background() -> Scheduler:
@@ -182,13 +187,27 @@ class Scheduler:
                 self._woken = True
                 self.loop.call_soon(self._drain)
 
+    # Threads of actors: under virtual time the loop and they go on in turns
+
+    def thread_works(self, _actor: Process, go: Callable[[], object]) -> None:
+        """Let the thread of an actor go on, by `go()`."""
+        go()
+
+    def thread_rests(self, callback: Callable[..., object], *args: Any) -> None:
+        """Post `callback(*args)` as the last thing that an actor's thread does before it waits."""
+        self.post(callback, *args)
+
+    def wait_in_thread(self, _future: Future[Any], answered: threading.Event, timeout: float | None) -> bool:
+        """Wait for the answer in the thread of an actor; tell whether it came in time."""
+        return answered.wait(timeout)
+
     def may_block(self) -> bool:
         """Tell whether the caller may wait for an actor of this scheduler without keeping it from answering."""
         return not self.is_current_thread()
 
     def block_on(self, _future: Future[Any], _timeout: float | None) -> None:
         """Refuse to block the loop's own thread."""
-        raise BlockingCallError
+        raise BlockingCallError("get()", instead="`await future` in an async handler")
 
     def close(self) -> None:
         """Kill whatever still lives here and forget the thread; the loop is its owner's to close."""
@@ -197,6 +216,21 @@ class Scheduler:
         self._ready.clear()
         if _by_thread.get(self.thread_id) is self:
             del _by_thread[self.thread_id]
+
+
+def actor_of_thread() -> Process | None:
+    """Return the actor that has this thread to itself, or None."""
+    return _actors_by_thread.get(get_ident())
+
+
+@contextmanager
+def thread_belongs_to(actor: Process) -> Iterator[None]:
+    """Let the current thread be an actor's own inside the block."""
+    _actors_by_thread[get_ident()] = actor
+    try:
+        yield
+    finally:
+        del _actors_by_thread[get_ident()]
 
 
 class in_thread:  # noqa: N801  # reads as the phrase it is: a scheduler in a thread

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from actors.actor import Actor
     from actors.ref import ActorRef
     from actors.runtime.process import Process
+    from actors.via import Via
 
 __all__ = ["spawn"]
 
@@ -23,7 +24,7 @@ def spawn(
     kwargs: dict[str, Any] | None = None,
     *,
     parent: Process | None = None,
-    name: str | None = None,
+    name: str | Via | None = None,
     label: str | None = None,
 ) -> ActorRef[Any]:
     """Start an actor in this thread's scheduler, linked to `parent` if there is one.
@@ -47,7 +48,7 @@ def spawn(
 
 
 def _start_and_tell(
-    process: Process, scheduler: Scheduler, name: str | None, label: str | None, started: Future[Any]
+    process: Process, scheduler: Scheduler, name: str | Via | None, label: str | None, started: Future[Any]
 ) -> None:
     try:
         process.start(scheduler, parent=None, name=name, label=label)

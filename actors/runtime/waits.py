@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from actors.exceptions import AskCycleError
-from actors.runtime.scheduler import Scheduler
+from actors.runtime.scheduler import Scheduler, actor_of_thread
 
 if TYPE_CHECKING:
     from actors.future import Future
@@ -48,6 +48,9 @@ class waiting:  # noqa: N801  # reads as the phrase it is: with waiting
 
 def _current() -> Process | None:
     """Return the actor whose code runs in this thread now."""
+    actor = actor_of_thread()
+    if actor is not None:
+        return actor
     scheduler = Scheduler.of_thread()
     return None if scheduler is None else scheduler.current
 

@@ -52,7 +52,7 @@ class UserSocket(Socket):
 
 @pytest.fixture
 def client() -> Iterator[TestClient]:
-    with ChannelTest(UserSocket) as connected:
+    with ChannelTest(UserSocket, expected_crashes=RuntimeError) as connected:
         yield connected
 
 

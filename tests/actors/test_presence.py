@@ -23,8 +23,9 @@ from actors.pubsub import PubSub
 from actors.ref import ActorRef
 from actors.runtime.spawn import spawn
 from actors.testing import WAIT, ManualRuntime, Probe, sync
+from supervisors.calls import which_children
 from supervisors.child_spec import ChildSpec
-from supervisors.supervisor import Supervisor, which_children
+from supervisors.supervisor import Supervisor
 from supervisors.system import System
 from transport.testing import NoopSerializer
 

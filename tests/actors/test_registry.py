@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pykka
 import pytest
 
 from actors.actor import Actor
-from actors.exceptions import NameTakenError
-from actors.exits import SHUTDOWN
-from actors.registry import ActorRegistry, Keys, Registry
+from actors.exceptions import NameTakenError, NotRegisteredError
+from actors.exits import SHUTDOWN, Down, Exit
+from actors.registry import ActorRegistry, Keys, Registered, Registry, Unregistered
 from actors.testing import WAIT, ManualRuntime, Probe
+from actors.via import Via
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
@@ -67,15 +71,6 @@ def test_one_actor_may_have_many_keys(runtime: ManualRuntime, registry: Registry
     assert (registry.whereis("a"), registry.whereis("b"), len(registry)) == (dog, dog, 2)
 
 
-def test_registering_again_changes_the_value(runtime: ManualRuntime, registry: Registry) -> None:
-    dog = Dog.start()
-    registry.register("a", dog, 1)
-    registry.register("a", dog, 2)
-    assert registry.lookup("a") == [(dog, 2)]
-    dog.stop()
-    assert len(registry) == 0
-
-
 def test_unregister_gives_a_key_back(runtime: ManualRuntime, registry: Registry) -> None:
     dog, cat = Dog.start(), Cat.start()
     registry.register("a", dog)
@@ -84,7 +79,7 @@ def test_unregister_gives_a_key_back(runtime: ManualRuntime, registry: Registry)
     registry.unregister("a", dog)
     registry.unregister("b", cat)
     assert registry.names() == ["b"]
-    assert dog.process.names == [(registry, "b")]
+    assert dog.process.names == {(registry, "b"): None}
     registry.register("a", cat)
     dog.stop()
     assert registry.names() == ["a"]
@@ -136,6 +131,242 @@ def test_the_dead_are_not_registered(runtime: ManualRuntime, registry: Registry)
     assert len(registry) == 0
 
 
+def test_the_keys_of_an_actor_are_those_of_this_registry(runtime: ManualRuntime, registry: Registry) -> None:
+    dog, cat, other = Dog.start(), Cat.start(), Registry()
+    for key in "ba":
+        registry.register(key, dog)
+    registry.register("c", cat)
+    other.register("d", dog)
+    assert (registry.keys(dog), registry.keys(cat), other.keys(dog)) == (["b", "a"], ["c"], ["d"])
+    dog.stop()
+    assert (registry.keys(dog), other.keys(dog)) == ([], [])
+
+
+def test_match_finds_the_entries_of_a_key_by_their_value(runtime: ManualRuntime, registry: Registry) -> None:
+    dog, cat = Dog.start(), Cat.start()
+    registry.register("a", dog, 1)
+    registry.register("b", cat, 1)
+    assert registry.match("a", lambda value: value == 1) == [(dog, 1)]
+    assert registry.match("a", lambda value: value == 2) == []
+    assert registry.count_match("a", lambda value: value == 1) == 1
+    assert registry.count_match("a", lambda value: value == 2) == 0
+
+
+def test_select_finds_entries_by_key_actor_and_value(runtime: ManualRuntime, registry: Registry) -> None:
+    dog, cat = Dog.start(), Cat.start()
+    registry.register("a", dog, 1)
+    registry.register("b", cat, 2)
+    registry.register("c", dog, 3)
+    assert registry.select() == [("a", dog, 1), ("b", cat, 2), ("c", dog, 3)]
+    assert registry.select(lambda key, _ref, _value: key > "a") == [("b", cat, 2), ("c", dog, 3)]
+    assert registry.select(lambda _key, ref, _value: ref == dog) == [("a", dog, 1), ("c", dog, 3)]
+    assert registry.select(lambda _key, _ref, value: value == 2) == [("b", cat, 2)]
+    assert registry.count_select(lambda _key, _ref, value: value != 2) == 2
+
+
+def test_dispatch_calls_once_with_all_entries_of_a_key(runtime: ManualRuntime, registry: Registry) -> None:
+    dog, calls = Dog.start(), list[Any]()
+    registry.register("a", dog, 1)
+    registry.dispatch("a", calls.append)
+    registry.dispatch("b", calls.append)
+    assert calls == [[(dog, 1)]]
+
+
+def test_a_registry_shows_what_it_is(runtime: ManualRuntime, registry: Registry) -> None:
+    registry.register("a", Dog.start())
+    assert repr(registry) == f"<Registry {registry.kind.value}, entries: 1>"
+
+
+class Mourner(Actor):
+    """Notes what is left of whom it watches, each time that it hears of a death."""
+
+    def __init__(self, look: Callable[[], Any]) -> None:
+        self.look, self.heard = look, list[Any]()
+
+    def on_start(self) -> None:
+        self.trap_exit = True
+
+    def on_receive(self, message: Any) -> None:
+        match message:
+            case ("link", ref):
+                self.link(ref)
+            case ("monitor", ref):
+                self.monitor(ref)
+            case _:
+                self.heard.append((type(message), self.look()))
+
+
+ENDS: dict[str, Callable[[ActorRef[Any]], object]] = {
+    "stopped": lambda ref: ref.stop(block=False),
+    "killed": lambda ref: ref.kill(),
+    "crashed": lambda ref: ref.exit(ValueError("boom")),
+    "shut down": lambda ref: ref.exit(SHUTDOWN),
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=list(ENDS))
+@pytest.mark.parametrize(("bond", "message"), [("link", Exit), ("monitor", Down)])
+def test_whoever_hears_of_a_death_finds_no_entry(
+    runtime: ManualRuntime,
+    registry: Registry,
+    bond: str,
+    message: type,
+    end: Callable[[ActorRef[Any]], object],
+) -> None:
+    dog = Dog.start()
+    for key in "ab":
+        registry.register(key, dog)
+    mourner = Mourner.start(lambda: (registry.select(), registry.whereis("a"), registry.keys(dog), registry.count()))
+    mourner.ask((bond, dog))
+    end(dog)
+    runtime.settle()
+    assert mourner.proxy().heard.get() == [(message, ([], None, [], 0))]
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=list(ENDS))
+def test_no_entry_is_left_when_a_future_of_the_death_is_answered(
+    runtime: ManualRuntime, registry: Registry, end: Callable[[ActorRef[Any]], object]
+) -> None:
+    dog, seen = Dog.start(), list[Any]()
+    registry.register("a", dog)
+    dog.down().add_done_callback(lambda _: seen.append((registry.select(), registry.whereis("a"), registry.count())))
+    end(dog)
+    runtime.settle()
+    assert seen == [([], None, 0)]
+
+
+def test_no_entry_is_left_when_the_answer_to_a_question_says_that_the_actor_is_dead(
+    runtime: ManualRuntime, registry: Registry
+) -> None:
+    class Quick(Actor):
+        def on_receive(self, message: Any) -> None:
+            raise ValueError(message)
+
+    quick, seen = Quick.start(), list[Any]()
+    registry.register("a", quick)
+    answer = quick.ask("boom", block=False)
+    answer.add_done_callback(lambda _: seen.append(registry.select()))
+    runtime.settle()
+    assert (str(answer.exception), seen) == ("boom", [[]])
+
+
+def test_a_unique_key_can_be_taken_as_soon_as_the_death_is_heard_of(runtime: ManualRuntime) -> None:
+    class Heir(Actor):
+        def on_receive(self, message: Any) -> None:
+            if isinstance(message, Down):
+                names.register("king", self.actor_ref, "the second")
+            else:
+                self.monitor(message)
+
+    names, old, new = Registry(), Dog.start(), Heir.start()
+    names.register("king", old, "the first")
+    new.ask(old)
+    old.kill()
+    runtime.settle()
+    assert names.lookup("king") == [(new, "the second")]
+
+
+def test_a_key_can_be_taken_while_its_dead_owner_is_not_yet_gone(runtime: ManualRuntime) -> None:
+    def take() -> None:
+        taken.append((registry.whereis("a"), registry.lookup("a")))
+        registry.register("a", cat, "mine")
+
+    registry, dog, cat, taken = Registry(), Dog.start(), Cat.start(), list[Any]()
+    registry.register("a", dog)
+    # What an actor owns is closed before its names are given back.
+    dog.process.own(take)
+    dog.kill()
+    runtime.settle()
+    assert taken == [(None, [])]
+    assert (registry.lookup("a"), registry.count()) == ([(cat, "mine")], 1)
+
+
+# Listeners
+
+
+def test_listeners_hear_of_each_change_in_order(runtime: ManualRuntime) -> None:
+    probe, dog = Probe(), Dog.start()
+    registry = Registry(listeners=[probe.ref])
+    registry.register("a", dog, 1)
+    registry.register("a", dog, 2)
+    registry.unregister("a", dog)
+    registry.unregister("a", dog)
+    runtime.settle()
+    assert probe.messages == [
+        Registered(registry, "a", dog, 1),
+        Registered(registry, "a", dog, 2),
+        Unregistered(registry, "a", dog),
+    ]
+
+
+def test_listeners_are_told_that_an_actor_lost_a_duplicate_key_when_it_lost_the_last_entry(
+    runtime: ManualRuntime,
+) -> None:
+    probe, dog = Probe(), Dog.start()
+    registry = Registry(Keys.DUPLICATE, listeners=[probe.ref])
+    for value in (1, 2):
+        registry.register("a", dog, value)
+    registry.unregister_match("a", dog, lambda value: value == 1)
+    runtime.settle()
+    assert probe.messages == [Registered(registry, "a", dog, value) for value in (1, 2)]
+    registry.unregister_match("a", dog, lambda value: value == 2)
+    runtime.settle()
+    assert probe.messages[2:] == [Unregistered(registry, "a", dog)]
+
+
+def test_listeners_are_told_of_the_dead_before_a_monitor_is(runtime: ManualRuntime) -> None:
+    probe, dog = Probe(), Dog.start()
+    registry = Registry(listeners=[probe.ref])
+    registry.register("a", dog)
+    probe.monitor(dog)
+    dog.kill()
+    runtime.settle()
+    assert probe.messages[:2] == [Registered(registry, "a", dog, None), Unregistered(registry, "a", dog)]
+    assert [type(message) for message in probe.messages[2:]] == [Down]
+
+
+@pytest.mark.parametrize("form", ["name", "via"])
+def test_a_listener_is_found_by_its_name_each_time(runtime: ManualRuntime, form: str) -> None:
+    names, dog = Registry(), Dog.start()
+    listener = "listener" if form == "name" else Via(names, "listener")
+    registry = Registry(listeners=[listener])
+
+    def probe() -> Probe:
+        started = Probe()
+        Via.of(listener, started.ref.process.scheduler.names).register(started.ref)
+        return started
+
+    first = probe()
+    registry.register("a", dog)
+    runtime.settle()
+    first.ref.kill()
+    runtime.settle()
+    registry.register("nobody hears of", dog)
+    second = probe()
+    registry.register("b", dog)
+    runtime.settle()
+    assert first.messages == [Registered(registry, "a", dog, None)]
+    assert second.messages == [Registered(registry, "b", dog, None)]
+
+
+def test_a_listener_may_be_what_is_registered(runtime: ManualRuntime) -> None:
+    probe = Probe()
+    registry = Registry(listeners=["me"])
+    probe.ref.process.scheduler.names.register("me", probe.ref)
+    registry.register("a", probe.ref)
+    runtime.settle()
+    assert probe.messages == [Registered(registry, "a", probe.ref, None)]
+    probe.ref.kill()
+    runtime.settle()
+    assert registry.count() == 0
+
+
+@pytest.mark.parametrize("listeners", ["probe", [None]])
+def test_listeners_are_a_list_of_somebody(listeners: Any) -> None:
+    with pytest.raises(TypeError, match="listeners must be a list of refs or names, got "):
+        Registry(listeners=listeners)
+
+
 # What they do not
 
 
@@ -159,6 +390,74 @@ def test_a_duplicate_key_has_many_in_the_order_they_came(runtime: ManualRuntime)
     assert registry.whereis("a") is cat
     cat.stop()
     assert registry.lookup("a") == [(dog, 2)]
+
+
+def test_registering_a_unique_key_again_changes_the_value(runtime: ManualRuntime) -> None:
+    registry, dog = Registry(), Dog.start()
+    registry.register("a", dog, 1)
+    registry.register("a", dog, 2)
+    assert (registry.lookup("a"), len(registry)) == ([(dog, 2)], 1)
+    dog.stop()
+    assert len(registry) == 0
+
+
+def test_registering_a_duplicate_key_again_adds_an_entry(runtime: ManualRuntime) -> None:
+    registry, dog, cat = Registry(Keys.DUPLICATE), Dog.start(), Cat.start()
+    registry.register("a", dog, 1)
+    registry.register("a", cat, 2)
+    registry.register("a", dog, 3)
+    assert registry.lookup("a") == [(dog, 1), (dog, 3), (cat, 2)]
+    assert (registry.values("a", dog), registry.values("a", cat), registry.values("b", dog)) == ([1, 3], [2], [])
+    assert (registry.keys(dog), registry.count()) == (["a", "a"], 3)
+    registry.unregister("a", dog)
+    assert (registry.lookup("a"), registry.count()) == ([(cat, 2)], 1)
+
+
+def test_a_value_is_updated_by_a_function(runtime: ManualRuntime) -> None:
+    registry, dog = Registry(), Dog.start()
+    registry.register("a", dog, 1)
+    assert registry.update_value("a", dog, lambda old: old + 1) == (2, 1)
+    assert registry.values("a", dog) == [2]
+
+
+def test_a_value_that_is_not_there_is_not_updated(runtime: ManualRuntime) -> None:
+    registry, dog, cat = Registry(), Dog.start(), Cat.start()
+    registry.register("a", dog, 1)
+    for key, ref in (("a", cat), ("b", dog)):
+        with pytest.raises(NotRegisteredError, match=f"{ref} is not registered as '{key}'; register") as caught:
+            registry.update_value(key, ref, lambda old: old)
+        assert (caught.value.key, caught.value.actor) == (key, ref)
+
+
+def test_a_value_of_a_duplicate_key_is_not_updated(runtime: ManualRuntime) -> None:
+    registry, dog = Registry(Keys.DUPLICATE), Dog.start()
+    registry.register("a", dog, 1)
+    with pytest.raises(ValueError, match=r"update_value\(\) needs unique keys"):
+        registry.update_value("a", dog, lambda old: old)
+
+
+@pytest.mark.parametrize(("limit", "left"), [(0, [1, 2, 3]), (2, [3]), (3, [])], ids=["none", "some", "all"])
+def test_entries_are_unregistered_by_their_value(runtime: ManualRuntime, limit: int, left: list[int]) -> None:
+    registry, dog, cat = Registry(Keys.DUPLICATE), Dog.start(), Cat.start()
+    for value in (1, 2, 3):
+        registry.register("a", dog, value)
+    registry.register("a", cat, 1)
+    registry.unregister_match("a", dog, lambda value: value <= limit)
+    assert (registry.values("a", dog), registry.values("a", cat)) == (left, [1])
+    assert (registry.keys(dog), registry.count()) == (["a"] * len(left), len(left) + 1)
+
+
+def test_ten_thousand_actors_have_one_key_and_give_it_back(runtime: ManualRuntime) -> None:
+    registry, refs = Registry(Keys.DUPLICATE), [Dog.start() for _ in range(10_000)]
+    for number, ref in enumerate(refs):
+        registry.register("a", ref, number)
+    assert registry.count() == len(registry.lookup("a")) == registry.count_match("a", lambda _: True) == 10_000
+    assert registry.whereis("a") is refs[0]
+    for ref in refs[:9_999]:
+        ref.kill()
+    runtime.settle()
+    assert registry.lookup("a") == [(refs[-1], 9_999)]
+    assert (registry.whereis("a"), registry.count()) == (refs[-1], 1)
 
 
 @pytest.mark.parametrize("keys", ["unique", True, None])
@@ -266,3 +565,78 @@ def test_a_registry_may_be_read_from_another_thread(background: in_thread) -> No
     dog.exit(SHUTDOWN)
     probe.assert_receive(lambda message: message.reason == SHUTDOWN)
     assert registry.whereis("dog") is None
+
+
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Let threads take turns as often as they can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_registry_may_be_written_from_several_threads(background: in_thread, registry: Registry) -> None:
+    """Actors die in their thread while two others register them: nobody who is dead stays in."""
+
+    def register() -> None:
+        for ref in refs:
+            try:
+                registry.register(("mine", ref.pid), ref)
+                registry.register(("theirs", ref.pid), ref)
+                if registry.kind is Keys.DUPLICATE:
+                    registry.register("all", ref)
+                    registry.whereis("all")
+            except pykka.ActorDeadError:
+                refused.append(ref)
+
+    refs, refused = [Dog.start() for _ in range(500)], list[Any]()
+    downs = [ref.down() for ref in refs]
+    writers = [threading.Thread(target=register) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    for ref in refs:
+        ref.kill()
+    for writer in writers:
+        writer.join()
+    for down in downs:
+        down.get(timeout=WAIT)
+    assert (registry.select(), registry.names(), registry.count()) == ([], [], 0)
+    assert not any(ref.process.names for ref in refs)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_no_update_of_a_value_is_lost_between_threads(background: in_thread) -> None:
+    def one_more(old: int) -> int:
+        return old + sum(1 for number in range(50) if number == 7)
+
+    def update() -> None:
+        together.wait()
+        for _ in range(3_000):
+            registry.update_value("a", dog, one_more)
+
+    registry, dog, together = Registry(), Dog.start(), threading.Barrier(2)
+    registry.register("a", dog, 0)
+    writers = [threading.Thread(target=update) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert registry.values("a", dog) == [6_000]
+
+
+def test_a_look_up_looks_again_when_another_thread_changed_what_it_looks_at(runtime: ManualRuntime) -> None:
+    class Changed(dict[Any, Any]):
+        looks = 0
+
+        def __iter__(self) -> Iterator[Any]:
+            self.looks += 1
+            if self.looks == 1:
+                raise RuntimeError("dictionary changed size during iteration")
+            return super().__iter__()
+
+    registry, dog = Registry(Keys.DUPLICATE), Dog.start()
+    registry.register("a", dog)
+    entries = registry._entries["a"] = Changed(registry._entries["a"])
+    assert (registry.whereis("a"), entries.looks) == (dog, 2)

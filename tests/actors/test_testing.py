@@ -143,7 +143,7 @@ def test_settle_follows_coroutines_and_what_is_called_from_threads(runtime: Manu
 
 
 def test_actors_that_never_rest_are_named(runtime: ManualRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.testing._ENDLESS", 10)
+    monkeypatch.setattr("actors.testing.runtime.ENDLESS", 10)
 
     class Restless(Actor):
         def on_receive(self, message: Any) -> None:
@@ -293,7 +293,7 @@ def test_a_probe_waits_for_actors_in_another_thread(background: in_thread, monke
         sync(*refs)
         sender.start()
 
-    monkeypatch.setattr("actors.testing.sync", sync_and_send)
+    monkeypatch.setattr("actors.testing.probe.sync", sync_and_send)
     assert probe.assert_receive("from afar") == "from afar"
     sender.join()
 
@@ -303,8 +303,8 @@ def test_a_probe_in_another_thread_gives_up_after_a_while(
 ) -> None:
     probe = Probe()
     sync(probe.ref)
-    monkeypatch.setattr("actors.testing.sync", lambda *_: None)
-    monkeypatch.setattr("actors.testing.WAIT", 0)
+    monkeypatch.setattr("actors.testing.probe.sync", lambda *_: None)
+    monkeypatch.setattr("actors.testing.probe.WAIT", 0)
     with pytest.raises(AssertionError, match="expected 'x'"):
         probe.assert_receive("x")
 

@@ -15,8 +15,11 @@ from actors.exceptions import ActorDeadError, NameTakenError, StartError
 from actors.exits import KILLED, NORMAL, SHUTDOWN, Crash, Exit, Shutdown
 from actors.future import Future
 from actors.ref import ActorRef
+from actors.registry import Registry
+from actors.via import Via
+from supervisors.backoff import Backoff
 from supervisors.child import Child, ChildInfo, launch, start, stop_children, until_started
-from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildSpec
+from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildKind, ChildSpec
 
 if TYPE_CHECKING:
     from actors.runtime.process import Process
@@ -130,6 +133,18 @@ def test_a_child_is_registered_under_its_name(launched: Launched, journal: list[
     assert ref.process.scheduler.names.whereis("the one") is ref
 
 
+def test_a_child_is_registered_via_a_registry_at_each_start(parent: ActorRef[Parent], journal: list[str]) -> None:
+    rooms = Registry()
+    child = Child(worker("a", journal, name=Via(rooms, "lobby", 3)))
+    for _ in range(2):
+        launch(parent.process, child)
+        assert child.ref is not None
+        assert rooms.lookup("lobby") == [(child.ref, 3)]
+        assert str(child.ref) == f"lobby {child.ref.pid}"
+        stop(parent, child).get()
+        assert rooms.lookup("lobby") == []
+
+
 def test_a_name_that_is_taken_is_a_start_error(
     parent: ActorRef[Parent], launched: Launched, journal: list[str]
 ) -> None:
@@ -217,9 +232,31 @@ def test_a_child_that_is_ended_while_it_starts_is_a_start_error(
 
 def test_the_info_of_a_child_is_a_row_of_which_children(launched: Launched, journal: list[str]) -> None:
     child, ref = launched(worker("a", journal))
-    assert child.info() == ChildInfo(id="a", ref=ref, actor=Worker, restarts=0)
-    child.ref, child.restarts = None, 2
-    assert child.info() == ChildInfo("a", None, Worker, 2)
+    worker_kind = ChildKind.WORKER
+    assert child.info() == ChildInfo(id="a", ref=ref, kind=worker_kind, actor=Worker, restarts=0, restarting=False)
+    child.again, child.restarts = object(), 2
+    assert child.info() == ChildInfo("a", None, worker_kind, Worker, 2, restarting=True)
+    child.ref = child.again = None
+    assert child.info() == ChildInfo("a", None, worker_kind, Worker, 2, restarting=False)
+
+
+@pytest.mark.parametrize(
+    ("runs", "again", "is_running", "is_stopped"),
+    [(True, False, True, False), (True, True, False, False), (False, True, False, False), (False, False, False, True)],
+    ids=["runs", "ended and waits", "never ran and waits", "stopped"],
+)
+def test_a_child_runs_or_is_stopped_or_is_to_be_started_again(
+    runs: Any, again: Any, is_running: Any, is_stopped: Any, *, launched: Launched, journal: list[str]
+) -> None:
+    child, ref = launched(worker("a", journal))
+    child.ref, child.again = ref if runs else None, object() if again else None
+    assert (child.is_running, child.is_stopped) == (is_running, is_stopped)
+
+
+def test_a_child_waits_as_its_spec_says(journal: list[str]) -> None:
+    child = Child(worker("a", journal, backoff=Backoff(min=1, max=60, jitter=0.5)))
+    assert [child.wait(now=0, chance=0), child.wait(now=1, chance=1)] == [1, 1]
+    assert Child(worker("a", journal)).wait(now=0, chance=0) == 0
 
 
 # Stop

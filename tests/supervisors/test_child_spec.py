@@ -9,7 +9,8 @@ import pytest
 
 from actors.actor import Actor
 from actors.pubsub.pubsub import PubSub, PubSubServer
-from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildSpec, Restart, child_spec
+from supervisors.backoff import Backoff
+from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildKind, ChildSpec, Restart, child_spec
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervisor import Supervisor
 
@@ -67,7 +68,11 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"shutdown": True}, ValueError, "shutdown must be seconds >= 0, INFINITY or BRUTAL_KILL, got True"),
     ({"shutdown": "5"}, ValueError, "shutdown must be seconds >= 0, INFINITY or BRUTAL_KILL, got '5'"),
     ({"shutdown": None}, ValueError, "shutdown must be seconds >= 0, INFINITY or BRUTAL_KILL, got None"),
-    ({"name": 5}, TypeError, "name must be a str or None, got 5"),
+    ({"name": 5}, TypeError, "name must be a str, Via(registry, key) or None, got 5"),
+    ({"kind": "boss"}, ValueError, "kind must be one of worker, supervisor, got 'boss'"),
+    ({"significant": 1}, TypeError, "significant must be a bool, got 1"),
+    ({"significant": True}, ValueError, "a significant child must be transient or temporary, got restart 'permanent'"),
+    ({"backoff": 0.5}, TypeError, "backoff must be a Backoff or None, got 0.5"),
 ]
 
 
@@ -93,6 +98,44 @@ def test_a_wrong_option_is_named_with_its_value(options: dict[str, Any], error: 
 def test_what_is_not_given_comes_from_the_class(actor: type[Actor], restart: Restart, shutdown: Any) -> None:
     for spec in (ChildSpec(actor), child_spec(actor), ChildSpec(actor, (1,), id="other")):
         assert (spec.restart, spec.shutdown) == (restart, shutdown)
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind"),
+    [
+        (ChildSpec(Plain), ChildKind.WORKER),
+        (ChildSpec(Supervisor), ChildKind.SUPERVISOR),
+        (ChildSpec(DynamicSupervisor), ChildKind.SUPERVISOR),
+        (ChildSpec(Plain, kind=ChildKind.SUPERVISOR), ChildKind.SUPERVISOR),
+        (ChildSpec(Supervisor, kind=ChildKind("worker")), ChildKind.WORKER),
+    ],
+    ids=["an actor", "a supervisor", "a dynamic supervisor", "an actor said to be one", "a supervisor said to be none"],
+)
+def test_the_kind_of_a_child_is_that_of_its_class_unless_it_is_given(spec: ChildSpec, kind: ChildKind) -> None:
+    assert spec.kind is kind
+    assert spec.having(id="other").kind is kind
+
+
+def test_a_kind_may_be_given_by_its_name() -> None:
+    by_name: Any = "supervisor"
+    assert ChildSpec(Plain, kind=by_name).kind is ChildKind.SUPERVISOR
+
+
+def test_an_actor_may_have_a_kind_of_its_own() -> None:
+    class Pet(Actor):
+        kind = "cat"
+
+    assert ChildSpec(Pet).kind is ChildKind.WORKER
+
+
+@pytest.mark.parametrize("restart", [Restart.TRANSIENT, Restart.TEMPORARY], ids=str)
+def test_a_child_that_is_not_permanent_may_be_significant(restart: Restart) -> None:
+    assert ChildSpec(Plain, restart=restart, significant=True).significant
+
+
+def test_a_child_is_not_significant_and_does_not_wait_unless_told_so() -> None:
+    assert (ChildSpec(Plain).significant, ChildSpec(Plain).backoff) == (False, None)
+    assert ChildSpec(Plain, backoff=Backoff(min=1)).backoff == Backoff(min=1)
 
 
 def test_what_is_given_goes_before_the_class() -> None:

@@ -7,28 +7,35 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from workers import BoomError, Worker, restarts, worker
+from workers import BoomError, Worker, restarts, stop, worker
 
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError, StartError
 from actors.exits import KILL, KILLED, NORMAL, SHUTDOWN, Crash, ExitReason, Shutdown
 from actors.registry import ActorRegistry
-from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildSpec, Restart
-from supervisors.dynamic_supervisor import DynamicSupervisor
-from supervisors.exceptions import ChildNotFoundError, TooManyChildrenError
-from supervisors.supervisor import (
-    TOO_MANY_RESTARTS,
+from supervisors.calls import (
     ChildCount,
-    Supervisor,
     TerminateChild,
     count_children,
+    delete_child,
+    get_child_spec,
+    restart_child,
     start_child,
     terminate_child,
     which_children,
 )
+from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildKind, ChildSpec, Restart
+from supervisors.dynamic_supervisor import DynamicSupervisor
+from supervisors.exceptions import (
+    ChildNotFoundError,
+    SignificantChildError,
+    TooManyChildrenError,
+    UnsupportedCallError,
+)
+from supervisors.supervision import TOO_MANY_RESTARTS
+from supervisors.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from actors.future import Future
     from actors.ref import ActorRef
     from actors.testing import ManualRuntime
 
@@ -53,18 +60,11 @@ def crash(runtime: ManualRuntime, supervisor: ActorRef[Any]) -> None:
     runtime.settle()
 
 
-def stop(runtime: ManualRuntime, supervisor: ActorRef[Any]) -> Future[ExitReason]:
-    down = supervisor.down()
-    supervisor.exit(SHUTDOWN)
-    runtime.settle()
-    return down
-
-
 # Children that come
 
 
 def test_it_starts_without_children(supervisor: ActorRef[DynamicSupervisor]) -> None:
-    assert count_children(supervisor).get() == ChildCount(0, 0)
+    assert count_children(supervisor).get() == ChildCount(0, 0, 0, 0)
     assert which_children(supervisor).get() == []
 
 
@@ -72,10 +72,10 @@ def test_children_start_on_demand(supervisor: ActorRef[DynamicSupervisor], journ
     first, second = (start_child(supervisor, worker(label, journal)).get() for label in "ab")
     assert journal == ["a starts", "b starts"]
     assert [tuple(info) for info in which_children(supervisor).get()] == [
-        ("a", first, Worker, 0),
-        ("b", second, Worker, 0),
+        ("a", first, ChildKind.WORKER, Worker, 0, False),
+        ("b", second, ChildKind.WORKER, Worker, 0, False),
     ]
-    assert count_children(supervisor).get() == ChildCount(2, 2)
+    assert count_children(supervisor).get() == ChildCount(2, 2, 0, 2)
 
 
 def test_any_number_of_children_may_have_one_id(supervisor: ActorRef[DynamicSupervisor], journal: list[str]) -> None:
@@ -199,7 +199,7 @@ def test_a_child_that_ends_is_restarted_or_forgotten_by_its_type_and_reason(
     runtime.settle()
     assert not before.is_alive()
     assert journal.count("a starts") == (2 if restarted else 1)
-    assert count_children(supervisor).get() == (ChildCount(1, 1) if restarted else ChildCount(0, 0))
+    assert count_children(supervisor).get() == (ChildCount(1, 1, 0, 1) if restarted else ChildCount(0, 0, 0, 0))
 
 
 def test_its_siblings_are_left_alone(
@@ -372,6 +372,49 @@ def test_a_child_may_be_ended_with_a_reason(
     assert ids(supervisor) == []
 
 
+@pytest.mark.parametrize("key", ["a", 5, []], ids=str)
+def test_a_child_is_not_known_by_its_id(key: Any, supervisor: ActorRef[DynamicSupervisor], journal: list[str]) -> None:
+    start_child(supervisor, worker("a", journal)).get()
+    for call in (terminate_child, get_child_spec):
+        with pytest.raises(ChildNotFoundError):
+            call(supervisor, key).get()
+    assert ids(supervisor) == ["a"]
+
+
+def test_get_child_spec_returns_the_spec_of_a_ref(supervisor: ActorRef[DynamicSupervisor], journal: list[str]) -> None:
+    spec = worker("a", journal)
+    assert get_child_spec(supervisor, start_child(supervisor, spec).get()).get() is spec
+
+
+@pytest.mark.parametrize("call", [restart_child, delete_child], ids=lambda call: call.__name__)
+def test_there_is_nothing_to_restart_or_to_delete(
+    call: Any, supervisor: ActorRef[DynamicSupervisor], journal: list[str]
+) -> None:
+    ref = start_child(supervisor, worker("a", journal)).get()
+    with pytest.raises(
+        UnsupportedCallError, match=r"a DynamicSupervisor has no restart_child\(\) and delete_child\(\)"
+    ):
+        call(supervisor, ref).get()
+    assert ids(supervisor) == ["a"]
+
+
+def test_a_significant_child_is_refused(supervisor: ActorRef[DynamicSupervisor], journal: list[str]) -> None:
+    with pytest.raises(SignificantChildError) as caught:
+        start_child(supervisor, worker("a", journal, restart="transient", significant=True)).get()
+    assert caught.value.id == "a"
+    assert ids(supervisor) == []
+
+
+def test_count_children_counts_workers_and_supervisors(
+    runtime: ManualRuntime, supervisor: ActorRef[DynamicSupervisor], journal: list[str]
+) -> None:
+    start_child(supervisor, worker("a", journal)).get()
+    started = start_child(supervisor, Supervisor)
+    runtime.settle()
+    assert started.done
+    assert count_children(supervisor).get() == ChildCount(specs=2, active=2, supervisors=1, workers=1)
+
+
 def test_terminate_child_knows_when_there_is_no_such_child(
     runtime: ManualRuntime, supervisor: ActorRef[DynamicSupervisor], journal: list[str]
 ) -> None:
@@ -502,12 +545,13 @@ def test_ten_thousand_children_start_and_crash_and_stop_and_nothing_remains(runt
     temporary, permanent = ChildSpec(Mayfly, restart=Restart.TEMPORARY), ChildSpec(Mayfly)
     futures = [start_child(supervisor, permanent if number % 4 == 0 else temporary) for number in range(crowd)]
     refs = [future.get() for future in futures]
-    assert count_children(supervisor).get() == ChildCount(crowd, crowd)
+    assert count_children(supervisor).get() == ChildCount(crowd, crowd, 0, crowd)
     for ref in refs[::2]:
         ref.send(BoomError())
     runtime.settle()
     # Every other one has crashed; half of those are permanent.
-    assert count_children(supervisor).get() == ChildCount(crowd * 3 // 4, crowd * 3 // 4)
+    left = crowd * 3 // 4
+    assert count_children(supervisor).get() == ChildCount(left, left, 0, left)
     assert stop(runtime, supervisor).result() == SHUTDOWN
     assert runtime.actors == []
     assert ActorRegistry.get_by_class(Mayfly) == []
@@ -521,5 +565,5 @@ def test_a_crowd_that_crashes_at_once_does_not_hinder_the_supervisor(runtime: Ma
     for ref in refs:
         ref.send(BoomError())
     runtime.settle()
-    assert count_children(supervisor).get() == ChildCount(0, 0)
+    assert count_children(supervisor).get() == ChildCount(0, 0, 0, 0)
     assert supervisor.is_alive()

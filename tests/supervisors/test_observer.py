@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from workers import BoomError, Worker, child, start, worker
 
 from actors.actor import Actor
+from supervisors.calls import start_child, terminate_child
 from supervisors.child_spec import ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.observer import tree
-from supervisors.supervisor import Supervisor, start_child, terminate_child
+from supervisors.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from actors.exits import KILLED, NO_PROCESS, NORMAL, SHUTDOWN, Crash, ExitReason, Shutdown
 from actors.testing import ManualClock
 from supervisors.child_spec import Restart
-from supervisors.restart import RestartIntensity, Strategy, affected, should_restart
+from supervisors.restart import AutoShutdown, RestartIntensity, Strategy, affected, should_restart, shuts_down
 
 REASONS = {
     "normal": NORMAL,
@@ -63,6 +63,44 @@ def test_strategy_and_failed_child(strategy: Strategy, failed: str, restarted: s
 @pytest.mark.parametrize("strategy", list(Strategy), ids=str)
 def test_an_only_child_is_restarted_alone(strategy: Strategy) -> None:
     assert list(affected(strategy, ["a"], "a")) == ["a"]
+
+
+NEVER, ANY, ALL = AutoShutdown
+
+
+@pytest.mark.parametrize(
+    ("auto_shutdown", "significant", "others", "ends"),
+    [
+        (NEVER, False, [], False),
+        (NEVER, True, [], False),
+        (NEVER, True, [False], False),
+        (ANY, False, [], False),
+        (ANY, False, [False], False),
+        (ANY, True, [], True),
+        (ANY, True, [True], True),
+        (ALL, False, [], False),
+        (ALL, False, [False], False),
+        (ALL, True, [], True),
+        (ALL, True, [False, False], True),
+        (ALL, True, [False, True], False),
+        (ALL, True, [True], False),
+    ],
+    ids=str,
+)
+def test_auto_shutdown_and_significance(
+    auto_shutdown: AutoShutdown, others: list[bool], *, significant: bool, ends: bool
+) -> None:
+    assert shuts_down(auto_shutdown, significant=significant, others=others) is ends
+
+
+def test_auto_shutdown_may_be_given_by_its_name() -> None:
+    assert AutoShutdown("all_significant") is AutoShutdown.ALL_SIGNIFICANT
+
+
+def test_an_unknown_auto_shutdown_is_named_with_those_there_are() -> None:
+    text = "auto_shutdown must be one of never, any_significant, all_significant, got 'always'"
+    with pytest.raises(ValueError, match=f"^{text}$"):
+        AutoShutdown("always")
 
 
 def test_a_strategy_may_be_given_by_its_name() -> None:

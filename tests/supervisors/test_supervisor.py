@@ -3,45 +3,32 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from workers import BoomError, Worker, child, restarts, running, start, start_unsettled, worker
+from workers import BoomError, Worker, child, child_now, crash, restarts, running, start, start_unsettled, stop, worker
 
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError, StartError
 from actors.exits import KILL, KILLED, NORMAL, SHUTDOWN, Crash, Down, ExitReason, Shutdown
 from actors.registry import ActorRegistry
 from actors.testing import ManualRuntime, Probe
-from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildSpec, Restart
-from supervisors.exceptions import ChildExistsError, ChildNotFoundError
-from supervisors.restart import Strategy
-from supervisors.supervisor import (
-    TOO_MANY_RESTARTS,
+from supervisors.backoff import Backoff
+from supervisors.calls import (
     ChildCount,
-    Supervisor,
     count_children,
     start_child,
     terminate_child,
     which_children,
 )
-
-if TYPE_CHECKING:
-    from actors.future import Future
-    from actors.ref import ActorRef
-
-
-def stop(runtime: ManualRuntime, supervisor: ActorRef[Any]) -> Future[ExitReason]:
-    down = supervisor.down()
-    supervisor.exit(SHUTDOWN)
-    runtime.settle()
-    return down
-
-
-def crash(runtime: ManualRuntime, supervisor: ActorRef[Any], child_id: str) -> None:
-    child(supervisor, child_id).send(BoomError(child_id))
-    runtime.settle()
-
+from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildSpec, Restart
+from supervisors.exceptions import (
+    ChildExistsError,
+    SignificantChildError,
+)
+from supervisors.restart import AutoShutdown, Strategy
+from supervisors.supervision import TOO_MANY_RESTARTS
+from supervisors.supervisor import Supervisor
 
 # Start
 
@@ -78,7 +65,7 @@ def test_children_are_what_can_be_made_a_spec_of(runtime: ManualRuntime) -> None
 
 def test_a_supervisor_may_have_no_children(runtime: ManualRuntime) -> None:
     supervisor = start(runtime, [])
-    assert count_children(supervisor).get() == ChildCount(0, 0)
+    assert count_children(supervisor).get() == ChildCount(0, 0, 0, 0)
     assert stop(runtime, supervisor).result() == SHUTDOWN
 
 
@@ -146,14 +133,50 @@ def test_a_supervisor_that_is_ended_while_it_starts_stops_what_it_has(
     assert isinstance(started.exception, ActorDeadError)
 
 
+def test_a_supervisor_that_is_told_to_end_while_it_rolls_back_still_waits_for_those_that_are_left(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    specs = [worker("a", journal), worker("b", journal, end_takes=4.0), worker("c", journal, plan=[BoomError()])]
+    supervisor, started = start_unsettled(specs)
+    runtime.advance(1)
+    down = stop(runtime, supervisor)
+    runtime.advance(2.999)
+    assert not down.done
+    assert journal[-2:] == ["c fails", "b is ending"]
+    runtime.advance(0.001)
+    assert journal[-2:] == ["b ends: shutdown", "a ends: shutdown"]
+    assert down.result() == SHUTDOWN
+    assert isinstance(started.exception, ActorDeadError)
+
+
+def test_a_supervisor_that_is_killed_while_it_starts_does_nothing_more(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    # Its children end by their links, and one that takes its time is not killed by a supervisor that is no more.
+    children = [worker("a", journal, shutdown=BRUTAL_KILL, end_takes=60), worker("b", journal, start_takes=10)]
+    supervisor, _ = start_unsettled(children)
+    runtime.advance(1)
+    supervisor.kill()
+    runtime.settle()
+    assert supervisor.exit_reason == KILLED
+    assert journal == ["a starts", "b is starting", "a is ending"]
+    runtime.advance(60)
+    assert journal[3:] == ["a ends: killed"]
+    assert runtime.actors == []
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
         ({"strategy": "all"}, "strategy must be one of one_for_one, one_for_all, rest_for_one, got 'all'"),
         ({"max_restarts": -1}, "max_restarts must be >= 0, got -1"),
         ({"max_seconds": 0}, "max_seconds must be > 0, got 0"),
+        (
+            {"auto_shutdown": "always"},
+            "auto_shutdown must be one of never, any_significant, all_significant, got 'always'",
+        ),
     ],
-    ids=["strategy", "max_restarts", "max_seconds"],
+    ids=["strategy", "max_restarts", "max_seconds", "auto_shutdown"],
 )
 def test_a_wrong_option_is_named_with_its_value(options: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=f"^{text}$"):
@@ -288,13 +311,13 @@ def test_a_transient_child_that_is_done_stays_known(runtime: ManualRuntime, jour
     child(supervisor, "a").send(NORMAL)
     runtime.settle()
     assert [info.ref for info in which_children(supervisor).get()] == [None]
-    assert count_children(supervisor).get() == ChildCount(specs=1, active=0)
+    assert count_children(supervisor).get() == ChildCount(specs=1, active=0, supervisors=0, workers=1)
 
 
 def test_a_temporary_child_that_is_done_is_forgotten(runtime: ManualRuntime, journal: list[str]) -> None:
     supervisor = start(runtime, [worker("a", journal, restart="temporary"), worker("b", journal)])
     crash(runtime, supervisor, "a")
-    assert count_children(supervisor).get() == ChildCount(specs=1, active=1)
+    assert count_children(supervisor).get() == ChildCount(specs=1, active=1, supervisors=0, workers=1)
     start_child(supervisor, worker("a", journal)).get()
     assert running(supervisor) == ["b", "a"]
 
@@ -321,7 +344,7 @@ def test_a_restart_waits_for_a_slow_start_and_what_others_ask_waits_too(
     runtime.advance(1.999)
     assert not asked.done
     runtime.advance(0.001)
-    assert asked.result() == ChildCount(2, 2)
+    assert asked.result() == ChildCount(2, 2, 0, 2)
     assert journal.count("a starts") == 2
 
 
@@ -612,6 +635,171 @@ def test_between_two_tries_the_supervisor_does_what_it_was_asked(runtime: Manual
     assert running(supervisor) == ["b"]
 
 
+@pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE], ids=str)
+@pytest.mark.parametrize("start_takes", [0.0, 0.5], ids=["at once", "later"])
+def test_a_group_that_fails_half_way_is_tried_again_as_one_more_restart(
+    strategy: Strategy, start_takes: float, runtime: ManualRuntime, journal: list[str]
+) -> None:
+    # The first of the group crashes; its second then cannot start, once.
+    plan: list[BaseException | None] = [None, BoomError(), None]
+    specs = [
+        worker("a", journal),
+        worker("b", journal, plan=plan, start_takes=start_takes),
+        worker("c", journal),
+    ]
+    supervisor, _ = start_unsettled(specs, strategy=strategy, max_restarts=2)
+    runtime.advance(start_takes)
+    journal.clear()
+    crash(runtime, supervisor, "a")
+    runtime.advance(2 * start_takes)
+    moves = [line for line in journal if not line.endswith("is starting")]
+    first = ["a ends: BoomError", "c ends: shutdown", "b ends: shutdown", "a starts", "b fails"]
+    second = {
+        Strategy.ONE_FOR_ALL: ["a ends: shutdown", "a starts", "b starts", "c starts"],
+        Strategy.REST_FOR_ONE: ["b starts", "c starts"],
+    }
+    assert moves == first + second[strategy]
+    assert running(supervisor) == ["a", "b", "c"]
+    assert restarts(which_children(supervisor).get()) == {"a": 1, "b": 1, "c": 0}
+
+
+def test_a_group_that_fails_half_way_uses_the_intensity_up(runtime: ManualRuntime, journal: list[str]) -> None:
+    plan: list[BaseException | None] = [None, *[BoomError()] * 10]
+    specs = [worker("a", journal), worker("b", journal, plan=plan), worker("c", journal)]
+    supervisor = start(runtime, specs, strategy=Strategy.ONE_FOR_ALL)
+    crash(runtime, supervisor, "a")
+    assert supervisor.exit_reason == TOO_MANY_RESTARTS
+    assert journal.count("b fails") == 3
+    assert journal.count("c starts") == 1
+    assert runtime.actors == []
+
+
+# Significant children
+
+
+@pytest.mark.parametrize(
+    ("auto_shutdown", "done", "ends"),
+    [
+        (AutoShutdown.ANY_SIGNIFICANT, "s", True),
+        (AutoShutdown.ANY_SIGNIFICANT, "t", True),
+        (AutoShutdown.ANY_SIGNIFICANT, "x", False),
+        (AutoShutdown.ALL_SIGNIFICANT, "s", False),
+        (AutoShutdown.ALL_SIGNIFICANT, "st", True),
+        (AutoShutdown.ALL_SIGNIFICANT, "ts", True),
+        (AutoShutdown.ALL_SIGNIFICANT, "sx", False),
+        (AutoShutdown.ALL_SIGNIFICANT, "sxt", True),
+    ],
+    ids=str,
+)
+def test_a_supervisor_ends_when_its_significant_children_are_done(
+    auto_shutdown: AutoShutdown, done: str, ends: Any, runtime: ManualRuntime, journal: list[str]
+) -> None:
+    specs = [
+        worker("a", journal),
+        worker("s", journal, restart="transient", significant=True),
+        worker("t", journal, restart="temporary", significant=True),
+        worker("x", journal, restart="transient"),
+    ]
+    supervisor = start(runtime, specs, auto_shutdown=auto_shutdown)
+    for label in done:
+        child(supervisor, label).send(NORMAL)
+        runtime.settle()
+    assert supervisor.exit_reason == (SHUTDOWN if ends else None)
+    assert (journal[-1] == "a ends: shutdown") is ends
+
+
+@pytest.mark.parametrize(
+    ("restart", "end", "ends"),
+    [
+        ("transient", NORMAL, True),
+        ("transient", SHUTDOWN, True),
+        ("transient", Shutdown("done"), True),
+        ("transient", BoomError(), False),
+        ("temporary", NORMAL, True),
+        ("temporary", BoomError(), True),
+    ],
+    ids=str,
+)
+def test_a_significant_child_counts_when_it_is_not_restarted(
+    restart: str, end: Any, ends: Any, runtime: ManualRuntime, journal: list[str]
+) -> None:
+    specs = [worker("s", journal, restart=restart, significant=True)]
+    supervisor = start(runtime, specs, auto_shutdown="any_significant")
+    child(supervisor, "s").send(end)
+    runtime.settle()
+    assert supervisor.exit_reason == (SHUTDOWN if ends else None)
+    assert supervisor.is_alive() is not ends
+
+
+def test_a_significant_child_that_is_terminated_does_not_end_its_supervisor(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    specs = [worker(label, journal, restart="transient", significant=True) for label in "st"]
+    supervisor = start(runtime, specs, auto_shutdown=AutoShutdown.ALL_SIGNIFICANT)
+    for label in "st":
+        terminate_child(supervisor, label).get()
+    assert running(supervisor) == []
+    assert supervisor.is_alive()
+
+
+def test_a_significant_child_that_was_terminated_is_not_waited_for(runtime: ManualRuntime, journal: list[str]) -> None:
+    specs = [worker(label, journal, restart="transient", significant=True) for label in "st"]
+    supervisor = start(runtime, specs, auto_shutdown=AutoShutdown.ALL_SIGNIFICANT)
+    terminate_child(supervisor, "s").get()
+    child(supervisor, "t").send(NORMAL)
+    runtime.settle()
+    assert supervisor.exit_reason == SHUTDOWN
+
+
+def test_a_significant_child_that_waits_to_be_started_again_is_waited_for(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    specs = [worker(label, journal, restart="transient", significant=True, backoff=Backoff()) for label in "st"]
+    supervisor = start(runtime, specs, auto_shutdown=AutoShutdown.ALL_SIGNIFICANT)
+    crash(runtime, supervisor, "s")
+    child(supervisor, "t").send(NORMAL)
+    runtime.settle()
+    assert supervisor.is_alive()
+    runtime.advance(1)
+    assert running(supervisor) == ["s"]
+
+
+@pytest.mark.parametrize("restart", ["transient", "temporary"])
+def test_a_significant_child_that_goes_with_a_sibling_does_not_end_its_supervisor(
+    restart: str, runtime: ManualRuntime, journal: list[str]
+) -> None:
+    specs = [worker("a", journal), worker("s", journal, restart=restart, significant=True)]
+    supervisor = start(runtime, specs, strategy=Strategy.ONE_FOR_ALL, auto_shutdown=AutoShutdown.ANY_SIGNIFICANT)
+    crash(runtime, supervisor, "a")
+    assert supervisor.is_alive()
+    assert running(supervisor) == (["a", "s"] if restart == "transient" else ["a"])
+
+
+def test_a_significant_child_needs_auto_shutdown(runtime: ManualRuntime, journal: list[str]) -> None:
+    spec = worker("s", journal, restart="transient", significant=True)
+    with pytest.raises(
+        SignificantChildError, match="child 's' is significant: it needs a Supervisor with auto_shutdown"
+    ):
+        Supervisor([spec])
+    supervisor = start(runtime, [])
+    with pytest.raises(SignificantChildError):
+        start_child(supervisor, spec).get()
+    assert which_children(supervisor).get() == []
+
+
+def test_the_supervisor_above_decides_about_one_that_shut_down(runtime: ManualRuntime, journal: list[str]) -> None:
+    def inner(label: str, restart: str) -> ChildSpec:
+        specs = [worker(f"{label}s", journal, restart="transient", significant=True)]
+        options = {"auto_shutdown": "any_significant"}
+        return ChildSpec(Supervisor, (specs,), options, id=label, restart=Restart(restart))
+
+    outer = start(runtime, [inner("p", "permanent"), inner("t", "transient")])
+    for label in "pt":
+        child(child(outer, label), f"{label}s").send(NORMAL)
+        runtime.settle()
+    assert running(outer) == ["p"]
+
+
 # Stop
 
 
@@ -765,188 +953,6 @@ def test_a_nested_supervisor_may_take_as_long_as_its_children(runtime: ManualRun
     runtime.advance(8)
     assert journal[-1] == "a ends: shutdown"
     assert supervisor.exit_reason == SHUTDOWN
-
-
-# What others ask for
-
-
-def test_which_children_tells_all_in_start_order(runtime: ManualRuntime, journal: list[str]) -> None:
-    supervisor = start(runtime, [worker("a", journal), worker("b", journal, restart="transient")])
-    ref = child(supervisor, "a")
-    child(supervisor, "b").send(NORMAL)
-    runtime.settle()
-    infos = which_children(supervisor).get()
-    assert [tuple(info) for info in infos] == [("a", ref, Worker, 0), ("b", None, Worker, 0)]
-
-
-def test_count_children_counts_specs_and_those_that_run(runtime: ManualRuntime, journal: list[str]) -> None:
-    children = [worker("a", journal), worker("b", journal, restart="transient"), worker("c", journal)]
-    supervisor = start(runtime, children)
-    assert count_children(supervisor).get() == ChildCount(specs=3, active=3)
-    child(supervisor, "b").send(NORMAL)
-    runtime.settle()
-    assert count_children(supervisor).get() == ChildCount(specs=3, active=2)
-
-
-def test_start_child_adds_one_at_the_end(runtime: ManualRuntime, journal: list[str]) -> None:
-    supervisor = start(runtime, [worker("a", journal)])
-    ref = start_child(supervisor, worker("b", journal)).get()
-    assert child(supervisor, "b") is ref
-    assert running(supervisor) == ["a", "b"]
-    stop(runtime, supervisor)
-    assert journal[2:] == ["b ends: shutdown", "a ends: shutdown"]
-
-
-def test_a_child_that_was_added_is_supervised_as_the_others(runtime: ManualRuntime, journal: list[str]) -> None:
-    supervisor = start(runtime, [worker("a", journal)], strategy=Strategy.REST_FOR_ONE)
-    start_child(supervisor, worker("b", journal)).get()
-    crash(runtime, supervisor, "a")
-    assert journal == ["a starts", "b starts", "a ends: BoomError", "b ends: shutdown", "a starts", "b starts"]
-
-
-def test_start_child_takes_an_actor_class(runtime: ManualRuntime) -> None:
-    class Plain(Actor):
-        pass
-
-    supervisor = start(runtime, [])
-    assert start_child(supervisor, Plain).get().actor_class is Plain
-
-
-def test_start_child_refuses_what_is_no_child_before_anybody_is_asked(
-    runtime: ManualRuntime, journal: list[str]
-) -> None:
-    supervisor = start(runtime, [])
-    no_child: Any = "no child"
-    with pytest.raises(TypeError, match="got 'no child'"):
-        start_child(supervisor, no_child)
-
-
-def test_start_child_waits_for_a_slow_start_however_long(runtime: ManualRuntime, journal: list[str]) -> None:
-    supervisor = start(runtime, [])
-    started = start_child(supervisor, worker("a", journal, start_takes=60))
-    waiting = awaited_on_the_clock(started)
-    runtime.advance(59)
-    assert not waiting.done
-    runtime.advance(1)
-    assert waiting.result() is child(supervisor, "a")
-
-
-def awaited_on_the_clock(future: Future[Any]) -> Future[Any]:
-    """Await a future in an actor, where its time-out is on the actors' clock."""
-
-    class Waiter(Actor):
-        async def on_receive(self, message: Future[Any]) -> Any:
-            return await message
-
-    return Waiter.start().ask(future, block=False, timeout=None)
-
-
-@pytest.mark.parametrize("start_takes", [0.0, 1.0], ids=["at once", "later"])
-def test_start_child_fails_with_the_child_and_forgets_it(
-    start_takes: float, runtime: ManualRuntime, journal: list[str]
-) -> None:
-    error = BoomError("no")
-    supervisor = start(runtime, [worker("a", journal)])
-    started = start_child(supervisor, worker("b", journal, plan=[error], start_takes=start_takes))
-    runtime.advance(start_takes)
-    assert isinstance(started.exception, StartError)
-    assert started.exception.root is error
-    assert [info.id for info in which_children(supervisor).get()] == ["a"]
-    assert "a ends: shutdown" not in journal
-
-
-def test_start_child_fails_when_the_child_is_killed_while_it_starts_and_the_supervisor_lives_on(
-    runtime: ManualRuntime, journal: list[str]
-) -> None:
-    supervisor = start(runtime, [worker("a", journal)])
-    started = start_child(supervisor, worker("b", journal, start_takes=1))
-    runtime.settle()
-    (starting,) = [ref for ref in ActorRegistry.get_by_class(Worker) if ref is not child_now(runtime, "a")]
-    starting.kill()
-    runtime.settle()
-    assert isinstance(started.exception, StartError)
-    assert isinstance(started.exception.root, ActorDeadError)
-    assert running(supervisor) == ["a"]
-    assert journal.count("a starts") == 1
-
-
-def child_now(runtime: ManualRuntime, label: str) -> ActorRef[Any]:
-    """Return the actor with that label, without asking its supervisor, which may be busy."""
-    (ref,) = [ref for ref in runtime.actors if ref.process.label == label]
-    return ref
-
-
-def test_start_child_refuses_an_id_that_is_there(runtime: ManualRuntime, journal: list[str]) -> None:
-    supervisor = start(runtime, [worker("a", journal)])
-    with pytest.raises(ChildExistsError) as caught:
-        start_child(supervisor, worker("a", journal)).get()
-    assert caught.value.id == "a"
-    assert journal == ["a starts"]
-
-
-def test_terminate_child_ends_it_for_good_and_forgets_it(runtime: ManualRuntime, journal: list[str]) -> None:
-    supervisor = start(runtime, [worker("a", journal), worker("b", journal)])
-    ref = child(supervisor, "a")
-    assert terminate_child(supervisor, "a").get() is None
-    assert ref.exit_reason == SHUTDOWN
-    assert journal[2:] == ["a ends: shutdown"]
-    assert [info.id for info in which_children(supervisor).get()] == ["b"]
-
-
-def test_terminate_child_returns_when_the_child_is_gone(runtime: ManualRuntime, journal: list[str]) -> None:
-    supervisor = start(runtime, [worker("a", journal, end_takes=4)])
-    terminated = terminate_child(supervisor, "a")
-    runtime.advance(3.999)
-    assert not terminated.done
-    runtime.advance(0.001)
-    assert terminated.done
-
-
-def test_terminate_child_forgets_one_that_does_not_run(runtime: ManualRuntime, journal: list[str]) -> None:
-    supervisor = start(runtime, [worker("a", journal, restart="transient")])
-    child(supervisor, "a").send(NORMAL)
-    runtime.settle()
-    terminate_child(supervisor, "a").get()
-    assert count_children(supervisor).get() == ChildCount(0, 0)
-    start_child(supervisor, worker("a", journal)).get()
-    assert journal.count("a starts") == 2
-
-
-def test_terminate_child_knows_when_there_is_no_such_child(runtime: ManualRuntime, journal: list[str]) -> None:
-    supervisor = start(runtime, [worker("a", journal)])
-    with pytest.raises(ChildNotFoundError, match="there is no child 'b'") as caught:
-        terminate_child(supervisor, "b").get()
-    assert caught.value.child == "b"
-    assert running(supervisor) == ["a"]
-
-
-def test_a_supervisor_that_stops_while_it_terminates_a_child_still_waits_for_it_and_kills_it_in_the_end(
-    runtime: ManualRuntime, journal: list[str]
-) -> None:
-    supervisor = start(runtime, [worker("a", journal, end_takes=None, shutdown=3)])
-    ref = child(supervisor, "a")
-    terminate_child(supervisor, "a")
-    runtime.advance(1)
-    down = stop(runtime, supervisor)
-    assert not down.done
-    runtime.advance(3)
-    assert ref.exit_reason == KILLED
-    assert down.result() == SHUTDOWN
-
-
-def test_who_asks_a_dead_supervisor_is_told_so(runtime: ManualRuntime, journal: list[str]) -> None:
-    supervisor = start(runtime, [])
-    stop(runtime, supervisor)
-    with pytest.raises(ActorDeadError):
-        count_children(supervisor).get()
-
-
-def test_who_waits_for_a_child_of_a_supervisor_that_ends_is_told_so(runtime: ManualRuntime, journal: list[str]) -> None:
-    supervisor = start(runtime, [])
-    started = start_child(supervisor, worker("a", journal, start_takes=60))
-    runtime.settle()
-    stop(runtime, supervisor)
-    assert isinstance(started.exception, ActorDeadError)
 
 
 def test_a_message_that_a_supervisor_does_not_know_is_logged(

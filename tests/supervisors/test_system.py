@@ -24,10 +24,11 @@ from actors.exceptions import NameTakenError, StartError
 from actors.exits import KILLED, SHUTDOWN
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.testing import WAIT
+from supervisors.calls import start_child, which_children
 from supervisors.child_spec import ChildSpec
 from supervisors.exceptions import SystemDownError
-from supervisors.restart import Strategy
-from supervisors.supervisor import TOO_MANY_RESTARTS, start_child, which_children
+from supervisors.restart import AutoShutdown, Strategy
+from supervisors.supervision import TOO_MANY_RESTARTS
 from supervisors.system import System
 
 if TYPE_CHECKING:
@@ -165,6 +166,14 @@ async def test_whoever_cancels_the_start_stops_what_has_started() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert journal == ["a starts", "a ends: shutdown"]
+
+
+@on_a_loop
+async def test_a_system_ends_by_itself_when_its_significant_children_are_done() -> None:
+    significant = worker("a", [], restart="transient", significant=True)
+    system = await System([significant], auto_shutdown=AutoShutdown.ALL_SIGNIFICANT).start()
+    (await child_of(system.ref, "a")).send(SHUTDOWN)
+    assert await system.wait() == SHUTDOWN
 
 
 @on_a_loop

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from actors.actor import Actor
-from actors.exits import Crash, ExitReason, Shutdown, Stop
+from actors.exits import SHUTDOWN, Crash, ExitReason, Shutdown, Stop
 from actors.future import Future
+from supervisors.calls import which_children
 from supervisors.child_spec import ChildSpec
-from supervisors.supervisor import Supervisor, which_children
+from supervisors.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
@@ -93,9 +94,12 @@ def in_words(reason: ExitReason) -> str:
     return type(reason).__name__.lower()
 
 
+OF_SPEC = ("restart", "shutdown", "name", "significant", "backoff", "kind")
+
+
 def worker(label: str, journal: list[str], **options: Any) -> ChildSpec:
     """Return the spec of a worker; options that are a spec's go there, the others to the worker."""
-    of_spec = {key: options.pop(key) for key in ("restart", "shutdown", "name") if key in options}
+    of_spec = {key: options.pop(key) for key in OF_SPEC if key in options}
     return ChildSpec(Worker, (label, journal), options, id=label, **of_spec)
 
 
@@ -121,6 +125,28 @@ def child(supervisor: ActorRef[Any], child_id: str) -> ActorRef[Any]:
     (ref,) = [info.ref for info in which_children(supervisor).get() if info.id == child_id]
     assert ref is not None, f"{child_id} does not run"
     return ref
+
+
+def child_now(runtime: ManualRuntime, label: str) -> ActorRef[Any]:
+    """Return the actor with that label, without asking its supervisor, which may be busy."""
+    (ref,) = [ref for ref in runtime.actors if ref.process.label == label]
+    return ref
+
+
+def crash(runtime: ManualRuntime, supervisor: ActorRef[Any], child_id: str) -> ActorRef[Any]:
+    """Make a child crash, let its supervisor deal with it, and return who crashed."""
+    ref = child(supervisor, child_id)
+    ref.send(BoomError(child_id))
+    runtime.settle()
+    return ref
+
+
+def stop(runtime: ManualRuntime, supervisor: ActorRef[Any]) -> Future[ExitReason]:
+    """Tell a supervisor to end; return the future of the reason it ends with."""
+    down: Future[ExitReason] = supervisor.down()
+    supervisor.exit(SHUTDOWN)
+    runtime.settle()
+    return down
 
 
 def running(supervisor: ActorRef[Any]) -> list[str]:

@@ -1,0 +1,96 @@
+"""Names wherever a ref can be: find, send to, ask.
+
+    send("logger", "hello")
+    answer = ask("counter", 1)                        # from a thread without an event loop
+    answer = await call(Via(rooms, "lobby"), "who")   # on one
+
+A target is an actor, its ref, a name or a `Via`. A name is looked up at each use, so it finds the actor that has it now, also
+one that was restarted. Plain names are those of the runtime in whose thread the caller is; in any other thread (a script, a
+REPL, a worker of a web server), those of the one runtime that has the name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from actors.exceptions import ActorDeadError
+from actors.future import Future
+from actors.ref import ASK_TIMEOUT
+from actors.registry import ActorRegistry
+from actors.runtime.scheduler import Scheduler
+from actors.via import Via, resolve
+
+if TYPE_CHECKING:
+    from actors.ref import ActorRef
+    from actors.via import Target
+
+__all__ = ["ask", "call", "send", "whereis"]
+
+
+def whereis(target: Target) -> ActorRef[Any] | None:
+    """Return the actor that has a name, or None; an actor or a ref is returned as its ref (OTP's `GenServer.whereis`).
+
+    Raises:
+        AmbiguousNameError: in a thread without actors, if several runtimes have the name.
+    """
+    scheduler = Scheduler.of_thread()
+    if scheduler is not None and scheduler.serves_this_thread():
+        return resolve(target, scheduler.names.whereis)
+    return resolve(target, ActorRegistry.get_by_name)
+
+
+def send(target: Target, message: Any) -> None:
+    """Send a message; one to the dead, or to a name that nobody has, is dropped without a word (OTP's `GenServer.cast`).
+
+    Raises:
+        AmbiguousNameError: as `whereis`.
+    """
+    ref = whereis(target)
+    if ref is not None:
+        ref.send(message)
+
+
+@overload
+def ask(target: Target, message: Any, *, block: Literal[False], timeout: float | None = ...) -> Future[Any]: ...
+
+
+@overload
+def ask(target: Target, message: Any, *, block: Literal[True] = ..., timeout: float | None = ...) -> Any: ...
+
+
+@overload
+def ask(target: Target, message: Any, *, block: bool, timeout: float | None = ...) -> Any: ...
+
+
+def ask(target: Target, message: Any, *, block: bool = True, timeout: float | None = ASK_TIMEOUT) -> Any:
+    """Send a message and wait for the answer, as `ActorRef.ask` does.
+
+    Raises (with `block=False`, in the future):
+        ActorDeadError: at once, if nobody has the name.
+        Everything that `ActorRef.ask` and `whereis` raise.
+    """
+    ref = whereis(target)
+    if ref is not None:
+        return ref.ask(message, block=block, timeout=timeout)
+    future: Future[Any] = Future()
+    future.set_exception(_nobody(target))
+    return future.get() if block else future
+
+
+async def call(target: Target, message: Any, *, timeout: float | None = ASK_TIMEOUT) -> Any:  # noqa: ASYNC109  # OTP's word; on the actors' clock
+    """Ask, and await the answer, as `ActorRef.call` does.
+
+    Raises:
+        ActorDeadError: at once, if nobody has the name.
+        Everything that `ActorRef.call` and `whereis` raise.
+    """
+    ref = whereis(target)
+    if ref is None:
+        raise _nobody(target)
+    return await ref.call(message, timeout=timeout)
+
+
+def _nobody(target: Target) -> ActorDeadError:
+    if isinstance(target, Via):
+        return ActorDeadError(f"nobody is registered as {target.key!r} in {target.registry!r}")
+    return ActorDeadError(f"nobody is registered as {target!r}")

@@ -1,0 +1,202 @@
+"""What a process carries while somebody looks into it (OTP's `sys` and `dbg` options); all others carry None."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from actors.runtime.envelope import Envelope, SystemCall
+
+if TYPE_CHECKING:
+    from actors.runtime.process import Process
+
+__all__ = ["Debug", "Event", "Got", "Handled", "Raised", "Statistics"]
+
+_log = logging.getLogger("ashtree.actors")
+
+
+class Got(msgspec.Struct, frozen=True, eq=False):
+    """An actor begins to handle a message, at the time `at` of its clock."""
+
+    at: float
+    message: Any
+
+    def __str__(self) -> str:
+        return f"got {self.message!r}"
+
+
+class Handled(msgspec.Struct, frozen=True, eq=False):
+    """An actor has handled a message, in so many seconds, and returned `reply`, which is the answer if it was asked."""
+
+    at: float
+    message: Any
+    seconds: float
+    reply: Any
+
+    def __str__(self) -> str:
+        return f"handled {self.message!r} in {self.seconds * 1000:.3f} ms, with {self.reply!r}"
+
+
+class Raised(msgspec.Struct, frozen=True, eq=False):
+    """A handler raised, after so many seconds; the actor ends."""
+
+    at: float
+    message: Any
+    seconds: float
+    error: BaseException
+
+    def __str__(self) -> str:
+        error = f"{type(self.error).__name__}: {self.error}"
+        return f"raised {error} after {self.seconds * 1000:.3f} ms at {self.message!r}"
+
+
+Event = Got | Handled | Raised
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """What an actor did since `statistics` was turned on; times are of its clock, in seconds."""
+
+    since: float
+    now: float
+    messages_in: int
+    handled: int
+    busy: float
+    """Seconds in handlers, those that an `async` one waited included."""
+    longest: float
+
+
+class Debug:
+    """Stands between an actor and its mailbox: tells its watchers of each message, and holds messages back while suspended."""
+
+    __slots__ = ("backlog", "began", "busy", "handled", "last", "longest", "messages_in", "process", "watchers")
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.backlog: deque[Any] | None = None
+        self.last: deque[Event] | None = None
+        self.watchers: dict[Any, Callable[[Event], object]] = {}
+        self.began: float | None = None
+        self.count_from(None)
+
+    @classmethod
+    def of(cls, process: Process) -> Debug:
+        """Return what the process carries; give it one if it has none."""
+        if process.debug is None:
+            process.debug = cls(process)
+        return process.debug
+
+    def rest(self) -> None:
+        """Be gone if nobody looks any more."""
+        if self.backlog is None and self.last is None and self.began is None and not self.watchers:
+            self.process.debug = None
+
+    # The mailbox
+
+    def turn(self) -> None:
+        """Handle what is in the mailbox; while suspended, only what is asked of the runtime."""
+        if self.backlog is None:
+            self.process.handle_mail(self._receive)
+        else:
+            self._hold_back(self.backlog)
+
+    def _hold_back(self, backlog: deque[Any]) -> None:
+        process = self.process
+        queue = process.queue
+        while queue and self.backlog is backlog:
+            item = queue.popleft()
+            if type(item) is Envelope and type(item.message) is SystemCall:
+                process.reply_to = item.reply_to
+                process.reply(item.message.answer(process).value)
+            else:
+                backlog.append(item)
+        process.go_on()
+
+    def suspend(self) -> None:
+        """Hold back all messages from now on."""
+        queue = self.process.queue
+        if self.backlog is None and queue is not None:
+            self.backlog = deque(queue)
+            queue.clear()
+
+    def resume(self) -> None:
+        """Let the messages come that were held back, in their order, before those that come later."""
+        backlog, self.backlog = self.backlog, None
+        if backlog:
+            backlog.extend(self.process.queue or ())
+            self.process.queue = backlog
+
+    # Events
+
+    def _receive(self, message: Any) -> Any:
+        actor = self.process.actor
+        assert actor is not None
+        if type(message) is SystemCall:
+            return actor._receive(message)
+        began = self._now()
+        self.messages_in += 1
+        self._tell(Got(began, message))
+        try:
+            result = actor._receive(message)
+        except BaseException as error:
+            self._raised(message, began, error)
+            raise
+        if type(result) is CoroutineType:
+            return self._finish(result, message, began)
+        self._handled(message, began, result)
+        return result
+
+    async def _finish(self, coroutine: Coroutine[Any, Any, Any], message: Any, began: float) -> Any:
+        try:
+            result = await coroutine
+        except BaseException as error:
+            self._raised(message, began, error)
+            raise
+        self._handled(message, began, result)
+        return result
+
+    def _handled(self, message: Any, began: float, reply: Any) -> None:
+        seconds = self._count(began)
+        self._tell(Handled(began + seconds, message, seconds, reply))
+
+    def _raised(self, message: Any, began: float, error: BaseException) -> None:
+        seconds = self._count(began)
+        self._tell(Raised(began + seconds, message, seconds, error))
+
+    def _now(self) -> float:
+        return self.process.scheduler.clock.now()
+
+    def _tell(self, event: Event) -> None:
+        if self.last is not None:
+            self.last.append(event)
+        for key, watcher in list(self.watchers.items()):
+            try:
+                watcher(event)
+            except Exception:  # noqa: BLE001  # whoever watches has no part in the life of the actor
+                self.watchers.pop(key, None)
+                _log.exception("%s is not watched by %r any more, which failed", self.process.name, watcher)
+
+    # Statistics
+
+    def count_from(self, began: float | None) -> None:
+        """Count anew from that time on; None: do not count."""
+        self.began = began
+        self.messages_in = self.handled = 0
+        self.busy = self.longest = 0.0
+
+    def _count(self, began: float) -> float:
+        seconds = self._now() - began
+        self.handled += 1
+        self.busy += seconds
+        self.longest = max(self.longest, seconds)
+        return seconds
+
+    def statistics(self) -> Statistics | None:
+        """Return what was counted, or None if nothing is."""
+        if self.began is None:
+            return None
+        return Statistics(self.began, self._now(), self.messages_in, self.handled, self.busy, self.longest)

@@ -1,0 +1,227 @@
+"""The thread of an actor whose work blocks, and the threads that such actors left behind.
+
+The loop hands the thread one piece of work at a time and never waits for it. The thread in turn does nothing itself to what
+belongs to the loop: it has the loop do it, and waits for that. So neither can hold up the other for ever.
+
+A thread cannot be killed. One that is still at work when its actor is ended is left to itself: the log says so, `threads_left`
+shows it, and the log says when it has ended at last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from actors.exceptions import ActorDeadError
+from actors.future import Future
+from actors.runtime.report import described
+from actors.runtime.scheduler import thread_belongs_to
+
+if TYPE_CHECKING:
+    from actors.actor import Actor
+    from actors.ref import ActorRef
+    from actors.runtime.process import Process
+
+__all__ = ["ActorThread", "LeftThread", "leave_behind", "stack_of", "threads_left"]
+
+_log = logging.getLogger("ashtree.actors")
+
+
+class LeftThread(NamedTuple):
+    """A thread that runs on though its actor has ended.
+
+    `doing` says what it was at when it was left: a message, `on_start` or `terminate`.
+    """
+
+    thread: threading.Thread
+    actor: ActorRef[Any]
+    doing: str
+
+    @property
+    def stack(self) -> str:
+        """Where it is now, as the lines of a traceback; empty when it has ended."""
+        return stack_of(self.thread)
+
+
+# By thread; one that is about to end and one that is about to be left behind meet here.
+_left: dict[threading.Thread, LeftThread] = {}
+_leaving = threading.Lock()
+
+
+def threads_left() -> list[LeftThread]:
+    """Return the threads that run on though their actors have ended, the one left first at the head."""
+    with _leaving:
+        return [left for left in _left.values() if left.thread.is_alive()]
+
+
+def stack_of(thread: threading.Thread) -> str:
+    """Return where a thread is, as the lines of a traceback; empty if it does not run."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    return "".join(traceback.format_stack(frame)).rstrip() if frame is not None else ""
+
+
+def leave_behind(thread: threading.Thread, process: Process, doing: str) -> None:
+    """Take note of a thread that is at work though its actor has ended, and tell the log."""
+    with _leaving:
+        for dead in [thread for thread in _left if not thread.is_alive()]:
+            del _left[dead]
+        _left[thread] = LeftThread(thread, process.ref, doing)
+    _log.warning(
+        "%s has ended (%s), but its thread cannot be killed and runs on; it is at: %s\n%s",
+        process.name,
+        process.reason,
+        doing,
+        stack_of(thread),
+    )
+
+
+def ended(process: Process, error: BaseException | None = None) -> None:
+    """Take note, in a thread, that it ends."""
+    with _leaving:
+        left = _left.pop(threading.current_thread(), None)
+    if left is not None:
+        _log.warning(
+            "the thread that %s left behind has ended at last%s", process.name, f", by {error!r}" if error else ""
+        )
+
+
+class _Work:
+    """One thing for a thread to do, and what came of it."""
+
+    __slots__ = ("call", "doing", "done", "error", "over", "value")
+
+    def __init__(self, doing: str | None, call: Callable[[], Any], done: asyncio.Future[None]) -> None:
+        self.doing, self.call, self.done = doing, call, done
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.over = False
+
+    def run(self) -> None:
+        try:
+            self.value = self.call()
+            if type(self.value) is CoroutineType:
+                self.error = _refused(self.value)
+        except BaseException as error:  # noqa: BLE001  # whatever an actor raises ends that actor and no other
+            self.error = error
+
+    async def result(self) -> Any:
+        await self.done
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+def _refused(coroutine: CoroutineType[Any, Any, Any]) -> TypeError:
+    coroutine.close()
+    return TypeError(
+        f"what a ThreadedActor runs must be a plain `def`, as it may block: {coroutine.__qualname__} is `async def`; "
+        "drop the `async`, or make the actor an Actor"
+    )
+
+
+class ActorThread:
+    """A daemon thread that works for one actor, for the actor's whole life."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._at: _Work | None = None
+        self._queue: SimpleQueue[_Work | None] = SimpleQueue()
+        # What the thread has asked of the loop and waits for.
+        self._calls: set[Future[Any]] = set()
+        self._thread = threading.Thread(target=self._serve, name=process.name, daemon=True)
+        self._thread.start()
+
+    # On the loop
+
+    def run(self, doing: str | None, function: Callable[..., Any], *args: Any) -> Any:
+        """Have the thread call `function(*args)`; return a coroutine of what that returns.
+
+        `doing` is for reports; None stands for the current message.
+        """
+        scheduler = self._process.scheduler
+        work = self._at = _Work(doing, partial(function, *args), scheduler.loop.create_future())
+        scheduler.thread_works(self._process, partial(self._queue.put, work))
+        return work.result()
+
+    def _on_done(self, work: _Work) -> None:
+        self._at = None
+        if not work.done.done():
+            work.done.set_result(None)
+
+    def leave(self) -> None:
+        """Let the thread end when it has done what it is at; the actor has ended."""
+        self._queue.put(None)
+        for answer in list(self._calls):
+            self._refuse(answer)
+        work = self._at
+        if work is not None and not work.over:
+            leave_behind(self._thread, self._process, work.doing or self.describe())
+
+    def _refuse(self, answer: Future[Any]) -> None:
+        if not answer.done:
+            answer.set_exception(ActorDeadError(f"{self._process.name} is dead"))
+
+    def describe(self) -> str:
+        """Describe the message that the thread is at."""
+        return described(self._process.actor, self._process.current)
+
+    # In the thread
+
+    def is_current(self) -> bool:
+        """Tell whether the caller runs in this thread."""
+        return threading.current_thread() is self._thread
+
+    def _serve(self) -> None:
+        error: BaseException | None = None
+        with thread_belongs_to(self._process):
+            while (work := self._queue.get()) is not None:
+                work.run()
+                error = work.error
+                self._hand_back(work)
+                del work
+        ended(self._process, error)
+
+    def _hand_back(self, work: _Work) -> None:
+        work.over = True
+        with contextlib.suppress(ActorDeadError):  # that loop is closed: nobody waits there any more
+            self._process.scheduler.thread_rests(self._on_done, work)
+
+    def on_loop(self, method: Callable[..., Any], actor: Actor, *args: Any, **kwargs: Any) -> Any:
+        """Have the loop call `method(actor, …)`; wait for what it returns or raises.
+
+        Raises:
+            ActorDeadError: if the actor has ended, so that a thread left behind comes to its end too.
+        """
+        answer: Future[Any] = Future()
+        self._calls.add(answer)
+        try:
+            # Looked at after the call was noted: who ends the actor sees the call, or we see the end.
+            if self._process.alive:
+                self._process.scheduler.post(self._answer, answer, partial(method, actor, *args, **kwargs))
+            else:
+                self._refuse(answer)
+            return answer.get()
+        finally:
+            self._calls.discard(answer)
+
+    def _answer(self, answer: Future[Any], call: Callable[[], Any]) -> None:
+        if answer.done:
+            return
+        if not self._process.alive:
+            self._refuse(answer)
+            return
+        try:
+            value = call()
+        except BaseException as error:  # noqa: BLE001  # it is raised in the thread
+            answer.set_exception(error)
+        else:
+            answer.set(value)

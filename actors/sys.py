@@ -1,0 +1,315 @@
+"""Look into any actor, and hold it still, without its co-operation (OTP's `sys`).
+
+    >>> sys.get_state("counter").get()
+    {'count': 3}
+
+Each function takes whatever names an actor, and returns a future: await it on an event loop, or `get()` it in another thread.
+The question goes through the mailbox, so that it sees the effect of what was sent before; only `peek` looks at once. All raise,
+in the future, ActorDeadError if the actor has ended and `pykka.Timeout` if it does not come to it within 5 seconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from actors import names
+from actors.future import Future
+from actors.runtime.debug import Debug, Event, Got, Handled, Raised, Statistics
+from actors.runtime.envelope import SystemCall
+from actors.runtime.report import described
+
+if TYPE_CHECKING:
+    from actors.actor import Actor
+    from actors.exits import MonitorRef
+    from actors.runtime.bonds import Bonds
+    from actors.runtime.process import Process
+    from actors.via import Target
+
+__all__ = [
+    "Event",
+    "Got",
+    "Handled",
+    "Raised",
+    "Statistics",
+    "Status",
+    "get_log",
+    "get_state",
+    "get_statistics",
+    "get_status",
+    "install",
+    "log",
+    "no_debug",
+    "peek",
+    "remove",
+    "replace_state",
+    "resume",
+    "statistics",
+    "suspend",
+    "trace",
+]
+
+T = TypeVar("T")
+
+State = dict[str, Any]
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """What the runtime knows of an actor. Other actors are given by name and pid, times in seconds."""
+
+    name: str
+    pid: str
+    actor: type[Actor]
+    status: str
+    """`starting`, `running`, `waiting` (in an `async` handler, or in its thread), `suspended`, `ending` or `dead`."""
+    parent: str | None
+    ancestors: list[str]
+    links: list[str]
+    monitors: list[str]
+    monitored_by: list[str]
+    names: list[Any]
+    trap_exit: bool
+    mailbox: int
+    """How many messages wait, those that are held back while it is suspended included."""
+    message: str | None
+    """The message at hand, as the actor lets it be shown."""
+    age: float
+    handled: int
+    timers: list[float]
+    """The seconds that are left of each, the next one first."""
+    log: list[Event]
+    state: State
+
+    def __str__(self) -> str:
+        shown = {field: getattr(self, field) for field in self.__struct_fields__}
+        shown["actor"], shown["age"] = self.actor.__name__, f"{self.age:.3f} s"
+        return "\n".join(f"{field:>13}: {value}" for field, value in shown.items() if value not in (None, []))
+
+
+# State
+
+
+def get_state(target: Target) -> Future[State]:
+    """Return the attributes of an actor: a dictionary of its own, with the values themselves."""
+    return _ask(target, lambda process: state_of(process.actor))
+
+
+def replace_state(target: Target, function: Callable[[State], Mapping[str, Any]]) -> Future[State]:
+    """Give an actor the attributes that `function` makes of those it has; return them.
+
+    If it raises, or returns anything but a mapping of names, the actor has what it had, and the future the error.
+    """
+
+    def replace(process: Process) -> State:
+        actor = process.actor
+        new: Any = function(state_of(actor))
+        if not isinstance(new, Mapping) or not all(isinstance(name, str) for name in new):
+            raise TypeError(f"replace_state() needs a function that returns a mapping of attributes, got {new!r}")
+        for name in state_of(actor).keys() - new.keys():
+            delattr(actor, name)
+        for name, value in new.items():
+            setattr(actor, name, value)
+        return state_of(actor)
+
+    return _ask(target, replace)
+
+
+def state_of(actor: Actor | None) -> State:
+    """Return the attributes of an actor, without the runtime's own."""
+    state = dict(vars(actor)) if actor is not None else {}
+    state.pop("_process", None)
+    return state
+
+
+def get_status(target: Target) -> Future[Status]:
+    """Return all that the runtime knows of an actor, and its state."""
+    return _ask(target, status_of)
+
+
+def peek(target: Target) -> Future[Status]:
+    """Return the same without waiting in its mailbox: of an actor in the midst of a handler that waits, of a dead one too."""
+    ref = names.whereis(target)
+    if ref is None:
+        return _ask(target, status_of)  # which says that nobody has the name
+    process = ref.process
+    future: Future[Status] = Future(process.scheduler, timeout=_TIMEOUT)
+    if process.scheduler.is_current_thread():
+        future.set(status_of(process))
+    else:
+        process.scheduler.post(lambda: future.set(status_of(process)))
+    return future
+
+
+def status_of(process: Process) -> Status:
+    """Return what the runtime knows of a process; on its loop's own thread."""
+    clock, debug = process.scheduler.clock, process.debug
+    left = (timer.remaining() for timer in process.timers or ())
+    held_back = len(debug.backlog) if debug is not None and debug.backlog is not None else 0
+    return Status(
+        name=process.name,
+        pid=process.pid,
+        actor=process.actor_class,
+        status=_word(process),
+        parent=None if process.parent is None else process.parent.name,
+        ancestors=process.ancestors(),
+        links=[other.name for other in process.links or ()],
+        monitors=[monitor.target.name for monitor in process.watching or ()],
+        monitored_by=[_watcher(monitor) for monitor in process.watchers or ()],
+        names=[key for _, key in process.names or ()],
+        trap_exit=process.trap_exit,
+        mailbox=len(process.queue or ()) + held_back,
+        message=_message_at_hand(process),
+        age=clock.now() - process.started_at,
+        handled=process.handled,
+        timers=sorted(seconds for seconds in left if seconds is not None),
+        log=list(debug.last or ()) if debug is not None else [],
+        state=state_of(process.actor),
+    )
+
+
+def _word(process: Process) -> str:
+    if not process.alive:
+        return "dead"
+    if process.ending is not None:
+        return "ending"
+    if process.started is not None:
+        return "starting"
+    if process.suspended:
+        return "suspended"
+    return "running" if process.task is None else "waiting"
+
+
+def _watcher(monitor: MonitorRef) -> str:
+    watcher: Bonds | Future[Any] = monitor.watcher
+    return "a future" if isinstance(watcher, Future) else watcher.name
+
+
+def _message_at_hand(process: Process) -> str | None:
+    current = process.current
+    return None if current is None or type(current) is SystemCall else described(process.actor, current)
+
+
+# Holding still
+
+
+def suspend(target: Target) -> Future[None]:
+    """Let an actor handle no message until it is resumed; exit signals, and the questions of this module, still reach it."""
+    return _ask(target, lambda process: Debug.of(process).suspend())
+
+
+def resume(target: Target) -> Future[None]:
+    """Let an actor go on, with the first message that it missed; nothing happens if it is not suspended."""
+
+    def go_on(process: Process) -> None:
+        if process.debug is not None:
+            process.debug.resume()
+            process.debug.rest()
+
+    return _ask(target, go_on)
+
+
+# Watching
+
+
+def trace(target: Target, to: Callable[[str], object] | None = print) -> Future[None]:
+    """Have a line printed for each message that an actor gets and has handled, or given to `to`; None: no more."""
+
+    def line(process: Process, event: Event) -> str:
+        text = described(process.actor, event.message)
+        return f"*DBG* {process.name} {msgspec.structs.replace(event, message=_Shown(text))}"
+
+    def watch(process: Process) -> None:
+        if to is None:
+            _unwatch(process, trace)
+        else:
+            Debug.of(process).watchers[trace] = lambda event: to(line(process, event))
+
+    return _ask(target, watch)
+
+
+class _Shown:
+    """A text that is its own repr."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def install(target: Target, function: Callable[[Event], object]) -> Future[None]:
+    """Have `function(event)` called on the actor's thread for each event, until it raises or is taken away by `remove`."""
+
+    def add(process: Process) -> None:
+        Debug.of(process).watchers[function] = function
+
+    return _ask(target, add)
+
+
+def remove(target: Target, function: Callable[[Event], object]) -> Future[None]:
+    """Undo `install`."""
+    return _ask(target, lambda process: _unwatch(process, function))
+
+
+def _unwatch(process: Process, key: Any) -> None:
+    if process.debug is not None:
+        process.debug.watchers.pop(key, None)
+        process.debug.rest()
+
+
+def log(target: Target, last: int | None = 10) -> Future[None]:
+    """Have an actor keep its last events, to be had by `get_log`; None: no more."""
+    if last is not None and last < 1:
+        raise ValueError(f"last must be >= 1 or None, got {last!r}")
+
+    def keep(process: Process) -> None:
+        debug = Debug.of(process)
+        debug.last = None if last is None else deque(debug.last or (), maxlen=last)
+        debug.rest()
+
+    return _ask(target, keep)
+
+
+def get_log(target: Target) -> Future[list[Event]]:
+    """Return the last events that an actor has kept, the oldest first; none if it keeps none."""
+    return _ask(target, lambda process: list(process.debug.last or ()) if process.debug is not None else [])
+
+
+def statistics(target: Target, on: bool = True) -> Future[None]:  # noqa: FBT001, FBT002  # as in OTP
+    """Have an actor count what it does, from now on, or no more."""
+
+    def count(process: Process) -> None:
+        debug = Debug.of(process)
+        debug.count_from(process.scheduler.clock.now() if on else None)
+        debug.rest()
+
+    return _ask(target, count)
+
+
+def get_statistics(target: Target) -> Future[Statistics | None]:
+    """Return what an actor did since `statistics` was turned on; None if it was not."""
+    return _ask(target, lambda process: process.debug.statistics() if process.debug is not None else None)
+
+
+def no_debug(target: Target) -> Future[None]:
+    """End all that watches an actor: trace, log, statistics and installed functions; it stays suspended if it is."""
+
+    def end(process: Process) -> None:
+        if process.debug is not None:
+            process.debug.watchers.clear()
+            process.debug.last = None
+            process.debug.count_from(None)
+            process.debug.rest()
+
+    return _ask(target, end)
+
+
+# OTP's default.
+_TIMEOUT = 5.0
+
+
+def _ask(target: Target, function: Callable[[Process], T]) -> Future[T]:
+    return names.ask(target, SystemCall(function), block=False, timeout=_TIMEOUT)

@@ -1,0 +1,32 @@
+"""Time that moves when a test says so."""
+
+from __future__ import annotations
+
+from actors.clock import Clock
+
+__all__ = ["ManualClock"]
+
+
+class ManualClock(Clock):
+    """A clock that stands still until it is told to move."""
+
+    def __init__(self, start: float = 0.0) -> None:
+        super().__init__()
+        self._now = start
+
+    def now(self) -> float:
+        """Return the time that it was set to."""
+        return self._now
+
+    def _rearm(self) -> None:
+        """Nobody waits for it: whoever moves it looks what is due."""
+
+    def step(self, end: float) -> bool:
+        """Move to the next timer up to `end` and fire it; without one, move to `end` and return False."""
+        at = self.next_at()
+        if at is None or at > end:
+            self._now = max(self._now, end)
+            return False
+        self._now = max(self._now, at)
+        self._fire_until(self._now)
+        return True

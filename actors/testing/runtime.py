@@ -1,0 +1,136 @@
+"""Actors in the thread of the test, on time that moves when the test says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Self, TypeVarTuple, Unpack
+
+from actors.exceptions import Timeout
+from actors.runtime.lockstep import Lockstep
+from actors.testing.clock import ManualClock
+
+if TYPE_CHECKING:
+    from actors.future import Future
+    from actors.ref import ActorRef
+
+__all__ = ["ENDLESS", "ManualRuntime", "ManualScheduler"]
+
+ENDLESS = 100_000
+"""Rounds after which a runtime that is still busy is taken for one that never rests."""
+
+Args = TypeVarTuple("Args")
+
+
+class _CountingLoop(asyncio.SelectorEventLoop):
+    """An event loop that counts what is put in its queue, so that one can tell when nothing is left to do."""
+
+    scheduled = 0
+
+    def call_soon(
+        self, callback: Callable[[Unpack[Args]], object], *args: *Args, context: Context | None = None
+    ) -> asyncio.Handle:
+        self.scheduled += 1
+        return super().call_soon(callback, *args, context=context)
+
+    def call_soon_threadsafe(
+        self, callback: Callable[[Unpack[Args]], object], *args: *Args, context: Context | None = None
+    ) -> asyncio.Handle:
+        self.scheduled += 1
+        return super().call_soon_threadsafe(callback, *args, context=context)
+
+
+class ManualScheduler(Lockstep):
+    """A scheduler whose loop only runs while the test lets it."""
+
+    def serves_this_thread(self) -> bool:
+        """Tell whether its loop is still there."""
+        return not self.loop.is_closed()
+
+    def may_block(self) -> bool:
+        """Tell whether the caller is the test itself, or another thread."""
+        return not self.is_current_thread() or (self.current is None and not self.loop.is_running())
+
+    def block_on(self, future: Future[Any], timeout: float | None) -> None:
+        """Let the actors run; what they have not answered when all rest, nobody will without time going by."""
+        if not self.may_block():
+            super().block_on(future, timeout)
+        self.settle()
+        if not future.done:
+            raise Timeout("all actors rest, and there is no answer; move the clock, or let another actor answer")
+
+    def settle(self) -> None:
+        """Let the loop run until it has nothing left to do."""
+        loop = self.loop
+        assert isinstance(loop, _CountingLoop)
+        for _ in range(ENDLESS):
+            loop.scheduled = 0
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+            if loop.scheduled == 1 and not self._ready:
+                return
+        raise RuntimeError(f"the actors never rest; busy: {[process.name for process in self._ready]}")
+
+
+class ManualRuntime:
+    """Actors in the thread of the test, with a `ManualClock`.
+
+    Inside the block, `start()` starts actors here; blocking calls such as `ask` let them run instead of blocking. At the end
+    all actors are killed.
+    """
+
+    def __enter__(self) -> Self:
+        self.clock = ManualClock()
+        self._scheduler = self._new_scheduler()
+        return self
+
+    def _new_scheduler(self) -> ManualScheduler:
+        return ManualScheduler(_CountingLoop(), self.clock)
+
+    def __exit__(self, *_exc: object) -> None:
+        self._scheduler.close()
+        self.settle()
+        self._scheduler.loop.close()
+
+    @property
+    def actors(self) -> list[ActorRef[Any]]:
+        """All actors that live here."""
+        return [process.ref for process in self._scheduler.processes.values()]
+
+    def settle(self) -> None:
+        """Return when no actor has anything left to do, timers aside.
+
+        Raises:
+            RuntimeError: if they never rest.
+        """
+        self._scheduler.settle()
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock, stopping at each timer on the way until all that it leads to is done."""
+        end = self.clock.now() + seconds
+        self.settle()
+        while self.clock.step(end):
+            self.settle()
+
+    def ask(self, ref: ActorRef[Any], message: Any) -> Any:
+        """Ask, and let the actors run until there is an answer."""
+        return ref.ask(message)
+
+    def run(self, awaitable: Any) -> Any:
+        """Let the actors run, and return what is awaited; for code that is `async` in a test that is not.
+
+        Raises:
+            pykka.Timeout: if it does not come without time going by.
+        """
+
+        async def wait() -> Any:
+            return await awaitable
+
+        task = self._scheduler.loop.create_task(wait())
+        self.settle()
+        if not task.done():
+            task.cancel()
+            self.settle()
+            raise Timeout("all actors rest, and what is awaited has not come; move the clock")
+        return task.result()

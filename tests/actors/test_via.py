@@ -1,0 +1,73 @@
+"""Names in registries of one's own, and whom a target stands for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from actors.actor import Actor
+from actors.exceptions import NameTakenError, StartError
+from actors.registry import Registry
+from actors.runtime.spawn import spawn
+from actors.via import Via, resolve
+
+if TYPE_CHECKING:
+    from actors.testing import ManualRuntime
+
+
+class Room(Actor):
+    def on_receive(self, message: Any) -> Any:
+        return self if message == "self" else message
+
+
+def test_a_plain_name_is_a_key_of_the_names_that_it_is_used_in() -> None:
+    names, rooms = Registry(), Registry()
+    assert Via.of("lobby", names) == Via(names, "lobby", None)
+    assert Via.of(Via(rooms, "lobby", 1), names) == Via(rooms, "lobby", 1)
+    assert str(Via(rooms, ("lobby", 1))) == "('lobby', 1)"
+
+
+def test_an_actor_is_registered_via_its_name_with_its_value(runtime: ManualRuntime) -> None:
+    rooms, room = Registry(), Room.start()
+    via = Via(rooms, "lobby", {"seats": 3})
+    assert via.whereis() is None
+    via.register(room)
+    assert (via.whereis(), rooms.lookup("lobby")) == (room, [(room, {"seats": 3})])
+
+
+def test_an_actor_may_be_started_via_a_name(runtime: ManualRuntime) -> None:
+    rooms = Registry()
+    room = spawn(Room, name=Via(rooms, "lobby", 3))
+    assert rooms.lookup("lobby") == [(room, 3)]
+    assert runtime._scheduler.names.names() == []
+    assert str(room) == f"lobby {room.pid}"
+    room.stop()
+    assert rooms.names() == []
+
+
+def test_an_actor_cannot_be_started_via_a_name_that_is_taken(runtime: ManualRuntime) -> None:
+    rooms = Registry()
+    room = spawn(Room, name=Via(rooms, "lobby"))
+    with pytest.raises(StartError) as caught:
+        spawn(Room, name=Via(rooms, "lobby"))
+    assert isinstance(caught.value.cause, NameTakenError)
+    assert rooms.lookup("lobby") == [(room, None)]
+
+
+def test_a_target_is_a_ref_an_actor_a_name_or_a_via(runtime: ManualRuntime) -> None:
+    names, rooms, room = Registry(), Registry(), Room.start()
+    names.register("lobby", room)
+    rooms.register(("room", 1), room)
+    for target in (room, room.ask("self"), "lobby", Via(rooms, ("room", 1))):
+        assert resolve(target, names.whereis) is room
+
+
+def test_a_name_that_nobody_has_stands_for_none(runtime: ManualRuntime) -> None:
+    names, rooms = Registry(), Registry()
+    assert [resolve(target, names.whereis) for target in ("lobby", 0, Via(rooms, "lobby"))] == [None] * 3
+
+
+def test_none_is_no_target() -> None:
+    with pytest.raises(TypeError, match=r"a target must be .* got None; whereis\(\) found nobody\?"):
+        resolve(None, Registry().whereis)
