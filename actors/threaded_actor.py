@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError
+from actors.runtime.envelope import SystemCall
 from actors.runtime.thread import ActorThread
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ class ThreadedActor(Actor):
         return self._thread.run("on_start", self.on_start)
 
     def _receive(self, message: Any) -> Any:
+        if type(message) is SystemCall:
+            return super()._receive(message)  # it is for the loop, and the thread rests
         assert self._thread is not None
         return self._thread.run(None, super()._receive, message)
 

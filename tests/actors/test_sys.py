@@ -14,6 +14,7 @@ from actors.exceptions import ActorDeadError
 from actors.exits import SHUTDOWN, Crash, Down
 from actors.idle import IdleTimeout
 from actors.testing import WAIT, ManualRuntime, Probe
+from actors.threaded_actor import ThreadedActor
 from supervisors.child_spec import ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervisor import Supervisor
@@ -490,8 +491,8 @@ class Waiting(Actor):
 @any_question
 @pytest.mark.parametrize(
     "actor",
-    [Actor.start, Waiting.start, DynamicSupervisor.start, lambda: Supervisor.start([])],
-    ids=["Actor", "async", "DynamicSupervisor", "Supervisor"],
+    [Actor.start, Waiting.start, ThreadedActor.start, DynamicSupervisor.start, lambda: Supervisor.start([])],
+    ids=["Actor", "async", "ThreadedActor", "DynamicSupervisor", "Supervisor"],
 )
 def test_every_actor_answers(
     runtime: ManualRuntime, actor: Callable[[], ActorRef[Any]], question: Callable[[Any], Any]
