@@ -141,8 +141,17 @@ class PykkaActor(Actor):
         await self._begun
 
     def terminate(self, reason: ExitReason) -> Any:
-        """Stop the pykka actor, and wait for it."""
-        return None if self._gone.done else self._stop_pykka()
+        """Stop the pykka actor, and wait for it.
+
+        Raises:
+            What it crashed with meanwhile.
+        """
+        if not self._gone.done:
+            return self._stop_pykka()
+        # It may have crashed without our having been told when we were told to end.
+        if self._error is not None and reason != Crash(self._error):
+            raise self._error
+        return None
 
     async def _stop_pykka(self) -> None:
         assert self._pykka is not None

@@ -6,6 +6,8 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
+from actors.exceptions import ActorDeadError
+from actors.names import whereis
 from actors.ref import ASK_TIMEOUT
 from actors.task import Task
 from actors.task_actor import TaskActor
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from actors.future import Future
     from actors.ref import ActorRef
     from actors.task import Owner
+    from actors.via import Target
 
 __all__ = ["TaskSupervisor"]
 
@@ -35,10 +38,9 @@ class TaskSupervisor(DynamicSupervisor):
 
         class Crawler(Actor):
             async def on_receive(self, urls):
-                tasks = self.whereis("tasks")
-                TaskSupervisor.start_child(tasks, write_log, urls)                  # and forget it
-                robots = TaskSupervisor.async_nolink(tasks, self, fetch, "/robots.txt")
-                async for page in TaskSupervisor.async_stream(tasks, self, fetch, urls, max_concurrency=8):
+                TaskSupervisor.start_child("tasks", write_log, urls)                # and forget it
+                robots = TaskSupervisor.async_nolink("tasks", self, fetch, "/robots.txt")
+                async for page in TaskSupervisor.async_stream("tasks", self, fetch, urls, max_concurrency=8):
                     self.index(page)
                 return await robots
 
@@ -50,7 +52,7 @@ class TaskSupervisor(DynamicSupervisor):
     @overload
     @staticmethod
     def start_child(
-        supervisor: ActorRef[Any],
+        supervisor: Target,
         function: Callable[P, Coroutine[Any, Any, T]],
         /,
         *args: P.args,
@@ -59,19 +61,18 @@ class TaskSupervisor(DynamicSupervisor):
 
     @overload
     @staticmethod
-    def start_child(
-        supervisor: ActorRef[Any], function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Task[T]: ...
+    def start_child(supervisor: Target, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Task[T]: ...
 
     @staticmethod
-    def start_child(supervisor: ActorRef[Any], function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Task[Any]:
+    def start_child(supervisor: Target, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Task[Any]:
         """Start a task that belongs to nobody but its supervisor: fire and forget, or for code that is no actor."""
-        return _start(supervisor, Task(function, args, kwargs, scheduler=supervisor.process.scheduler))
+        ref = _living(supervisor)
+        return _start(ref, Task(function, args, kwargs, scheduler=ref.process.scheduler))
 
     @overload
     @staticmethod
     def async_(
-        supervisor: ActorRef[Any],
+        supervisor: Target,
         owner: Owner,
         function: Callable[P, Coroutine[Any, Any, T]],
         /,
@@ -82,20 +83,21 @@ class TaskSupervisor(DynamicSupervisor):
     @overload
     @staticmethod
     def async_(
-        supervisor: ActorRef[Any], owner: Owner, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+        supervisor: Target, owner: Owner, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Task[T]: ...
 
     @staticmethod
     def async_(
-        supervisor: ActorRef[Any], owner: Owner, function: Callable[..., Any], /, *args: Any, **kwargs: Any
+        supervisor: Target, owner: Owner, function: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Task[Any]:
         """Start a task that is linked to its owner: if it crashes, so does the owner, unless it traps exits."""
-        return _start(supervisor, _owned(supervisor, owner, function, args, kwargs, linked=True))
+        ref = _living(supervisor)
+        return _start(ref, _owned(ref, owner, function, args, kwargs, linked=True))
 
     @overload
     @staticmethod
     def async_nolink(
-        supervisor: ActorRef[Any],
+        supervisor: Target,
         owner: Owner,
         function: Callable[P, Coroutine[Any, Any, T]],
         /,
@@ -106,20 +108,21 @@ class TaskSupervisor(DynamicSupervisor):
     @overload
     @staticmethod
     def async_nolink(
-        supervisor: ActorRef[Any], owner: Owner, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+        supervisor: Target, owner: Owner, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Task[T]: ...
 
     @staticmethod
     def async_nolink(
-        supervisor: ActorRef[Any], owner: Owner, function: Callable[..., Any], /, *args: Any, **kwargs: Any
+        supervisor: Target, owner: Owner, function: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Task[Any]:
         """Start a task whose crash reaches only those who await it."""
-        return _start(supervisor, _owned(supervisor, owner, function, args, kwargs))
+        ref = _living(supervisor)
+        return _start(ref, _owned(ref, owner, function, args, kwargs))
 
     @overload
     @staticmethod
     def async_stream(
-        supervisor: ActorRef[Any],
+        supervisor: Target,
         owner: Owner | None,
         function: Callable[[Item], Coroutine[Any, Any, T]],
         items: Items[Item],
@@ -132,7 +135,7 @@ class TaskSupervisor(DynamicSupervisor):
     @overload
     @staticmethod
     def async_stream(
-        supervisor: ActorRef[Any],
+        supervisor: Target,
         owner: Owner | None,
         function: Callable[[Item], T],
         items: Items[Item],
@@ -144,7 +147,7 @@ class TaskSupervisor(DynamicSupervisor):
 
     @staticmethod
     def async_stream(
-        supervisor: ActorRef[Any],
+        supervisor: Target,
         owner: Owner | None,
         function: Callable[[Any], Any],
         items: Items[Any],
@@ -155,7 +158,7 @@ class TaskSupervisor(DynamicSupervisor):
     ) -> TaskStream[Any, Any]:
         """Iterate over the results of `function(item)` for all items, `max_concurrency` of them at work at a time.
 
-            async for page in TaskSupervisor.async_stream(tasks, self, fetch, urls, max_concurrency=8):
+            async for page in TaskSupervisor.async_stream("tasks", self, fetch, urls, max_concurrency=8):
                 ...
 
         `items` is any iterable or async iterable, an endless one too; see `TaskStream`. An item that fails raises what it
@@ -168,7 +171,7 @@ class TaskSupervisor(DynamicSupervisor):
     @overload
     @staticmethod
     def async_stream_nolink(
-        supervisor: ActorRef[Any],
+        supervisor: Target,
         owner: Owner | None,
         function: Callable[[Item], Coroutine[Any, Any, T]],
         items: Items[Item],
@@ -181,7 +184,7 @@ class TaskSupervisor(DynamicSupervisor):
     @overload
     @staticmethod
     def async_stream_nolink(
-        supervisor: ActorRef[Any],
+        supervisor: Target,
         owner: Owner | None,
         function: Callable[[Item], T],
         items: Items[Item],
@@ -193,7 +196,7 @@ class TaskSupervisor(DynamicSupervisor):
 
     @staticmethod
     def async_stream_nolink(
-        supervisor: ActorRef[Any],
+        supervisor: Target,
         owner: Owner | None,
         function: Callable[[Any], Any],
         items: Items[Any],
@@ -204,7 +207,7 @@ class TaskSupervisor(DynamicSupervisor):
     ) -> TaskStream[Any, Task[Any]]:
         """Iterate over the tasks themselves, each when it has ended; one that fails ends no other.
 
-            async for task in TaskSupervisor.async_stream_nolink(tasks, self, fetch, urls, max_concurrency=8):
+            async for task in TaskSupervisor.async_stream_nolink("tasks", self, fetch, urls, max_concurrency=8):
                 match task.exit_reason:
                     case Normal():
                         self.index(task.get())
@@ -215,6 +218,13 @@ class TaskSupervisor(DynamicSupervisor):
         """
         start = _starter(supervisor, owner, function, timeout)
         return TaskStream(start, items, take=_itself, max_concurrency=max_concurrency, ordered=ordered)
+
+
+def _living(supervisor: Target) -> ActorRef[Any]:
+    ref = whereis(supervisor)
+    if ref is None:
+        raise ActorDeadError(f"nobody is registered as {supervisor!r}")
+    return ref
 
 
 def _owned(
@@ -242,11 +252,12 @@ def _on_started(task: Task[Any], started: Future[Any]) -> None:
 
 
 def _starter(
-    supervisor: ActorRef[Any], owner: Owner | None, function: Callable[[Any], Any], timeout: float | None
+    supervisor: Target, owner: Owner | None, function: Callable[[Any], Any], timeout: float | None
 ) -> Callable[[Any], Task[Any]]:
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout must be seconds > 0 or None, got {timeout!r}")
-    return lambda item: _start(supervisor, _owned(supervisor, owner, function, (item,), {}, timeout=timeout))
+    ref = _living(supervisor)
+    return lambda item: _start(ref, _owned(ref, owner, function, (item,), {}, timeout=timeout))
 
 
 def _itself(task: Task[Any]) -> Task[Any]:

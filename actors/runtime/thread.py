@@ -135,8 +135,6 @@ class ActorThread:
         self._process = process
         self._at: _Work | None = None
         self._queue: SimpleQueue[_Work | None] = SimpleQueue()
-        # What the thread has asked of the loop and waits for.
-        self._calls: set[Future[Any]] = set()
         self._thread = threading.Thread(target=self._serve, name=process.name, daemon=True)
         self._thread.start()
 
@@ -160,15 +158,9 @@ class ActorThread:
     def leave(self) -> None:
         """Let the thread end when it has done what it is at; the actor has ended."""
         self._queue.put(None)
-        for answer in list(self._calls):
-            self._refuse(answer)
         work = self._at
         if work is not None and not work.over:
             leave_behind(self._thread, self._process, work.doing or self.describe())
-
-    def _refuse(self, answer: Future[Any]) -> None:
-        if not answer.done:
-            answer.set_exception(ActorDeadError(f"{self._process.name} is dead"))
 
     def describe(self) -> str:
         """Describe the message that the thread is at."""
@@ -202,22 +194,12 @@ class ActorThread:
             ActorDeadError: if the actor has ended, so that a thread left behind comes to its end too.
         """
         answer: Future[Any] = Future()
-        self._calls.add(answer)
-        try:
-            # Looked at after the call was noted: who ends the actor sees the call, or we see the end.
-            if self._process.alive:
-                self._process.scheduler.post(self._answer, answer, partial(method, actor, *args, **kwargs))
-            else:
-                self._refuse(answer)
-            return answer.get()
-        finally:
-            self._calls.discard(answer)
+        self._process.scheduler.post(self._answer, answer, partial(method, actor, *args, **kwargs))
+        return answer.get()
 
     def _answer(self, answer: Future[Any], call: Callable[[], Any]) -> None:
-        if answer.done:
-            return
         if not self._process.alive:
-            self._refuse(answer)
+            answer.set_exception(ActorDeadError(f"{self._process.name} is dead"))
             return
         try:
             value = call()

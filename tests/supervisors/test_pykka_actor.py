@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("background")
 
 BOOM = ValueError("boom")
+EXIT = SystemExit(1)
 
 
 @pytest.fixture(autouse=True)
@@ -131,6 +132,7 @@ REASONS: dict[str, tuple[Callable[[ActorRef[Any]], object], ExitReason]] = {
     "crash": (lambda ref: ref.tell(BOOM), Crash(BOOM)),
     "stop of its own": (lambda ref: ref.proxy().leave(), NORMAL),
     "stop from outside": (lambda ref: ref.stop(timeout=WAIT), NORMAL),
+    "system exit": (lambda ref: ref.tell(EXIT), Crash(EXIT)),
     "kill": (lambda ref: ref.kill(), KILLED),
     "exit signal": (lambda ref: ref.exit(SHUTDOWN), SHUTDOWN),
 }
