@@ -47,8 +47,10 @@ from actors.names import ask, call, send, whereis
 from actors.presence import Presence
 from actors.pubsub import PubSub
 from actors.pykka_actor import PykkaActor
+from actors.recorder import Recorded, last_crash, last_crashes
 from actors.ref import ActorRef
 from actors.registry import ActorRegistry, Keys, Registered, Registry, Unregistered
+from actors.runtime.report import CrashReport
 from actors.runtime.thread import LeftThread, threads_left
 from actors.task import Task
 from actors.task_stream import TaskStream
@@ -77,6 +79,7 @@ __all__ = [
     "ChannelSocket",
     "Clock",
     "Crash",
+    "CrashReport",
     "Down",
     "Exit",
     "ExitReason",
@@ -102,6 +105,7 @@ __all__ = [
     "Presence",
     "PubSub",
     "PykkaActor",
+    "Recorded",
     "Refuse",
     "Registered",
     "Registry",
@@ -123,6 +127,8 @@ __all__ = [
     "ask",
     "call",
     "error",
+    "last_crash",
+    "last_crashes",
     "ok",
     "reply",
     "send",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import pykka
 import pykka.messages
 
-from actors.exits import NO_PROCESS, NORMAL, Crash, ExitReason, MonitorRef, Stop, exit_reason
+from actors.exits import NO_PROCESS, NORMAL, Crash, Down, ExitReason, MonitorRef, Stop, exit_reason
 from actors.future import Future
 from actors.idle import Idle
 from actors.runtime.envelope import STOP, ActorStop, SystemCall
@@ -54,6 +54,15 @@ class Actor(_PykkaActor):
 
     start_timeout: ClassVar[float | None] = None
     """Seconds that an `async` `on_start` may take; None: for ever. After them the start has failed, by `Timeout`."""
+
+    record: ClassVar[int | None] = None
+    """How many of its last messages it keeps, for the report of a crash: see `actors.recorder`.
+
+    None: as many as its supervisor. 0: none.
+    """
+
+    stuck_after: ClassVar[float | None] = None
+    """Seconds in one message after which a watchdog takes it to be stuck; None: as the watchdog says; `math.inf`: never."""
 
     _process: Process
 
@@ -194,6 +203,16 @@ class Actor(_PykkaActor):
             process.idle.cancel()
         process.idle = None if seconds is None else Idle(process, seconds)
 
+    def exit(self, target: Target, reason: object) -> None:
+        """Send an exit signal in this actor's name: one that traps exits gets it as an `Exit` (Erlang's `exit/2`).
+
+        `reason` is an exit reason, an exception, or `KILL`, which cannot be trapped and arrives as KILLED. NORMAL is ignored by
+        others, unless they trap exits. Nothing happens if the target has ended, or nobody has the name.
+        """
+        ref = self.whereis(target)
+        if ref is not None:
+            ref._signal(reason, self._process)
+
     @property
     def trap_exit(self) -> bool:
         """Whether exit signals from links come as `Exit` messages instead of ending this actor."""
@@ -333,11 +352,16 @@ def _answer(actor: Actor, message: SystemCall) -> Any:
     return message.answer(process)
 
 
+def _down(actor: Actor, message: Down) -> Any:
+    return None if message.ref.flushed else actor.on_receive(message)
+
+
 _STOP_NORMALLY = Stop(NORMAL)
 
 _MESSAGES: dict[type, Callable[[Actor, Any], Any]] = {
     ActorStop: lambda _actor, _message: _STOP_NORMALLY,
     SystemCall: _answer,
+    Down: _down,
     pykka.messages.ProxyCall: _call,
     pykka.messages.ProxyGetAttr: _get,
     pykka.messages.ProxySetAttr: _set,

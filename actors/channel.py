@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator, Mapping
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -59,6 +59,21 @@ class _Join(msgspec.Struct, frozen=True, eq=False):
 
 
 _JOIN = _Join()
+
+
+class _Waiting:
+    """A coroutine of the author's that a channel waits for; it is closed even if the channel ends before it begins."""
+
+    __slots__ = ("_coroutine",)
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._coroutine.__await__()
+
+    def __del__(self) -> None:
+        self._coroutine.close()
 
 
 def reply(ref: SocketRef, answer: Reply) -> None:
@@ -208,7 +223,7 @@ class Channel(Actor):
         except InvalidPayloadError as invalid:
             return self._after_join(invalid.reply, began)
         result = self.join(self.topic, payload)
-        return self._await_join(result, began) if iscoroutine(result) else self._after_join(result, began)
+        return self._await_join(_Waiting(result), began) if iscoroutine(result) else self._after_join(result, began)
 
     async def _await_join(self, result: Awaitable[Any], began: float) -> Any:
         timer = self.clock.call_at(began + self.join_timeout, self._join_timed_out, self._process)
@@ -233,7 +248,7 @@ class Channel(Actor):
             return self._after_in(message, invalid.reply, began)
         result = self.handle_in(message.event, payload)
         if iscoroutine(result):
-            return self._await(result, lambda value: self._after_in(message, value, began))
+            return self._await(_Waiting(result), lambda value: self._after_in(message, value, began))
         return self._after_in(message, result, began)
 
     def _typed(self, event: Any, payload: Any) -> Any:
@@ -244,7 +259,7 @@ class Channel(Actor):
     def _then(result: Any, after: Callable[[Any], Any]) -> Any:
         """Look at what a callback returned, now or when its coroutine has ended."""
         if iscoroutine(result):
-            return Channel._await(result, after)
+            return Channel._await(_Waiting(result), after)
         return after(result)
 
     @staticmethod

@@ -114,6 +114,9 @@ class Clock(ABC):
     def now(self) -> float:
         """Return the monotonic time in seconds; only differences mean something."""
 
+    def close(self) -> None:  # noqa: B027  # most clocks have nothing to close
+        """Fire no timer any more, and ask nothing of the loop: it is about to be closed."""
+
     @abstractmethod
     def _rearm(self) -> None:
         """Take note that another timer is now the next one."""
@@ -193,6 +196,7 @@ class LoopClock(Clock):
         super().__init__()
         self._loop = loop
         self._handle: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def now(self) -> float:
         """Return the monotonic time."""
@@ -201,8 +205,13 @@ class LoopClock(Clock):
     def _rearm(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
-        at = self.next_at()
+        at = None if self._closed else self.next_at()
         self._handle = None if at is None else self._loop.call_later(max(0.0, at - self.now()), self._tick)
+
+    def close(self) -> None:
+        """Fire no timer any more; uvloop cannot be closed while anybody sets one."""
+        self._closed = True
+        self._rearm()
 
     def _tick(self) -> None:
         self._handle = None

@@ -119,10 +119,12 @@ def exit_reason(value: object) -> ExitReason:
 class MonitorRef:
     """The identity of one monitor; hand it to `demonitor`, find it in `Down`."""
 
-    __slots__ = ("target", "watcher")
+    __slots__ = ("flushed", "target", "watcher")
 
     def __init__(self, watcher: Any, target: Any) -> None:
         self.watcher, self.target = watcher, target
+        # A `Down` with this ref, though in the mailbox, is not to be handled.
+        self.flushed = False
 
 
 class Down(msgspec.Struct, frozen=True, eq=False):

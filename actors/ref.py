@@ -249,13 +249,16 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         `reason` is an exit reason, an exception, or `KILL`. NORMAL is ignored; an actor that traps exits gets
         all but KILL as an `Exit` message only from its links, and ends otherwise. KILL skips `terminate`.
         """
+        self._signal(reason, None)
+
+    def _signal(self, reason: object, sender: Process | None) -> None:
         process = self.process
         if not process.alive:
             return
         if reason is KILL:
             _in_loop(process, process.kill)
         else:
-            _in_loop(process, process.exit_signal, exit_reason(reason), None)
+            _in_loop(process, process.exit_signal, exit_reason(reason), sender)
 
     def kill(self) -> None:
         """End the actor at once and for sure (Erlang's `exit(Pid, kill)`); its links see KILLED."""

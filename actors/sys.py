@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -20,7 +21,7 @@ from actors import names
 from actors.future import Future
 from actors.runtime.debug import Debug, Event, Got, Handled, Raised, Statistics
 from actors.runtime.envelope import SystemCall
-from actors.runtime.report import described
+from actors.runtime.report import described, state_of
 
 if TYPE_CHECKING:
     from actors.actor import Actor
@@ -47,7 +48,10 @@ __all__ = [
     "remove",
     "replace_state",
     "resume",
+    "state_of",
     "statistics",
+    "status_of",
+    "status_word",
     "suspend",
     "trace",
 ]
@@ -117,13 +121,6 @@ def replace_state(target: Target, function: Callable[[State], Mapping[str, Any]]
     return _ask(target, replace)
 
 
-def state_of(actor: Actor | None) -> State:
-    """Return the attributes of an actor, without the runtime's own."""
-    state = dict(vars(actor)) if actor is not None else {}
-    state.pop("_process", None)
-    return state
-
-
 def get_status(target: Target) -> Future[Status]:
     """Return all that the runtime knows of an actor, and its state."""
     return _ask(target, status_of)
@@ -143,8 +140,8 @@ def peek(target: Target) -> Future[Status]:
     return future
 
 
-def status_of(process: Process) -> Status:
-    """Return what the runtime knows of a process; on its loop's own thread."""
+def status_of(process: Process, most: int | None = None) -> Status:
+    """Return what the runtime knows of a process, of links and the like `most` each; on its loop's own thread."""
     clock, debug = process.scheduler.clock, process.debug
     left = (timer.remaining() for timer in process.timers or ())
     held_back = len(debug.backlog) if debug is not None and debug.backlog is not None else 0
@@ -152,25 +149,26 @@ def status_of(process: Process) -> Status:
         name=process.name,
         pid=process.pid,
         actor=process.actor_class,
-        status=_word(process),
+        status=status_word(process),
         parent=None if process.parent is None else process.parent.name,
         ancestors=process.ancestors(),
-        links=[other.name for other in process.links or ()],
-        monitors=[monitor.target.name for monitor in process.watching or ()],
-        monitored_by=[_watcher(monitor) for monitor in process.watchers or ()],
-        names=[key for _, key in process.names or ()],
+        links=[other.name for other in islice(process.links or (), most)],
+        monitors=[monitor.target.name for monitor in islice(process.watching or (), most)],
+        monitored_by=[_watcher(monitor) for monitor in islice(process.watchers or (), most)],
+        names=[key for _, key in islice(process.names or (), most)],
         trap_exit=process.trap_exit,
         mailbox=len(process.queue or ()) + held_back,
         message=_message_at_hand(process),
         age=clock.now() - process.started_at,
         handled=process.handled,
-        timers=sorted(seconds for seconds in left if seconds is not None),
+        timers=sorted(seconds for seconds in islice(left, most) if seconds is not None),
         log=list(debug.last or ()) if debug is not None else [],
         state=state_of(process.actor),
     )
 
 
-def _word(process: Process) -> str:
+def status_word(process: Process) -> str:
+    """Return what an actor is at, in the words of `Status.status`; from any thread."""
     if not process.alive:
         return "dead"
     if process.ending is not None:

@@ -1,4 +1,4 @@
-"""What all tests share: the live demo, a runtime on virtual time, and a look at what was left behind."""
+"""What all tests share: the live demo, a runtime on virtual time, and our own plugin, even if it is not installed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from live import demo
 
-from actors.registry import ActorRegistry
+import pytest_ashtree
 from actors.runtime import scheduler
 from actors.runtime.scheduler import in_thread
 from actors.testing import ManualRuntime
@@ -15,13 +15,9 @@ from actors.testing import ManualRuntime
 __all__ = ["demo"]
 
 
-@pytest.fixture(autouse=True)
-def nobody_is_left() -> Iterator[None]:
-    """Fail a test that leaves an actor alive, with the names of those left."""
-    before = ActorRegistry.get_all()
-    yield
-    left = [str(ref) for ref in ActorRegistry.get_all() if ref not in before]
-    assert not left, f"still alive: {', '.join(left)}"
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.pluginmanager.hasplugin("ashtree"):
+        config.pluginmanager.register(pytest_ashtree, "ashtree")
 
 
 @pytest.fixture

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from presence_client import PresenceClient
 
+from actors.exceptions import UnhandledEventError
 from demo import UserSocket, presence
-from transport.testing import ChannelTest, JoinedChannel, TestClient
+from transport.testing.channels import ChannelTest
+from transport.testing.clients import JoinedChannel, TestClient, remaining, state
+from transport.testing.exceptions import JoinRefusedError
 
 
 @pytest.fixture
@@ -20,13 +24,7 @@ def client() -> Iterator[TestClient]:
 
 @pytest.fixture
 def demo(client: TestClient) -> JoinedChannel:
-    return client.join("demo:lobby")
-
-
-def remaining(demo: JoinedChannel, timer: str) -> float:
-    left: float | None = demo.assigns[timer].remaining()
-    assert left is not None
-    return left
+    return client.subscribe_and_join("demo:lobby")
 
 
 def test_any_socket_can_join(client: TestClient) -> None:
@@ -40,19 +38,19 @@ def test_a_tick_comes_at_once_after_the_reply(client: TestClient) -> None:
 
 
 def test_the_next_tick_stands_at_five_seconds(demo: JoinedChannel) -> None:
-    assert remaining(demo, "tick_timer") == 5.0
+    assert remaining(state(demo)["tick_timer"]) == 5.0
 
 
 def test_ticks_come_every_five_seconds(client: TestClient, demo: JoinedChannel) -> None:
-    client.advance(4.999)
+    client.clock.advance(4.999)
     demo.assert_push("tick", {"value": 0})
     demo.refute_push("tick")
-    client.advance(0.001)
+    client.clock.advance(0.001)
     demo.assert_push("tick", {"value": 1})
-    client.advance(10)
+    client.clock.advance(10)
     demo.assert_push("tick", {"value": 2})
     demo.assert_push("tick", {"value": 3})
-    assert demo.assigns["current_tick"] == 4
+    assert state(demo)["current_tick"] == 4
 
 
 def test_ping_is_answered(demo: JoinedChannel) -> None:
@@ -60,69 +58,102 @@ def test_ping_is_answered(demo: JoinedChannel) -> None:
 
 
 def test_ping_with_a_delay_is_answered_after_it(client: TestClient, demo: JoinedChannel) -> None:
-    ping = demo.push("ping:300")
-    client.advance(0.299)
-    ping.refute_reply()
-    client.advance(0.001)
-    ping.assert_reply("ok", {"response": "pong", "delay": 300})
+    ref = demo.push("ping:300")
+    client.clock.advance(0.299)
+    ref.refute_reply()
+    client.clock.advance(0.001)
+    ref.assert_reply("ok", {"response": "pong", "delay": 300})
 
 
 def test_pings_overtake_each_other(client: TestClient, demo: JoinedChannel) -> None:
     slow, fast = demo.push("ping:3000"), demo.push("ping:1000")
     demo.push("ping").assert_reply("ok")
-    client.advance(1)
+    client.clock.advance(1)
     fast.assert_reply("ok")
     slow.refute_reply()
-    client.advance(2)
+    client.clock.advance(2)
     slow.assert_reply("ok", {"response": "pong", "delay": 3000})
 
 
-@pytest.mark.parametrize("event", ["ping:abc", "ping:-5", "ping:1:2", "nope", ""])
-def test_an_event_that_it_does_not_know_crashes_it(client: TestClient, demo: JoinedChannel, event: str) -> None:
-    demo.push(event)
+@pytest.mark.parametrize(
+    ("event", "error"),
+    [
+        ("ping:abc", ValueError),
+        ("ping:-5", ValueError),
+        ("ping:1:2", UnhandledEventError),
+        ("nope", UnhandledEventError),
+        ("", UnhandledEventError),
+    ],
+)
+def test_an_event_that_it_does_not_know_crashes_it(
+    client: TestClient, demo: JoinedChannel, event: str, error: type[Exception]
+) -> None:
+    with client.expect_crash(error):
+        demo.push(event)
     demo.assert_push("phx_error", {"reason": "channel_crash"})
     assert client.close_code is None
 
 
+def test_a_client_that_leaves_is_told_so_and_hears_no_more_ticks(client: TestClient, demo: JoinedChannel) -> None:
+    demo.leave().assert_reply("ok", {})
+    demo.assert_push("phx_close", {})
+    demo.assert_push("tick")
+    client.clock.advance(60)
+    demo.refute_push("tick")
+
+
+def test_a_client_that_goes_leaves_no_timer(client: TestClient, demo: JoinedChannel) -> None:
+    timer = state(demo)["tick_timer"]
+    demo.close()
+    assert timer.remaining() is None
+
+
+def debounce(demo: JoinedChannel) -> str:
+    debounced: str = state(demo)["debounce_ping_debounce_state"]
+    return debounced
+
+
 def test_debouncing_begins_idle(demo: JoinedChannel) -> None:
-    assert demo.assigns["debounce_ping_debounce_state"] == "idle"
+    assert debounce(demo) == "idle"
 
 
 def test_the_first_debounce_ping_is_pushed_at_once(demo: JoinedChannel) -> None:
     demo.push("debounce_ping").refute_reply()
+    demo.assert_broadcast("debounce_ping", {})
     demo.assert_push("debounce_ping", {})
-    assert demo.assigns["debounce_ping_debounce_state"] == "debouncing"
-    assert remaining(demo, "debounce_ping_debounce_timer") == 3.0
+    assert debounce(demo) == "debouncing"
+    assert remaining(state(demo)["debounce_ping_debounce_timer"]) == 3.0
 
 
 def test_the_second_one_waits(client: TestClient, demo: JoinedChannel) -> None:
     demo.push("debounce_ping")
-    client.advance(1)
+    client.clock.advance(1)
     demo.push("debounce_ping")
     demo.assert_push("debounce_ping")
     demo.refute_push("debounce_ping")
-    assert demo.assigns["debounce_ping_debounce_state"] == "called"
-    assert remaining(demo, "debounce_ping_debounce_timer") == 2.0
+    assert debounce(demo) == "called"
+    assert remaining(state(demo)["debounce_ping_debounce_timer"]) == 2.0
 
 
 def test_what_came_meanwhile_is_pushed_once_when_the_time_is_over(client: TestClient, demo: JoinedChannel) -> None:
     for _ in range(5):
         demo.push("debounce_ping")
     demo.assert_push("debounce_ping")
-    client.advance(2.999)
+    client.clock.advance(2.999)
     demo.refute_push("debounce_ping")
-    client.advance(0.001)
+    client.clock.advance(0.001)
     demo.assert_push("debounce_ping")
     demo.refute_push("debounce_ping")
-    assert demo.assigns["debounce_ping_debounce_state"] == "debouncing"
+    assert debounce(demo) == "debouncing"
+    assert remaining(state(demo)["debounce_ping_debounce_timer"]) == 3.0
 
 
 def test_debouncing_ends_idle_when_nothing_came_meanwhile(client: TestClient, demo: JoinedChannel) -> None:
     demo.push("debounce_ping")
     demo.assert_push("debounce_ping")
-    client.advance(3)
+    client.clock.advance(3)
     demo.refute_push("debounce_ping")
-    assert demo.assigns["debounce_ping_debounce_state"] == "idle"
+    assert debounce(demo) == "idle"
     demo.push("debounce_ping")
     demo.assert_push("debounce_ping")
 
@@ -132,14 +163,14 @@ def test_each_client_debounces_for_itself(client: TestClient, demo: JoinedChanne
     other = client.connect().join("demo:lobby")
     demo.push("debounce_ping")
     other.assert_push("debounce_ping")
-    assert other.assigns["debounce_ping_debounce_state"] == "debouncing"
-    assert demo.assigns["debounce_ping_debounce_state"] == "called"
+    assert debounce(other) == "debouncing"
+    assert debounce(demo) == "called"
 
 
-def test_a_debounced_broadcast_from_elsewhere_reaches_the_client(client: TestClient, demo: JoinedChannel) -> None:
-    other = client.connect().join("demo:lobby")
-    other.push("debounce_ping")
+def test_a_debounced_broadcast_from_elsewhere_reaches_the_client(demo: JoinedChannel) -> None:
+    demo.broadcast_from("debounce_ping", {})
     demo.assert_push("debounce_ping", {})
+    demo.refute_broadcast("debounce_ping")
 
 
 # Who is in a room
@@ -176,7 +207,8 @@ def test_after_the_reply_come_ones_own_diff_and_then_the_state(client: TestClien
 
 
 def test_nobody_is_in_a_room_that_lets_nobody_in(client: TestClient) -> None:
-    assert client.try_join("room:vip").reply() is not None
+    with pytest.raises(JoinRefusedError, match="unauthorized"):
+        client.join("room:vip")
     assert client.received == []
     assert presence.list("room:vip") == {}
 
@@ -200,6 +232,11 @@ def test_two_tabs_of_a_user_are_two_metas(client: TestClient) -> None:
 
 
 def end_by(how: str, room: JoinedChannel) -> Any:
+    with room.client.expect_crash(RuntimeError) if how == "crash" else nullcontext():
+        return ended_by(how, room)
+
+
+def ended_by(how: str, room: JoinedChannel) -> Any:
     match how:
         case "close":
             return room.client.close()
@@ -221,7 +258,7 @@ def test_whoever_ends_however_leaves_the_list(client: TestClient, how: str) -> N
 
 def test_whoever_joins_again_after_a_crash_is_there_again(client: TestClient) -> None:
     ann, ben = join(client, "ann"), join(client, "ben")
-    ben.push("crash")
+    end_by("crash", ben)
     ben.assert_push("phx_error")
     again = ben.client.join("room:lobby")
     assert here(ann) == {"ann": 1, "ben": 1}
@@ -251,7 +288,7 @@ def test_nobody_notices_that_the_presence_is_killed(client: TestClient) -> None:
     server.actor_ref.kill()
     assert events(ann) == before
     assert presence.server is not server
-    ben.push("crash")
+    end_by("crash", ben)
     assert here(ann) == {"ann": 1}
     join(client, "cid")
     assert here(ann) == {"ann": 1, "cid": 1}

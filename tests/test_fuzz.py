@@ -253,7 +253,7 @@ class TwoClients(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.test = ChannelTest(RoomSocket)
+        self.test = ChannelTest(RoomSocket, expected_crashes=Exception)
         first = self.test.__enter__()
         self.clients: list[TestClient] = [first, first.connect()]
         self.members: dict[tuple[int, str], JoinedChannel] = {}

@@ -9,8 +9,11 @@ import logging
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
+from actors.exceptions import ActorDeadError
 from actors.exits import NO_PROCESS, Down, ExitReason, MonitorRef
 from actors.future import Future
 from actors.ref import ActorRef
@@ -113,39 +116,56 @@ class Bonds:
         if not other.alive:
             self.exit_signal(NO_PROCESS, other)
             return
+        self._add_link(other)
+        _in_thread_of(other, other._accept_link, self)
+
+    def _add_link(self, other: Bonds) -> None:
         self.links = {} if self.links is None else self.links
-        other.links = {} if other.links is None else other.links
-        self.links[other] = other.links[self] = None
+        self.links[other] = None
+
+    def _accept_link(self, other: Bonds) -> None:
+        if self.alive:
+            self._add_link(other)
+        else:
+            _in_thread_of(other, other._on_link_end, self, NO_PROCESS)
 
     def unlink(self, other: Bonds) -> None:
         """Undo `link`."""
+        self._drop_link(other)
+        _in_thread_of(other, other._drop_link, self)
+
+    def _drop_link(self, other: Bonds) -> None:
         if self.links is not None:
             self.links.pop(other, None)
-        if other.links is not None:
-            other.links.pop(self, None)
 
     def monitor(self, target: Bonds) -> MonitorRef:
         """Watch another actor: one `Down` comes when it ends, at once if it has ended already."""
         monitor = MonitorRef(self, target)
-        if not target.alive:
-            self.put(Down(monitor, target.ref, NO_PROCESS))
-            return monitor
-        target.watchers = {} if target.watchers is None else target.watchers
-        target.watchers[monitor] = None
         self.watching = {} if self.watching is None else self.watching
         self.watching[monitor] = None
+        if target.alive:
+            _in_thread_of(target, target._accept_watcher, monitor)
+        else:
+            self._on_down(monitor, target.ref, NO_PROCESS)
         return monitor
 
+    def _accept_watcher(self, monitor: MonitorRef) -> None:
+        if self.alive:
+            self.watchers = {} if self.watchers is None else self.watchers
+            self.watchers[monitor] = None
+        else:
+            _in_thread_of(monitor.watcher, monitor.watcher._on_down, monitor, self.ref, NO_PROCESS)
+
     def demonitor(self, monitor: MonitorRef, *, flush: bool) -> None:
-        """End a monitor; with `flush`, also take back a `Down` that is already in the mailbox."""
+        """End a monitor; with `flush`, a `Down` that is in the mailbox already will not be handled either."""
         if self.watching is not None:
             self.watching.pop(monitor, None)
-        if monitor.target.watchers is not None:
-            monitor.target.watchers.pop(monitor, None)
-        if flush and self.queue:
-            kept = [item for item in self.queue if not (isinstance(item, Down) and item.ref is monitor)]
-            self.queue.clear()
-            self.queue.extend(kept)
+        _in_thread_of(monitor.target, monitor.target._drop_watcher, monitor)
+        monitor.flushed = flush
+
+    def _drop_watcher(self, monitor: MonitorRef) -> None:
+        if self.watchers is not None:
+            self.watchers.pop(monitor, None)
 
     def down(self) -> Future[ExitReason]:
         """Return a future of the reason this actor ends with; `NO_PROCESS` if it has ended already."""
@@ -207,22 +227,38 @@ class Bonds:
     def _tell_links(self, reason: ExitReason) -> None:
         links, self.links = self.links, None
         for other in links or ():
-            if other.links is not None:
-                other.links.pop(self, None)
-            other.exit_signal(reason, self)
+            _in_thread_of(other, other._on_link_end, self, reason)
+
+    def _on_link_end(self, other: Bonds, reason: ExitReason) -> None:
+        if self.links is not None and other in self.links:
+            del self.links[other]
+            self.exit_signal(reason, other)
 
     def _tell_watchers(self, reason: ExitReason) -> None:
         for monitor in self.watching or ():
-            if monitor.target.watchers is not None:
-                monitor.target.watchers.pop(monitor, None)
+            _in_thread_of(monitor.target, monitor.target._drop_watcher, monitor)
         watchers, self.watchers, self.watching = self.watchers, None, None
         for monitor in watchers or ():
             watcher = monitor.watcher
             if isinstance(watcher, Future):
                 watcher.set(reason)
             else:
-                watcher.watching.pop(monitor, None)
-                watcher.put(Down(monitor, self.ref, reason))
+                _in_thread_of(watcher, watcher._on_down, monitor, self.ref, reason)
+
+    def _on_down(self, monitor: MonitorRef, ref: ActorRef[Any], reason: ExitReason) -> None:
+        if self.watching is not None and monitor in self.watching:
+            del self.watching[monitor]
+            self.put(Down(monitor, ref, reason))
+
+
+def _in_thread_of(process: Bonds, call: Callable[..., object], *args: Any) -> None:
+    """Touch what belongs to a process: at once, or in the thread of its event loop if that is another one."""
+    scheduler = process.scheduler
+    if scheduler.thread_id == get_ident():
+        call(*args)
+    else:
+        with suppress(ActorDeadError):  # that loop is closed, and nobody left there
+            scheduler.post(call, *args)
 
 
 def _close(close: Callable[[], object], process: Bonds) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Generator
+from inspect import CORO_CREATED, getcoroutinestate
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ class Contained(Coroutine[Any, Any, Any]):
 
     def throw(self, *error: Any) -> Any:
         """Go on with an exception."""
+        if getcoroutinestate(self._coroutine) == CORO_CREATED:
+            # It lets go of what it would have awaited now; entered, it would be held by the traceback until some collection.
+            self._coroutine.close()
+            raise error[0]
         scheduler = self._process.scheduler
         outer, scheduler.current = scheduler.current, self._process
         try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from actors.recorder import Recorded
 from actors.runtime.envelope import Envelope, SystemCall
 
 if TYPE_CHECKING:
@@ -71,14 +72,18 @@ class Statistics(msgspec.Struct, frozen=True):
 
 
 class Debug:
-    """Stands between an actor and its mailbox: tells its watchers of each message, and holds messages back while suspended."""
+    """Stands between an actor and its mailbox: tells its watchers of each message, and holds messages back while suspended.
 
-    __slots__ = ("backlog", "began", "busy", "handled", "last", "longest", "messages_in", "process", "watchers")
+    `last` are the events of `sys.log`, `record` the messages of the flight recorder.
+    """
+
+    __slots__ = ("backlog", "began", "busy", "handled", "last", "longest", "messages_in", "process", "record", "watchers")
 
     def __init__(self, process: Process) -> None:
         self.process = process
         self.backlog: deque[Any] | None = None
         self.last: deque[Event] | None = None
+        self.record: deque[Recorded] | None = None
         self.watchers: dict[Any, Callable[[Event], object]] = {}
         self.began: float | None = None
         self.count_from(None)
@@ -92,8 +97,12 @@ class Debug:
 
     def rest(self) -> None:
         """Be gone if nobody looks any more."""
-        if self.backlog is None and self.last is None and self.began is None and not self.watchers:
+        if self.backlog is None and self.record is None and self.began is None and not self._has_watchers:
             self.process.debug = None
+
+    @property
+    def _has_watchers(self) -> bool:
+        return self.last is not None or bool(self.watchers)
 
     # The mailbox
 
@@ -137,35 +146,45 @@ class Debug:
         assert actor is not None
         if type(message) is SystemCall:
             return actor._receive(message)
-        began = self._now()
-        self.messages_in += 1
-        self._tell(Got(began, message))
+        recorded = self._begin(message)
         try:
             result = actor._receive(message)
         except BaseException as error:
-            self._raised(message, began, error)
+            self._raised(recorded, error)
             raise
         if type(result) is CoroutineType:
-            return self._finish(result, message, began)
-        self._handled(message, began, result)
+            return self._finish(result, recorded)
+        self._handled(recorded, result)
         return result
 
-    async def _finish(self, coroutine: Coroutine[Any, Any, Any], message: Any, began: float) -> Any:
+    async def _finish(self, coroutine: Coroutine[Any, Any, Any], recorded: Recorded) -> Any:
         try:
             result = await coroutine
         except BaseException as error:
-            self._raised(message, began, error)
+            self._raised(recorded, error)
             raise
-        self._handled(message, began, result)
+        self._handled(recorded, result)
         return result
 
-    def _handled(self, message: Any, began: float, reply: Any) -> None:
-        seconds = self._count(began)
-        self._tell(Handled(began + seconds, message, seconds, reply))
+    def _begin(self, message: Any) -> Recorded:
+        recorded = Recorded(self._now(), message, self.process.reply_to is not None)
+        if self.record is not None:
+            self.record.append(recorded)
+        self.messages_in += 1
+        if self._has_watchers:
+            self._tell(Got(recorded.at, message))
+        return recorded
 
-    def _raised(self, message: Any, began: float, error: BaseException) -> None:
-        seconds = self._count(began)
-        self._tell(Raised(began + seconds, message, seconds, error))
+    def _handled(self, recorded: Recorded, reply: Any) -> None:
+        seconds = recorded.seconds = self._count(recorded.at)
+        if self._has_watchers:
+            self._tell(Handled(recorded.at + seconds, recorded.message, seconds, reply))
+
+    def _raised(self, recorded: Recorded, error: BaseException) -> None:
+        seconds = recorded.seconds = self._count(recorded.at)
+        recorded.error = error
+        if self._has_watchers:
+            self._tell(Raised(recorded.at + seconds, recorded.message, seconds, error))
 
     def _now(self) -> float:
         return self.process.scheduler.clock.now()

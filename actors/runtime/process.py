@@ -34,8 +34,10 @@ from actors.exits import (
     exit_reason,
 )
 from actors.future import Future
+from actors.recorder import keep, record_for
 from actors.runtime.bonds import Bonds
 from actors.runtime.coroutine import Contained, error_of
+from actors.runtime.debug import Debug
 from actors.runtime.envelope import ActorStop, Answer, Envelope, refuse
 from actors.runtime.report import CrashReport, described
 from actors.via import Via
@@ -43,7 +45,6 @@ from actors.via import Via
 if TYPE_CHECKING:
     from actors.actor import Actor
     from actors.idle import Idle
-    from actors.runtime.debug import Debug
     from actors.runtime.scheduler import Scheduler
 
 __all__ = ["Process"]
@@ -114,7 +115,15 @@ class Process(Bonds):
 
     # Start
 
-    def start(self, scheduler: Scheduler, *, parent: Process | None, name: str | Via | None, label: str | None) -> None:
+    def start(
+        self,
+        scheduler: Scheduler,
+        *,
+        parent: Process | None,
+        name: str | Via | None,
+        label: str | None,
+        record: int | None = None,
+    ) -> None:
         """Begin to live: run `on_start` and be linked to the parent.
 
         Raises:
@@ -127,6 +136,9 @@ class Process(Bonds):
         scheduler.processes[self.number] = self
         if parent is not None:
             self.link(parent)
+        messages = record_for(self, record, parent)
+        if messages is not None:
+            Debug.of(self).record = messages
         outer, scheduler.current = scheduler.current, self
         try:
             self._run_on_start(name)
@@ -358,7 +370,7 @@ class Process(Bonds):
         is_order = sender is not None and sender is self.parent
         if self.trap_exit and sender is not None and not is_order:
             self.put(Exit(sender.ref, reason))
-        elif reason == NORMAL and not is_order:
+        elif reason == NORMAL and not is_order and sender is not self:
             return
         else:
             self._signal(reason)
@@ -406,7 +418,9 @@ class Process(Bonds):
         self.end(Crash(error))
 
     def _report(self, error: BaseException) -> None:
-        _log.error("%s", CrashReport(self, self.actor, self.current, error), exc_info=error)
+        report = CrashReport(self, error)
+        keep(report)
+        _log.error("%s", report, exc_info=error)
 
     def _last_message(self) -> str:
         return described(self.actor, self.current)

@@ -1,14 +1,22 @@
-"""What the log is told of a crash."""
+"""What the log is told of a crash, and what is kept of it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+from actors.clock import wall_time
+from actors.exits import Crash
 
 if TYPE_CHECKING:
     from actors.actor import Actor
-    from actors.runtime.bonds import Bonds
+    from actors.recorder import Recorded
+    from actors.runtime.process import Process
 
-__all__ = ["CrashReport", "described"]
+__all__ = ["CrashReport", "described", "state_of"]
+
+_LINE = 160
+"""How much is shown of each of the last messages, in characters."""
 
 
 def described(actor: Actor | None, message: Any) -> str:
@@ -21,17 +29,77 @@ def described(actor: Actor | None, message: Any) -> str:
         return f"<{type(message).__name__} that cannot be shown>"
 
 
+def state_of(actor: Actor | None) -> dict[str, Any]:
+    """Return the attributes of an actor, without the runtime's own."""
+    state = dict(vars(actor)) if actor is not None else {}
+    state.pop("_process", None)
+    return state
+
+
 class CrashReport:
-    """Who crashed, by what, at which message, below whom; it becomes text when a handler of the log wants it."""
+    """Who crashed, by what, at which message and after which others; as text it is what the log says, without secrets.
 
-    __slots__ = ("actor", "error", "message", "process")
+    - `name`, `pid`, `actor_class`, `ancestors`: who it was; ancestors by their names, the parent first.
+    - `error`: the exception, with its traceback; `reason`: the `Crash` that others were told.
+    - `message`: what it was at; None in an `async` `on_start`.
+    - `messages`: the last ones, as `Recorded`, the oldest first; none if it kept none (see `Actor.record`).
+    - `handled`: how many it had handled in its life, the last one included.
+    - `state`: its attributes when it crashed, before `terminate` ran; the values themselves, with their secrets.
+    - `at`: when, in seconds of its clock; `time`: the Unix time.
+    """
 
-    def __init__(self, process: Bonds, actor: Actor | None, message: Any, error: BaseException) -> None:
-        self.process, self.actor, self.message, self.error = process, actor, message, error
+    def __init__(self, process: Process, error: BaseException) -> None:
+        debug = process.debug
+        self._process, self._actor = process, process.actor
+        self.error, self.message, self.handled = error, process.current, process.handled
+        self.messages: list[Recorded] = list(debug.record or ()) if debug is not None else []
+        self.state = state_of(process.actor)
+        self.at, self.time = process.scheduler.clock.now(), wall_time()
+
+    # Made when they are wanted: nobody may look, and crashes may be many.
+
+    @property
+    def name(self) -> str:
+        """What a person calls the actor: its label, else its class, with the pid."""
+        return self._process.name
+
+    @property
+    def pid(self) -> str:
+        """The pid as text, such as `<0.41.0>`."""
+        return self._process.pid
+
+    @property
+    def actor_class(self) -> type[Actor]:
+        """The class of the actor."""
+        return self._process.actor_class
+
+    @property
+    def ancestors(self) -> list[str]:
+        """The names of parent, grandparent and so on."""
+        return self._process.ancestors()
+
+    @property
+    def reason(self) -> Crash:
+        """The exit reason that links and monitors were told."""
+        return Crash(self.error)
+
+    def __repr__(self) -> str:
+        return f"<CrashReport of {self.name}: {type(self.error).__name__}: {self.error}>"
 
     def __str__(self) -> str:
-        return (
-            f"{self.process.name} crashed: {type(self.error).__name__}: {self.error}\n"
-            f"  last message: {described(self.actor, self.message)}\n"
-            f"  ancestors: {', '.join(self.process.ancestors()) or 'none'}"
-        )
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield f"{self.name} crashed: {type(self.error).__name__}: {self.error}"
+        yield f"  last message: {described(self._actor, self.message)}"
+        yield f"  ancestors: {', '.join(self.ancestors) or 'none'}"
+        if self.messages:
+            yield f"  last {len(self.messages)} of {self.handled} messages:"
+        for recorded in self.messages:
+            yield self._line(recorded)
+
+    def _line(self, recorded: Recorded) -> str:
+        began, took = self.at - recorded.at, (recorded.seconds or 0.0) * 1000
+        text = described(self._actor, recorded.message)
+        text = text if len(text) <= _LINE else f"{text[: _LINE - 1]}…"
+        return f"    {began:9.3f} s before, took {took:9.3f} ms: {text}"

@@ -214,6 +214,7 @@ class Scheduler:
         for process in list(self.processes.values()):
             process.finish_killed()
         self._ready.clear()
+        self.clock.close()
         if _by_thread.get(self.thread_id) is self:
             del _by_thread[self.thread_id]
 
@@ -256,6 +257,7 @@ class in_thread:  # noqa: N801  # reads as the phrase it is: a scheduler in a th
             loop.close()
 
     def stop(self) -> None:
-        """End the loop and its thread."""
-        self.scheduler.loop.call_soon_threadsafe(self.scheduler.loop.stop)
-        self.thread.join()
+        """End the loop and its thread; once more is nothing."""
+        if self.thread.is_alive():
+            self.scheduler.loop.call_soon_threadsafe(self.scheduler.loop.stop)
+            self.thread.join()

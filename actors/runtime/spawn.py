@@ -26,8 +26,9 @@ def spawn(
     parent: Process | None = None,
     name: str | Via | None = None,
     label: str | None = None,
+    record: int | None = None,
 ) -> ActorRef[Any]:
-    """Start an actor in this thread's scheduler, linked to `parent` if there is one.
+    """Start an actor in this thread's scheduler, linked to `parent` if there is one; `record` is for `Actor.record`.
 
     In the scheduler's own thread `on_start` runs before this returns, except an `async` one: then `ref.process.started`
     is the future to wait for. From another thread it returns when `on_start` has ended.
@@ -39,19 +40,24 @@ def spawn(
     process = actor._process  # the actor's side of this very class
     scheduler = Scheduler.here() if parent is None else parent.scheduler
     if scheduler.thread_id == get_ident():
-        process.start(scheduler, parent=parent, name=name, label=label)
+        process.start(scheduler, parent=parent, name=name, label=label, record=record)
         return process.ref
     started: Future[Any] = Future(scheduler)
-    scheduler.post(_start_and_tell, process, scheduler, name, label, started)
+    scheduler.post(_start_and_tell, process, scheduler, name, label, record, started)
     started.get()
     return process.ref
 
 
 def _start_and_tell(
-    process: Process, scheduler: Scheduler, name: str | Via | None, label: str | None, started: Future[Any]
+    process: Process,
+    scheduler: Scheduler,
+    name: str | Via | None,
+    label: str | None,
+    record: int | None,
+    started: Future[Any],
 ) -> None:
     try:
-        process.start(scheduler, parent=None, name=name, label=label)
+        process.start(scheduler, parent=None, name=name, label=label, record=record)
     except StartError as error:
         started.set_exception(error)
         return

@@ -9,7 +9,21 @@ No test waits for a timer, and none sleeps: what has happened is settled before 
 """
 
 from actors.testing.clock import ManualClock
+from actors.testing.exceptions import ScenarioError, SimulatedCrashError
 from actors.testing.probe import WAIT, Probe, sync
+from actors.testing.replay import replay
 from actors.testing.runtime import ManualRuntime
+from actors.testing.simulation import Simulation, explore
 
-__all__ = ["WAIT", "ManualClock", "ManualRuntime", "Probe", "sync"]
+__all__ = [
+    "WAIT",
+    "ManualClock",
+    "ManualRuntime",
+    "Probe",
+    "ScenarioError",
+    "SimulatedCrashError",
+    "Simulation",
+    "explore",
+    "replay",
+    "sync",
+]

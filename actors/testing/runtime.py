@@ -56,9 +56,13 @@ class ManualScheduler(Lockstep):
         """Let the actors run; what they have not answered when all rest, nobody will without time going by."""
         if not self.may_block():
             super().block_on(future, timeout)
-        self.settle()
-        if not future.done:
+        if not self.wait_until(lambda: future.done):
             raise Timeout("all actors rest, and there is no answer; move the clock, or let another actor answer")
+
+    def wait_until(self, done: Callable[[], bool]) -> bool:
+        """Let the actors run; tell whether something has come to be so."""
+        self.settle()
+        return done()
 
     def settle(self) -> None:
         """Let the loop run until it has nothing left to do."""
@@ -127,9 +131,8 @@ class ManualRuntime:
         async def wait() -> Any:
             return await awaitable
 
-        task = self._scheduler.loop.create_task(wait())
-        self.settle()
-        if not task.done():
+        task = self._scheduler.loop.create_task(wait(), name="the test")
+        if not self._scheduler.wait_until(task.done):
             task.cancel()
             self.settle()
             raise Timeout("all actors rest, and what is awaited has not come; move the clock")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -271,6 +272,30 @@ def test_messages_wait_for_an_async_join(stage: Stage, client: Client) -> None:
     assert stage.pubsub.topics() == []
     gate.set_result(None)
     assert client.take() == [("join", TOPIC, True, ok()), replied(ok({"event": "early"}))]
+
+
+@pytest.mark.parametrize("message", [Message("1", "2", TOPIC, "x", {}), "x"], ids=["handle_in", "handle_info"])
+def test_a_channel_that_is_killed_before_its_coroutine_begins_says_nothing_of_it(
+    client: Client, message: Any, recwarn: pytest.WarningsRecorder
+) -> None:
+    class Late(Channel):
+        def join(self, topic: str, payload: Any) -> Reply:
+            return ok()
+
+        async def handle_in(self, event: str, payload: Any) -> Any:
+            pytest.fail("the channel is dead")
+
+        async def handle_info(self, message: Any) -> Any:
+            pytest.fail("the channel is dead")
+
+    channel = client.join(Late)
+    channel.tell(message)
+    # Its turn, but not the task that this makes: as when somebody kills it before the loop comes to that.
+    channel.process.turn()
+    channel.kill()
+    client.take()
+    gc.collect()
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("end", [lambda ref: ref.exit(SHUTDOWN), lambda ref: ref.kill()], ids=["exit", "kill"])

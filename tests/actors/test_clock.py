@@ -365,3 +365,17 @@ def test_the_loop_clock_is_monotonic_and_wall_time_is_unix_time(monkeypatch: pyt
     monkeypatch.setattr(time, "time", lambda: 1_700_000_000.25)
     loop: Any = object()
     assert (LoopClock(loop).now(), wall_time()) == (12.5, 1_700_000_000.25)
+
+
+def test_a_clock_whose_loop_is_about_to_close_sets_no_timer_any_more() -> None:
+    async def main() -> list[str]:
+        loop, fired = asyncio.get_running_loop(), list[str]()
+        clock = LoopClock(loop)
+        clock.call_after(0, lambda: fired.append("before"))
+        clock.close()
+        clock.call_after(0, lambda: fired.append("after"))
+        assert clock._handle is None
+        await asyncio.sleep(0)
+        return fired
+
+    assert asyncio.run(main()) == []

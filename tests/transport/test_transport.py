@@ -99,7 +99,7 @@ class UserSocket(Socket):
 def client() -> Iterator[TestClient]:
     RoomChannel.ended.clear()
     SlowChannel.gate = asyncio.Event()
-    with ChannelTest(UserSocket, {"user": "alice"}) as connected:
+    with ChannelTest(UserSocket, {"user": "alice"}, expected_crashes=RuntimeError) as connected:
         yield connected
 
 

@@ -1,0 +1,219 @@
+"""A scheduler that leaves it to chance who goes on next, one message at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from actors.exceptions import Timeout
+from actors.exits import Crash
+from actors.runtime.coroutine import Contained
+from actors.runtime.process import Process
+from actors.testing.runtime import ENDLESS, ManualScheduler
+from actors.testing.trace import Trace
+from actors.testing.virtual_loop import VirtualLoop
+
+if TYPE_CHECKING:
+    from actors.clock import Clock
+    from actors.future import Future
+    from actors.testing.clock import ManualClock
+    from actors.testing.faults import Fault
+
+__all__ = ["ChanceScheduler", "Crashed"]
+
+# Seconds of virtual time after which what has no time-out of its own is taken never to come.
+_PATIENCE = 600.0
+
+_LoopTask = tuple[asyncio.Task[Any], asyncio.Handle]
+
+
+class Crashed(NamedTuple):
+    """An actor that raised an exception, or what raised one outside of actors."""
+
+    actor: str
+    error: BaseException
+
+
+class ChanceScheduler(ManualScheduler):
+    """At each step one actor handles one message, or one task goes on, or the loop makes one call: whichever is drawn.
+
+    What is promised holds: an actor handles its messages in the order they came, and whoever is ready gets a turn at last.
+    """
+
+    clock: ManualClock
+    loop: VirtualLoop
+
+    def __init__(self, clock: Clock, random: Random) -> None:
+        super().__init__(VirtualLoop(clock), clock)
+        self.loop.turn = self._turn
+        self.loop.set_exception_handler(self._on_loop_error)
+        self.messages_per_turn = 1
+        self.random, self.trace = random, Trace()
+        self.faults: list[Fault] = []
+        self.crashes: list[Crashed] = []
+        # Until which step; without end for those that wait for the clock.
+        self._delayed: dict[Process, float] = {}
+        self._last_step = 0
+
+    # Nobody goes first
+
+    def ready(self, process: Process) -> None:
+        """Put a process among those of which one is drawn."""
+        self._ready.append(process)
+
+    def run_ready(self) -> None:
+        """Leave it to chance when they get their turns."""
+
+    def run_at_once(self) -> None:
+        """Leave it to chance when they get their turns."""
+
+    # Until all rest, and longer
+
+    def settle(self) -> None:
+        """Do step after step until there is nothing left to do.
+
+        Raises:
+            RuntimeError: if there is no end to it.
+        """
+        self._last_step = self.trace.steps + ENDLESS
+        self.loop.run_forever()
+
+    def wait_until(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Let all rest, then time go by, until something is so; tell whether it came to be in `timeout` seconds."""
+        end = self.clock.now() + (_PATIENCE if timeout is None else timeout)
+        self.settle()
+        while not done() and self.clock.step(end):
+            self.settle()
+        return done()
+
+    def block_on(self, future: Future[Any], timeout: float | None) -> None:
+        """Let the actors run, and time go by."""
+        if not self.may_block():
+            super().block_on(future, timeout)
+        if not self.wait_until(lambda: future.done, timeout):
+            raise Timeout(f"no answer in {_PATIENCE if timeout is None else timeout:g} seconds of virtual time")
+
+    # One step
+
+    def _turn(self) -> None:
+        if self.trace.steps >= self._last_step:
+            raise RuntimeError("\n".join(["the actors never rest; the last steps:", *self.trace.lines()[-10:]]))
+        ready, tasks, callbacks = self._ready, self.loop.tasks, self.loop.callbacks
+        if not ready and not tasks and not callbacks:
+            self.loop.stop()
+            return
+        for fault in self.faults:
+            fault.strike(self.random)
+        self._draw(*self._choices())
+
+    def _choices(self) -> tuple[Sequence[Process], Sequence[_LoopTask]]:
+        """Return who can go on: all that are ready but those that are delayed."""
+        delayed = self._delayed
+        if not delayed:
+            return self._ready, self.loop.tasks
+        for process in [process for process, until in delayed.items() if until <= self.trace.steps]:
+            del delayed[process]
+        ready = [process for process in self._ready if process not in delayed]
+        tasks = [task for task in self.loop.tasks if process_of(task[0]) not in delayed]
+        return ready, tasks
+
+    def _draw(self, ready: Sequence[Process], tasks: Sequence[_LoopTask]) -> None:
+        count = len(ready) + len(tasks)
+        choices = count + bool(self.loop.callbacks)
+        drawn = int(self.random.random() * choices)
+        if not choices:
+            self._end_delay()
+        elif drawn < len(ready):
+            self._run_process(ready[drawn])
+        elif drawn < count:
+            self._run_task(tasks[drawn - len(ready)])
+        else:
+            self._run_callback()
+
+    def _run_process(self, process: Process) -> None:
+        self._ready.remove(process)
+        if not process.alive:
+            return
+        self.trace.turn(process, self.clock.now())
+        self.current = process
+        try:
+            self._context.run(process.turn)
+        finally:
+            self.current = None
+        self._look_for_crash(process)
+
+    def _run_task(self, task: _LoopTask) -> None:
+        self.loop.tasks.remove(task)
+        process = process_of(task[0])
+        self.trace.note(self.clock.now(), process, "goes on" if process else f"{_name_of(task[0])} goes on")
+        task[1]._run()
+
+    def _run_callback(self) -> None:
+        owner, handle = self.loop.callbacks.popleft()
+        if handle.cancelled():
+            return
+        process = owner if isinstance(owner, Process) else None
+        self.trace.note(self.clock.now(), process, "has waited" if process else "the loop goes on")
+        handle._run()
+        if process is not None:
+            self._look_for_crash(process)
+
+    # Crashes
+
+    def _look_for_crash(self, process: Process) -> None:
+        """Take note of an actor that has raised something itself, and not of those that it took with it."""
+        reason = process.reason
+        if not isinstance(reason, Crash) or reason.exception.__traceback__ is None:
+            return
+        if not any(crashed.error is reason.exception for crashed in self.crashes):
+            self.crashes.append(Crashed(process.name, reason.exception))
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if error is None:
+            loop.default_exception_handler(context)
+        else:
+            self.crashes.append(Crashed(str(context.get("message", "the event loop")), error))
+
+    # Delays
+
+    def delay(self, process: Process, *, steps: int | None, seconds: float) -> None:
+        """Give an actor no turn for some steps, or for some seconds."""
+        if steps is not None:
+            self._delayed[process] = self.trace.steps + steps
+        else:
+            self._delayed[process] = math.inf
+            self.clock.call_after(seconds, lambda: self._delayed.pop(process, None))
+
+    def is_delayed(self, process: Process) -> bool:
+        """Tell whether an actor gets no turn now."""
+        return process in self._delayed
+
+    def _end_delay(self) -> None:
+        """End one delay before its time, as nobody else has anything to do; or rest until the clock moves."""
+        first = min(self._delayed, key=self._delayed.__getitem__, default=None)
+        if first is None or self._delayed[first] == math.inf:
+            self.loop.stop()
+        else:
+            del self._delayed[first]
+
+    def close(self) -> None:
+        """End all; nothing goes wrong or waits any more."""
+        self.faults.clear()
+        self._delayed.clear()
+        super().close()
+
+
+def process_of(task: asyncio.Task[Any]) -> Process | None:
+    """Return the actor whose handler a task is."""
+    coroutine: Any = task.get_coro()
+    return coroutine._process if isinstance(coroutine, Contained) else None
+
+
+def _name_of(task: asyncio.Task[Any]) -> str:
+    """Name a task: as its maker did, or else by its coroutine, as asyncio numbers the tasks of the whole program."""
+    name = task.get_name()
+    return str(getattr(task.get_coro(), "__qualname__", "a task")) if name.startswith("Task-") else name

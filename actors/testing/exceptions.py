@@ -1,0 +1,46 @@
+"""How a simulation fails.
+
+AssertionError
+├── ScenarioError           a scenario failed under a seed
+└── SimulatedCrashError     an actor crashed, and the scenario did not expect it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["ScenarioError", "SimulatedCrashError"]
+
+
+class ScenarioError(AssertionError):
+    """A scenario failed under a seed; what it raised is the cause.
+
+    `trace` has the last steps. `replays` is False if the same seed did not lead to the same steps once more: then the scenario
+    depends on something else, such as the order of a set, real time, a file or a thread.
+    """
+
+    def __init__(self, seed: int, error: str, report: str, trace: Sequence[str]) -> None:
+        self.seed, self.trace, self.replays = seed, list(trace), True
+        super().__init__(
+            f"seed {seed}: {error}\n"
+            f"replay it: ASHTREE_SEED={seed} in the environment, or explore(scenario, seeds=[{seed}])\n"
+            f"{report}"
+        )
+
+    def compare(self, again: ScenarioError | None) -> None:
+        """Say so if a second run with the same seed was another one."""
+        self.replays = again is not None and again.trace == self.trace
+        if not self.replays:
+            self.add_note(
+                "it will not replay: a second run with this seed went another way; the scenario depends on something else, "
+                "such as the order of a set, real time, a file or a thread"
+            )
+
+
+class SimulatedCrashError(AssertionError):
+    """An actor crashed, and the scenario did not expect it; the actor's own exception is the cause."""
+
+    def __init__(self, actor: str, error: BaseException) -> None:
+        self.actor, self.error = actor, error
+        name = type(error).__name__
+        super().__init__(f"{actor} crashed: {name}: {error}; if that may happen: expected_crashes={name}")

@@ -1,0 +1,146 @@
+"""The ends that a client's connection may come to while it is being opened."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from client_meeting import Log, run
+
+from actors.testing import ManualClock
+from transport.client import Socket
+from transport.client.connection import Connection, Door, WebSocketOptions
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+FAR_AWAY = "ws://127.0.0.1:1/socket/websocket"
+
+
+class Told:
+    """Writes down what a connection tells."""
+
+    def __init__(self) -> None:
+        self.log = Log()
+
+    def opened(self, connection: int) -> None:
+        self.log.add("opened", connection)
+
+    def failed(self, connection: int, error: Exception) -> None:
+        self.log.add("failed", connection, str(error))
+
+    def data_received(self, connection: int, data: str | bytes) -> None:
+        self.log.add("data", connection, data)
+
+    def closed(self, connection: int, code: int, reason: str) -> None:
+        self.log.add("closed", connection, code, reason)
+
+
+class Silence:
+    """A server that accepts, and says nothing; `came` and `gone` tell of the one who connects."""
+
+    def __init__(self) -> None:
+        self.came, self.gone = asyncio.Event(), asyncio.Event()
+        self.url = ""
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[Silence]:
+        async with await asyncio.start_server(self._accept, "127.0.0.1", 0) as server:
+            self.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/socket"
+            yield self
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.came.set()
+        while await reader.read(4096):
+            pass
+        self.gone.set()
+        writer.close()
+
+
+async def door() -> Door:
+    return Door(FAR_AWAY, None)
+
+
+def test_a_door_that_cannot_be_found_is_a_connection_that_fails() -> None:
+    async def nowhere() -> Door:
+        raise LookupError("no token")
+
+    async def conversation() -> None:
+        told = Told()
+        await Connection(7, nowhere, WebSocketOptions(), told, ManualClock()).run()
+        assert told.log.entries == [("failed", 7, "no token")]
+
+    run(conversation())
+
+
+def test_a_connection_that_is_closed_while_it_opens_says_nothing() -> None:
+    async def conversation() -> None:
+        async with Silence().serve() as server:
+            socket, closed = Socket(server.url), Log()
+            socket.on_error(closed.add)
+            socket.connect()
+            await server.came.wait()
+            await socket.disconnect()
+            await server.gone.wait()
+            assert closed.entries == []
+
+    run(conversation())
+
+
+def test_who_is_cancelled_while_the_connection_opens_leaves_nothing() -> None:
+    async def conversation() -> None:
+        async with Silence().serve() as server:
+            entering = asyncio.create_task(Socket(server.url).__aenter__())
+            await server.came.wait()
+            entering.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await entering
+            await server.gone.wait()
+
+    run(conversation())
+
+
+def test_a_connection_whose_task_is_cancelled_while_it_opens_leaves_nothing() -> None:
+    async def conversation() -> None:
+        async with Silence().serve() as server:
+
+            async def silence() -> Door:
+                return Door(server.url, None)
+
+            running = asyncio.create_task(Connection(1, silence, WebSocketOptions(), Told(), ManualClock()).run())
+            await server.came.wait()
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            await server.gone.wait()
+
+    run(conversation())
+
+
+def test_a_connection_that_is_closed_at_the_moment_of_its_opening_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    aborted = []
+
+    class Opened:
+        @property
+        def transport(self) -> Opened:
+            return self
+
+        def abort(self) -> None:
+            aborted.append(self)
+
+    async def conversation() -> None:
+        told = Told()
+        connection = Connection(1, door, WebSocketOptions(), told, ManualClock())
+
+        async def connect(*_arguments: Any, **_options: Any) -> Opened:
+            # It is open when that is called, but nobody has been told yet.
+            asyncio.get_running_loop().call_soon(connection.close, 1000, "")
+            return Opened()
+
+        monkeypatch.setattr("transport.client.connection.connect", connect)
+        await connection.run()
+        assert (len(aborted), told.log.entries) == (1, [])
+
+    run(conversation())

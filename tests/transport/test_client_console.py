@@ -1,0 +1,216 @@
+"""The command line of the client: `python -m transport.client`."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from queue import SimpleQueue
+from threading import Thread
+from typing import IO, TYPE_CHECKING, Any, Self
+
+import pytest
+from live import ROOT, WAIT
+
+from transport.client.console import parse_line
+
+if TYPE_CHECKING:
+    from live import LiveDemo
+
+LINE = re.compile(r"\d\d:\d\d:\d\d\.\d\d\d (\S+) (.*)\n")
+
+
+class Program:
+    """The command line client as a subprocess."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._arguments = arguments
+
+    def __enter__(self) -> Self:
+        self.process = subprocess.Popen(  # noqa: S603  # our own program
+            [sys.executable, "-m", "transport.client", *self._arguments],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.out, self.err = self._follow(self.process.stdout), self._follow(self.process.stderr)
+        return self
+
+    def _follow(self, stream: IO[str] | None) -> SimpleQueue[str]:
+        lines: SimpleQueue[str] = SimpleQueue()
+        assert stream is not None
+
+        def follow() -> None:
+            with stream:
+                for line in stream:
+                    lines.put(line)
+
+        Thread(target=follow, daemon=True).start()
+        return lines
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait(WAIT)
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+    def type(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
+    def says(self, event: str) -> Any:
+        """Return the payload of the next line about that event."""
+        while True:
+            line = self.out.get(timeout=WAIT)
+            match = LINE.fullmatch(line)
+            assert match, line
+            if match[1] == event:
+                return json.loads(match[2])
+
+    def complains(self) -> str:
+        return self.err.get(timeout=WAIT).removesuffix("\n")
+
+    def end(self) -> int:
+        """End the input, and return the exit status."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return self.process.wait(WAIT)
+
+
+def url(demo: LiveDemo) -> str:
+    return f"{demo.websocket_address}/socket"
+
+
+def answer(event: str, response: Any, status: str = "ok") -> dict[str, Any]:
+    return {"event": event, "status": status, "response": response}
+
+
+@pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])
+def test_it_joins_prints_what_arrives_and_sends_what_is_typed(demo: LiveDemo, vsn: str) -> None:
+    with Program(url(demo), f"room:console-{vsn}", "--param", "user=cat", "--vsn", vsn) as program:
+        assert program.says("phx_reply") == answer("phx_join", {})
+        assert list(program.says("presence_state")) == ["cat"]
+        program.type('new_msg {"body": "hé"}')
+        assert program.says("new_msg") == {"user": "cat", "body": "hé"}
+        assert program.says("phx_reply") == answer("new_msg", {})
+        program.type("fail")
+        assert program.says("phx_reply") == answer("fail", {"reason": "failed on purpose"}, "error")
+        assert program.end() == 0
+
+
+def test_what_was_typed_before_the_end_is_answered(demo: LiveDemo) -> None:
+    done = subprocess.run(  # noqa: S603  # our own program
+        [sys.executable, "-m", "transport.client", url(demo), "room:console-pipe"],
+        cwd=ROOT,
+        input='echo {"n": 1}\n\necho {"n": 2}',
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+        check=True,
+    )
+    replies = [json.loads(match[2]) for match in LINE.finditer(done.stdout) if match[1] == "phx_reply"]
+    assert replies == [answer("phx_join", {}), answer("echo", {"n": 1}), answer("echo", {"n": 2})]
+    assert done.stderr == ""
+
+
+def test_a_line_that_is_not_understood_is_explained(demo: LiveDemo) -> None:
+    with Program(url(demo), "room:console-wrong") as program:
+        program.says("presence_state")
+        program.type("new_msg {body: hello}")
+        explained = program.complains()
+        assert explained.startswith("client: '{body: hello}' is no JSON (")
+        assert explained.endswith(
+            '; write an event and perhaps its payload in JSON, such as: new_msg {"body": "hello"}'
+        )
+        program.type('echo {"still": "here"}')
+        assert program.says("phx_reply") == answer("echo", {"still": "here"})
+        assert program.end() == 0
+
+
+def test_ctrl_c_leaves(demo: LiveDemo) -> None:
+    with Program(url(demo), "room:console-ctrl-c") as program:
+        program.says("presence_state")
+        program.process.send_signal(signal.SIGINT)
+        assert program.process.wait(WAIT) == 0
+        assert program.err.empty()
+
+
+def test_a_channel_that_the_server_closes_ends_the_program(demo: LiveDemo) -> None:
+    with Program(url(demo), "room:console-stop") as program:
+        program.says("presence_state")
+        program.type("stop")
+        assert program.says("phx_reply") == answer("stop", {})
+        assert program.process.wait(WAIT) == 0
+
+
+def test_a_crash_and_a_lost_connection_are_told(demo: LiveDemo) -> None:
+    with Program(url(demo), "room:console-crash") as program:
+        program.says("presence_state")
+        program.type("crash")
+        assert program.complains() == """client: 'room:console-crash' is lost: {"reason":"channel_crash"}"""
+        program.says("presence_state")
+        program.type("crash_transport")
+        assert program.complains().startswith("client: 'room:console-crash' is lost: ")
+        assert program.complains() == "client: the connection has ended with 1006; connecting again"
+        assert program.complains() == "client: connected again"
+        program.says("presence_state")
+        assert program.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["{url}", "room:vip"], """client: 'room:vip' was not joined: {'reason': 'unauthorized'}"""),
+        (["{url}", "nope:x"], """client: 'nope:x' was not joined: {'reason': 'unmatched topic'}"""),
+        (["{url}", "room:1", "--param", "user_token=forged"], "client: cannot connect to .*403.*"),
+        (["ws://127.0.0.1:1/socket", "room:1"], r"client: cannot connect to ws://127\.0\.0\.1:1/socket/websocket: .*"),
+        (["nonsense", "room:1"], "client: a URL such as ws://host:4000/socket is expected, got 'nonsense'"),
+    ],
+    ids=["refused", "unknown topic", "refused connection", "no server", "no url"],
+)
+def test_what_goes_wrong_at_the_start_is_one_line_and_status_1(demo: LiveDemo, arguments: list[str], text: str) -> None:
+    with Program(*(argument.format(url=url(demo)) for argument in arguments)) as program:
+        assert program.process.wait(WAIT) == 1
+        assert re.fullmatch(text.replace("{'", r"\{'"), program.complains())
+        assert (program.err.empty(), program.out.empty()) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--param", "user"], "expected key=value, got 'user'"),
+        (["--join", "{"], "'{' is no JSON"),
+        (["--vsn", "3.0.0"], "invalid choice: '3.0.0'"),
+    ],
+    ids=["param", "join", "vsn"],
+)
+def test_options_that_are_wrong_are_explained(arguments: list[str], text: str) -> None:
+    done = subprocess.run(  # noqa: S603  # our own program
+        [sys.executable, "-m", "transport.client", "ws://127.0.0.1:1/socket", "room:1", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert text in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "parsed"),
+    [
+        ("event", ("event", {})),
+        ("  event  ", ("event", {})),
+        ('event {"n": 1}', ("event", {"n": 1})),
+        ("event   [1, 2]", ("event", [1, 2])),
+        ("event null", ("event", None)),
+    ],
+)
+def test_a_line_is_an_event_and_perhaps_a_payload(line: str, parsed: tuple[str, Any]) -> None:
+    assert parse_line(line) == parsed

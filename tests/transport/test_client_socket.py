@@ -1,0 +1,299 @@
+"""A client's socket: when it connects, its heartbeat, who gets which message; in virtual time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from client_world import World
+
+from actors.message import Message
+from transport.client.protocol.socket import Options
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def listened(world: World) -> list[tuple[Any, ...]]:
+    """Return what all callbacks of the socket have heard."""
+    heard: list[tuple[Any, ...]] = []
+    for kind in ("open", "close", "error", "message"):
+        world.socket.on(kind, lambda *args, kind=kind: heard.append((kind, *args)))
+    return heard
+
+
+# Connecting
+
+
+def test_connect_opens_one_connection(world: World) -> None:
+    world.socket.connect()
+    world.socket.connect()
+    world.settle()
+    assert (world.opened, world.socket.state.value) == ([1], "connecting")
+    world.socket.opened(1)
+    world.settle()
+    world.socket.connect()
+    world.settle()
+    assert (world.opened, world.socket.state.value) == ([1], "open")
+
+
+def test_a_connection_that_cannot_be_made_is_tried_again_with_back_off(world: World) -> None:
+    world.socket.connect()
+    world.settle()
+    for count, wait in enumerate([0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.5, 1, 2, 5, 5], start=1):
+        world.refuse()
+        world.advance(wait * 0.9)
+        assert len(world.opened) == count
+        world.advance(wait * 0.1)
+        assert len(world.opened) == count + 1
+
+
+def test_the_back_off_begins_anew_when_a_connection_is_made(world: World) -> None:
+    world.socket.connect()
+    for _ in range(5):
+        world.refuse()
+        world.advance(5)
+    world.socket.opened(world.socket.connection)
+    world.drop()
+    before = len(world.opened)
+    world.advance(0.01)
+    assert len(world.opened) == before + 1
+
+
+def test_a_connection_that_takes_too_long_is_given_up_and_tried_again() -> None:
+    world = World(timeout=4)
+    heard = listened(world)
+    world.socket.connect()
+    world.advance(4)
+    assert world.closed == [(1, 1000, "")]
+    (error, close) = heard
+    assert (error[0], str(error[1]), close) == ("error", "no connection within 4 s", ("close", 1006, ""))
+    world.advance(0.01)
+    assert world.opened == [1, 2]
+
+
+def test_connect_does_not_wait_for_the_next_try(world: World) -> None:
+    world.socket.connect()
+    for _ in range(10):
+        world.refuse()
+        world.advance(5)
+    world.refuse()
+    count = len(world.opened)
+    world.socket.connect()
+    world.settle()
+    assert (len(world.opened), world.running()) == (count + 1, ["connect"])
+
+
+def test_what_becomes_of_an_earlier_connection_does_not_matter(world: World) -> None:
+    world.open()
+    world.socket.disconnect()
+    world.open()
+    heard = listened(world)
+    world.socket.closed(1, 1006, "")
+    world.socket.failed(1, OSError())
+    world.socket.opened(1)
+    world.socket.received(1, Message(None, None, "a", "b", {}))
+    world.socket.malformed(1, ValueError())
+    world.settle()
+    assert (world.socket.state.value, heard) == ("open", [])
+
+
+# Its end
+
+
+def test_a_connection_that_is_lost_is_made_again(world: World) -> None:
+    heard = listened(world)
+    world.open()
+    world.drop(1001)
+    assert heard == [("open",), ("close", 1001, "")]
+    assert not world.socket.is_over
+    world.advance(0.01)
+    assert world.opened == [1, 2]
+
+
+def test_a_connection_that_the_server_closes_with_1000_is_not_made_again(world: World) -> None:
+    member = world.joined()
+    world.drop(1000)
+    assert (world.socket.is_over, member.state, member.ends) == (True, "errored", 1)
+    assert world.running() == []
+    world.open()
+    assert world.events() == ["phx_join"]
+
+
+def test_disconnect_closes_and_does_not_reconnect(world: World) -> None:
+    heard = listened(world)
+    member = world.joined()
+    world.socket.disconnect(4000, "bye")
+    world.settle()
+    assert world.closed == [(1, 4000, "bye")]
+    assert heard[-1] == ("close", 4000, "bye")
+    assert (world.socket.is_over, member.state, member.ends, world.running()) == (True, "errored", 1, [])
+
+
+def test_disconnect_between_two_tries_ends_them(world: World) -> None:
+    world.socket.connect()
+    world.refuse()
+    assert world.running() == ["reconnect"]
+    world.socket.disconnect()
+    world.settle()
+    assert (world.running(), world.closed, world.socket.is_over) == ([], [], True)
+
+
+def test_disconnect_while_connecting_gives_up(world: World) -> None:
+    world.socket.connect()
+    world.socket.disconnect()
+    world.settle()
+    assert (world.closed, world.running()) == ([(1, 1000, "")], [])
+    world.socket.opened(1)
+    assert world.socket.state.value == "closed"
+
+
+def test_channels_are_joined_again_after_disconnect_and_connect(world: World) -> None:
+    member = world.joined()
+    world.socket.disconnect()
+    world.settle()
+    kept = member.push("kept")
+    world.open()
+    world.answer(world.sent[-1])
+    assert world.events() == ["phx_join", "kept"]
+    assert kept == []
+
+
+def test_all_channels_can_be_left_at_once(world: World) -> None:
+    members = [world.joined("room:1"), world.joined("room:2"), world.channel("room:3")]
+    world.sent.clear()
+    waiting = members[0].push("question")
+    world.socket.close_channels()
+    world.socket.disconnect()
+    world.settle()
+    assert world.events() == ["question", "phx_leave", "phx_leave"]
+    assert [member.state for member in members] == ["closed"] * 3
+    assert (waiting, world.socket.channels, world.running()) == ([("closed", {})], [], [])
+
+
+# Heartbeat
+
+
+def test_a_heartbeat_is_sent_each_interval_while_they_are_answered(world: World) -> None:
+    world.open()
+    for count in (1, 2, 3):
+        world.advance(29.9)
+        assert len(world.sent) == count - 1
+        world.advance(0.1)
+        beat = world.sent[-1]
+        assert (beat.topic, beat.event, beat.join_ref) == ("phoenix", "heartbeat", None)
+        world.answer(beat)
+    assert len({beat.ref for beat in world.sent}) == 3
+    assert world.closed == []
+
+
+def test_a_heartbeat_that_is_not_answered_closes_and_reconnects() -> None:
+    world = World(heartbeat_interval=7)
+    heard = listened(world)
+    member = world.joined()
+    world.advance(14)
+    assert world.closed == [(1, 1000, "heartbeat timeout")]
+    assert heard[-1] == ("close", 1000, "heartbeat timeout")
+    assert member.heard == [("phx_error", {"source": "transport", "reason": "heartbeat_timeout"})]
+    world.advance(0.01)
+    assert world.opened == [1, 2]
+    world.open()
+    assert world.events() == ["heartbeat", "phx_join"]
+
+
+def test_a_heartbeat_that_a_lost_connection_has_swallowed_does_not_matter(world: World) -> None:
+    world.open()
+    world.advance(30)
+    world.drop()
+    world.open()
+    world.advance(30)
+    assert (world.events(), world.closed) == (["heartbeat", "heartbeat"], [])
+
+
+def test_other_messages_are_no_answer_to_a_heartbeat(world: World) -> None:
+    world.open()
+    world.advance(30)
+    world.say(None, "another", "phoenix", "phx_reply", {"status": "ok", "response": {}})
+    world.say(None, None, "room:1", "event", {})
+    world.advance(30)
+    assert world.closed == [(1, 1000, "heartbeat timeout")]
+
+
+@pytest.mark.parametrize("end", ["disconnect", "drop"])
+def test_without_a_connection_there_is_no_heartbeat(world: World, end: str) -> None:
+    world.open()
+    if end == "drop":
+        world.drop(1000)
+    else:
+        world.socket.disconnect()
+    world.advance(100)
+    assert world.sent == []
+
+
+# Callbacks
+
+
+def test_all_messages_are_heard_by_the_socket(world: World) -> None:
+    world.open()
+    heard = listened(world)
+    world.say(None, None, "room:1", "event", {"n": 1})
+    (kind, message) = heard[0]
+    assert (kind, message.topic, message.event, message.payload) == ("message", "room:1", "event", {"n": 1})
+
+
+def test_what_is_no_message_is_told_and_the_connection_goes_on(world: World) -> None:
+    world.open()
+    heard = listened(world)
+    error = ValueError("no message")
+    world.socket.malformed(1, error)
+    world.settle()
+    assert (heard, world.socket.is_open) == ([("error", error)], True)
+
+
+def test_a_callback_is_taken_back(world: World) -> None:
+    heard: list[str] = []
+    ref = world.socket.on("open", lambda: heard.append("first"))
+    world.socket.on("open", lambda: heard.append("second"))
+    world.socket.off(ref)
+    world.open()
+    assert heard == ["second"]
+
+
+def test_a_callback_may_use_the_socket(world: World) -> None:
+    member = world.joined()
+    member.channel.on("question", lambda payload: member.channel.push("answer", payload))
+    world.say(None, None, "room:1", "question", {"n": 1})
+    assert [(message.event, message.payload) for message in world.sent] == [("answer", {"n": 1})]
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong"),
+    [("timeout", 0), ("heartbeat_interval", -1), ("jitter", 1.5), ("jitter", -0.1), ("max_buffered", -1)],
+)
+def test_an_option_out_of_its_range_is_named(option: str, wrong: Any) -> None:
+    with pytest.raises(ValueError, match=rf"^{option} .* got {wrong}$"):
+        Options(**{option: wrong})
+
+
+def test_the_delays_may_be_ones_own() -> None:
+    world = World(reconnect_after=lambda tries: 100.0 * tries, rejoin_after=lambda tries: 1000.0 * tries)
+    world.socket.connect()
+    world.refuse()
+    assert world.clock.next_at() == 100
+    world.socket.connect()
+    member = world.joined()
+    world.say(member.channel.join_ref, None, "room:1", "phx_error", {})
+    assert max(timer.at for timer in world.timers.values()) == 1000
+
+
+@pytest.mark.parametrize(("random", "seconds"), [(0.0, 100), (0.5, 80), (1.0, 60)])
+def test_the_jitter_takes_off_a_share_at_random(random: float, seconds: float) -> None:
+    world = World(reconnect_after=lambda _: 100.0, jitter=0.4, random=lambda: random)
+    world.socket.connect()
+    world.refuse()
+    assert world.clock.next_at() == pytest.approx(seconds)

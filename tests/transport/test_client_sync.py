@@ -1,0 +1,214 @@
+"""The client for code without an event loop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from live import WAIT
+
+from transport.client import (
+    AlreadyJoinedError,
+    ClosedError,
+    ConnectError,
+    JoinError,
+    NotJoinedError,
+    ReplyError,
+    ReplyTimeoutError,
+)
+from transport.client.sync import Presence, Socket, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from live import LiveDemo
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    yield
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("phoenix")]
+    assert left == []
+
+
+def client(demo: LiveDemo, user: str = "ann", **options: Any) -> Socket:
+    return connect(f"{demo.websocket_address}/socket", params={"user": user}, **options)
+
+
+def test_what_is_awaited_elsewhere_blocks_here(demo: LiveDemo) -> None:
+    with client(demo) as socket:
+        assert socket.state == "open"
+        room = socket.channel("room:sync")
+        assert room.join() == {}
+        assert room.push("echo", {"body": "hé"}).reply() == {"body": "hé"}
+        assert room.push("blob", b"\x00\xff").reply() == b"\x00\xff"
+        assert room.leave() == {}
+        assert room.state == "closed"
+    assert (socket.state, socket.is_open) == ("closed", False)
+
+
+def test_messages_are_iterated_until_none_comes_in_time(demo: LiveDemo) -> None:
+    with client(demo, "ann") as first, client(demo, "ben") as second:
+        ann, ben = first.channel("room:sync-chat"), second.channel("room:sync-chat")
+        ann.join()
+        ben.join()
+        ben.push("new_msg", {"body": "one"}).reply()
+        ben.push("new_msg", {"body": "two"}).reply()
+        said = [message.payload["body"] for message in ann.messages(timeout=0.2) if message.event == "new_msg"]
+        assert said == ["one", "two"]
+        with pytest.raises(TimeoutError):
+            ann.recv(timeout=0)
+        for message in ben:
+            if message.payload == {"user": "ben", "body": "two"}:
+                break
+
+
+def test_errors_are_raised(demo: LiveDemo) -> None:
+    with client(demo) as socket:
+        with pytest.raises(JoinError, match="unauthorized"):
+            socket.channel("room:vip").join()
+        room = socket.channel("room:sync")
+        with pytest.raises(NotJoinedError):
+            room.push("echo")
+        room.join()
+        with pytest.raises(AlreadyJoinedError):
+            room.join()
+        with pytest.raises(ReplyError, match="failed on purpose"):
+            room.push("fail").reply()
+        with pytest.raises(ReplyTimeoutError):
+            room.push("typing", timeout=0.05).reply()
+        with pytest.raises(TypeError):
+            room.push("echo", {"x": object()})
+    with pytest.raises(ClosedError, match="the socket is closed"):
+        room.push("echo")
+    with pytest.raises(ConnectError):
+        connect("ws://127.0.0.1:1/socket")
+    with pytest.raises(ValueError, match="vsn"):
+        connect("ws://127.0.0.1:1/socket", vsn="9")
+
+
+def test_callbacks_are_called_in_order_in_a_thread_where_they_may_block(demo: LiveDemo) -> None:
+    answers: SimpleQueue[tuple[str, Any]] = SimpleQueue()
+
+    with client(demo) as socket:
+        room = socket.channel("room:sync-callbacks")
+        room.join()
+
+        def answer(payload: Any) -> None:
+            answers.put((threading.current_thread().name, room.push("echo", payload).reply()))
+
+        room.on("new_msg", answer)
+        for number in range(3):
+            room.push("new_msg", {"body": number})
+        got = [answers.get(timeout=WAIT) for _ in range(3)]
+        ref = room.on("new_msg", lambda _: answers.put(("again", None)))
+        room.off("new_msg")
+        room.off("new_msg", ref)
+        room.push("new_msg", {"body": 4}).reply()
+        room.push("echo", {}).receive("ok", lambda response: answers.put(("receive", response)))
+        assert answers.get(timeout=WAIT) == ("receive", {})
+    assert got == [("phoenix callbacks_0", {"user": "ann", "body": number}) for number in range(3)]
+
+
+def test_a_callback_that_fails_is_logged(demo: LiveDemo, caplog: pytest.LogCaptureFixture) -> None:
+    def fails(payload: Any) -> None:
+        raise RuntimeError("on purpose")
+
+    with caplog.at_level(logging.ERROR, "ashtree.client"), client(demo) as socket:
+        room = socket.channel("room:sync-fails")
+        room.on("new_msg", fails)
+        room.join()
+        room.push("new_msg", {"body": ""}).reply()
+    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["on purpose"]
+
+
+def test_a_callback_may_close_the_socket(demo: LiveDemo) -> None:
+    closed = threading.Event()
+    socket = client(demo)
+
+    def close(payload: Any) -> None:
+        socket.close()
+        closed.set()
+
+    room = socket.channel("room:sync-close")
+    room.on("new_msg", close)
+    room.join()
+    room.push("new_msg", {"body": ""})
+    assert closed.wait(WAIT)
+    assert socket.state == "closed"
+    socket.close()
+    # Its own thread ends when the callback has returned.
+    for thread in threading.enumerate():
+        if thread.name.startswith("phoenix"):
+            thread.join(WAIT)
+
+
+def test_a_lost_connection_comes_back_with_params_that_may_block(demo: LiveDemo) -> None:
+    threads: list[str] = []
+    states: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
+
+    def params() -> dict[str, str]:
+        threads.append(threading.current_thread().name)
+        return {"user": f"sync-{len(threads)}"}
+
+    with connect(f"{demo.websocket_address}/socket", params=params) as socket:
+        socket.on_close(lambda code, reason: states.put(("close", code)))
+        socket.on_open(lambda: states.put(("open",)))
+        room = socket.channel("room:sync-crash", lambda: {"joined": len(threads)})
+        room.join()
+        assert room.push("whoami").reply()["user"] == "sync-1"
+        room.push("crash_transport")
+        assert [states.get(timeout=WAIT) for _ in range(2)] == [("close", 1006), ("open",)]
+        assert room.push("whoami").reply()["user"] == "sync-2"
+    assert not {name for name in threads if name.startswith(("phoenix", "MainThread"))}
+
+
+def test_every_callback_is_called_until_it_is_taken_back(demo: LiveDemo) -> None:
+    told: SimpleQueue[Any] = SimpleQueue()
+    with client(demo, rejoin_after=lambda _: 0.01) as socket:
+        messages = socket.on_message(lambda message: told.put(message.event))
+        room = socket.channel("room:sync-told", max_queue=1)
+        room.on_error(told.put)
+        room.on_close(told.put)
+        errors = socket.on_error(told.put)
+        room.join()
+        assert told.get(timeout=WAIT) == "phx_reply"
+        socket.off(messages)
+        socket.off(errors)
+        room.push("crash")
+        while (last := told.get(timeout=WAIT)) != {"reason": "channel_crash"}:
+            assert last in {"phx_reply", "presence_diff", "presence_state"}
+        assert room.push("echo", {"back": True}).reply() == {"back": True}
+        room.leave()
+        assert told.get(timeout=WAIT) == "leave"
+        assert (room.topic, room.dropped > 0) == ("room:sync-told", True)
+        assert (repr(socket), repr(room)) == (
+            f"<Socket {demo.websocket_address}/socket/websocket open>",
+            f"<Channel {room.topic} closed>",
+        )
+    assert told.empty()
+
+
+def test_the_presence_list_can_be_asked_for_anywhere(demo: LiveDemo) -> None:
+    changes: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
+    with client(demo, "ann") as first:
+        ann = first.channel("room:sync-presence")
+        presence = Presence(ann)
+        presence.on_join(lambda key, current, new: changes.put(("joins", key)))
+        presence.on_leave(lambda key, current, left: changes.put(("leaves", key)))
+        synced = threading.Event()
+        presence.on_sync(synced.set)
+        ann.join()
+        assert changes.get(timeout=WAIT) == ("joins", "ann")
+        with client(demo, "ben") as second:
+            second.channel("room:sync-presence").join()
+            while changes.get(timeout=WAIT) != ("joins", "ben"):
+                pass
+            assert sorted(presence.state) == ["ann", "ben"]
+        while changes.get(timeout=WAIT) != ("leaves", "ben"):
+            pass
+        assert synced.wait(WAIT)
+        assert presence.list(lambda key, entry: key) == ["ann"]

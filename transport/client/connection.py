@@ -1,0 +1,175 @@
+"""One WebSocket connection of a client, from its opening to its end; it knows nothing of channels."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+import msgspec
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Origin, Subprotocol
+
+from transport.client.protocol.socket import ABNORMAL
+
+if TYPE_CHECKING:
+    import ssl as tls
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from websockets.client import ClientProtocol
+
+    from actors.clock import Clock, Timer
+
+__all__ = ["Connection", "Door", "Listener", "WebSocketOptions"]
+
+_CLOSE_TIMEOUT = 2.0
+"""Seconds that a server has to answer a close frame."""
+
+
+class WebSocketOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How the WebSocket is made, whatever is said over it; for what they mean see `websockets.connect`."""
+
+    headers: Mapping[str, str] = {}
+    origin: str | None = None
+    ssl: tls.SSLContext | None = None
+    proxy: str | Literal[True] | None = True
+    max_size: int | None = 2**24
+
+
+class Door(NamedTuple):
+    """Where to connect, and what to offer there."""
+
+    url: str
+    subprotocols: list[str] | None
+
+
+class Listener(Protocol):
+    """Who is told what becomes of a connection, by its number."""
+
+    def opened(self, connection: int) -> None:
+        """It is open."""
+
+    def failed(self, connection: int, error: Exception) -> None:
+        """It could not be made."""
+
+    def data_received(self, connection: int, data: str | bytes) -> None:
+        """A message has come."""
+
+    def closed(self, connection: int, code: int, reason: str) -> None:
+        """It has ended."""
+
+
+class Connection:
+    """A connection that is opened by `run`, which returns at its end."""
+
+    def __init__(
+        self,
+        number: int,
+        door: Callable[[], Awaitable[Door]],
+        options: WebSocketOptions,
+        listener: Listener,
+        clock: Clock,
+    ) -> None:
+        self.number = number
+        self._door, self._options, self._listener, self._clock = door, options, listener, clock
+        self._outgoing: asyncio.Queue[str | bytes | tuple[int, str]] = asyncio.Queue()
+        self._opening: asyncio.Task[ClientConnection] | None = None
+        self._websocket: ClientConnection | None = None
+        self._abort: Timer | None = None
+        self._given_up = False
+
+    def send(self, data: str | bytes) -> None:
+        """Write a message; what cannot be written before the end is lost."""
+        self._outgoing.put_nowait(data)
+
+    def close(self, code: int, reason: str) -> None:
+        """Write what waits, then close; end it without more ado if the server does not answer in two seconds."""
+        self._given_up = True
+        if self._websocket is None:
+            if self._opening is not None:
+                self._opening.cancel()
+            return
+        self._outgoing.put_nowait((code, reason))
+        self._abort = self._clock.call_after(_CLOSE_TIMEOUT, self._websocket.transport.abort)
+
+    async def run(self) -> None:
+        """Open, read until the end, and tell the listener."""
+        self._opening = asyncio.create_task(self._open(), name=f"opening of connection {self.number}")
+        try:
+            self._websocket = await self._opening
+        except asyncio.CancelledError:
+            if not self._given_up:
+                raise
+            return
+        except Exception as error:  # noqa: BLE001  # the user's params and token may raise anything; who listens decides
+            self._listener.failed(self.number, error)
+            return
+        if self._given_up:
+            self._websocket.transport.abort()
+        else:
+            await self._converse(self._websocket)
+
+    async def _open(self) -> ClientConnection:
+        url, subprotocols = await self._door()
+        options = self._options
+        tls_options: dict[str, Any] = {} if options.ssl is None else {"ssl": options.ssl}
+        return await connect(
+            url,
+            create_connection=_offering(subprotocols),
+            additional_headers=dict(options.headers),
+            origin=None if options.origin is None else Origin(options.origin),
+            proxy=options.proxy,
+            max_size=options.max_size,
+            # Phoenix has its own heartbeat, and all time is the clock's.
+            open_timeout=None,
+            ping_interval=None,
+            close_timeout=None,
+            **tls_options,
+        )
+
+    async def _converse(self, websocket: ClientConnection) -> None:
+        writer = asyncio.create_task(self._write(websocket), name=f"writer of connection {self.number}")
+        try:
+            self._listener.opened(self.number)
+            await self._read(websocket)
+        finally:
+            websocket.transport.abort()
+            if self._abort is not None:
+                self._abort.cancel()
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+        self._listener.closed(self.number, websocket.close_code or ABNORMAL, websocket.close_reason or "")
+
+    async def _read(self, websocket: ClientConnection) -> None:
+        try:
+            while True:
+                self._listener.data_received(self.number, await websocket.recv())
+        except ConnectionClosed:
+            pass
+
+    async def _write(self, websocket: ClientConnection) -> None:
+        try:
+            while True:
+                match await self._outgoing.get():
+                    case (code, reason):
+                        await websocket.close(code, reason)
+                    case data:
+                        await websocket.send(data)
+        except ConnectionClosed:
+            pass
+
+
+def _offering(subprotocols: list[str] | None) -> type[ClientConnection]:
+    """Return a kind of connection that offers them as they are.
+
+    A token is in the standard alphabet of base64, as phoenix.js writes it, and "/" is no part of the name of a subprotocol.
+    So `connect()` would not take it.
+    """
+
+    class OfferingConnection(ClientConnection):
+        def __init__(self, protocol: ClientProtocol, **options: Any) -> None:
+            if subprotocols is not None:
+                protocol.available_subprotocols = [Subprotocol(name) for name in subprotocols]
+            super().__init__(protocol, **options)
+
+    return OfferingConnection

@@ -1,0 +1,35 @@
+"""The test kit: channels without a network, on virtual time; and endpoints on a free port, for real clients."""
+
+from transport.testing.async_channels import AsyncChannelTest, AsyncVirtualClock
+from transport.testing.async_clients import AsyncJoinedChannel, AsyncPushed, AsyncTestClient
+from transport.testing.channels import ChannelTest, VirtualClock
+from transport.testing.clients import JoinedChannel, Pushed, TestClient, remaining, state
+from transport.testing.crashes import ExpectedCrash
+from transport.testing.exceptions import ConnectRefusedError, JoinRefusedError, LeftBehindError, UnexpectedCrashError
+from transport.testing.live_endpoint import LiveEndpoint
+from transport.testing.patterns import ANY, Capture
+from transport.testing.serializers import NoopSerializer
+
+__all__ = [
+    "ANY",
+    "AsyncChannelTest",
+    "AsyncJoinedChannel",
+    "AsyncPushed",
+    "AsyncTestClient",
+    "AsyncVirtualClock",
+    "Capture",
+    "ChannelTest",
+    "ConnectRefusedError",
+    "ExpectedCrash",
+    "JoinRefusedError",
+    "JoinedChannel",
+    "LeftBehindError",
+    "LiveEndpoint",
+    "NoopSerializer",
+    "Pushed",
+    "TestClient",
+    "UnexpectedCrashError",
+    "VirtualClock",
+    "remaining",
+    "state",
+]

@@ -1,0 +1,56 @@
+"""How a test of a channel fails.
+
+AssertionError
+├── ConnectRefusedError     a socket's `connect` refused the client
+├── JoinRefusedError        a join that was to succeed did not
+├── UnexpectedCrashError    an actor crashed, and the test did not expect it
+└── LeftBehindError         actors, timers, subscriptions or tasks outlived the test
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from actors.message import Reply
+
+__all__ = ["ConnectRefusedError", "JoinRefusedError", "LeftBehindError", "UnexpectedCrashError"]
+
+
+class ConnectRefusedError(AssertionError):
+    """A socket's `connect` refused the client."""
+
+    def __init__(self, socket: type, params: Mapping[str, Any]) -> None:
+        self.socket, self.params = socket, params
+        super().__init__(f"{socket.__name__}.connect() refused {dict(params)!r}")
+
+
+class JoinRefusedError(AssertionError):
+    """A join that was to succeed did not."""
+
+    def __init__(self, topic: str, reply: Reply | None, hints: Sequence[str] = ()) -> None:
+        self.topic, self.reply = topic, reply
+        said = ["there is no reply yet", *hints] if reply is None else [f"{reply.status} {reply.payload!r}"]
+        super().__init__(f"could not join {topic!r}: " + "\n".join(said))
+
+
+class UnexpectedCrashError(AssertionError):
+    """An actor crashed, and the test did not expect it; the actor's own exception is the cause."""
+
+    def __init__(self, actor: str, error: BaseException, last_message: str) -> None:
+        self.actor, self.error = actor, error
+        name = type(error).__name__
+        super().__init__(
+            f"{actor} crashed: {name}: {error}\n"
+            f"  its last message: {last_message}\n"
+            f"  if that is what the test is about: with client.expect_crash({name}): …"
+        )
+
+
+class LeftBehindError(AssertionError):
+    """Something outlived the test; `left` names each thing."""
+
+    def __init__(self, left: Sequence[str]) -> None:
+        self.left = tuple(left)
+        super().__init__("\n  ".join(["left behind at the end of the test:", *left]))

@@ -1,0 +1,87 @@
+"""What is left when all is over: actors with their subscriptions, links and timers, timers of nobody, and tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+from actors.registry import ActorRegistry
+from transport.testing.exceptions import LeftBehindError
+
+if TYPE_CHECKING:
+    from actors.clock import Timer
+    from actors.pubsub.pubsub import PubSub
+    from actors.ref import ActorRef
+    from actors.runtime.bonds import Bonds
+    from actors.runtime.process import Process
+    from actors.runtime.scheduler import Scheduler
+
+__all__ = ["check_actors", "describe", "left_behind", "name_of"]
+
+
+def left_behind(
+    scheduler: Scheduler, pubsub: PubSub, tasks: Collection[asyncio.Task[Any]], timers: Collection[Timer]
+) -> list[str]:
+    """Name everything that outlived the test.
+
+    `tasks` and `timers` are those to be looked at; an actor's own are told of with the actor.
+    """
+    processes = list(scheduler.processes.values())
+    owned = {timer for process in processes for timer in process.timers or ()}
+    handlers = {process.task for process in processes}
+    strangers = [
+        f"a subscription of {ref} to {topic!r}"
+        for topic in pubsub.topics()
+        for ref in pubsub.subscribers(topic)
+        if ref.process not in processes
+    ]
+    return [
+        *(describe(process, pubsub) for process in processes),
+        *strangers,
+        *(f"a timer, in {timer.remaining():.3f} s, of {timer.calls}" for timer in timers if timer not in owned),
+        *(f"the task {_name(task)}" for task in tasks if not task.done() and task not in handlers),
+    ]
+
+
+def check_actors(before: Collection[ActorRef[Any]]) -> None:
+    """Make sure that no more actors live, in any event loop, than before.
+
+    Raises:
+        LeftBehindError: with the names of the others.
+    """
+    left = [describe(ref.process) for ref in ActorRegistry.get_all() if ref not in before]
+    if left:
+        raise LeftBehindError(left)
+
+
+def name_of(process: Bonds) -> str:
+    """Write "RoomChannel 'room:lobby' <0.7.0>": what a person looks for is the class, and then the topic."""
+    label = f" {process.label!r}" if process.label else ""
+    return f"{process.actor_class.__name__}{label} {process.pid}"
+
+
+def describe(process: Process, pubsub: PubSub | None = None) -> str:
+    """Name an actor and what it is tied to."""
+    bonds = [*_bonds(process), *(_subscriptions(process, pubsub) if pubsub is not None else ())]
+    return f"the actor {name_of(process)}" + (f": {', '.join(bonds)}" if bonds else "")
+
+
+def _bonds(process: Process) -> Iterator[str]:
+    if process.task is not None:
+        yield "in a handler that waits"
+    for other in process.links or ():
+        yield f"linked to {name_of(other)}"
+    for timer in process.timers or ():
+        yield f"with a timer in {timer.remaining():.3f} s"
+
+
+def _subscriptions(process: Process, pubsub: PubSub) -> Iterator[str]:
+    for topic in pubsub.topics():
+        if process.ref in pubsub.subscribers(topic):
+            yield f"subscribed to {topic!r}"
+
+
+def _name(task: asyncio.Task[Any]) -> str:
+    coroutine: Any = task.get_coro()
+    return f"{task.get_name()!r} of {getattr(coroutine, '__qualname__', coroutine)}()"

@@ -1,0 +1,133 @@
+"""An endpoint on a free port, for tests with real clients."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from actors.runtime.scheduler import in_thread
+from supervisors.exceptions import SystemDownError
+from supervisors.system import System
+from transport.endpoint import Endpoint
+from transport.testing.crashes import Crashes
+from transport.testing.exceptions import LeftBehindError
+from transport.testing.leftovers import left_behind
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from actors.pubsub.pubsub import PubSub
+    from supervisors.child_spec import Supervised
+    from transport.socket import Socket
+    from transport.testing.crashes import ExpectedCrash, Kinds
+
+__all__ = ["LiveEndpoint"]
+
+# Seconds after which the timers that are still there are not those of connections that close; and between two looks.
+_GOODBYE, _SOON = 6.0, 0.01
+
+
+class LiveEndpoint:
+    """A system with an endpoint on a free port of 127.0.0.1, in a thread of its own; use it as a context manager.
+
+    `sockets` are paths with socket classes, for which an `Endpoint` is made with the `options`, or an endpoint of yours, whose
+    port is replaced. `children` come before it in the system.
+
+    At the end the system is stopped. What has crashed and was not expected to, or is left, is raised then.
+
+    Raises:
+        UnexpectedCrashError: if an actor has crashed that was not expected to.
+        LeftBehindError: if actors, timers, subscriptions or tasks are left.
+        SystemDownError: if the system has ended by itself.
+    """
+
+    def __init__(
+        self,
+        sockets: Mapping[str, type[Socket]] | Endpoint,
+        *,
+        children: Iterable[Supervised] = (),
+        expected_crashes: Kinds = (),
+        **options: Any,
+    ) -> None:
+        if isinstance(sockets, Endpoint):
+            if options:
+                raise TypeError(f"an endpoint has its options already, got {', '.join(options)} too")
+            self.endpoint = sockets
+        else:
+            self.endpoint = Endpoint(sockets, **options)
+        self.endpoint.host, self.endpoint.port = "127.0.0.1", 0
+        self.system = System([*children, self.endpoint], name="live")
+        self._crashes = Crashes(expected_crashes)
+
+    def __enter__(self) -> Self:
+        self._thread = in_thread("live endpoint")
+        try:
+            self._run(self._start())
+        except BaseException:
+            self._thread.stop()
+            raise
+        return self
+
+    async def _start(self) -> None:
+        self._crashes.watch(self._thread.scheduler)
+        await self.system.start()
+
+    def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
+        __tracebackhide__ = True
+        try:
+            left = self._run(self._stop())
+        finally:
+            self._thread.stop()
+        if kind is None:
+            self._crashes.check()
+            if left:
+                raise LeftBehindError(left)
+
+    async def _stop(self) -> list[str]:
+        root = self.system.ref
+        if not root.is_alive():
+            raise SystemDownError(self.system.name, root.exit_reason)
+        await self.system.stop()
+        await self._let_clients_go()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        scheduler = self._thread.scheduler
+        left = left_behind(scheduler, self.system.pubsub, tasks, scheduler.clock.timers())
+        for task in tasks:
+            task.cancel()
+        return left
+
+    async def _let_clients_go(self) -> None:
+        """Wait until the clients have answered that they were sent away; the time that each has for it is a timer."""
+        clock, woken = self._thread.scheduler.clock, asyncio.Event()
+        end = clock.now() + _GOODBYE
+        while clock.timers() and clock.now() < end:
+            clock.call_after(_SOON, woken.set)
+            await woken.wait()
+            woken.clear()
+
+    def _run(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._thread.scheduler.loop).result()
+
+    @property
+    def url(self) -> str:
+        """The address, such as "http://127.0.0.1:41213"."""
+        return self.endpoint.url
+
+    def websocket_url(self, path: str = "/socket", vsn: str = "2.0.0") -> str:
+        """Return the address of a socket's WebSocket, for clients that are no phoenix.js and want all of it."""
+        return f"{self.url.replace('http:', 'ws:', 1)}{path}/websocket?vsn={vsn}"
+
+    @property
+    def pubsub(self) -> PubSub:
+        """The PubSub of the system."""
+        return self.system.pubsub
+
+    def expect_crash(
+        self, kind: Kinds = Exception, *, match: str | None = None
+    ) -> AbstractContextManager[ExpectedCrash]:
+        """Allow that an actor crashes inside the block, or at the end of it, with that exception.
+
+        The client must have seen the crash before the block ends; call `check()` on what is given to make sure of it.
+        """
+        return self._crashes.expecting(kind, match)
