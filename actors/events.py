@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from actors.channel import Channel
     from actors.exits import ExitReason
     from actors.message import Message, Reply
+    from actors.pubsub.pubsub import PubSub
 
 __all__ = [
     "BROADCAST",
@@ -104,9 +105,10 @@ def pushed(channel: Channel, event: str) -> None:
         telemetry.execute(PUSH, {"count": 1}, _about(channel) | {"event": event})
 
 
-def broadcast(topic: str, message: object, deliveries: int) -> None:
-    """A message was broadcast to all subscribers of a topic."""
-    telemetry.execute(BROADCAST, {"deliveries": deliveries}, {"topic": topic, "message": message})
+def broadcast(pubsub: PubSub, topic: str, message: object, deliveries: int, duration: float) -> None:
+    """A message was put, within `duration` seconds, into the mailboxes of all subscribers of a topic; if BROADCAST is attached."""
+    about = {"pubsub": pubsub, "topic": topic, "message": message}
+    telemetry.execute(BROADCAST, {"deliveries": deliveries, "duration": duration}, about)
 
 
 def channel_left(channel: Channel, reason: ExitReason) -> None:

@@ -17,7 +17,7 @@ from actors.message import Broadcast
 from actors.pubsub.subscriptions import Fastlane, Subscription, Subscriptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from actors.exits import MonitorRef
     from actors.message import Frame
@@ -96,24 +96,33 @@ class PubSub:
 
     def _dispatch(self, topic: str, message: Any, sender: Process | None) -> None:
         subscriptions = self.subscriptions.of(topic)
-        if events.BROADCAST in telemetry.attached:
-            events.broadcast(topic, message, len(subscriptions))
-        encoded: dict[Any, Frame | None] = {}
-        for subscription in subscriptions:
-            subscriber, fastlane = subscription.subscriber, subscription.fastlane
-            # A subscriber that died this very moment is still in the table; its transport may well be alive.
-            if subscriber is sender or not subscriber.alive:
-                continue
-            if fastlane is None or type(message) is not Broadcast or message.event in fastlane.intercepts:
-                subscriber.put(message)
-                continue
-            serializer = fastlane.serializer
-            try:
-                frame = encoded[serializer]
-            except KeyError:
-                frame = encoded[serializer] = serializer.encode_broadcast(message)
-            if frame is not None:
-                fastlane.transport.put(frame)
+        if events.BROADCAST not in telemetry.attached:
+            _deliver(subscriptions, message, sender)
+            return
+        assert self._scheduler is not None
+        clock, deliveries = self._scheduler.clock, len(subscriptions)
+        began = clock.now()
+        _deliver(subscriptions, message, sender)
+        events.broadcast(self, topic, message, deliveries, clock.now() - began)
+
+
+def _deliver(subscriptions: Iterable[Subscription], message: Any, sender: Process | None) -> None:
+    encoded: dict[Any, Frame | None] = {}
+    for subscription in subscriptions:
+        subscriber, fastlane = subscription.subscriber, subscription.fastlane
+        # A subscriber that died this very moment is still in the table; its transport may well be alive.
+        if subscriber is sender or not subscriber.alive:
+            continue
+        if fastlane is None or type(message) is not Broadcast or message.event in fastlane.intercepts:
+            subscriber.put(message)
+            continue
+        serializer = fastlane.serializer
+        try:
+            frame = encoded[serializer]
+        except KeyError:
+            frame = encoded[serializer] = serializer.encode_broadcast(message)
+        if frame is not None:
+            fastlane.transport.put(frame)
 
 
 class PubSubServer(Actor):

@@ -65,10 +65,7 @@ class ChanceScheduler(ManualScheduler):
         self._ready.append(process)
 
     def run_ready(self) -> None:
-        """Leave it to chance when they get their turns."""
-
-    def run_at_once(self) -> None:
-        """Leave it to chance when they get their turns."""
+        """Leave it to chance when they get their turns, even if somebody waits for one of them."""
 
     # Until all rest, and longer
 

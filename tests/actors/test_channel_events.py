@@ -95,7 +95,8 @@ def test_pushes_and_broadcasts_are_told(client: TestClient, seen: Seen) -> None:
     [pushed] = [about for event, _, about in seen if event == PUSH]
     [(deliveries, about)] = [(measured, about) for event, measured, about in seen if event == BROADCAST]
     assert (pushed["event"], pushed["topic"]) == ("pushed", "room:1")
-    assert (deliveries, about["topic"]) == ({"deliveries": 2}, "room:1")
+    assert deliveries == {"deliveries": 2, "duration": 0.0}, "on virtual time a broadcast takes none"
+    assert (about["topic"], about["pubsub"]) == ("room:1", client.pubsub)
 
 
 def test_the_end_of_a_channel_is_told_with_its_reason(client: TestClient, seen: Seen) -> None:

@@ -143,7 +143,7 @@ class Gossip(Actor):
         self.others = others
 
     async def on_receive(self, hops: int) -> None:
-        await asyncio.sleep(random.random())  # noqa: S311  # to be repeated
+        await asyncio.create_task(asyncio.sleep(random.random()))  # noqa: S311  # to be repeated
         for other in self.others:
             if hops and random.random() < 0.7:  # noqa: S311  # to be repeated
                 self.send(other, hops - 1)

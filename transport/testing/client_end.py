@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors.message import Frame, Message
 from transport.testing.inbox import Inbox
@@ -22,6 +22,8 @@ class ClientEnd:
     `close_code` is the code with which the server closed, 1006 if the connection was cut, None while it is open.
     """
 
+    kind: ClassVar[str] = "test"
+
     def __init__(self) -> None:
         self.inbox = Inbox()
         self.close_code: int | None = None
@@ -29,6 +31,10 @@ class ClientEnd:
         self._refs = count(1)
 
     # The carrier
+
+    def get_write_buffer_size(self) -> int:
+        """Nothing waits to be written."""
+        return 0
 
     def attach(self, transport: Process) -> None:
         """Nothing to do: what is sent goes straight to the transport actor."""
