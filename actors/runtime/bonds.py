@@ -208,7 +208,7 @@ class Bonds:
     # The end
 
     def _let_go(self) -> None:
-        self.scheduler.processes.pop(self.number, None)
+        self.scheduler.ended(self)
         if self.owned is not None:
             self._close_owned()
         if self.timers is not None:

@@ -61,6 +61,7 @@ class Scheduler:
         self.clock: Clock = clock or LoopClock(loop)
         self.names = Registry()
         self.processes: dict[int, Process] = {}
+        self._end_watchers: list[Callable[[Process], object]] = []
         self.current: Process | None = None
         self.messages_per_turn = TURN
         self.thread_id = get_ident()
@@ -129,6 +130,16 @@ class Scheduler:
     def _run(self) -> None:
         self._armed, self._at_once = False, AT_ONCE
         self.run_ready()
+
+    def watch_ends(self, tell: Callable[[Process], object]) -> None:
+        """Have `tell(process)` called for each actor that ends, before anybody else is told; for test kits."""
+        self._end_watchers.append(tell)
+
+    def ended(self, process: Any) -> None:
+        """Forget an actor that has ended."""
+        self.processes.pop(process.number, None)
+        for tell in self._end_watchers:
+            tell(process)
 
     def run_ready(self) -> None:
         """Give the ready processes their turns now; whoever reads a socket calls this after it has told its actors."""

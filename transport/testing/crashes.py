@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -70,7 +70,7 @@ class Crashes:
 
     def watch(self, scheduler: Scheduler) -> None:
         """Take note of every actor of that scheduler that crashes from now on."""
-        scheduler.processes = _Population(scheduler.processes, self._on_end)
+        scheduler.watch_ends(self._on_end)
 
     def _on_end(self, process: Process) -> None:
         reason = process.reason
@@ -102,20 +102,6 @@ class Crashes:
             yield expected
         finally:
             self._expected.remove(expected)
-
-
-class _Population(dict[int, "Process"]):
-    """The living processes of a scheduler; tells of each that leaves."""
-
-    def __init__(self, processes: dict[int, Process], on_end: Callable[[Process], None]) -> None:
-        super().__init__(processes)
-        self._on_end = on_end
-
-    def pop(self, number: int, *default: Any) -> Any:
-        process = super().pop(number, *default)
-        if process is not None:
-            self._on_end(process)
-        return process
 
 
 def _shown(message: Any) -> str:
