@@ -106,7 +106,7 @@ def pushed(channel: Channel, event: str) -> None:
 
 
 def broadcast(pubsub: PubSub, topic: str, message: object, deliveries: int, duration: float) -> None:
-    """A message was put, within `duration` seconds, into the mailboxes of all subscribers of a topic; if BROADCAST is attached."""
+    """A message was put into the mailboxes of all subscribers of a topic; to be called if BROADCAST is attached."""
     about = {"pubsub": pubsub, "topic": topic, "message": message}
     telemetry.execute(BROADCAST, {"deliveries": deliveries, "duration": duration}, about)
 

@@ -197,12 +197,14 @@ class Future(pykka.Future[T]):
 
     def __await__(self) -> Generator[Any, None, T]:
         """Wait for the answer on an event loop."""
-        for source in self._sources:
-            yield from source.__await__()
-        if self._get_hook is None and not self._done:
+        if not self._done:
+            for source in self._sources:
+                yield from source.__await__()
+            if self._get_hook is not None:
+                return self.get()
             with waiting(self):
                 yield from self._suspend()
-        return self.get()
+        return self.result()
 
     __iter__ = __await__
 

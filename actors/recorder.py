@@ -65,7 +65,7 @@ def keep(report: CrashReport) -> None:
 
 
 def last_crashes() -> list[CrashReport]:
-    """Return the reports of the last crashes of all actors of the program, `KEPT` at most, the latest first; from any thread."""
+    """Return the reports of the last crashes of the program, `KEPT` at most, the latest first; from any thread."""
     with _lock:
         return list(reversed(_crashes))
 

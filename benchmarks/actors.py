@@ -120,12 +120,13 @@ async def replacement(number: int) -> float:
     took = []
     logging.getLogger("ashtree").setLevel(logging.CRITICAL)
     async with System([ChildSpec(Fragile, name="fragile")], max_restarts=number + 1) as system:
+        whereis = system.names.whereis
         for _ in range(number):
-            old = system.whereis("fragile")
+            old = whereis("fragile")
             assert old is not None
             began = time.perf_counter()
             old.tell("crash")
-            while (new := system.whereis("fragile")) is None or new is old:  # noqa: ASYNC110  # the runtime sets no event
+            while (new := whereis("fragile")) is None or new is old:  # noqa: ASYNC110  # the runtime sets no event
                 await asyncio.sleep(0)
             await new.call("pid")
             took.append(time.perf_counter() - began)

@@ -208,7 +208,11 @@ class Bonds:
     # The end
 
     def _let_go(self) -> None:
-        self.scheduler.ended(self)
+        scheduler = self.scheduler
+        scheduler.processes.pop(self.number, None)
+        if scheduler.end_watchers is not None:
+            for tell in scheduler.end_watchers:
+                tell(self)  # type: ignore[arg-type]  # it is a Process, of which this is a part
         if self.owned is not None:
             self._close_owned()
         if self.timers is not None:

@@ -77,7 +77,18 @@ class Debug:
     `last` are the events of `sys.log`, `record` the messages of the flight recorder.
     """
 
-    __slots__ = ("backlog", "began", "busy", "handled", "last", "longest", "messages_in", "process", "record", "watchers")
+    __slots__ = (
+        "backlog",
+        "began",
+        "busy",
+        "handled",
+        "last",
+        "longest",
+        "messages_in",
+        "process",
+        "record",
+        "watchers",
+    )
 
     def __init__(self, process: Process) -> None:
         self.process = process

@@ -45,6 +45,7 @@ from actors.via import Via
 if TYPE_CHECKING:
     from actors.actor import Actor
     from actors.idle import Idle
+    from actors.recorder import Recorded
     from actors.runtime.scheduler import Scheduler
 
 __all__ = ["Process"]
@@ -136,14 +137,17 @@ class Process(Bonds):
         scheduler.processes[self.number] = self
         if parent is not None:
             self.link(parent)
-        messages = record_for(self, record, parent)
-        if messages is not None:
-            Debug.of(self).record = messages
+        if record is not None or self.actor_class.record is not None or (parent is not None and parent.debug is not None):
+            self._record(record_for(self, record, parent))
         outer, scheduler.current = scheduler.current, self
         try:
             self._run_on_start(name)
         finally:
             scheduler.current = outer
+
+    def _record(self, messages: deque[Recorded] | None) -> None:
+        if messages is not None:
+            Debug.of(self).record = messages
 
     def _run_on_start(self, name: str | Via | None) -> None:
         actor = self.actor

@@ -61,7 +61,7 @@ class Scheduler:
         self.clock: Clock = clock or LoopClock(loop)
         self.names = Registry()
         self.processes: dict[int, Process] = {}
-        self._end_watchers: list[Callable[[Process], object]] = []
+        self.end_watchers: list[Callable[[Process], object]] | None = None
         self.current: Process | None = None
         self.messages_per_turn = TURN
         self.thread_id = get_ident()
@@ -94,7 +94,7 @@ class Scheduler:
     def of_thread() -> Scheduler | None:
         """Return the scheduler whose actors run in this thread, or None."""
         thread = get_ident()
-        actor = _actors_by_thread.get(thread)
+        actor = _actors_by_thread.get(thread) if _actors_by_thread else None
         return _by_thread.get(thread) if actor is None else actor.scheduler
 
     @staticmethod
@@ -133,13 +133,7 @@ class Scheduler:
 
     def watch_ends(self, tell: Callable[[Process], object]) -> None:
         """Have `tell(process)` called for each actor that ends, before anybody else is told; for test kits."""
-        self._end_watchers.append(tell)
-
-    def ended(self, process: Any) -> None:
-        """Forget an actor that has ended."""
-        self.processes.pop(process.number, None)
-        for tell in self._end_watchers:
-            tell(process)
+        self.end_watchers = [*(self.end_watchers or ()), tell]
 
     def run_ready(self) -> None:
         """Give the ready processes their turns now; whoever reads a socket calls this after it has told its actors."""
@@ -183,6 +177,10 @@ class Scheduler:
             except RuntimeError as closed:
                 self._inbound.clear()
                 raise ActorDeadError("the event loop of this actor is closed") from closed
+            except BaseException:
+                # By Ctrl-C, in the thread that posts: the next one must not rely on it.
+                self._woken = False
+                raise
 
     def _drain(self) -> None:
         # Cleared before the queue is read: who posts after this wakes the loop again.

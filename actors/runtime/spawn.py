@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -43,21 +45,15 @@ def spawn(
         process.start(scheduler, parent=parent, name=name, label=label, record=record)
         return process.ref
     started: Future[Any] = Future(scheduler)
-    scheduler.post(_start_and_tell, process, scheduler, name, label, record, started)
+    start = partial(process.start, scheduler, parent=None, name=name, label=label, record=record)
+    scheduler.post(_start_and_tell, process, start, started)
     started.get()
     return process.ref
 
 
-def _start_and_tell(
-    process: Process,
-    scheduler: Scheduler,
-    name: str | Via | None,
-    label: str | None,
-    record: int | None,
-    started: Future[Any],
-) -> None:
+def _start_and_tell(process: Process, start: Callable[[], None], started: Future[Any]) -> None:
     try:
-        process.start(scheduler, parent=None, name=name, label=label, record=record)
+        start()
     except StartError as error:
         started.set_exception(error)
         return
