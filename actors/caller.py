@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from actors.future import Future
-    from actors.runtime.process import Process
+    from actors.runtime.mailbox import Mailbox
 
 __all__ = ["From"]
 
@@ -21,7 +21,7 @@ class From:
 
     __slots__ = ("_future", "_process")
 
-    def __init__(self, process: Process, future: Future[Any] | None) -> None:
+    def __init__(self, process: Mailbox, future: Future[Any] | None) -> None:
         self._process, self._future = process, future
 
     def __repr__(self) -> str:

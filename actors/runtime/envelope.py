@@ -12,6 +12,7 @@ from actors.exits import Refuse
 
 if TYPE_CHECKING:
     from actors.future import Future
+    from actors.runtime.bonds import Bonds
     from actors.runtime.process import Process
 
 __all__ = ["STOP", "ActorStop", "Answer", "Envelope", "SystemCall", "refuse"]
@@ -54,7 +55,7 @@ class Answer:
         self.value = value
 
 
-def refuse(item: Any, process: Process) -> None:
+def refuse(item: Any, process: Bonds) -> None:
     """Answer a message that will never be handled; who asked for the end has what he asked for."""
     if type(item) is not Envelope or item.reply_to.done:
         return

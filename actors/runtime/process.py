@@ -1,4 +1,4 @@
-"""The process behind an actor: mailbox, links, monitors, signals, and how it ends.
+"""The process behind an actor: how it starts, waits, gets signals and ends; on its mailbox, links and monitors.
 
 All of it belongs to the scheduler's thread. The order of things that one actor sends to another is kept. When an actor ends:
 
@@ -20,7 +20,6 @@ from itertools import count
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from actors.caller import From
 from actors.exceptions import ActorDeadError, StartError, Timeout
 from actors.exits import (
     KILLED,
@@ -29,23 +28,22 @@ from actors.exits import (
     Exit,
     ExitReason,
     Killed,
-    Refuse,
     Stop,
     exit_reason,
 )
 from actors.future import Future
 from actors.recorder import keep, record_for
-from actors.runtime.bonds import Bonds
 from actors.runtime.coroutine import Contained, error_of
 from actors.runtime.debug import Debug
-from actors.runtime.envelope import ActorStop, Answer, Envelope, refuse
+from actors.runtime.envelope import ActorStop
+from actors.runtime.mailbox import Mailbox
 from actors.runtime.report import CrashReport, described
 from actors.via import Via
 
 if TYPE_CHECKING:
     from actors.actor import Actor
-    from actors.idle import Idle
     from actors.recorder import Recorded
+    from actors.runtime.bonds import Bonds
     from actors.runtime.scheduler import Scheduler
 
 __all__ = ["Process"]
@@ -57,62 +55,24 @@ _numbers = count(1)
 _log = logging.getLogger("ashtree.actors")
 
 
-class _Continue:
-    """A message of an actor to itself that goes before its mailbox."""
-
-    __slots__ = ("message",)
-
-    def __init__(self, message: Any) -> None:
-        self.message = message
-
-
-# What a handler may return that is no answer.
-_SPECIAL = frozenset((CoroutineType, Stop, Refuse, Answer))
-
-
-class Process(Bonds):
+class Process(Mailbox):
     """What the runtime knows of one actor; it stays behind, small, when the actor has ended."""
 
-    __slots__ = (
-        "actor",
-        "current",
-        "debug",
-        "deferred",
-        "ending",
-        "handled",
-        "idle",
-        "queue",
-        "reply_to",
-        "scheduled",
-        "signal",
-        "started",
-        "started_at",
-        "task",
-        "trap_exit",
-        "waits_for",
-    )
+    __slots__ = ("started_at", "task", "trap_exit", "waits_for")
 
     def __init__(self, actor: Actor) -> None:
         super().__init__(next(_numbers), type(actor))
-        self.actor: Actor | None = actor
+        self.actor = actor
         self.trap_exit = False
-        self.started: Future[Any] | None = None
+        self.started = None
         self.started_at = 0.0
         self.handled = 0
-        # Mailbox: made when the first message comes and dropped when it is empty, as most actors are idle.
-        self.queue: deque[Any] | None = None
+        self.queue = self.current = self.idle = self.debug = self.reply_to = self.deferred = None
         self.scheduled = False
-        self.current: Any = None
-        self.idle: Idle | None = None
-        self.debug: Debug | None = None
-        # Questions: the one at hand, those kept to be answered later, and what this actor itself waits for.
-        self.reply_to: Future[Any] | None = None
-        self.deferred: dict[Future[Any], None] | None = None
+        # What this actor itself waits for.
         self.waits_for: Future[Any] | None = None
         self.task: asyncio.Task[Any] | None = None
-        # How it is to end: a signal that has arrived, then the reason it is ending with.
-        self.signal: ExitReason | None = None
-        self.ending: ExitReason | None = None
+        self.signal = self.ending = None
 
     # Start
 
@@ -137,7 +97,11 @@ class Process(Bonds):
         scheduler.processes[self.number] = self
         if parent is not None:
             self.link(parent)
-        if record is not None or self.actor_class.record is not None or (parent is not None and parent.debug is not None):
+        if (
+            record is not None
+            or self.actor_class.record is not None
+            or (parent is not None and parent.debug is not None)
+        ):
             self._record(record_for(self, record, parent))
         outer, scheduler.current = scheduler.current, self
         try:
@@ -206,130 +170,10 @@ class Process(Bonds):
         self.started = started
         return StartError(self.name, error)
 
-    # Mailbox
+    # Handlers that end the actor, and those that wait
 
-    def put(self, item: Any) -> None:
-        """Put a message, or an `Envelope`, in the mailbox; one to the dead is dropped."""
-        if not self.alive:
-            refuse(item, self)
-            return
-        if self.queue is None:
-            self.queue = deque((item,))
-        else:
-            self.queue.append(item)
-        if not self.scheduled:
-            self.scheduled = True
-            self.scheduler.ready(self)
-
-    def continue_with(self, message: Any) -> None:
-        """Handle a message next, before all that is in the mailbox but after what was put there by this."""
-        if not self.alive:
-            return
-        queue = self.queue = deque() if self.queue is None else self.queue
-        position = next((n for n, item in enumerate(queue) if type(item) is not _Continue), len(queue))
-        queue.insert(position, _Continue(message))
-        if not self.scheduled:
-            self.scheduled = True
-            self.scheduler.ready(self)
-
-    @property
-    def suspended(self) -> bool:
-        """Whether its messages are held back (OTP's `sys:suspend`)."""
-        return self.debug is not None and self.debug.backlog is not None
-
-    def turn(self) -> None:
-        """Handle what is in the mailbox, up to `messages_per_turn`, then let others go on."""
-        if self.signal is not None:
-            self._obey()
-        elif self.debug is not None:
-            self.debug.turn()
-        elif self.actor is not None:
-            self.handle_mail(self.actor._receive)
-
-    def handle_mail(self, receive: Callable[[Any], Any]) -> None:
-        """Hand message after message to `receive`, until one takes time, ends the actor, or the turn is over."""
-        queue, left = self.queue, self.scheduler.messages_per_turn
-        while queue and left:
-            left -= 1
-            self.handled += 1
-            item = queue.popleft()
-            if type(item) is Envelope:
-                item, self.reply_to = item.message, item.reply_to
-            elif type(item) is _Continue:
-                item = item.message
-            self.current = item
-            try:
-                result = receive(item)
-            except BaseException as error:  # noqa: BLE001  # whatever an actor raises ends that actor and no other
-                self._crash(error)
-                return
-            # The common case first: nothing to answer, nothing to wait for.
-            if result is None and self.reply_to is None:
-                pass
-            elif not self._accept(result):
-                return
-            if self.signal is not None:
-                self._obey()
-                return
-        self.go_on()
-
-    def go_on(self) -> None:
-        """Go to the end of the ready queue if there is more to do, else rest."""
-        if self.signal is not None or self.queue:
-            self.scheduled = True
-            self.scheduler.ready(self)
-        else:
-            self.scheduled = False
-            self.queue = self.current = None
-            if self.idle is not None:
-                self.idle.rest()
-
-    def _accept(self, result: Any) -> bool:
-        """Take what a handler returned; tell whether the next message may be handled at once."""
-        if type(result) in _SPECIAL:
-            return self._accept_special(result)
-        if self.reply_to is not None:
-            self.reply(result)
-        return True
-
-    def _accept_special(self, result: Any) -> bool:
-        if isinstance(result, Stop):
-            self._stop(result)
-            return False
-        if isinstance(result, Refuse):
-            self.reply(result)
-            return True
-        if isinstance(result, Answer):
-            self.reply(result.value)
-            self.go_on()
-        else:
-            self._run_coroutine(result, self._on_handler_done)
-        return False
-
-    def reply(self, result: Any) -> None:
-        """Answer the question at hand, if whoever asked still waits."""
-        reply_to, self.reply_to = self.reply_to, None
-        if reply_to is None or reply_to.done:
-            return
-        if type(result) is Refuse:
-            reply_to.set_exception(result.error)
-        else:
-            reply_to.set(result)
-
-    def reply_later(self) -> From:
-        """Keep whoever asked the question at hand, to be answered otherwise than by what the handler returns."""
-        future, self.reply_to = self.reply_to, None
-        if future is not None:
-            self.deferred = {} if self.deferred is None else self.deferred
-            self.deferred[future] = None
-        return From(self, future)
-
-    def answer(self, future: Future[Any], answer: Callable[[Future[Any]], None]) -> None:
-        """Answer a question that was kept, unless it is over."""
-        if self.deferred is not None and future in self.deferred:
-            del self.deferred[future]
-            if not future.done:
-                answer(future)
+    def _wait_for(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._run_coroutine(coroutine, self._on_handler_done)
 
     def _stop(self, stop: Stop) -> None:
         if type(self.current) is ActorStop:
@@ -343,8 +187,6 @@ class Process(Bonds):
             self._crash(error)
             return
         self.end(reason)
-
-    # Handlers that wait
 
     def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[asyncio.Task[Any]], None]) -> None:
         """Let a coroutine of this actor run as a task; the actor takes no message until it is done."""
@@ -392,8 +234,7 @@ class Process(Bonds):
         if self.task is not None:
             self._interrupt(reason)
         elif not self.scheduled:
-            self.scheduled = True
-            self.scheduler.ready(self)
+            self._be_ready()
 
     def _interrupt(self, reason: ExitReason) -> None:
         """Cut a waiting handler short; one that is killed is gone even if it does not let itself be cut short."""
@@ -465,7 +306,7 @@ class Process(Bonds):
             self._tell_links(reason)
         if self.watchers is not None or self.watching is not None:
             self._tell_watchers(reason)
-        self._refuse_mail()
+        self.refuse_mail()
         self.actor = self.task = self.current = self.idle = self.debug = self.waits_for = None
         self.forget_ref()
 
@@ -474,29 +315,3 @@ class Process(Bonds):
         if self.task is not None:
             self.task.cancel()
         self.finish(KILLED)
-
-    def _refuse_mail(self) -> None:
-        """Answer all who wait."""
-        if self.debug is not None:
-            self.debug.resume()
-        if self.reply_to is not None:
-            self._answer_last(self.reply_to)
-        for future in self.deferred or ():
-            if not future.done:
-                future.set_exception(ActorDeadError(f"{self.name} is dead"))
-        for item in self.queue or ():
-            refuse(item, self)
-        self.queue = self.reply_to = self.deferred = None
-        if self.started is not None and not self.started.done:
-            self.started.set_exception(ActorDeadError(f"{self.name} was ended while it started"))
-
-    def _answer_last(self, reply_to: Future[Any]) -> None:
-        """Give whoever asked the question that ended us the exception it raised."""
-        if reply_to.done:
-            return
-        if type(self.current) is ActorStop:
-            reply_to.set(True)
-        elif isinstance(self.ending, Crash) and self.signal is None:
-            reply_to.set_exception(self.ending.exception)
-        else:
-            reply_to.set_exception(ActorDeadError(f"{self.name} is dead"))

@@ -1,0 +1,240 @@
+"""The mailbox of a process: messages in order, one at a time, and the answers to those that were asked."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import deque
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+from actors.caller import From
+from actors.exceptions import ActorDeadError
+from actors.exits import Crash, ExitReason, Refuse, Stop
+from actors.runtime.bonds import Bonds
+from actors.runtime.envelope import ActorStop, Answer, Envelope, refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from actors.actor import Actor
+    from actors.future import Future
+    from actors.idle import Idle
+    from actors.runtime.debug import Debug
+
+__all__ = ["Mailbox"]
+
+
+class _Continue:
+    """A message of an actor to itself that goes before its mailbox."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: Any) -> None:
+        self.message = message
+
+
+# What a handler may return that is no answer.
+_SPECIAL = frozenset((CoroutineType, Stop, Refuse, Answer))
+
+
+class Mailbox(Bonds):
+    """The part of `Process` that is about messages; most handlers return at once, and cost no task."""
+
+    __slots__ = (
+        "actor",
+        "current",
+        "debug",
+        "deferred",
+        "ending",
+        "handled",
+        "idle",
+        "queue",
+        "reply_to",
+        "scheduled",
+        "signal",
+        "started",
+    )
+
+    actor: Actor | None
+    started: Future[Any] | None
+    # Made when the first message comes and dropped when it is empty, as most actors are idle.
+    queue: deque[Any] | None
+    scheduled: bool
+    current: Any
+    handled: int
+    idle: Idle | None
+    debug: Debug | None
+    # Questions: the one at hand, and those kept to be answered later.
+    reply_to: Future[Any] | None
+    deferred: dict[Future[Any], None] | None
+    # How it is to end: a signal that has arrived, then the reason it is ending with.
+    signal: ExitReason | None
+    ending: ExitReason | None
+
+    @abstractmethod
+    def _obey(self) -> None:
+        """Do what the signal that has arrived says."""
+
+    @abstractmethod
+    def _crash(self, error: BaseException) -> None:
+        """End because a handler raised."""
+
+    @abstractmethod
+    def _stop(self, stop: Stop) -> None:
+        """End because a handler said so."""
+
+    @abstractmethod
+    def _wait_for(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Let a handler that is a coroutine come to its end, then go on."""
+
+    def put(self, item: Any) -> None:
+        """Put a message, or an `Envelope`, in the mailbox; one to the dead is dropped."""
+        if not self.alive:
+            refuse(item, self)
+            return
+        if self.queue is None:
+            self.queue = deque((item,))
+        else:
+            self.queue.append(item)
+        if not self.scheduled:
+            self._be_ready()
+
+    def continue_with(self, message: Any) -> None:
+        """Handle a message next, before all that is in the mailbox but after what was put there by this."""
+        if not self.alive:
+            return
+        queue = self.queue = deque() if self.queue is None else self.queue
+        position = next((n for n, item in enumerate(queue) if type(item) is not _Continue), len(queue))
+        queue.insert(position, _Continue(message))
+        if not self.scheduled:
+            self._be_ready()
+
+    def _be_ready(self) -> None:
+        self.scheduled = True
+        self.scheduler.ready(self)  # type: ignore[arg-type]  # it is a Process, of which this is a part
+
+    @property
+    def suspended(self) -> bool:
+        """Whether its messages are held back (OTP's `sys:suspend`)."""
+        return self.debug is not None and self.debug.backlog is not None
+
+    def turn(self) -> None:
+        """Handle what is in the mailbox, up to `messages_per_turn`, then let others go on."""
+        if self.signal is not None:
+            self._obey()
+        elif self.debug is not None:
+            self.debug.turn()
+        elif self.actor is not None:
+            self.handle_mail(self.actor._receive)
+
+    def handle_mail(self, receive: Callable[[Any], Any]) -> None:
+        """Hand message after message to `receive`, until one takes time, ends the actor, or the turn is over."""
+        queue, left = self.queue, self.scheduler.messages_per_turn
+        while queue and left:
+            left -= 1
+            self.handled += 1
+            item = queue.popleft()
+            if type(item) is Envelope:
+                item, self.reply_to = item.message, item.reply_to
+            elif type(item) is _Continue:
+                item = item.message
+            self.current = item
+            try:
+                result = receive(item)
+            except BaseException as error:  # noqa: BLE001  # whatever an actor raises ends that actor and no other
+                self._crash(error)
+                return
+            # The common case first: nothing to answer, nothing to wait for.
+            if result is None and self.reply_to is None:
+                pass
+            elif not self._accept(result):
+                return
+            if self.signal is not None:
+                self._obey()
+                return
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Go to the end of the ready queue if there is more to do, else rest."""
+        if self.signal is not None or self.queue:
+            self._be_ready()
+        else:
+            self.scheduled = False
+            self.queue = self.current = None
+            if self.idle is not None:
+                self.idle.rest()
+
+    def _accept(self, result: Any) -> bool:
+        """Take what a handler returned; tell whether the next message may be handled at once."""
+        if type(result) in _SPECIAL:
+            return self._accept_special(result)
+        if self.reply_to is not None:
+            self.reply(result)
+        return True
+
+    def _accept_special(self, result: Any) -> bool:
+        if isinstance(result, Stop):
+            self._stop(result)
+            return False
+        if isinstance(result, Refuse):
+            self.reply(result)
+            return True
+        if isinstance(result, Answer):
+            self.reply(result.value)
+            self.go_on()
+        else:
+            self._wait_for(result)
+        return False
+
+    def reply(self, result: Any) -> None:
+        """Answer the question at hand, if whoever asked still waits."""
+        reply_to, self.reply_to = self.reply_to, None
+        if reply_to is None or reply_to.done:
+            return
+        if type(result) is Refuse:
+            reply_to.set_exception(result.error)
+        else:
+            reply_to.set(result)
+
+    def reply_later(self) -> From:
+        """Keep whoever asked the question at hand, to be answered otherwise than by what the handler returns."""
+        future, self.reply_to = self.reply_to, None
+        if future is not None:
+            self.deferred = {} if self.deferred is None else self.deferred
+            self.deferred[future] = None
+        return From(self, future)
+
+    def answer(self, future: Future[Any], answer: Callable[[Future[Any]], None]) -> None:
+        """Answer a question that was kept, unless it is over."""
+        if self.deferred is not None and future in self.deferred:
+            del self.deferred[future]
+            if not future.done:
+                answer(future)
+
+    # The end
+
+    def refuse_mail(self) -> None:
+        """Answer all who wait."""
+        if self.debug is not None:
+            self.debug.resume()
+        if self.reply_to is not None:
+            self._answer_last(self.reply_to)
+        for future in self.deferred or ():
+            if not future.done:
+                future.set_exception(ActorDeadError(f"{self.name} is dead"))
+        for item in self.queue or ():
+            refuse(item, self)
+        self.queue = self.reply_to = self.deferred = None
+        if self.started is not None and not self.started.done:
+            self.started.set_exception(ActorDeadError(f"{self.name} was ended while it started"))
+
+    def _answer_last(self, reply_to: Future[Any]) -> None:
+        """Give whoever asked the question that ended us the exception it raised."""
+        if reply_to.done:
+            return
+        if type(self.current) is ActorStop:
+            reply_to.set(True)
+        elif isinstance(self.ending, Crash) and self.signal is None:
+            reply_to.set_exception(self.ending.exception)
+        else:
+            reply_to.set_exception(ActorDeadError(f"{self.name} is dead"))
