@@ -8,8 +8,8 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Self, TypeVarTuple, Unpack
 
 from actors.exceptions import Timeout
-from actors.runtime.lockstep import Lockstep
 from actors.testing.clock import ManualClock
+from actors.testing.lockstep import Lockstep
 
 if TYPE_CHECKING:
     from actors.future import Future
