@@ -95,7 +95,9 @@ def launch(parent: Process, child: Child) -> Future[ActorRef[Any]] | None:
     spec = child.spec
     label = str(spec.name or spec.id)
     try:
-        child.ref = spawn(spec.actor, spec.args, dict(spec.kwargs), parent=parent, name=spec.name, label=label)
+        child.ref = spawn(
+            spec.actor, spec.args, dict(spec.kwargs), parent=parent, name=spec.name, label=label, record=spec.record
+        )
     except StartError:
         raise
     except BaseException as error:  # whatever an actor raises ends that actor and no other

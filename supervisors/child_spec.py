@@ -25,6 +25,7 @@ __all__ = [
     "Served",
     "Supervised",
     "SupportsChildSpec",
+    "check_record",
     "child_spec",
 ]
 
@@ -77,6 +78,8 @@ class ChildSpec:
     - `backoff`: how long it waits before it is started again; by default it does not wait. The supervisor serves others
       meanwhile, but the siblings that are to be restarted with the child are stopped at once, and wait too.
     - `kind`: a `ChildKind`, or its name; by default SUPERVISOR for the supervisors of this package, else WORKER.
+    - `record`: how many of its last messages it keeps, for the report of a crash; 0: none. By default the attribute `record`
+      of the class, else what its supervisor was given.
 
     Raises:
         TypeError, ValueError: naming the option that is wrong, with its value.
@@ -92,6 +95,7 @@ class ChildSpec:
     significant: bool = False
     backoff: Backoff | None = None
     kind: ChildKind = _FROM_CLASS
+    record: int | None = None
 
     def __post_init__(self) -> None:
         actor = _actor_class(self.actor)
@@ -112,6 +116,7 @@ class ChildSpec:
             object.__setattr__(self, "kind", _kind(self.kind, self.actor))
         _check_significant(self.significant, self.restart)
         _check_backoff(self.backoff)
+        check_record(self.record)
 
     def having(self, **changes: Any) -> ChildSpec:
         """Return the same spec with some options changed."""
@@ -208,3 +213,9 @@ def _check_significant(value: object, restart: Restart) -> None:
 def _check_backoff(value: object) -> None:
     if value is not None and not isinstance(value, Backoff):
         raise TypeError(f"backoff must be a Backoff or None, got {value!r}")
+
+
+def check_record(value: object) -> None:
+    """Refuse what is no number of messages to keep."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise ValueError(f"record must be a number of messages >= 0 or None, got {value!r}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import traceback
 from collections.abc import Iterator
-from types import CodeType, CoroutineType, FrameType, GeneratorType
+from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from actors.runtime.coroutine import Contained
@@ -74,7 +75,11 @@ def _step(awaited: Any) -> tuple[FrameType | None, Any]:
         return awaited.cr_frame, awaited.cr_await
     if isinstance(awaited, GeneratorType):
         return awaited.gi_frame, awaited.gi_yieldfrom
-    return None, None
+    if isinstance(awaited, AsyncGeneratorType):
+        return awaited.ag_frame, awaited.ag_await
+    # What stands for a coroutine in `__await__`, or for a step of an async generator, shows it to the collector only.
+    inner = (value for value in gc.get_referents(awaited) if isinstance(value, CoroutineType | AsyncGeneratorType))
+    return None, next(inner, None)
 
 
 def _text(frames: list[FrameType]) -> str:

@@ -94,9 +94,7 @@ def test_an_actor_that_is_mended_outlives_them_and_goes_on(runtime: ManualRuntim
     assert ref.ask(5) == 8
 
 
-@pytest.mark.parametrize(
-    ("function", "amount"), [(noted, 10), (later, 100), (next_, 1000), (slowly, 10_000)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("function", "amount"), [(noted, 10), (later, 100), (next_, 1000), (slowly, 10_000)], ids=str)
 def test_what_an_actor_sends_itself_is_not_handled_twice(
     runtime: ManualRuntime, function: Callable[[Till], Any], amount: int
 ) -> None:
@@ -160,6 +158,7 @@ def test_the_fresh_actor_records_what_it_is_fed(runtime: ManualRuntime) -> None:
     assert report is not None
     assert report.messages is not messages
     assert [entry.message for entry in report.messages] == ["opened", 1, 2, "crash"]
+    assert report.message == "crash"
     assert report.handled == 4
 
 

@@ -73,6 +73,9 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"significant": 1}, TypeError, "significant must be a bool, got 1"),
     ({"significant": True}, ValueError, "a significant child must be transient or temporary, got restart 'permanent'"),
     ({"backoff": 0.5}, TypeError, "backoff must be a Backoff or None, got 0.5"),
+    ({"record": -1}, ValueError, "record must be a number of messages >= 0 or None, got -1"),
+    ({"record": True}, ValueError, "record must be a number of messages >= 0 or None, got True"),
+    ({"record": "20"}, ValueError, "record must be a number of messages >= 0 or None, got '20'"),
 ]
 
 

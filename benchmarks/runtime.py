@@ -1,6 +1,6 @@
 """Measure the actor runtime: starts, memory, messages, questions, crashes; pykka's threads beside it.
 
-    python benchmarks/actors.py [--runs 5] [--quick] [--json]
+    python benchmarks/runtime.py [--runs 5] [--quick] [--json]
 
 Each figure is the median of the runs, with the smallest and the largest. Actors run on one event loop (uvloop's with the `fast`
 extra). Run it on a quiet machine; the ratio to pykka's threads, measured in the same run, says more than the figure.
