@@ -34,7 +34,7 @@ def whereis(target: Target) -> ActorRef[Any] | None:
         AmbiguousNameError: in a thread without actors, if several runtimes have the name.
     """
     scheduler = Scheduler.of_thread()
-    if scheduler is not None and scheduler.serves_this_thread():
+    if scheduler is not None and scheduler.is_serving():
         return resolve(target, scheduler.names.whereis)
     return resolve(target, ActorRegistry.get_by_name)
 

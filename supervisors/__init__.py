@@ -17,27 +17,32 @@ from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.exceptions import (
     AlreadyPresentError,
     AlreadyStartedError,
+    AmbiguousActorError,
     ChildExistsError,
     ChildNotFoundError,
     ChildRestartingError,
     ChildRunningError,
+    ConsoleError,
     SignificantChildError,
     SupervisorsError,
     SystemDownError,
     TooManyChildrenError,
+    UnknownActorError,
     UnsupportedCallError,
 )
-from supervisors.observer import tree
+from supervisors.observer.words import tree
 from supervisors.restart import AutoShutdown, RestartIntensity, Strategy
 from supervisors.supervisor import Supervisor
 from supervisors.system import System
 from supervisors.task_supervisor import TaskSupervisor
+from supervisors.watchdog import Watchdog
 
 __all__ = [
     "BRUTAL_KILL",
     "INFINITY",
     "AlreadyPresentError",
     "AlreadyStartedError",
+    "AmbiguousActorError",
     "AutoShutdown",
     "Backoff",
     "ChildCount",
@@ -48,6 +53,7 @@ __all__ = [
     "ChildRestartingError",
     "ChildRunningError",
     "ChildSpec",
+    "ConsoleError",
     "DynamicSupervisor",
     "Restart",
     "RestartIntensity",
@@ -59,7 +65,9 @@ __all__ = [
     "SystemDownError",
     "TaskSupervisor",
     "TooManyChildrenError",
+    "UnknownActorError",
     "UnsupportedCallError",
+    "Watchdog",
     "count_children",
     "delete_child",
     "get_child_spec",

@@ -10,22 +10,30 @@ SupervisorsError
 ├── SignificantChildError    a significant child needs a supervisor with auto_shutdown
 ├── TooManyChildrenError     a DynamicSupervisor has as many as it may
 ├── UnsupportedCallError     this kind of supervisor cannot do that
+├── UnknownActorError        the observer finds nobody by that
+├── AmbiguousActorError      the observer finds more than one by that
+├── ConsoleError             there can be no console at that path
 └── SystemDownError          the system ended by itself
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 __all__ = [
     "AlreadyPresentError",
     "AlreadyStartedError",
+    "AmbiguousActorError",
     "ChildExistsError",
     "ChildNotFoundError",
     "ChildRestartingError",
     "ChildRunningError",
+    "ConsoleError",
     "SignificantChildError",
     "SupervisorsError",
     "SystemDownError",
     "TooManyChildrenError",
+    "UnknownActorError",
     "UnsupportedCallError",
 ]
 
@@ -107,6 +115,32 @@ class UnsupportedCallError(SupervisorsError):
             "a DynamicSupervisor has no restart_child() and delete_child(): it forgets children that have ended; "
             "use start_child()"
         )
+
+
+class UnknownActorError(SupervisorsError, LookupError):
+    """Nobody that lives has that name, label, pid or topic; `nearest` are those that are written almost so."""
+
+    def __init__(self, target: object, nearest: Sequence[str] = ()) -> None:
+        self.target, self.nearest = target, tuple(nearest)
+        advice = f"the nearest: {', '.join(map(repr, nearest))}" if nearest else "ps() lists all who live"
+        super().__init__(f"there is no actor {target!r}; {advice}")
+
+
+class AmbiguousActorError(SupervisorsError, LookupError):
+    """More than one actor is labelled so, or is on that topic."""
+
+    def __init__(self, target: object, refs: Sequence[object]) -> None:
+        self.target, self.refs = target, tuple(refs)
+        some = ", ".join(str(ref) for ref in refs[:5]) + (", …" if len(refs) > 5 else "")  # noqa: PLR2004  # what one reads
+        super().__init__(f"{len(refs)} actors are {target!r}: {some}; write the pid of one")
+
+
+class ConsoleError(SupervisorsError):
+    """There can be no console at a path."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"cannot open a console at {path!r}: {reason}")
 
 
 class SystemDownError(SupervisorsError):

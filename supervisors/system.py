@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import threading
@@ -15,8 +16,10 @@ from actors.pubsub.pubsub import PubSub
 from actors.runtime.scheduler import Scheduler, in_thread, new_event_loop
 from actors.runtime.spawn import spawn
 from actors.via import resolve
-from supervisors import observer
+from supervisors.child_spec import ChildSpec, check_record
+from supervisors.console.console import Console
 from supervisors.exceptions import SystemDownError
+from supervisors.observer.drawing import draw
 from supervisors.restart import AutoShutdown, Strategy
 from supervisors.supervisor import Supervisor
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from actors.registry import Registry
     from actors.via import Target
     from supervisors.child_spec import Supervised
+    from supervisors.watchdog import Watchdog
 
 __all__ = ["System"]
 
@@ -43,6 +47,12 @@ class System:
     The children start in order and stop in reverse. If one cannot start, StartError is raised. If the tree ends by itself later
     (too many restarts, or `auto_shutdown`), `async with` cancels its body, and all three raise SystemDownError at the end. A
     system that has stopped can be started again.
+
+    - `watchdog`: what is watched on its event loop (see `Watchdog`); by default nothing.
+    - `record`: how many of its last messages each actor of the tree keeps, for the report of a crash, unless its class or its
+      child spec says otherwise; by default none.
+    - `console`: the path of a Unix socket for `python -m supervisors.console PATH`, which gives a prompt inside the running
+      system to the user that runs it (see `docs/console.md`); by default none.
     """  # noqa: D415  # the colon leads to the list
 
     def __init__(
@@ -55,10 +65,21 @@ class System:
         max_restarts: int = 3,
         max_seconds: float = 5.0,
         auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
+        watchdog: Watchdog | None = None,
+        record: int | None = None,
+        console: str | os.PathLike[str] | None = None,
     ) -> None:
+        check_record(record)
         self.name = name
         self.pubsub = pubsub or PubSub()
-        self._children = [self.pubsub, *children]
+        self._children: list[Supervised] = [self.pubsub, *children]
+        if console is not None:
+            # Before the others, so that a stop that hangs can be looked at.
+            self._children.insert(0, ChildSpec(Console, (self, os.fspath(console)), id="console"))
+        if watchdog is not None:
+            # First, so that it sees all others start and end.
+            self._children.insert(0, watchdog)
+        self._record = record
         self._options: dict[str, Any] = {
             "strategy": strategy,
             "max_restarts": max_restarts,
@@ -92,7 +113,7 @@ class System:
 
     def tree(self) -> str:
         """Draw the supervision tree as it is now."""
-        return observer.tree(self.ref)
+        return draw(self.ref.process)
 
     # On a running loop
 
@@ -103,7 +124,7 @@ class System:
             StartError: if a child could not start; those before it are stopped again.
         """
         self._stopping = False
-        ref = spawn(Supervisor, (self._children,), self._options, label=self.name)
+        ref = spawn(Supervisor, (self._children,), self._options, label=self.name, record=self._record)
         try:
             if ref.process.started is not None:
                 await ref.process.started

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from websockets.datastructures import Headers
@@ -23,6 +23,7 @@ from websockets.http11 import Request, Response
 from actors.exceptions import ActorDeadError, StartError
 from actors.message import Opcode
 from transport.http import MAX_BODY, Answer, Incoming, Late, Upgrade, respond
+from transport.traffic import Traffic
 from transport.transport import Disconnected
 from transport.websocket import CLOSE_TIMEOUT, MAX_BUFFER, MAX_FRAME_SIZE
 
@@ -78,7 +79,7 @@ class AsgiApplication:
 
     def _check_loop(self) -> None:
         transports = self._endpoint.transports
-        if transports is not None and not transports.process.scheduler.serves_this_thread():
+        if transports is not None and not transports.process.scheduler.is_current_thread():
             raise RuntimeError("the system runs on another event loop; start it in the lifespan of this application")
 
     # Lifespan
@@ -244,11 +245,20 @@ class AsgiCarrier:
     """One WebSocket of an ASGI server.
 
     What goes out waits in a queue for the one task that writes, because the server's `send` waits and a carrier's does not.
-    A client for which more than 64 MB wait is cut off.
+    A client for which more than 64 MB wait is cut off. Its bytes are those of the messages; frames are the server's business.
     """
 
-    def __init__(self, scheduler: Scheduler, idle: IdleConnections, max_size: int = MAX_FRAME_SIZE) -> None:
+    kind: ClassVar[str] = "websocket"
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        idle: IdleConnections,
+        max_size: int = MAX_FRAME_SIZE,
+        traffic: Traffic | None = None,
+    ) -> None:
         self._scheduler, self._idle, self._max_size = scheduler, idle, max_size
+        self._traffic = traffic or Traffic()
         self.sweeps = 0
         self._process: Process | None = None
         self._open = True
@@ -290,7 +300,10 @@ class AsgiCarrier:
         self._disconnected(event.get("code", CloseCode.NO_STATUS_RCVD))
 
     def _deliver(self, data: str | bytes) -> None:
-        if _size(data) > self._max_size:
+        size = _size(data)
+        self._traffic.messages_in += 1
+        self._traffic.bytes_in += size
+        if size > self._max_size:
             self._fail(CloseCode.MESSAGE_TOO_BIG)
         elif self._process is not None:
             self._process.put(data)
@@ -339,6 +352,10 @@ class AsgiCarrier:
 
     # Carrier
 
+    def get_write_buffer_size(self) -> int:
+        """Return the bytes that the server has not taken yet."""
+        return self._size
+
     def attach(self, transport: Process) -> None:
         """Deliver to this actor from now on; nothing is read before."""
         self._process = transport
@@ -355,6 +372,8 @@ class AsgiCarrier:
             event["text"] = data.decode()
         else:
             event["bytes"] = data
+        self._traffic.messages_out += 1
+        self._traffic.bytes_out += len(data)
         self._put(event, len(data))
         if self._size > MAX_BUFFER:
             self._disconnected(CloseCode.ABNORMAL_CLOSURE)

@@ -83,7 +83,7 @@ class Scheduler:
         The background scheduler has a daemon thread of its own: it is what a plain script gets that starts an actor.
         """
         scheduler = Scheduler.of_thread()
-        if scheduler is not None and scheduler.serves_this_thread():
+        if scheduler is not None and scheduler.is_serving():
             return scheduler
         try:
             return Scheduler(asyncio.get_running_loop())
@@ -106,8 +106,8 @@ class Scheduler:
                 scheduler = _by_thread[0] = in_thread("ashtree").scheduler
             return scheduler
 
-    def serves_this_thread(self) -> bool:
-        """Tell whether actors started here, in this thread, belong to this scheduler."""
+    def is_serving(self) -> bool:
+        """Tell whether its loop runs, so that actors that are started now get their turns."""
         return self.loop.is_running()
 
     def is_current_thread(self) -> bool:

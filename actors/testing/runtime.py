@@ -44,7 +44,7 @@ class _CountingLoop(asyncio.SelectorEventLoop):
 class ManualScheduler(Lockstep):
     """A scheduler whose loop only runs while the test lets it."""
 
-    def serves_this_thread(self) -> bool:
+    def is_serving(self) -> bool:
         """Tell whether its loop is still there."""
         return not self.loop.is_closed()
 

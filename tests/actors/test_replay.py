@@ -94,7 +94,7 @@ def test_an_actor_that_is_mended_outlives_them_and_goes_on(runtime: ManualRuntim
     assert ref.ask(5) == 8
 
 
-@pytest.mark.parametrize(("function", "amount"), [(noted, 10), (later, 100), (next_, 1000), (slowly, 10_000)], ids=str)
+@pytest.mark.parametrize(("function", "amount"), [(noted, 10), (later, 100), (next_, 1000), (slowly, 10_000)])
 def test_what_an_actor_sends_itself_is_not_handled_twice(
     runtime: ManualRuntime, function: Callable[[Till], Any], amount: int
 ) -> None:

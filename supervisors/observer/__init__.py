@@ -1,0 +1,45 @@
+"""See what runs, and take part: the words of a prompt, and a prompt that has them."""
+
+from supervisors.observer.prompt import repl
+from supervisors.observer.words import (
+    ask,
+    channels,
+    info,
+    kill,
+    ps,
+    replace_state,
+    resume,
+    send,
+    sockets,
+    state,
+    subscribers,
+    suspend,
+    top,
+    topics,
+    trace,
+    tree,
+    whereis,
+    words,
+)
+
+__all__ = [
+    "ask",
+    "channels",
+    "info",
+    "kill",
+    "ps",
+    "repl",
+    "replace_state",
+    "resume",
+    "send",
+    "sockets",
+    "state",
+    "subscribers",
+    "suspend",
+    "top",
+    "topics",
+    "trace",
+    "tree",
+    "whereis",
+    "words",
+]

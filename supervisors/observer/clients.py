@@ -1,0 +1,117 @@
+"""Those who are connected, the channels they have joined, and the topics that actors have subscribed to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from actors.channel import Channel
+from supervisors.child import Child
+from supervisors.observer.process_info import children_of, process_info
+from supervisors.observer.redaction import redacted
+
+if TYPE_CHECKING:
+    from actors.ref import ActorRef
+    from actors.runtime.process import Process
+
+__all__ = ["ChannelInfo", "SocketInfo", "TopicInfo", "channel_info", "channels_of", "is_client", "socket_info"]
+
+
+# What an actor that speaks for a client has; the layer that knows the wire stands above this one.
+_OF_A_CLIENT = frozenset(("socket", "connection", "serializer", "pubsub"))
+
+
+class SocketInfo(NamedTuple):
+    """One row of `sockets()`: a client's transport, and its socket's class, id, assigns and topics.
+
+    Secrets in the assigns are filtered; `age` is in seconds.
+    """
+
+    ref: ActorRef[Any]
+    pid: str
+    socket: str
+    id: str | None
+    assigns: dict[str, Any]
+    topics: list[str]
+    age: float
+
+
+class ChannelInfo(NamedTuple):
+    """One row of `channels()`: a topic that a client has joined (or is joining), its channel, and the pid of its transport."""
+
+    ref: ActorRef[Any]
+    pid: str
+    topic: str
+    channel: str
+    status: str
+    transport: str
+    mailbox: int
+    handled: int
+    age: float
+
+
+class TopicInfo(NamedTuple):
+    """One row of `topics()`: a topic, and how many subscriptions there are."""
+
+    topic: str
+    subscribers: int
+
+
+def is_client(process: Process) -> bool:
+    """Tell whether an actor speaks for a client."""
+    actor = process.actor
+    return actor is not None and vars(actor).keys() >= _OF_A_CLIENT
+
+
+def channels_of(process: Process) -> Iterator[Process]:
+    """Yield the channels below an actor, the first started first."""
+    for child in children_of(process):
+        if isinstance(child, Child):
+            continue
+        if issubclass(child.actor_class, Channel):
+            yield child
+        yield from channels_of(child)
+
+
+def socket_info(process: Process) -> SocketInfo | None:
+    """Look at a client's transport, on its own thread; None if it has ended."""
+    actor: Any = process.actor
+    if actor is None:
+        return None
+    socket = actor.socket
+    return SocketInfo(
+        ref=process.ref,
+        pid=process.pid,
+        socket=type(socket).__name__,
+        id=_id(socket),
+        assigns=redacted(getattr(socket, "assigns", {})),
+        topics=[channel.label or "" for channel in channels_of(process)],
+        age=process_info(process).age,
+    )
+
+
+def _id(socket: Any) -> str | None:
+    try:
+        topic: str | None = socket.id()
+    except Exception:  # noqa: BLE001  # the author's; who looks goes on
+        return None
+    return topic
+
+
+def channel_info(process: Process) -> ChannelInfo | None:
+    """Look at a channel; None if it has ended."""
+    actor: Any = process.actor
+    if actor is None:
+        return None
+    info = process_info(process)
+    return ChannelInfo(
+        ref=info.ref,
+        pid=info.pid,
+        topic=actor.topic,
+        channel=info.actor,
+        status="joined" if actor._joined else "joining",
+        transport=actor.socket.transport.pid,
+        mailbox=info.mailbox,
+        handled=info.handled,
+        age=info.age,
+    )

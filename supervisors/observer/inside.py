@@ -1,0 +1,60 @@
+"""What is inside an actor: its state, and all that the runtime knows of it, as a prompt shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import indent
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from actors.sys import Status, state_of, status_of
+from supervisors.observer.redaction import pretty, redacted, secrets_of
+
+if TYPE_CHECKING:
+    from actors.runtime.process import Process
+
+__all__ = ["Info", "State", "info_of"]
+
+
+class State(dict[str, Any]):
+    """An actor's attributes by name: the values themselves, which are shown without secrets."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__(state_of(process.actor))
+        self._secrets = secrets_of(process.actor)
+        self._if_empty = f"{process.name} has no attributes" if process.alive else f"{process.name} is dead"
+
+    def __repr__(self) -> str:
+        return pretty(self, self._secrets) if self else self._if_empty
+
+
+class Info(Status, frozen=True, kw_only=True):
+    """A `Status` whose message and state are shown without secrets, and how often the actor was restarted."""
+
+    restarts: int | None
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        shown = {field: getattr(self, field) for field in Status.__struct_fields__ if field not in {"name", "state"}}
+        shown |= {"actor": self.actor.__name__, "age": f"{self.age:.3f} s", "restarts": self.restarts}
+        lines = [f"{field:>13}: {value}" for field, value in shown.items() if value not in (None, [])]
+        return "\n".join([self.name, *lines, f"{'state':>13}:", indent(repr(self.state), " " * 15)])
+
+
+def info_of(process: Process, restarts: int | None) -> Info:
+    """Return all that the runtime knows of an actor; on its loop's own thread."""
+    secrets, status = secrets_of(process.actor), status_of(process)
+    fields: dict[str, Any] = {name: getattr(status, name) for name in Status.__struct_fields__}
+    if status.message is not None:
+        fields["message"] = repr(redacted(process.current, secrets))
+    fields["log"] = [_filtered(event, secrets) for event in status.log]
+    fields["state"] = State(process)
+    return Info(**fields, restarts=restarts)
+
+
+def _filtered(event: Any, secrets: Sequence[str]) -> Any:
+    fields = {name: getattr(event, name) for name in ("message", "reply") if hasattr(event, name)}
+    return msgspec.structs.replace(event, **{name: redacted(value, secrets) for name, value in fields.items()})

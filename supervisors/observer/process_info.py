@@ -1,0 +1,110 @@
+"""What can be seen of a process from outside, from any thread, without asking it (Erlang's `process_info`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from actors.sys import status_word
+from supervisors.supervision import Supervision
+
+if TYPE_CHECKING:
+    from actors.ref import ActorRef
+    from actors.runtime.process import Process
+    from supervisors.child import Child
+
+__all__ = ["ProcessInfo", "children_of", "name_of", "process_info", "ranked"]
+
+
+class ProcessInfo(NamedTuple):
+    """One row of `ps()`.
+
+    `status` is a word of `actors.sys.Status`; `mailbox` counts the messages that wait, `handled` those of the actor's life so
+    far; `restarts` says how often its supervisor has started it again, None if it has no supervisor; `age` is in seconds.
+    """
+
+    ref: ActorRef[Any]
+    pid: str
+    name: str
+    actor: str
+    status: str
+    mailbox: int
+    handled: int
+    restarts: int | None
+    age: float
+
+
+_FIELDS = ProcessInfo._fields[1:]
+_NUMBERS = frozenset(("mailbox", "handled", "restarts", "age"))
+
+
+def process_info(process: Process) -> ProcessInfo:
+    """Look at a process as it is at this moment."""
+    return ProcessInfo(
+        ref=process.ref,
+        pid=process.pid,
+        name=name_of(process),
+        actor=process.actor_class.__name__,
+        status=status_word(process),
+        mailbox=_mailbox(process),
+        handled=process.handled,
+        restarts=_restarts(process),
+        age=process.scheduler.clock.now() - process.started_at,
+    )
+
+
+def name_of(process: Process) -> str:
+    """Return what a process is called, without its pid."""
+    return process.label or process.actor_class.__name__
+
+
+def ranked(infos: Iterable[ProcessInfo], by: str, most: int | None) -> list[ProcessInfo]:
+    """Return the first `most` by the field `by` (None: all): numbers from the largest down, a pid and words upwards.
+
+    Raises:
+        ValueError: if they cannot be sorted by that.
+    """
+    if by not in _FIELDS:
+        raise ValueError(f"actors can be sorted by {', '.join(map(repr, _FIELDS))}, got {by!r}")
+    if by in _NUMBERS:
+        return sorted(infos, key=lambda info: getattr(info, by) or 0, reverse=True)[:most]
+    if by == "pid":
+        return sorted(infos, key=lambda info: info.ref.process.number)[:most]
+    return sorted(infos, key=lambda info: str(getattr(info, by)))[:most]
+
+
+def _mailbox(process: Process) -> int:
+    # Each is read once: the process goes on meanwhile.
+    queue, debug = process.queue, process.debug
+    held_back = debug.backlog if debug is not None else None
+    return len(queue or ()) + len(held_back or ())
+
+
+def _restarts(process: Process) -> int | None:
+    parent: Any = process.parent
+    supervisor = None if parent is None else parent.actor
+    if not isinstance(supervisor, Supervision):
+        return None
+    child = supervisor._by_ref.get(process.ref)
+    return 0 if child is None else child.restarts
+
+
+def children_of(process: Process) -> list[Process | Child]:
+    """Return the actors below a process that are linked to it.
+
+    Those of a supervisor come in its order; a child that has ended and waits to be started again is a `Child`.
+    """
+    linked: list[Any] = list(process.links or ())
+    below: dict[Process | Child, None] = dict.fromkeys(_supervised(process))
+    below.update(dict.fromkeys(other for other in linked if other.parent is process))
+    return list(below)
+
+
+def _supervised(process: Process) -> Iterator[Process | Child]:
+    supervisor = process.actor
+    for child in list(supervisor._children) if isinstance(supervisor, Supervision) else ():
+        ref = child.ref
+        if ref is not None and ref.process.alive:
+            yield ref.process
+        elif child.again is not None:
+            yield child

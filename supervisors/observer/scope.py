@@ -1,0 +1,77 @@
+"""What an observer sees: the actors of one system, or all of this program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors.pubsub.pubsub import PubSub, PubSubServer
+from actors.registry import ActorRegistry, Registry
+from actors.runtime.scheduler import Scheduler
+from supervisors.supervision import Supervision
+
+if TYPE_CHECKING:
+    from actors.ref import ActorRef
+    from actors.runtime.process import Process
+    from supervisors.system import System
+
+__all__ = ["Scope"]
+
+
+class Scope:
+    """All actors on the event loop of a system; without one, those of all event loops.
+
+    To look at it is safe from any thread, and costs the actors nothing: nobody is asked.
+    """
+
+    def __init__(self, system: System | None = None) -> None:
+        self._system = system
+
+    def schedulers(self) -> list[Scheduler]:
+        """Return those who run the actors."""
+        if self._system is not None:
+            return [self._system.ref.process.scheduler]
+        return [scheduler for scheduler in list(ActorRegistry._schedulers) if not scheduler.loop.is_closed()]
+
+    def scheduler(self) -> Scheduler:
+        """Return the one whose clock is to be used."""
+        found = self.schedulers()
+        return next((one for one in found if one.is_current_thread()), found[0]) if found else Scheduler.here()
+
+    def processes(self) -> list[Process]:
+        """Return the living, in the order they were started."""
+        living = [process for scheduler in self.schedulers() for process in list(scheduler.processes.values())]
+        return sorted(living, key=lambda process: process.number)
+
+    def roots(self) -> list[Process]:
+        """Return the actors that stand at the top of a supervision tree."""
+        if self._system is not None:
+            return [self._system.ref.process]
+        return [
+            process
+            for process in self.processes()
+            if process.parent is None and issubclass(process.actor_class, Supervision)
+        ]
+
+    def by_number(self, number: int) -> Process | None:
+        """Return the living actor with that number in its pid, or None."""
+        found = (scheduler.processes.get(number) for scheduler in self.schedulers())
+        return next((process for process in found if process is not None), None)
+
+    def registries(self) -> list[Registry]:
+        """Return those that keep the plain names."""
+        return [scheduler.names for scheduler in self.schedulers()]
+
+    def whereis(self, name: Any) -> ActorRef[Any] | None:
+        """Return the living actor that has a name, or None.
+
+        Raises:
+            AmbiguousNameError: if several event loops have it.
+        """
+        return ActorRegistry.get_by_name(name) if self._system is None else self._system.names.whereis(name)
+
+    def pubsubs(self) -> list[PubSub]:
+        """Return the PubSubs whose actors live; that of a system in any case."""
+        if self._system is not None:
+            return [self._system.pubsub]
+        servers = (process.actor for process in self.processes() if issubclass(process.actor_class, PubSubServer))
+        return [server.pubsub for server in servers if isinstance(server, PubSubServer)]

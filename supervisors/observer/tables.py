@@ -1,0 +1,78 @@
+"""The columns of each table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from supervisors.observer.display import ALARM, BOLD, DIM, PID, PLAIN, WARN, Cell, Column, duration
+from supervisors.observer.drawing import mailbox_cell, restarts_cell
+
+if TYPE_CHECKING:
+    from supervisors.observer.busiest import TopRow
+    from supervisors.observer.clients import ChannelInfo, SocketInfo, TopicInfo
+    from supervisors.observer.process_info import ProcessInfo
+
+__all__ = ["CHANNELS", "PROCESSES", "SOCKETS", "TOP", "TOPICS"]
+
+# A cell with more than this is cut: a table is to fit on a screen.
+_WIDTH = 48
+
+
+def _cell(value: object, style: str = PLAIN) -> Cell:
+    text = str(value)
+    return ((text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…", style),)
+
+
+def _status(status: str) -> Cell:
+    return _cell(status, {"running": DIM, "joined": DIM, "suspended": WARN, "ending": ALARM}.get(status, PLAIN))
+
+
+def _in_words(assigns: Any) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in assigns.items())
+
+
+PROCESSES: Sequence[Column[ProcessInfo]] = (
+    Column("pid", lambda row: _cell(row.pid, PID)),
+    Column("name", lambda row: _cell(row.name, BOLD)),
+    Column("class", lambda row: _cell(row.actor)),
+    Column("status", lambda row: _status(row.status)),
+    Column("mailbox", mailbox_cell, right=True),
+    Column("handled", lambda row: _cell(row.handled), right=True),
+    Column("restarts", lambda row: restarts_cell(row.restarts), right=True),
+    Column("age", lambda row: _cell(duration(row.age), DIM), right=True),
+)
+
+TOP: Sequence[Column[TopRow]] = (
+    Column("pid", lambda row: _cell(row.info.pid, PID)),
+    Column("name", lambda row: _cell(row.info.name, BOLD)),
+    Column("class", lambda row: _cell(row.info.actor)),
+    Column("messages/s", lambda row: _cell(f"{row.rate:,.1f}", PLAIN if row.rate else DIM), right=True),
+    Column("mailbox", lambda row: mailbox_cell(row.info), right=True),
+    Column("handled", lambda row: _cell(row.info.handled), right=True),
+)
+
+SOCKETS: Sequence[Column[SocketInfo]] = (
+    Column("transport", lambda row: _cell(row.pid, PID)),
+    Column("socket", lambda row: _cell(row.socket, BOLD)),
+    Column("id", lambda row: _cell(row.id or "", PLAIN)),
+    Column("assigns", lambda row: _cell(_in_words(row.assigns))),
+    Column("topics", lambda row: _cell(", ".join(row.topics))),
+    Column("age", lambda row: _cell(duration(row.age), DIM), right=True),
+)
+
+CHANNELS: Sequence[Column[ChannelInfo]] = (
+    Column("channel", lambda row: _cell(row.pid, PID)),
+    Column("topic", lambda row: _cell(row.topic, BOLD)),
+    Column("class", lambda row: _cell(row.channel)),
+    Column("status", lambda row: _status(row.status)),
+    Column("transport", lambda row: _cell(row.transport, PID)),
+    Column("mailbox", lambda row: _cell(row.mailbox, WARN if row.mailbox else DIM), right=True),
+    Column("handled", lambda row: _cell(row.handled), right=True),
+    Column("age", lambda row: _cell(duration(row.age), DIM), right=True),
+)
+
+TOPICS: Sequence[Column[TopicInfo]] = (
+    Column("topic", lambda row: _cell(row.topic, BOLD)),
+    Column("subscribers", lambda row: _cell(row.subscribers), right=True),
+)

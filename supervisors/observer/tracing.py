@@ -1,0 +1,57 @@
+"""The next messages of an actor, printed as they come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TextIO
+
+from actors import sys
+from actors.sys import Got, Raised
+from supervisors.observer.redaction import redacted, secrets_of
+
+if TYPE_CHECKING:
+    from actors.ref import ActorRef
+    from actors.sys import Event
+
+__all__ = ["Trace"]
+
+
+class Trace:
+    """Writes a line when its actor gets a message and one when it has handled it; goes away after `count` messages.
+
+    It is installed by `sys.install`; an actor has one, so that a second takes the place of the first.
+    """
+
+    def __init__(self, ref: ActorRef[Any], count: int, out: TextIO) -> None:
+        self.ref, self._count, self._out = ref, count, out
+        self._seen = 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Trace) and self.ref == other.ref
+
+    def __hash__(self) -> int:
+        return hash((Trace, self.ref))
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event, on the actor's thread."""
+        if isinstance(event, Got):
+            self._seen += 1
+        if self._seen > self._count:
+            return
+        self._write(self._line(event))
+        if self._seen == self._count and not isinstance(event, Got):
+            self._write(f"{self.ref} is traced no more")
+            sys.remove(self.ref, self)
+
+    def _line(self, event: Event) -> str:
+        secrets = secrets_of(self.ref.process.actor)
+        if isinstance(event, Got):
+            return f"{self.ref} got {redacted(event.message, secrets)!r}"
+        after = f"{event.seconds * 1000:.3f} ms"
+        if isinstance(event, Raised):
+            return f"{self.ref} raised {type(event.error).__name__}: {event.error} after {after}"
+        reply = "" if event.reply is None else f", with {redacted(event.reply, secrets)!r}"
+        return f"{self.ref} handled it in {after}{reply}"
+
+    def _write(self, line: str) -> None:
+        self._out.write(f"{line}\n")
+        self._out.flush()

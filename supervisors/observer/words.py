@@ -1,0 +1,270 @@
+"""The words of a prompt: see who lives, look inside, send, ask, hold still, kill.
+
+    >>> from supervisors.observer import *
+    >>> tree()
+    >>> state("room:lobby")
+
+Each works in any thread, and says of itself by `help(…)` what it takes. Whoever is meant may be given by a ref, an actor, a row
+of a table, a name, a label of the tree, a pid (`"<0.41.0>"`, `"0.41.0"` or 41) or a topic. What is returned shows itself at the
+prompt as text, and is a list, a dict or a value to a program.
+
+`tree`, `ps`, `topics`, `subscribers` and `whereis` work even while the actors' event loop is blocked; `info`, `state`,
+`sockets` and `channels` take a look on that loop, between two messages. All show what came of what was sent before, so far as
+the actors could deal with it at once. `ask`, `replace_state`, `suspend`, `resume` and `trace` wait until the actor comes to it,
+and `kill` until it is gone. At a prompt on the loop's own thread (`python -m asyncio` with `await System(…).start()`), where
+such a wait would hang, these and `top` return what is to be awaited instead.
+"""
+
+from __future__ import annotations
+
+import sys as standard
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+
+from actors import sys
+from actors.channel import Channel
+from actors.ref import ASK_TIMEOUT
+from supervisors.exceptions import UnknownActorError
+from supervisors.observer import tables
+from supervisors.observer.busiest import Top
+from supervisors.observer.clients import (
+    ChannelInfo,
+    SocketInfo,
+    TopicInfo,
+    channel_info,
+    channels_of,
+    is_client,
+    socket_info,
+)
+from supervisors.observer.display import Column, Table, Text
+from supervisors.observer.drawing import draw_with_details
+from supervisors.observer.inside import Info, State, info_of
+from supervisors.observer.lookup import find, nearest
+from supervisors.observer.process_info import ProcessInfo, process_info, ranked
+from supervisors.observer.scope import Scope
+from supervisors.observer.tracing import Trace
+from supervisors.observer.waiting import answer, look, settle
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from actors.future import Future
+    from actors.ref import ActorRef
+    from actors.runtime.process import Process
+    from supervisors.system import System
+
+__all__ = [
+    "Words",
+    "ask",
+    "channels",
+    "info",
+    "kill",
+    "ps",
+    "replace_state",
+    "resume",
+    "send",
+    "sockets",
+    "state",
+    "subscribers",
+    "suspend",
+    "top",
+    "topics",
+    "trace",
+    "tree",
+    "whereis",
+    "words",
+]
+
+T = TypeVar("T")
+
+# Rows that are shown unless more are asked for.
+_MOST = 50
+
+
+class Words:
+    """The words, for the actors of one system or, without one, for all of this program.
+
+    `out` is where `trace` and `top` write, and what decides about colours; standard output by default.
+    """
+
+    def __init__(self, system: System | None = None, out: TextIO | None = None) -> None:
+        self._scope, self._out = Scope(system), out
+
+    # Who lives
+
+    def tree(self, x: Any = None, *, most: int | None = _MOST) -> Text:
+        """Draw the supervision tree, or the part below `x`: names, pids, classes, restarts, waiting messages and ages.
+
+        Of the children of one supervisor at most `most` are drawn; None draws all.
+        """
+        self._settle()
+        roots = self._scope.roots() if x is None else [self._find(x).process]
+        return draw_with_details(roots, most, self._out)
+
+    def ps(self, by: str = "pid", *, most: int | None = _MOST) -> Table[ProcessInfo]:
+        """List the actors, sorted by "pid", "name", "actor", "status", "mailbox", "handled", "restarts" or "age".
+
+        Numbers are sorted from the largest down. At most `most` are listed; None lists all.
+
+        Raises:
+            ValueError: if they cannot be sorted by that.
+        """
+        self._settle()
+        infos = [process_info(process) for process in self._scope.processes()]
+        return self._table(ranked(infos, by, most), tables.PROCESSES, len(infos), "no actor lives")
+
+    def top(self, *, most: int = 20, every: float = 1.0, times: int | None = None) -> Coroutine[Any, Any, None] | None:
+        """Show the actors that handle the most messages, anew `every` so many seconds, until Ctrl-C or so many `times`."""
+        scheduler = self._scope.scheduler()
+        shown = Top(self._scope, scheduler, most, every, self._out or standard.stdout)
+        if scheduler.is_current_thread():
+            return shown.run_on_loop(times)
+        shown.run(times)
+        return None
+
+    def whereis(self, x: Any) -> ActorRef[Any] | None:
+        """Return the ref of an actor, or None if there is none."""
+        try:
+            return self._find(x)
+        except UnknownActorError:
+            return None
+
+    # Inside
+
+    def info(self, x: Any) -> Info:
+        """Return all that the runtime knows of an actor: links, monitors, timers, its message, its state, and so on."""
+        process = self._find(x).process
+        return self._look(process, lambda: info_of(process, process_info(process).restarts))
+
+    def state(self, x: Any) -> State:
+        """Return the attributes of an actor as they are now, also in the midst of a handler that waits.
+
+        Secrets are filtered from what is shown; `state(x)["name"]` is the value itself.
+        """
+        process = self._find(x).process
+        return self._look(process, lambda: State(process))
+
+    def replace_state(
+        self, x: Any, function: Callable[[dict[str, Any]], Mapping[str, Any]]
+    ) -> State | Future[dict[str, Any]]:
+        """Give an actor the attributes that `function` makes of those it has, between two messages; return them."""
+        ref = self._find(x)
+        replaced = self._answer(ref, sys.replace_state(ref, function))
+        return self.state(ref) if isinstance(replaced, dict) else replaced
+
+    def trace(self, x: Any, n: int = 10) -> Future[None] | None:
+        """Print the next `n` messages of an actor as they come, and what becomes of them; 0 ends that."""
+        ref = self._find(x)
+        watch = Trace(ref, n, self._out or standard.stdout)
+        return self._answer(ref, sys.install(ref, watch) if n > 0 else sys.remove(ref, watch))
+
+    # Connections
+
+    def sockets(self, *, most: int | None = _MOST) -> Table[SocketInfo]:
+        """List the connected clients: their transports, sockets, assigns without secrets, and topics."""
+        self._settle()
+        found = [process for process in self._scope.processes() if is_client(process)]
+        return self._table(self._rows(found, most, socket_info), tables.SOCKETS, len(found), "nobody is connected")
+
+    def channels(self, socket: Any = None, *, most: int | None = _MOST) -> Table[ChannelInfo]:
+        """List the channels of one client, given by its transport or a row of `sockets()`; or those of all."""
+        self._settle()
+        if socket is None:
+            found = [process for process in self._scope.processes() if issubclass(process.actor_class, Channel)]
+        else:
+            found = list(channels_of(self._find(socket).process))
+        return self._table(self._rows(found, most, channel_info), tables.CHANNELS, len(found), "no channel is joined")
+
+    def topics(self, *, most: int | None = _MOST) -> Table[TopicInfo]:
+        """List the topics that actors have subscribed to, the largest first."""
+        self._settle()
+        found = [
+            TopicInfo(topic, len(pubsub.subscribers(topic)))
+            for pubsub in self._scope.pubsubs()
+            for topic in pubsub.topics()
+        ]
+        found.sort(key=lambda row: (-row.subscribers, row.topic))
+        return self._table(found[:most], tables.TOPICS, len(found), "nobody has subscribed to anything")
+
+    def subscribers(self, topic: str, *, most: int | None = _MOST) -> Table[ProcessInfo]:
+        """List the actors that have subscribed to a topic."""
+        self._settle()
+        found = [ref for pubsub in self._scope.pubsubs() for ref in pubsub.subscribers(topic)]
+        rows = [process_info(ref.process) for ref in found[:most]]
+        known = [name for pubsub in self._scope.pubsubs() for name in pubsub.topics()]
+        near = [] if found else nearest(topic, known)
+        advice = f"; the nearest: {', '.join(map(repr, near))}" if near else ""
+        return self._table(rows, tables.PROCESSES, len(found), f"nobody has subscribed to {topic!r}{advice}")
+
+    # Messages and signals
+
+    def send(self, x: Any, message: Any) -> None:
+        """Send a message (Erlang's `!`)."""
+        self._find(x).send(message)
+
+    def ask(self, x: Any, message: Any, *, timeout: float | None = ASK_TIMEOUT) -> Any:
+        """Send a message, wait for the answer at most `timeout` seconds, and return it."""
+        ref = self._find(x)
+        return self._answer(ref, ref.ask(message, block=False, timeout=timeout))
+
+    def kill(self, x: Any) -> Any:
+        """End an actor at once and for sure (Erlang's `exit(Pid, kill)`); return why it ended, once it is gone."""
+        ref = self._find(x)
+        down = ref.down()
+        ref.kill()
+        reason = self._answer(ref, down)
+        self._settle()
+        return reason
+
+    def suspend(self, x: Any) -> Future[None] | None:
+        """Let an actor handle no message until it is resumed; they wait in its mailbox."""
+        ref = self._find(x)
+        return self._answer(ref, sys.suspend(ref))
+
+    def resume(self, x: Any) -> Future[None] | None:
+        """Let an actor go on after `suspend`."""
+        ref = self._find(x)
+        return self._answer(ref, sys.resume(ref))
+
+    # What they share
+
+    def _settle(self) -> None:
+        for scheduler in self._scope.schedulers():
+            settle(scheduler)
+
+    def _find(self, x: Any) -> ActorRef[Any]:
+        return find(x, self._scope)
+
+    def _look(self, process: Process, function: Callable[[], T]) -> T:
+        return look(process.scheduler, function) if process.alive else function()
+
+    def _answer(self, ref: ActorRef[Any], future: Future[T]) -> T | Future[T]:
+        return answer(ref.process.scheduler, future)
+
+    def _rows(self, processes: Iterable[Process], most: int | None, row: Callable[[Process], T | None]) -> list[T]:
+        found = (self._look(process, partial(row, process)) for process in list(processes)[:most])
+        return [one for one in found if one is not None]
+
+    def _table(self, rows: list[T], columns: Sequence[Column[T]], count: int, empty: str) -> Table[T]:
+        more = count - len(rows)
+        footer = empty if not rows else f"… and {more:,} more; most=None lists all" if more > 0 else ""
+        return Table(rows, columns, footer=footer, out=self._out)
+
+
+_everywhere = Words()
+tree, ps, top, whereis = _everywhere.tree, _everywhere.ps, _everywhere.top, _everywhere.whereis
+info, state, replace_state, trace = _everywhere.info, _everywhere.state, _everywhere.replace_state, _everywhere.trace
+sockets, channels = _everywhere.sockets, _everywhere.channels
+topics, subscribers = _everywhere.topics, _everywhere.subscribers
+send, ask, kill = _everywhere.send, _everywhere.ask, _everywhere.kill
+suspend, resume = _everywhere.suspend, _everywhere.resume
+
+
+def words(system: System | None = None, out: TextIO | None = None) -> dict[str, Any]:
+    """Return the words by name, for the namespace of a prompt: those of one system, or of all this program.
+
+    `out` is where `trace` and `top` write, and what decides about colours; standard output by default.
+    """
+    own = Words(system, out)
+    return {name: member for name in dir(own) if not name.startswith("_") and callable(member := getattr(own, name))}

@@ -1,0 +1,222 @@
+"""The tree as text."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from terminals import Terminal, colourful
+from workers import BoomError, Worker, child, crash, start, worker
+
+from actors.actor import Actor
+from actors.runtime.spawn import spawn
+from supervisors.backoff import Backoff
+from supervisors.calls import start_child, terminate_child
+from supervisors.child_spec import ChildSpec
+from supervisors.dynamic_supervisor import DynamicSupervisor
+from supervisors.observer.display import ALARM, WARN
+from supervisors.observer.drawing import CROWDED, draw, draw_with_details
+from supervisors.supervisor import Supervisor
+
+__all__ = ["colourful"]
+
+if TYPE_CHECKING:
+    from actors.ref import ActorRef
+    from actors.testing import ManualRuntime
+
+
+def drawn(root: ActorRef[Any]) -> str:
+    """Draw the tree in short, with `<n>` for the pids, numbered from the root's on in the order of their starts."""
+    return numbered(draw(root.process))
+
+
+def numbered(text: str) -> str:
+    numbers = sorted({int(part.split(".")[1]) for part in text.split("<")[1:]})
+    for index, number in enumerate(numbers):
+        text = text.replace(f"<0.{number}.0>", f"<{index}>")
+    return text
+
+
+def sketch(text: str) -> str:
+    return dedent(text).strip("\n")
+
+
+def test_an_actor_alone_is_a_line(runtime: ManualRuntime) -> None:
+    supervisor = start(runtime, [])
+    assert draw(supervisor.process) == f"Supervisor {supervisor.pid}"
+
+
+def test_children_stand_below_their_parents_with_name_and_class(runtime: ManualRuntime, journal: list[str]) -> None:
+    inner = ChildSpec(Supervisor, ([worker("b", journal), worker("c", journal)],), id="inner")
+    last = ChildSpec(Supervisor, ([worker("e", journal)],), id="last")
+    supervisor = start(runtime, [worker("a", journal), inner, worker("d", journal, name="the one"), last])
+    assert drawn(supervisor) == sketch("""
+        Supervisor <0>
+        ├── a <1> Worker
+        ├── inner <2> Supervisor
+        │   ├── b <3> Worker
+        │   └── c <4> Worker
+        ├── the one <5> Worker
+        └── last <6> Supervisor
+            └── e <7> Worker
+    """)
+
+
+def test_a_child_that_is_called_as_its_class_is_not_called_so_twice(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [ChildSpec(DynamicSupervisor)])
+    start_child(child(supervisor, "DynamicSupervisor"), ChildSpec(Worker, ("x", journal))).get()
+    assert drawn(supervisor) == sketch("""
+        Supervisor <0>
+        └── DynamicSupervisor <1>
+            └── Worker <2>
+    """)
+
+
+def test_the_tree_may_be_drawn_from_anywhere_in_it(runtime: ManualRuntime, journal: list[str]) -> None:
+    inner = ChildSpec(Supervisor, ([worker("b", journal)],), id="inner")
+    supervisor = start(runtime, [worker("a", journal), inner])
+    assert drawn(child(supervisor, "inner")) == sketch("""
+        inner <0> Supervisor
+        └── b <1> Worker
+    """)
+
+
+def test_the_tree_shows_those_that_live_now(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker("a", journal), worker("b", journal, restart="temporary")])
+    child(supervisor, "b").send(BoomError())
+    runtime.settle()
+    assert drawn(supervisor) == sketch("""
+        Supervisor <0>
+        └── a <1> Worker
+    """)
+    before = child(supervisor, "a")
+    before.send(BoomError())
+    runtime.settle()
+    after = child(supervisor, "a")
+    assert draw(supervisor.process) == f"Supervisor {supervisor.pid}\n└── a {after.pid} Worker"
+    terminate_child(supervisor, "a").get()
+    assert draw(supervisor.process) == f"Supervisor {supervisor.pid}"
+
+
+def test_a_child_that_is_starting_is_shown(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = Supervisor.start([worker("a", journal, start_takes=1)])
+    runtime.settle()
+    assert drawn(supervisor) == sketch("""
+        Supervisor <0>
+        └── a <1> Worker
+    """)
+
+
+def test_actors_without_a_parent_are_in_no_tree(runtime: ManualRuntime, journal: list[str]) -> None:
+    class Loner(Actor):
+        pass
+
+    supervisor = start(runtime, [worker("a", journal)])
+    Loner.start()
+    assert "Loner" not in draw(supervisor.process)
+
+
+def test_children_stand_in_the_order_of_their_supervisor_also_after_a_restart(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    supervisor = start(runtime, [worker("a", journal), worker("b", journal)])
+    crash(runtime, supervisor, "a")
+    assert drawn(supervisor) == sketch("""
+        Supervisor <0>
+        ├── a <2> Worker
+        └── b <1> Worker
+    """)
+
+
+def test_a_child_that_waits_to_be_started_again_is_shown(runtime: ManualRuntime, journal: list[str]) -> None:
+    backoff = Backoff(min=10.0)
+    supervisor = start(runtime, [worker("a", journal, backoff=backoff), worker("b", journal)])
+    crash(runtime, supervisor, "a")
+    assert drawn(supervisor) == sketch("""
+        Supervisor <0>
+        ├── a restarting Worker
+        └── b <1> Worker
+    """)
+
+
+def test_actors_may_start_one_another_to_any_depth(runtime: ManualRuntime) -> None:
+    class Link(Actor):
+        def __init__(self, below: int) -> None:
+            self.below = below
+
+        def on_receive(self, message: Any) -> None:
+            if self.below:
+                spawn(Link, (self.below - 1,), parent=self._process).send("go")
+
+    first = Link.start(2000)
+    first.send("go")
+    runtime.settle()
+    assert len(draw(first.process).splitlines()) == 2001
+
+
+# With details
+
+
+def test_details_are_restarts_waiting_messages_and_ages_in_columns(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker("a", journal), worker("b", journal)])
+    runtime.advance(100)
+    crash(runtime, supervisor, "a")
+    busy = child(supervisor, "b")
+    busy.send(3600.0)
+    runtime.settle()
+    for _ in range(12):
+        busy.send("x")
+    runtime.advance(5)
+    lines = numbered(draw_with_details([supervisor.process], None)).splitlines()
+    assert [line.split() for line in lines] == [
+        ["restarts", "mailbox", "age"],
+        ["Supervisor", "<0>", "0", "105", "s"],
+        ["├──", "a", "<2>", "Worker", "1", "0", "5", "s"],
+        ["└──", "b", "<1>", "Worker", "0", "12", "105", "s"],
+    ]
+
+
+def test_of_a_crowd_some_are_drawn_and_the_others_counted(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [ChildSpec(DynamicSupervisor), worker("z", journal)])
+    crowd = child(supervisor, "DynamicSupervisor")
+    for number in range(5):
+        start_child(crowd, ChildSpec(Worker, ("x", journal), id=f"w{number}")).get()
+    lines = draw_with_details([supervisor.process], 2).splitlines()
+    assert [line.split("<")[0].rstrip() for line in lines[1:]] == [
+        "Supervisor",
+        "├── DynamicSupervisor",
+        "│   ├── w0",
+        "│   ├── w1",
+        "│   └── … and 3 more; most=None shows all",
+        "└── z",
+    ]
+    assert len(draw_with_details([supervisor.process], None).splitlines()) == 9
+
+
+def test_several_trees_stand_below_one_another(runtime: ManualRuntime) -> None:
+    first, second = start(runtime, []), start(runtime, [])
+    lines = draw_with_details([first.process, second.process], None).splitlines()
+    assert [line.split()[1] for line in lines[1:]] == [first.pid, second.pid]
+
+
+def test_no_tree_is_said_in_words() -> None:
+    assert draw_with_details([], None) == "no supervisor runs"
+
+
+@pytest.mark.usefixtures("colourful")
+def test_what_is_restarted_or_waits_is_in_colours(runtime: ManualRuntime, journal: list[str]) -> None:
+    backoff = Backoff(min=10.0)
+    supervisor = start(runtime, [worker("a", journal), worker("b", journal, backoff=backoff), worker("c", journal)])
+    crash(runtime, supervisor, "a")
+    crash(runtime, supervisor, "b")
+    busy = child(supervisor, "c")
+    busy.send(3600.0)
+    runtime.settle()
+    for _ in range(CROWDED + 1):
+        busy.send("x")
+    text = draw_with_details([supervisor.process], None, out=Terminal())
+    assert f"\x1b[{WARN}m1\x1b[0m" in repr(text)
+    assert f"\x1b[{ALARM}m restarting\x1b[0m" in repr(text)
+    assert f"\x1b[{ALARM}m{CROWDED + 1}\x1b[0m" in repr(text)
+    assert "\x1b" not in text

@@ -1,0 +1,99 @@
+"""What is seen of a process from outside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from workers import child, crash, start, worker
+
+from actors import sys
+from actors.actor import Actor
+from supervisors.backoff import Backoff
+from supervisors.child import Child
+from supervisors.observer.process_info import ProcessInfo, children_of, process_info, ranked
+
+if TYPE_CHECKING:
+    from actors.testing import ManualRuntime
+
+
+def test_a_process_is_seen_as_it_is(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker("a", journal)])
+    ref = child(supervisor, "a")
+    ref.ask("x")
+    runtime.advance(7)
+    ref.send("y")
+    seen = process_info(ref.process)
+    assert seen == ProcessInfo(ref, ref.pid, "a", "Worker", "running", 1, 1, 0, 7.0)
+    runtime.settle()
+    assert process_info(ref.process)[5:7] == (0, 2)
+
+
+def test_messages_that_are_held_back_wait_too(runtime: ManualRuntime, journal: list[str]) -> None:
+    ref = child(start(runtime, [worker("a", journal)]), "a")
+    sys.suspend(ref).get()
+    ref.send("x")
+    runtime.settle()
+    ref.send("y")
+    assert (process_info(ref.process).status, process_info(ref.process).mailbox) == ("suspended", 2)
+
+
+def test_restarts_are_those_by_its_supervisor(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker("a", journal), worker("b", journal)])
+    for _ in range(2):
+        crash(runtime, supervisor, "a")
+    seen = {name: process_info(child(supervisor, name).process).restarts for name in "ab"}
+    assert seen == {"a": 2, "b": 0}
+    assert process_info(supervisor.process).restarts is None
+
+
+def test_the_children_of_a_supervisor_come_in_its_order(runtime: ManualRuntime, journal: list[str]) -> None:
+    backoff = Backoff(min=10.0)
+    supervisor = start(runtime, [worker("a", journal, backoff=backoff), worker("b", journal), worker("c", journal)])
+    crash(runtime, supervisor, "a")
+    crash(runtime, supervisor, "b")
+    waiting, *living = children_of(supervisor.process)
+    assert isinstance(waiting, Child)
+    assert waiting.spec.id == "a"
+    assert living == [child(supervisor, "b").process, child(supervisor, "c").process]
+    runtime.advance(10)
+    assert children_of(supervisor.process)[0] == child(supervisor, "a").process
+
+
+def test_the_dead_have_no_children(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = start(runtime, [worker("a", journal)])
+    supervisor.kill()
+    runtime.settle()
+    assert children_of(supervisor.process) == []
+    assert process_info(supervisor.process).status == "dead"
+
+
+@pytest.mark.parametrize(
+    ("by", "most", "order"),
+    [
+        ("pid", None, ["b", "a", "c"]),
+        ("name", None, ["a", "b", "c"]),
+        ("handled", None, ["c", "a", "b"]),
+        ("restarts", 2, ["a", "b"]),
+        ("age", 1, ["b"]),
+        ("pid", 0, []),
+    ],
+)
+def test_numbers_are_ranked_from_the_largest_and_words_upwards(
+    runtime: ManualRuntime, by: str, most: int | None, order: list[str]
+) -> None:
+    restarts = {"b": None, "a": 1, "c": None}
+    infos = [
+        process_info(Actor.start().process)._replace(
+            name=name, handled=number, age=9.0 - number, restarts=restarts[name]
+        )
+        for number, name in enumerate("bac")
+    ]
+    assert [info.name for info in ranked(infos, by, most)] == order
+
+
+def test_what_is_no_field_cannot_rank() -> None:
+    with pytest.raises(
+        ValueError, match="'pid', 'name', 'actor', 'status', 'mailbox', 'handled', 'restarts', 'age', got 'ref'"
+    ):
+        ranked([], "ref", None)

@@ -1,0 +1,264 @@
+"""The words of a prompt."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from systems import Counter, its, out, system
+from workers import start
+
+from actors.exceptions import ActorDeadError
+from actors.exits import KILLED
+from actors.future import Future
+from supervisors import observer
+from supervisors.child_spec import ChildSpec
+from supervisors.exceptions import UnknownActorError
+from supervisors.observer.words import Words, words
+from supervisors.system import System
+
+if TYPE_CHECKING:
+    from actors.ref import ActorRef
+    from actors.testing import ManualRuntime
+
+__all__ = ["its", "out", "system"]
+
+NAMES = {
+    *("tree", "ps", "top", "whereis", "info", "state", "replace_state", "trace", "sockets", "channels", "topics"),
+    *("subscribers", "send", "ask", "kill", "suspend", "resume"),
+}
+
+
+# What there is
+
+
+def test_the_words_are_importable_and_have_a_help_each() -> None:
+    assert set(words()) == NAMES
+    assert NAMES | {"repl", "words"} == set(observer.__all__)
+    assert [name for name, word in words().items() if not word.__doc__] == []
+
+
+def test_the_words_of_a_system_know_no_other_ones_root(runtime: ManualRuntime, its: Words) -> None:
+    other = start(runtime, [])
+    assert other.pid in observer.tree()
+    assert other.pid not in its.tree()
+    assert set(its.tree().splitlines()[1:]) <= set(observer.tree().splitlines())
+
+
+# Who lives
+
+
+def test_the_tree_may_begin_anywhere(its: Words) -> None:
+    assert [line.split()[0] for line in its.tree("counter").splitlines()] == ["restarts", "counter"]
+
+
+def test_all_who_live_are_listed(its: Words) -> None:
+    assert [row.name for row in its.ps()] == ["System", "pubsub", "counter", "other", "DynamicSupervisor"]
+    assert str(its.ps()).splitlines()[3].split()[1:] == ["counter", "Counter", "running", "0", "0", "0", "0", "ms"]
+
+
+@pytest.mark.parametrize(
+    ("by", "first"),
+    [
+        ("name", "DynamicSupervisor"),
+        ("actor", "other"),
+        ("handled", "other"),
+        ("mailbox", "counter"),
+        ("age", "System"),
+    ],
+)
+def test_the_list_is_sorted_by_what_is_wanted(its: Words, runtime: ManualRuntime, by: str, first: str) -> None:
+    its.kill("counter")
+    runtime.settle()
+    runtime.advance(1)
+    its.send("counter", 60.0)
+    for _ in range(3):
+        its.send("counter", "x")
+        its.send("other", "x")
+    runtime.settle()
+    assert its.ps(by)[0].name == first
+
+
+def test_restarts_are_counted(its: Words, runtime: ManualRuntime) -> None:
+    for _ in range(2):
+        its.kill("other")
+        runtime.settle()
+    assert next((row.name, row.restarts) for row in its.ps("restarts")) == ("other", 2)
+    assert {(row.name, row.restarts) for row in its.ps()} >= {("pubsub", 0), ("System", None)}
+
+
+def test_a_list_that_cannot_be_sorted_so_says_how_it_can(its: Words) -> None:
+    with pytest.raises(ValueError, match=r"sorted by 'pid', 'name', .*, got 'colour'"):
+        its.ps("colour")
+
+
+def test_of_many_some_are_listed_and_the_others_counted(its: Words) -> None:
+    rows = its.ps("name", most=2)
+    assert [row.name for row in rows] == ["DynamicSupervisor", "System"]
+    assert str(rows).splitlines()[-1] == "… and 3 more; most=None lists all"
+    assert len(its.ps(most=None)) == 5
+
+
+def test_whereis_gives_the_ref_or_none(its: Words, system: System) -> None:
+    assert its.whereis("counter") is system.whereis("counter")
+    assert its.whereis("nobody") is None
+
+
+# Inside
+
+
+def test_the_state_is_replaced(its: Words) -> None:
+    assert its.replace_state("counter", lambda state: state | {"count": 41})["count"] == 41  # type: ignore[index]  # here it does not wait
+    assert its.ask("counter", "x") == 42
+
+
+def test_an_error_in_the_function_leaves_the_state_as_it_was(its: Words) -> None:
+    with pytest.raises(ZeroDivisionError):
+        its.replace_state("counter", lambda state: {"count": 1 / 0})
+    assert its.state("counter")["count"] == 0
+
+
+# Messages and signals
+
+
+def test_what_is_sent_and_asked_arrives(its: Words) -> None:
+    its.send("counter", "x")
+    assert its.ask("counter", "x") == 2
+    its.send("counter", 60.0)
+    with pytest.raises(Exception, match="no answer"):
+        its.ask("counter", "x", timeout=1)
+
+
+def test_who_is_killed_is_gone_and_replaced(its: Words, runtime: ManualRuntime) -> None:
+    before = its.whereis("counter")
+    assert its.kill("counter") == KILLED
+    after = its.whereis("counter")
+    assert after not in {None, before}
+    assert f"dead: {KILLED!r}" in repr(before)
+    assert "dead" not in repr(after)
+
+
+def test_who_is_suspended_handles_nothing_until_it_is_resumed(its: Words, runtime: ManualRuntime) -> None:
+    its.suspend("counter")
+    its.send("counter", "x")
+    runtime.settle()
+    row = next(row for row in its.ps() if row.name == "counter")
+    assert (row.status, row.mailbox, its.state("counter")["count"]) == ("suspended", 1, 0)
+    its.resume("counter")
+    assert its.ask("counter", "x") == 2
+
+
+@pytest.mark.parametrize("word", sorted(NAMES - {"ps", "top", "sockets", "topics", "subscribers", "whereis"}))
+def test_who_is_unknown_is_told_by_every_word(its: Words, word: str) -> None:
+    more: dict[str, tuple[Any, ...]] = {"send": (1,), "ask": (1,), "replace_state": (dict,)}
+    with pytest.raises(UnknownActorError, match="the nearest: 'counter'"):
+        getattr(its, word)("countr", *more.get(word, ()))
+
+
+# Topics
+
+
+def test_topics_are_listed_with_their_subscribers(its: Words, system: System) -> None:
+    counter, other = its.whereis("counter"), its.whereis("other")
+    assert counter is not None
+    assert other is not None
+    system.pubsub.subscribe("news", counter)
+    for ref in (counter, other):
+        system.pubsub.subscribe("weather", ref)
+    assert its.topics() == [("weather", 2), ("news", 1)]
+    assert [row.ref for row in its.subscribers("weather")] == [counter, other]
+    assert str(its.subscribers("wether")) == "nobody has subscribed to 'wether'; the nearest: 'weather'"
+    assert str(its.topics(most=1)).splitlines()[-1] == "… and 1 more; most=None lists all"
+
+
+def test_no_topics_and_no_connections_are_said_in_words(its: Words) -> None:
+    assert str(its.topics()) == "nobody has subscribed to anything"
+    assert str(its.sockets()) == "nobody is connected"
+    assert str(its.channels()) == "no channel is joined"
+
+
+# Threads
+
+
+@pytest.fixture
+def beside() -> Iterator[Words]:
+    """The words of a system that runs in a thread of its own."""
+    with System([ChildSpec(Counter, name="counter")]) as system:
+        yield Words(system, StringIO())
+
+
+def test_the_words_work_from_another_thread(beside: Words) -> None:
+    beside.send("counter", "x")
+    assert beside.state("counter")["count"] == 1
+    assert beside.ask("counter", "x") == 2
+    assert beside.suspend("counter") is None
+    assert beside.info("counter").status == "suspended"
+    assert beside.resume("counter") is None
+    assert "counter" in beside.tree()
+    assert beside.kill("counter") == KILLED
+    assert beside.top(every=0.01, times=1) is None
+
+
+def test_the_words_work_in_an_event_loop_that_is_not_the_systems(beside: Words) -> None:
+    async def look() -> Any:
+        return beside.state("counter")["count"], beside.ask("counter", "x")
+
+    assert asyncio.run(look()) == (0, 1)
+
+
+def test_on_the_systems_own_loop_nothing_blocks_and_what_waits_is_awaited() -> None:
+    async def look() -> list[Any]:
+        async with System([ChildSpec(Counter, name="counter")]) as system:
+            its = Words(system, StringIO())
+            its.send("counter", "x")
+            seen = [its.state("counter")["count"], its.info("counter").handled, len(its.ps())]
+            seen.append(await its.ask("counter", "x"))
+            replaced = its.replace_state("counter", lambda state: state | {"count": 9})
+            assert isinstance(replaced, Future)
+            seen.append((await replaced)["count"])
+            suspended = its.suspend("counter")
+            assert suspended is not None
+            await suspended
+            seen.append(its.info("counter").status)
+            before = its.whereis("counter")
+            seen.append(await its.kill("counter"))
+            shown = its.top(every=0.01, times=1)
+            assert shown is not None
+            await shown
+            return [*seen, before == its.whereis("counter")]
+
+    assert asyncio.run(look()) == [1, 1, 3, 2, 9, "suspended", KILLED, False]
+
+
+def test_who_only_looks_needs_no_loop_that_answers(beside: Words) -> None:
+    held, busy = threading.Event(), threading.Event()
+
+    def block() -> None:
+        busy.set()
+        held.wait()
+
+    ref: ActorRef[Any] | None = beside.whereis("counter")
+    assert ref is not None
+    ref.process.scheduler.post(block)
+    busy.wait()
+    try:
+        assert "counter" in beside.tree()
+        assert len(beside.ps()) == 3
+        assert str(beside.topics()) == "nobody has subscribed to anything"
+    finally:
+        held.set()
+
+
+def test_a_system_that_is_over_is_said_so() -> None:
+    with System() as system:
+        its = Words(system)
+        ref = its.whereis("pubsub")
+    assert [row.name for row in its.ps()] == []
+    with pytest.raises(ActorDeadError):
+        its.ask(ref, "x")
+    with pytest.raises(RuntimeError, match="is not running"):
+        Words(System()).tree()
