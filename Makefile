@@ -27,7 +27,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: setup.cfg pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install --quiet --editable '.[fast]'
+	$(VENV)/bin/python -m pip install --quiet --editable '.[fast,metrics]'
 	touch $@
 
 $(VENV)/.test: setup.cfg pyproject.toml | $(VENV)/bin/python

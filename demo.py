@@ -17,7 +17,8 @@ from typing import Any
 from actors import Channel, Presence, Reply, StartError, Stop, error, ok
 from actors.clock import wall_time
 from supervisors import System
-from transport import ConnectInfo, Endpoint, Socket, TokenError, pages
+from supervisors.observer import repl
+from transport import ConnectInfo, Endpoint, Metrics, Observer, Socket, TokenError, is_loopback, pages
 
 # A channel is an actor: state of its own, one message at a time. This one counts, answers and holds back.
 
@@ -191,6 +192,10 @@ def demo_endpoint(host: str = "127.0.0.1", port: int | None = 4000) -> Endpoint:
         port=port,
         check_origin=["//localhost", "//127.0.0.1"],
         secret_key=secrets.token_urlsafe(32),
+        # For Prometheus, if the `metrics` extra is installed; for this machine alone.
+        metrics=Metrics() if Metrics.installed() else None,
+        # A page that shows all actors and can kill them: for this machine alone, or for whoever has the token.
+        observer=Observer(None if port is not None and is_loopback(host) else secrets.token_urlsafe(16)),
     )
 
 
@@ -199,15 +204,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Phoenix Channels in Python: a page to play with, actors to crash.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=4000, help="0 takes a free one")
+    parser.add_argument("--repl", action="store_true", help="a prompt to look inside, while it runs")
+    parser.add_argument("--console", metavar="PATH", help="the same from elsewhere: python -m supervisors.console PATH")
     options = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     endpoint = demo_endpoint(options.host, options.port)
 
     def welcome(system: System) -> None:
-        print(f"Ashtree's demo is at {endpoint.url} (Ctrl-C stops it)\n\n{system.tree()}\n", flush=True)
+        print(f"Ashtree's demo is at {endpoint.url} (Ctrl-{'D' if options.repl else 'C'} stops it)")
+        print(f"All of its actors, live: {endpoint.observer_url}\n")
+        print(system.tree(), flush=True)
 
+    system = System([presence, endpoint], console=options.console)
     try:
-        System([presence, endpoint]).run(welcome)
+        repl(system, welcome) if options.repl else system.run(welcome)
     except StartError as failed:
         sys.exit(f"demo: {failed.root}")
 

@@ -25,6 +25,7 @@ from supervisors.calls import (
 )
 from supervisors.child import Child, launch, stop_children, until_started
 from supervisors.child_spec import INFINITY, ChildKind, ChildSpec, Restart
+from supervisors.events import child_restarted
 from supervisors.exceptions import SupervisorsError
 from supervisors.restart import RestartIntensity, should_restart
 
@@ -113,6 +114,12 @@ class Supervision(Actor):
                 return _count(self._children)
         return super().on_receive(message)
 
+    def _describe(self, message: Any) -> str:
+        # The arguments of a child may be secret: those of a channel are what its client sent.
+        if isinstance(message, StartChild):
+            return f"StartChild({message.spec.actor.__name__}, id={message.spec.id!r})"
+        return super()._describe(message)
+
     # Children that start
 
     def _launch(self, child: Child, failed: Failed) -> Any:
@@ -176,6 +183,7 @@ class Supervision(Actor):
         if not self._intensity.allows(now):
             return self._give_up(child, reason)
         child.restarts += 1
+        child_restarted(self.actor_ref, child, reason)
         seconds = child.wait(now, random())  # noqa: S311  # it spreads the load, and is no secret
         when = f" in {seconds:g} s" if seconds else ""
         _log.info("%s restarts %s%s, which ended: %s", self, child.spec.id, when, reason)

@@ -12,6 +12,9 @@ from transport.exceptions import (
 )
 from transport.http import respond
 from transport.longpoll import LongPoll
+from transport.loopback import is_loopback
+from transport.metrics.metrics import Metrics
+from transport.observer.observer import Observer
 from transport.origin import Origin
 from transport.pages import pages
 from transport.serializer import SERIALIZERS, V1JSONSerializer, V2JSONSerializer
@@ -25,6 +28,8 @@ __all__ = [
     "Endpoint",
     "LongPoll",
     "MalformedMessageError",
+    "Metrics",
+    "Observer",
     "Origin",
     "Route",
     "SessionCookie",
@@ -40,6 +45,7 @@ __all__ = [
     "Uri",
     "V1JSONSerializer",
     "V2JSONSerializer",
+    "is_loopback",
     "pages",
     "respond",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from actors.message import Frame
@@ -17,6 +17,12 @@ class Carrier(Protocol):
     It puts what comes in into the mailbox of its transport actor: text as `str`, binary as `bytes`, and `Disconnected`
     when the client has gone. It never calls the actor.
     """
+
+    kind: ClassVar[str]
+    """What Phoenix calls the transport: "websocket" or "longpoll"."""
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes wait to be written, as `asyncio.WriteTransport` does."""
 
     def attach(self, transport: Process) -> None:
         """Deliver to this actor from now on."""

@@ -29,10 +29,13 @@ from transport.http import Answer, Application, HttpConnection, Incoming, Upgrad
 from transport.idle import IDLE_TIMEOUT, IdleConnections
 from transport.listener import Listener, bind, unbind
 from transport.longpoll import LongPoll, LongPollHandler
+from transport.metrics.metrics import Metrics, MetricsPage
 from transport.mount import Client, Mount, read_params
+from transport.observer.observer import PATH, Observer, ObserverSocket
 from transport.origin import CheckOrigin, origin_rule
 from transport.serializer import SERIALIZERS
 from transport.session import CSRF, SessionCookie, SessionOptions, make_session, read_session
+from transport.traffic import Traffic
 from transport.versions import Versions
 from transport.websocket import MAX_FRAME_SIZE, WebSocketCarrier
 
@@ -72,9 +75,12 @@ class Endpoint:
       `idle_timeout`: seconds without a byte of a client, after which its connection is closed.
     - `longpoll`: the times of long polling; `None` serves none.
     - `serializers`: how messages look, for each version of the protocol; see docs/serializers.md.
+    - `metrics`: what Prometheus reads, at "/metrics"; by default there are none; see docs/observability.md.
+    - `observer`: the live page of the supervision tree, at "/observer"; by default there is none; see docs/observer_page.md.
 
     Raises:
-        SocketError: if a socket class, one of its channels, an origin or a serializer is not as it must be.
+        SocketError: if a socket class, one of its channels, an origin or a serializer is not as it must be, or if the observer
+            needs a token.
     """
 
     def __init__(
@@ -93,10 +99,13 @@ class Endpoint:
         idle_timeout: float = IDLE_TIMEOUT,
         longpoll: LongPoll | None = _LONGPOLL,
         serializers: Mapping[str, Serializer] = SERIALIZERS,
+        metrics: Metrics | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.host, self.port = host, port
         self.idle = IdleConnections(idle_timeout)
         self.max_frame_size, self.max_channels = max_frame_size, max_channels
+        self.traffic = {"websocket": Traffic(), "longpoll": Traffic()}
         self._routes = dict(routes or {})
         self._check_origin, self._origin_rule = check_origin, origin_rule(check_origin)
         self.versions = Versions(serializers)
@@ -110,6 +119,12 @@ class Endpoint:
         self._mounts: dict[str, Application] = {}
         for path, cls in sockets.items():
             self._mount(path.rstrip("/"), Mount(self, cls), longpoll)
+        self.metrics = None if metrics is None else MetricsPage(self, metrics)
+        if self.metrics is not None:
+            self._mounts[self.metrics.path] = self.metrics.handle
+        self.observer = observer
+        if observer is not None:
+            self._mount_observer(observer)
         self._pubsub: PubSub | None = None
         self._transports: ActorRef[Any] | None = None
 
@@ -117,6 +132,11 @@ class Endpoint:
         self._mounts[f"{path}/websocket"] = partial(self._handshake, mount)
         if longpoll is not None:
             self._mounts[f"{path}/longpoll"] = LongPollHandler(mount, longpoll, self._longpoll_secret).handle
+
+    def _mount_observer(self, observer: Observer) -> None:
+        observer.check_host(self.host if self.port is not None else None)
+        self._routes |= observer.routes()
+        self._mount(f"{PATH}/socket", Mount(self, ObserverSocket), None)
 
     def child_spec(self) -> ChildSpec:
         """Return how a supervisor runs it."""
@@ -151,6 +171,17 @@ class Endpoint:
         if self._pubsub is None:
             raise RuntimeError("the endpoint is not running; make it a child of a System")
         return self._pubsub
+
+    @property
+    def observer_url(self) -> str | None:
+        """The address of the live page, for people; None without one. It holds the token, so tell it to nobody else.
+
+        Raises:
+            RuntimeError: if it has no port of its own.
+        """
+        if self.observer is None:
+            return None
+        return self.url + PATH + (f"#token={self.observer.token}" if self.observer.token else "")
 
     # What applications call, from any actor or thread
 
@@ -207,6 +238,8 @@ class Endpoint:
         if not found:
             raise RuntimeError("an endpoint needs a PubSub that runs before it; make it a child of a System")
         self._pubsub, self.port = found[0][1], port
+        if self.metrics is not None:
+            self.metrics.attach(process, found[0][1])
 
     def attach_transports(self, transports: ActorRef[Any]) -> None:
         """Take note of the supervisor under which connections are started."""
@@ -234,12 +267,12 @@ class Endpoint:
         """Accept a WebSocket or not, in Phoenix's order: method, origin, version, connect, handshake."""
         request = incoming.request
         if request.method != "GET":
-            return respond(400)
+            return _refused(mount, 400)
         params = read_params(request.path)
         if params is None:
-            return respond(400)
+            return _refused(mount, 400)
         if not mount.origin_allowed(incoming):
-            return respond(403)
+            return _refused(mount, 403)
         client = mount.connect(incoming, params, "websocket")
         if inspect.isawaitable(client):
             return self._connected_later(mount, incoming, client)
@@ -250,15 +283,15 @@ class Endpoint:
 
     def _connected(self, mount: Mount, incoming: Incoming, client: Client | None) -> Answer:
         if client is None:
-            return respond(403)
+            return _refused(mount, 403)
         transports = self.transports
         if transports is None:
-            return respond(503, "restarting, try again")
+            return _refused(mount, 503, "restarting, try again")
         make = incoming.carrier or WebSocketCarrier
-        carrier = make(transports.process.scheduler, self.idle, self.max_frame_size)
+        carrier = make(transports.process.scheduler, self.idle, self.max_frame_size, mount.traffic("websocket"))
         response = mount.accept(carrier, incoming.request)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            return respond(400, response.body.decode())
+            return _refused(mount, 400, response.body.decode())
         return Upgrade(response, carrier, lambda: mount.start(carrier, client))
 
     def _check_session(self) -> None:
@@ -301,6 +334,11 @@ class Endpoint:
             return True
         _log.warning("refused a page of origin %r; allow it by Endpoint(…, check_origin=[…]) if it is yours", origin)
         return False
+
+
+def _refused(mount: Mount, status: int, text: str = "") -> Response:
+    mount.refused("websocket", status)
+    return respond(status, text)
 
 
 def _checked_names(names: Any) -> tuple[str, ...]:

@@ -27,15 +27,18 @@ __all__ = [
     "DRAIN",
     "FRAME_IN",
     "FRAME_OUT",
+    "REFUSED",
     "Attempt",
     "frame_in",
     "frame_out",
     "socket_connected",
     "socket_disconnected",
     "socket_drain",
+    "socket_refused",
 ]
 
 CONNECTED = ("phoenix", "socket_connected")
+REFUSED = ("ashtree", "socket_refused")
 DISCONNECTED = ("ashtree", "socket_disconnected")
 DRAIN = ("phoenix", "socket_drain")
 FRAME_IN = ("ashtree", "frame_in")
@@ -72,8 +75,14 @@ def socket_connected(attempt: Attempt, *, accepted: bool, duration: float) -> No
         _log.log(number, text, verb, socket_class.__name__, took(duration), attempt.transport, serializer, params)
 
 
+def socket_refused(endpoint: Endpoint, transport: str, code: int) -> None:
+    """A client by "websocket" or "longpoll" was refused, with a status of HTTP; 500 if the author's code failed."""
+    if REFUSED in telemetry.attached:
+        telemetry.execute(REFUSED, {"count": 1}, {"endpoint": endpoint, "transport": transport, "code": int(code)})
+
+
 def socket_disconnected(transport: Transport, code: int, duration: float) -> None:
-    """A connection ends after `duration` seconds, with a close code, 1006 if it is cut; not told of one that is killed."""
+    """A connection ends after `duration` seconds, with a close code, 1006 if it is cut."""
     if DISCONNECTED in telemetry.attached:
         about = {"endpoint": transport.socket.endpoint, "socket": transport.socket, "code": code}
         telemetry.execute(DISCONNECTED, {"duration": duration}, about)

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -24,6 +24,7 @@ from transport.batch import read_batch, text_of
 from transport.exceptions import MalformedMessageError, TokenError
 from transport.http import Answer, Incoming, Late, respond
 from transport.mount import read_params
+from transport.traffic import Traffic
 from transport.transport import Disconnected
 from transport.websocket import MAX_BUFFER
 
@@ -68,11 +69,16 @@ class LongPoll:
 
 
 class LongPollCarrier:
-    """One session of long polling: what waits for the client, and the poll that waits for it."""
+    """One session of long polling: what waits for the client, and the poll that waits for it.
 
-    def __init__(self, window: float) -> None:
+    Its bytes are those of the messages that are kept for the client and of the bodies that come from it.
+    """
+
+    kind: ClassVar[str] = "longpoll"
+
+    def __init__(self, window: float, traffic: Traffic | None = None) -> None:
         self.id = secrets.token_urlsafe(16)
-        self._window = window
+        self._window, self._traffic = window, traffic or Traffic()
         self._messages: list[str] = []
         self._size = 0
         self._process: Process | None = None
@@ -88,6 +94,10 @@ class LongPollCarrier:
 
     # Carrier
 
+    def get_write_buffer_size(self) -> int:
+        """Return how much waits for the next poll."""
+        return self._size
+
     def attach(self, transport: Process) -> None:
         """Deliver to this actor from now on, and end it when the client stops polling."""
         self._process = transport
@@ -99,6 +109,8 @@ class LongPollCarrier:
         text = text_of(frame)
         self._messages.append(text)
         self._size += len(text)
+        self._traffic.messages_out += 1
+        self._traffic.bytes_out += len(frame.data)
         if self._size > MAX_BUFFER and self._process is not None:
             # Nobody fetches it: cut off before it costs others their memory.
             self._process.put(Disconnected(1006))
@@ -115,10 +127,12 @@ class LongPollCarrier:
 
     # What the client asks
 
-    async def publish(self, messages: list[str | bytes]) -> bool:
-        """Give messages to the transport actor; tell whether it has taken them all."""
+    async def publish(self, messages: list[str | bytes], size: int) -> bool:
+        """Give messages, which came in a body of `size` bytes, to the transport actor; tell whether it has taken them all."""
         process = self._process
         assert process is not None
+        self._traffic.messages_in += len(messages)
+        self._traffic.bytes_in += size
         *first, last = messages
         for message in first:
             process.put(message)
@@ -187,9 +201,9 @@ class LongPollHandler:
         request = incoming.request
         params = read_params(request.path)
         if params is None:
-            return _with_headers(respond(HTTPStatus.BAD_REQUEST))
+            return self._refuse(HTTPStatus.BAD_REQUEST)
         if not self._mount.origin_allowed(incoming):
-            return _status(HTTPStatus.FORBIDDEN)
+            return self._refuse(HTTPStatus.FORBIDDEN)
         match request.method:
             case "OPTIONS":
                 return _preflight(request)
@@ -197,7 +211,12 @@ class LongPollHandler:
                 return self._get(incoming, params)
             case "POST":
                 return self._post(incoming, params)
-        return _with_headers(respond(HTTPStatus.BAD_REQUEST))
+        return self._refuse(HTTPStatus.BAD_REQUEST)
+
+    def _refuse(self, status: HTTPStatus) -> Response:
+        """Let nobody in; only what no client of ours asks is answered by a status of HTTP."""
+        self._mount.refused("longpoll", status)
+        return _with_headers(respond(status)) if status is HTTPStatus.BAD_REQUEST else _status(status)
 
     # A session
 
@@ -224,12 +243,12 @@ class LongPollHandler:
         if inspect.isawaitable(client):
             client = await client
         if client is None:
-            return _status(HTTPStatus.FORBIDDEN)
-        carrier = LongPollCarrier(self._options.window)
+            return self._refuse(HTTPStatus.FORBIDDEN)
+        carrier = LongPollCarrier(self._options.window, self._mount.traffic("longpoll"))
         try:
             await self._mount.start(carrier, client)
         except (StartError, ActorDeadError):
-            return _status(HTTPStatus.INTERNAL_SERVER_ERROR)
+            return self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR)
         return _status(HTTPStatus.GONE, token=token.sign(self._secret, _SALT, carrier.id), messages=[])
 
     # What goes to the client
@@ -254,11 +273,11 @@ class LongPollHandler:
         except MalformedMessageError as error:
             # The one mistake that costs no session (Phoenix fails with HTTP status 500).
             return _status(HTTPStatus.BAD_REQUEST, http_status=HTTPStatus.BAD_REQUEST, reason=str(error))
-        return self._publish(session, messages)
+        return self._publish(session, messages, len(incoming.body))
 
-    async def _publish(self, session: LongPollCarrier, messages: list[str | bytes]) -> Answer:
+    async def _publish(self, session: LongPollCarrier, messages: list[str | bytes], size: int) -> Answer:
         # Phoenix says 408 too when a message has ended the session, but only when the window is over.
-        return _status(HTTPStatus.OK if await session.publish(messages) else HTTPStatus.REQUEST_TIMEOUT)
+        return _status(HTTPStatus.OK if await session.publish(messages, size) else HTTPStatus.REQUEST_TIMEOUT)
 
 
 def _token(request: Request, params: Mapping[str, str]) -> str | None:

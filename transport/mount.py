@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +16,7 @@ from actors.parameters import filter_parameters
 from supervisors import calls
 from supervisors.child_spec import ChildSpec, Restart
 from transport.auth_token import SUBPROTOCOL, SUBPROTOCOL_HEADER, Offer, longpoll_token, without_token
-from transport.events import Attempt, socket_connected
+from transport.events import Attempt, socket_connected, socket_refused
 from transport.exceptions import TokenInvalidError
 from transport.origin import read_origin
 from transport.socket import ConnectInfo, Routes, Socket, Uri, accepted
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from transport.carrier import Carrier
     from transport.endpoint import Endpoint
     from transport.http import Incoming
+    from transport.traffic import Traffic
     from transport.websocket import WebSocketCarrier
 
 __all__ = ["Client", "Mount", "read_params"]
@@ -60,6 +62,14 @@ class Mount:
         """The supervisor of the connections, while it runs."""
         return self._endpoint.transports
 
+    def traffic(self, transport: str) -> Traffic:
+        """The messages and bytes of the transport "websocket" or "longpoll"."""
+        return self._endpoint.traffic[transport]
+
+    def refused(self, transport: str, code: int) -> None:
+        """Tell that a client of the transport "websocket" or "longpoll" was refused, with a status of HTTP."""
+        socket_refused(self._endpoint, transport, code)
+
     def origin_allowed(self, incoming: Incoming) -> bool:
         """Tell whether a page of the request's origin may connect."""
         return self._endpoint.origin_allowed(incoming)
@@ -85,16 +95,18 @@ class Mount:
     def _ask(self, attempt: Attempt) -> Client | Awaitable[Client | None] | None:
         """Ask the socket's author."""
         began = self._endpoint.now()
-        client = Client(self._socket_class(self._endpoint), attempt.serializer)
-        result: object = client.socket.connect(attempt.params, attempt.connect_info)
-        if inspect.isawaitable(result):
-            return self._connected_later(attempt, client, result, began)
-        return self._connected(attempt, client, result, began)
+        with _failures_told(attempt):
+            client = Client(self._socket_class(self._endpoint), attempt.serializer)
+            result: object = client.socket.connect(attempt.params, attempt.connect_info)
+            if inspect.isawaitable(result):
+                return self._connected_later(attempt, client, result, began)
+            return self._connected(attempt, client, result, began)
 
     async def _connected_later(
         self, attempt: Attempt, client: Client, result: Awaitable[object], began: float
     ) -> Client | None:
-        return self._connected(attempt, client, await result, began)
+        with _failures_told(attempt):
+            return self._connected(attempt, client, await result, began)
 
     def _connected(self, attempt: Attempt, client: Client, result: object, began: float) -> Client | None:
         is_in = accepted(result) and _has_valid_id(client.socket)
@@ -162,6 +174,16 @@ class Mount:
         started = calls.start_child(transports, spec)
         started.add_done_callback(lambda future: _check_started(carrier, future))
         return started
+
+
+@contextmanager
+def _failures_told(attempt: Attempt) -> Iterator[None]:
+    """Tell of a client at whom the author's code fails; whoever answers the request logs it."""
+    try:
+        yield
+    except Exception:
+        socket_refused(attempt.endpoint, attempt.transport, HTTPStatus.INTERNAL_SERVER_ERROR)
+        raise
 
 
 def _has_valid_id(socket: Socket) -> bool:

@@ -13,6 +13,7 @@ from actors.actor import Actor
 from actors.channel import ChannelSocket
 from actors.exits import NORMAL, SHUTDOWN, Down, Exit, ExitReason, Shutdown, Stop
 from actors.message import Broadcast, Frame, JoinReply, Message, Serializer, SocketClose
+from actors.parameters import SECRETS, filter_parameters
 from supervisors import calls
 from supervisors.child import Child, launch, stop_children
 from supervisors.child_spec import ChildSpec, Restart
@@ -83,9 +84,10 @@ class Transport(Actor):
     ) -> None:
         self.socket, self.serializer, self.pubsub = socket, serializer, pubsub
         self.connection = Connection(routes, serializer, max_channels)
-        self._carrier = carrier
+        self.carrier = carrier
         self._began = 0.0
         self._client_code: int | None = None
+        self._end_told = False
         self._id: str | None = None
         self._channels = Child(ChildSpec(DynamicSupervisor, id="channels", restart=Restart.TEMPORARY))
 
@@ -93,12 +95,12 @@ class Transport(Actor):
         """Take over the wire, and start the supervisor of the channels."""
         self.trap_exit = True
         self._began = self.clock.now()
-        self.own(self._carrier.abort)
+        self.own(self._cut)
         self._id = self.socket.id()
         if self._id is not None:
             self.pubsub.subscribe(self._id, self.actor_ref)
         launch(self._process, self._channels)
-        self._carrier.attach(self._process)
+        self.carrier.attach(self._process)
 
     # Messages
 
@@ -126,7 +128,7 @@ class Transport(Actor):
     def _on_frame(self, frame: Frame) -> None:
         if events.FRAME_OUT in telemetry.attached:
             events.frame_out(self, frame)
-        self._carrier.send(frame)
+        self.carrier.send(frame)
 
     def _on_started(self, started: _Started) -> None:
         if started.future.exception is None:
@@ -210,15 +212,45 @@ class Transport(Actor):
 
     # The end
 
+    def _describe(self, message: Any) -> str:
+        """Show what the client sent without its secrets; of what is sent to it, the size."""
+        match message:
+            case str() | bytes():
+                return self._describe_data(message)
+            case Message():
+                secrets = getattr(self.socket.endpoint, "filter_parameters", SECRETS)
+                payload = filter_parameters(message.payload, secrets)
+                return repr(msgspec.structs.replace(message, payload=payload))
+            case Frame(data=data):
+                return f"<Frame of {len(data)} bytes>" if isinstance(data, bytes) else "<Frame>"
+            case JoinReply():
+                return repr(msgspec.structs.replace(message, reply=None))
+        return super()._describe(message)
+
+    def _describe_data(self, data: str | bytes) -> str:
+        try:
+            return self._describe(self.serializer.decode(data))
+        except (MalformedMessageError, RecursionError):
+            return f"<malformed {type(data).__name__} of length {len(data)}>"
+
     def terminate(self, reason: ExitReason) -> Any:
         """Close the connection with the code for `reason`; when the tree is stopped, wait for the channels too."""
         code = CLOSE_CODES.get(reason, 1000) if reason.is_graceful else _CUT
-        seen = code if self._client_code is None else self._client_code
-        events.socket_disconnected(self, seen, self.clock.now() - self._began)
+        self._tell_end(code if self._client_code is None else self._client_code)
         if not reason.is_graceful:
             return None
-        self._carrier.close(code)
+        self.carrier.close(code)
         return stop_children(self._process, [self._channels]) if reason == SHUTDOWN else None
+
+    def _cut(self) -> None:
+        """Cut the connection, unless good-bye has been said; of one who is killed nobody has told before."""
+        if not self._end_told:
+            self._tell_end(_CUT)
+        self.carrier.abort()
+
+    def _tell_end(self, code: int) -> None:
+        self._end_told = True
+        events.socket_disconnected(self, code, self.clock.now() - self._began)
 
 
 _MESSAGES: dict[type, Callable[[Transport, Any], Any]] = {

@@ -8,7 +8,7 @@ the common kind of frame that comes in (`frames.py`).
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from websockets.frames import CloseCode
 from websockets.frames import Frame as WebSocketFrame
@@ -17,6 +17,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from transport.frames import common_frames, frame_end
+from transport.traffic import Traffic
 from transport.transport import Disconnected
 
 if TYPE_CHECKING:
@@ -56,10 +57,19 @@ def wire(frame: Frame) -> bytes:
 
 
 class WebSocketCarrier(asyncio.Protocol):
-    """One WebSocket of the listener."""
+    """One WebSocket of the listener; its bytes are those of the frames, heads included."""
 
-    def __init__(self, scheduler: Scheduler, idle: IdleConnections, max_size: int = MAX_FRAME_SIZE) -> None:
+    kind: ClassVar[str] = "websocket"
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        idle: IdleConnections,
+        max_size: int = MAX_FRAME_SIZE,
+        traffic: Traffic | None = None,
+    ) -> None:
         self._scheduler, self._idle = scheduler, idle
+        self._traffic = traffic or Traffic()
         self.sweeps = 0
         self._max_size = max_size
         # The handshake is read by the listener; this object begins where it ends.
@@ -92,6 +102,7 @@ class WebSocketCarrier(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Give what came in to the transport actor, and let the actors run."""
         self.sweeps = 0
+        self._traffic.bytes_in += len(data)
         self._cork = []
         try:
             if self._rest:
@@ -133,6 +144,7 @@ class WebSocketCarrier(asyncio.Protocol):
         while True:
             if self._fragmented is None and self._listening:
                 messages, start = common_frames(data, start, self._max_size)
+                self._traffic.messages_in += len(messages)
                 for message in messages:
                     self._deliver(message)
             end = frame_end(data, start, self._max_size)
@@ -170,6 +182,7 @@ class WebSocketCarrier(asyncio.Protocol):
         # The protocol may be a few frames ahead, even closed: what came before still counts.
         if not self._listening:
             return
+        self._traffic.messages_in += 1
         if opcode is WebSocketOpcode.BINARY:
             self._deliver(data)
             return
@@ -192,11 +205,14 @@ class WebSocketCarrier(asyncio.Protocol):
         corked = self._cork
         if corked:
             self._cork = []
-            self._write(corked[0] if len(corked) == 1 else b"".join(corked))
+            self._write(corked[0] if len(corked) == 1 else b"".join(corked), len(corked))
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, messages: int) -> None:
         transport = self._transport
         if transport is not None:
+            traffic = self._traffic
+            traffic.messages_out += messages
+            traffic.bytes_out += len(data)
             transport.write(data)
             if self._paused and transport.get_write_buffer_size() > MAX_BUFFER:
                 transport.abort()
@@ -209,6 +225,7 @@ class WebSocketCarrier(asyncio.Protocol):
             if transport is None or transport.is_closing():
                 return
             if data:
+                self._traffic.bytes_out += len(data)
                 transport.write(data)
             else:
                 self._end()
@@ -245,6 +262,10 @@ class WebSocketCarrier(asyncio.Protocol):
 
     # Carrier
 
+    def get_write_buffer_size(self) -> int:
+        """Return the bytes that the client has not read yet, beyond what the kernel keeps for it."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
     def attach(self, transport: Process) -> None:
         """Deliver to this actor from now on, first what has come already."""
         self._process = transport
@@ -261,7 +282,7 @@ class WebSocketCarrier(asyncio.Protocol):
             return
         data = frame.wire or wire(frame)
         if self._cork is None:
-            self._write(data)
+            self._write(data, 1)
         else:
             self._cork.append(data)
 

@@ -243,6 +243,32 @@ def test_one_post_that_raises_is_the_loops_to_report_and_holds_up_no_other(backg
     assert reported == ["boom", "boom"]
 
 
+class InterruptedOnce:
+    """Stands for a loop in whose `call_soon_threadsafe` Ctrl-C hits the first who calls it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop, self._error = loop, iter([KeyboardInterrupt])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def call_soon_threadsafe(self, *args: Any) -> Any:
+        for error in self._error:
+            raise error
+        return self._loop.call_soon_threadsafe(*args)
+
+
+def test_a_post_that_is_interrupted_does_not_keep_the_next_from_being_heard(
+    background: in_thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = threading.Event()
+    monkeypatch.setattr(background.scheduler, "loop", InterruptedOnce(background.scheduler.loop))
+    with pytest.raises(KeyboardInterrupt):
+        background.scheduler.post(lambda: None)
+    background.scheduler.post(done.set)
+    assert done.wait(WAIT)
+
+
 def test_a_post_to_a_closed_loop_raises_each_time() -> None:
     thread = in_thread("short-lived")
     thread.stop()
@@ -281,12 +307,12 @@ def test_here_is_the_scheduler_of_the_running_loop_and_one_for_each_loop() -> No
         assert scheduler is Scheduler.here()
         assert scheduler.loop is asyncio.get_running_loop()
         assert isinstance(scheduler.clock, LoopClock)
-        assert scheduler.serves_this_thread()
+        assert scheduler.is_serving()
         return scheduler
 
     first, second = asyncio.run(main()), asyncio.run(main())
     assert first is not second
-    assert not first.serves_this_thread()
+    assert not first.is_serving()
 
 
 def test_here_is_the_manual_runtime_inside_its_block(runtime: ManualRuntime) -> None:

@@ -194,7 +194,7 @@ async def test_connect_info_has_all_of_phoenixs(seen: Seen) -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "code"), [("close", 1000), ("vanish", 1006), ("malformed", 1011), ("disconnect", 1001)]
+    ("end", "code"), [("close", 1000), ("vanish", 1006), ("malformed", 1011), ("disconnect", 1001), ("kill", 1006)]
 )
 @on_loop
 async def test_an_event_tells_how_a_connection_ended(end: str, code: int, seen: Seen) -> None:
@@ -210,6 +210,9 @@ async def test_an_event_tells_how_a_connection_ended(end: str, code: int, seen: 
                 await client.closed()
             case "disconnect":
                 server.endpoint.broadcast("users:alice", "disconnect", {})
+                await client.closed()
+            case "kill":
+                server.find("transport").kill()
                 await client.closed()
         await server.nothing_is_left()
         [(_, measurements, about)] = [event for event in seen if event[0] == DISCONNECTED]

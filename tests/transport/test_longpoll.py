@@ -190,8 +190,8 @@ def carrier_of(transport: ActorRef[Any]) -> LongPollCarrier:
     """Return what carries a session."""
     actor = transport.process.actor
     assert isinstance(actor, Transport)
-    assert isinstance(actor._carrier, LongPollCarrier)
-    return actor._carrier
+    assert isinstance(actor.carrier, LongPollCarrier)
+    return actor.carrier
 
 
 class Session:

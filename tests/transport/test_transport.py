@@ -11,8 +11,9 @@ import pytest
 
 from actors import Actor, Channel, Reply, Stop, error, ok
 from actors.exits import KILLED, NORMAL, SHUTDOWN, Crash, ExitReason, Shutdown
-from actors.message import Broadcast, Frame, Opcode
+from actors.message import Broadcast, Frame, Message, Opcode
 from actors.pubsub.pubsub import PubSub, PubSubServer
+from actors.runtime.report import described
 from actors.runtime.spawn import spawn
 from actors.testing import ManualRuntime
 from transport import ConnectInfo, Socket, Transport, V2JSONSerializer
@@ -241,9 +242,14 @@ def test_a_message_that_makes_no_sense_closes_with_1011_and_nobody_else_notices(
 class RecordingCarrier:
     """A wire that keeps what is written to it."""
 
+    kind = "test"
+
     def __init__(self) -> None:
         self.written: list[str] = []
         self.end: int | str | None = None
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def attach(self, transport: Any) -> None:
         """There is nothing to deliver: the test speaks to the transport."""
@@ -418,6 +424,28 @@ def test_a_frame_that_cannot_be_written_crashes_it_and_nobody_else(wired: Wired)
     wired.runtime.settle()
     assert wired.carrier.end == "cut"
     assert isinstance(wired.ref.exit_reason, Crash)
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (
+            '["1","2","room:1","say",{"password":"x","text":"y"}]',
+            "Message(join_ref='1', ref='2', topic='room:1', event='say', payload={'password': '[FILTERED]', 'text': 'y'})",
+        ),
+        (
+            Message("1", "2", "room:1", "say", {"token": "x"}),
+            "Message(join_ref='1', ref='2', topic='room:1', event='say', payload={'token': '[FILTERED]'})",
+        ),
+        ('{"password": "x"', "<malformed str of length 16>"),
+        (b"password", "<malformed bytes of length 8>"),
+        (Frame(Opcode.TEXT, b"password"), "<Frame of 8 bytes>"),
+        (Frame(Opcode.TEXT, None), "<Frame>"),
+    ],
+    ids=["text", "message", "no message", "binary that is none", "frame", "frame of the test kit"],
+)
+def test_its_messages_are_described_without_secrets(wired: Wired, message: Any, shown: str) -> None:
+    assert described(wired.ref.process.actor, message) == shown
 
 
 class Companion(Actor):

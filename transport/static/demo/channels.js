@@ -49,6 +49,7 @@ class Backoff {
 export class Socket {
   state = "disconnected";
   #url;
+  #protocols;
   #onFrame;
   #onState;
   #webSocket = null;
@@ -59,10 +60,11 @@ export class Socket {
   #reconnect = new Backoff(RECONNECT_DELAYS, () => this.connect());
 
   /** `onFrame(direction, text)` sees every frame; `onState(state, detail)` sees connecting, connected, disconnected. */
-  constructor(path, { params = {}, onFrame = () => {}, onState = () => {} } = {}) {
+  constructor(path, { params = {}, authToken = null, onFrame = () => {}, onState = () => {} } = {}) {
     this.#url = new URL(`${path}/websocket`, location.href);
     this.#url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
     this.#url.search = new URLSearchParams({ ...params, vsn: "2.0.0" });
+    this.#protocols = authToken ? ["phoenix", `base64url.bearer.phx.${btoa(authToken).replaceAll("=", "")}`] : [];
     this.#onFrame = onFrame;
     this.#onState = onState;
   }
@@ -73,7 +75,7 @@ export class Socket {
 
   connect() {
     if (this.#webSocket) return;
-    const webSocket = new WebSocket(this.#url);
+    const webSocket = new WebSocket(this.#url, this.#protocols);
     this.#webSocket = webSocket;
     webSocket.onopen = () => this.#opened();
     webSocket.onmessage = ({ data }) => this.#received(data);

@@ -1,0 +1,328 @@
+// Plays with the observer's page in a browser:
+//   node observer.mjs http://127.0.0.1:<port of the demo> <path of chromium> http://127.0.0.1:<port of one with a token> <token>
+// Prints one JSON object a line for each scenario: {scenario, report} or {scenario, error, trace}. Some run at the same time.
+import {stripVTControlCharacters} from "node:util"
+import {chromium} from "playwright-core"
+
+const [address, executablePath, guarded, token] = process.argv.slice(2)
+const DEADLINE_MS = 1000 * Number(process.env.ASHTREE_TEST_WAIT || 15)
+const AT_A_TIME = 3 // a browser that paints in software fills a small machine
+const QUIET = [
+  "--disable-gpu", "--disable-quic", "--disable-sync",
+  "--no-first-run", "--disable-background-networking", "--disable-component-update",
+]
+
+// A page of the demo's origin with a WebSocket of its own, and no more client than that.
+class Visitor {
+  static async connect(page){
+    await page.goto(`${address}/assets/demo.css`)
+    await page.evaluate(() => new Promise((resolve, reject) => {
+      window.frames_ = []
+      window.socket = new WebSocket(`ws://${location.host}/socket/websocket?vsn=2.0.0&user=visitor&user_secret=xyz`)
+      window.socket.onmessage = ({data}) => window.frames_.push(JSON.parse(data))
+      window.socket.onopen = resolve
+      window.socket.onerror = reject
+    }))
+    return new Visitor(page)
+  }
+
+  constructor(page){
+    this.page = page
+    this.ref = 0
+  }
+
+  // Resolves once there is an answer, or a push of that event.
+  async push(topic, event, payload = {}, wanted = "phx_reply"){
+    const ref = String(++this.ref)
+    if(event === "phx_join") this.joinRef = ref
+    await this.page.evaluate(frame => window.socket.send(JSON.stringify(frame)), [this.joinRef, ref, topic, event, payload])
+    await this.page.waitForFunction(
+      ([topic, wanted, ref]) => window.frames_.some(
+        ([, of, on, what]) => on === topic && what === wanted && (wanted !== "phx_reply" || of === ref)),
+      [topic, wanted, ref])
+  }
+
+  join(topic, payload){
+    return this.push(topic, "phx_join", payload)
+  }
+}
+
+// The observer's page, and all that went wrong in it.
+class Observer {
+  constructor(page, problems){
+    this.page = page
+    this.problems = problems
+  }
+
+  async visit(url = address){
+    await this.page.goto(`${url}/observer`)
+    await this.row("listener").waitFor()
+  }
+
+  row(name){
+    return this.page.locator(`.row:not(.ghost)[data-name="${name}"]`)
+  }
+
+  ghost(name, kind){
+    return this.page.locator(`.row.ghost.${kind}[data-name="${name}"]`)
+  }
+
+  names(){
+    return this.page.locator(".row:not(.ghost) .name").allTextContents()
+  }
+
+  pid(name){
+    return this.row(name).locator(".pid").textContent()
+  }
+
+  text(selector){
+    return this.page.textContent(selector)
+  }
+
+  async choose(name){
+    await this.row(name).locator(".name").click()
+    await this.page.locator("#actor-name").filter({hasText: name}).waitFor()
+  }
+
+  // What is shown of a selected actor's attribute.
+  state(attribute){
+    return this.page.locator(`#state [data-attribute="${attribute}"] dd`)
+  }
+
+  // The row that has the focus, as a screen reader is told of it.
+  focused(){
+    return this.page.evaluate(() => {
+      const {dataset, role, ariaExpanded, ariaLevel} = document.activeElement
+      return {name: dataset.name, role, expanded: ariaExpanded, level: ariaLevel}
+    })
+  }
+
+  // By how many pixels the page is too wide for a window of that width.
+  async overflow(width){
+    await this.page.setViewportSize({width, height: 900})
+    return await this.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+  }
+}
+
+const scenarios = {
+  async "tree"({observe}){
+    const observer = await observe()
+    const tree = await observer.page.locator("#tree").getAttribute("role")
+    const items = await observer.page.locator("#tree > .row").evaluateAll(
+      rows => rows.map(({role, ariaLevel, ariaPosInSet, ariaSetSize, tabIndex}) => [role, ariaLevel, ariaPosInSet, ariaSetSize, tabIndex]))
+    const status = await observer.text("#status"), actors = await observer.text("#actors")
+    return {tree, items, status, actors, names: await observer.names()}
+  },
+
+  async "join"({observe, visit}){
+    const observer = await observe(), visitor = await visit()
+    const topic = "room:seen joining"
+    const before = Date.now()
+    await visitor.join(topic)
+    await observer.row(topic).waitFor()
+    const ms = Date.now() - before
+    // The transport was there before; a join brings the supervisor of its channels, and the channel.
+    const level = Number(await observer.row(topic).getAttribute("aria-level"))
+    const above = await observer.row(topic).evaluate(row => {
+      const names = []
+      for(let [at, level] = [row, Number(row.ariaLevel)]; at; at = at.previousElementSibling)
+        if(Number(at.ariaLevel) === level - 1 && at.dataset.name){ names.push(at.dataset.name); level -= 1 }
+      return names
+    })
+    return {ms, level, above, isBorn: (await observer.row(topic).getAttribute("class")).includes("born")}
+  },
+
+  async "crash"({observe, visit}){
+    const observer = await observe(), visitor = await visit()
+    const topic = "room:seen crashing"
+    await visitor.join(topic)
+    await observer.row(topic).waitFor()
+    const before = await observer.pid(topic)
+    const ghost = observer.ghost(topic, "crashed").waitFor()
+    await visitor.push(topic, "crash", {}, "phx_error")
+    await ghost
+    const told = await observer.page.locator("#journal li span").filter({hasText: topic}).textContent()
+    await visitor.join(topic)
+    await observer.row(topic).waitFor()
+    await observer.page.locator("#journal li.reborn").filter({hasText: topic}).waitFor()
+    return {before, after: await observer.pid(topic), struck: await observer.row(topic).locator(".before").textContent(), told}
+  },
+
+  async "state"({observe, visit}){
+    const observer = await observe(), visitor = await visit()
+    const topic = "room:seen inside"
+    await visitor.join(topic, {password: "hunter2", colour: "<b>green</b>"})
+    await observer.row(topic).waitFor()
+    await observer.choose(topic)
+    const assigns = await observer.state("assigns").textContent()
+    const joined = await observer.state("_join_message").textContent()
+    await visitor.push(topic, "echo", {token: "abc", n: 1})
+    await observer.page.locator("#messages summary").filter({hasText: "echo"}).waitFor()
+    const message = await observer.text("#messages summary")
+    const ancestors = await observer.page.locator("#ties div:first-child .tie").allTextContents()
+    await observer.page.locator("#ties .tie").filter({hasText: "System"}).click()
+    await observer.page.locator("#actor-name").filter({hasText: "System"}).waitFor()
+    return {assigns, joined, message, ancestors, html: await observer.page.locator("#state b").count()}
+  },
+
+  async "orders"({observe, visit}){
+    const observer = await observe(), visitor = await visit()
+    const topic = "room:seen dying"
+    await visitor.join(topic)
+    await observer.row(topic).waitFor()
+    await observer.choose(topic)
+    await observer.page.click("#suspend")
+    await observer.page.locator(`.row[data-name="${topic}"][data-status=suspended]`).waitFor()
+    const suspended = await observer.text("#actor-status")
+    await observer.page.click("#resume")
+    await observer.page.locator(`.row[data-name="${topic}"][data-status=running]`).waitFor()
+    const ghost = observer.ghost(topic, "crashed").waitFor()
+    await observer.page.click("#kill")
+    const asked = await observer.text("#kill")
+    await observer.page.click("#kill")
+    await ghost
+    const reason = observer.page.locator("#reason-text").filter({hasText: "killed"})
+    await reason.waitFor()
+    await visitor.page.waitForFunction(() => window.frames_.some(([,,, event]) => event === "phx_error"))
+    await visitor.join(topic)
+    await observer.page.locator("#successor").waitFor()
+    await observer.page.click("#successor")
+    await observer.page.locator("#actor-status").filter({hasText: "running"}).waitFor()
+    return {suspended, asked, reason: await observer.text("#reason-text"), orders: await observer.page.locator(".orders button:visible").allTextContents()}
+  },
+
+  async "own"({observe}){
+    const observer = await observe()
+    await observer.page.click(".row.own[data-name=observer] .name")
+    await observer.page.click("#suspend")
+    await observer.page.locator("#answer").filter({hasText: "Not done"}).waitFor()
+    return {answer: await observer.text("#answer")}
+  },
+
+  async "recovery"({observe}){
+    const observer = await observe()
+    const before = await observer.page.textContent(".row.own[data-name=observer] .pid")
+    await observer.page.click(".row.own[data-name=transport] .name")
+    await observer.page.locator("#actor-name").filter({hasText: "transport"}).waitFor()
+    await observer.page.click("#kill")
+    await observer.page.click("#kill")
+    await observer.page.locator(".row.own[data-name=observer] .pid").filter({hasNotText: before}).waitFor()
+    const reason = observer.page.locator("#actor-status").filter({hasText: "dead"})
+    await reason.waitFor()
+    const own = await observer.page.locator(".row.own").count(), systems = await observer.row("System").count()
+    return {own, systems, status: await observer.text("#status")}
+  },
+
+  async "keyboard"({observe}){
+    const observer = await observe()
+    const press = async (...keys) => {
+      for(const key of keys) await observer.page.keyboard.press(key)
+      return await observer.focused()
+    }
+    const seen = {}
+    seen.found = await press("/").then(() => observer.page.evaluate(() => document.activeElement.id))
+    seen.first = await press("Enter")
+    await press("ArrowLeft")
+    await observer.row("pubsub").waitFor({state: "detached"})
+    seen.folded = await press()
+    await press("ArrowRight")
+    await observer.row("pubsub").waitFor()
+    seen.below = await press("ArrowRight")
+    seen.last = await press("End")
+    seen.home = await press("Home")
+    seen.parent = await press("ArrowDown", "ArrowDown", "ArrowLeft")
+    await press("ArrowDown", "Enter")
+    await observer.page.locator("#actor-name").filter({hasText: "pubsub"}).waitFor()
+    await press("Escape")
+    await observer.page.locator("#nobody").waitFor()
+    seen.back = await press()
+    return seen
+  },
+
+  async "search"({observe, visit}){
+    const observer = await observe(), visitor = await visit()
+    await visitor.join("room:seen in the haystack")
+    await observer.page.fill("#search", "Haystack RoomChannel")
+    await observer.row("room:seen in the haystack").waitFor()
+    await observer.row("pubsub").waitFor({state: "detached"})
+    const found = {hits: await observer.text("#hits"), names: await observer.names()}
+    await observer.page.fill("#search", "")
+    await observer.row("pubsub").waitFor()
+    return {found, hits: await observer.text("#hits")}
+  },
+
+  async "widths"({observe, visit}){
+    const observer = await observe(), visitor = await visit()
+    const topic = `room:${"x".repeat(200)}`
+    await visitor.join(topic, {text: "y".repeat(500)})
+    await observer.row(topic).waitFor()
+    await observer.choose(topic)
+    await observer.state("_join_message").waitFor()
+    const overflows = []
+    for(const width of [320, 400, 768, 1024, 1400]) overflows.push([width, await observer.overflow(width)])
+    return {overflows}
+  },
+
+  async "token"({observe}){
+    const observer = await observe({url: null})
+    await observer.page.goto(`${guarded}/observer`)
+    await observer.page.locator("#access").waitFor()
+    const refused = observer.problems.splice(0)
+    const before = await observer.page.locator(".row").count()
+    await observer.page.fill("#token", token)
+    await observer.page.keyboard.press("Enter")
+    await observer.row("listener").waitFor()
+    await observer.page.locator("#access").waitFor({state: "hidden"})
+    await observer.page.reload()
+    await observer.row("listener").waitFor()
+    const other = await observe({url: null})
+    await other.page.goto(`${guarded}/observer#token=${token}`)
+    await other.row("listener").waitFor()
+    // What was refused while it waited for its token is no fault of the page.
+    observer.problems.length = 0
+    return {refused, before, url: other.page.url()}
+  },
+}
+
+async function run(browser, scenario, play){
+  const observers = [], contexts = []
+  const newPage = async () => {
+    const context = await browser.newContext({viewport: {width: 1400, height: 900}, reducedMotion: "reduce"})
+    contexts.push(context)
+    context.setDefaultTimeout(DEADLINE_MS)
+    return await context.newPage()
+  }
+  const observe = async ({url} = {}) => {
+    const page = await newPage(), problems = []
+    const note = problem => problems.push(problem)
+    page.on("console", said => ["error", "warning"].includes(said.type()) && note(`console: ${said.text()}`))
+    page.on("pageerror", error => note(`uncaught: ${error.message}`))
+    page.on("requestfailed", request => note(`failed: ${request.url()}`))
+    page.on("response", response => response.status() >= 400 && note(`${response.status()}: ${response.url()}`))
+    const observer = new Observer(page, problems)
+    observers.push(observer)
+    if(url !== null) await observer.visit(url)
+    return observer
+  }
+  try {
+    const report = await play({observe, visit: async () => Visitor.connect(await newPage())})
+    return {scenario, report: {...report, problems: observers.flatMap(({problems}) => problems)}}
+  } catch(error){
+    const traces = await Promise.all(observers.map(async observer => [...observer.problems, ...await observer.names()]))
+    return {scenario, error: stripVTControlCharacters(error.stack), trace: traces.flat()}
+  } finally {
+    await Promise.all(contexts.map(context => context.close()))
+  }
+}
+
+async function runAll(browser){
+  const waiting = Object.entries(scenarios)
+  const runNext = async () => {
+    while(waiting.length > 0) console.log(JSON.stringify(await run(browser, ...waiting.shift())))
+  }
+  await Promise.all(Array.from({length: AT_A_TIME}, runNext))
+}
+
+const browser = await chromium.launch({executablePath, args: QUIET})
+await runAll(browser)
+await browser.close()

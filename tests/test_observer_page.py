@@ -1,0 +1,125 @@
+"""The observer's page in a browser, against the running demo (scenarios: javascript/observer.mjs)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from node import browser, play
+
+from transport.observer.observer import Observer
+from transport.testing.live_endpoint import LiveEndpoint
+
+if TYPE_CHECKING:
+    from live import LiveDemo
+    from node import Reporter
+
+SCENARIOS = ["tree", "join", "crash", "state", "orders", "own", "recovery", "keyboard", "search", "widths", "token"]
+TOKEN = "a-token-for-the-tests"  # noqa: S105  # of no other use
+
+
+@pytest.fixture(scope="session")
+def report(demo: LiveDemo) -> Reporter:
+    with LiveEndpoint({}, observer=Observer(TOKEN)) as guarded:
+        return play("observer.mjs", demo.address, browser(), guarded.url, TOKEN)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_the_browser_finds_nothing_to_complain_about(report: Reporter, scenario: str) -> None:
+    assert report(scenario)["problems"] == []
+
+
+def test_the_tree_appears(report: Reporter) -> None:
+    tree = report("tree")
+    assert tree["status"] == "connected"
+    assert tree["names"][:5] == ["System", "pubsub", "presence", "endpoint", "transports"]
+    assert {"channels", "observer", "listener"} <= set(tree["names"])
+    assert int(tree["actors"]) >= len(tree["names"])
+
+
+def test_the_tree_is_one_to_assistive_technology(report: Reporter) -> None:
+    tree = report("tree")
+    assert tree["tree"] == "tree"
+    assert {role for role, *_ in tree["items"]} == {"treeitem"}
+    assert [row[1:4] for row in tree["items"][:3]] == [["1", "1", "1"], ["2", "1", "3"], ["2", "2", "3"]]
+    # One row is reached by Tab, all others from there.
+    assert [tab_index for *_, tab_index in tree["items"]].count(0) == 1
+
+
+def test_a_join_brings_its_actors(report: Reporter) -> None:
+    join = report("join")
+    assert join["above"] == ["channels", "transport", "transports", "endpoint", "System"]
+    assert join["isBorn"]
+
+
+def test_a_crash_flashes_and_the_successor_has_another_pid(report: Reporter) -> None:
+    crash = report("crash")
+    assert crash["told"] == f"room:seen crashing {crash['before']} died: RuntimeError: crashed on purpose"
+    assert crash["after"] != crash["before"] == crash["struck"]
+
+
+def test_the_state_of_an_actor_opens_without_its_secrets_and_never_as_html(report: Reporter) -> None:
+    state = report("state")
+    assert state["assigns"] == "{'user': 'visitor'}"
+    assert "'password': [FILTERED]" in state["joined"]
+    assert "'colour': '<b>green</b>'" in state["joined"]
+    assert state["html"] == 0
+
+
+def test_its_messages_and_ancestors_are_shown(report: Reporter) -> None:
+    state = report("state")
+    assert "event='echo', payload={'token': [FILTERED], 'n': 1}" in state["message"]
+    assert [name.split()[0] for name in state["ancestors"]] == [
+        "channels", "transport", "transports", "endpoint", "System",
+    ]  # fmt: skip  # one line
+
+
+def test_an_actor_can_be_suspended_resumed_and_after_a_second_click_killed(report: Reporter) -> None:
+    orders = report("orders")
+    assert orders["suspended"] == "suspended"
+    assert orders["asked"] == "Kill room:seen dying?"
+
+
+def test_from_an_actor_that_has_ended_one_goes_on_to_its_successor(report: Reporter) -> None:
+    assert report("orders")["orders"] == ["Suspend", "Kill"]
+
+
+def test_an_order_that_is_not_done_says_why(report: Reporter) -> None:
+    assert report("own")["answer"] == "Not done: this page could not resume it"
+
+
+def test_a_page_that_kills_its_own_connection_comes_back(report: Reporter) -> None:
+    assert report("recovery") == {"own": 2, "systems": 1, "status": "connected", "problems": []}
+
+
+def test_the_page_can_be_used_with_a_keyboard(report: Reporter) -> None:
+    seen = report("keyboard")
+    assert seen["found"] == "search"
+    assert seen["first"] == {"name": "System", "role": "treeitem", "expanded": "true", "level": "1"}
+    assert seen["folded"] == {**seen["first"], "expanded": "false"}
+    assert seen["below"] == {"name": "pubsub", "role": "treeitem", "expanded": None, "level": "2"}
+    assert (seen["last"]["name"], seen["home"], seen["parent"]) == ("listener", seen["first"], seen["first"])
+    assert seen["back"] == seen["below"]
+
+
+def test_a_search_leaves_the_hits_and_what_is_above_them(report: Reporter) -> None:
+    search = report("search")
+    assert search["found"]["hits"] == "1 found"
+    assert search["found"]["names"] == [
+        "System", "endpoint", "transports", "transport", "channels", "room:seen in the haystack",
+    ]  # fmt: skip  # one line
+    assert search["hits"] == ""
+
+
+def test_the_page_fits_windows_of_any_width(report: Reporter) -> None:
+    assert report("widths")["overflows"] == [[320, 0], [400, 0], [768, 0], [1024, 0], [1400, 0]]
+
+
+def test_without_the_token_nothing_is_shown_and_with_it_everything(report: Reporter) -> None:
+    access = report("token")
+    assert access["before"] == 0
+    assert any("403" in problem for problem in access["refused"])
+
+
+def test_a_token_in_the_address_is_taken_out_of_it(report: Reporter) -> None:
+    assert report("token")["url"].endswith("/observer")

@@ -1,0 +1,135 @@
+"""What is counted while it happens, told by telemetry: plain numbers, which no library needs to know."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from actors import telemetry
+from actors.events import BROADCAST, JOINED
+from supervisors.dynamic_supervisor import DynamicSupervisor
+from supervisors.events import RESTARTED
+from transport.events import CONNECTED, DISCONNECTED, REFUSED
+
+if TYPE_CHECKING:
+    from actors.pubsub.pubsub import PubSub
+    from actors.runtime.process import Process
+    from actors.runtime.scheduler import Scheduler
+    from transport.endpoint import Endpoint
+
+__all__ = ["BUCKETS", "Counters", "Histogram", "supervisor_name"]
+
+BUCKETS = (
+    0.00001,
+    0.000025,
+    0.00005,
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+)
+"""The upper bounds of the buckets of a fan-out, in seconds: from a handful of subscribers to a million."""
+
+_Handler = Callable[[Mapping[str, float], Mapping[str, Any]], None]
+
+
+class Histogram:
+    """How many durations fell into each bucket, the last of which has no upper bound, and their sum in seconds."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one duration."""
+        self.counts[bisect_left(BUCKETS, seconds)] += 1
+        self.sum += seconds
+
+
+class Counters:
+    """What has happened on one endpoint, and to the supervisors of its event loop; it goes on when the endpoint is restarted.
+
+    What names the counts comes from the program and not from its clients: classes, codes, names of supervisors. So there are
+    few, however many topics and users there are.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._name = f"metrics of the endpoint {id(endpoint):#x}"
+        self._pubsub: PubSub | None = None
+        self._scheduler: Scheduler | None = None
+        self.accepted = Counter(dict.fromkeys(endpoint.traffic, 0))
+        self.refused: Counter[tuple[str, str]] = Counter()
+        self.closed: Counter[str] = Counter()
+        self.joins: Counter[tuple[str, str]] = Counter()
+        self.restarts: Counter[str] = Counter()
+        self.fan_out = Histogram()
+        self.deliveries = 0
+        self._handlers: dict[telemetry.Event, _Handler] = {
+            CONNECTED: self._on_connected,
+            REFUSED: self._on_refused,
+            DISCONNECTED: self._on_disconnected,
+            JOINED: self._on_joined,
+            BROADCAST: self._on_broadcast,
+            RESTARTED: self._on_restarted,
+        }
+
+    def attach(self, pubsub: PubSub, scheduler: Scheduler) -> None:
+        """Count from now on what happens on this PubSub, on the event loop of these actors, and on no other."""
+        self.detach()
+        self._pubsub, self._scheduler = pubsub, scheduler
+        telemetry.attach(self._name, self._handlers, self._on_event)
+
+    def detach(self) -> None:
+        """Count no more."""
+        telemetry.detach(self._name)
+
+    def _on_event(self, event: telemetry.Event, numbers: Mapping[str, float], about: Mapping[str, Any]) -> None:
+        self._handlers[event](numbers, about)
+
+    # Events are told of all endpoints of the process, in whichever thread they run: only our own are counted, in our own.
+
+    def _on_connected(self, _numbers: Mapping[str, float], about: Mapping[str, Any]) -> None:
+        if about["endpoint"] is self._endpoint and about["result"] == "ok":
+            self.accepted[about["transport"]] += 1
+
+    def _on_refused(self, _numbers: Mapping[str, float], about: Mapping[str, Any]) -> None:
+        if about["endpoint"] is self._endpoint:
+            self.refused[about["transport"], str(about["code"])] += 1
+
+    def _on_disconnected(self, _numbers: Mapping[str, float], about: Mapping[str, Any]) -> None:
+        if about["endpoint"] is self._endpoint:
+            self.closed[str(about["code"])] += 1
+
+    def _on_joined(self, _numbers: Mapping[str, float], about: Mapping[str, Any]) -> None:
+        if about["socket"].endpoint is self._endpoint:
+            self.joins[about["channel"].actor_class.__name__, about["result"]] += 1
+
+    def _on_broadcast(self, numbers: Mapping[str, float], about: Mapping[str, Any]) -> None:
+        if about["pubsub"] is self._pubsub:
+            self.deliveries += int(numbers["deliveries"])
+            self.fan_out.observe(numbers["duration"])
+
+    def _on_restarted(self, _numbers: Mapping[str, float], about: Mapping[str, Any]) -> None:
+        process = about["supervisor"].process
+        if process.scheduler is self._scheduler:
+            self.restarts[supervisor_name(process)] += 1
+
+
+def supervisor_name(process: Process) -> str:
+    """Return what a supervisor is counted as: its name or id, or its class if it is one of any number under another one."""
+    parent = process.parent
+    if process.label is None or (parent is not None and issubclass(parent.actor_class, DynamicSupervisor)):
+        return process.actor_class.__name__
+    return process.label

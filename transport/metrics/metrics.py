@@ -1,0 +1,139 @@
+"""The option that turns metrics on, who may see them, and the page that shows them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from hmac import compare_digest
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, ClassVar
+
+from websockets.datastructures import MultipleValuesError
+
+from supervisors.snapshot import root_of
+from transport.exceptions import SocketError
+from transport.http import respond
+from transport.loopback import is_from_this_machine
+from transport.metrics.counters import Counters
+from transport.metrics.gauges import Gauges
+from transport.origin import read_origin
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from websockets.http11 import Response
+
+    from actors.pubsub.pubsub import PubSub
+    from actors.runtime.process import Process
+    from actors.runtime.scheduler import Scheduler
+    from transport.endpoint import Endpoint
+    from transport.http import Answer, Incoming
+
+__all__ = ["Metrics", "MetricsPage"]
+
+_LIBRARY = "prometheus_client"
+_TOKEN = re.compile(r"[!-~]{16,}")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Metrics:
+    """Metrics in Prometheus' format at "/metrics", for `Endpoint(…, metrics=Metrics())`; it needs the extra `metrics`.
+
+    Without a `token` they are for this machine alone, whatever address the endpoint listens on. With one they are for whoever
+    shows it, as `Authorization: Bearer …`: what Prometheus calls `authorization: {credentials: …}`.
+
+    Raises:
+        SocketError: if the token is not as it must be.
+        ModuleNotFoundError: if the library is not installed.
+    """
+
+    token: str | None = None
+
+    def __post_init__(self) -> None:
+        token: object = self.token
+        if token is not None and not (isinstance(token, str) and _TOKEN.fullmatch(token)):
+            raise SocketError(
+                "the token of metrics must be 16 or more characters of ASCII without spaces, "
+                "such as secrets.token_urlsafe() makes; got another one"
+            )
+        if not self.installed():
+            raise ModuleNotFoundError(
+                "metrics need the library prometheus-client: pip install 'ashtree[metrics]'", name=_LIBRARY
+            )
+
+    @staticmethod
+    def installed() -> bool:
+        """Tell whether the library is installed that metrics need."""
+        return find_spec(_LIBRARY) is not None
+
+    def admits(self, incoming: Incoming) -> bool:
+        """Tell whether a client may see them: it has the token, or, if there is none, is on this machine."""
+        headers = incoming.request.headers
+        try:
+            shown, host = headers.get("Authorization", ""), headers.get("Host")
+        except MultipleValuesError:
+            return False
+        if self.token is not None:
+            return compare_digest(shown.encode(errors="surrogateescape"), f"Bearer {self.token}".encode())
+        asked = read_origin(f"{incoming.scheme}://{host or ''}")
+        return is_from_this_machine(incoming.peer, asked and asked.host, headers)
+
+
+class MetricsPage:
+    """Counts what happens on one endpoint, and answers those who ask.
+
+    `registry` is a `prometheus_client.CollectorRegistry` of this endpoint alone. What else is registered there is shown too.
+    """
+
+    path: ClassVar[str] = "/metrics"
+
+    def __init__(self, endpoint: Endpoint, options: Metrics) -> None:
+        from transport.metrics import collector  # noqa: PLC0415  # its library is an extra
+
+        self._endpoint, self._options = endpoint, options
+        self._scheduler: Scheduler | None = None
+        self._root: Process | None = None
+        self._counters = Counters(endpoint)
+        self._collector = collector.EndpointCollector(self._counters, endpoint.traffic)
+        self._choose_encoder = collector.choose_encoder
+        self.registry: CollectorRegistry = collector.CollectorRegistry()
+        self.registry.register(self._collector)
+
+    def attach(self, process: Process, pubsub: PubSub) -> None:
+        """Count from now on, for the endpoint that `process` runs, until the tree that it is in ends."""
+        self._scheduler = process.scheduler
+        self._counters.attach(pubsub, process.scheduler)
+        # Not until the endpoint ends: its own restart is to be counted too.
+        root = root_of(process)
+        if root is not self._root:
+            self._root = root
+            root.own(self._counters.detach)
+
+    async def handle(self, incoming: Incoming) -> Answer:
+        """Answer one request: GET, from whom it is for."""
+        if incoming.request.method not in ("GET", "HEAD"):
+            return respond(405, "only GET is answered here")
+        if not self._options.admits(incoming):
+            return self._refuse()
+        if self._scheduler is None:
+            return respond(503, "restarting, try again")
+        gauges = Gauges(self._endpoint)
+        await gauges.read(self._scheduler)
+        return self._show(gauges, ", ".join(incoming.request.headers.get_all("Accept")))
+
+    def _show(self, gauges: Gauges, accept: str) -> Response:
+        encode, content_type = self._choose_encoder(accept)
+        self._collector.gauges = gauges
+        try:
+            response = respond(200, encode(self.registry), content_type)
+        finally:
+            # Whoever exports the registry otherwise shall not find what was so the last time.
+            self._collector.gauges = None
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    def _refuse(self) -> Response:
+        if self._options.token is None:
+            return respond(403, "metrics are for this machine alone, unless they have a token: Metrics(token=…)")
+        response = respond(401, "metrics need their token: Authorization: Bearer …")
+        response.headers["WWW-Authenticate"] = "Bearer"
+        return response

@@ -1,0 +1,99 @@
+"""The option that turns the live page on: where it is, who may see it, and what serves it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hmac import compare_digest
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from actors.message import Reply, error, ok
+from transport.exceptions import SocketError
+from transport.loopback import is_from_this_machine, is_loopback
+from transport.observer.channel import ObserverChannel
+from transport.origin import origin_rule
+from transport.pages import pages
+from transport.socket import ConnectInfo, Socket
+
+if TYPE_CHECKING:
+    from actors.channel import Channel
+    from transport.socket import Route
+
+__all__ = ["PATH", "Observer", "ObserverSocket"]
+
+PATH = "/observer"
+_ASSETS = f"{PATH}/"
+
+# What a browser may show as part of a subprotocol's name, once it is base64; `secrets.token_urlsafe()` makes such ones.
+_TOKEN = re.compile(r"[A-Za-z0-9_.~-]{16,}")
+_SHARED = ("channels.js", "dom.js")
+_same_origin = origin_rule("conn")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Observer:
+    """The live page of the supervision tree, for `Endpoint(…, observer=Observer())`. Who sees it can kill every actor.
+
+    Without a `token` it is for this machine alone: for endpoints that listen on a loopback address, and for pages of that
+    address in browsers that connect from one. With a token it is for whoever has it: the page asks for it.
+
+    Raises:
+        SocketError: if the token is not as it must be.
+    """
+
+    token: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.token is not None and not _TOKEN.fullmatch(str(self.token)):
+            raise SocketError(
+                "the observer's token must be 16 or more characters of A-Z a-z 0-9 _ . ~ - "
+                "such as secrets.token_urlsafe() makes; got another one"
+            )
+
+    def check_host(self, host: str | None) -> None:
+        """Refuse to serve other machines than this one without a token; None is a host that nobody knows.
+
+        Raises:
+            SocketError: naming the host.
+        """
+        if self.token is None and not (host is not None and is_loopback(host)):
+            listens = "an endpoint without a port of its own" if host is None else f"an endpoint on {host!r}"
+            raise SocketError(
+                f"whoever sees the observer can kill every actor, so {listens} needs a token for it: "
+                "Endpoint(…, observer=Observer(token=…)), made by secrets.token_urlsafe() and told to nobody else"
+            )
+
+    def routes(self) -> dict[str, Callable[..., Any]]:
+        """Return the routes of the page; all of it can be seen by everybody, as it holds no data."""
+        # The client of the channels is that of the demo's page.
+        shared = pages("transport", "static/demo", index=PATH, assets=_ASSETS)
+        own = pages("transport", "static/observer", index=PATH, assets=_ASSETS)
+        return {_ASSETS + name: shared[_ASSETS + name] for name in _SHARED} | own
+
+    def admits(self, info: ConnectInfo) -> bool:
+        """Tell whether a client may connect: it has the token, or, if there is none, is a page of this machine."""
+        if self.token is not None:
+            return compare_digest((info.auth_token or "").encode(), self.token.encode())
+        return _is_of_this_machine(info)
+
+
+def _is_of_this_machine(info: ConnectInfo) -> bool:
+    """Tell whether a client is on this machine, and, if it is a page, of the very address that it asks."""
+    uri = info.uri
+    if uri is None or not is_from_this_machine(info.peer, uri.host, info.headers):
+        return False
+    return _same_origin(info.headers.get("origin"), info.headers.get("host"), uri.scheme)
+
+
+class ObserverSocket(Socket):
+    """The socket of the live page."""
+
+    channels: ClassVar[Mapping[str, type[Channel] | Route]] = {"observer": ObserverChannel}
+    auth_token: ClassVar[bool] = True
+    log: ClassVar[str | None] = "info"
+
+    def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Reply:
+        """Let in whom the observer admits."""
+        observer = self.endpoint.observer
+        return ok() if observer is not None and observer.admits(connect_info) else error()

@@ -1,0 +1,174 @@
+"""What an actor holds, as text for people: indented, bounded in size, and without secrets."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import islice
+from textwrap import indent
+from typing import Any
+
+import msgspec
+
+from actors.clock import Interval, Timer
+from actors.exits import Crash, ExitReason, Shutdown
+from actors.parameters import DEEPER, FILTERED, SECRETS
+from actors.ref import ActorRef
+
+__all__ = ["STATE_SECRETS", "pretty", "pretty_attribute", "reason_in_words"]
+
+STATE_SECRETS = (*SECRETS, "passwd", "authorization", "cookie", "csrf", "api_key", "apikey", "private", "credential")
+"""A value is filtered if its name contains one of these: state holds more kinds of secrets than parameters do."""
+
+# One value may have so many parts, so many levels, so many items in one container, and so many characters in one string.
+PARTS = 400
+LEVELS = 6
+ITEMS = 50
+CHARACTERS = 300
+
+# Longer JSON is not read, and so not shown.
+JSON = 64 * 1024
+
+# The common ones have theirs, all others a name.
+BRACKETS: dict[type, tuple[str, str]] = {list: ("[", "]"), tuple: ("(", ")")}
+
+# What is not longer stands in one line.
+LINE = 72
+# Items that are not longer stand side by side.
+SHORT = 12
+
+
+def pretty(value: Any, secrets: Collection[str] = STATE_SECRETS) -> str:
+    """Return a value as text: the values of secret names are "[FILTERED]", what is too much is "…"; it never raises."""
+    try:
+        return _Pretty(secrets).text(value, LEVELS)
+    except Exception:  # noqa: BLE001  # such as a thread that changes the value meanwhile; whoever looks goes on
+        return _cannot_be_shown(value)
+
+
+def pretty_attribute(name: str, value: Any, secrets: Collection[str] = STATE_SECRETS) -> str:
+    """Return the value that is kept under a name as text, or "[FILTERED]" if the name is that of a secret."""
+    return FILTERED if _is_secret(name, secrets) else pretty(value, secrets)
+
+
+def reason_in_words(reason: ExitReason | None) -> str:
+    """Return why an actor ended: the exception, or "normal", "shutdown" with its detail, "killed"."""
+    match reason:
+        case Crash() | None:
+            return _shortened(str(reason))
+        case Shutdown(detail=detail) if detail is not None:
+            return f"shutdown: {detail if isinstance(detail, str) else pretty(detail)}"
+    return type(reason).__name__.lower()
+
+
+class _Pretty:
+    def __init__(self, secrets: Collection[str]) -> None:
+        self._secrets, self._left = secrets, PARTS
+
+    def text(self, value: Any, levels: int) -> str:
+        self._left -= 1
+        if isinstance(value, str | bytes | bytearray):
+            return self._string(value, levels)
+        if isinstance(value, Mapping):
+            return self._in_brackets("{", self._pairs(value.items(), levels), len(value), "}", levels)
+        if isinstance(value, list | tuple | set | frozenset) or type(value).__name__ == "deque":
+            return self._sequence(value, levels)
+        fields = _fields(value)
+        if fields is not None:
+            named = (f"{name}={self._unless_secret(name, inner, levels)}" for name, inner in fields)
+            return self._in_brackets(f"{type(value).__name__}(", named, 0, ")", levels)
+        return _shortened(str(value) if isinstance(value, ActorRef) else _repr(value))
+
+    def _string(self, value: str | bytes | bytearray, levels: int) -> str:
+        """Show a text; one that is JSON, such as a frame of a client, as what it says: it may hold secrets too."""
+        if value[:1] in ("[", "{", b"[", b"{"):
+            if len(value) > JSON:
+                return f"<{len(value):,} characters of JSON>"
+            try:
+                return f"JSON {self.text(msgspec.json.decode(value), levels)}"
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                pass
+        if isinstance(value, str):
+            return _shortened(repr(value[: CHARACTERS + 1]))
+        return f"<{len(value)} bytes>"
+
+    def _sequence(self, value: Any, levels: int) -> str:
+        kind = type(value)
+        opening, closing = BRACKETS.get(kind) or (f"{kind.__name__}(", ")")
+        return self._in_brackets(opening, self._items(value, levels), len(value), closing, levels)
+
+    def _items(self, values: Iterable[Any], levels: int) -> Iterator[str]:
+        return (self.text(value, levels - 1) for value in values)
+
+    def _pairs(self, pairs: Iterable[tuple[Any, Any]], levels: int) -> Iterator[str]:
+        for key, value in pairs:
+            yield f"{self.text(key, levels - 1)}: {self._unless_secret(key, value, levels)}"
+
+    def _unless_secret(self, name: Any, value: Any, levels: int) -> str:
+        return FILTERED if _is_secret(name, self._secrets) else self.text(value, levels - 1)
+
+    def _in_brackets(self, opening: str, parts: Iterator[str], size: int, closing: str, levels: int) -> str:
+        if levels <= 0:
+            return f"{opening}{DEEPER}{closing}"
+        texts = list(islice(self._while_allowed(parts), ITEMS))
+        if len(texts) < size:
+            texts.append(f"… {size - len(texts)}")
+        only = "," if opening == "(" and size == 1 else ""
+        line = f"{opening}{', '.join(texts)}{only}{closing}"
+        if len(line) <= LINE and "\n" not in line:
+            return line
+        inner = indent(_filled(texts) if all(len(text) <= SHORT for text in texts) else ",\n".join(texts), "  ")
+        return f"{opening}\n{inner},\n{closing}"
+
+    def _while_allowed(self, parts: Iterator[str]) -> Iterator[str]:
+        while self._left > 0 and (part := next(parts, None)) is not None:
+            yield part
+
+
+def _fields(value: Any) -> Iterable[tuple[str, Any]] | None:
+    """Return the fields of a value whose repr would show them all, secrets included; None if its author wrote the repr."""
+    shows = _shows(type(value))
+    if isinstance(value, msgspec.Struct) and shows is _shows(msgspec.Struct):
+        return [(name, getattr(value, name)) for name in value.__struct_fields__]
+    # The one that `dataclass` makes is wrapped, to stop at rings.
+    if dataclasses.is_dataclass(value) and hasattr(shows, "__wrapped__"):
+        return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value) if field.repr]
+    return None
+
+
+def _is_secret(name: Any, secrets: Collection[str]) -> bool:
+    return isinstance(name, str) and any(secret in name.lower() for secret in secrets)
+
+
+def _filled(texts: list[str]) -> str:
+    """Put short texts side by side, in lines."""
+    lines = [""]
+    for text in texts:
+        if len(lines[-1]) + len(text) > LINE:
+            lines.append("")
+        lines[-1] += f"{text}, "
+    return "\n".join(line.rstrip() for line in lines).removesuffix(",")
+
+
+def _shows(kind: type) -> object:
+    """Return what makes the repr of a class."""
+    return inspect.getattr_static(kind, "__repr__")
+
+
+def _repr(value: Any) -> str:
+    # The time that is left of a timer would change with each look.
+    if isinstance(value, Timer | Interval) or _shows(type(value)) is _shows(object):
+        return f"<{type(value).__name__}>"
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001  # the author's
+        return _cannot_be_shown(value)
+
+
+def _cannot_be_shown(value: Any) -> str:
+    return f"<{type(value).__name__} that cannot be shown>"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]}…"

@@ -1,0 +1,117 @@
+"""A closer look at one actor: what it holds, whom it is tied to, and the messages that it gets while somebody looks."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from actors import sys
+from supervisors.snapshot import branch_of, branches
+from transport.observer.pretty import pretty, pretty_attribute, reason_in_words
+
+if TYPE_CHECKING:
+    from actors.runtime.process import Process
+
+__all__ = ["Watch"]
+
+# So many of its last messages, of its attributes, and of its links and the like are shown.
+MESSAGES = 20
+ATTRIBUTES = 60
+TIES = 25
+
+
+_PLAIN = (str, bytes, int, float, dict, list, tuple, set, frozenset, type(None))
+
+
+class Watch:
+    """Watches one actor until `end()`; nothing it shows bears the value of a name with one of `secrets` in it."""
+
+    def __init__(self, process: Process, secrets: Collection[str]) -> None:
+        self.process, self._secrets = process, secrets
+        self._new: deque[sys.Handled | sys.Raised] = deque(maxlen=MESSAGES)
+        self._numbers = count(1)
+        self._sent: dict[str, Any] = {}
+        sys.install(process.ref, self._see)
+
+    def end(self) -> None:
+        """Leave the actor alone."""
+        if self.process.alive:
+            sys.remove(self.process.ref, self._see)
+
+    def _see(self, event: sys.Event) -> None:
+        # It is written out when somebody looks: an actor may get many more than that.
+        if not isinstance(event, sys.Got):
+            self._new.append(event)
+
+    def difference(self) -> dict[str, Any]:
+        """Return what has changed since the last time, and the messages since then; nothing if that is nothing."""
+        facts = (
+            self._facts() if self.process.alive else {"status": "dead", "reason": reason_in_words(self.process.reason)}
+        )
+        changed = {name: fact for name, fact in facts.items() if name not in self._sent or self._sent[name] != fact}
+        if "age" in self._sent:
+            changed.pop("age", None)
+        self._sent.update(facts)
+        if self._new:
+            changed["messages"] = self._new_messages()
+        return {"id": str(self.process.number), **changed} if changed else {}
+
+    def _facts(self) -> dict[str, Any]:
+        process = self.process
+        status, branch = sys.status_of(process, TIES), branch_of(process)
+        return {
+            "name": process.label or process.actor_class.__name__,
+            "pid": status.pid,
+            "actor": f"{process.actor_class.__module__}.{process.actor_class.__qualname__}",
+            "status": status.status,
+            "supervisor": branch.is_supervisor,
+            "children": len(branches(process)),
+            "restarts": branch.restarts,
+            "age": round(status.age, 1),
+            "handled": status.handled,
+            "mailbox": status.mailbox,
+            "message": self._text(process.current) if status.message is not None else None,
+            "names": [self._text(name) for name in status.names],
+            "trap_exit": status.trap_exit,
+            "timers": [round(seconds, 1) for seconds in status.timers],
+            "ancestors": status.ancestors,
+            "links": _cut(status.links, process.links),
+            "monitors": _cut(status.monitors, process.watching),
+            "monitored_by": _cut(status.monitored_by, process.watchers),
+            "state": [
+                [name, pretty_attribute(name, value, self._secrets)]
+                for name, value in sorted(status.state.items(), key=_rank)[:ATTRIBUTES]
+            ],
+        }
+
+    def _text(self, value: Any) -> str:
+        return pretty(value, self._secrets)
+
+    def _new_messages(self) -> list[dict[str, Any]]:
+        now, new = self.process.scheduler.clock.now(), list(self._new)
+        self._new.clear()
+        return [self._written(event, now) for event in new]
+
+    def _written(self, event: sys.Handled | sys.Raised, now: float) -> dict[str, Any]:
+        written = {
+            "n": next(self._numbers),
+            "ago": round(now - event.at, 3),
+            "ms": round(event.seconds * 1000, 3),
+            "text": self._text(event.message),
+        }
+        if isinstance(event, sys.Raised):
+            return written | {"error": f"{type(event.error).__name__}: {event.error}"[:300]}
+        return written if event.reply is None else written | {"reply": self._text(event.reply)}
+
+
+def _rank(attribute: tuple[str, Any]) -> tuple[bool, bool]:
+    """Return where an attribute stands: plain values before objects, what the author calls private last."""
+    name, value = attribute
+    return name.startswith("_"), not isinstance(value, _PLAIN)
+
+
+def _cut(names: list[str], ties: Collection[Any] | None) -> list[str]:
+    more = len(ties or ()) - len(names)
+    return [*names, f"… {more:,} more"] if more > 0 else names

@@ -1,0 +1,25 @@
+/** What happened to the actors that were in sight, in plain words. */
+import { bound, element, timeOfDay } from "./dom.js";
+
+const LIMIT = 100;
+
+export class Journal {
+  #list;
+
+  constructor(list) {
+    this.#list = list;
+  }
+
+  ended({ name, pid }, reason, graceful) {
+    this.#note(graceful ? "over" : "crashed", element("b", "", name), " ", element("code", "", pid), graceful ? ` ended: ${reason}` : ` died: ${reason}`);
+  }
+
+  reborn({ name, pid }, before) {
+    this.#note("reborn", element("b", "", name), " is back as ", element("code", "", pid), ", it was ", element("code", "", before));
+  }
+
+  #note(kind, ...parts) {
+    this.#list.prepend(element("li", kind, element("time", "", timeOfDay()), element("span", "", ...parts)));
+    bound(this.#list, LIMIT, "first");
+  }
+}

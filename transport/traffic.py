@@ -1,0 +1,19 @@
+"""What came in from clients and went out to them, counted: messages and bytes."""
+
+from __future__ import annotations
+
+__all__ = ["Traffic"]
+
+
+class Traffic:
+    """The messages and bytes that all connections of one kind have received and sent since the endpoint was made.
+
+    Its carriers count here themselves, once for each read and write. So a look at it costs the same however many connections
+    there are, and nothing of those that have ended is lost.
+    """
+
+    __slots__ = ("bytes_in", "bytes_out", "messages_in", "messages_out")
+
+    def __init__(self) -> None:
+        self.messages_in = self.bytes_in = 0
+        self.messages_out = self.bytes_out = 0
