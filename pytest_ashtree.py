@@ -45,8 +45,9 @@ class StartEndpoint(Protocol):
 
 
 @pytest.fixture
-def channel_test() -> Iterator[ChannelTest]:
+def channel_test(request: pytest.FixtureRequest) -> Iterator[ChannelTest]:
     """A system for channels on virtual time: `channel_test.connect(UserSocket, {"user": "alice"})`."""
+    _look_after(request)
     from transport.testing.channels import ChannelTest  # noqa: PLC0415  # see above
 
     test = ChannelTest().start()
@@ -61,8 +62,9 @@ def virtual_clock(channel_test: ChannelTest) -> VirtualClock:
 
 
 @pytest.fixture
-def live_endpoint() -> Iterator[StartEndpoint]:
+def live_endpoint(request: pytest.FixtureRequest) -> Iterator[StartEndpoint]:
     """Start endpoints on free ports: `live_endpoint({"/socket": UserSocket}).websocket_url()`."""
+    _look_after(request)
     from transport.testing.live_endpoint import LiveEndpoint  # noqa: PLC0415  # see above
 
     with ExitStack() as running:
@@ -78,3 +80,9 @@ def no_actors_left() -> Iterator[None]:
     before = ActorRegistry.get_all()
     yield
     check_actors(before)
+
+
+def _look_after(request: pytest.FixtureRequest) -> None:
+    """Have `no_actors_left`, if the test uses it, look when this fixture has stopped its actors, whatever their order."""
+    if "no_actors_left" in request.fixturenames:
+        request.getfixturevalue("no_actors_left")

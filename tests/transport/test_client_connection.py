@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from client_meeting import Log, run
+from websockets.asyncio.server import ServerConnection, serve
 
 from actors.testing import ManualClock
 from transport.client import Socket
 from transport.client.connection import Connection, Door, WebSocketOptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 FAR_AWAY = "ws://127.0.0.1:1/socket/websocket"
 
@@ -142,5 +144,54 @@ def test_a_connection_that_is_closed_at_the_moment_of_its_opening_is_ended(monke
         monkeypatch.setattr("transport.client.connection.connect", connect)
         await connection.run()
         assert (len(aborted), told.log.entries) == (1, [])
+
+    run(conversation())
+
+
+@pytest.mark.parametrize("end", [Socket.close, Socket.disconnect])
+def test_a_connection_that_is_closed_before_it_begins_to_open_is_not_opened(
+    end: Callable[[Socket], Awaitable[None]],
+) -> None:
+    asked = []
+
+    async def params() -> None:
+        asked.append("params")
+        await asyncio.Event().wait()
+
+    async def conversation() -> None:
+        socket = Socket(FAR_AWAY, params=params)
+        socket.connect()
+        await end(socket)
+        assert asked == []
+
+    run(conversation())
+
+
+def test_a_message_that_is_too_long_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def answer(connection: ServerConnection) -> None:
+        await connection.send("x" * 2000)
+        await connection.wait_closed()
+
+    async def conversation() -> None:
+        async with serve(answer, "127.0.0.1", 0) as server:
+            url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/socket"
+            socket, log = Socket(url, max_size=1000), Log()
+            socket.on_close(log.add)
+            socket.connect()
+            assert (await log.until(1))[0] == (1006, "")
+            await socket.close()
+
+    run(conversation())
+    [record] = {record.getMessage() for record in caplog.records if record.name == "ashtree.client"}
+    assert re.fullmatch(r"the connection was ended with 1009 frame .*exceeds limit of 1000 bytes", record)
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1001, ""), (1005, ""), (2999, ""), (5000, ""), (4000, "é" * 62)])
+def test_a_connection_cannot_be_closed_with_every_code_and_reason(code: int, reason: str) -> None:
+    async def conversation() -> None:
+        async with Silence().serve() as server:
+            socket = Socket(server.url)
+            with pytest.raises(ValueError, match=r"1000, or from 3000 to 4999|at most 123 bytes"):
+                await socket.disconnect(code, reason)
 
     run(conversation())

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
 import subprocess
 import sys
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import pytest
 from live import ROOT, WAIT
+from websockets.asyncio.server import ServerConnection, serve
 
 from transport.client.console import parse_line
 
@@ -210,7 +212,67 @@ def test_options_that_are_wrong_are_explained(arguments: list[str], text: str) -
         ('event {"n": 1}', ("event", {"n": 1})),
         ("event   [1, 2]", ("event", [1, 2])),
         ("event null", ("event", None)),
+        ('event\t{"n": 1}', ("event", {"n": 1})),
     ],
 )
 def test_a_line_is_an_event_and_perhaps_a_payload(line: str, parsed: tuple[str, Any]) -> None:
     assert parse_line(line) == parsed
+
+
+class Stubborn:
+    """A server that answers joins, says something that no server should, and nothing to who leaves."""
+
+    def __init__(self) -> None:
+        self.loop, self.ready = asyncio.new_event_loop(), Event()
+        self.thread = Thread(target=self.loop.run_until_complete, args=(self.serve(),))
+
+    async def serve(self) -> None:
+        self.end = asyncio.Event()
+        async with serve(self.answer, "127.0.0.1", 0) as server:
+            self.url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/socket"
+            self.ready.set()
+            await self.end.wait()
+
+    async def answer(self, connection: ServerConnection) -> None:
+        async for data in connection:
+            join_ref, ref, topic, event, _ = json.loads(data)
+            if event == "phx_join":
+                await connection.send(json.dumps([join_ref, ref, topic, "phx_reply", {"status": "ok", "response": {}}]))
+                await connection.send(json.dumps([None, None, topic, "\x1b[2J\nevent", {"a": "\x9bé"}]))
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        assert self.ready.wait(WAIT)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self.end.set)
+            self.thread.join(WAIT)
+            self.loop.close()
+
+
+def test_a_server_that_does_not_answer_to_leaving_is_one_line() -> None:
+    with Stubborn() as server, Program(server.url, "room:1", "--timeout", "0.5") as program:
+        program.says("phx_reply")
+        assert program.end() == 0
+        assert program.complains() == "client: no answer to 'phx_leave' on 'room:1' within 0.5 s"
+        assert program.err.empty()
+
+
+def test_what_a_server_says_does_not_reach_the_terminal_as_commands() -> None:
+    with Stubborn() as server, Program(server.url, "room:1", "--timeout", "0.5") as program:
+        program.says("phx_reply")
+        assert program.says(r"\u001b[2J\u000aevent") == {"a": "\x9bé"}
+
+
+def test_lines_that_cannot_be_kept_are_complained_of() -> None:
+    with Stubborn() as server, Program(server.url, "room:1", "--timeout", "60") as program:
+        program.says("phx_reply")
+        server.__exit__()
+        while "connecting again" not in program.complains():
+            pass
+        for number in range(1001):
+            program.type(f"event {number}")
+        assert "1000 pushes wait" in program.complains()
+        assert program.end() == 0

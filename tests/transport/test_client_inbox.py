@@ -129,3 +129,17 @@ def test_an_inbox_that_keeps_nothing_says_so() -> None:
             await inbox.get(clock)
 
     run(test, limit=0)
+
+
+def test_who_gives_up_waiting_leaves_nothing() -> None:
+    async def conversation() -> None:
+        inbox = Inbox("room:1", 10, lambda: False)
+        for _ in range(3):
+            waiting = asyncio.create_task(inbox.get(ManualClock()))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+        assert len(inbox._waiting) == 0
+
+    asyncio.run(conversation())

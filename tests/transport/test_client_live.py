@@ -13,6 +13,7 @@ from live import WAIT
 from demo import demo_endpoint
 from supervisors import System
 from transport.client import ClosedError, ConnectError, JoinError, Presence, ReplyError, ReplyTimeoutError, Socket
+from transport.exceptions import UnencodableError
 
 if TYPE_CHECKING:
     from live import LiveDemo
@@ -381,5 +382,64 @@ def test_the_presence_list_is_the_server_s(demo: LiveDemo) -> None:
             assert presence.list(lambda key, entry: (key, len(entry["metas"]))) == [("ann", 1)]
             told = [entry for entry in changes.entries if entry[1] == "ben"]
             assert told == [("joins", "ben", False), ("leaves", "ben", False)]
+
+    run(conversation())
+
+
+def test_callbacks_of_a_presence_may_be_coroutine_functions(demo: LiveDemo) -> None:
+    async def conversation() -> None:
+        async with Socket(f"{demo.websocket_address}/socket", params={"user": "ann"}) as socket:
+            room, log = socket.channel("room:life-presence"), Log()
+
+            async def joined(key: str, current: object, new: object) -> None:
+                log.add("join", key)
+
+            async def synced() -> None:
+                log.add("sync")
+
+            here = Presence(room)
+            here.on_join(joined)
+            here.on_sync(synced)
+            room.join()
+            assert {("join", "ann"), ("sync",)} == set(await log.until(3))
+
+    run(conversation())
+
+
+def test_a_callback_that_meets_a_cancelled_future_does_not_end_the_connection(demo: LiveDemo) -> None:
+    async def conversation() -> None:
+        async with Socket(f"{demo.websocket_address}/socket", params={"user": "ann"}) as socket:
+            room = socket.channel("room:life-cancelled")
+            cancelled = asyncio.get_running_loop().create_future()
+            cancelled.cancel()
+            room.on("new_msg", lambda _: cancelled.result())
+            await room.join()
+            await room.push("new_msg", {"body": "hello"})
+            assert await room.push("echo", {"n": 1}) == {"n": 1}
+
+    run(conversation())
+
+
+def test_a_join_that_the_version_has_no_form_for_is_told_and_ends_nothing(demo: LiveDemo) -> None:
+    async def conversation() -> None:
+        async with client(demo, vsn="1.0.0") as socket:
+            with pytest.raises(UnencodableError, match=r"version 1\.0\.0 has no binary payloads"):
+                socket.channel("room:client", b"params")
+            with pytest.raises(JoinError, match=r"version 1\.0\.0 has no binary payloads"):
+                await socket.channel("room:client", lambda: b"params").join()
+            assert await socket.channel("room:client-other").join() == {}
+
+    run(conversation())
+
+
+def test_a_push_that_is_too_long_for_the_server_costs_the_connection_which_is_made_again(demo: LiveDemo) -> None:
+    async def conversation() -> None:
+        async with client(demo) as socket:
+            closed, opened, room = closes(socket), opens(socket), socket.channel("room:client-long")
+            await room.join()
+            room.push("blob", bytes(9_000_000))
+            assert (await closed.until(1))[0][0] in {1006, 1009}
+            await opened.until(1)
+            assert await room.push("echo", {"n": 1}) == {"n": 1}
 
     run(conversation())

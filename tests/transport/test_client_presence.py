@@ -83,11 +83,18 @@ class Topic:
 
     def __init__(self) -> None:
         self.join_ref = "1"
+        self.failed: list[Callable[..., object]] = []
         self.callbacks: dict[str, Callable[[Any], object]] = {}
 
     def on(self, event: str, callback: Callable[[Any], object]) -> int:
         self.callbacks[event] = callback
         return len(self.callbacks)
+
+    def call(self, callback: Callable[..., object], *args: object) -> None:
+        try:
+            callback(*args)
+        except RuntimeError:
+            self.failed.append(callback)
 
     def say(self, event: str, payload: Any) -> None:
         self.callbacks[event](payload)
@@ -143,3 +150,18 @@ def test_the_events_may_have_other_names() -> None:
     topic.say("state", {"u1": metas("1")})
     topic.say("diff", {"joins": {"u2": metas("2")}, "leaves": {}})
     assert sorted(presence.state) == ["u1", "u2"]
+
+
+def test_callbacks_that_fail_break_nothing() -> None:
+    def fails(*_change: object) -> None:
+        raise RuntimeError("on purpose")
+
+    topic = Topic()
+    presence = Presence(topic)
+    presence.on_join(fails)
+    presence.on_leave(fails)
+    synced: list[list[str]] = []
+    presence.on_sync(lambda: synced.append(list(presence.state)))
+    topic.say("presence_state", {"u1": metas("1")})
+    topic.say("presence_diff", {"joins": {"u2": metas("2")}, "leaves": {"u1": metas("1")}})
+    assert (synced, topic.failed) == ([["u1"], ["u2"]], [fails] * 3)

@@ -22,7 +22,7 @@ from transport.client import (
 from transport.client.sync import Presence, Socket, connect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from live import LiveDemo
 
@@ -212,3 +212,66 @@ def test_the_presence_list_can_be_asked_for_anywhere(demo: LiveDemo) -> None:
             pass
         assert synced.wait(WAIT)
         assert presence.list(lambda key, entry: key) == ["ann"]
+
+
+def test_any_thread_may_close_it_while_others_use_it(demo: LiveDemo) -> None:
+    ends: SimpleQueue[type[BaseException] | None] = SimpleQueue()
+
+    def until_the_end(action: Callable[[], object]) -> None:
+        try:
+            while True:
+                action()
+        except BaseException as error:  # noqa: BLE001  # whatever it is, it is to be seen
+            ends.put(type(error))
+
+    def close(socket: Socket) -> None:
+        socket.close()
+        ends.put(None)
+
+    for _ in range(20):
+        socket = client(demo)
+        room = socket.channel("room:sync-race")
+        room.join()
+        threads = [threading.Thread(target=until_the_end, args=(room.recv,))]
+        threads += [threading.Thread(target=until_the_end, args=(lambda room=room: room.push("echo").reply(),))]
+        threads += [threading.Thread(target=close, args=(socket,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        told = [ends.get(timeout=WAIT) for _ in threads]
+        assert told.count(None) == 3
+        assert told.count(ClosedError) == 2
+        for thread in threads:
+            thread.join(WAIT)
+
+
+def test_params_that_block_for_ever_hold_up_nobody_for_longer_than_the_time_out() -> None:
+    never = threading.Event()
+    with pytest.raises(ConnectError, match=r"no connection within 0\.05 s"):
+        connect("ws://127.0.0.1:1/socket", params=lambda: never.wait(WAIT), timeout=0.05)
+    assert not never.is_set()
+    blocked = [thread for thread in threading.enumerate() if thread.name == "client params"]
+    assert len(blocked) == 1
+    never.set()
+    blocked[0].join(WAIT)
+
+
+def test_params_may_be_a_coroutine_function(demo: LiveDemo) -> None:
+    async def params() -> dict[str, str]:
+        return {"user": "ann"}
+
+    with connect(f"{demo.websocket_address}/socket", params=params) as socket:
+        assert socket.channel("room:sync", params).join() == {}
+
+
+def test_a_socket_that_is_open_is_not_opened_again_and_one_that_was_closed_is(demo: LiveDemo) -> None:
+    with client(demo) as socket:
+        with pytest.raises(RuntimeError, match="open already"):
+            socket.open()
+        assert socket.channel("room:sync").join() == {}
+    socket.open()
+    answers: SimpleQueue[Any] = SimpleQueue()
+    with socket:
+        room = socket.channel("room:sync")
+        room.join()
+        room.push("echo", {"n": 1}).receive("ok", answers.put)
+        assert answers.get(timeout=WAIT) == {"n": 1}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import re
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -125,3 +127,15 @@ def test_any_is_equal_to_everything() -> None:
     assert [ANY, ANY] == [None, "a"]
     assert {"a": ANY} == {"a": 2}
     assert len({ANY, ANY}) == 1
+
+
+@pytest.mark.parametrize("pattern", [list[int], int | None, Any], ids=str)
+def test_an_annotation_is_no_pattern(pattern: Any) -> None:
+    with pytest.raises(TypeError, match="is no pattern; write"):
+        list(differences({"items": pattern}, {"items": ["a"]}))
+
+
+def test_a_condition_without_a_name_is_shown_as_it_is() -> None:
+    is_two = partial(operator.eq, 2)
+    assert list(differences({"n": is_two}, {"n": 2})) == []
+    assert list(differences({"n": is_two}, {"n": 1})) == [f"n: expected a value for which {is_two!r} is true, got 1"]

@@ -327,3 +327,19 @@ def test_the_tests_of_the_docs_pass(project: pytest.Pytester) -> None:
     assert list(modules) == ["chat", "test_chat", "test_async_chat", "test_live_chat"]
     project.makepyfile(**modules)
     project.runpytest_inprocess().assert_outcomes(passed=7)
+
+
+def test_the_actors_of_other_fixtures_are_not_left(project: pytest.Pytester) -> None:
+    project.makepyfile("""
+        from rooms import UserSocket
+
+        def test_before(no_actors_left, channel_test):
+            channel_test.connect(UserSocket, {"user": "alice"}).join("room:1")
+
+        def test_after(channel_test, no_actors_left):
+            channel_test.connect(UserSocket, {"user": "alice"}).join("room:1")
+
+        def test_live(live_endpoint, no_actors_left):
+            live_endpoint({"/socket": UserSocket})
+    """)
+    project.runpytest().assert_outcomes(passed=3)

@@ -7,6 +7,7 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
+from actors.message import Message
 from transport.client.connection import Connection, Door, WebSocketOptions
 from transport.client.protocol.effects import (
     Call,
@@ -77,7 +78,7 @@ class Carrier:
             case Send(number, message):
                 self._connections[number].send(self._serializer.encode(message))
             case Call(callback, args):
-                self._call(callback, args)
+                self.call(callback, *args)
             case StartTimer(timer, seconds):
                 self._stop(timer)
                 self._timers[timer] = self.clock.call_after(seconds, lambda: self._fire(timer))
@@ -138,10 +139,11 @@ class Carrier:
 
     # The user's functions
 
-    def _call(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+    def call(self, callback: Callable[..., object], *args: Any) -> None:
+        """Call it; log what it raises, and run a coroutine that it returns."""
         try:
             result = callback(*args)
-        except Exception:  # noqa: BLE001  # it is the user's, and ends nothing of ours
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001  # it is the user's, and ends nothing of ours
             _log.exception("the callback %r failed", callback)
             return
         if inspect.isawaitable(result):
@@ -156,6 +158,7 @@ class Carrier:
     async def _resolve(self, effect: Resolve) -> None:
         try:
             payload = written_payload(await resolved(effect.source))
+            self._serializer.encode(Message(None, None, effect.topic, "phx_join", payload))
         except Exception as error:  # noqa: BLE001  # it is the user's, and ends nothing of ours
             _log.exception("the params %r failed", effect.source)
             effect.failed(error)

@@ -28,11 +28,13 @@ class Channel:
     """
 
     def __init__(self, socket: Socket, topic: str, params: Any, max_queue: int) -> None:
+        written = params if callable(params) else written_payload(params)
+        socket.check(Message(None, None, topic, "phx_join", written))
         self._socket = socket
         self._inbox = Inbox(topic, max_queue, self._is_over)
         self._protocol = socket.protocol.channel(
             topic,
-            params if callable(params) else written_payload(params),
+            written,
             deliver=self._inbox.put,
             ended=self._inbox.end,
         )
@@ -117,6 +119,10 @@ class Channel:
     def on_close(self, callback: Callable[[Any], object]) -> int:
         """Have `callback(reason)` called when the channel is closed for good, by leave() or by the server."""
         return self.on("phx_close", callback)
+
+    def call(self, callback: Callable[..., object], *args: object) -> None:
+        """Call a function of the user's, such as one of a Presence, as those are that `on` was given."""
+        self._socket.call(callback, *args)
 
     async def recv(self, timeout: float | None = None) -> Message:  # noqa: ASYNC109  # measured by the socket's clock
         """Return the next message: its `event`, `payload`, `topic`, `ref` and `join_ref`.

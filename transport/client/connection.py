@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from websockets.client import ClientProtocol
 
     from actors.clock import Clock, Timer
+
+_log = logging.getLogger("ashtree.client")
 
 __all__ = ["Connection", "Door", "Listener", "WebSocketOptions"]
 
@@ -90,10 +94,15 @@ class Connection:
                 self._opening.cancel()
             return
         self._outgoing.put_nowait((code, reason))
-        self._abort = self._clock.call_after(_CLOSE_TIMEOUT, self._websocket.transport.abort)
+        self._abort = self._clock.call_after(_CLOSE_TIMEOUT, partial(_cut, self._websocket))
 
     async def run(self) -> None:
         """Open, read until the end, and tell the listener."""
+        # It may have been closed before this task had its first turn.
+        if not self._given_up:
+            await self._live()
+
+    async def _live(self) -> None:
         self._opening = asyncio.create_task(self._open(), name=f"opening of connection {self.number}")
         try:
             self._websocket = await self._opening
@@ -132,8 +141,11 @@ class Connection:
         try:
             self._listener.opened(self.number)
             await self._read(websocket)
+        except Exception:  # noqa: BLE001  # see below
+            # Whatever it is: who listens must not take a connection for open that nobody reads.
+            _log.exception("connection %d failed", self.number)
         finally:
-            websocket.transport.abort()
+            _cut(websocket)
             if self._abort is not None:
                 self._abort.cancel()
             writer.cancel()
@@ -144,8 +156,10 @@ class Connection:
         try:
             while True:
                 self._listener.data_received(self.number, await websocket.recv())
-        except ConnectionClosed:
-            pass
+        except ConnectionClosed as closed:
+            if closed.sent is not None and not closed.rcvd_then_sent and not self._given_up:
+                # What came is too long (`max_size`), or no WebSocket; the server may send it again on each connection.
+                _log.warning("the connection was ended with %s %s", closed.sent.code, closed.sent.reason)
 
     async def _write(self, websocket: ClientConnection) -> None:
         try:
@@ -157,6 +171,15 @@ class Connection:
                         await websocket.send(data)
         except ConnectionClosed:
             pass
+
+
+def _cut(websocket: ClientConnection) -> None:
+    """End a connection without more ado, if it has not ended.
+
+    A transport of asyncio that was closed while it had something to write forgets its loop at the end, and cannot be aborted.
+    """
+    if not websocket.connection_lost_waiter.done():
+        websocket.transport.abort()
 
 
 def _offering(subprotocols: list[str] | None) -> type[ClientConnection]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from actors.clock import wall_time
-from transport.client.exceptions import ClosedError, ReplyError, ReplyTimeoutError
+from transport.client.exceptions import BufferFullError, ClosedError, ReplyError, ReplyTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,13 +37,14 @@ def parse_line(line: str) -> tuple[str, Any]:
     Raises:
         ValueError: saying what to write instead.
     """
-    event, _, text = line.strip().partition(" ")
-    if not text.strip():
+    event, *rest = line.strip().split(maxsplit=1)
+    if not rest:
         return event, {}
+    text = rest[0]
     try:
         return event, msgspec.json.decode(text)
     except msgspec.DecodeError as error:
-        raise ValueError(f"{text.strip()!r} is no JSON ({error}); {_HINT}") from error
+        raise ValueError(f"{text!r} is no JSON ({error}); {_HINT}") from error
 
 
 class Console:
@@ -70,8 +71,14 @@ class Console:
             tasks.create_task(self._show_messages())
             while (line := await self._lines.get()) is not None:
                 self._push(line, tasks)
+            await self._leave()
+
+    async def _leave(self) -> None:
+        try:
             # The answers to what was pushed before come before the one to this.
             await self._channel.leave()
+        except ReplyTimeoutError as error:
+            complain(error)
 
     async def _show_messages(self) -> None:
         async for message in self._channel:
@@ -84,7 +91,7 @@ class Console:
         try:
             event, payload = parse_line(line)
             push = self._channel.push(event, payload)
-        except (ValueError, ClosedError) as error:
+        except (ValueError, ClosedError, BufferFullError) as error:
             complain(error)
         else:
             tasks.create_task(self._show_answer(event, push))
@@ -102,7 +109,12 @@ class Console:
     def _show(self, event: str, payload: Any) -> None:
         now = datetime.fromtimestamp(wall_time(), UTC).astimezone()
         line = f"{now:%H:%M:%S}.{now.microsecond // 1000:03} {event} {_written(payload)}"
-        print(line, flush=True)  # noqa: T201  # it is a command line
+        try:
+            print(_printable(line), flush=True)  # noqa: T201  # it is a command line
+        except BrokenPipeError:
+            # Nobody reads it any more, as in a pipe to `head`: leave. Python would complain of what it has not written.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self._lines.put_nowait(None)
 
     def _disconnected(self, code: int, reason: str) -> None:
         # Each try that fails is told here as well.
@@ -123,6 +135,10 @@ class Console:
         def put(line: str | None) -> None:
             loop.call_soon_threadsafe(self._lines.put_nowait, line)
 
+        if sys.stdin is None:
+            # The program was started with its input closed.
+            self._lines.put_nowait(None)
+            return
         # To read a terminal cannot be given up, so nobody waits for this thread.
         threading.Thread(target=_read, args=(sys.stdin.fileno(), put), name="input", daemon=True).start()
 
@@ -149,3 +165,8 @@ def _answer(event: str, status: str, response: Any) -> dict[str, Any]:
 def _written(value: Any) -> str:
     """Return JSON; bytes are in base64."""
     return msgspec.json.encode(value).decode()
+
+
+def _printable(line: str) -> str:
+    """Escape, as JSON does, what would move the cursor of a terminal: the name of an event is whatever the server says."""
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in line)

@@ -105,4 +105,6 @@ class Inbox:
             if waiter.done() and not waiter.cancelled():
                 # It was woken for a message that it will not take now; somebody else may.
                 self._wake(1)
+            elif waiter in self._waiting:
+                self._waiting.remove(waiter)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 __all__ = ["Entry", "Joined", "Left", "Presence", "State", "sync_diff", "sync_state"]
@@ -31,6 +32,9 @@ class Followed(Protocol):
     def on(self, event: str, callback: Callable[[Any], object]) -> int:
         """Have a callback called for an event."""
 
+    def call(self, callback: Callable[..., object], *args: object) -> None:
+        """Call a function of the user's; what it raises is logged, and a coroutine that it returns runs as a task."""
+
 
 class Presence:
     """The presences on a channel's topic, kept up to date by the events `presence_state` and `presence_diff`.
@@ -53,15 +57,15 @@ class Presence:
 
     def on_join(self, callback: Joined) -> None:
         """Have `callback(key, current, new)` called when somebody comes; `current` is None if they were not here at all."""
-        self._joined = callback
+        self._joined = partial(self._channel.call, callback)
 
     def on_leave(self, callback: Left) -> None:
         """Have `callback(key, current, left)` called when somebody goes; `current` has no metas if they are gone."""
-        self._left = callback
+        self._left = partial(self._channel.call, callback)
 
     def on_sync(self, callback: Callable[[], object]) -> None:
         """Have `callback()` called after each change."""
-        self._synced = callback
+        self._synced = partial(self._channel.call, callback)
 
     def list(self, by: Callable[[str, Any], Item] | None = None) -> list[Any]:
         """Return what is known of each key, or what `by(key, entry)` makes of it."""

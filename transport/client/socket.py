@@ -13,7 +13,7 @@ from transport.client.channel import Channel
 from transport.client.connection import Door, WebSocketOptions
 from transport.client.exceptions import ConnectError
 from transport.client.protocol.backoff import Delay, reconnect_after, rejoin_after
-from transport.client.protocol.socket import Options, SocketProtocol
+from transport.client.protocol.socket import NORMAL, Options, SocketProtocol
 from transport.client.serializer import CLIENT_SERIALIZERS
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["Socket"]
 
 Params = Mapping[str, Any]
+
+_MAX_REASON = 123
+"""Bytes; a control frame has 125 at most, two of which are the code (RFC 6455, section 5.5)."""
 
 
 class Socket:
@@ -155,7 +158,12 @@ class Socket:
         self.carry()
 
     async def disconnect(self, code: int = 1000, reason: str = "") -> None:
-        """Close the connection. Channels stay, and join again after connect(); so do pushes that are kept."""
+        """Close the connection. Channels stay, and join again after connect(); so do pushes that are kept.
+
+        Raises:
+            ValueError: if no client may close with that code or reason (WebSockets standard, `close(code, reason)`).
+        """
+        _check_close(code, reason)
         self.protocol.disconnect(code, reason)
         self.carry()
         await self._running().connections_ended()
@@ -180,6 +188,7 @@ class Socket:
 
         Raises:
             TypeError: if JSON has no form for the params.
+            UnencodableError: if the protocol's version has none.
         """
         if max_queue < 0:
             raise ValueError(f"max_queue must be >= 0, got {max_queue!r}")
@@ -218,6 +227,10 @@ class Socket:
         """Do what the protocol wants done."""
         self._running().carry()
 
+    def call(self, callback: Callable[..., object], *args: object) -> None:
+        """Call a function of the user's."""
+        self._running().call(callback, *args)
+
     def _running(self) -> Carrier:
         if self._carrier is None:
             serializer = CLIENT_SERIALIZERS[self._vsn]
@@ -228,3 +241,10 @@ class Socket:
         params = await resolved(self._params) or {}
         token = await resolved(self._auth_token)
         return Door(connect_url(self.url, params, self._vsn), subprotocols(token))
+
+
+def _check_close(code: int, reason: str) -> None:
+    if code != NORMAL and not 3000 <= code <= 4999:  # noqa: PLR2004  # RFC 6455, section 7.4.2: of libraries and applications
+        raise ValueError(f"code must be 1000, or from 3000 to 4999, got {code!r}")
+    if len(reason.encode()) > _MAX_REASON:
+        raise ValueError(f"reason must have at most {_MAX_REASON} bytes, got {len(reason.encode())}")

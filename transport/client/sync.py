@@ -186,12 +186,12 @@ class Socket:
         return self._socket.is_open
 
     def open(self) -> None:
-        """Connect, and wait until it is; ConnectError if the first try fails."""
+        """Connect, and wait until it is; ConnectError if the first try fails, RuntimeError if it is open."""
         self._threads.start()
         try:
             self._threads.run(self._socket.__aenter__())
         except BaseException:
-            self._threads.stop()
+            self.close()
             raise
 
     def __enter__(self) -> Self:
@@ -205,10 +205,11 @@ class Socket:
         self.close()
 
     def close(self) -> None:
-        """Leave all channels, close the connection with code 1000, and end both threads."""
-        if self._threads.running:
-            self._threads.run(self._socket.close())
-            self._threads.stop()
+        """Leave all channels, close the connection with code 1000, and end both threads.
+
+        Of several threads that close it, one waits for that; the others return at once.
+        """
+        self._threads.stop(self._socket.close())
 
     def channel(self, topic: str, params: Any = None, *, max_queue: int = 1000) -> Channel:
         """Make a channel for a topic, which is then to be joined."""

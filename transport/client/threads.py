@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from transport.client.exceptions import ClosedError
@@ -25,12 +26,25 @@ class Threads:
 
     def __init__(self) -> None:
         self.running = False
+        # Between asking whether the loop runs and giving it something to do, nobody may end it.
+        self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop
         self._thread: threading.Thread
-        self._callbacks = ThreadPoolExecutor(1, "phoenix callbacks")
+        self._callbacks: ThreadPoolExecutor
 
     def start(self) -> None:
-        """Start the loop."""
+        """Start the loop.
+
+        Raises:
+            RuntimeError: if it runs.
+        """
+        with self._lock:
+            if self.running:
+                raise RuntimeError("the socket is open already")
+            self._start()
+
+    def _start(self) -> None:
+        self._callbacks = ThreadPoolExecutor(1, "phoenix callbacks")
         self._loop = asyncio.new_event_loop()
         # A program that forgets to close its socket is to end all the same.
         self._thread = threading.Thread(target=self._loop.run_forever, name="phoenix client", daemon=True)
@@ -43,10 +57,11 @@ class Threads:
         Raises:
             ClosedError: if the loop has ended.
         """
-        if not self.running:
-            coroutine.close()
-            raise ClosedError("the socket is closed")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        with self._lock:
+            if not self.running:
+                coroutine.close()
+                raise ClosedError("the socket is closed")
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
         except BaseException:
@@ -71,23 +86,62 @@ class Threads:
         return submit
 
     def elsewhere(self, function: Callable[[], Any]) -> Callable[[], Coroutine[Any, Any, Any]]:
-        """Return a coroutine function that calls the function in a thread of its own, as it may block."""
+        """Return a coroutine function that calls the function in a thread of its own, as it may block.
+
+        If it never returns, nobody waits for that thread. What a coroutine function returns is awaited on the loop.
+        """
 
         async def called() -> Any:
-            return await asyncio.to_thread(function)
+            answer: Future[Any] = Future()
+            threading.Thread(target=_answer, args=(answer, function), name="client params", daemon=True).start()
+            result = await asyncio.wrap_future(answer)
+            return await result if inspect.isawaitable(result) else result
 
         return called
 
-    def stop(self) -> None:
-        """End the loop, and the thread for callbacks once it has called what was due."""
-        self.run(self._loop.shutdown_default_executor())
-        self.running = False
+    def stop(self, last: Coroutine[Any, Any, object]) -> None:
+        """Run a last coroutine, end the loop, and the thread for callbacks once it has called what was due.
+
+        Of several that call it only the first does so; the others return at once.
+        """
+        with self._lock:
+            if not self.running:
+                last.close()
+                return
+            self.running = False
+            future = asyncio.run_coroutine_threadsafe(self._finish(last), self._loop)
+        future.result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
         # A callback may be the one that closes.
         own = threading.current_thread().name.startswith("phoenix callbacks")
         self._callbacks.shutdown(wait=not own)
+
+    async def _finish(self, last: Coroutine[Any, Any, object]) -> None:
+        try:
+            await last
+        finally:
+            # Those who wait in other threads have been told by now; they are to get what they were told.
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.gather(*others, return_exceptions=True)
+
+
+def _answer(answer: Future[Any], function: Callable[[], Any]) -> None:
+    try:
+        result = function()
+    except BaseException as error:  # noqa: BLE001  # whoever waits for the answer is to have it
+        _give(answer.set_exception, error)
+    else:
+        _give(answer.set_result, result)
+
+
+def _give(give: Callable[[Any], None], answer: Any) -> None:
+    try:
+        give(answer)
+    except (InvalidStateError, RuntimeError):
+        # Nobody waits for it any more: the socket was closed meanwhile, and perhaps the loop.
+        return
 
 
 def _log_failure(callback: Callable[..., object], done: Future[Any]) -> None:

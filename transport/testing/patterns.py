@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_origin
 
 import msgspec
 
@@ -107,6 +107,7 @@ def _different_list(expected: list[Any] | tuple[Any, ...], actual: Any, where: s
 
 
 def _fits(expected: Any, actual: Any) -> bool:
+    _check_pattern(expected)
     if isinstance(expected, type):
         return isinstance(actual, expected) and not (expected is int and isinstance(actual, bool))
     if isinstance(expected, re.Pattern):
@@ -116,6 +117,18 @@ def _fits(expected: Any, actual: Any) -> bool:
     if isinstance(expected, int | float) and isinstance(expected, bool) != isinstance(actual, bool):
         return False
     return bool(expected == actual)
+
+
+def _check_pattern(expected: Any) -> None:
+    """Refuse what is written as an annotation: called, `list[int]` makes a list of anything, and would fit anything.
+
+    Raises:
+        TypeError: saying what to write instead.
+    """
+    if expected is Any:
+        raise TypeError("typing.Any is no pattern; write ANY")
+    if get_origin(expected) is not None:
+        raise TypeError(f"{expected!r} is no pattern; write a type, such as list, or a function of the value")
 
 
 def _different(expected: Any, actual: Any, where: str) -> str:
@@ -129,7 +142,7 @@ def _shown(expected: Any) -> str:
     if isinstance(expected, re.Pattern):
         return f"a text that matches {expected.pattern!r}"
     if callable(expected):
-        return f"a value for which {expected.__name__} is true"
+        return f"a value for which {getattr(expected, '__name__', repr(expected))} is true"
     return repr(expected)
 
 

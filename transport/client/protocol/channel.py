@@ -233,7 +233,7 @@ class ChannelProtocol:
                 self._forget(self._join_push)
                 self._settle(self._join_push, Reply("error", {"reason": f"the params failed: {error!r}"}))
 
-        self._socket.emit(Resolve(self.params, done, failed))
+        self._socket.emit(Resolve(self.topic, self.params, done, failed))
 
     def _join_with(self, payload: Any) -> None:
         self._join_push.payload = payload

@@ -71,8 +71,12 @@ class Send(msgspec.Struct, frozen=True):
 
 
 class Resolve(msgspec.Struct, frozen=True):
-    """Ask a function for a payload, and wait if it is a coroutine function; then call `done(payload)` or `failed(error)`."""
+    """Ask a function for the payload of a join, and wait if it is a coroutine function.
 
+    Then call `done(payload)`, or `failed(error)` if it has failed, or the protocol's version has no form for what it returned.
+    """
+
+    topic: str
     source: Callable[[], Any]
     done: Callable[[Any], None]
     failed: Callable[[Exception], None]
