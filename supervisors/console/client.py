@@ -1,0 +1,215 @@
+"""The client of a console: it sends what is typed, and shows what comes."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from supervisors.console.frames import (
+    VERSION,
+    Bye,
+    Complete,
+    Completions,
+    Frames,
+    FromClient,
+    FromServer,
+    Hello,
+    Interrupt,
+    Output,
+    Ready,
+    Run,
+    encodable,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from supervisors.console.terminal import Terminal
+
+__all__ = ["Client", "complain", "connect"]
+
+HISTORY = Path("~/.ashtree_history")
+
+# Seconds that Tab waits: what is completed may be an object whose attributes take time.
+_PATIENCE = 2.0
+
+_CUT_OFF = Bye("the server has closed the connection")
+
+
+def complain(text: object) -> None:
+    """Print a line that does not come from the server."""
+    print(f"console: {text}", file=sys.stderr, flush=True)  # noqa: T201  # it is a command line
+
+
+def connect(path: str) -> socket.socket:
+    """Connect to the console at a path.
+
+    Raises:
+        OSError: if there is none, or it is another user's.
+    """
+    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connected.connect(path)
+    except BaseException:
+        connected.close()
+        raise
+    return connected
+
+
+class Client:
+    """Takes a person, or a program, through a session."""
+
+    def __init__(self, connected: socket.socket, terminal: Terminal) -> None:
+        self._socket, self._terminal = connected, terminal
+        self._answers: SimpleQueue[Ready | Completions | Bye] = SimpleQueue()
+        self._number = 0
+        self._runs = False
+        self._bye: Bye | None = None
+        self._has_left = False
+
+    def run(self) -> int:
+        """Run until the input ends or the server does not go on; return the exit status."""
+        history = HISTORY.expanduser()
+        self._terminal.edit_lines(history, self._complete)
+        before = signal.signal(signal.SIGINT, self._on_interrupt)
+        reader = threading.Thread(target=self._read, name="output", daemon=True)
+        reader.start()
+        try:
+            self._talk()
+        finally:
+            self._hang_up(reader)
+            signal.signal(signal.SIGINT, before)
+            self._terminal.remember(history)
+        return self._status()
+
+    def _talk(self) -> None:
+        self._send(Hello(VERSION, self._terminal.has_colours, self._terminal.is_interactive))
+        typed: list[str] = []
+        needs_more = self._wait_until_ready()
+        while needs_more is not None:
+            try:
+                typed.append(encodable(self._read_line("... " if needs_more else ">>> ")))
+            except KeyboardInterrupt:
+                needs_more = self._forget(typed)
+                continue
+            except EOFError:
+                self._has_left = True
+                break
+            needs_more = self._evaluate("\n".join(typed))
+            if not needs_more:
+                typed.clear()
+        if typed and needs_more:
+            # The end of the input ends the statement too.
+            self._evaluate("\n".join([*typed, ""]))
+
+    def _read_line(self, prompt: str) -> str:
+        return self._terminal.read_line(prompt, is_over=lambda: self._bye is not None)
+
+    def _forget(self, typed: list[str]) -> bool | None:
+        """Begin a new line after Ctrl-C; there is none if it is the reader who has ended the line."""
+        if self._bye is not None:
+            self._terminal.show("\n")
+            return None
+        typed.clear()
+        self._terminal.show("\nKeyboardInterrupt\n")
+        return False
+
+    # One thing at a time
+
+    def _evaluate(self, source: str) -> bool | None:
+        """Have a statement evaluated; tell whether it needs more lines, or None if the session is over."""
+        self._number += 1
+        self._runs = True
+        self._send(Run(self._number, source))
+        try:
+            return self._wait_until_ready()
+        finally:
+            self._runs = False
+
+    def _wait_until_ready(self) -> bool | None:
+        while True:
+            match self._answers.get():
+                case Ready(number=number, needs_more=needs_more) if number == self._number:
+                    self._terminal.end_of_output()
+                    return needs_more
+                case Bye():
+                    return None
+
+    def _complete(self, text: str) -> Sequence[str]:
+        self._number += 1
+        self._send(Complete(self._number, text))
+        try:
+            while True:
+                match self._answers.get(timeout=_PATIENCE):
+                    case Completions(number=number, matches=matches) if number == self._number:
+                        return matches
+                    case Bye():
+                        return ()
+        except Empty:
+            # Twice: it is given up, so that the next line finds nothing at work.
+            self._send(Interrupt(self._number))
+            self._send(Interrupt(self._number))
+            return ()
+
+    def _on_interrupt(self, _number: int, _frame: Any) -> None:
+        if self._runs:
+            self._send(Interrupt(self._number))
+        elif self._terminal.is_prompting:
+            raise KeyboardInterrupt
+
+    # The connection
+
+    def _send(self, frame: FromClient) -> None:
+        try:
+            self._socket.sendall(encode(frame))
+        except OSError:
+            # The reader knows it too, and what the server has said before.
+            return
+
+    def _read(self) -> None:
+        frames = Frames(FromServer)
+        bye: Bye = _CUT_OFF
+        try:
+            while data := self._socket.recv(1 << 16):
+                for frame in frames.feed(data):
+                    if isinstance(frame, Bye):
+                        bye = frame
+                    self._take(frame)
+        except OSError:
+            pass
+        except ValueError as error:
+            bye = Bye(f"that is no console: {error}")
+        self._end(bye)
+
+    def _take(self, frame: Any) -> None:
+        if isinstance(frame, Output):
+            self._terminal.show(frame.text)
+        elif not isinstance(frame, Bye):
+            self._answers.put(frame)
+
+    def _end(self, bye: Bye) -> None:
+        self._bye = bye
+        self._answers.put(bye)
+        if self._terminal.is_prompting and self._terminal.is_interactive:
+            # Nothing else ends the line that is being typed.
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    def _hang_up(self, reader: threading.Thread) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+        reader.join(_PATIENCE)
+        self._socket.close()
+
+    def _status(self) -> int:
+        """Say why the session is over, if it is not the client's doing; return the exit status."""
+        assert self._bye is not None
+        if self._has_left or not self._bye.reason:
+            return 0
+        complain(self._bye.reason)
+        return 1

@@ -1,0 +1,52 @@
+"""What a word at the prompt can become.
+
+`rlcompleter` is not used: it imports readline, which takes hold of the terminal, and that one is the server's.
+"""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import keyword
+import re
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["completions"]
+
+_DOTTED = re.compile(r"(?:(?P<path>\w+(?:\.\w+)*)\.)?(?P<word>\w*)")
+
+# More than that nobody reads.
+_MOST = 500
+
+
+def completions(text: str, namespace: Mapping[str, Any]) -> list[str]:
+    """Return the names that begin with `text`, or, after a dot, the attributes; those with underscores only if asked for.
+
+    What can be called has a bracket after it. To find the attributes of `a.b`, `b` is taken from `a` as code would; nothing
+    else is evaluated.
+    """
+    found = _DOTTED.fullmatch(text)
+    if found is None:
+        return []
+    path, word = found["path"], found["word"]
+    known = _names(namespace) if path is None else _attributes(path, namespace)
+    prefix = "" if path is None else f"{path}."
+    fitting = sorted(name for name in known if name.startswith(word) and (word.startswith("_") or name[:1] != "_"))
+    return [f"{prefix}{name}{'(' if callable(known[name]) else ''}" for name in fitting[:_MOST]]
+
+
+def _names(namespace: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**dict.fromkeys([*keyword.kwlist, *keyword.softkwlist]), **vars(builtins), **namespace}
+
+
+def _attributes(path: str, namespace: Mapping[str, Any]) -> Mapping[str, Any]:
+    first, *others = path.split(".")
+    try:
+        value = namespace[first] if first in namespace else getattr(builtins, first)
+        for name in others:
+            value = getattr(value, name)
+        # Properties are not asked for their values.
+        return {name: inspect.getattr_static(value, name, None) for name in dir(value)}
+    except Exception:  # noqa: BLE001  # the author's __getattr__ or __dir__
+        return {}

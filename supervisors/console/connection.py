@@ -1,0 +1,104 @@
+"""The connection of one client: bytes in, frames to its session; what waits in its outbox, out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from supervisors.console.frames import Bye, Frames, FromClient, FromServer
+from supervisors.console.outbox import Outbox
+from supervisors.console.unix_socket import is_of_this_user
+
+if TYPE_CHECKING:
+    from actors.ref import ActorRef
+
+__all__ = ["Connection", "Disconnected"]
+
+
+class Disconnected(msgspec.Struct, frozen=True):
+    """A connection tells its session that the client has gone, or is told to go because what it sends is no frame."""
+
+    reason: str = ""
+
+
+class Connection(asyncio.Protocol):
+    """Carries frames; it is no actor, and knows none of the rules.
+
+    `accept(connection)` is called for a client that may have a session.
+    """
+
+    def __init__(self, accept: Callable[[Connection], object]) -> None:
+        loop = asyncio.get_running_loop()
+        self.outbox = Outbox(loop)
+        self.closed: asyncio.Future[None] = loop.create_future()
+        """Done when the connection is gone."""
+        self._accept = accept
+        self._frames = Frames(FromClient)
+        self._early: list[FromClient | FromServer | Disconnected] = []
+        self._session: ActorRef[Any] | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def serve(self, session: ActorRef[Any]) -> None:
+        """Give the session what has come, and what comes."""
+        self._session = session
+        for frame in self._early:
+            session.send(frame)
+        self._early.clear()
+
+    def refuse(self, reason: str) -> None:
+        """Say why there is no session, or none any more, and close."""
+        self.outbox.finish(Bye(reason))
+
+    def abort(self) -> None:
+        """Close, without another word."""
+        self.outbox.close()
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let it have a session, if it comes from the same user."""
+        self._transport = cast("asyncio.Transport", transport)
+        self.outbox.open(self._transport)
+        # A copy, as the object of another event loop is no socket.
+        with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as connected:
+            if not is_of_this_user(connected):
+                self.refuse("this console is for the user of the server only")
+                return
+        self._accept(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass frames on."""
+        try:
+            for frame in self._frames.feed(data):
+                self._pass_on(frame)
+        except ValueError as error:  # msgspec's are ValueErrors too
+            assert self._transport is not None
+            self._transport.pause_reading()
+            self._pass_on(Disconnected(f"that is no client of a console: {error}"))
+
+    def _pass_on(self, frame: FromClient | FromServer | Disconnected) -> None:
+        if self._session is None:
+            self._early.append(frame)
+        else:
+            self._session.send(frame)
+
+    def pause_writing(self) -> None:
+        """Let text wait in the outbox."""
+        self.outbox.pause()
+
+    def resume_writing(self) -> None:
+        """Send what waits."""
+        self.outbox.resume()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Tell the session."""
+        self.outbox.close()
+        self.closed.set_result(None)
+        self._pass_on(Disconnected())

@@ -1,0 +1,73 @@
+"""The console of a system: it listens at a Unix socket, and has a session for each client."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from supervisors.calls import start_child
+from supervisors.child_spec import ChildSpec, Restart
+from supervisors.console.connection import Connection
+from supervisors.console.session import Session
+from supervisors.console.unix_socket import UnixSocket
+from supervisors.dynamic_supervisor import DynamicSupervisor
+
+if TYPE_CHECKING:
+    from actors.exits import ExitReason
+    from actors.future import Future
+    from actors.ref import ActorRef
+    from supervisors.system import System
+
+__all__ = ["Console"]
+
+# Sessions at a time: each has a thread.
+_MOST = 16
+
+
+class Console(DynamicSupervisor):
+    """Supervises the sessions of those who are attached to `system` at `path`; see `System(console=…)`.
+
+    Raises:
+        StartError: from ConsoleError, if there can be no socket at that path.
+    """
+
+    shutdown: ClassVar[float] = 5.0
+
+    def __init__(self, system: System, path: str) -> None:
+        super().__init__(max_children=_MOST)
+        self.path = path
+        self._system = system
+        self._server: asyncio.Server | None = None
+
+    def on_start(self) -> Any:
+        """Listen."""
+        super().on_start()
+        return self._listen()
+
+    async def _listen(self) -> None:
+        socket = UnixSocket(self.path)
+        self.own(partial(self._close, socket))
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: Connection(self._accept), sock=socket.listening)
+
+    def _close(self, socket: UnixSocket) -> None:
+        if self._server is not None:
+            # First, as it still watches the socket.
+            self._server.close()
+        socket.close()
+
+    def _accept(self, connection: Connection) -> None:
+        spec = ChildSpec(Session, (self._system, connection), id="session", restart=Restart.TEMPORARY)
+        start_child(self.actor_ref, spec).add_done_callback(partial(_on_started, connection))
+
+    def terminate(self, reason: ExitReason) -> Any:
+        """Let nobody in any more, and end the sessions."""
+        if self._server is not None:
+            self._server.close()
+        return super().terminate(reason)
+
+
+def _on_started(connection: Connection, started: Future[ActorRef[Session]]) -> None:
+    if started.exception is not None:
+        connection.refuse(f"there can be no session: {started.exception}")

@@ -1,0 +1,153 @@
+"""What is on its way to a client: in order, from any thread, and never more of it than a slow client may cost."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import cast
+
+from supervisors.console.frames import Bye, FromServer, Output, encodable, encode
+
+__all__ = ["LIMIT", "Outbox"]
+
+# Characters that wait for a slow client.
+LIMIT = 1 << 18
+
+# Characters in a frame; the loop serves others between two frames.
+_CHUNK = 1 << 14
+
+
+class Outbox:
+    """Frames for a client.
+
+    `write` takes text. When `LIMIT` characters wait, a thread that may wait does so; for all others, who would hold up actors,
+    the text is dropped, and the client told so.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._changed = threading.Condition(threading.Lock())
+        self._items: deque[str | FromServer] = deque()
+        self._waiting = self._dropped = 0
+        self._is_armed = self._is_paused = self._is_closed = False
+
+    # In any thread
+
+    def put(self, frame: FromServer) -> None:
+        """Send a frame that is no text."""
+        with self._changed:
+            self._append(frame)
+
+    def write(self, text: str, *, waits: Callable[[], bool] | None = None) -> None:
+        """Send text, in pieces; with `waits`, wait while there is no room and `waits()` is true, then drop the rest.
+
+        Raises:
+            BrokenPipeError: if the client has left.
+        """
+        text = encodable(text)
+        for start in range(0, len(text), _CHUNK):
+            if not self._write(text[start : start + _CHUNK], waits):
+                return
+
+    def _write(self, piece: str, waits: Callable[[], bool] | None) -> bool:
+        with self._changed:
+            if waits is not None:
+                self._changed.wait_for(lambda: self._has_room() or self._is_closed or not waits())
+            if self._is_closed:
+                raise BrokenPipeError("the client of this console has left")
+            if not self._has_room():
+                self._dropped += len(piece) if waits is None else 0
+                return waits is None
+            self._waiting += len(piece)
+            self._append(piece)
+            return True
+
+    def wake(self) -> None:
+        """Let whoever waits for room look again whether it still wants to."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def _has_room(self) -> bool:
+        return self._waiting < LIMIT
+
+    def _append(self, item: str | FromServer) -> None:
+        if not self._is_closed:
+            self._items.append(item)
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._is_armed:
+            return
+        try:
+            # Not through the scheduler, which would do it at once again and again if a thread writes on and on.
+            self._loop.call_soon_threadsafe(self._flush)
+        except RuntimeError as closed:
+            raise BrokenPipeError("the event loop of this console is closed") from closed
+        self._is_armed = True
+
+    # On the loop
+
+    def open(self, transport: asyncio.Transport) -> None:
+        """Send from now on."""
+        self._transport = transport
+
+    def pause(self) -> None:
+        """Send no more for now: the client is slow."""
+        self._is_paused = True
+
+    def resume(self) -> None:
+        """Send on."""
+        self._is_paused = False
+        self._flush()
+
+    def finish(self, bye: Bye) -> None:
+        """Take nothing more; send what waits, and `bye`, then close the connection."""
+        with self._changed:
+            if not self._is_closed:
+                self._append(bye)
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Send nothing more; whoever waits for room gets an error."""
+        with self._changed:
+            self._is_closed = True
+            self._items.clear()
+            self._changed.notify_all()
+
+    def _flush(self) -> None:
+        with self._changed:
+            self._is_armed = False
+            frame = None if self._is_paused or self._transport is None else self._next()
+            if frame is not None and (self._items or self._dropped):
+                self._arm()
+        if self._transport is None or frame is None or self._transport.is_closing():
+            return
+        # This may call pause().
+        self._transport.write(encode(frame))
+        if isinstance(frame, Bye):
+            self._transport.close()
+
+    def _next(self) -> FromServer | None:
+        if not self._items:
+            return self._apology() if self._dropped else None
+        pieces, length = [], 0
+        while length < _CHUNK and self._next_is_text():
+            piece = cast("str", self._items.popleft())
+            pieces.append(piece)
+            length += len(piece)
+        if not pieces:
+            return cast("FromServer", self._items.popleft())
+        self._waiting -= length
+        self._changed.notify_all()
+        return Output("".join(pieces))
+
+    def _next_is_text(self) -> bool:
+        return bool(self._items) and isinstance(self._items[0], str)
+
+    def _apology(self) -> Output:
+        dropped, self._dropped = self._dropped, 0
+        return Output(f"\n[{dropped} characters were dropped: they came faster than this client took them]\n")

@@ -1,0 +1,156 @@
+"""The session of one client: it has a namespace, and minds what is evaluated there."""
+
+from __future__ import annotations
+
+import os
+from io import StringIO
+from pydoc import Helper
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from actors.actor import Actor
+from actors.exits import SHUTDOWN, ExitReason, Shutdown, Stop
+from actors.runtime.spawn import spawn
+from supervisors.console.connection import Disconnected
+from supervisors.console.evaluator import Evaluated, Evaluator, Leave
+from supervisors.console.frames import VERSION, Complete, Completions, Hello, Interrupt, Ready, Run
+from supervisors.console.interruption import Interruption
+from supervisors.console.screen import Screen, divert, restore
+from supervisors.observer.prompt import BANNER
+from supervisors.observer.words import words
+
+if TYPE_CHECKING:
+    from actors.ref import ActorRef
+    from supervisors.console.connection import Connection
+    from supervisors.system import System
+
+__all__ = ["Session"]
+
+# Seconds that there are for a client to take what was printed before the end, and for what runs to end.
+_LINGER = 1.0
+
+_GIVEN_UP = "\nGiven up. What ran cannot be killed and runs on until it comes to its end (see actors.threads_left).\n"
+
+
+class Session(Actor):
+    """Serves one client: evaluates what it sends, one statement at a time, until it leaves."""
+
+    def __init__(self, system: System, connection: Connection) -> None:
+        self._system, self._connection = system, connection
+        self._outbox = connection.outbox
+        self._namespace: dict[str, Any] = {"__name__": "__console__", "system": system}
+        self._screen = Screen(self._outbox, self._namespace)
+        # A Screen is as much of a TextIO as is needed to write.
+        out = cast("TextIO", self._screen)
+        # Python's own help() may have a pager in the server's terminal.
+        self._namespace.update(words(system, out), help=Helper(StringIO(), out))
+        self._running: int | None = None
+        self._is_interrupted = False
+        self._bye = "the server stops"
+
+    def on_start(self) -> None:
+        """Have a thread ready."""
+        self._evaluator = self._start_evaluator()
+        divert(self._screen)
+        self.own(self._let_go)
+        self._connection.serve(self.actor_ref)
+
+    def _start_evaluator(self) -> ActorRef[Evaluator]:
+        self._interruption = Interruption(self._process.scheduler.loop)
+        self._screen.serve(self._interruption)
+        arguments = (self.actor_ref, self._namespace, self._screen, self._interruption)
+        return spawn(Evaluator, arguments, parent=self._process, label="evaluator")
+
+    def on_receive(self, message: Any) -> Any:
+        """Do what the client wants, and tell it what the evaluator has done."""
+        match message:
+            case Hello():
+                return self._greet(message)
+            case Run(number=number) | Complete(number=number):
+                return self._evaluate(number, message)
+            case Interrupt(number=number):
+                return self._interrupt(number)
+            case Evaluated(number=number, needs_more=needs_more) if number == self._running:
+                self._answer(Ready(number, needs_more))
+            case Completions(number=number) if number == self._running:
+                self._answer(message)
+            case Evaluated() | Completions():
+                return None  # of an evaluator that was given up
+            case Leave():
+                return self._over("")
+            case Disconnected(reason=reason):
+                return self._over(reason)
+            case _:
+                return super().on_receive(message)
+        return None
+
+    def _greet(self, hello: Hello) -> Stop | None:
+        if hello.version != VERSION:
+            return self._over(f"the server speaks version {VERSION} of the console's protocol, not {hello.version}")
+        self._screen.has_colours = hello.has_colours
+        if hello.is_interactive:
+            self._outbox.write(f"This is {self._system.name}, process {os.getpid()}.\n\n{BANNER.strip()}\n\n")
+        self._outbox.put(Ready(0))
+        return None
+
+    def _evaluate(self, number: int, message: Run | Complete) -> Stop | None:
+        if self._running is not None:
+            return self._over(f"a client may send one statement at a time; {self._running} is not done")
+        self._running, self._is_interrupted = number, False
+        self._interruption.reset()
+        divert(self._screen)
+        self._evaluator.send(message)
+        return None
+
+    def _answer(self, frame: Ready | Completions) -> None:
+        self._running = None
+        self._outbox.put(frame)
+
+    def _interrupt(self, number: int) -> None:
+        if number != self._running:
+            return
+        if self._is_interrupted:
+            self._give_up(number)
+        else:
+            self._stop_what_runs()
+
+    def _stop_what_runs(self) -> None:
+        if self._running is not None and not self._is_interrupted:
+            self._is_interrupted = True
+            self._interruption.interrupt()
+            self._outbox.wake()
+
+    def _give_up(self, number: int) -> None:
+        """Go on with another thread: this one is blocked, or does not let itself be interrupted."""
+        self._process.unlink(self._evaluator.process)
+        self._evaluator.kill()
+        self._evaluator = self._start_evaluator()
+        self._outbox.write(_GIVEN_UP)
+        self._answer(Ready(number))
+
+    # The end
+
+    def _over(self, bye: str) -> Stop:
+        self._bye = bye
+        return Stop(Shutdown("the client has left"))
+
+    async def terminate(self, reason: ExitReason) -> None:
+        """Stop what runs, and let the client know why."""
+        self._stop_what_runs()
+        is_orderly = isinstance(reason, Shutdown)
+        self._connection.refuse(self._bye if is_orderly else f"the session has ended: {reason}")
+        self._evaluator.exit(SHUTDOWN)
+        timer = self.clock.call_after(_LINGER, self._cut_off)
+        await self._connection.closed
+        await self._evaluator.down()
+        timer.cancel()
+
+    def _cut_off(self) -> None:
+        self._connection.abort()
+        self._evaluator.kill()
+
+    def _let_go(self) -> None:
+        self._stop_what_runs()
+        self._cut_off()
+        if self._running is not None:
+            self._screen.give_up()
+        restore(self._screen, self._screen.given_up)

@@ -1,0 +1,150 @@
+"""The terminal of a client: text that cannot do it harm, and lines with editing, history and completion."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+from typing import TextIO
+
+try:
+    import readline as _imported
+except ImportError:  # Python can be built without it: then lines are not edited
+    _readline: ModuleType | None = None
+else:
+    _readline = _imported
+
+__all__ = ["Filter", "Terminal"]
+
+# Colours, and what top() clears the screen with (ECMA-48): to the upper left, erase all.
+_ALLOWED = re.compile(r"\x1b\[(?:[0-9;]*m|H|2J)")
+_ODD = re.compile(rf"{_ALLOWED.pattern}|[^ -~\n\t]")
+# An escape sequence that may go on in the next text.
+_BEGUN = re.compile(r"\x1b(?:\[[0-9;]*)?\Z")
+
+_HISTORY_LENGTH = 1000
+
+
+class Filter:
+    """Makes text harmless: control characters are written as escapes, but for new lines, tabs, colours and a cleared screen.
+
+    What a server shows may come from an attacker's message.
+    """
+
+    def __init__(self) -> None:
+        self._begun = ""
+
+    def feed(self, text: str) -> str:
+        """Return the text, but keep an escape sequence at its end that may go on."""
+        text = self._begun + text
+        begun = _BEGUN.search(text)
+        self._begun = "" if begun is None else begun.group()
+        return _ODD.sub(_escaped, text[: len(text) - len(self._begun)])
+
+    def end(self) -> str:
+        """Return what was kept: it does not go on."""
+        begun, self._begun = self._begun, ""
+        return _ODD.sub(_escaped, begun)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    text = found.group()
+    return text if len(text) > 1 or text.isprintable() else ascii(text)[1:-1]
+
+
+class Terminal:
+    """Where a person types and reads; or a program, which then sees no prompts."""
+
+    def __init__(self, source: TextIO | None = None, out: TextIO | None = None) -> None:
+        self._source, self._out = source or sys.stdin, out or sys.stdout
+        self._filter = Filter()
+        self._prompt: str | None = None
+        self._is_at_line_start = True
+        self.is_interactive = self._source.isatty()
+
+    @property
+    def has_colours(self) -> bool:
+        """Whether it shows colours (https://no-color.org)."""
+        return self._out.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+
+    @property
+    def is_prompting(self) -> bool:
+        """Whether a line is being typed."""
+        return self._prompt is not None
+
+    def show(self, text: str) -> None:
+        """Write what the server says; while a line is being typed, above it. For any thread."""
+        harmless = self._filter.feed(text)
+        if self._prompt is None or not self.is_interactive:
+            self._write(harmless)
+            return
+        typed = "" if _readline is None else _readline.get_line_buffer()
+        line_end = "" if harmless.endswith("\n") else "\n"
+        self._write(f"\r\x1b[K{harmless}{line_end}{self._prompt}{typed}")
+
+    def end_of_output(self) -> None:
+        """Be ready for a prompt, which stands at the beginning of a line."""
+        rest = self._filter.end()
+        self._write(rest if self._is_at_line_start or not self.is_interactive else f"{rest}\n")
+
+    def _write(self, text: str) -> None:
+        if text:
+            self._is_at_line_start = text.endswith("\n")
+            self._out.write(text)
+            self._out.flush()
+
+    def read_line(self, prompt: str, *, is_over: Callable[[], bool]) -> str:
+        """Return the next line, without its end; do not begin to wait for one when `is_over()`.
+
+        Raises:
+            EOFError: at the end of the input: Ctrl-D.
+            KeyboardInterrupt: at Ctrl-C, or when it is over.
+        """
+        self._prompt = prompt
+        try:
+            # Asked when whoever ends it can see that a line is awaited.
+            if is_over():
+                raise KeyboardInterrupt
+            return self._next_line(prompt)
+        finally:
+            self._prompt = None
+
+    def _next_line(self, prompt: str) -> str:
+        if self.is_interactive:
+            return input(prompt)
+        line = self._source.readline()
+        if not line:
+            raise EOFError
+        return line.removesuffix("\n")
+
+    # readline
+
+    def edit_lines(self, history: Path, complete: Callable[[str], Sequence[str]]) -> None:
+        """Edit lines, remember them in a file, and ask `complete(word)` at Tab."""
+        if _readline is None or not self.is_interactive:
+            return
+        matches: list[str] = []
+
+        def completer(text: str, state: int) -> str | None:
+            if state == 0:
+                matches[:] = complete(text) if text else ["    "]
+            return matches[state] if state < len(matches) else None
+
+        _readline.set_completer(completer)
+        is_libedit = "libedit" in (_readline.__doc__ or "")
+        _readline.parse_and_bind("bind ^I rl_complete" if is_libedit else "tab: complete")
+        with suppress(OSError):
+            _readline.read_history_file(history)
+
+    def remember(self, history: Path) -> None:
+        """Write the history; what was typed may be secret, so it is for its user only."""
+        if _readline is None or not self.is_interactive:
+            return
+        with suppress(OSError):
+            history.touch(mode=0o600)
+            _readline.set_history_length(_HISTORY_LENGTH)
+            _readline.write_history_file(history)

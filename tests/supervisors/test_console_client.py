@@ -1,0 +1,263 @@
+"""`python -m supervisors.console`, in a pseudo-terminal and in a pipe."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from attached import sessions
+from live import ROOT
+from terminal import CTRL_C, TAB, TerminalSession
+from workers import child, worker
+
+from actors.testing import WAIT
+from supervisors.console.frames import Bye, Output, Ready, encode
+from supervisors.system import System
+
+ARGUMENTS = ("-m", "supervisors.console")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "console"
+
+
+@pytest.fixture
+def system(path: Path, journal: list[str]) -> Iterator[System]:
+    with System([worker("a", journal)], console=path, name="Shop") as started:
+        yield started
+
+
+def terminal(path: Path) -> TerminalSession:
+    return TerminalSession(*ARGUMENTS, str(path), HOME=str(path.parent), NO_COLOR="")
+
+
+@pytest.fixture
+def prompt(system: System, path: Path) -> Iterator[TerminalSession]:
+    with terminal(path) as session:
+        session.until_prompt()
+        yield session
+
+
+def piped(path: Path, source: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603  # our own program
+        [sys.executable, *ARGUMENTS, str(path)],
+        input=source,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"HOME": str(path.parent)},
+        timeout=12 * WAIT,
+        check=False,
+    )
+
+
+# In a terminal
+
+
+def test_the_prompt_is_that_of_the_repl(system: System, path: Path) -> None:
+    with terminal(path) as prompt:
+        assert "This is Shop, process" in prompt.until_prompt()
+        assert "a <0." in prompt.run("tree()")
+        assert "\x1b[1mpubsub\x1b[0m" in prompt.raw
+        assert prompt.run("ask('a', 'hello')") == "'a got hello'\n"
+        assert prompt.run("import asyncio") == ""
+        assert prompt.run("await asyncio.sleep(0, 'slept')") == "'slept'\n"
+        assert prompt.run("1 / 0").endswith("ZeroDivisionError: division by zero\n")
+        prompt.end()
+    assert system.ref.is_alive()
+
+
+def test_several_are_attached_at_once(prompt: TerminalSession, path: Path) -> None:
+    with terminal(path) as other:
+        other.until_prompt()
+        prompt.run("x = 'mine'")
+        assert "NameError" in other.run("x")
+        assert prompt.run("x") == "'mine'\n"
+        other.end()
+    prompt.end()
+
+
+def test_a_statement_of_several_lines_has_a_prompt_for_the_others(prompt: TerminalSession) -> None:
+    prompt.type("for number in range(2):\n")
+    prompt.until(r"\.\.\. ")
+    prompt.type("  number\n")
+    prompt.until(r"\.\.\. ")
+    prompt.type("\n")
+    assert prompt.until_prompt() == "\n0\n1\n"
+    prompt.end()
+
+
+def test_tab_completes(prompt: TerminalSession) -> None:
+    prompt.type(f"subsc{TAB}")
+    prompt.until(r"subscribers\(")
+    prompt.type("'nowhere')\n")
+    assert "nobody has subscribed to 'nowhere'" in prompt.until_prompt()
+    prompt.end()
+
+
+def test_ctrl_c_interrupts_the_line_that_is_typed(prompt: TerminalSession) -> None:
+    prompt.type("kill('a")
+    prompt.until(r"kill\('a")
+    prompt.type(CTRL_C)
+    assert prompt.until_prompt().endswith("\nKeyboardInterrupt\n")
+    assert prompt.run("1 + 1") == "2\n"
+    prompt.end()
+
+
+def test_ctrl_c_interrupts_what_runs(system: System, prompt: TerminalSession) -> None:
+    prompt.type("while print('runs') is None: pass\n\n")
+    prompt.until("runs\n")
+    prompt.type(CTRL_C)
+    assert prompt.until_prompt().endswith("\nKeyboardInterrupt\n")
+    assert child(system.ref, "a").ask("hello", timeout=WAIT) == "a got hello"
+    prompt.end()
+
+
+def test_what_comes_while_a_line_is_typed_stands_above_it(system: System, prompt: TerminalSession) -> None:
+    prompt.run("trace('a', 1)")
+    prompt.type("41 + ")
+    prompt.until(r"41 \+ ")
+    child(system.ref, "a").send("look")
+    prompt.until("got 'look'\n")
+    prompt.until(r"is traced no more\n>>> 41 \+ ")
+    prompt.type("1\n")
+    assert prompt.until_prompt().endswith("\n42\n")
+    prompt.end()
+
+
+def test_what_was_typed_is_remembered_for_its_user_only(prompt: TerminalSession, path: Path) -> None:
+    prompt.run("'remember me'")
+    prompt.end()
+    history = path.parent / ".ashtree_history"
+    assert stat.S_IMODE(history.stat().st_mode) == 0o600
+    assert "'remember me'\n" in history.read_text()
+    with terminal(path) as again:
+        again.until_prompt()
+        again.type("\x10\n")  # the line before
+        assert again.until_prompt().endswith("'remember me'\n")
+        again.end()
+
+
+def test_exit_leaves(prompt: TerminalSession) -> None:
+    prompt.type("exit()\n")
+    prompt.rest()
+
+
+@contextmanager
+def unsuccessful(path: Path) -> Iterator[TerminalSession]:
+    with pytest.raises(AssertionError, match="it ended with status 1"), terminal(path) as prompt:
+        yield prompt
+
+
+def test_a_server_that_stops_ends_the_line_that_is_typed(path: Path) -> None:
+    with ExitStack() as server:
+        server.enter_context(System(console=path))
+        with unsuccessful(path) as prompt:
+            prompt.until_prompt()
+            prompt.type("half a li")
+            prompt.until("half a li")
+            server.close()
+            prompt.until("console: the server stops\n")
+
+
+def test_the_kill_of_its_session_is_told(system: System, path: Path) -> None:
+    with unsuccessful(path) as prompt:
+        prompt.until_prompt()
+        (session,) = sessions(system)
+        session.ref.kill()
+        prompt.until("console: the server has closed the connection\n")
+
+
+# In a pipe
+
+
+def test_a_pipe_sees_the_answers_and_nothing_else(system: System, path: Path) -> None:
+    done = piped(path, "x = 20\nx + 1\nfor n in range(2):\n  print(n)\n\nprint('no new line', end='')\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "21\n0\n1\nno new line", "")
+
+
+def test_the_end_of_a_pipe_ends_the_statement(system: System, path: Path) -> None:
+    assert piped(path, "if True:\n  'the end'").stdout == "'the end'\n"
+
+
+def test_without_a_server_it_says_so(path: Path) -> None:
+    done = piped(path, "1\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"console: no server listens at {str(path)!r}: No such file or directory\n"
+
+
+def test_a_server_that_ends_is_told(system: System, path: Path) -> None:
+    done = piped(path, "kill('session')\n1\n")
+    assert (done.returncode, done.stderr) == (1, "console: the server has closed the connection\n")
+
+
+# Servers that are none
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "shown"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", 1, "console: that is no console: a frame may have"),
+        (encode(Bye("go away")), 1, "console: go away\n"),
+        (encode(Output("\x1b]0;title\x07")) + encode(Ready(0)) + encode(Bye("")), 0, "\\x1b]0;title\\x07"),
+    ],
+    ids=["another protocol", "refuses", "attacks"],
+)
+def test_a_client_shows_what_comes_and_does_nothing_of_it(answer: bytes, status: int, shown: str, path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        client = subprocess.Popen(  # noqa: S603  # our own program
+            [sys.executable, *ARGUMENTS, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+        )
+        listening.settimeout(12 * WAIT)
+        connection, _ = listening.accept()
+        with connection:
+            connection.sendall(answer)
+        out, _ = client.communicate("1\n", timeout=12 * WAIT)
+    assert (client.returncode, shown in out) == (status, True), out
+
+
+# The demo
+
+
+def demo(path: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603  # our own program
+        [sys.executable, "-u", "demo.py", "--port", "0", "--console", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def test_the_demo_has_a_console(path: Path) -> None:
+    with demo(path) as program:
+        assert program.stdout is not None
+        for line in program.stdout:
+            if "listener" in line:
+                break
+        attached = piped(path, "tree()\nwhereis('listener')\n")
+        assert "session <0." in attached.stdout
+        assert "<ActorRef Listener 'listener' <0." in attached.stdout
+        with demo(path) as second:
+            assert second.wait(12 * WAIT) == 1
+            assert second.stderr is not None
+            assert second.stderr.read() == f"demo: cannot open a console at {str(path)!r}: a running server has it\n"
+        program.send_signal(signal.SIGINT)
+        assert program.wait(12 * WAIT) == 0
+    assert not path.exists()
