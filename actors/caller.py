@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from actors.exits import refusal
+
 if TYPE_CHECKING:
     from actors.future import Future
     from actors.runtime.mailbox import Mailbox
@@ -37,7 +39,12 @@ class From:
         self._in_loop(lambda future: future.set(value))
 
     def refuse(self, error: BaseException) -> None:
-        """Answer with an exception, which the actor that kept this survives."""
+        """Answer with an exception, which the actor that kept this survives.
+
+        Raises:
+            TypeError: if it is no exception.
+        """
+        refusal(error)
         self._in_loop(lambda future: future.set_exception(error))
 
     def _in_loop(self, answer: Callable[[Future[Any]], None]) -> None:

@@ -28,6 +28,18 @@ def wall_time() -> float:
     return time.time()
 
 
+def check_seconds(seconds: object, least: str = ">= 0") -> None:
+    """Refuse what is no length of time; one NaN among the timers would keep all others from firing.
+
+    Raises:
+        TypeError, ValueError: with the value.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"seconds must be a number, got {seconds!r}")
+    if not seconds >= 0 or (least == "> 0" and seconds == 0):
+        raise ValueError(f"seconds must be {least}, got {seconds!r}")
+
+
 class Timer:
     """One thing to happen at one moment; `remaining` and `cancel` are Erlang's `read_timer` and `cancel_timer`."""
 
@@ -87,6 +99,8 @@ class Interval:
         self._timer = clock.call_at(clock.now() + seconds, self._fire, owner)
 
     def _fire(self) -> None:
+        if self._owner is not None and not self._owner.alive:
+            return  # it was set for one that had ended
         self._timer = self._clock.call_at(self._timer.at + self._seconds, self._fire, self._owner)
         self._callback()
 
@@ -137,14 +151,12 @@ class Clock(ABC):
 
     def send_after(self, seconds: float, target: Process, message: Any) -> Timer:
         """Send `message` to the actor after `seconds`, unless it has ended by then."""
-        if seconds < 0:
-            raise ValueError(f"seconds must be >= 0, got {seconds!r}")
+        check_seconds(seconds)
         return self.call_at(self.now() + seconds, lambda: target.put(message), target)
 
     def send_interval(self, seconds: float, target: Process, message: Any) -> Interval:
         """Send `message` to the actor every `seconds`, until it ends or the interval is cancelled."""
-        if seconds <= 0:
-            raise ValueError(f"seconds must be > 0, got {seconds!r}")
+        check_seconds(seconds, "> 0")
         return Interval(self, seconds, lambda: target.put(message), target)
 
     def cancel(self, timer: Timer | Interval) -> float | None:

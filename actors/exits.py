@@ -116,6 +116,17 @@ def exit_reason(value: object) -> ExitReason:
     raise TypeError(f"an exit reason must be NORMAL, SHUTDOWN, Shutdown(detail) or an exception, got {value!r}")
 
 
+def refusal(error: object) -> BaseException:
+    """Return what a question is to be refused with.
+
+    Raises:
+        TypeError: if it is no exception.
+    """
+    if not isinstance(error, BaseException):
+        raise TypeError(f"a question is refused with an exception, got {error!r}; write Refuse(ValueError(…))")
+    return error
+
+
 class MonitorRef:
     """The identity of one monitor; hand it to `demonitor`, find it in `Down`."""
 
@@ -153,6 +164,13 @@ class Stop(msgspec.Struct, frozen=True):
 
 
 class Refuse(msgspec.Struct, frozen=True, eq=False):
-    """Returned by a handler: whoever asked gets this exception; the actor lives on (a raised one would end it)."""
+    """Returned by a handler: whoever asked gets this exception; the actor lives on (a raised one would end it).
+
+    Raises:
+        TypeError: if it is no exception.
+    """
 
     error: BaseException
+
+    def __post_init__(self) -> None:
+        refusal(self.error)

@@ -25,8 +25,7 @@ class Idle:
     __slots__ = ("_process", "_since", "_timer", "seconds")
 
     def __init__(self, process: Process, seconds: float) -> None:
-        if not seconds > 0:
-            raise ValueError(f"idle_timeout must be seconds > 0 or None, got {seconds!r}")
+        _check(seconds)
         self._process, self.seconds = process, seconds
         self._timer: Timer | None = None
         self._since = 0.0
@@ -52,3 +51,8 @@ class Idle:
             self._timer = clock.call_at(self._since + self.seconds, self._look, process)
         else:
             process.put(IdleTimeout(self.seconds))
+
+
+def _check(seconds: object) -> None:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+        raise ValueError(f"idle_timeout must be seconds > 0 or None, got {seconds!r}")

@@ -17,7 +17,7 @@ from actors.actor import Actor
 from actors.exceptions import ActorDeadError
 from actors.exits import NORMAL, Crash, ExitReason, Stop
 from actors.future import Future
-from actors.runtime.envelope import ActorStop
+from actors.runtime.envelope import ActorStop, SystemCall
 from actors.runtime.thread import ended, leave_behind
 
 if TYPE_CHECKING:
@@ -190,6 +190,8 @@ class PykkaActor(Actor):
             return Stop(message.reason)
         if type(message) is ActorStop:
             return _STOP_NORMALLY
+        if type(message) is SystemCall:
+            return super()._receive(message)
         assert self._pykka is not None
         if self._process.reply_to is None:
             with contextlib.suppress(ActorDeadError):  # what it ended by is on its way to us

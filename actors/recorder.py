@@ -55,6 +55,8 @@ def record_for(process: Process, length: int | None, parent: Process | None) -> 
         length = of_class if isinstance(of_class, int) else None
     if length is None and parent is not None and parent.debug is not None and parent.debug.record is not None:
         length = parent.debug.record.maxlen
+    if length is not None and length < 0:
+        raise ValueError(f"record must be >= 0 or None, got {length!r}")
     return deque(maxlen=length) if length else None
 
 

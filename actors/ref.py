@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from threading import get_ident
+from types import coroutine
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 import pykka
@@ -207,8 +209,16 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         """Ask, and await the answer: `ask` for code that runs on an event loop (any event loop)."""
         future = self._request(message, timeout)
         if not future._done:  # our own class; a property costs
-            self.process.scheduler.run_at_once()
-        return future.result() if future._done else await future
+            scheduler = self.process.scheduler
+            scheduler.run_at_once()
+            if not future.done:
+                return await future
+            # An answer at once is one of the same loop, so this is who asks.
+            asker = scheduler.current
+            if asker is not None and asker.signal is not None:
+                # It was told to end meanwhile, or is dead: as at any `await`, its handler goes no further.
+                await _round()
+        return future.result()
 
     @overload
     def stop(self, *, block: Literal[False], timeout: float | None = ...) -> Future[bool]: ...
@@ -272,6 +282,12 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         future: Future[ExitReason] = Future(process.scheduler)
         process.scheduler.post(lambda: process.down().add_done_callback(lambda down: future.set(down.result())))
         return future
+
+
+@coroutine
+def _round() -> Generator[None, None, None]:
+    """Let the loop go round once; a task that is cancelled goes no further."""
+    yield
 
 
 def _in_loop(process: Process, callback: Any, *args: Any) -> None:

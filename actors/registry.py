@@ -11,9 +11,11 @@ import msgspec
 import pykka
 
 from actors.exceptions import AmbiguousNameError, NameTakenError, NotRegisteredError
+from actors.exits import KILLED
 from actors.via import resolve
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterable
 
     from actors.actor import Actor
@@ -259,6 +261,19 @@ class ActorRegistry:
     def join(cls, scheduler: Scheduler) -> None:
         """Take note of a scheduler whose actors are to be found; for the runtime."""
         cls._schedulers.add(scheduler)
+
+    @classmethod
+    def scheduler_of(cls, loop: AbstractEventLoop) -> Scheduler | None:
+        """Return the scheduler of an event loop, if it has one; for the runtime."""
+        return next((scheduler for scheduler in list(cls._schedulers) if scheduler.loop is loop), None)
+
+    @classmethod
+    def clear(cls) -> None:
+        """Take all actors for dead and forget them: they live in another process of the system; for the runtime."""
+        for scheduler in list(cls._schedulers):
+            for process in scheduler.processes.values():
+                process.alive, process.reason = False, KILLED
+        cls._schedulers.clear()
 
     @classmethod
     def get_all(cls) -> list[ActorRef[Any]]:

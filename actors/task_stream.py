@@ -43,8 +43,7 @@ class TaskStream(Generic[T, R]):
         max_concurrency: int,
         ordered: bool = True,
     ) -> None:
-        if max_concurrency < 1:
-            raise ValueError(f"max_concurrency must be >= 1, got {max_concurrency!r}")
+        _check(max_concurrency)
         self._start, self._take = start, take
         self._max_concurrency, self._ordered = max_concurrency, ordered
         self._wake = _Wake()
@@ -176,3 +175,8 @@ def _source(items: Items[Any], wake: Callable[[object], None]) -> _Iterated | _A
     if isinstance(items, Iterable):
         return _Iterated(items)
     raise TypeError(f"items must be an iterable or an async iterable, got {items!r}")
+
+
+def _check(max_concurrency: object) -> None:
+    if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:
+        raise ValueError(f"max_concurrency must be >= 1, got {max_concurrency!r}")

@@ -25,6 +25,8 @@ class Backoff:
     jitter: float = 0.0
 
     def __post_init__(self) -> None:
+        for option in ("min", "max", "factor", "jitter"):
+            _check_number(option, getattr(self, option))
         if not 0 < self.min < math.inf:
             raise ValueError(f"min must be seconds > 0, got {self.min!r}")
         if not self.min <= self.max < math.inf:
@@ -61,3 +63,8 @@ class Waits:
         self._number += 1
         self._over_at = now + seconds
         return seconds
+
+
+def _check_number(option: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{option} must be a number, got {value!r}")  # noqa: TRY004  # as its other mistakes

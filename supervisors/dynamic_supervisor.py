@@ -29,7 +29,9 @@ class DynamicSupervisor(Supervision):
     """
 
     def __init__(self, *, max_children: float = INFINITY, max_restarts: int = 3, max_seconds: float = 5.0) -> None:
-        if not max_children >= 0:
+        if isinstance(max_children, bool) or not (max_children == INFINITY or isinstance(max_children, int)):
+            raise ValueError(f"max_children must be >= 0, got {max_children!r}")
+        if max_children < 0:
             raise ValueError(f"max_children must be >= 0, got {max_children!r}")
         super().__init__(max_restarts, max_seconds)
         self.max_children = max_children

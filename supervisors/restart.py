@@ -90,10 +90,7 @@ class RestartIntensity:
     __slots__ = ("_times", "max_restarts", "max_seconds")
 
     def __init__(self, max_restarts: int = 3, max_seconds: float = 5.0) -> None:
-        if max_restarts < 0:
-            raise ValueError(f"max_restarts must be >= 0, got {max_restarts!r}")
-        if not max_seconds > 0:
-            raise ValueError(f"max_seconds must be > 0, got {max_seconds!r}")
+        _check_intensity(max_restarts, max_seconds)
         self.max_restarts, self.max_seconds = max_restarts, max_seconds
         self._times: deque[float] | None = None
 
@@ -105,3 +102,10 @@ class RestartIntensity:
         while self._times[0] < now - self.max_seconds:
             self._times.popleft()
         return len(self._times) <= self.max_restarts
+
+
+def _check_intensity(max_restarts: object, max_seconds: object) -> None:
+    if isinstance(max_restarts, bool) or not isinstance(max_restarts, int) or max_restarts < 0:
+        raise ValueError(f"max_restarts must be >= 0, got {max_restarts!r}")
+    if isinstance(max_seconds, bool) or not isinstance(max_seconds, int | float) or not max_seconds > 0:
+        raise ValueError(f"max_seconds must be > 0, got {max_seconds!r}")

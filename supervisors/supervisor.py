@@ -113,9 +113,14 @@ class Supervisor(Supervision):
 
     def _on_end(self, child: Child) -> Stop | None:
         super()._on_end(child)
-        others = (not other.is_stopped for other in self._children if other.spec.significant)
+        others = (self._goes_on(other) for other in self._children if other.spec.significant)
         ends = shuts_down(self.auto_shutdown, significant=child.spec.significant, others=others)
         return Stop(SHUTDOWN) if ends else None
+
+    def _goes_on(self, child: Child) -> bool:
+        """Tell whether a child runs or is to be started again: by itself, or with a sibling that waits for that."""
+        waiting = (other for other in self._children if other.again is not None)
+        return not child.is_stopped or any(child in self._group(other) for other in waiting)
 
     def _delay(self, child: Child, seconds: float) -> Any:
         super()._delay(child, seconds)

@@ -141,7 +141,7 @@ class WebSocketCarrier(asyncio.Protocol):
     def _read(self, data: bytes | bytearray) -> None:
         """Read the frames that have come whole: the common kind at once, each other by the general parser."""
         start = 0
-        while True:
+        while not self._protocol.eof_sent:
             if self._fragmented is None and self._listening:
                 messages, start = common_frames(data, start, self._max_size)
                 self._traffic.messages_in += len(messages)
@@ -155,7 +155,10 @@ class WebSocketCarrier(asyncio.Protocol):
         if self._protocol.eof_sent:
             # We have said that we are done (RFC 6455, section 7.1.7): the rest does not count.
             start = len(data)
-        self._rest = bytearray(data[start:])
+        if data is self._rest:
+            del self._rest[:start]  # in place: a long frame that comes in many reads is not copied at each
+        else:
+            self._rest = bytearray(data[start:])
 
     def _read_any(self, data: bytes) -> None:
         """Read one frame of whatever kind, or what is none."""

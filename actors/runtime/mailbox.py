@@ -14,6 +14,7 @@ from actors.runtime.bonds import Bonds
 from actors.runtime.envelope import ActorStop, Answer, Envelope, refuse
 
 if TYPE_CHECKING:
+    from asyncio import Task
     from collections.abc import Callable, Coroutine
 
     from actors.actor import Actor
@@ -70,6 +71,7 @@ class Mailbox(Bonds):
     # How it is to end: a signal that has arrived, then the reason it is ending with.
     signal: ExitReason | None
     ending: ExitReason | None
+    task: Task[Any] | None
 
     @abstractmethod
     def _obey(self) -> None:
@@ -121,7 +123,8 @@ class Mailbox(Bonds):
     def turn(self) -> None:
         """Handle what is in the mailbox, up to `messages_per_turn`, then let others go on."""
         if self.signal is not None:
-            self._obey()
+            if self.task is None:  # else its handler is being cut short, and the end comes after that
+                self._obey()
         elif self.debug is not None:
             self.debug.turn()
         elif self.actor is not None:
@@ -235,6 +238,14 @@ class Mailbox(Bonds):
         if type(self.current) is ActorStop:
             reply_to.set(True)
         elif isinstance(self.ending, Crash) and self.signal is None:
-            reply_to.set_exception(self.ending.exception)
+            reply_to.set_exception(self._for_others(self.ending.exception))
         else:
             reply_to.set_exception(ActorDeadError(f"{self.name} is dead"))
+
+    def _for_others(self, error: BaseException) -> BaseException:
+        """Return what is raised elsewhere: an actor's CancelledError or SystemExit must not be taken for the asker's own."""
+        if isinstance(error, Exception):
+            return error
+        dead = ActorDeadError(f"{self.name} is dead: {type(error).__name__}: {error}")
+        dead.__cause__ = error
+        return dead

@@ -93,16 +93,16 @@ class Process(Mailbox):
         self.scheduler, self.parent = scheduler, parent
         self.label = label or (None if name is None else str(name))
         self.started_at = scheduler.clock.now()
-        self.alive = True
-        scheduler.processes[self.number] = self
-        if parent is not None:
-            self.link(parent)
         if (
             record is not None
             or self.actor_class.record is not None
             or (parent is not None and parent.debug is not None)
         ):
             self._record(record_for(self, record, parent))
+        self.alive = True
+        scheduler.processes[self.number] = self
+        if parent is not None:
+            self.link(parent)
         outer, scheduler.current = scheduler.current, self
         try:
             self._run_on_start(name)
@@ -117,6 +117,7 @@ class Process(Mailbox):
         actor = self.actor
         assert actor is not None
         try:
+            _check_start_timeout(actor.start_timeout)
             if name is not None:
                 Via.of(name, self.scheduler.names).register(self.ref)
             result: Any = actor._prepare()  # the actor's side of this very class
@@ -193,6 +194,9 @@ class Process(Mailbox):
         self.scheduled = True
         self.task = self.scheduler.loop.create_task(Contained(coroutine, self), name=self.name)
         self.task.add_done_callback(done)
+        if self.signal is not None and self.ending is None:
+            # It came while there was no task yet, as when a plain `on_receive` stops its actor and returns a coroutine.
+            self._interrupt(self.signal)
 
     def _on_handler_done(self, task: asyncio.Task[Any]) -> None:
         self.task = None
@@ -315,3 +319,8 @@ class Process(Mailbox):
         if self.task is not None:
             self.task.cancel()
         self.finish(KILLED)
+
+
+def _check_start_timeout(seconds: object) -> None:
+    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0):
+        raise ValueError(f"start_timeout must be seconds > 0 or None, got {seconds!r}")

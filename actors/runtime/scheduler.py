@@ -8,13 +8,15 @@ another one, and no crowd of actors starves the sockets.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from actors.clock import Clock, LoopClock
 from actors.exceptions import ActorDeadError, BlockingCallError
@@ -73,6 +75,7 @@ class Scheduler:
         self._running = False
         self._inbound: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._woken = False
+        self._last: AsyncGenerator[None, None] | None = None
         _by_thread[self.thread_id] = self
         ActorRegistry.join(self)
 
@@ -86,9 +89,26 @@ class Scheduler:
         if scheduler is not None and scheduler.is_serving():
             return scheduler
         try:
-            return Scheduler(asyncio.get_running_loop())
+            loop = asyncio.get_running_loop()
         except RuntimeError:
             return Scheduler.background()
+        return Scheduler._of_loop(loop)
+
+    @staticmethod
+    def _of_loop(loop: asyncio.AbstractEventLoop) -> Scheduler:
+        """Return the scheduler of a loop that runs in this thread, which may have run another one meanwhile."""
+        scheduler = ActorRegistry.scheduler_of(loop)
+        if scheduler is None:
+            scheduler = Scheduler(loop)
+            scheduler._end_with_loop()
+        _by_thread[scheduler.thread_id] = scheduler
+        return scheduler
+
+    def _end_with_loop(self) -> None:
+        """Have the actors that are left killed when the loop is about to be closed, as `asyncio.run` does at its end."""
+        self._last = _at_shutdown(ref(self))
+        with suppress(StopIteration):
+            self._last.__anext__().send(None)
 
     @staticmethod
     def of_thread() -> Scheduler | None:
@@ -122,8 +142,9 @@ class Scheduler:
 
     def _arm(self) -> None:
         try:
-            self.loop.call_soon(self._run, context=self._context)
+            self.loop.call_soon(self._run)
         except RuntimeError as closed:
+            self.close()
             raise ActorDeadError("the event loop of this actor is closed") from closed
         self._armed = True
 
@@ -148,11 +169,12 @@ class Scheduler:
                 self._arm()
 
     def _turns(self) -> None:
-        ready, left = self._ready, PASS
+        ready, context, left = self._ready, self._context, PASS
         while ready and left:
             left -= 1
             self.current = process = ready.popleft()
-            process.turn()
+            # A copy, so that a context variable that one actor sets is no other's.
+            context.copy().run(process.turn)
 
     def run_at_once(self) -> None:
         """Give the ready processes their turns for somebody who waits for one of them: it spares a round of the loop.
@@ -161,7 +183,7 @@ class Scheduler:
         """
         if self._at_once and not self._running and get_ident() == self.thread_id:
             self._at_once -= 1
-            self._context.run(self.run_ready)
+            self.run_ready()
 
     def post(self, callback: Callable[..., object], *args: Any) -> None:
         """Call `callback(*args)` in the scheduler's thread; what one thread posts keeps its order.
@@ -241,6 +263,29 @@ def thread_belongs_to(actor: Process) -> Iterator[None]:
         yield
     finally:
         del _actors_by_thread[get_ident()]
+
+
+async def _at_shutdown(scheduler: ref[Scheduler]) -> AsyncGenerator[None, None]:
+    """Close a scheduler when its loop closes its async generators: nothing else tells of the end of a loop."""
+    try:
+        yield
+    finally:
+        closing = scheduler()
+        if closing is not None:
+            closing.close()
+
+
+def _after_fork() -> None:
+    """Forget all event loops: their threads are not in this process, and nobody there would answer."""
+    global _background_lock  # noqa: PLW0603  # the thread that held it is not here
+    _background_lock = threading.Lock()
+    _by_thread.clear()
+    _actors_by_thread.clear()
+    ActorRegistry.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class in_thread:  # noqa: N801  # reads as the phrase it is: a scheduler in a thread

@@ -7,7 +7,6 @@ from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-from actors.exceptions import StartError
 from actors.future import Future
 from actors.runtime.scheduler import Scheduler
 
@@ -54,7 +53,7 @@ def spawn(
 def _start_and_tell(process: Process, start: Callable[[], None], started: Future[Any]) -> None:
     try:
         start()
-    except StartError as error:
+    except BaseException as error:  # noqa: BLE001  # whoever started it waits
         started.set_exception(error)
         return
     if process.started is None:

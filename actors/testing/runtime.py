@@ -111,7 +111,13 @@ class ManualRuntime:
         self._scheduler.settle()
 
     def advance(self, seconds: float) -> None:
-        """Move the clock, stopping at each timer on the way until all that it leads to is done."""
+        """Move the clock, stopping at each timer on the way until all that it leads to is done.
+
+        Raises:
+            ValueError: if `seconds` is less than 0.
+        """
+        if not seconds >= 0:
+            raise ValueError(f"seconds must be >= 0, got {seconds!r}")
         end = self.clock.now() + seconds
         self.settle()
         while self.clock.step(end):

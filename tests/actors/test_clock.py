@@ -379,3 +379,26 @@ def test_a_clock_whose_loop_is_about_to_close_sets_no_timer_any_more() -> None:
         return fired
 
     assert asyncio.run(main()) == []
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), "1", None, True], ids=repr)
+def test_what_is_no_length_of_time_is_refused_and_holds_up_no_timer(runtime: ManualRuntime, seconds: Any) -> None:
+    ticking = Actor.start()
+    for set_timer in ("send_after", "send_interval"):
+        with pytest.raises((TypeError, ValueError), match="seconds must be"):
+            getattr(ticking.process.scheduler.clock, set_timer)(seconds, ticking.process, "never")
+    probe = Probe()
+    ticking.process.scheduler.clock.send_after(1, probe.ref.process, "tick")
+    runtime.advance(1)
+    probe.assert_receive("tick")
+
+
+def test_an_interval_of_an_actor_that_has_ended_fires_no_more(runtime: ManualRuntime) -> None:
+    ref = Actor.start()
+    clock, process = ref.process.scheduler.clock, ref.process
+    ref.kill()
+    runtime.settle()
+    interval = clock.send_interval(1, process, "tick")
+    runtime.advance(3)
+    assert interval.remaining() is None
+    assert clock.pending() == 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from actors.actor import Actor
 from actors.exits import (
     KILL,
     KILLED,
@@ -26,6 +27,8 @@ from actors.exits import (
 
 if TYPE_CHECKING:
     import msgspec
+
+    from actors.testing import ManualRuntime
 
 ERROR = ValueError("broken")
 
@@ -132,3 +135,17 @@ def test_stop_is_normal_and_without_a_reply_unless_told_otherwise() -> None:
 def test_what_handlers_return_cannot_be_changed(value: msgspec.Struct) -> None:
     with pytest.raises(AttributeError):
         setattr(value, value.__struct_fields__[0], None)
+
+
+@pytest.mark.parametrize("error", ["no", ValueError, None], ids=["text", "class", "none"])
+def test_a_refusal_that_is_no_exception_ends_the_author_and_can_still_be_ended(
+    runtime: ManualRuntime, error: Any
+) -> None:
+    class Author(Actor):
+        def on_receive(self, message: Any) -> Any:
+            return Refuse(error)
+
+    author = Author.start()
+    with pytest.raises(TypeError, match="refused with an exception"):
+        author.ask("a question")
+    assert isinstance(author.exit_reason, Crash)

@@ -145,7 +145,10 @@ def test_whatever_a_handler_raises_ends_that_actor_only_and_reaches_the_asker(
     bystander, ref = Puppet.start(), Puppet.start()
     asked = ref.ask({"def": plain, "async def": at_once, "async def, later": later}[kind], block=False)
     runtime.settle()
-    assert type(asked.exception) is type(error)
+    # What would end the asker too, or be taken for its own cancellation, is only the cause.
+    told = asked.exception if isinstance(error, Exception) else getattr(asked.exception, "__cause__", None)
+    assert type(told) is type(error)
+    assert isinstance(asked.exception, Exception)
     assert isinstance(ref.exit_reason, Crash)
     assert type(ref.exit_reason.exception) is type(error)
     assert bystander.ask(lambda _: "unharmed") == "unharmed"
@@ -1210,3 +1213,65 @@ def test_ten_thousand_actors_start_are_asked_crash_and_stop_and_nothing_remains(
     assert runtime.actors == ActorRegistry.get_all() == [probe.ref]
     assert (runtime.clock.pending(), len(runtime._scheduler._ready)) == (0, 0)
     assert not probe.ref.process.watching
+
+
+@pytest.mark.parametrize("reason", [KILL, SHUTDOWN], ids=["kill", "shutdown"])
+def test_an_actor_that_is_ended_while_it_awaits_an_answer_goes_no_further(runtime: ManualRuntime, reason: Any) -> None:
+    log: list[str] = []
+
+    class Killer(Actor):
+        def on_receive(self, victim: ActorRef[Any]) -> str:
+            victim.exit(reason)
+            return "an answer, at once"
+
+    class Victim(Actor):
+        async def on_receive(self, killer: ActorRef[Any]) -> None:
+            await killer.call(self.actor_ref)
+            log.append("went on")
+
+    victim = Victim.start()
+    victim.send(Killer.start())
+    runtime.settle()
+    assert not victim.is_alive()
+    assert log == []
+
+
+def test_a_signal_that_comes_before_the_coroutine_of_a_handler_has_begun_cuts_it_short(runtime: ManualRuntime) -> None:
+    class Leaving(Actor):
+        def on_receive(self, message: object) -> Any:
+            self.stop(SHUTDOWN)
+            return asyncio.Event().wait()
+
+    leaving = Leaving.start()
+    leaving.send("go")
+    runtime.settle()
+    assert leaving.exit_reason == SHUTDOWN
+
+
+def test_a_start_that_is_ended_before_its_coroutine_began_is_over_before_terminate(runtime: ManualRuntime) -> None:
+    dead = Actor.start()
+    dead.kill()
+    runtime.settle()
+
+    class Linked(Actor):
+        def on_start(self) -> Any:
+            self.link(dead)
+            return asyncio.Event().wait()
+
+    linked = Linked.start()
+    runtime.settle()
+    assert linked.exit_reason == NO_PROCESS
+    assert not [task for task in asyncio.all_tasks(linked.process.scheduler.loop) if not task.done()]
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), SystemExit(3), KeyboardInterrupt()], ids=repr)
+def test_what_would_end_the_asker_too_reaches_it_as_a_death(runtime: ManualRuntime, error: BaseException) -> None:
+    class Exiting(Actor):
+        async def on_receive(self, message: object) -> None:
+            raise error
+
+    exiting = Exiting.start()
+    with pytest.raises(pykka.ActorDeadError, match=type(error).__name__) as raised:
+        exiting.ask("a question")
+    assert type(raised.value.__cause__) is type(error)
+    assert isinstance(exiting.exit_reason, Crash)

@@ -165,8 +165,9 @@ def test_an_exception_in_a_told_message_ends_the_actor_as_in_pykka() -> None:
 @pytest.mark.parametrize("error", [BaseException("mine"), KeyboardInterrupt(), SystemExit(1)], ids=repr)
 def test_unlike_in_pykka_a_base_exception_ends_its_own_actor_only(error: BaseException) -> None:
     bystander, ref = Archive.start(), Archive.start()
-    with pytest.raises(type(error)):
+    with pytest.raises(pykka.ActorDeadError) as raised:
         ref.ask(error)
+    assert raised.value.__cause__ is error
     assert not ref.is_alive()
     assert bystander.ask("greet") == "hello"
     bystander.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import socket
 import sys
 import threading
@@ -15,8 +16,8 @@ import pytest
 
 from actors.actor import Actor
 from actors.clock import LoopClock
-from actors.exceptions import BlockingCallError
-from actors.exits import KILLED, ExitReason
+from actors.exceptions import ActorDeadError, BlockingCallError
+from actors.exits import KILLED, NO_PROCESS, ExitReason
 from actors.future import Future
 from actors.registry import ActorRegistry
 from actors.runtime import scheduler as scheduler_module
@@ -289,13 +290,19 @@ def test_a_post_to_a_loop_that_was_closed_with_mail_in_it_raises() -> None:
 
 
 def test_an_actor_of_a_closed_loop_cannot_be_made_ready() -> None:
+    """A loop that was closed without its async generators does not tell us; the first message does."""
+
     async def main() -> ActorRef[Echo]:
         return Echo.start()
 
-    ref = asyncio.run(main())
+    loop = asyncio.new_event_loop()
+    ref = loop.run_until_complete(main())
+    loop.close()
     with pytest.raises(pykka.ActorDeadError, match="event loop of this actor is closed"):
         ref.tell("x")
-    ref.process.scheduler.close()
+    with pytest.raises(pykka.ActorDeadError, match="is dead"):
+        ref.tell("x")
+    assert ref.exit_reason == KILLED
 
 
 # Where actors live
@@ -532,3 +539,61 @@ def test_actors_do_not_run_in_the_context_of_those_who_send_to_them() -> None:
 
     asyncio.run(main())
     assert seen == ["none", "none"]
+
+
+def test_actors_that_are_left_are_killed_when_asyncio_run_ends() -> None:
+    kept: list[ActorRef[Any]] = []
+    closed: list[str] = []
+
+    async def first() -> None:
+        ref = Echo.start()
+        ref.process.own(lambda: closed.append("closed"))
+        kept.append(ref)
+
+    async def second() -> None:
+        with pytest.raises(ActorDeadError):
+            await kept[0].call("hello")
+        with pytest.raises(ActorDeadError):
+            kept[0].tell("hello")
+        assert await kept[0].down() == NO_PROCESS
+
+    asyncio.run(first())
+    assert (kept[0].exit_reason, closed) == (KILLED, ["closed"])
+    assert ActorRegistry.get_all() == []
+    asyncio.run(second())
+
+
+def test_a_loop_that_runs_again_after_another_one_has_its_scheduler_again() -> None:
+    async def here() -> Scheduler:
+        return Scheduler.here()
+
+    with asyncio.Runner() as one, asyncio.Runner() as two:
+        first = one.run(here())
+        assert two.run(here()) is not first
+        assert one.run(here()) is first
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_process_has_actors_of_its_own_and_none_of_its_parents(background: in_thread) -> None:
+    ref = Echo.start()
+    assert ref.ask("hello") == "hello"
+    child = os.fork()
+    if not child:
+        told = ref.is_alive() or ActorRegistry.get_all() or Echo.start().ask("hello", timeout=WAIT) != "hello"
+        os._exit(bool(told))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    ref.stop()
+
+
+def test_a_context_variable_that_an_actor_sets_is_no_other_actors(runtime: ManualRuntime) -> None:
+    class Setting(Actor):
+        def on_receive(self, value: str | None) -> str:
+            if value is not None:
+                variable.set(value)
+            return variable.get()
+
+    variable = contextvars.ContextVar("variable", default="nobody's")
+    mine, yours = Setting.start(), Setting.start()
+    mine.send("mine")
+    runtime.settle()
+    assert yours.ask(None) == "nobody's"

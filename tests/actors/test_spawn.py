@@ -393,3 +393,25 @@ def test_an_actor_that_was_never_started_is_dead_to_callers() -> None:
     ref.send("x")
     ref.kill()
     assert ref.exit_reason is None
+
+
+class Impatient(Plain):
+    start_timeout = "5"  # type: ignore[assignment]  # what this tests
+
+    async def on_start(self) -> None:
+        """Take time."""
+
+
+class Forgetful(Plain):
+    record = -1
+
+
+@pytest.mark.parametrize(
+    ("actor", "option"), [(Impatient, "start_timeout"), (Forgetful, "record")], ids=["start_timeout", "record"]
+)
+def test_a_wrong_option_of_a_class_is_the_starters_error_in_any_thread(
+    background: in_thread, actor: type[Actor], option: str
+) -> None:
+    with pytest.raises((StartError, ValueError), match=f"{option} must be"):
+        actor.start()
+    assert ActorRegistry.get_by_class(actor) == []

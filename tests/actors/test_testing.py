@@ -96,6 +96,13 @@ def test_twelve_seconds_are_two_ticks_of_five() -> None:
         assert runtime.clock.now() == 12
 
 
+@pytest.mark.parametrize("seconds", [-1, float("nan")], ids=["less than 0", "nan"])
+def test_time_does_not_go_back(runtime: ManualRuntime, seconds: float) -> None:
+    with pytest.raises(ValueError, match=f"seconds must be >= 0, got {seconds}"):
+        runtime.advance(seconds)
+    assert runtime.clock.now() == 0
+
+
 def test_time_stops_at_each_timer_until_all_it_leads_to_is_done(runtime: ManualRuntime) -> None:
     probe = Probe()
     first: ActorRef[Any] = probe.ref

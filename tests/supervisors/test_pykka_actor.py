@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import pytest
 
+from actors import sys
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError, StartError
 from actors.exits import KILLED, NORMAL, SHUTDOWN, Crash, Down, ExitReason
@@ -250,3 +251,14 @@ def test_which_classes_can_be_started(value: Any) -> None:
     found = actor_class_of(value)
     assert (found is not None) == (value is Clerk)
     assert actor_class_of(Actor) is Actor
+
+
+def test_sys_looks_into_the_stand_in_and_asks_nothing_of_the_author() -> None:
+    ref: ActorRef[Any] = Supervisor.start([ChildSpec(Clerk)])
+    clerk = which_children(ref).get()[0].ref
+    assert clerk is not None
+    assert sys.get_status(clerk).get().status == "running"
+    sys.suspend(clerk).get()
+    assert sys.get_status(clerk).get().status == "suspended"
+    sys.resume(clerk).get()
+    ref.stop()

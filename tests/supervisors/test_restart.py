@@ -187,3 +187,20 @@ def test_the_default_intensity_is_three_in_five_seconds() -> None:
 def test_a_wrong_intensity_is_named_with_its_value(options: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=f"^{text}$"):
         RestartIntensity(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [
+        ({"max_restarts": "3"}, "max_restarts"),
+        ({"max_restarts": None}, "max_restarts"),
+        ({"max_restarts": 2.5}, "max_restarts"),
+        ({"max_restarts": float("nan")}, "max_restarts"),
+        ({"max_seconds": "5"}, "max_seconds"),
+        ({"max_seconds": None}, "max_seconds"),
+    ],
+    ids=str,
+)
+def test_an_intensity_of_a_wrong_type_is_named(options: dict[str, Any], option: str) -> None:
+    with pytest.raises(ValueError, match=f"{option} must be"):
+        RestartIntensity(**options)

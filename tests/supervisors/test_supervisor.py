@@ -11,6 +11,7 @@ from workers import BoomError, Worker, child, child_now, crash, restarts, runnin
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError, StartError
 from actors.exits import KILL, KILLED, NORMAL, SHUTDOWN, Crash, Down, ExitReason, Shutdown
+from actors.names import whereis
 from actors.registry import ActorRegistry
 from actors.testing import ManualRuntime, Probe
 from supervisors.backoff import Backoff
@@ -973,3 +974,27 @@ def test_the_reason_of_a_crash_is_the_exception_itself(runtime: ManualRuntime, j
     assert caught.value is error
     assert before.exit_reason == Crash(error)
     assert running(supervisor) == ["a"]
+
+
+def test_a_significant_child_that_waits_with_a_sibling_for_its_back_off_is_not_done(runtime: ManualRuntime) -> None:
+    def significant(name: str) -> ChildSpec:
+        return ChildSpec(Actor, id=name, name=name, restart=Restart.TRANSIENT, significant=True)
+
+    children = [
+        significant("first"),
+        ChildSpec(Actor, id="waits", name="waits", backoff=Backoff(min=10)),
+        significant("after"),
+    ]
+    ref = Supervisor.start(children, strategy=Strategy.REST_FOR_ONE, auto_shutdown=AutoShutdown.ALL_SIGNIFICANT)
+    runtime.settle()
+    whereis("waits").kill()  # type: ignore[union-attr]  # it is there
+    runtime.settle()
+    assert whereis("after") is None
+    whereis("first").stop(block=False)  # type: ignore[union-attr]  # it is there
+    runtime.settle()
+    assert ref.is_alive()
+    runtime.advance(10)
+    assert whereis("after") is not None
+    whereis("after").stop(block=False)  # type: ignore[union-attr]  # as the line before says
+    runtime.settle()
+    assert ref.exit_reason == SHUTDOWN

@@ -346,6 +346,13 @@ def test_the_clock_moves_when_it_is_told(client: TestClient) -> None:
     assert client.clock.now() == 2.0
 
 
+def test_the_clock_does_not_go_back(client: TestClient) -> None:
+    for advance in (client.advance, client.clock.advance):
+        with pytest.raises(ValueError, match="seconds must be >= 0, got -1"):
+            advance(-1)
+    assert client.clock.now() == 0.0
+
+
 def test_remaining_is_of_a_timer_that_is_pending(client: TestClient) -> None:
     timer = client.runtime.clock.call_after(5.0, forgotten)
     client.clock.advance(1)

@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
-from transport.client.protocol.backoff import Backoff, reconnect_after, rejoin_after
+import logging
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from transport.client.protocol.backoff import Backoff, Delay, reconnect_after, rejoin_after
 from transport.client.protocol.effects import Effect, StartTimer, StopTimer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def made(
+    effects: list[Effect], after: Delay, retry: Callable[[], None] = lambda: None, *, jitter: float = 0
+) -> Backoff:
+    return Backoff(
+        "retry", retry, after, otherwise=rejoin_after, jitter=jitter, random=lambda: 0.2, emit=effects.append
+    )
 
 
 def test_the_steps_are_those_of_phoenix_js() -> None:
@@ -26,9 +43,7 @@ def test_the_steps_are_those_of_phoenix_js() -> None:
 def test_each_try_waits_longer_until_one_succeeds() -> None:
     effects: list[Effect] = []
     tried: list[int] = []
-    backoff = Backoff(
-        "retry", lambda: tried.append(1), rejoin_after, jitter=0.5, random=lambda: 0.2, emit=effects.append
-    )
+    backoff = made(effects, rejoin_after, lambda: tried.append(1), jitter=0.5)
     for _ in range(3):
         backoff.schedule()
         assert isinstance(effects[-1], StartTimer)
@@ -42,10 +57,34 @@ def test_each_try_waits_longer_until_one_succeeds() -> None:
 
 def test_to_cancel_is_not_to_begin_anew() -> None:
     effects: list[Effect] = []
-    backoff = Backoff("retry", lambda: None, rejoin_after, jitter=0, random=lambda: 1, emit=effects.append)
+    backoff = made(effects, rejoin_after)
     backoff.schedule()
     assert isinstance(effects[0], StartTimer)
     effects[0].timer.fire()
     backoff.cancel()
     backoff.schedule()
     assert effects[1:] == [StopTimer(effects[0].timer), StartTimer(effects[0].timer, 2.0)]
+
+
+def test_steps_that_come_to_an_end_are_followed_by_the_default(caplog: pytest.LogCaptureFixture) -> None:
+    effects: list[Effect] = []
+    backoff = made(effects, lambda tries: [0.01, 0.02][tries - 1])
+    for _ in range(4):
+        backoff.schedule()
+        assert isinstance(effects[-1], StartTimer)
+        effects[-1].timer.fire()
+    assert [effect.seconds for effect in effects if isinstance(effect, StartTimer)] == [0.01, 0.02, 5.0, 10.0]
+    assert [(record.levelno, record.exc_info and record.exc_info[0]) for record in caplog.records] == [
+        (logging.ERROR, IndexError)
+    ] * 2
+    assert caplog.messages[0].startswith("retry: <function ")
+    assert caplog.messages[0].endswith("failed for try 3; 5 s are taken instead")
+
+
+@pytest.mark.parametrize("wrong", [-1, math.nan, math.inf, None, "1"], ids=repr)
+def test_what_is_no_delay_is_logged_and_the_default_taken(caplog: pytest.LogCaptureFixture, wrong: Any) -> None:
+    effects: list[Effect] = []
+    made(effects, lambda _: wrong).schedule()
+    assert isinstance(effects[0], StartTimer)
+    assert effects[0].seconds == 1.0
+    assert "failed for try 1; 1 s are taken instead" in caplog.text

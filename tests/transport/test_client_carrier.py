@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from client_meeting import Log, closes, opens, run
+from client_meeting import Log, closes, joins, opens, run
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
@@ -21,7 +21,7 @@ from actors.testing import ManualClock
 from supervisors import System
 from transport import ConnectInfo, Endpoint
 from transport import Socket as ServerSocket
-from transport.client import BufferFullError, ConnectError, JoinError, NotJoinedError, Socket
+from transport.client import BufferFullError, ConnectError, JoinError, NotJoinedError, ParamsError, Socket
 from transport.exceptions import UnencodableError
 
 if TYPE_CHECKING:
@@ -82,6 +82,32 @@ def test_a_server_that_does_not_answer_heartbeats_is_left_for_a_new_connection()
             first = await server.last(1)
             await first.wait_closed()
             assert (first.close_code, first.close_reason) == (1000, "heartbeat timeout")
+
+    run(conversation())
+
+
+def test_a_server_that_falls_silent_is_noticed_as_time_goes_by() -> None:
+    async def answer(server: Script, connection: ServerConnection, count: int) -> None:
+        """Answer the last message of so many."""
+        join_ref, ref, topic, *_ = json.loads((await server.messages.until(count))[count - 1][0])
+        await connection.send(json.dumps([join_ref, ref, topic, "phx_reply", {"status": "ok", "response": {}}]))
+
+    async def conversation() -> None:
+        async with Script().serve() as server, Socket(server.url, heartbeat_interval=0.05) as socket:
+            closed, opened = closes(socket), opens(socket)
+            joined = joins(socket.channel("room:1"))
+            first = await server.last(1)
+            await answer(server, first, 1)
+            await joined.until(1)
+            # From here on it is as if the machine of the server were gone: it reads nothing, and says nothing.
+            first.transport.pause_reading()
+            await opened.until(1)
+            assert closed.entries == [(1000, "heartbeat timeout")]
+            while json.loads(server.messages.entries[-1][0])[3] != "phx_join" or len(server.messages.entries) < 2:
+                await server.messages.until(len(server.messages.entries) + 1)
+            await answer(server, await server.last(2), len(server.messages.entries))
+            assert await joined.until(2) == [("ok", {})] * 2
+            first.transport.resume_reading()
 
     run(conversation())
 
@@ -272,23 +298,112 @@ def test_params_of_a_join_may_be_a_coroutine_function_and_may_fail(caplog: pytes
             await (await server.last(1)).close(1012)
             await server.messages.until(2)
             assert [json.loads(data)[4] for (data,) in server.messages.entries] == [{"token": 1}, {"token": 2}]
-            with pytest.raises(JoinError, match=r"the params failed: KeyError\('token'\)"):
+            with pytest.raises(JoinError) as failed:
                 await socket.channel("room:2", fails).join()
+            assert str(failed.value) == "'room:2' was not joined: the params failed: KeyError('token')"
+            assert isinstance(failed.value.__cause__, KeyError)
 
     with caplog.at_level(logging.ERROR, "ashtree.client"):
         run(conversation())
 
 
-def test_params_of_a_socket_that_fail_are_a_connection_that_fails() -> None:
-    def fails() -> dict[str, int]:
-        raise KeyError("no token yet")
+def test_of_params_that_hang_only_those_of_the_last_join_are_waited_for() -> None:
+    asked, cancelled = Log(), Log()
+
+    async def hang() -> None:
+        asked.add()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.add()
+            raise
 
     async def conversation() -> None:
-        with pytest.raises(ConnectError, match="no token yet"):
-            async with Socket("ws://127.0.0.1:1/socket", params=fails):
-                pytest.fail("there are no params")
+        async with Script().serve() as server, Socket(server.url, timeout=0.01, rejoin_after=lambda _: 0) as socket:
+            joined = joins(socket.channel("room:1", hang))
+            await asked.until(4)
+            assert await cancelled.until(3) == [()] * 3
+            assert joined.entries[:3] == [("timeout", {})] * 3
+        assert len(cancelled.entries) == len(asked.entries)
 
     run(conversation())
+
+
+def test_params_of_channels_of_different_topics_are_waited_for_together() -> None:
+    async def conversation() -> None:
+        ask, asked = asyncio.Event(), Log()
+
+        async def params() -> dict[str, int]:
+            asked.add()
+            await ask.wait()
+            return {}
+
+        async with Script().serve() as server, Socket(server.url) as socket:
+            for topic in ("room:1", "room:2"):
+                socket.channel(topic, params).join()
+            await asked.until(2)
+            ask.set()
+            await server.messages.until(2)
+
+    run(conversation())
+
+
+def raises() -> Any:
+    raise KeyError("token")
+
+
+async def raises_later() -> Any:
+    raise KeyError("token")
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "cause"),
+    [
+        ({"params": raises}, "params raised KeyError: 'token'", KeyError),
+        ({"params": raises_later}, "params raised KeyError: 'token'", KeyError),
+        ({"auth_token": raises}, "auth_token raised KeyError: 'token'", KeyError),
+        ({"params": lambda: 5}, "params must be a mapping or a function returning one, got int", TypeError),
+        ({"auth_token": lambda: 5}, "auth_token must be a str or a function returning one, got int", TypeError),
+    ],
+    ids=["params", "coroutine", "token", "no mapping", "no str"],
+)
+def test_params_of_a_socket_that_fail_are_named(options: dict[str, Any], text: str, cause: type[Exception]) -> None:
+    async def conversation() -> None:
+        with pytest.raises(ConnectError) as failed:
+            async with Socket("ws://127.0.0.1:1/socket", **options):
+                pytest.fail("there are no params")
+        assert str(failed.value) == f"cannot connect to ws://127.0.0.1:1/socket/websocket: {text}"
+        assert isinstance(failed.value.cause, ParamsError)
+        assert isinstance(failed.value.cause.__cause__, cause)
+
+    run(conversation())
+
+
+def test_params_of_a_socket_that_fail_are_logged_at_each_try(caplog: pytest.LogCaptureFixture) -> None:
+    async def conversation() -> None:
+        socket, errors = Socket("ws://127.0.0.1:1/socket", params=raises, reconnect_after=lambda _: 0), Log()
+        socket.on_error(errors.add)
+        socket.connect()
+        await errors.until(2)
+        await socket.close()
+
+    run(conversation())
+    assert caplog.messages[:2] == ["cannot connect: params raised KeyError: 'token'"] * 2
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+    assert "in raises\n" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"params": [("a", 1)]}, "params must be a mapping or a function returning one, got list"),
+        ({"auth_token": b"secret"}, "auth_token must be a str or a function returning one, got bytes"),
+    ],
+    ids=["params", "token"],
+)
+def test_params_that_can_never_do_are_refused_at_once(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(TypeError, match=f"^{text}$"):
+        Socket("ws://127.0.0.1:1/socket", **options)
 
 
 # What a user may get wrong

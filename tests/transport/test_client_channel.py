@@ -193,8 +193,16 @@ def test_params_that_fail_are_told_to_who_waits_and_tried_again(world: World) ->
     world.resolving[0].failed(KeyError("token"))
     world.settle()
     assert (member.state, answers) == ("errored", [("error", {"reason": "the params failed: KeyError('token')"})])
+    causes = [answers.push.cause]
     world.advance(1)
     assert len(world.resolving) == 2
+    # The server's refusal has no cause here.
+    world.resolving[1].done({})
+    world.settle()
+    world.answer(world.sent[-1], "error", {})
+    causes.append(answers.push.cause)
+    assert answers[1] == ("error", {})
+    assert [type(cause) for cause in causes] == [KeyError, type(None)]
 
 
 # Being in error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import subprocess
@@ -27,8 +28,8 @@ LINE = re.compile(r"\d\d:\d\d:\d\d\.\d\d\d (\S+) (.*)\n")
 class Program:
     """The command line client as a subprocess."""
 
-    def __init__(self, *arguments: str) -> None:
-        self._arguments = arguments
+    def __init__(self, *arguments: str, **environment: str) -> None:
+        self._arguments, self._environment = arguments, environment
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(  # noqa: S603  # our own program
@@ -38,6 +39,7 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, **self._environment},
         )
         self.out, self.err = self._follow(self.process.stdout), self._follow(self.process.stderr)
         return self
@@ -142,12 +144,14 @@ def test_ctrl_c_leaves(demo: LiveDemo) -> None:
         assert program.err.empty()
 
 
-def test_a_channel_that_the_server_closes_ends_the_program(demo: LiveDemo) -> None:
+def test_a_channel_that_the_server_closes_is_one_line_and_status_1(demo: LiveDemo) -> None:
     with Program(url(demo), "room:console-stop") as program:
         program.says("presence_state")
         program.type("stop")
         assert program.says("phx_reply") == answer("stop", {})
-        assert program.process.wait(WAIT) == 0
+        assert program.process.wait(WAIT) == 1
+        assert program.complains() == "client: the server has closed 'room:console-stop'"
+        assert program.err.empty()
 
 
 def test_a_crash_and_a_lost_connection_are_told(demo: LiveDemo) -> None:
@@ -236,9 +240,13 @@ class Stubborn:
     async def answer(self, connection: ServerConnection) -> None:
         async for data in connection:
             join_ref, ref, topic, event, _ = json.loads(data)
-            if event == "phx_join":
+            if topic == "close":
+                await connection.close(1000, "at the join")
+            elif event == "phx_join":
                 await connection.send(json.dumps([join_ref, ref, topic, "phx_reply", {"status": "ok", "response": {}}]))
                 await connection.send(json.dumps([None, None, topic, "\x1b[2J\nevent", {"a": "\x9bé"}]))
+            if event.startswith("close"):
+                await connection.close(1000, event)
 
     def __enter__(self) -> Self:
         self.thread.start()
@@ -276,3 +284,31 @@ def test_lines_that_cannot_be_kept_are_complained_of() -> None:
             program.type(f"event {number}")
         assert "1000 pushes wait" in program.complains()
         assert program.end() == 0
+
+
+def test_a_connection_that_the_server_closes_for_good_is_one_line_and_status_1() -> None:
+    with Stubborn() as server, Program(server.url, "room:1") as program:
+        program.says("phx_reply")
+        program.type("close")
+        assert program.process.wait(WAIT) == 1
+        assert program.complains() == "client: the server has closed the connection with 1000 close"
+        assert program.err.empty()
+
+
+def test_a_connection_that_is_closed_for_good_instead_of_joined_is_one_line_and_status_1() -> None:
+    with Stubborn() as server, Program(server.url, "close", "--timeout", "3600") as program:
+        assert program.process.wait(WAIT) == 1
+        assert program.complains() == "client: the server has closed the connection with 1000 at the join"
+        assert (program.err.empty(), program.out.empty()) == (True, True)
+
+
+def test_what_the_output_has_no_character_for_is_escaped() -> None:
+    with (
+        Stubborn() as server,
+        Program(server.url, "room:1", "--timeout", "0.5", PYTHONIOENCODING="ascii") as program,
+    ):
+        program.says("phx_reply")
+        assert program.out.get(timeout=WAIT).endswith(r'event {"a":"\u009b\xe9"}' + "\n")
+        assert program.end() == 0
+        assert program.complains().startswith("client: no answer to 'phx_leave'")
+        assert program.err.empty()

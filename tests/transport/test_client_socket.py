@@ -8,6 +8,7 @@ import pytest
 from client_world import World
 
 from actors.message import Message
+from transport.client.protocol.backoff import reconnect_after, rejoin_after
 from transport.client.protocol.socket import Options
 
 
@@ -289,6 +290,20 @@ def test_the_delays_may_be_ones_own() -> None:
     member = world.joined()
     world.say(member.channel.join_ref, None, "room:1", "phx_error", {})
     assert max(timer.at for timer in world.timers.values()) == 1000
+
+
+def test_delays_of_ones_own_that_fail_do_not_end_the_tries(caplog: pytest.LogCaptureFixture) -> None:
+    steps: dict[int, float] = {}
+    world = World(reconnect_after=steps.__getitem__, rejoin_after=steps.__getitem__)
+    world.socket.connect()
+    world.refuse()
+    assert (world.socket.reconnecting, world.clock.next_at()) == (True, reconnect_after(1))
+    member = world.joined()
+    world.say(member.channel.join_ref, None, "room:1", "phx_error", {})
+    assert "rejoin room:1" in world.running()
+    world.advance(rejoin_after(1))
+    assert world.events() == ["phx_join"]
+    assert [message.partition(":")[0] for message in caplog.messages] == ["reconnect", "rejoin room"]
 
 
 @pytest.mark.parametrize(("random", "seconds"), [(0.0, 100), (0.5, 80), (1.0, 60)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from queue import SimpleQueue
@@ -123,6 +124,54 @@ def test_a_callback_that_fails_is_logged(demo: LiveDemo, caplog: pytest.LogCaptu
         room.join()
         room.push("new_msg", {"body": ""}).reply()
     assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["on purpose"]
+
+
+class Called:
+    async def __call__(self, payload: Any) -> None:
+        """Do nothing."""
+
+
+async def coroutine_function(*_args: Any) -> None:
+    """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [coroutine_function, functools.partial(coroutine_function, 1), Called()],
+    ids=["function", "partial", "object"],
+)
+def test_a_coroutine_function_is_no_callback(demo: LiveDemo, callback: Callable[..., object]) -> None:
+    told = r"no coroutine function, got .*; write `def` for `async def`, or use transport\.client, which awaits it"
+    with client(demo) as socket:
+        room = socket.channel("room:sync-coroutine")
+        presence = Presence(room)
+        actions: list[Callable[..., Any]] = [
+            room.on_error,
+            room.on_close,
+            socket.on_open,
+            socket.on_close,
+            socket.on_error,
+            socket.on_message,
+        ]
+        actions += [functools.partial(room.on, "new_msg"), presence.on_join, presence.on_leave, presence.on_sync]
+        room.join()
+        actions += [functools.partial(room.push("echo").receive, "ok")]
+        for action in actions:
+            with pytest.raises(TypeError, match=told):
+                action(callback)
+
+
+def test_a_callback_that_returns_a_coroutine_is_told_that_nobody_awaits_it(
+    demo: LiveDemo, caplog: pytest.LogCaptureFixture
+) -> None:
+    with client(demo) as socket:
+        room = socket.channel("room:sync-lambda")
+        room.on("new_msg", lambda payload: coroutine_function(1, payload))
+        room.join()
+        room.push("new_msg", {"body": ""}).reply()
+    [error] = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert isinstance(error, TypeError)
+    assert "this one has returned <coroutine object coroutine_function" in str(error)
 
 
 def test_a_callback_may_close_the_socket(demo: LiveDemo) -> None:

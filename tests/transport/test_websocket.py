@@ -102,6 +102,9 @@ class RecordingTransport:
     def is_closing(self) -> bool:
         return False
 
+    def can_write_eof(self) -> bool:
+        return False
+
     def abort(self) -> None:
         self.aborted = True
 
@@ -143,6 +146,22 @@ def test_the_answers_before_a_death_are_not_lost(runtime: ManualRuntime) -> None
     carrier.data_received(masked(TEXT, "a") + masked(TEXT, "die") + masked(TEXT, "b"))
     assert tcp.writes == [b"\x81\x01a\x81\x03die"]
     assert tcp.aborted
+
+
+@pytest.mark.parametrize("reads", [1, 50], ids=["in one read", "in many reads"])
+def test_the_rest_of_a_frame_that_was_refused_is_not_read_as_frames(
+    runtime: ManualRuntime, monkeypatch: pytest.MonkeyPatch, reads: int
+) -> None:
+    """Else a client could have the server look at millions of frames of two bytes."""
+    carrier, tcp = echoing(runtime)
+    looks: list[bytes] = []
+    read_any = carrier._read_any
+    monkeypatch.setattr(carrier, "_read_any", lambda data: (looks.append(data), read_any(data)))
+    data = b"\x82\xff" + (9_000_000).to_bytes(8, "big") + bytes(100_000)
+    for start in range(0, len(data), len(data) // reads + 1):
+        carrier.data_received(data[start : start + len(data) // reads + 1])
+    assert len(looks) == 1
+    assert b"\x03\xf1" in tcp.writes[0]  # 1009
 
 
 @on_loop

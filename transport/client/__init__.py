@@ -9,6 +9,7 @@ from transport.client.exceptions import (
     ConnectError,
     JoinError,
     NotJoinedError,
+    ParamsError,
     ReplyError,
     ReplyTimeoutError,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "ConnectError",
     "JoinError",
     "NotJoinedError",
+    "ParamsError",
     "Presence",
     "Push",
     "ReplyError",

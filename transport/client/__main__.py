@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from io import TextIOWrapper
 from typing import Any
 
 import msgspec
@@ -16,7 +17,10 @@ from transport.client.socket import Socket
 
 
 def main() -> int:
-    """Run until the input ends or Ctrl-C; return the exit status."""
+    """Run until the input ends or Ctrl-C; return the exit status: 0, or 1 if it was anything else that has ended it."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal or a pipe that is said to be ASCII, say, must not end the program at the first "é".
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = parser().parse_args()
     try:
         asyncio.run(talk(options))

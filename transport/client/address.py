@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from transport.auth_token import PREFIX, SUBPROTOCOL
 
-__all__ = ["checked_url", "connect_url", "subprotocols"]
+__all__ = ["checked_params", "checked_token", "checked_url", "connect_url", "subprotocols"]
 
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 _PATH = "websocket"
@@ -28,6 +28,31 @@ def checked_url(url: str) -> str:
     if path.rpartition("/")[2] != _PATH:
         path = f"{path}/{_PATH}"
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, parts.query, ""))
+
+
+def checked_params(params: Any) -> Mapping[str, Any]:
+    """Return the params of a connection, none if None.
+
+    Raises:
+        TypeError: if they are no mapping.
+    """
+    if params is None:
+        return {}
+    if not isinstance(params, Mapping):
+        # Its type and not itself: it may hold what is secret, and this is logged.
+        raise TypeError(f"params must be a mapping or a function returning one, got {type(params).__name__}")
+    return params
+
+
+def checked_token(auth_token: Any) -> str | None:
+    """Return the token of a connection, or None.
+
+    Raises:
+        TypeError: if it is no str.
+    """
+    if auth_token is not None and not isinstance(auth_token, str):
+        raise TypeError(f"auth_token must be a str or a function returning one, got {type(auth_token).__name__}")
+    return auth_token
 
 
 def connect_url(url: str, params: Mapping[str, Any], vsn: str) -> str:

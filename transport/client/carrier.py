@@ -6,9 +6,11 @@ import asyncio
 import inspect
 import logging
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from actors.message import Message
 from transport.client.connection import Connection, Door, WebSocketOptions
+from transport.client.exceptions import ParamsError
 from transport.client.protocol.effects import (
     Call,
     CloseConnection,
@@ -59,6 +61,8 @@ class Carrier:
         self._timers: dict[Timer, ClockTimer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._connection_tasks: set[asyncio.Task[None]] = set()
+        # By topic, as long as they run.
+        self._resolving: WeakValueDictionary[str, asyncio.Task[None]] = WeakValueDictionary()
         self._carrying = False
 
     def carry(self) -> None:
@@ -88,8 +92,11 @@ class Carrier:
                 self._open(number)
             case CloseConnection(number, code, reason):
                 self._connections.pop(number).close(code, reason)
-            case Resolve():
-                self._spawn(self._resolve(effect), self._tasks)
+            case Resolve(topic):
+                # What an earlier join has asked for is of no use any more, if it should ever come.
+                if earlier := self._resolving.get(topic):
+                    earlier.cancel()
+                self._resolving[topic] = self._spawn(self._resolve(effect), self._tasks)
 
     # The connection
 
@@ -104,6 +111,9 @@ class Carrier:
 
     def failed(self, connection: int, error: Exception) -> None:
         """Tell the protocol that the connection could not be made."""
+        if isinstance(error, ParamsError):
+            # It is tried again as if the server were down, which nobody would look for in their own code.
+            _log.warning("cannot connect: %s", error, exc_info=error)
         self._connections.pop(connection, None)
         self._protocol.failed(connection, error)
         self.carry()
@@ -168,10 +178,11 @@ class Carrier:
 
     # Tasks
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine)
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+        return task
 
     async def connections_ended(self) -> None:
         """Return when all connections that were closed are gone."""

@@ -54,26 +54,42 @@ class Console:
         self._socket, self._channel = socket, channel
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
         self._is_connected = True
+        self._is_leaving = False
+        self._closed_by_server: str | None = None
 
     async def run(self) -> None:
-        """Join, and return when the input has ended, and the channel was left, or the server has closed it.
+        """Join, and return when the input has ended, and the channel was left.
 
         Raises:
             JoinError: if the join is refused.
             ReplyTimeoutError: if it is not answered.
+            ClosedError: if the server has closed the channel, or the connection for good.
         """
-        self._show("phx_reply", _answer("phx_join", "ok", await self._channel.join()))
-        self._socket.on_close(self._disconnected)
-        self._socket.on_open(self._connected)
-        self._channel.on_error(lambda reason: complain(f"{self._channel.topic!r} is lost: {_written(reason)}"))
+        self._follow()
+        self._show("phx_reply", _answer("phx_join", "ok", await self._join()))
         self._read_input()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._show_messages())
             while (line := await self._lines.get()) is not None:
                 self._push(line, tasks)
             await self._leave()
+        if self._closed_by_server is not None:
+            raise ClosedError(self._closed_by_server)
+
+    def _follow(self) -> None:
+        self._socket.on_close(self._disconnected)
+        self._socket.on_open(self._connected)
+        self._channel.on_error(self._lost)
+        self._channel.on_close(self._closed)
+
+    async def _join(self) -> Any:
+        try:
+            return await self._channel.join()
+        except ClosedError as error:
+            raise ClosedError(self._closed_by_server or str(error)) from error
 
     async def _leave(self) -> None:
+        self._is_leaving = True
         try:
             # The answers to what was pushed before come before the one to this.
             await self._channel.leave()
@@ -116,11 +132,28 @@ class Console:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self._lines.put_nowait(None)
 
+    def _lost(self, reason: Any) -> None:
+        # If the connection is closed for good, that is the end, and is said in its own words.
+        if self._socket.will_reconnect or self._socket.is_open:
+            complain(f"{self._channel.topic!r} is lost: {_written(reason)}")
+
+    def _closed(self, _reason: Any) -> None:
+        self._end(f"the server has closed {self._channel.topic!r}")
+
     def _disconnected(self, code: int, reason: str) -> None:
+        if not self._socket.will_reconnect:
+            self._end(f"the server has closed the connection with {code} {reason}".rstrip())
+            # Else a join that was not answered yet would be waited for.
+            self._channel.leave()
         # Each try that fails is told here as well.
-        if self._socket.will_reconnect and self._is_connected:
+        elif self._is_connected:
             self._is_connected = False
             complain(f"the connection has ended with {code} {reason}".rstrip() + "; connecting again")
+
+    def _end(self, why: str) -> None:
+        """Take note that the server has ended it, unless we are about to do so."""
+        if not self._is_leaving and self._closed_by_server is None:
+            self._closed_by_server = why
 
     def _connected(self) -> None:
         self._is_connected = True

@@ -2,8 +2,9 @@
 
 ClientError
 ├── ConnectError            no connection could be made; the cause is chained
+├── ParamsError             the socket's params or auth_token could not be had; the cause is chained
 ├── ReplyError              a push was answered with another status than "ok"
-│   └── JoinError           a join was refused
+│   └── JoinError           a join was refused, or its params failed; then the cause is chained
 ├── ReplyTimeoutError       no answer in time (a TimeoutError too)
 ├── ClosedError             the channel or the socket was closed while you waited, or before
 ├── BufferFullError         too many pushes wait for the channel to be joined
@@ -25,6 +26,7 @@ __all__ = [
     "ConnectError",
     "JoinError",
     "NotJoinedError",
+    "ParamsError",
     "ReplyError",
     "ReplyTimeoutError",
 ]
@@ -42,6 +44,13 @@ class ConnectError(ClientError):
         super().__init__(f"cannot connect to {url}: {str(cause) or type(cause).__name__}")
 
 
+class ParamsError(ClientError):
+    """A function given as the `params` or the `auth_token` of a socket raised, or returned what cannot be sent.
+
+    What it raised is chained. It is the cause of a ConnectError, what `on_error` tells, and logged at each try.
+    """
+
+
 class ReplyError(ClientError):
     """The server answered a push with an error; `status` and `response` are its answer."""
 
@@ -51,12 +60,14 @@ class ReplyError(ClientError):
 
 
 class JoinError(ReplyError):
-    """The server refused a join; `response` says why.
+    """The server refused a join, and `response` says why; or the channel's params failed, and `__cause__` says why.
 
     As in phoenix.js, the channel goes on trying until `leave()`.
     """
 
     def __str__(self) -> str:
+        if self.__cause__ is not None:
+            return f"{self.topic!r} was not joined: the params failed: {self.__cause__!r}"
         return f"{self.topic!r} was not joined: {self.response!r}"
 
 

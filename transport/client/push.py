@@ -48,17 +48,17 @@ class Push:
         return self._response().__await__()
 
     async def _response(self) -> Any:
-        answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[tuple[Reply, Exception | None]] = asyncio.get_running_loop().create_future()
 
         def settle(reply: Reply) -> None:
             if not answered.done():
-                answered.set_result(reply)
+                answered.set_result((reply, self._protocol.cause))
 
         self._protocol.watch(settle)
         self._carry()
-        return self._checked(await answered)
+        return self._checked(*await answered)
 
-    def _checked(self, reply: Reply) -> Any:
+    def _checked(self, reply: Reply, cause: Exception | None) -> Any:
         event = self._protocol.event
         match reply.status:
             case "ok":
@@ -68,6 +68,6 @@ class Push:
             case status if status == CLOSED:
                 raise ClosedError(f"{self._topic!r} was closed before {event!r} was answered")
             case status if event == "phx_join":
-                raise JoinError(self._topic, event, status, reply.payload)
+                raise JoinError(self._topic, event, status, reply.payload) from cause
             case status:
                 raise ReplyError(self._topic, event, status, reply.payload)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from actors.clock import Clock, LoopClock
-from transport.client.address import checked_url, connect_url, subprotocols
+from transport.client.address import checked_params, checked_token, checked_url, connect_url, subprotocols
 from transport.client.carrier import Carrier, resolved
 from transport.client.channel import Channel
 from transport.client.connection import Door, WebSocketOptions
-from transport.client.exceptions import ConnectError
+from transport.client.exceptions import ConnectError, ParamsError
 from transport.client.protocol.backoff import Delay, reconnect_after, rejoin_after
 from transport.client.protocol.socket import NORMAL, Options, SocketProtocol
 from transport.client.serializer import CLIENT_SERIALIZERS
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Socket"]
 
 Params = Mapping[str, Any]
+Checked = TypeVar("Checked")
 
 _MAX_REASON = 123
 """Bytes; a control frame has 125 at most, two of which are the code (RFC 6455, section 5.5)."""
@@ -47,8 +48,11 @@ class Socket:
     and of `rejoin_after(tries)`, that may be taken off at random. `timeout` is for pushes, joins and connecting.
     `max_buffered` bounds the pushes that each channel keeps while it is not joined.
 
+    If `params` or `auth_token` fail, that is logged, and tried again as any connection that cannot be made.
+
     Raises:
         ValueError: naming what is wrong with an option.
+        TypeError: if `params` or `auth_token` are not what they should be.
     """
 
     def __init__(
@@ -73,6 +77,10 @@ class Socket:
     ) -> None:
         if vsn not in CLIENT_SERIALIZERS:
             raise ValueError(f"vsn must be one of {', '.join(CLIENT_SERIALIZERS)}, got {vsn!r}")
+        if not callable(params):
+            checked_params(params)
+        if not callable(auth_token):
+            checked_token(auth_token)
         self.url = checked_url(url)
         self.protocol = SocketProtocol(
             Options(
@@ -238,9 +246,25 @@ class Socket:
         return self._carrier
 
     async def _door(self) -> Door:
-        params = await resolved(self._params) or {}
-        token = await resolved(self._auth_token)
+        params = await _asked("params", self._params, checked_params)
+        token = await _asked("auth_token", self._auth_token, checked_token)
         return Door(connect_url(self.url, params, self._vsn), subprotocols(token))
+
+
+async def _asked(name: str, source: Any, checked: Callable[[Any], Checked]) -> Checked:
+    """Return what a function of the user's says, if it is fit.
+
+    Raises:
+        ParamsError: if it is not, or the function raises.
+    """
+    try:
+        value = await resolved(source)
+    except Exception as error:
+        raise ParamsError(f"{name} raised {type(error).__name__}: {error}") from error
+    try:
+        return checked(value)
+    except TypeError as error:
+        raise ParamsError(str(error)) from error
 
 
 def _check_close(code: int, reason: str) -> None:

@@ -18,6 +18,9 @@ __all__ = ["Threads"]
 
 Result = TypeVar("Result")
 
+_NO_COROUTINES = "a callback of transport.client.sync is a function that is no coroutine function"
+_INSTEAD = "write `def` for `async def`, or use transport.client, which awaits it"
+
 _log = logging.getLogger("ashtree.client")
 
 
@@ -78,10 +81,16 @@ class Threads:
         return self.run(called())
 
     def in_order(self, callback: Callable[..., object]) -> Callable[..., None]:
-        """Return a function that has the callback called in the thread for that, and does not wait."""
+        """Return a function that has the callback called in the thread for that, and does not wait.
+
+        Raises:
+            TypeError: if it is a coroutine function, which nobody would await.
+        """
+        if _is_coroutine_function(callback):
+            raise TypeError(f"{_NO_COROUTINES}, got {callback!r}; {_INSTEAD}")
 
         def submit(*args: object) -> None:
-            self._callbacks.submit(callback, *args).add_done_callback(lambda done: _log_failure(callback, done))
+            self._callbacks.submit(_call, callback, *args).add_done_callback(lambda done: _log_failure(callback, done))
 
         return submit
 
@@ -125,6 +134,18 @@ class Threads:
             # Those who wait in other threads have been told by now; they are to get what they were told.
             others = asyncio.all_tasks() - {asyncio.current_task()}
             await asyncio.gather(*others, return_exceptions=True)
+
+
+def _is_coroutine_function(callback: Callable[..., object]) -> bool:
+    """Tell whether it is one, or an object that is called like one."""
+    return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(type(callback).__call__)
+
+
+def _call(callback: Callable[..., object], *args: object) -> None:
+    result = callback(*args)
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TypeError(f"{_NO_COROUTINES}; this one has returned {result!r}; {_INSTEAD}")
 
 
 def _answer(answer: Future[Any], function: Callable[[], Any]) -> None:

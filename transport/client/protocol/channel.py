@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.message import Message, Reply
 from transport.client.exceptions import AlreadyJoinedError, BufferFullError, ClosedError, NotJoinedError
-from transport.client.protocol.backoff import Backoff
+from transport.client.protocol.backoff import Backoff, rejoin_after
 from transport.client.protocol.effects import Call, Resolve
 from transport.client.protocol.push import CLOSED, TIMEOUT, PushProtocol
 
@@ -65,6 +65,7 @@ class ChannelProtocol:
             f"rejoin {topic}",
             self._rejoin_now,
             socket.options.rejoin_after,
+            otherwise=rejoin_after,
             jitter=socket.options.jitter,
             random=socket.options.random,
             emit=socket.emit,
@@ -231,6 +232,7 @@ class ChannelProtocol:
         def failed(error: Exception) -> None:
             if self.join_ref == ref and self.state is ChannelState.JOINING:
                 self._forget(self._join_push)
+                self._join_push.cause = error
                 self._settle(self._join_push, Reply("error", {"reason": f"the params failed: {error!r}"}))
 
         self._socket.emit(Resolve(self.topic, self.params, done, failed))

@@ -23,7 +23,8 @@ CLOSED = "closed"
 class PushProtocol:
     """An event on its way to the server, and the answer to it.
 
-    A join is pushed again each time that its channel joins again, with another ref, and is answered each time.
+    A join is pushed again each time that its channel joins again, with another ref, and is answered each time. `cause` is
+    what its params raised, if the answer is ours and not the server's.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class PushProtocol:
         self.event, self.payload, self.timeout = event, payload, timeout
         self.ref: str | None = None
         self.received: Reply | None = None
+        self.cause: Exception | None = None
         self._emit = emit
         self._hooks: list[tuple[str | None, Callable[..., object]]] = []
         self._timer = Timer(f"push {event}", lambda: timed_out(self))
@@ -59,7 +61,7 @@ class PushProtocol:
 
     def start(self, ref: str) -> None:
         """Be known by this ref from now on, and wait for the answer."""
-        self.ref, self.received = ref, None
+        self.ref, self.received, self.cause = ref, None, None
         self._emit(StartTimer(self._timer, self.timeout))
 
     def reset(self) -> None:

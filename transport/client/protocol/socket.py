@@ -90,6 +90,7 @@ class SocketProtocol:
             "reconnect",
             self.connect,
             self.options.reconnect_after,
+            otherwise=reconnect_after,
             jitter=self.options.jitter,
             random=self.options.random,
             emit=self.emit,
