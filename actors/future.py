@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable
@@ -192,7 +193,8 @@ class Future(pykka.Future[T]):
                 self._event = threading.Event()
         actor = actor_of_thread()
         wait = self._event.wait if actor is None else partial(actor.scheduler.wait_in_thread, self, self._event)
-        if not self._done and not wait(timeout):
+        # A lock cannot wait for INFINITY, though it is a time-out like any other.
+        if not self._done and not wait(None if timeout == math.inf else timeout):
             raise Timeout(f"no answer in {timeout} seconds")
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -238,7 +240,7 @@ class Future(pykka.Future[T]):
 
     def _call_later(self, wake: Callable[[], None]) -> Callable[[], object]:
         """Arm the time-out on the actors' own clock, so that a test that owns the clock owns this too."""
-        if self._timeout is None:
+        if self._timeout is None or self._timeout == math.inf:
             return lambda: None
         scheduler, loop = self._scheduler, asyncio.get_running_loop()
         if scheduler is not None and scheduler.loop is loop:

@@ -77,10 +77,6 @@ class Bonds:
                 self._ref = ref
         return ref
 
-    def forget_ref(self) -> None:
-        """Break the ring of process and ref, so that the memory is free at once and not at the next collection."""
-        self._ref = None
-
     @property
     def pid(self) -> str:
         """The pid as text, such as `<0.41.0>`."""

@@ -117,7 +117,8 @@ class Process(Mailbox):
         actor = self.actor
         assert actor is not None
         try:
-            _check_start_timeout(actor.start_timeout)
+            if actor.start_timeout is not None:
+                _check_start_timeout(actor.start_timeout)
             if name is not None:
                 Via.of(name, self.scheduler.names).register(self.ref)
             result: Any = actor._prepare()  # the actor's side of this very class
@@ -312,7 +313,8 @@ class Process(Mailbox):
             self._tell_watchers(reason)
         self.refuse_mail()
         self.actor = self.task = self.current = self.idle = self.debug = self.waits_for = None
-        self.forget_ref()
+        # The ring of process and ref is broken, so that the memory is free at once and not at the next collection.
+        self._ref = None
 
     def finish_killed(self) -> None:
         """Be gone at once, when the loop itself ends."""
@@ -322,5 +324,5 @@ class Process(Mailbox):
 
 
 def _check_start_timeout(seconds: object) -> None:
-    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0):
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
         raise ValueError(f"start_timeout must be seconds > 0 or None, got {seconds!r}")

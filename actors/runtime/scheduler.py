@@ -86,13 +86,11 @@ class Scheduler:
         The background scheduler has a daemon thread of its own: it is what a plain script gets that starts an actor.
         """
         scheduler = Scheduler.of_thread()
-        if scheduler is not None and scheduler.is_serving():
-            return scheduler
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            return Scheduler.background()
-        return Scheduler._of_loop(loop)
+            return scheduler if scheduler is not None and scheduler.is_serving() else Scheduler.background()
+        return scheduler if scheduler is not None and scheduler.loop is loop else Scheduler._of_loop(loop)
 
     @staticmethod
     def _of_loop(loop: asyncio.AbstractEventLoop) -> Scheduler:

@@ -19,7 +19,7 @@ __all__ = ["BANNER", "repl"]
 
 BANNER = """
 See   tree()  ps()  top()  whereis(x)  topics()  subscribers(topic)  sockets()  channels(socket)
-Look  info(x)  state(x)  trace(x, n)
+Look  info(x)  state(x)  trace(x, n)  last_crash()
 Act   send(x, message)  ask(x, message)  replace_state(x, function)  suspend(x)  resume(x)  kill(x)
 
 x is a name, a pid such as "<0.2.0>" or 2, a label of the tree, a topic, or a ref; help(tree) says more of a word.

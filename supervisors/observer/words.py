@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from actors import sys
+from actors import recorder, sys
 from actors.channel import Channel
 from actors.ref import ASK_TIMEOUT
 from supervisors.exceptions import UnknownActorError
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from actors.future import Future
     from actors.ref import ActorRef
+    from actors.runtime.report import CrashReport
     from actors.runtime.process import Process
     from supervisors.system import System
 
@@ -60,6 +61,7 @@ __all__ = [
     "channels",
     "info",
     "kill",
+    "last_crash",
     "ps",
     "replace_state",
     "resume",
@@ -158,6 +160,13 @@ class Words:
         ref = self._find(x)
         watch = Trace(ref, n, self._out or standard.stdout)
         return self._answer(ref, sys.install(ref, watch) if n > 0 else sys.remove(ref, watch))
+
+    def last_crash(self) -> CrashReport | None:
+        """Return the report of the latest crash of the program, or None; `print` it to read it whole.
+
+        It has the actor's last messages if it keeps them (`record`), its state, and the exception with its traceback.
+        """
+        return recorder.last_crash()
 
     # Connections
 
@@ -259,6 +268,7 @@ sockets, channels = _everywhere.sockets, _everywhere.channels
 topics, subscribers = _everywhere.topics, _everywhere.subscribers
 send, ask, kill = _everywhere.send, _everywhere.ask, _everywhere.kill
 suspend, resume = _everywhere.suspend, _everywhere.resume
+last_crash = _everywhere.last_crash
 
 
 def words(system: System | None = None, out: TextIO | None = None) -> dict[str, Any]:

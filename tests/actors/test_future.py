@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import pytest
 
+from actors.actor import Actor
 from actors.exceptions import BlockingCallError, Timeout
 from actors.future import Future
 from actors.testing import WAIT, ManualRuntime
@@ -350,3 +352,13 @@ def test_a_wait_that_is_over_leaves_no_timer(runtime: ManualRuntime) -> None:
     set_later(runtime, future, "x")
     assert runtime.run(wait()) == "x"
     assert runtime.clock.pending() == 0
+
+
+def test_a_wait_may_be_infinite(background: in_thread) -> None:
+    ref = Actor.start()
+    assert ref.ask(pykka.messages.ProxyGetAttr(attr_path=("pid",)), timeout=math.inf) == ref.pid
+
+    async def elsewhere() -> object:
+        return await ref.call(pykka.messages.ProxyGetAttr(attr_path=("pid",)), timeout=math.inf)
+
+    assert asyncio.run(elsewhere()) == ref.pid

@@ -29,7 +29,7 @@ __all__ = ["its", "out", "system"]
 
 NAMES = {
     *("tree", "ps", "top", "whereis", "info", "state", "replace_state", "trace", "sockets", "channels", "topics"),
-    *("subscribers", "send", "ask", "kill", "suspend", "resume"),
+    *("subscribers", "send", "ask", "kill", "suspend", "resume", "last_crash"),
 }
 
 
@@ -152,11 +152,21 @@ def test_who_is_suspended_handles_nothing_until_it_is_resumed(its: Words, runtim
     assert its.ask("counter", "x") == 2
 
 
-@pytest.mark.parametrize("word", sorted(NAMES - {"ps", "top", "sockets", "topics", "subscribers", "whereis"}))
+@pytest.mark.parametrize("word", sorted(NAMES - {"ps", "top", "sockets", "topics", "subscribers", "whereis", "last_crash"}))
 def test_who_is_unknown_is_told_by_every_word(its: Words, word: str) -> None:
     more: dict[str, tuple[Any, ...]] = {"send": (1,), "ask": (1,), "replace_state": (dict,)}
     with pytest.raises(UnknownActorError, match="the nearest: 'counter'"):
         getattr(its, word)("countr", *more.get(word, ()))
+
+
+def test_the_last_crash_is_at_hand(its: Words, system: System) -> None:
+    counter = its.whereis("counter")
+    assert counter is not None
+    with pytest.raises(ValueError, match="boom"):
+        counter.ask("boom")
+    report = its.last_crash()
+    assert report is not None
+    assert (report.name, str(report.error)) == (str(counter), "boom")
 
 
 # Topics

@@ -87,27 +87,27 @@ def test_a_server_that_does_not_answer_heartbeats_is_left_for_a_new_connection()
 
 
 def test_a_server_that_falls_silent_is_noticed_as_time_goes_by() -> None:
-    async def answer(server: Script, connection: ServerConnection, count: int) -> None:
-        """Answer the last message of so many."""
-        join_ref, ref, topic, *_ = json.loads((await server.messages.until(count))[count - 1][0])
-        await connection.send(json.dumps([join_ref, ref, topic, "phx_reply", {"status": "ok", "response": {}}]))
+    connections = Log()
+
+    async def answer(connection: ServerConnection) -> None:
+        connections.add(connection)
+        async for data in connection:
+            join_ref, ref, topic, *_ = json.loads(data)
+            await connection.send(json.dumps([join_ref, ref, topic, "phx_reply", {"status": "ok", "response": {}}]))
 
     async def conversation() -> None:
-        async with Script().serve() as server, Socket(server.url, heartbeat_interval=0.05) as socket:
-            closed, opened = closes(socket), opens(socket)
-            joined = joins(socket.channel("room:1"))
-            first = await server.last(1)
-            await answer(server, first, 1)
-            await joined.until(1)
-            # From here on it is as if the machine of the server were gone: it reads nothing, and says nothing.
-            first.transport.pause_reading()
-            await opened.until(1)
-            assert closed.entries == [(1000, "heartbeat timeout")]
-            while json.loads(server.messages.entries[-1][0])[3] != "phx_join" or len(server.messages.entries) < 2:
-                await server.messages.until(len(server.messages.entries) + 1)
-            await answer(server, await server.last(2), len(server.messages.entries))
-            assert await joined.until(2) == [("ok", {})] * 2
-            first.transport.resume_reading()
+        async with serve(answer, "127.0.0.1", 0, ping_interval=None) as server:
+            url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/socket"
+            async with Socket(url, heartbeat_interval=0.1) as socket:
+                closed, joined = closes(socket), joins(socket.channel("room:1"))
+                await joined.until(1)
+                ((first,),) = await connections.until(1)
+                # From here on it is as if the machine of the server were gone: it reads nothing, and says nothing.
+                first.transport.pause_reading()
+                assert (await joined.until(2))[:2] == [("ok", {})] * 2
+                assert closed.entries[0] == (1000, "heartbeat timeout")
+                assert len(connections.entries) > 1
+                first.transport.resume_reading()
 
     run(conversation())
 
@@ -338,7 +338,7 @@ def test_params_of_channels_of_different_topics_are_waited_for_together() -> Non
             await ask.wait()
             return {}
 
-        async with Script().serve() as server, Socket(server.url) as socket:
+        async with Script().serve() as server, Socket(server.url, clock=ManualClock()) as socket:
             for topic in ("room:1", "room:2"):
                 socket.channel(topic, params).join()
             await asked.until(2)

@@ -141,7 +141,7 @@ async def coroutine_function(*_args: Any) -> None:
     ids=["function", "partial", "object"],
 )
 def test_a_coroutine_function_is_no_callback(demo: LiveDemo, callback: Callable[..., object]) -> None:
-    told = r"no coroutine function, got .*; write `def` for `async def`, or use transport\.client, which awaits it"
+    told = r"not awaited, got the coroutine function .*; write `def` for `async def`, or use transport\.client, which"
     with client(demo) as socket:
         room = socket.channel("room:sync-coroutine")
         presence = Presence(room)

@@ -18,8 +18,8 @@ __all__ = ["Threads"]
 
 Result = TypeVar("Result")
 
-_NO_COROUTINES = "a callback of transport.client.sync is a function that is no coroutine function"
-_INSTEAD = "write `def` for `async def`, or use transport.client, which awaits it"
+_NOT_AWAITED = "callbacks of transport.client.sync are not awaited"
+_INSTEAD = "write `def` for `async def`, or use transport.client, which awaits them"
 
 _log = logging.getLogger("ashtree.client")
 
@@ -87,7 +87,7 @@ class Threads:
             TypeError: if it is a coroutine function, which nobody would await.
         """
         if _is_coroutine_function(callback):
-            raise TypeError(f"{_NO_COROUTINES}, got {callback!r}; {_INSTEAD}")
+            raise TypeError(f"{_NOT_AWAITED}, got the coroutine function {callback!r}; {_INSTEAD}")
 
         def submit(*args: object) -> None:
             self._callbacks.submit(_call, callback, *args).add_done_callback(lambda done: _log_failure(callback, done))
@@ -145,7 +145,7 @@ def _call(callback: Callable[..., object], *args: object) -> None:
     result = callback(*args)
     if inspect.iscoroutine(result):
         result.close()
-        raise TypeError(f"{_NO_COROUTINES}; this one has returned {result!r}; {_INSTEAD}")
+        raise TypeError(f"{_NOT_AWAITED}; this one has returned {result!r}; {_INSTEAD}")
 
 
 def _answer(answer: Future[Any], function: Callable[[], Any]) -> None:
