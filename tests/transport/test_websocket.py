@@ -156,7 +156,12 @@ def test_the_rest_of_a_frame_that_was_refused_is_not_read_as_frames(
     carrier, tcp = echoing(runtime)
     looks: list[bytes] = []
     read_any = carrier._read_any
-    monkeypatch.setattr(carrier, "_read_any", lambda data: (looks.append(data), read_any(data)))
+
+    def look(data: bytes) -> None:
+        looks.append(data)
+        read_any(data)
+
+    monkeypatch.setattr(carrier, "_read_any", look)
     data = b"\x82\xff" + (9_000_000).to_bytes(8, "big") + bytes(100_000)
     for start in range(0, len(data), len(data) // reads + 1):
         carrier.data_received(data[start : start + len(data) // reads + 1])
