@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
     from actors.future import Future
     from actors.ref import ActorRef
-    from actors.runtime.report import CrashReport
     from actors.runtime.process import Process
+    from actors.runtime.report import CrashReport
     from supervisors.system import System
 
 __all__ = [

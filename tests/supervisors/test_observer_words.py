@@ -152,7 +152,9 @@ def test_who_is_suspended_handles_nothing_until_it_is_resumed(its: Words, runtim
     assert its.ask("counter", "x") == 2
 
 
-@pytest.mark.parametrize("word", sorted(NAMES - {"ps", "top", "sockets", "topics", "subscribers", "whereis", "last_crash"}))
+@pytest.mark.parametrize(
+    "word", sorted(NAMES - {"ps", "top", "sockets", "topics", "subscribers", "whereis", "last_crash"})
+)
 def test_who_is_unknown_is_told_by_every_word(its: Words, word: str) -> None:
     more: dict[str, tuple[Any, ...]] = {"send": (1,), "ask": (1,), "replace_state": (dict,)}
     with pytest.raises(UnknownActorError, match="the nearest: 'counter'"):
