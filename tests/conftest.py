@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from live import demo
 
 import pytest_ashtree
@@ -13,6 +14,10 @@ from actors.runtime.scheduler import in_thread
 from actors.testing import ManualRuntime
 
 __all__ = ["demo"]
+
+# How fast a machine is, and how busy, is not what is tested.
+settings.register_profile("ashtree", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ashtree")
 
 
 def pytest_configure(config: pytest.Config) -> None:
