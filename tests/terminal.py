@@ -100,6 +100,10 @@ class TerminalSession:
         """Press some keys."""
         os.write(self._terminal, keys.encode())
 
+    def wake(self) -> None:
+        """Press return: a signal that comes just before readline begins to wait for a key is seen after the next key."""
+        self.type("\n")
+
     def run(self, line: str) -> str:
         """Type a line; return what it answers until it waits for the next."""
         self.type(f"{line}\n")

@@ -70,11 +70,6 @@ def until(channel: Channel, event: str) -> Any:
     raise AssertionError(f"no {event} came")
 
 
-def wake(prompt: TerminalSession) -> None:
-    """Press return: a signal that comes just before readline begins to wait for a key is seen after the next key."""
-    prompt.type("\n")
-
-
 def test_it_is_in_colours_in_a_terminal(prompt: TerminalSession) -> None:
     prompt.until_prompt()
     prompt.run("tree()")
@@ -95,7 +90,7 @@ def test_ctrl_c_interrupts_the_line_and_not_the_server(prompt: TerminalSession) 
     prompt.type("whereis('nobo")
     prompt.until("nobo")
     prompt.type(CTRL_C)
-    wake(prompt)
+    prompt.wake()
     assert "KeyboardInterrupt" in prompt.until_prompt()
     assert prompt.run("whereis('listener')") == "<ActorRef Listener 'listener' <0.6.0>>\n"
     prompt.end()
@@ -129,7 +124,7 @@ def test_an_unknown_actor_is_told_in_the_last_line(prompt: TerminalSession) -> N
 def test_sigterm_stops_it_in_order(prompt: TerminalSession) -> None:
     prompt.until_prompt()
     prompt.terminate()
-    wake(prompt)
+    prompt.wake()
     assert "Traceback" not in prompt.rest()
 
 

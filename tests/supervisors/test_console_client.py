@@ -108,6 +108,7 @@ def test_ctrl_c_interrupts_the_line_that_is_typed(prompt: TerminalSession) -> No
     prompt.type("kill('a")
     prompt.until(r"kill\('a")
     prompt.type(CTRL_C)
+    prompt.wake()
     assert prompt.until_prompt().endswith("\nKeyboardInterrupt\n")
     assert prompt.run("1 + 1") == "2\n"
     prompt.end()
