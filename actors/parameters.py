@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["DEEPER", "FILTERED", "MAX_DEPTH", "SECRETS", "filter_parameters"]
+__all__ = ["DEEPER", "FILTERED", "MAX_DEPTH", "SECRETS", "STATE_SECRETS", "filter_parameters", "is_secret"]
 
 SECRETS = ("password", "token", "secret")
 """A parameter is filtered by default if its name contains one of these."""
+
+STATE_SECRETS = (*SECRETS, "passwd", "authorization", "cookie", "csrf", "api_key", "apikey", "private", "credential")
+"""State is filtered by these where people look into actors: it holds more kinds of secrets than parameters do."""
 
 FILTERED = "[FILTERED]"
 
@@ -35,6 +38,9 @@ def filter_parameters(value: Any, secrets: Sequence[str] = SECRETS, depth: int =
 
 
 def _filter(key: Any, value: Any, secrets: Sequence[str], depth: int) -> Any:
-    if isinstance(key, str) and any(secret in key.lower() for secret in secrets):
-        return FILTERED
-    return filter_parameters(value, secrets, depth)
+    return FILTERED if is_secret(key, secrets) else filter_parameters(value, secrets, depth)
+
+
+def is_secret(name: object, secrets: Iterable[str]) -> bool:
+    """Tell whether what is kept under a name must not be shown, because the name contains one of `secrets`."""
+    return isinstance(name, str) and any(secret in name.lower() for secret in secrets)

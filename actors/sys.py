@@ -144,7 +144,6 @@ def status_of(process: Process, most: int | None = None) -> Status:
     """Return what the runtime knows of a process, of links and the like `most` each; on its loop's own thread."""
     clock, debug = process.scheduler.clock, process.debug
     left = (timer.remaining() for timer in process.timers or ())
-    held_back = len(debug.backlog) if debug is not None and debug.backlog is not None else 0
     return Status(
         name=process.name,
         pid=process.pid,
@@ -157,7 +156,7 @@ def status_of(process: Process, most: int | None = None) -> Status:
         monitored_by=[_watcher(monitor) for monitor in islice(process.watchers or (), most)],
         names=[key for _, key in islice(process.names or (), most)],
         trap_exit=process.trap_exit,
-        mailbox=len(process.queue or ()) + held_back,
+        mailbox=process.waiting,
         message=_message_at_hand(process),
         age=clock.now() - process.started_at,
         handled=process.handled,

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from heapq import nlargest
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from supervisors.child_spec import ChildKind
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from actors.runtime.scheduler import Scheduler
     from supervisors.child import Child
 
-__all__ = ["Branch", "Branches", "Search", "Sweep", "branch_of", "branches", "line", "mailbox", "root_of"]
+__all__ = ["Branch", "Branches", "Search", "Sweep", "branch_of", "branches", "line", "root_of"]
 
 
 class Branch(NamedTuple):
@@ -104,13 +105,6 @@ def root_of(process: Process) -> Process:
     return line(process)[0]
 
 
-def mailbox(process: Process) -> int:
-    """Return how many messages wait, those that are held back while it is suspended included."""
-    debug = process.debug
-    held_back = 0 if debug is None or debug.backlog is None else len(debug.backlog)
-    return len(process.queue or ()) + held_back
-
-
 class Sweep:
     """Looks at all actors in turn but those it is to do `without`, at most `at_once` each time.
 
@@ -161,9 +155,9 @@ class Sweep:
 
     def _look_at(self, sample: list[Process]) -> None:
         full = [process for process in sample if process.queue or process.debug is not None]
-        self._waiting += sum(map(mailbox, full))
-        waiting = (process for process in [*self._full, *full] if process.alive and mailbox(process))
-        self._full = nlargest(self.FULLEST, waiting, key=mailbox)
+        self._waiting += sum(process.waiting for process in full)
+        waiting = (process for process in [*self._full, *full] if process.alive and process.waiting)
+        self._full = nlargest(self.FULLEST, waiting, key=attrgetter("waiting"))
         orphans = (process for process in sample if process.parent is None and process.alive)
         self._roots.extend(islice(orphans, self.ROOTS - len(self._roots)))
 

@@ -187,7 +187,7 @@ class WatchdogServer(Actor):
             self._tell(STUCK, {"duration": seconds}, process, message, _stuck(process, message, seconds))
 
     def _look_at_mailbox(self, process: Process, limit: int) -> None:
-        length = _length(process)
+        length = process.waiting
         is_known = process in self._before.full
         if length > (limit / 2 if is_known else limit):
             self._round.full.add(process)
@@ -284,12 +284,6 @@ def _doing(process: Process, message: str) -> str:
     if process.started is not None:
         return "in on_start"
     return f"at the message {message}"
-
-
-def _length(process: Process) -> int:
-    debug = process.debug
-    held_back = len(debug.backlog) if debug is not None and debug.backlog is not None else 0
-    return len(process.queue or ()) + held_back
 
 
 def _next_message(process: Process) -> Any:

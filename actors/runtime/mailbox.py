@@ -120,6 +120,14 @@ class Mailbox(Bonds):
         """Whether its messages are held back (OTP's `sys:suspend`)."""
         return self.debug is not None and self.debug.backlog is not None
 
+    @property
+    def waiting(self) -> int:
+        """How many messages wait, those that are held back while it is suspended included; for any thread."""
+        # Each is read once: the process may go on meanwhile.
+        queue, debug = self.queue, self.debug
+        held_back = None if debug is None else debug.backlog
+        return len(queue or ()) + len(held_back or ())
+
     def turn(self) -> None:
         """Handle what is in the mailbox, up to `messages_per_turn`, then let others go on."""
         if self.signal is not None:

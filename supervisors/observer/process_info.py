@@ -46,7 +46,7 @@ def process_info(process: Process) -> ProcessInfo:
         name=name_of(process),
         actor=process.actor_class.__name__,
         status=status_word(process),
-        mailbox=_mailbox(process),
+        mailbox=process.waiting,
         handled=process.handled,
         restarts=_restarts(process),
         age=process.scheduler.clock.now() - process.started_at,
@@ -71,13 +71,6 @@ def ranked(infos: Iterable[ProcessInfo], by: str, most: int | None) -> list[Proc
     if by == "pid":
         return sorted(infos, key=lambda info: info.ref.process.number)[:most]
     return sorted(infos, key=lambda info: str(getattr(info, by)))[:most]
-
-
-def _mailbox(process: Process) -> int:
-    # Each is read once: the process goes on meanwhile.
-    queue, debug = process.queue, process.debug
-    held_back = debug.backlog if debug is not None else None
-    return len(queue or ()) + len(held_back or ())
 
 
 def _restarts(process: Process) -> int | None:

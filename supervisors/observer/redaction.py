@@ -14,7 +14,7 @@ import msgspec
 from actors import events
 from actors.actor import Actor
 from actors.channel import Channel
-from actors.parameters import FILTERED, SECRETS
+from actors.parameters import FILTERED, STATE_SECRETS, is_secret
 from actors.ref import ActorRef
 
 __all__ = ["Opened", "Shown", "pretty", "redacted", "secrets_of"]
@@ -50,11 +50,11 @@ class Opened(Shown):
 
 
 def secrets_of(actor: Actor | None) -> Sequence[str]:
-    """Return the words that mark what must not be shown of an actor: its endpoint's if it is a channel."""
-    return events.secrets_of(actor) if isinstance(actor, Channel) else SECRETS
+    """Return the words that mark what must not be shown of an actor: also its endpoint's if it is a channel."""
+    return (*STATE_SECRETS, *events.secrets_of(actor)) if isinstance(actor, Channel) else STATE_SECRETS
 
 
-def pretty(state: Mapping[str, Any], secrets: Sequence[str] = SECRETS, width: int = 100) -> str:
+def pretty(state: Mapping[str, Any], secrets: Sequence[str] = STATE_SECRETS, width: int = 100) -> str:
     """Write attributes without secrets, each on as many lines as it takes."""
     return "\n".join(_lay_out(f"{name} = ", value, "", width) for name, value in redacted(state, secrets).items())
 
@@ -84,7 +84,7 @@ def _inner(value: Any) -> tuple[str, list[tuple[str, Any]], str] | None:
     return ("(", [("", part) for part in value], ")") if isinstance(value, tuple) else None
 
 
-def redacted(value: Any, secrets: Sequence[str] = SECRETS, depth: int = _DEPTH) -> Any:
+def redacted(value: Any, secrets: Sequence[str] = STATE_SECRETS, depth: int = _DEPTH) -> Any:
     """Return a copy to be shown.
 
     Whatever is kept under a name with one of `secrets` in it, by a key or an attribute, however deep, is "[FILTERED]". Binary
@@ -134,9 +134,7 @@ def _key(key: Any, secrets: Sequence[str]) -> Any:
 
 
 def _named(name: Any, value: Any, secrets: Sequence[str], depth: int) -> Any:
-    if isinstance(name, str) and any(secret in name.lower() for secret in secrets):
-        return Shown(FILTERED)
-    return redacted(value, secrets, depth - 1)
+    return Shown(FILTERED) if is_secret(name, secrets) else redacted(value, secrets, depth - 1)
 
 
 def _items(value: Any, secrets: Sequence[str], depth: int) -> Any:

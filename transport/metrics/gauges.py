@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
-from supervisors.snapshot import mailbox
 from supervisors.supervision import Supervision
 from transport.metrics.counters import supervisor_name
 from transport.transport import Transport
@@ -71,7 +70,7 @@ class Gauges:
         mailboxes.actors += 1
         # Most are idle, and have no mailbox.
         if process.queue is not None or process.debug is not None:
-            mailboxes.add(mailbox(process))
+            mailboxes.add(process.waiting)
         if look is not None:
             look(process)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from actors import sys
 from actors.channel import Channel
 from actors.message import Reply, error, ok
+from actors.parameters import STATE_SECRETS
 from supervisors.snapshot import Search, Sweep
-from transport.observer.pretty import STATE_SECRETS
 from transport.observer.view import View
 from transport.observer.watch import Watch
 

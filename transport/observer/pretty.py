@@ -13,13 +13,10 @@ import msgspec
 
 from actors.clock import Interval, Timer
 from actors.exits import Crash, ExitReason, Shutdown
-from actors.parameters import DEEPER, FILTERED, SECRETS
+from actors.parameters import DEEPER, FILTERED, STATE_SECRETS, is_secret
 from actors.ref import ActorRef
 
-__all__ = ["STATE_SECRETS", "pretty", "pretty_attribute", "reason_in_words"]
-
-STATE_SECRETS = (*SECRETS, "passwd", "authorization", "cookie", "csrf", "api_key", "apikey", "private", "credential")
-"""A value is filtered if its name contains one of these: state holds more kinds of secrets than parameters do."""
+__all__ = ["pretty", "pretty_attribute", "reason_in_words"]
 
 # One value may have so many parts, so many levels, so many items in one container, and so many characters in one string.
 PARTS = 400
@@ -49,7 +46,7 @@ def pretty(value: Any, secrets: Collection[str] = STATE_SECRETS) -> str:
 
 def pretty_attribute(name: str, value: Any, secrets: Collection[str] = STATE_SECRETS) -> str:
     """Return the value that is kept under a name as text, or "[FILTERED]" if the name is that of a secret."""
-    return FILTERED if _is_secret(name, secrets) else pretty(value, secrets)
+    return FILTERED if is_secret(name, secrets) else pretty(value, secrets)
 
 
 def reason_in_words(reason: ExitReason | None) -> str:
@@ -106,7 +103,7 @@ class _Pretty:
             yield f"{self.text(key, levels - 1)}: {self._unless_secret(key, value, levels)}"
 
     def _unless_secret(self, name: Any, value: Any, levels: int) -> str:
-        return FILTERED if _is_secret(name, self._secrets) else self.text(value, levels - 1)
+        return FILTERED if is_secret(name, self._secrets) else self.text(value, levels - 1)
 
     def _in_brackets(self, opening: str, parts: Iterator[str], size: int, closing: str, levels: int) -> str:
         if levels <= 0:
@@ -135,10 +132,6 @@ def _fields(value: Any) -> Iterable[tuple[str, Any]] | None:
     if dataclasses.is_dataclass(value) and hasattr(shows, "__wrapped__"):
         return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value) if field.repr]
     return None
-
-
-def _is_secret(name: Any, secrets: Collection[str]) -> bool:
-    return isinstance(name, str) and any(secret in name.lower() for secret in secrets)
 
 
 def _filled(texts: list[str]) -> str:

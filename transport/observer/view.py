@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from actors.sys import status_word
-from supervisors.snapshot import Branch, Search, Sweep, branch_of, branches, line, mailbox, root_of
+from supervisors.snapshot import Branch, Search, Sweep, branch_of, branches, line, root_of
 from transport.observer.pretty import reason_in_words
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class _Look:
             self._note_way(view.selected)
 
     def _note_full(self, process: Process) -> None:
-        waiting = mailbox(process)
+        waiting = process.waiting
         if not process.alive or waiting <= FULL:
             return
         if self._view.search is None:
@@ -274,7 +274,7 @@ class _Look:
             supervisor=branch.is_supervisor,
             children=children,
             open=is_open if children else None,
-            mailbox=mailbox(process),
+            mailbox=process.waiting,
             below=self._below.get(process.number, 0),
             rate=self._view.rate_of(process),
             restarts=branch.restarts,
