@@ -100,8 +100,19 @@ class TerminalSession:
         """Press some keys."""
         os.write(self._terminal, keys.encode())
 
+    def interrupt(self) -> str:
+        """Press Ctrl-C while a line is typed; return what it shows until it waits for the next line.
+
+        A signal that comes just before readline begins to wait for a key is seen after the next line, so one is sent. What is
+        shown of that one, at the interrupted prompt or at a prompt of its own, ends with the answer to a line after it.
+        """
+        self.type(f"{CTRL_C}\n'inter' 'rupted'\n")
+        shown = self.until(r"'interrupted'\n")
+        self.until_prompt()
+        return shown
+
     def wake(self) -> None:
-        """Press return: a signal that comes just before readline begins to wait for a key is seen after the next key."""
+        """Press return: a signal that comes just before readline begins to wait for a key is seen after the next line."""
         self.type("\n")
 
     def run(self, line: str) -> str:

@@ -89,9 +89,7 @@ def test_ctrl_c_interrupts_the_line_and_not_the_server(prompt: TerminalSession) 
     prompt.until_prompt()
     prompt.type("whereis('nobo")
     prompt.until("nobo")
-    prompt.type(CTRL_C)
-    prompt.wake()
-    assert "KeyboardInterrupt" in prompt.until_prompt()
+    assert "KeyboardInterrupt" in prompt.interrupt()
     assert prompt.run("whereis('listener')") == "<ActorRef Listener 'listener' <0.6.0>>\n"
     prompt.end()
 
@@ -143,8 +141,7 @@ def test_in_ipython(tmp_path: Path) -> None:
         assert "pubsub = PubSub(name='pubsub'" in prompt.run("state('pubsub')")
         assert "Killed()" in prompt.run("kill('pubsub')")
         assert "<ActorRef PubSubServer 'pubsub' <0.7.0>>" in prompt.run("whereis('pubsub')")
-        prompt.type(CTRL_C)
-        prompt.until_prompt()
+        assert "KeyboardInterrupt" in prompt.interrupt()
         prompt.end()
 
 
