@@ -13,6 +13,7 @@ from actors import events
 from actors.actor import Actor
 from actors.exceptions import BadReturnError, ChannelError, NotJoinedError, UnhandledEventError
 from actors.exits import NORMAL, SHUTDOWN, ExitReason, Shutdown, Stop, exit_reason
+from actors.fastlane import Fastlane, send_frame
 from actors.message import (
     Broadcast,
     JoinReply,
@@ -28,7 +29,6 @@ from actors.message import (
 )
 from actors.parameters import filter_parameters
 from actors.payloads import JOIN, InvalidPayloadError, typed
-from actors.pubsub.subscriptions import Fastlane
 
 if TYPE_CHECKING:
     from actors.pubsub.pubsub import PubSub
@@ -83,7 +83,7 @@ def reply(ref: SocketRef, answer: Reply) -> None:
     """
     if not isinstance(answer, Reply):
         raise TypeError(f"reply() takes {_REPLIES}, got {answer!r}")
-    ref.transport.send(ref.serializer.encode_reply(ref.join_ref, ref.ref, ref.topic, answer))
+    send_frame(ref.transport, ref.serializer.encode_reply(ref.join_ref, ref.ref, ref.topic, answer))
 
 
 class Channel(Actor):
@@ -166,7 +166,7 @@ class Channel(Actor):
         self._must_have_joined("push()")
         socket = self.socket
         frame = socket.serializer.encode_push(socket.join_ref, None, socket.topic, event, checked_payload(payload))
-        socket.transport.send(frame)
+        send_frame(socket.transport, frame)
         events.pushed(self, event)
 
     def broadcast(self, event: str, payload: Payload = msgspec.UNSET) -> None:
@@ -318,8 +318,9 @@ class Channel(Actor):
     def _subscribe(self) -> None:
         # Before the join reply, in the same turn: nothing that is broadcast from now on is missed or overtakes it.
         socket = self.socket
-        fastlane = Fastlane(socket.transport.process, socket.serializer, frozenset(self.intercept))
-        self.pubsub.subscribe(socket.topic, self.actor_ref, fastlane)
+        transport = socket.transport.process
+        fastlane = transport.fastlane or Fastlane(transport, socket.serializer, transport.put)
+        self.pubsub.subscribe(socket.topic, self.actor_ref, fastlane, self.intercept)
 
     def _end_on_purpose(self, reason: object) -> Stop:
         """End on a callback's word: an orderly end is a phx_close for the client, any other a phx_error."""
@@ -330,7 +331,7 @@ class Channel(Actor):
 
     def _send_reply(self, message: Message, answer: Reply) -> None:
         socket = self.socket
-        socket.transport.send(socket.serializer.encode_reply(socket.join_ref, message.ref, socket.topic, answer))
+        send_frame(socket.transport, socket.serializer.encode_reply(socket.join_ref, message.ref, socket.topic, answer))
 
     # The end
 

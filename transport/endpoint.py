@@ -37,7 +37,7 @@ from transport.serializer import SERIALIZERS
 from transport.session import CSRF, SessionCookie, SessionOptions, make_session, read_session
 from transport.traffic import Traffic
 from transport.versions import Versions
-from transport.websocket import MAX_FRAME_SIZE, WebSocketCarrier
+from transport.websocket import MAX_FRAME_SIZE, WebSocketCarrier, WebSocketTraffic
 
 if TYPE_CHECKING:
     from actors.clock import Clock
@@ -105,7 +105,7 @@ class Endpoint:
         self.host, self.port = host, port
         self.idle = IdleConnections(idle_timeout)
         self.max_frame_size, self.max_channels = max_frame_size, max_channels
-        self.traffic = {"websocket": Traffic(), "longpoll": Traffic()}
+        self.traffic: dict[str, Traffic] = {"websocket": WebSocketTraffic(), "longpoll": Traffic()}
         self._routes = dict(routes or {})
         self._check_origin, self._origin_rule = check_origin, origin_rule(check_origin)
         self.versions = Versions(serializers)

@@ -1,4 +1,4 @@
-"""The common kind of WebSocket frame, read without the general parser: whole, masked, text or binary.
+"""The common kind of WebSocket frame, read and written without the general parser: whole, text or binary; masked if a client's.
 
 Nearly every frame of a client is of this kind, and `websockets`' parser, which is a generator made for all kinds, takes ten
 times as long for it. Whatever is not of this kind, or is wrong in any way, is left to that parser: control frames, fragments,
@@ -6,6 +6,8 @@ reserved bits, unmasked or oversized frames, text that is not UTF-8.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 try:
     from websockets.speedups import apply_mask
@@ -15,13 +17,18 @@ except ImportError:
 
 from websockets.frames import Opcode
 
-__all__ = ["common_frames", "frame_end"]
+if TYPE_CHECKING:
+    from actors.message import Frame
+
+__all__ = ["common_frames", "frame_end", "wire"]
 
 # RFC 6455, section 5.2: FIN with opcode 1 or 2; the MASK bit; lengths of 7, 16 and 64 bits; a mask of four bytes.
 _TEXT, _BINARY = 0x81, 0x82
 _MASKED = 0x80
 _LENGTH_16, _LENGTH_64 = 126, 127
 _OPCODES = frozenset(Opcode)
+# Up to these sizes the length has 7 bits, or 16.
+_SHORT, _MEDIUM = 125, 0xFFFF
 
 
 def common_frames(data: bytes | bytearray, start: int, max_size: int) -> tuple[list[str | bytes], int]:
@@ -73,3 +80,17 @@ def frame_end(data: bytes | bytearray, start: int, max_size: int) -> int | None:
     if length > max_size:
         return begin
     return begin + 4 + length
+
+
+def wire(frame: Frame) -> bytes:
+    """Return a message of ours as it goes on the wire (RFC 6455, section 5.2), made once: whole and unmasked."""
+    if frame.wire is None:
+        data, head = frame.data, 0x80 | frame.opcode
+        size = len(data)
+        if size <= _SHORT:
+            frame.wire = bytes((head, size)) + data
+        elif size <= _MEDIUM:
+            frame.wire = bytes((head, _LENGTH_16)) + size.to_bytes(2, "big") + data
+        else:
+            frame.wire = bytes((head, _LENGTH_64)) + size.to_bytes(8, "big") + data
+    return frame.wire

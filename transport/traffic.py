@@ -17,3 +17,8 @@ class Traffic:
     def __init__(self) -> None:
         self.messages_in = self.bytes_in = 0
         self.messages_out = self.bytes_out = 0
+
+    def wrote(self, data: bytes, times: int, messages: int = 1) -> None:
+        """Count bytes that were written so many times, which were so many messages each."""
+        self.messages_out += times * messages
+        self.bytes_out += times * len(data)

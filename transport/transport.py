@@ -12,6 +12,7 @@ from actors import telemetry
 from actors.actor import Actor
 from actors.channel import ChannelSocket
 from actors.exits import NORMAL, SHUTDOWN, Down, Exit, ExitReason, Shutdown, Stop
+from actors.fastlane import Fastlane
 from actors.message import Broadcast, Frame, JoinReply, Message, Serializer, SocketClose
 from actors.parameters import SECRETS, filter_parameters
 from supervisors import calls
@@ -100,6 +101,7 @@ class Transport(Actor):
         if self._id is not None:
             self.pubsub.subscribe(self._id, self.actor_ref)
         launch(self._process, self._channels)
+        self._process.open_fastlane(Fastlane(self._process, self.serializer, self._on_frame))
         self.carrier.attach(self._process)
 
     # Messages

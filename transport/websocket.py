@@ -1,8 +1,8 @@
 """The WebSocket carrier: frames of RFC 6455 between a TCP connection and a transport actor.
 
-`websockets`' own protocol object does the rules: the handshake, control frames, fragments, closing. Two things bypass it: what
-goes out, as whole unmasked frames need two to ten bytes in front and a broadcast is framed once for all its connections; and
-the common kind of frame that comes in (`frames.py`).
+`websockets`' own protocol object does the rules: the handshake, control frames, fragments, closing. Three things bypass it, so
+that most connections need none before they close: the common kind of handshake (`handshake.py`), the common kind of frame that
+comes in (`frames.py`), and what goes out, as whole unmasked frames need two to ten bytes in front.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from websockets.frames import Opcode as WebSocketOpcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from transport.frames import common_frames, frame_end
+from actors.fastlane import CLOSED, CORKED, PAUSED
+from transport.frames import common_frames, frame_end, wire
+from transport.handshake import common_handshake
 from transport.traffic import Traffic
 from transport.transport import Disconnected
 
@@ -24,42 +26,57 @@ if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
     from actors.clock import Timer
+    from actors.fastlane import Fastlane
     from actors.message import Frame
     from actors.runtime.process import Process
     from actors.runtime.scheduler import Scheduler
     from transport.idle import IdleConnections
 
-__all__ = ["MAX_FRAME_SIZE", "WebSocketCarrier", "wire"]
+__all__ = ["MAX_FRAME_SIZE", "WebSocketCarrier", "WebSocketTraffic"]
 
 MAX_FRAME_SIZE = 8_000_000
 """The bytes that a message may have: Bandit's limit, under Phoenix."""
 
-# Up to these sizes the length has 7 bits, or 16 (RFC 6455, section 5.2).
-_SHORT, _MEDIUM = 125, 0xFFFF
 # Seconds that a client may take to answer a close frame, and to end its side of the connection.
 CLOSE_TIMEOUT = 5.0
 # Bytes that may wait for a client that does not read; beyond, it is cut off before it costs others their memory.
 MAX_BUFFER = 64 * 1024 * 1024
 
 
-def wire(frame: Frame) -> bytes:
-    """Return the frame as it goes on the wire (RFC 6455, section 5.2), made once."""
-    if frame.wire is None:
-        data, head = frame.data, 0x80 | frame.opcode
-        size = len(data)
-        if size <= _SHORT:
-            frame.wire = bytes((head, size)) + data
-        elif size <= _MEDIUM:
-            frame.wire = bytes((head, 126)) + size.to_bytes(2, "big") + data
-        else:
-            frame.wire = bytes((head, 127)) + size.to_bytes(8, "big") + data
-    return frame.wire
+class WebSocketTraffic(Traffic):
+    """The traffic of all WebSockets of an endpoint, and the form that frames have there."""
+
+    __slots__ = ()
+
+    wire = staticmethod(wire)
 
 
 class WebSocketCarrier(asyncio.Protocol):
     """One WebSocket of the listener; its bytes are those of the frames, heads included."""
 
     kind: ClassVar[str] = "websocket"
+
+    # There are as many of them as clients, and a broadcast looks at each.
+    __slots__ = (
+        "_cork",
+        "_early",
+        "_fastlane",
+        "_fragmented",
+        "_fragments",
+        "_idle",
+        "_is_open",
+        "_listening",
+        "_max_size",
+        "_paused",
+        "_process",
+        "_protocol",
+        "_rest",
+        "_scheduler",
+        "_timer",
+        "_traffic",
+        "_transport",
+        "sweeps",
+    )
 
     def __init__(
         self,
@@ -68,21 +85,21 @@ class WebSocketCarrier(asyncio.Protocol):
         max_size: int = MAX_FRAME_SIZE,
         traffic: Traffic | None = None,
     ) -> None:
-        self._scheduler, self._idle = scheduler, idle
-        self._traffic = traffic or Traffic()
+        self._scheduler, self._idle, self._max_size = scheduler, idle, max_size
+        self._traffic = traffic or WebSocketTraffic()
         self.sweeps = 0
-        self._max_size = max_size
-        # The handshake is read by the listener; this object begins where it ends.
-        self._protocol = ServerProtocol(state=State.OPEN, max_size=max_size)
-        # It would log all frames at level debug, with the secrets that are in them.
-        self._protocol.debug = False
+        # Made when it is first needed.
+        self._protocol: ServerProtocol | None = None
         self._process: Process | None = None
+        self._fastlane: Fastlane | None = None
         self._transport: asyncio.Transport | None = None
-        self._early: list[str | bytes] = []
-        self._fragments: list[bytes] = []
+        # What comes before the transport actor is there.
+        self._early: list[str | bytes] | None = []
+        self._fragments: list[bytes] | None = None
         self._fragmented: WebSocketOpcode | None = None
-        self._rest = bytearray()
-        self._listening = True
+        # What has come of a frame that has not come whole.
+        self._rest: bytearray | None = None
+        self._is_open = self._listening = True
         self._paused = False
         # While what was read is handled, what is written waits here, to leave in one write.
         self._cork: list[bytes] | None = None
@@ -90,7 +107,16 @@ class WebSocketCarrier(asyncio.Protocol):
 
     def accept(self, request: Request) -> Response:
         """Do the opening handshake (RFC 6455, section 4.2): answer 101, or what is wrong with the request."""
-        return self._protocol.accept(request)
+        return common_handshake(request) or ServerProtocol().accept(request)
+
+    @property
+    def _rules(self) -> ServerProtocol:
+        """The general parser, which begins where the handshake ends; the listener has read that."""
+        if self._protocol is None:
+            self._protocol = ServerProtocol(state=State.OPEN, max_size=self._max_size)
+            # It would log all frames at level debug, with the secrets that are in them.
+            self._protocol.debug = False
+        return self._protocol
 
     # asyncio
 
@@ -104,20 +130,22 @@ class WebSocketCarrier(asyncio.Protocol):
         self.sweeps = 0
         self._traffic.bytes_in += len(data)
         self._cork = []
+        self._hold(CORKED)
         try:
-            if self._rest:
+            if self._rest is None:
+                self._read(data)
+            else:
                 self._rest += data
                 self._read(self._rest)
-            else:
-                self._read(data)
             self._scheduler.run_ready()
             self._uncork()
         finally:
             self._cork = None
+            self._release(CORKED)
 
     def eof_received(self) -> None:
         """The client has ended its side: so do we."""
-        self._protocol.receive_eof()
+        self._rules.receive_eof()
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -126,22 +154,40 @@ class WebSocketCarrier(asyncio.Protocol):
             self._timer.cancel()
         self._transport = None
         self._idle.discard(self)
+        self._shut()
         self._disconnected()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than we write."""
         self._paused = True
+        self._hold(PAUSED)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         self._paused = False
+        self._release(PAUSED)
+
+    # The fastlane
+
+    def _hold(self, reason: int) -> None:
+        if self._fastlane is not None:
+            self._fastlane.held |= reason
+
+    def _release(self, reason: int) -> None:
+        if self._fastlane is not None:
+            self._fastlane.held &= ~reason
+
+    def _shut(self) -> None:
+        """Write no more messages."""
+        self._is_open = False
+        self._hold(CLOSED)
 
     # What comes in
 
     def _read(self, data: bytes | bytearray) -> None:
         """Read the frames that have come whole: the common kind at once, each other by the general parser."""
         start = 0
-        while not self._protocol.eof_sent:
+        while not self._is_done:
             if self._fragmented is None and self._listening:
                 messages, start = common_frames(data, start, self._max_size)
                 self._traffic.messages_in += len(messages)
@@ -152,18 +198,26 @@ class WebSocketCarrier(asyncio.Protocol):
                 break
             self._read_any(bytes(data[start:end]))
             start = end
-        if self._protocol.eof_sent:
-            # We have said that we are done (RFC 6455, section 7.1.7): the rest does not count.
-            start = len(data)
-        if data is self._rest:
+        self._keep(data, len(data) if self._is_done else start)
+
+    @property
+    def _is_done(self) -> bool:
+        """Whether we have said that we are done (RFC 6455, section 7.1.7): what comes then does not count."""
+        return self._protocol is not None and self._protocol.eof_sent
+
+    def _keep(self, data: bytes | bytearray, start: int) -> None:
+        """Keep what does not make a frame yet."""
+        if start == len(data):
+            self._rest = None
+        elif data is self._rest:
             del self._rest[:start]  # in place: a long frame that comes in many reads is not copied at each
         else:
             self._rest = bytearray(data[start:])
 
     def _read_any(self, data: bytes) -> None:
         """Read one frame of whatever kind, or what is none."""
-        self._protocol.receive_data(data)
-        for event in self._protocol.events_received():
+        self._rules.receive_data(data)
+        for event in self._rules.events_received():
             assert isinstance(event, WebSocketFrame)
             self._on_frame(event)
         self._flush()
@@ -174,11 +228,11 @@ class WebSocketCarrier(asyncio.Protocol):
                 self._on_message(frame.opcode, bytes(frame.data))
             case WebSocketOpcode.TEXT | WebSocketOpcode.BINARY:
                 self._fragmented, self._fragments = frame.opcode, [bytes(frame.data)]
-            case WebSocketOpcode.CONT:
+            case WebSocketOpcode.CONT if self._fragments is not None:
                 self._fragments.append(bytes(frame.data))
                 if frame.fin and self._fragmented is not None:
                     data, opcode = b"".join(self._fragments), self._fragmented
-                    self._fragments, self._fragmented = [], None
+                    self._fragments = self._fragmented = None
                     self._on_message(opcode, data)
 
     def _on_message(self, opcode: WebSocketOpcode, data: bytes) -> None:
@@ -194,14 +248,14 @@ class WebSocketCarrier(asyncio.Protocol):
         except UnicodeDecodeError:
             # RFC 6455, section 8.1: text that is not UTF-8 fails the connection.
             self._listening = False
-            if self._protocol.state is State.OPEN:
-                self._protocol.fail(CloseCode.INVALID_DATA)
+            if self._rules.state is State.OPEN:
+                self._rules.fail(CloseCode.INVALID_DATA)
 
     def _deliver(self, data: str | bytes) -> None:
-        if self._process is None:
-            self._early.append(data)
-        else:
+        if self._process is not None:
             self._process.put(data)
+        elif self._early is not None:
+            self._early.append(data)
 
     def _uncork(self) -> None:
         """Write what has waited, in one write."""
@@ -213,9 +267,7 @@ class WebSocketCarrier(asyncio.Protocol):
     def _write(self, data: bytes, messages: int) -> None:
         transport = self._transport
         if transport is not None:
-            traffic = self._traffic
-            traffic.messages_out += messages
-            traffic.bytes_out += len(data)
+            self._traffic.wrote(data, 1, messages)
             transport.write(data)
             if self._paused and transport.get_write_buffer_size() > MAX_BUFFER:
                 transport.abort()
@@ -224,7 +276,7 @@ class WebSocketCarrier(asyncio.Protocol):
         """Write what the protocol has to say, and end the connection when it says so."""
         self._uncork()
         transport = self._transport
-        for data in self._protocol.data_to_send():
+        for data in self._rules.data_to_send():
             if transport is None or transport.is_closing():
                 return
             if data:
@@ -232,7 +284,8 @@ class WebSocketCarrier(asyncio.Protocol):
                 transport.write(data)
             else:
                 self._end()
-        if self._protocol.state is not State.OPEN:
+        if self._rules.state is not State.OPEN:
+            self._shut()
             self._disconnected()
 
     def _end(self) -> None:
@@ -250,16 +303,16 @@ class WebSocketCarrier(asyncio.Protocol):
     def _disconnected(self) -> None:
         process, self._process = self._process, None
         if process is not None:
-            sent, received = self._protocol.close_sent, self._protocol.close_rcvd
-            close = received or sent
+            protocol = self._protocol
+            close = None if protocol is None else protocol.close_rcvd or protocol.close_sent
             process.put(Disconnected(CloseCode.ABNORMAL_CLOSURE if close is None else close.code))
 
     def expire(self) -> None:
         """Close, because nothing has come for too long."""
         self._listening = False
-        if self._protocol.state is State.OPEN:
+        if self._is_open:
             # The code that Bandit uses, under Phoenix; phoenix.js reconnects on it.
-            self._protocol.send_close(CloseCode.PROTOCOL_ERROR)
+            self._rules.send_close(CloseCode.PROTOCOL_ERROR)
             self._flush()
         self._abort_later()
 
@@ -272,16 +325,25 @@ class WebSocketCarrier(asyncio.Protocol):
     def attach(self, transport: Process) -> None:
         """Deliver to this actor from now on, first what has come already."""
         self._process = transport
+        early, self._early = self._early, None
         if self._transport is None:
             self._disconnected()
             return
-        early, self._early = self._early, []
-        for data in early:
+        if transport.fastlane is not None:
+            self._join(transport.fastlane, self._transport)
+        for data in early or ():
             transport.put(data)
+
+    def _join(self, fastlane: Fastlane, transport: asyncio.Transport) -> None:
+        """Let what is broadcast go right to the connection."""
+        assert isinstance(self._traffic, WebSocketTraffic)
+        self._fastlane, fastlane.outlet, fastlane.write = fastlane, self._traffic, transport.write
+        why = {CORKED: self._cork is not None, PAUSED: self._paused, CLOSED: not self._is_open}
+        fastlane.held |= sum(reason for reason, holds in why.items() if holds)
 
     def send(self, frame: Frame) -> None:
         """Write one frame."""
-        if self._transport is None or self._protocol.state is not State.OPEN:
+        if not self._is_open:
             return
         data = frame.wire or wire(frame)
         if self._cork is None:
@@ -292,9 +354,9 @@ class WebSocketCarrier(asyncio.Protocol):
     def close(self, code: int) -> None:
         """Send a close frame and wait for the client's."""
         self._process, self._listening = None, False
-        if self._transport is None or self._protocol.state is not State.OPEN:
+        if not self._is_open:
             return
-        self._protocol.send_close(code)
+        self._rules.send_close(code)
         self._flush()
         self._abort_later()
 
@@ -302,5 +364,6 @@ class WebSocketCarrier(asyncio.Protocol):
         """Cut the connection, unless it is being closed in good order."""
         self._uncork()
         self._process = None
-        if self._transport is not None and self._protocol.state is State.OPEN:
+        if self._transport is not None and self._is_open:
+            self._shut()
             self._transport.abort()

@@ -14,12 +14,13 @@ from actors import events, telemetry
 from actors.actor import Actor
 from actors.exits import Down
 from actors.message import Broadcast
-from actors.pubsub.subscriptions import Fastlane, Subscription, Subscriptions
+from actors.pubsub.subscriptions import Subscription, Subscriptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from actors.exits import MonitorRef
+    from actors.fastlane import Fastlane
     from actors.message import Frame
     from actors.ref import ActorRef
     from actors.runtime.process import Process
@@ -46,12 +47,18 @@ class PubSub:
         """Take note of the actor that watches from now on; for that actor."""
         self.server, self._scheduler = server, scheduler
 
-    def subscribe(self, topic: str, subscriber: ActorRef[Any], fastlane: Fastlane | None = None) -> None:
+    def subscribe(
+        self,
+        topic: str,
+        subscriber: ActorRef[Any],
+        fastlane: Fastlane | None = None,
+        intercepts: Collection[str] = (),
+    ) -> None:
         """Send all broadcasts on `topic` to `subscriber`, until it unsubscribes or ends.
 
-        Whoever subscribes twice is sent everything twice.
+        Whoever subscribes twice is sent everything twice. With a fastlane they go there, but for the events `intercepts`.
         """
-        self._in_loop(self._subscribe, Subscription(topic, subscriber.process, fastlane))
+        self._in_loop(self._subscribe, Subscription(topic, subscriber.process, fastlane, intercepts))
 
     def _subscribe(self, subscription: Subscription) -> None:
         if subscription.subscriber.alive and self.subscriptions.add(subscription) and self.server is not None:
@@ -95,15 +102,26 @@ class PubSub:
             scheduler.post(callback, *args)
 
     def _dispatch(self, topic: str, message: Any, sender: Process | None) -> None:
-        subscriptions = self.subscriptions.of(topic)
         if events.BROADCAST not in telemetry.attached:
-            _deliver(subscriptions, message, sender)
+            self._deliver(topic, message, sender)
             return
         assert self._scheduler is not None
-        clock, deliveries = self._scheduler.clock, len(subscriptions)
+        clock, deliveries = self._scheduler.clock, len(self.subscriptions.of(topic))
         began = clock.now()
-        _deliver(subscriptions, message, sender)
+        self._deliver(topic, message, sender)
         events.broadcast(self, topic, message, deliveries, clock.now() - began)
+
+    def _deliver(self, topic: str, message: Any, sender: Process | None) -> None:
+        lanes = self.subscriptions.lanes(topic) if type(message) is Broadcast and self._knows_the_dead() else None
+        if lanes is None or message.event in lanes.intercepts or events.FRAME_OUT in telemetry.attached:
+            _deliver(self.subscriptions.of(topic), message, sender)
+        else:
+            lanes.write(message, None if sender is None else self.subscriptions.fastlane_of(topic, sender))
+
+    def _knows_the_dead(self) -> bool:
+        """Tell whether nobody in the table is dead: whoever watches it has no news."""
+        server = None if self.server is None else self.server._process
+        return server is not None and server.alive and not server.scheduled and server.debug is None
 
 
 def _deliver(subscriptions: Iterable[Subscription], message: Any, sender: Process | None) -> None:
@@ -113,7 +131,7 @@ def _deliver(subscriptions: Iterable[Subscription], message: Any, sender: Proces
         # A subscriber that died this very moment is still in the table; its transport may well be alive.
         if subscriber is sender or not subscriber.alive:
             continue
-        if fastlane is None or type(message) is not Broadcast or message.event in fastlane.intercepts:
+        if fastlane is None or type(message) is not Broadcast or message.event in subscription.intercepts:
             subscriber.put(message)
             continue
         serializer = fastlane.serializer
@@ -122,7 +140,7 @@ def _deliver(subscriptions: Iterable[Subscription], message: Any, sender: Proces
         except KeyError:
             frame = encoded[serializer] = serializer.encode_broadcast(message)
         if frame is not None:
-            fastlane.transport.put(frame)
+            fastlane.push(frame)
 
 
 class PubSubServer(Actor):

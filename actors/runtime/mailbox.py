@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from actors.caller import From
 from actors.exceptions import ActorDeadError
 from actors.exits import Crash, ExitReason, Refuse, Stop
+from actors.fastlane import BUSY, WATCHED, Fastlane
 from actors.runtime.bonds import Bonds
 from actors.runtime.envelope import ActorStop, Answer, Envelope, refuse
 
@@ -47,6 +48,7 @@ class Mailbox(Bonds):
         "debug",
         "deferred",
         "ending",
+        "fastlane",
         "handled",
         "idle",
         "queue",
@@ -65,6 +67,8 @@ class Mailbox(Bonds):
     handled: int
     idle: Idle | None
     debug: Debug | None
+    # Of a transport: the way past its mailbox, which is held while there is something in it.
+    fastlane: Fastlane | None
     # Questions: the one at hand, and those kept to be answered later.
     reply_to: Future[Any] | None
     deferred: dict[Future[Any], None] | None
@@ -80,6 +84,10 @@ class Mailbox(Bonds):
     @abstractmethod
     def _crash(self, error: BaseException) -> None:
         """End because a handler raised."""
+
+    @abstractmethod
+    def fail(self, item: Any, error: Exception) -> None:
+        """End because something raised that was done with an item in the actor's place."""
 
     @abstractmethod
     def _stop(self, stop: Stop) -> None:
@@ -113,7 +121,14 @@ class Mailbox(Bonds):
 
     def _be_ready(self) -> None:
         self.scheduled = True
+        if self.fastlane is not None:
+            self.fastlane.held |= BUSY
         self.scheduler.ready(self)  # type: ignore[arg-type]  # it is a Process, of which this is a part
+
+    def open_fastlane(self, fastlane: Fastlane) -> None:
+        """Let frames go past the mailbox from now on, whenever nothing is in it and nobody looks into the actor."""
+        self.fastlane = fastlane
+        fastlane.held = (BUSY if self.scheduled else 0) | (0 if self.debug is None else WATCHED)
 
     @property
     def suspended(self) -> bool:
@@ -172,6 +187,8 @@ class Mailbox(Bonds):
         else:
             self.scheduled = False
             self.queue = self.current = None
+            if self.fastlane is not None:
+                self.fastlane.held &= ~BUSY
             if self.idle is not None:
                 self.idle.rest()
 

@@ -31,6 +31,7 @@ from actors.exits import (
     Stop,
     exit_reason,
 )
+from actors.fastlane import BUSY
 from actors.future import Future
 from actors.recorder import keep, record_for
 from actors.runtime.coroutine import Contained, error_of
@@ -68,6 +69,7 @@ class Process(Mailbox):
         self.started_at = 0.0
         self.handled = 0
         self.queue = self.current = self.idle = self.debug = self.reply_to = self.deferred = None
+        self.fastlane = None
         self.scheduled = False
         # What this actor itself waits for.
         self.waits_for: Future[Any] | None = None
@@ -267,6 +269,12 @@ class Process(Mailbox):
         self._report(error)
         self.end(Crash(error))
 
+    def fail(self, item: Any, error: Exception) -> None:
+        """End because something raised that was done with an item in the actor's place, while it rested."""
+        self.current = item
+        self._report(error)
+        self._signal(Crash(error))
+
     def _report(self, error: BaseException) -> None:
         report = CrashReport(self, error)
         keep(report)
@@ -280,6 +288,8 @@ class Process(Mailbox):
         if self.ending is not None or self.actor is None:
             return
         self.ending, self.scheduled = reason, True
+        if self.fastlane is not None:
+            self.fastlane.held |= BUSY
         try:
             result: Any = self.actor._end(reason)  # the actor's side of this very class
         except BaseException as error:  # noqa: BLE001  # as in a handler
@@ -312,6 +322,9 @@ class Process(Mailbox):
         if self.watchers is not None or self.watching is not None:
             self._tell_watchers(reason)
         self.refuse_mail()
+        if self.fastlane is not None:
+            self.fastlane.held |= BUSY
+            self.fastlane = None
         self.actor = self.task = self.current = self.idle = self.debug = self.waits_for = None
         # The ring of process and ref is broken, so that the memory is free at once and not at the next collection.
         self._ref = None

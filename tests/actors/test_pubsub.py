@@ -10,9 +10,9 @@ import pytest
 
 from actors.actor import Actor
 from actors.exits import SHUTDOWN
+from actors.fastlane import Fastlane
 from actors.message import Broadcast, Frame, Message, Opcode, Reply
 from actors.pubsub.pubsub import PubSub, PubSubServer
-from actors.pubsub.subscriptions import Fastlane
 from actors.runtime.spawn import spawn
 from actors.testing import WAIT, ManualRuntime, Probe, sync
 
@@ -60,8 +60,8 @@ def pubsub(runtime: ManualRuntime) -> PubSub:
     return pubsub
 
 
-def fastlane(transport: Probe, serializer: Any, *intercepts: str) -> Fastlane:
-    return Fastlane(transport.ref.process, serializer, frozenset(intercepts))
+def fastlane(transport: Probe, serializer: Any) -> Fastlane:
+    return Fastlane(transport.ref.process, serializer, transport.ref.process.put)
 
 
 NEWS = Broadcast("a", "news", {"n": 1})
@@ -232,7 +232,7 @@ def test_what_is_no_broadcast_goes_to_the_channel(runtime: ManualRuntime, pubsub
 
 def test_intercepted_events_go_to_the_channel_unencoded(runtime: ManualRuntime, pubsub: PubSub) -> None:
     serializer, channel, transport = Counting(), Recorder.start(), Probe()
-    pubsub.subscribe("a", channel, fastlane(transport, serializer, "news"))
+    pubsub.subscribe("a", channel, fastlane(transport, serializer), ["news"])
     pubsub.broadcast("a", NEWS)
     pubsub.broadcast("a", Broadcast("a", "weather", {}))
     runtime.settle()

@@ -12,7 +12,9 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from transport.frames import common_frames, frame_end
+from actors.message import Frame as MessageFrame
+from actors.message import Opcode as MessageOpcode
+from transport.frames import common_frames, frame_end, wire
 
 MAX_SIZE = 300
 
@@ -144,3 +146,28 @@ def test_both_ways_see_the_same_frames_and_end_in_the_same_state(stream: tuple[b
     assert fast.protocol.state is general.protocol.state
     assert fast.protocol.close_sent == general.protocol.close_sent
     assert fast.protocol.data_to_send() == general.protocol.data_to_send()
+
+
+# Frames out
+
+
+@pytest.mark.parametrize(
+    ("opcode", "data", "head"),
+    [
+        (MessageOpcode.TEXT, b"", b"\x81\x00"),
+        (MessageOpcode.TEXT, b"hi", b"\x81\x02"),
+        (MessageOpcode.BINARY, b"hi", b"\x82\x02"),
+        (MessageOpcode.TEXT, b"a" * 125, b"\x81\x7d"),
+        (MessageOpcode.TEXT, b"a" * 126, b"\x81\x7e\x00\x7e"),
+        (MessageOpcode.BINARY, b"a" * 0xFFFF, b"\x82\x7e\xff\xff"),
+        (MessageOpcode.TEXT, b"a" * 0x10000, b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
+    ],
+    ids=lambda value: str(len(value)) if isinstance(value, bytes) else str(value),
+)
+def test_a_frame_has_its_size_in_front(opcode: MessageOpcode, data: bytes, head: bytes) -> None:
+    assert wire(MessageFrame(opcode, data)) == head + data
+
+
+def test_a_frame_is_made_once_for_all_connections() -> None:
+    frame = MessageFrame(MessageOpcode.TEXT, b"hi")
+    assert wire(frame) is wire(frame)

@@ -1,0 +1,49 @@
+"""The common kind of opening handshake, answered without the general rules of `websockets`.
+
+Nearly every client opens its WebSocket with the same five headers. To read them as lists of tokens, options and parameters, as
+the general rules must, takes ten times as long. Whatever is not of the common kind, or is wrong in any way, is left to those.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from websockets.datastructures import Headers
+from websockets.http11 import Response
+from websockets.utils import accept_key
+
+if TYPE_CHECKING:
+    from websockets.http11 import Request
+
+__all__ = ["common_handshake"]
+
+# What browsers and libraries write (RFC 6455, section 4.1); Firefox would keep the connection alive.
+_CONNECTION = ("upgrade", "keep-alive, upgrade")
+# 16 bytes in base64.
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
+
+
+def common_handshake(request: Request) -> Response | None:
+    """Accept a request as RFC 6455, section 4.2.2, wants it; None if it is not of the common kind."""
+    every = request.headers.get_all
+    connection, upgrade = every("Connection"), every("Upgrade")
+    keys, versions = every("Sec-WebSocket-Key"), every("Sec-WebSocket-Version")
+    is_common = (
+        request.method == "GET"
+        and request.protocol == "HTTP/1.1"
+        and len(connection) == len(upgrade) == len(keys) == 1
+        and versions == ["13"]
+        and connection[0].lower() in _CONNECTION
+        and upgrade[0].lower() == "websocket"
+        and _KEY.fullmatch(keys[0]) is not None
+        and len(every("Origin")) <= 1
+        and not every("Sec-WebSocket-Protocol")
+    )
+    return _accepted(keys[0]) if is_common else None
+
+
+def _accepted(key: str) -> Response:
+    headers = Headers(Upgrade="websocket", Connection="Upgrade")
+    headers["Sec-WebSocket-Accept"] = accept_key(key)
+    return Response(101, "Switching Protocols", headers)
