@@ -86,7 +86,10 @@ def channel_joined(channel: Channel, reply: Reply, duration: float) -> None:
 
 def handled_in_is_watched(channel: Channel) -> bool:
     """Tell whether anybody wants to know of handled messages, and so how long they took."""
-    return HANDLED_IN in telemetry.attached or level(channel.log_handle_in) is not None
+    if telemetry.attached and HANDLED_IN in telemetry.attached:
+        return True
+    name = channel.log_handle_in
+    return name is not None and _log.isEnabledFor(LEVELS[name])
 
 
 def channel_handled_in(channel: Channel, message: Message, duration: float) -> None:
@@ -104,7 +107,7 @@ def channel_handled_in(channel: Channel, message: Message, duration: float) -> N
 
 def pushed(channel: Channel, event: str) -> None:
     """A channel pushed an event to its client."""
-    if PUSH in telemetry.attached:
+    if telemetry.attached and PUSH in telemetry.attached:
         telemetry.execute(PUSH, {"count": 1}, _about(channel) | {"event": event})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from actors.pykka_actor import ActorClass, actor_class_of
@@ -121,6 +121,18 @@ class ChildSpec:
     def having(self, **changes: Any) -> ChildSpec:
         """Return the same spec with some options changed."""
         return replace(self, **changes)
+
+    def of_another(self, args: tuple[Any, ...], child_id: Hashable) -> ChildSpec:
+        """Return the same spec for a child with other arguments; the options have been checked, and are not checked again."""
+        spec = object.__new__(ChildSpec)
+        for name in _OPTIONS:
+            object.__setattr__(spec, name, getattr(self, name))
+        object.__setattr__(spec, "args", args)
+        object.__setattr__(spec, "id", child_id)
+        return spec
+
+
+_OPTIONS = tuple(option.name for option in fields(ChildSpec) if option.name not in {"args", "id"})
 
 
 class SupportsChildSpec(Protocol):

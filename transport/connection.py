@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "Deliver", "Effect", "EndChannel", "Joined", "Monitor", "Send", "StartChannel", "Status"]
 
 _CRASHED = {"reason": "channel_crash"}
+# Those that mean something to the socket itself; a tuple, as an event may be any JSON value.
+_SPECIAL_EVENTS = ("phx_join", "phx_leave", "heartbeat")
 DUPLICATE_JOIN = Shutdown("duplicate_join")
 
 
@@ -115,6 +117,20 @@ class Connection:
         self._by_channel: dict[ActorRef[Any], Joined] = {}
 
     # A message of the client
+
+    def addressee(self, message: Message) -> ActorRef[Any] | None:
+        """Return the channel that a message is simply for; None for those that mean anything else, or nothing.
+
+        It is what `receive` says of most messages, without the words.
+        """
+        topic, join_ref = message.topic, message.join_ref
+        joined = self.topics.get(topic) if type(topic) is str else None
+        if joined is None or joined.status is not Status.JOINED or message.event in _SPECIAL_EVENTS:
+            return None
+        is_current = join_ref is None or (
+            join_ref == joined.join_ref and type(join_ref) is type(joined.join_ref) is str
+        )
+        return joined.channel if is_current else None
 
     def receive(self, message: Message) -> Effects:
         """Say what a message of the client leads to.

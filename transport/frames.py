@@ -1,8 +1,8 @@
 """The common kind of WebSocket frame, read and written without the general parser: whole, text or binary; masked if a client's.
 
 Nearly every frame of a client is of this kind, and `websockets`' parser, which is a generator made for all kinds, takes ten
-times as long for it. Whatever is not of this kind, or is wrong in any way, is left to that parser: control frames, fragments,
-reserved bits, unmasked or oversized frames, text that is not UTF-8.
+times as long for it; likewise the close frame that ends nearly every connection. Whatever is not of these kinds, or is wrong
+in any way, is left to that parser: pings, fragments, reserved bits, unmasked or oversized frames, text that is not UTF-8.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ except ImportError:
     # Where websockets was installed without its C extension.
     from websockets.utils import apply_mask
 
-from websockets.frames import Opcode
+from websockets.exceptions import ProtocolError
+from websockets.frames import Close, Opcode
 
 if TYPE_CHECKING:
     from actors.message import Frame
 
-__all__ = ["common_frames", "frame_end", "wire"]
+__all__ = ["close_frame", "common_close", "common_frames", "frame_end", "wire"]
 
-# RFC 6455, section 5.2: FIN with opcode 1 or 2; the MASK bit; lengths of 7, 16 and 64 bits; a mask of four bytes.
-_TEXT, _BINARY = 0x81, 0x82
+# RFC 6455, section 5.2: FIN with opcode 1, 2 or 8; the MASK bit; lengths of 7, 16 and 64 bits; a mask of four bytes.
+_TEXT, _BINARY, _CLOSE = 0x81, 0x82, 0x88
 _MASKED = 0x80
 _LENGTH_16, _LENGTH_64 = 126, 127
 _OPCODES = frozenset(Opcode)
@@ -58,6 +59,28 @@ def common_frames(data: bytes | bytearray, start: int, max_size: int) -> tuple[l
             messages.append(payload)
         start = end
     return messages, start
+
+
+def common_close(data: bytes | bytearray, start: int) -> tuple[int, bytes] | None:
+    """Read the close frame with a code that stands at `start`; return the code, and the payload, which is also the answer's.
+
+    None if it is another frame, is wrong in any way, or has not come whole.
+    """
+    if len(data) - start < 8 or data[start] != _CLOSE:  # noqa: PLR2004  # two bytes, the mask, and the code
+        return None
+    begin, length = start + 6, data[start + 1] - _MASKED
+    if not 2 <= length <= _SHORT or begin + length > len(data):  # noqa: PLR2004  # a code has two bytes
+        return None
+    payload = apply_mask(data[begin : begin + length], data[begin - 4 : begin])
+    try:
+        return int(Close.parse(payload).code), payload
+    except (ProtocolError, UnicodeDecodeError):
+        return None
+
+
+def close_frame(payload: bytes) -> bytes:
+    """Return a close frame of ours with the payload of the one that it answers (RFC 6455, section 5.5.1)."""
+    return bytes((_CLOSE, len(payload))) + payload
 
 
 def frame_end(data: bytes | bytearray, start: int, max_size: int) -> int | None:

@@ -39,6 +39,8 @@ __all__ = ["Client", "Mount", "read_params"]
 
 _log = logging.getLogger("ashtree.transport")
 
+_TRANSPORT = ChildSpec(Transport, restart=Restart.TEMPORARY)
+
 
 class Client(NamedTuple):
     """Somebody who has been let in: the socket that says who it is, and the serializer for the version it speaks."""
@@ -170,8 +172,7 @@ class Mount:
         if transports is None:
             raise ActorDeadError("the endpoint is not running, or restarting")
         args = (carrier, client.socket, self._routes, client.serializer, endpoint.pubsub, endpoint.max_channels)
-        spec = ChildSpec(Transport, args, id="transport", restart=Restart.TEMPORARY)
-        started = calls.start_child(transports, spec)
+        started = calls.start_child(transports, _TRANSPORT.of_another(args, "transport"))
         started.add_done_callback(lambda future: _check_started(carrier, future))
         return started
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import msgspec
@@ -13,7 +14,7 @@ from actors.events import LEVELS
 from actors.exceptions import ChannelError
 from actors.message import Reply, ok
 from actors.payloads import check_payloads
-from supervisors.child_spec import Restart
+from supervisors.child_spec import ChildSpec, Restart
 from transport.exceptions import SocketError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class ConnectInfo(msgspec.Struct, frozen=True):
         return self.headers.get("user-agent")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Route:
     """A channel class with assigns of its own, for one entry of a socket's `channels`.
 
@@ -71,6 +72,11 @@ class Route:
 
     channel: type[Channel]
     assigns: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def child_spec(self) -> ChildSpec:
+        """How a channel is supervised: its supervisor does not start it again, whoever else does."""
+        return ChildSpec(self.channel, restart=Restart.TEMPORARY)
 
 
 class Socket:

@@ -47,6 +47,8 @@ CLOSE_CODES: dict[ExitReason, int] = {
 }
 
 
+_CHANNELS = ChildSpec(DynamicSupervisor, id="channels", restart=Restart.TEMPORARY)
+
 _CUT = 1006
 """What a client sees of a connection that ends without a close frame."""
 
@@ -90,7 +92,7 @@ class Transport(Actor):
         self._client_code: int | None = None
         self._end_told = False
         self._id: str | None = None
-        self._channels = Child(ChildSpec(DynamicSupervisor, id="channels", restart=Restart.TEMPORARY))
+        self._channels = Child(_CHANNELS)
 
     def on_start(self) -> None:
         """Take over the wire, and start the supervisor of the channels."""
@@ -116,9 +118,15 @@ class Transport(Actor):
             return self._refuse(error)
 
     def _on_data(self, data: str | bytes) -> None:
-        if events.FRAME_IN in telemetry.attached:
+        if telemetry.attached and events.FRAME_IN in telemetry.attached:
             events.frame_in(self, data)
-        self._on_message(self.serializer.decode(data))
+        message = self.serializer.decode(data)
+        # What most messages are: for a channel that has joined. It lives on the same loop.
+        channel = self.connection.addressee(message)
+        if channel is not None:
+            channel.process.put(message)
+        else:
+            self._on_message(message)
 
     def _on_message(self, message: Message) -> None:
         self._carry_out(self.connection.receive(message))
@@ -128,7 +136,7 @@ class Transport(Actor):
         return Stop(MALFORMED, reply=MALFORMED)
 
     def _on_frame(self, frame: Frame) -> None:
-        if events.FRAME_OUT in telemetry.attached:
+        if telemetry.attached and events.FRAME_OUT in telemetry.attached:
             events.frame_out(self, frame)
         self.carrier.send(frame)
 
@@ -178,12 +186,7 @@ class Transport(Actor):
     def _start_channel(self, start: StartChannel) -> None:
         joined, mailbox = start.joined, self._process
         args = (self._channel_socket(joined), joined.message)
-        spec = ChildSpec(
-            joined.route.channel,
-            args,
-            id=joined.topic,
-            restart=Restart.TEMPORARY,
-        )
+        spec = joined.route.child_spec.of_another(args, joined.topic)
         started = calls.start_child(self._supervisor, spec)
         started.add_done_callback(lambda future: mailbox.put(_Started(joined, future)))
 

@@ -1,8 +1,8 @@
 """The WebSocket carrier: frames of RFC 6455 between a TCP connection and a transport actor.
 
 `websockets`' own protocol object does the rules: the handshake, control frames, fragments, closing. Three things bypass it, so
-that most connections need none before they close: the common kind of handshake (`handshake.py`), the common kind of frame that
-comes in (`frames.py`), and what goes out, as whole unmasked frames need two to ten bytes in front.
+that most connections need none: the common kind of handshake (`handshake.py`), the common kind of frames that come in
+(`frames.py`), and what goes out, as whole unmasked frames need two to ten bytes in front.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from actors.fastlane import CLOSED, CORKED, PAUSED
-from transport.frames import common_frames, frame_end, wire
+from transport.frames import close_frame, common_close, common_frames, frame_end, wire
 from transport.handshake import common_handshake
 from transport.traffic import Traffic
 from transport.transport import Disconnected
@@ -58,6 +58,7 @@ class WebSocketCarrier(asyncio.Protocol):
 
     # There are as many of them as clients, and a broadcast looks at each.
     __slots__ = (
+        "_close_code",
         "_cork",
         "_early",
         "_fastlane",
@@ -90,6 +91,8 @@ class WebSocketCarrier(asyncio.Protocol):
         self.sweeps = 0
         # Made when it is first needed.
         self._protocol: ServerProtocol | None = None
+        # With which the client has closed, if that was all that there was to say about it.
+        self._close_code: int | None = None
         self._process: Process | None = None
         self._fastlane: Fastlane | None = None
         self._transport: asyncio.Transport | None = None
@@ -145,8 +148,9 @@ class WebSocketCarrier(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The client has ended its side: so do we."""
-        self._rules.receive_eof()
-        self._flush()
+        if self._close_code is None:
+            self._rules.receive_eof()
+            self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the transport actor that the client has gone."""
@@ -193,6 +197,9 @@ class WebSocketCarrier(asyncio.Protocol):
                 self._traffic.messages_in += len(messages)
                 for message in messages:
                     self._deliver(message)
+            if self._protocol is None and (close := common_close(data, start)) is not None:
+                self._on_close(*close)
+                break
             end = frame_end(data, start, self._max_size)
             if end is None or end > len(data):
                 break
@@ -203,7 +210,19 @@ class WebSocketCarrier(asyncio.Protocol):
     @property
     def _is_done(self) -> bool:
         """Whether we have said that we are done (RFC 6455, section 7.1.7): what comes then does not count."""
-        return self._protocol is not None and self._protocol.eof_sent
+        return self._close_code is not None or (self._protocol is not None and self._protocol.eof_sent)
+
+    def _on_close(self, code: int, payload: bytes) -> None:
+        """Answer the client's close frame with the same code, and end (RFC 6455, sections 5.5.1 and 7.1.1)."""
+        self._uncork()
+        self._close_code = code
+        self._shut()
+        if self._transport is not None:
+            answer = close_frame(payload)
+            self._traffic.bytes_out += len(answer)
+            self._transport.write(answer)
+            self._end()
+        self._disconnected()
 
     def _keep(self, data: bytes | bytearray, start: int) -> None:
         """Keep what does not make a frame yet."""
@@ -303,9 +322,14 @@ class WebSocketCarrier(asyncio.Protocol):
     def _disconnected(self) -> None:
         process, self._process = self._process, None
         if process is not None:
-            protocol = self._protocol
-            close = None if protocol is None else protocol.close_rcvd or protocol.close_sent
-            process.put(Disconnected(CloseCode.ABNORMAL_CLOSURE if close is None else close.code))
+            process.put(Disconnected(self._end_code()))
+
+    def _end_code(self) -> int:
+        if self._close_code is not None:
+            return self._close_code
+        protocol = self._protocol
+        close = None if protocol is None else protocol.close_rcvd or protocol.close_sent
+        return CloseCode.ABNORMAL_CLOSURE if close is None else close.code
 
     def expire(self) -> None:
         """Close, because nothing has come for too long."""
