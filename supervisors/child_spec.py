@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -158,6 +158,12 @@ def child_spec(child: Supervised) -> ChildSpec:
     if not isinstance(child, type) and hasattr(child, "actor"):
         return ChildSpec(child.actor, (child,), id=child.name, name=child.name)
     raise TypeError(f"a child must be a ChildSpec, an Actor class or an object with child_spec(), got {child!r}")
+
+
+def check_children(children: object) -> None:
+    """Refuse what is no list of children, such as one child by itself."""
+    if isinstance(children, str) or not isinstance(children, Iterable):
+        raise TypeError(f"children must be a list, such as [Worker, ChildSpec(…)], got {children!r}")
 
 
 def _actor_class(value: object) -> type[Actor]:

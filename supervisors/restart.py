@@ -106,6 +106,6 @@ class RestartIntensity:
 
 def _check_intensity(max_restarts: object, max_seconds: object) -> None:
     if isinstance(max_restarts, bool) or not isinstance(max_restarts, int) or max_restarts < 0:
-        raise ValueError(f"max_restarts must be >= 0, got {max_restarts!r}")
+        raise ValueError(f"max_restarts must be a whole number >= 0, got {max_restarts!r}")
     if isinstance(max_seconds, bool) or not isinstance(max_seconds, int | float) or not max_seconds > 0:
-        raise ValueError(f"max_seconds must be > 0, got {max_seconds!r}")
+        raise ValueError(f"max_seconds must be a number > 0, got {max_seconds!r}")

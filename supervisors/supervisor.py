@@ -10,7 +10,7 @@ from typing import Any
 
 from actors.exits import SHUTDOWN, ExitReason, Stop
 from supervisors.child import Child, start
-from supervisors.child_spec import ChildSpec, Restart, Supervised, child_spec
+from supervisors.child_spec import ChildSpec, Restart, Supervised, check_children, child_spec
 from supervisors.exceptions import (
     AlreadyPresentError,
     AlreadyStartedError,
@@ -49,6 +49,7 @@ class Supervisor(Supervision):
         super().__init__(max_restarts, max_seconds)
         self.strategy, self.auto_shutdown = Strategy(strategy), AutoShutdown(auto_shutdown)
         self._by_id: dict[Hashable, Child] = {}
+        check_children(children)
         for child in children:
             spec = child_spec(child)
             if spec.id in self._by_id:
