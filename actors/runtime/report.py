@@ -36,10 +36,24 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+# What the runtime, and pykka's, keeps in an actor.
+_NOT_STATE = (
+    "_process",
+    "_actor_thread",
+    "_stand_in",
+    "actor_urn",
+    "actor_inbox",
+    "_actor_ref",
+    "actor_ref",
+    "actor_stopped",
+)
+
+
 def state_of(actor: Actor | None) -> dict[str, Any]:
-    """Return the attributes of an actor, without the runtime's own."""
-    state = dict(vars(actor)) if actor is not None else {}
-    state.pop("_process", None)
+    """Return the attributes of an actor, or of pykka's for which it stands; without the runtime's own."""
+    state = dict(vars(actor._proxied())) if actor is not None else {}
+    for name in _NOT_STATE:
+        state.pop(name, None)
     return state
 
 
