@@ -6,7 +6,7 @@ import enum
 from collections import deque
 from collections.abc import Iterable
 from itertools import dropwhile
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 from supervisors.child_spec import Restart
 
@@ -46,6 +46,11 @@ class AutoShutdown(enum.StrEnum):
     @classmethod
     def _missing_(cls, value: object) -> NoReturn:
         raise ValueError(f"auto_shutdown must be one of {', '.join(cls)}, got {value!r}")
+
+
+# The same as plain texts, for type checkers.
+StrategyName = Literal["one_for_one", "one_for_all", "rest_for_one"]
+AutoShutdownName = Literal["never", "any_significant", "all_significant"]
 
 
 def should_restart(restart: Restart, reason: ExitReason) -> bool:

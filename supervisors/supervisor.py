@@ -20,7 +20,7 @@ from supervisors.exceptions import (
     ChildRunningError,
     SignificantChildError,
 )
-from supervisors.restart import AutoShutdown, Strategy, affected, shuts_down
+from supervisors.restart import AutoShutdown, AutoShutdownName, Strategy, StrategyName, affected, shuts_down
 from supervisors.supervision import Supervision
 
 __all__ = ["Supervisor"]
@@ -41,10 +41,10 @@ class Supervisor(Supervision):
         self,
         children: Iterable[Supervised] = (),
         *,
-        strategy: Strategy = Strategy.ONE_FOR_ONE,
+        strategy: Strategy | StrategyName = Strategy.ONE_FOR_ONE,
         max_restarts: int = 3,
         max_seconds: float = 5.0,
-        auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
+        auto_shutdown: AutoShutdown | AutoShutdownName = AutoShutdown.NEVER,
     ) -> None:
         super().__init__(max_restarts, max_seconds)
         self.strategy, self.auto_shutdown = Strategy(strategy), AutoShutdown(auto_shutdown)

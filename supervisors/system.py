@@ -20,7 +20,7 @@ from supervisors.child_spec import ChildSpec, check_children, check_record
 from supervisors.console.console import Console
 from supervisors.exceptions import SystemDownError
 from supervisors.observer.drawing import draw
-from supervisors.restart import AutoShutdown, RestartIntensity, Strategy
+from supervisors.restart import AutoShutdown, AutoShutdownName, RestartIntensity, Strategy, StrategyName
 from supervisors.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -61,10 +61,10 @@ class System:
         *,
         name: str = "System",
         pubsub: PubSub | None = None,
-        strategy: Strategy = Strategy.ONE_FOR_ONE,
+        strategy: Strategy | StrategyName = Strategy.ONE_FOR_ONE,
         max_restarts: int = 3,
         max_seconds: float = 5.0,
-        auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
+        auto_shutdown: AutoShutdown | AutoShutdownName = AutoShutdown.NEVER,
         watchdog: Watchdog | None = None,
         record: int | None = None,
         console: str | os.PathLike[str] | None = None,
