@@ -829,6 +829,17 @@ def test_a_supervisor_that_pykka_stops_stops_its_children(runtime: ManualRuntime
     assert supervisor.exit_reason == NORMAL
 
 
+@pytest.mark.parametrize("block", [True, False], ids=["blocking", "not blocking"])
+def test_pykkas_stop_all_stops_a_tree_from_its_top_so_that_nothing_is_restarted(
+    runtime: ManualRuntime, journal: list[str], *, block: bool
+) -> None:
+    start(runtime, [worker(label, journal) for label in "abcde"])
+    ActorRegistry.stop_all(block=block)
+    runtime.settle()
+    assert journal[5:] == [f"{label} ends: shutdown" for label in "edcba"]
+    assert runtime.actors == []
+
+
 def test_a_child_that_hangs_is_killed_after_its_seconds_and_the_others_end_in_order(
     runtime: ManualRuntime, journal: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
