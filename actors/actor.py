@@ -248,6 +248,8 @@ class Actor(_PykkaActor):
 
     def own(self, close: Callable[[], object]) -> None:
         """Have `close()` called when this actor ends, even if it is killed (as Erlang closes a process's ports)."""
+        if not callable(close):
+            raise TypeError(f"own() takes a function, such as connection.close, got {close!r}")
         self._process.own(close)
 
     # Time

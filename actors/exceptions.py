@@ -58,7 +58,10 @@ class BlockingCallError(ActorsError):
         instead: str = "`await ref.call(message)` in an async handler, or `ref.ask(message, block=False)` and await the future",
     ) -> None:
         self.call = call
-        super().__init__(f"{call} would block the event loop that has to answer it; write {instead}")
+        super().__init__(
+            f"{call} would block the event loop that has to answer it; write {instead}; "
+            "an actor that has to block is a ThreadedActor"
+        )
 
 
 class AskCycleError(ActorsError):

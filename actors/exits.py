@@ -84,7 +84,11 @@ class Crash(ExitReason):
     exception: BaseException
 
     def __str__(self) -> str:
-        return f"{type(self.exception).__name__}: {self.exception}"
+        name = type(self.exception).__name__
+        try:
+            return f"{name}: {self.exception}"
+        except Exception:  # noqa: BLE001  # the author's __str__; what reports the crash goes on
+            return f"{name} (what it says cannot be shown)"
 
 
 class _Kill:

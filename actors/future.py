@@ -188,6 +188,7 @@ class Future(pykka.Future[T]):
             self._block(timeout)
 
     def _block(self, timeout: float | None) -> None:
+        _check_timeout(timeout)
         with _waiting:
             if self._event is None:
                 self._event = threading.Event()
@@ -242,6 +243,7 @@ class Future(pykka.Future[T]):
         """Arm the time-out on the actors' own clock, so that a test that owns the clock owns this too."""
         if self._timeout is None or self._timeout == math.inf:
             return lambda: None
+        _check_timeout(self._timeout)
         scheduler, loop = self._scheduler, asyncio.get_running_loop()
         if scheduler is not None and scheduler.loop is loop:
             return scheduler.clock.call_after(self._timeout, wake).cancel
@@ -275,3 +277,11 @@ def _on_a_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def _check_timeout(timeout: object) -> None:
+    # Less than 0 is what is left of a deadline that has passed.
+    if timeout is not None and (
+        isinstance(timeout, bool) or not isinstance(timeout, int | float) or math.isnan(timeout)
+    ):
+        raise TypeError(f"timeout must be seconds or None, got {timeout!r}")

@@ -115,6 +115,7 @@ class PykkaActor(Actor):
       first. After the `shutdown` seconds, and at KILL, it has ended for everybody else, but its thread cannot be killed:
       it ends when the handler that it is in returns. The log says so, and `threads_left()` shows it.
     - SystemExit and the like stop all actors of pykka's in the program; the supervisors of the others see a NORMAL end.
+    - `actors.sys` shows and replaces its attributes, also while its thread is at work.
     - It has no links or monitors of its own making. `ManualRuntime` does not wait for its thread.
     """
 
@@ -202,7 +203,7 @@ class PykkaActor(Actor):
         return None
 
     def _proxied(self) -> Any:
-        return self._pykka or self
+        return self if self._pykka is None else self._pykka
 
 
 def _answer(caller: From, future: Future[Any]) -> None:

@@ -11,7 +11,7 @@ import pykka
 import pykka.messages
 
 from actors.exceptions import ActorDeadError, BlockingCallError, Timeout
-from actors.exits import KILL, ExitReason, exit_reason
+from actors.exits import KILL, Crash, ExitReason, Shutdown, exit_reason
 from actors.future import Future
 from actors.runtime.envelope import STOP, Envelope
 
@@ -129,7 +129,7 @@ class ActorRef(_PykkaRef[A], Generic[A]):
     def __repr__(self) -> str:
         process = self.process
         label = f" {process.label!r}" if process.label else ""
-        fate = "" if process.alive else f" dead: {process.reason}" if process.reason else " not started"
+        fate = "" if process.alive else f" dead: {_word(process.reason)}" if process.reason else " not started"
         return f"<ActorRef {process.actor_class.__name__}{label} {process.pid}{fate}>"
 
     def send(self, message: Any) -> None:
@@ -282,6 +282,16 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         future: Future[ExitReason] = Future(process.scheduler)
         process.scheduler.post(lambda: process.down().add_done_callback(lambda down: future.set(down.result())))
         return future
+
+
+def _word(reason: ExitReason) -> str:
+    """Name a reason, without what an exception says: that may be long, or show this very ref."""
+    match reason:
+        case Crash(exception=error):
+            return type(error).__name__
+        case Shutdown(detail=detail) if detail is not None and not isinstance(detail, str):
+            return "Shutdown"
+    return f"{reason!s:.80}"
 
 
 @coroutine

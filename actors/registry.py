@@ -338,8 +338,18 @@ class ActorRegistry:
 
     @classmethod
     def stop_all(cls, *, block: bool = True, timeout: float | None = None) -> list[Any]:
-        """Stop all living actors, the last started first; return what each `stop` returned."""
+        """Stop all living actors, the last started first; return what each `stop` returned.
+
+        Those that have a parent, such as the children of a supervisor, are left to it: it ends them with itself, in its order,
+        where it would start again what somebody else stops. They are waited for, but not among what is returned.
+        """
+        top: list[ActorRef[Any]] = []
+        below: list[ActorRef[Any]] = []
+        for ref in reversed(cls.get_all()):
+            parent = ref.process.parent
+            (top if parent is None or not parent.alive else below).append(ref)
+        stops: list[bool | Future[bool]] = [ref.stop(block=block, timeout=timeout) for ref in top]
         if block:
-            return [ref.stop(block=True, timeout=timeout) for ref in reversed(cls.get_all())]
-        stops: list[Future[bool]] = [ref.stop(block=False, timeout=timeout) for ref in reversed(cls.get_all())]
+            for ref in below:
+                ref.stop(block=True, timeout=timeout)
         return stops

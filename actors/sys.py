@@ -109,13 +109,14 @@ def replace_state(target: Target, function: Callable[[State], Mapping[str, Any]]
 
     def replace(process: Process) -> State:
         actor = process.actor
+        assert actor is not None
         new: Any = function(state_of(actor))
         if not isinstance(new, Mapping) or not all(isinstance(name, str) for name in new):
             raise TypeError(f"replace_state() needs a function that returns a mapping of attributes, got {new!r}")
         for name in state_of(actor).keys() - new.keys():
-            delattr(actor, name)
+            delattr(actor._proxied(), name)
         for name, value in new.items():
-            setattr(actor, name, value)
+            setattr(actor._proxied(), name, value)
         return state_of(actor)
 
     return _ask(target, replace)

@@ -36,7 +36,7 @@ def _on_loop(method: Callable[P, T]) -> Callable[P, T]:
     @wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         actor: Any = args[0]
-        thread = actor._thread
+        thread = actor._actor_thread
         if thread is None or actor._process.scheduler.is_current_thread():
             return method(*args, **kwargs)
         value: T = thread.on_loop(method, *args, **kwargs)
@@ -79,7 +79,8 @@ class ThreadedActor(Actor):
         TypeError: at a class whose hooks are `async def`.
     """
 
-    _thread: ActorThread | None = None
+    # Not `_thread`, which an author may well use.
+    _actor_thread: ActorThread | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse hooks that are coroutines."""
@@ -107,26 +108,26 @@ class ThreadedActor(Actor):
 
     def send(self, target: Target, message: Any) -> None:
         """Send a message to an actor, a ref or a registered name; one to the dead or to nobody is dropped."""
-        if not self._process.alive and self._thread is not None and self._thread.is_current():
+        if not self._process.alive and self._actor_thread is not None and self._actor_thread.is_current():
             raise ActorDeadError(f"{self} is dead")
         super().send(target, message)
 
     # The kernel's side
 
     def _prepare(self) -> Any:
-        self._thread = ActorThread(self._process)
-        self.own(self._thread.leave)
-        return self._thread.run("on_start", self.on_start)
+        self._actor_thread = ActorThread(self._process)
+        self.own(self._actor_thread.leave)
+        return self._actor_thread.run("on_start", self.on_start)
 
     def _receive(self, message: Any) -> Any:
         if type(message) is SystemCall:
             return super()._receive(message)  # it is for the loop, and the thread rests
-        assert self._thread is not None
-        return self._thread.run(None, super()._receive, message)
+        assert self._actor_thread is not None
+        return self._actor_thread.run(None, super()._receive, message)
 
     def _end(self, reason: ExitReason) -> Any:
-        assert self._thread is not None
-        return self._thread.run("terminate", super()._end, reason)
+        assert self._actor_thread is not None
+        return self._actor_thread.run("terminate", super()._end, reason)
 
     def _cut_short(self, task: asyncio.Task[Any], reason: ExitReason) -> None:
         _log.info(

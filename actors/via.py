@@ -30,6 +30,11 @@ class Via:
     key: Hashable
     value: Any = None
 
+    def __post_init__(self) -> None:
+        """Refuse what has no names, such as a key where the registry belongs."""
+        if not hasattr(self.registry, "whereis"):
+            raise TypeError(f"registry must be a Registry, got {self.registry!r}; write Via(registry, key)")
+
     @classmethod
     def of(cls, name: Hashable | Via, names: Registry) -> Via:
         """Return the full form of a name: a plain one is a key of `names`."""

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from actors import Actor
 from actors.runtime.scheduler import new_event_loop
-from supervisors import ChildSpec, System
+from supervisors import ChildSpec, DynamicSupervisor, System, start_child
 
 
 class Idle(Actor):
@@ -133,6 +133,17 @@ async def replacement(number: int) -> float:
     return statistics.median(took) * 1e6
 
 
+async def stops(number: int) -> float:
+    """Stop a supervisor with all its children, which it tells at once and waits for together; so many children a second."""
+    supervisor, spec = DynamicSupervisor.start(), ChildSpec(Idle)
+    for _ in range(number // 100):
+        for started in [start_child(supervisor, spec) for _ in range(100)]:
+            await started
+    began = time.perf_counter()
+    await supervisor.stop(block=False)
+    return number / (time.perf_counter() - began)
+
+
 # On pykka's threads
 
 
@@ -186,6 +197,7 @@ ROWS = [
     Row("tells a second", 200_000, tells, thread_tells, 20_000),
     Row("asks a second", 50_000, asks, thread_asks, 10_000),
     Row("crash to answering replacement, us", 5_000, replacement),
+    Row("children stopped together, a second", 100_000, stops),
 ]
 
 
@@ -218,11 +230,11 @@ def main() -> None:
     if options.json:
         print(json.dumps(table))
         return
-    print(f"| {'':34} | {'ours':32} | {'pykka threads':26} | ratio |")
+    print(f"| {'':35} | {'ours':32} | {'pykka threads':26} | ratio |")
     for name, figures in table.items():
         ours, theirs = [our for our, _ in figures], [their for _, their in figures if their is not None]
         ratio = f"{statistics.median(ours) / statistics.median(theirs):.1f}" if theirs else ""
-        print(f"| {name:34} | {spread(ours):32} | {spread(theirs) if theirs else '':26} | {ratio:>5} |")
+        print(f"| {name:35} | {spread(ours):32} | {spread(theirs) if theirs else '':26} | {ratio:>5} |")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from actors.pykka_actor import ActorClass, actor_class_of
 from actors.via import Via
@@ -46,6 +46,11 @@ class ChildKind(enum.StrEnum):
 
     WORKER = "worker"
     SUPERVISOR = "supervisor"
+
+
+# The same as plain texts, for type checkers.
+RestartName = Literal["permanent", "transient", "temporary"]
+ChildKindName = Literal["worker", "supervisor"]
 
 
 class BrutalKill(enum.Enum):
@@ -96,6 +101,23 @@ class ChildSpec:
     backoff: Backoff | None = None
     kind: ChildKind = _FROM_CLASS
     record: int | None = None
+
+    if TYPE_CHECKING:
+        # What may be given; what is read is always of the enums.
+        def __init__(  # noqa: PLR0917  # the fields in their order
+            self,
+            actor: type[Any],
+            args: tuple[Any, ...] = ...,
+            kwargs: Mapping[str, Any] = ...,
+            id: Hashable = ...,  # noqa: A002  # OTP's word
+            restart: Restart | RestartName = ...,
+            shutdown: float | BrutalKill = ...,
+            name: str | Via | None = ...,
+            significant: bool = ...,  # noqa: FBT001  # as above
+            backoff: Backoff | None = ...,
+            kind: ChildKind | ChildKindName = ...,
+            record: int | None = ...,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         actor = _actor_class(self.actor)
@@ -170,6 +192,12 @@ def child_spec(child: Supervised) -> ChildSpec:
     if not isinstance(child, type) and hasattr(child, "actor"):
         return ChildSpec(child.actor, (child,), id=child.name, name=child.name)
     raise TypeError(f"a child must be a ChildSpec, an Actor class or an object with child_spec(), got {child!r}")
+
+
+def check_children(children: object) -> None:
+    """Refuse what is no list of children, such as one child by itself."""
+    if isinstance(children, str) or not isinstance(children, Iterable):
+        raise TypeError(f"children must be a list, such as [Worker, ChildSpec(…)], got {children!r}")
 
 
 def _actor_class(value: object) -> type[Actor]:

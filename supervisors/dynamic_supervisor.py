@@ -29,10 +29,7 @@ class DynamicSupervisor(Supervision):
     """
 
     def __init__(self, *, max_children: float = INFINITY, max_restarts: int = 3, max_seconds: float = 5.0) -> None:
-        if isinstance(max_children, bool) or not (max_children == INFINITY or isinstance(max_children, int)):
-            raise ValueError(f"max_children must be >= 0, got {max_children!r}")
-        if max_children < 0:
-            raise ValueError(f"max_children must be >= 0, got {max_children!r}")
+        _check_max_children(max_children)
         super().__init__(max_restarts, max_seconds)
         self.max_children = max_children
 
@@ -62,3 +59,10 @@ class DynamicSupervisor(Supervision):
     def terminate(self, reason: ExitReason) -> Any:
         """Stop all children together."""
         return stop_children(self._process, self._children) if self._by_ref else None
+
+
+def _check_max_children(value: object) -> None:
+    if value == INFINITY:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"max_children must be a whole number >= 0 or INFINITY, got {value!r}")

@@ -6,7 +6,7 @@ import enum
 from collections import deque
 from collections.abc import Iterable
 from itertools import dropwhile
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 from supervisors.child_spec import Restart
 
@@ -46,6 +46,11 @@ class AutoShutdown(enum.StrEnum):
     @classmethod
     def _missing_(cls, value: object) -> NoReturn:
         raise ValueError(f"auto_shutdown must be one of {', '.join(cls)}, got {value!r}")
+
+
+# The same as plain texts, for type checkers.
+StrategyName = Literal["one_for_one", "one_for_all", "rest_for_one"]
+AutoShutdownName = Literal["never", "any_significant", "all_significant"]
 
 
 def should_restart(restart: Restart, reason: ExitReason) -> bool:
@@ -106,6 +111,6 @@ class RestartIntensity:
 
 def _check_intensity(max_restarts: object, max_seconds: object) -> None:
     if isinstance(max_restarts, bool) or not isinstance(max_restarts, int) or max_restarts < 0:
-        raise ValueError(f"max_restarts must be >= 0, got {max_restarts!r}")
+        raise ValueError(f"max_restarts must be a whole number >= 0, got {max_restarts!r}")
     if isinstance(max_seconds, bool) or not isinstance(max_seconds, int | float) or not max_seconds > 0:
-        raise ValueError(f"max_seconds must be > 0, got {max_seconds!r}")
+        raise ValueError(f"max_seconds must be a number > 0, got {max_seconds!r}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from actors.exits import SHUTDOWN, ExitReason, Stop
 from supervisors.child import Child, start
-from supervisors.child_spec import ChildSpec, Restart, Supervised, child_spec
+from supervisors.child_spec import ChildSpec, Restart, Supervised, check_children, child_spec
 from supervisors.exceptions import (
     AlreadyPresentError,
     AlreadyStartedError,
@@ -20,7 +20,7 @@ from supervisors.exceptions import (
     ChildRunningError,
     SignificantChildError,
 )
-from supervisors.restart import AutoShutdown, Strategy, affected, shuts_down
+from supervisors.restart import AutoShutdown, AutoShutdownName, Strategy, StrategyName, affected, shuts_down
 from supervisors.supervision import Supervision
 
 __all__ = ["Supervisor"]
@@ -41,14 +41,15 @@ class Supervisor(Supervision):
         self,
         children: Iterable[Supervised] = (),
         *,
-        strategy: Strategy = Strategy.ONE_FOR_ONE,
+        strategy: Strategy | StrategyName = Strategy.ONE_FOR_ONE,
         max_restarts: int = 3,
         max_seconds: float = 5.0,
-        auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
+        auto_shutdown: AutoShutdown | AutoShutdownName = AutoShutdown.NEVER,
     ) -> None:
         super().__init__(max_restarts, max_seconds)
         self.strategy, self.auto_shutdown = Strategy(strategy), AutoShutdown(auto_shutdown)
         self._by_id: dict[Hashable, Child] = {}
+        check_children(children)
         for child in children:
             spec = child_spec(child)
             if spec.id in self._by_id:

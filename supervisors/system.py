@@ -16,11 +16,11 @@ from actors.pubsub.pubsub import PubSub
 from actors.runtime.scheduler import Scheduler, in_thread, new_event_loop
 from actors.runtime.spawn import spawn
 from actors.via import resolve
-from supervisors.child_spec import ChildSpec, check_record
+from supervisors.child_spec import ChildSpec, check_children, check_record
 from supervisors.console.console import Console
 from supervisors.exceptions import SystemDownError
 from supervisors.observer.drawing import draw
-from supervisors.restart import AutoShutdown, Strategy
+from supervisors.restart import AutoShutdown, AutoShutdownName, RestartIntensity, Strategy, StrategyName
 from supervisors.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -61,15 +61,17 @@ class System:
         *,
         name: str = "System",
         pubsub: PubSub | None = None,
-        strategy: Strategy = Strategy.ONE_FOR_ONE,
+        strategy: Strategy | StrategyName = Strategy.ONE_FOR_ONE,
         max_restarts: int = 3,
         max_seconds: float = 5.0,
-        auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
+        auto_shutdown: AutoShutdown | AutoShutdownName = AutoShutdown.NEVER,
         watchdog: Watchdog | None = None,
         record: int | None = None,
         console: str | os.PathLike[str] | None = None,
     ) -> None:
         check_record(record)
+        check_children(children)
+        RestartIntensity(max_restarts, max_seconds)  # refuses what is wrong here, and not when the system starts
         self.name = name
         self.pubsub = pubsub or PubSub()
         self._children: list[Supervised] = [self.pubsub, *children]
@@ -81,10 +83,10 @@ class System:
             self._children.insert(0, watchdog)
         self._record = record
         self._options: dict[str, Any] = {
-            "strategy": strategy,
+            "strategy": Strategy(strategy),
             "max_restarts": max_restarts,
             "max_seconds": max_seconds,
-            "auto_shutdown": auto_shutdown,
+            "auto_shutdown": AutoShutdown(auto_shutdown),
         }
         self._ref: ActorRef[Supervisor] | None = None
         self._stopping = False

@@ -254,10 +254,16 @@ def _on_started(task: Task[Any], started: Future[Any]) -> None:
 def _starter(
     supervisor: Target, owner: Owner | None, function: Callable[[Any], Any], timeout: float | None
 ) -> Callable[[Any], Task[Any]]:
-    if timeout is not None and not timeout > 0:
-        raise ValueError(f"timeout must be seconds > 0 or None, got {timeout!r}")
+    _check_timeout(timeout)
     ref = _living(supervisor)
     return lambda item: _start(ref, _owned(ref, owner, function, (item,), {}, timeout=timeout))
+
+
+def _check_timeout(timeout: object) -> None:
+    if timeout is None:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+        raise ValueError(f"timeout must be seconds > 0 or None, got {timeout!r}")
 
 
 def _itself(task: Task[Any]) -> Task[Any]:

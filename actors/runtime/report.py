@@ -18,21 +18,42 @@ __all__ = ["CrashReport", "described", "state_of"]
 _LINE = 160
 """How much is shown of each of the last messages, in characters."""
 
+_MOST = 2000
+"""How much is shown of a message, or of what an exception says, in characters."""
+
 
 def described(actor: Actor | None, message: Any) -> str:
-    """Return what an actor lets be said of a message: without secrets."""
+    """Return what an actor lets be said of a message: without secrets, and not more than a page."""
     if actor is None or message is None:
         return "none"
     try:
-        return actor._describe(message)
+        return _cut(actor._describe(message), _MOST)
     except Exception:  # noqa: BLE001  # the author's __repr__; what reports it goes on
         return f"<{type(message).__name__} that cannot be shown>"
 
 
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+# What the runtime, and pykka's, keeps in an actor.
+_NOT_STATE = (
+    "_process",
+    "_actor_thread",
+    "_stand_in",
+    "actor_urn",
+    "actor_inbox",
+    "_actor_ref",
+    "actor_ref",
+    "actor_stopped",
+)
+
+
 def state_of(actor: Actor | None) -> dict[str, Any]:
-    """Return the attributes of an actor, without the runtime's own."""
-    state = dict(vars(actor)) if actor is not None else {}
-    state.pop("_process", None)
+    """Return the attributes of an actor, or of pykka's for which it stands; without the runtime's own."""
+    state = dict(vars(actor._proxied())) if actor is not None else {}
+    for name in _NOT_STATE:
+        state.pop(name, None)
     return state
 
 
@@ -90,7 +111,7 @@ class CrashReport:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        yield f"{self.name} crashed: {type(self.error).__name__}: {self.error}"
+        yield f"{self.name} crashed: {_cut(str(self.reason), _MOST)}"
         yield f"  last message: {described(self._actor, self.message)}"
         yield f"  ancestors: {', '.join(self.ancestors) or 'none'}"
         if self.messages:
@@ -100,6 +121,5 @@ class CrashReport:
 
     def _line(self, recorded: Recorded) -> str:
         began, took = self.at - recorded.at, (recorded.seconds or 0.0) * 1000
-        text = described(self._actor, recorded.message)
-        text = text if len(text) <= _LINE else f"{text[: _LINE - 1]}…"
+        text = _cut(described(self._actor, recorded.message), _LINE)
         return f"    {began:9.3f} s before, took {took:9.3f} ms: {text}"

@@ -38,7 +38,7 @@ def waits_at(process: Process) -> str:
     """Return where an actor's handler waits, or its thread is at work; empty if it does not."""
     if process.task is None:
         return ""
-    thread = getattr(process.actor, "_thread", None)
+    thread = getattr(process.actor, "_actor_thread", None)
     if isinstance(thread, ActorThread):
         return _thread_is_at(thread._thread.ident)
     frames = list(_frames(process.task.get_coro()))

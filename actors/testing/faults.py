@@ -12,7 +12,7 @@ from actors.ref import ActorRef
 if TYPE_CHECKING:
     from actors.runtime.process import Process
 
-__all__ = ["Fault", "Who", "is_chosen_by"]
+__all__ = ["Fault", "Who", "check_who", "is_chosen_by"]
 
 Who = type[Actor] | ActorRef[Any] | Callable[[ActorRef[Any]], bool]
 """Which actors: a class, one by its ref, or those for which a function is true."""
@@ -35,6 +35,14 @@ class Fault:
         """Draw whether it goes wrong now, and let it."""
         if self._left and random.random() < self._probability and self._action() is not False:
             self._left -= 1
+
+
+def check_who(who: object) -> None:
+    """Refuse what can choose no actor."""
+    if isinstance(who, ActorRef) or (isinstance(who, type) and issubclass(who, Actor)):
+        return
+    if isinstance(who, type) or not callable(who):
+        raise TypeError(f"who must be an Actor class, a ref or a function of a ref, got {who!r}")
 
 
 def is_chosen_by(who: Who, process: Process) -> bool:

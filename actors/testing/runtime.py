@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVarTuple, Unpack
 from actors.exceptions import Timeout
 from actors.testing.clock import ManualClock
 from actors.testing.lockstep import Lockstep
+from actors.testing.virtual_loop import LoopOnClock
 
 if TYPE_CHECKING:
     from actors.future import Future
@@ -23,7 +24,7 @@ ENDLESS = 100_000
 Args = TypeVarTuple("Args")
 
 
-class _CountingLoop(asyncio.SelectorEventLoop):
+class _CountingLoop(LoopOnClock, asyncio.SelectorEventLoop):
     """An event loop that counts what is put in its queue, so that one can tell when nothing is left to do."""
 
     scheduled = 0
@@ -80,8 +81,8 @@ class ManualScheduler(Lockstep):
 class ManualRuntime:
     """Actors in the thread of the test, with a `ManualClock`.
 
-    Inside the block, `start()` starts actors here; blocking calls such as `ask` let them run instead of blocking. At the end
-    all actors are killed.
+    Inside the block, `start()` starts actors here; blocking calls such as `ask` let them run instead of blocking. asyncio's
+    sleeps and time-outs are on the clock too. At the end all actors are killed.
     """
 
     def __enter__(self) -> Self:
@@ -90,7 +91,7 @@ class ManualRuntime:
         return self
 
     def _new_scheduler(self) -> ManualScheduler:
-        return ManualScheduler(_CountingLoop(), self.clock)
+        return ManualScheduler(_CountingLoop(self.clock), self.clock)
 
     def __exit__(self, *_exc: object) -> None:
         self._scheduler.close()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from actors.testing.chance import ChanceScheduler, Crashed
 from actors.testing.exceptions import ScenarioError, SimulatedCrashError
-from actors.testing.faults import Fault, Who, is_chosen_by
+from actors.testing.faults import Fault, Who, check_who, is_chosen_by
 from actors.testing.runtime import ManualRuntime
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ class Simulation(ManualRuntime):
 
     def kills(self, who: Who, *, probability: float = 0.05, limit: int = 1) -> None:
         """Kill an actor at steps that are drawn: any one that lives then and is of a class, is that ref, or fits a function."""
+        check_who(who)
 
         def kill(process: Process) -> None:
             self._scheduler.trace.note(self.clock.now(), process, "is killed by a fault")
@@ -139,6 +140,7 @@ class Simulation(ManualRuntime):
         Raises:
             ValueError: if not exactly one of `steps` and `seconds` is given.
         """
+        check_who(who)
         if (steps is None) == (seconds is None):
             raise ValueError(f"a delay takes either steps or seconds, got steps={steps!r}, seconds={seconds!r}")
         while_ = f"{steps} steps" if steps is not None else f"{seconds:g} s"

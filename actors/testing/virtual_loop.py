@@ -1,4 +1,4 @@
-"""An event loop without I/O, on virtual time; what it does next is not its own choice."""
+"""Event loops on virtual time; one has no I/O either, and what it does next is not its own choice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
 if TYPE_CHECKING:
     from actors.clock import Clock, Timer
 
-__all__ = ["VirtualLoop"]
+__all__ = ["LoopOnClock", "VirtualLoop"]
 
 Args = TypeVarTuple("Args")
 T = TypeVar("T")
@@ -23,7 +23,34 @@ class _TimerHandle(asyncio.TimerHandle):
     timer: Timer
 
 
-class VirtualLoop(asyncio.BaseEventLoop):
+class LoopOnClock(asyncio.BaseEventLoop):
+    """Has the sleeps and time-outs of asyncio on `clock`: they are over when somebody moves it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        super().__init__()
+
+    def time(self) -> float:
+        """Return the time of the clock."""
+        return self._clock.now()
+
+    def call_at(
+        self, when: float, callback: Callable[[Unpack[Args]], object], *args: *Args, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Keep a call to be made when the clock has come to `when`."""
+        handle = _TimerHandle(when, callback, args, self, context)
+        handle.timer = self._clock.call_at(when, lambda: self._keep(callback, handle))
+        return handle
+
+    def _keep(self, _callback: Callable[..., object], handle: asyncio.Handle) -> None:
+        """Make a call whose time has come, unless it is cancelled before its turn."""
+        self.call_soon(lambda: None if handle.cancelled() else handle._run())
+
+    def _timer_handle_cancelled(self, handle: _TimerHandle) -> None:
+        handle.timer.cancel()
+
+
+class VirtualLoop(LoopOnClock):
     """Keeps what is to be called, each with its owner, until `turn` does one thing of it.
 
     `tasks` are the tasks that can go on; a task is there once at most. `callbacks` is everything else, in order. The sleeps and
@@ -33,17 +60,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
     turn: Callable[[], object]
 
     def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self._clock = clock
+        super().__init__(clock)
         self.tasks: deque[tuple[asyncio.Task[Any], asyncio.Handle]] = deque()
         self.callbacks: deque[tuple[Any, asyncio.Handle]] = deque()
 
     def _run_once(self) -> None:
         self.turn()
-
-    def time(self) -> float:
-        """Return the time of the clock."""
-        return self._clock.now()
 
     def call_soon(
         self, callback: Callable[[Unpack[Args]], object], *args: *Args, context: Context | None = None
@@ -55,17 +77,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     # From other threads too: to append to a deque is one step.
     call_soon_threadsafe = call_soon
-
-    def call_at(
-        self, when: float, callback: Callable[[Unpack[Args]], object], *args: *Args, context: Context | None = None
-    ) -> asyncio.TimerHandle:
-        """Keep a call to be made when the clock has come to `when`."""
-        handle = _TimerHandle(when, callback, args, self, context)
-        handle.timer = self._clock.call_at(when, lambda: self._keep(callback, handle))
-        return handle
-
-    def _timer_handle_cancelled(self, handle: _TimerHandle) -> None:
-        handle.timer.cancel()
 
     def _keep(self, callback: Callable[..., object], handle: asyncio.Handle) -> None:
         if self.is_closed():

@@ -573,6 +573,15 @@ def test_an_exception_in_init_comes_as_it_is(runtime: ManualRuntime) -> None:
     assert runtime.actors == []
 
 
+def test_what_cannot_close_anything_is_not_owned(runtime: ManualRuntime) -> None:
+    class Careless(Actor):
+        def on_start(self) -> None:
+            self.own("file")  # type: ignore[arg-type]
+
+    with pytest.raises(StartError, match=r"own\(\) takes a function, such as connection.close, got 'file'"):
+        Careless.start()
+
+
 def test_pykkas_own_ways_to_begin_are_closed(runtime: ManualRuntime) -> None:
     actor = Puppet()
     with pytest.raises(NotImplementedError, match=r"spawn\(\)"):

@@ -111,6 +111,14 @@ def test_a_crash_reads_as_its_exception() -> None:
     assert str(Crash(ERROR)) == "ValueError: broken"
 
 
+def test_a_crash_by_an_exception_that_cannot_be_shown_can_be_told() -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    assert str(Crash(MuteError())) == "MuteError (what it says cannot be shown)"
+
+
 def test_kill_reads_as_its_name() -> None:
     assert repr(KILL) == "KILL"
 

@@ -362,3 +362,21 @@ def test_a_wait_may_be_infinite(background: in_thread) -> None:
         return await ref.call(pykka.messages.ProxyGetAttr(attr_path=("pid",)), timeout=math.inf)
 
     assert asyncio.run(elsewhere()) == ref.pid
+
+
+@pytest.mark.parametrize("timeout", ["5", math.nan, True], ids=str)
+def test_what_is_no_time_out_is_named(timeout: Any, background: in_thread) -> None:
+    future: Future[str] = Future(background.scheduler, timeout=timeout)
+
+    async def wait() -> str:
+        return await future
+
+    with pytest.raises(TypeError, match=f"^timeout must be seconds or None, got {timeout!r}$"):
+        future.get()
+    with pytest.raises(TypeError, match=f"^timeout must be seconds or None, got {timeout!r}$"):
+        asyncio.run(wait())
+
+
+def test_a_deadline_that_has_passed_is_a_time_out(background: in_thread) -> None:
+    with pytest.raises(pykka.Timeout):
+        Future(background.scheduler).get(timeout=-1)

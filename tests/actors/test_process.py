@@ -220,6 +220,21 @@ def test_a_crash_of_a_coroutine_is_reported_once(runtime: ManualRuntime, caplog:
     ]
 
 
+def test_a_report_does_not_grow_with_the_message_and_the_exception(
+    runtime: ManualRuntime, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Fragile(Actor):
+        def on_receive(self, message: str) -> None:
+            raise ValueError(message)
+
+    Fragile.start().send("x" * 1_000_000)
+    runtime.settle()
+    [report] = crashes(caplog)
+    error, message, _ = report.splitlines()
+    assert (len(message), message[-1]) == (len("  last message: ") + 2000, "…")
+    assert (error[-1], len(error) < 2100) == ("…", True)
+
+
 def test_a_message_that_cannot_be_shown_does_not_spoil_the_report(
     runtime: ManualRuntime, caplog: pytest.LogCaptureFixture
 ) -> None:

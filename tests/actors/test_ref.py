@@ -60,6 +60,29 @@ def test_a_ref_shows_whether_its_actor_lives(runtime: ManualRuntime) -> None:
     assert repr(ref) == f"<ActorRef Puppet {ref.pid} dead: {SHUTDOWN}>"
 
 
+def test_a_ref_of_one_that_crashed_does_not_repeat_what_the_exception_says(runtime: ManualRuntime) -> None:
+    # Which may show refs of others that crashed, and they of others: it would grow without end.
+    def raise_with_refs(actor: Puppet) -> None:
+        raise ValueError("lost", actor.actor_ref, [actor.actor_ref] * 1000)
+
+    ref = Puppet.start()
+    ref.send(raise_with_refs)
+    runtime.settle()
+    assert repr(ref) == f"<ActorRef Puppet {ref.pid} dead: ValueError>"
+
+
+@pytest.mark.parametrize(
+    ("detail", "word"),
+    [("closed", "Shutdown(detail='closed')"), ([0] * 1000, "Shutdown"), ("x" * 1000, "Shutdown(detail='" + "x" * 63)],
+    ids=["short", "no text", "long"],
+)
+def test_a_ref_shows_a_short_word_of_a_reason(detail: object, word: str, runtime: ManualRuntime) -> None:
+    ref = Puppet.start()
+    ref.exit(Shutdown(detail))
+    runtime.settle()
+    assert repr(ref) == f"<ActorRef Puppet {ref.pid} dead: {word}>"
+
+
 def test_a_ref_shows_that_its_actor_was_not_started() -> None:
     ref = Puppet().actor_ref
     assert repr(ref) == f"<ActorRef Puppet {ref.pid} not started>"

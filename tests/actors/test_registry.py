@@ -14,6 +14,7 @@ from actors.actor import Actor
 from actors.exceptions import NameTakenError, NotRegisteredError
 from actors.exits import SHUTDOWN, Down, Exit
 from actors.registry import ActorRegistry, Keys, Registered, Registry, Unregistered
+from actors.runtime.spawn import spawn
 from actors.testing import WAIT, ManualRuntime, Probe
 from actors.via import Via
 
@@ -547,6 +548,20 @@ def test_stop_all_without_blocking_returns_futures(
     runtime.settle()
     assert [stop.get() for stop in stops] == [True] * 3
     assert log == [("stopped", ref) for ref in reversed(refs)]
+
+
+@pytest.mark.parametrize("block", [True, False], ids=["blocking", "not blocking"])
+def test_stop_all_leaves_children_to_their_parents(
+    runtime: ManualRuntime, zoo: tuple[list[Any], list[ActorRef[Any]]], *, block: bool
+) -> None:
+    log, refs = zoo
+    mother = refs[0]
+    kittens = [spawn(Cat, (log,), parent=mother.process) for _ in range(2)]
+    stops = ActorRegistry.stop_all(block=block)
+    runtime.settle()
+    assert len(stops) == 3
+    assert log == [("stopped", ref) for ref in [*reversed(refs), *kittens]]
+    assert ActorRegistry.get_all() == []
 
 
 def test_stop_all_from_another_thread(background: in_thread) -> None:

@@ -489,6 +489,15 @@ def test_a_delay_is_of_steps_or_of_seconds(options: dict[str, Any]) -> None:
         simulation.delays(Account, **options)
 
 
+@pytest.mark.parametrize("who", [3, "Account", str, None], ids=str)
+def test_who_is_meant_is_checked(who: Any) -> None:
+    with Simulation(1) as simulation:
+        with pytest.raises(TypeError, match="who must be an Actor class, a ref or a function of a ref, got"):
+            simulation.kills(who)
+        with pytest.raises(TypeError, match="who must be an Actor class, a ref or a function of a ref, got"):
+            simulation.delays(who, steps=1)
+
+
 # Crashes
 
 

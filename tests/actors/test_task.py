@@ -674,7 +674,8 @@ def test_get_refuses_to_block_the_loop_of_its_task(runtime: ManualRuntime, owner
     owner.send(lambda self: probe.ref.send(blocking(Task.start_link(self, double, 1))))
     refused = probe.assert_receive(BlockingCallError)
     assert str(refused) == (
-        "task.get() would block the event loop that has to answer it; write `await task` in an async handler"
+        "task.get() would block the event loop that has to answer it; write `await task` in an async handler; "
+        "an actor that has to block is a ThreadedActor"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,43 @@ def test_twelve_seconds_are_two_ticks_of_five() -> None:
         runtime.advance(12)
         assert runtime.ask(ref, "ticks") == 2
         assert runtime.clock.now() == 12
+
+
+class Sleeper(Actor):
+    """Sleeps as those who know asyncio would write it."""
+
+    async def on_receive(self, seconds: float) -> float:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                await asyncio.sleep(seconds)
+        return self.clock.now()
+
+
+def test_sleeps_and_time_outs_of_asyncio_are_on_the_clock(runtime: ManualRuntime) -> None:
+    ref = Sleeper.start()
+    short, long = (ref.ask(seconds, block=False) for seconds in (5, 3600))
+    runtime.advance(4)
+    assert not short.done
+    runtime.advance(11)
+    assert (short.result(), long.result(), runtime.clock.pending()) == (5, 15, 0)
+
+
+def test_a_sleep_that_is_cut_short_leaves_no_timer(runtime: ManualRuntime) -> None:
+    ref = Sleeper.start()
+    ref.send(5)
+    runtime.settle()
+    ref.exit(SHUTDOWN)
+    runtime.settle()
+    assert (ref.is_alive(), runtime.clock.pending()) == (False, 0)
+
+
+def test_a_call_of_asyncio_that_is_cancelled_when_it_is_due_is_not_made(runtime: ManualRuntime) -> None:
+    loop, made = runtime._scheduler.loop, list[str]()
+    later = loop.call_later(1, made.append, "later")
+    runtime.clock.call_at(1, later.cancel)
+    loop.call_later(1, made.append, "too")
+    runtime.advance(1)
+    assert made == ["too"]
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan")], ids=["less than 0", "nan"])

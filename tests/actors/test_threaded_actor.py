@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import pytest
 
+from actors import sys
 from actors.actor import Actor
 from actors.clock import LoopClock, Timer
 from actors.exceptions import ActorDeadError, AskCycleError, NameTakenError, StartError, Timeout
@@ -455,6 +456,17 @@ def test_idle_time_outs_continuations_and_questions_kept(runtime: ManualRuntime,
     assert (ref.ask(lambda actor: actor.idle_timeout), answer.done) == (4, False)
     ref.ask(lambda actor: actor.kept.reply("at last"))
     assert answer.result() == "at last"
+
+
+def test_its_attributes_are_its_own_and_the_authors_all_the_names(runtime: ManualRuntime, log: list[Any]) -> None:
+    class Player(Puppet):
+        def on_start(self) -> None:
+            self._thread = "of a tale"  # a name that many would take
+
+    ref = Player.start(log)
+    assert sys.get_state(ref).get() == {"log": log, "_thread": "of a tale"}
+    assert sys.replace_state(ref, lambda _: {"log": log, "page": 7}).get() == {"log": log, "page": 7}
+    assert ref.ask(lambda actor: actor.page) == 7
 
 
 def test_what_it_owns_is_closed_and_it_can_stop_itself(runtime: ManualRuntime, log: list[Any]) -> None:

@@ -71,3 +71,8 @@ def test_a_name_that_nobody_has_stands_for_none(runtime: ManualRuntime) -> None:
 def test_none_is_no_target() -> None:
     with pytest.raises(TypeError, match=r"a target must be .* got None; whereis\(\) found nobody\?"):
         resolve(None, Registry().whereis)
+
+
+def test_a_via_whose_parts_are_exchanged_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"registry must be a Registry, got 'lobby'; write Via\(registry, key\)"):
+        Via("lobby", Registry())  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from actors.pubsub.pubsub import PubSub, PubSubServer
 from supervisors.backoff import Backoff
 from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildKind, ChildSpec, Restart, child_spec
 from supervisors.dynamic_supervisor import DynamicSupervisor
+from supervisors.restart import AutoShutdown, Strategy
 from supervisors.supervisor import Supervisor
 
 
@@ -120,8 +121,7 @@ def test_the_kind_of_a_child_is_that_of_its_class_unless_it_is_given(spec: Child
 
 
 def test_a_kind_may_be_given_by_its_name() -> None:
-    by_name: Any = "supervisor"
-    assert ChildSpec(Plain, kind=by_name).kind is ChildKind.SUPERVISOR
+    assert ChildSpec(Plain, kind="supervisor").kind is ChildKind.SUPERVISOR
 
 
 def test_an_actor_may_have_a_kind_of_its_own() -> None:
@@ -211,3 +211,10 @@ def test_a_class_that_has_child_spec_but_is_no_actor_is_no_child() -> None:
 
     with pytest.raises(TypeError, match="a child must be"):
         child_spec(Knowing)  # type: ignore[arg-type]  # that is the test
+
+
+def test_options_may_be_given_by_their_names_to_type_checkers_too() -> None:
+    spec = ChildSpec(Plain, restart="transient", kind="supervisor")
+    assert (spec.restart, spec.kind) == (Restart.TRANSIENT, ChildKind.SUPERVISOR)
+    supervisor = Supervisor([], strategy="rest_for_one", auto_shutdown="any_significant")
+    assert (supervisor.strategy, supervisor.auto_shutdown) == (Strategy.REST_FOR_ONE, AutoShutdown.ANY_SIGNIFICANT)

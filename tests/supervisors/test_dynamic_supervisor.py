@@ -157,12 +157,13 @@ def test_a_child_that_was_restarted_takes_no_more_room(runtime: ManualRuntime, j
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"max_children": -1}, "max_children must be >= 0, got -1"),
-        ({"max_children": float("nan")}, "max_children must be >= 0, got nan"),
-        ({"max_restarts": -1}, "max_restarts must be >= 0, got -1"),
-        ({"max_seconds": 0}, "max_seconds must be > 0, got 0"),
+        ({"max_children": -1}, "max_children must be a whole number >= 0 or INFINITY, got -1"),
+        ({"max_children": 2.5}, "max_children must be a whole number >= 0 or INFINITY, got 2.5"),
+        ({"max_children": float("nan")}, "max_children must be a whole number >= 0 or INFINITY, got nan"),
+        ({"max_restarts": -1}, "max_restarts must be a whole number >= 0, got -1"),
+        ({"max_seconds": 0}, "max_seconds must be a number > 0, got 0"),
     ],
-    ids=["max_children", "max_children", "max_restarts", "max_seconds"],
+    ids=["max_children", "max_children", "max_children", "max_restarts", "max_seconds"],
 )
 def test_a_wrong_option_is_named_with_its_value(options: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=f"^{text}$"):

@@ -253,6 +253,17 @@ def test_which_classes_can_be_started(value: Any) -> None:
     assert actor_class_of(Actor) is Actor
 
 
+def test_sys_shows_and_replaces_the_state_of_the_pykka_actor() -> None:
+    supervisor: ActorRef[Any] = Supervisor.start([ChildSpec(Clerk, ("hi",))])
+    (info,) = which_children(supervisor).get()
+    assert info.ref is not None
+    state = sys.get_state(info.ref).get()
+    assert state.keys() == {"greeting", "log", "begin", "thread"}
+    sys.replace_state(info.ref, lambda state: {**state, "greeting": "good day"}).get()
+    assert info.ref.proxy().greeting.get(timeout=WAIT) == "good day"
+    supervisor.stop()
+
+
 def test_sys_looks_into_the_stand_in_and_asks_nothing_of_the_author() -> None:
     ref: ActorRef[Any] = Supervisor.start([ChildSpec(Clerk)])
     clerk = which_children(ref).get()[0].ref

@@ -177,10 +177,10 @@ def test_the_default_intensity_is_three_in_five_seconds() -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"max_restarts": -1}, "max_restarts must be >= 0, got -1"),
-        ({"max_seconds": 0}, "max_seconds must be > 0, got 0"),
-        ({"max_seconds": -2.5}, "max_seconds must be > 0, got -2.5"),
-        ({"max_seconds": float("nan")}, "max_seconds must be > 0, got nan"),
+        ({"max_restarts": -1}, "max_restarts must be a whole number >= 0, got -1"),
+        ({"max_seconds": 0}, "max_seconds must be a number > 0, got 0"),
+        ({"max_seconds": -2.5}, "max_seconds must be a number > 0, got -2.5"),
+        ({"max_seconds": float("nan")}, "max_seconds must be a number > 0, got nan"),
     ],
     ids=str,
 )

@@ -170,8 +170,8 @@ def test_a_supervisor_that_is_killed_while_it_starts_does_nothing_more(
     ("options", "text"),
     [
         ({"strategy": "all"}, "strategy must be one of one_for_one, one_for_all, rest_for_one, got 'all'"),
-        ({"max_restarts": -1}, "max_restarts must be >= 0, got -1"),
-        ({"max_seconds": 0}, "max_seconds must be > 0, got 0"),
+        ({"max_restarts": -1}, "max_restarts must be a whole number >= 0, got -1"),
+        ({"max_seconds": 0}, "max_seconds must be a number > 0, got 0"),
         (
             {"auto_shutdown": "always"},
             "auto_shutdown must be one of never, any_significant, all_significant, got 'always'",
@@ -182,6 +182,12 @@ def test_a_supervisor_that_is_killed_while_it_starts_does_nothing_more(
 def test_a_wrong_option_is_named_with_its_value(options: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=f"^{text}$"):
         Supervisor([], **options)
+
+
+@pytest.mark.parametrize("children", [Worker, "ab", 3], ids=["one class", "a text", "a number"])
+def test_what_is_no_list_of_children_is_refused(children: Any) -> None:
+    with pytest.raises(TypeError, match=r"^children must be a list, .*, got "):
+        Supervisor(children)
 
 
 def test_two_children_with_one_id_are_refused(journal: list[str]) -> None:
@@ -821,6 +827,17 @@ def test_a_supervisor_that_pykka_stops_stops_its_children(runtime: ManualRuntime
     assert supervisor.stop() is True
     assert journal[2:] == ["b ends: shutdown", "a ends: shutdown"]
     assert supervisor.exit_reason == NORMAL
+
+
+@pytest.mark.parametrize("block", [True, False], ids=["blocking", "not blocking"])
+def test_pykkas_stop_all_stops_a_tree_from_its_top_so_that_nothing_is_restarted(
+    runtime: ManualRuntime, journal: list[str], *, block: bool
+) -> None:
+    start(runtime, [worker(label, journal) for label in "abcde"])
+    ActorRegistry.stop_all(block=block)
+    runtime.settle()
+    assert journal[5:] == [f"{label} ends: shutdown" for label in "edcba"]
+    assert runtime.actors == []
 
 
 def test_a_child_that_hangs_is_killed_after_its_seconds_and_the_others_end_in_order(

@@ -400,14 +400,20 @@ async def test_the_options_are_those_of_a_supervisor() -> None:
     ("options", "text"),
     [
         ({"strategy": "all"}, "strategy must be one of one_for_one, one_for_all, rest_for_one, got 'all'"),
-        ({"max_restarts": -1}, "max_restarts must be >= 0, got -1"),
-        ({"max_seconds": 0}, "max_seconds must be > 0, got 0"),
-        ({"children": ["no child"]}, "a child must be .*, got 'no child'"),
+        ({"max_restarts": -1}, "max_restarts must be a whole number >= 0, got -1"),
+        ({"max_seconds": 0}, "max_seconds must be a number > 0, got 0"),
+        ({"auto_shutdown": "always"}, "auto_shutdown must be one of .*, got 'always'"),
+        ({"children": System}, "children must be a list, .*, got <class '.*System'>"),
     ],
-    ids=["strategy", "max_restarts", "max_seconds", "children"],
+    ids=["strategy", "max_restarts", "max_seconds", "auto_shutdown", "children"],
 )
-def test_a_wrong_option_is_named_with_its_value(options: dict[str, Any], text: str) -> None:
-    with pytest.raises((TypeError, ValueError), match=f"^{text}$"), System(**options):
+def test_a_wrong_option_is_named_with_its_value_where_it_is_given(options: dict[str, Any], text: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{text}$"):
+        System(**options)
+
+
+def test_what_is_no_child_is_named_when_the_system_starts() -> None:
+    with pytest.raises(TypeError, match=r"^a child must be .*, got 'no child'$"), System(["no child"]):  # type: ignore[list-item]
         pass
 
 

@@ -423,9 +423,10 @@ def test_a_stream_ends_with_its_owner(runtime: ManualRuntime, tasks: ActorRef[An
     ("options", "text"),
     [
         ({"timeout": 0}, "timeout must be seconds > 0 or None, got 0"),
+        ({"timeout": "5"}, "timeout must be seconds > 0 or None, got '5'"),
         ({"max_concurrency": 0}, "max_concurrency must be"),
     ],
-    ids=["timeout", "max_concurrency"],
+    ids=["timeout of 0", "timeout as text", "max_concurrency"],
 )
 @pytest.mark.parametrize("stream", [TaskSupervisor.async_stream, TaskSupervisor.async_stream_nolink])
 def test_a_wrong_option_is_named_at_once(
