@@ -30,6 +30,7 @@ from supervisors.exceptions import (
     UnknownActorError,
     UnsupportedCallError,
 )
+from supervisors.garbage import rare_collections
 from supervisors.observer.words import tree
 from supervisors.restart import AutoShutdown, RestartIntensity, Strategy
 from supervisors.supervisor import Supervisor
@@ -71,6 +72,7 @@ __all__ = [
     "count_children",
     "delete_child",
     "get_child_spec",
+    "rare_collections",
     "restart_child",
     "start_child",
     "terminate_child",
