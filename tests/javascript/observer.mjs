@@ -159,10 +159,11 @@ const scenarios = {
     await visitor.push(topic, "echo", {token: "abc", n: 1})
     await observer.page.locator("#messages summary").filter({hasText: "echo"}).waitFor()
     const message = await observer.text("#messages summary")
+    const whole = await observer.page.locator("#messages pre").first().textContent()
     const ancestors = await observer.page.locator("#ties div:first-child .tie").allTextContents()
     await observer.page.locator("#ties .tie").filter({hasText: "System"}).click()
     await observer.page.locator("#actor-name").filter({hasText: "System"}).waitFor()
-    return {assigns, joined, message, ancestors, html: await observer.page.locator("#state b").count()}
+    return {assigns, joined, message, whole, ancestors, html: await observer.page.locator("#state b").count()}
   },
 
   async "orders"({observe, visit}){
