@@ -123,7 +123,7 @@ export class Actor {
 
   /** Which messages there are: an actor with a recorder has kept some from before. */
   #showSince(record) {
-    byId("since").textContent = record ? `the last ${record} that it keeps and those since you look, newest first` : "since you look, newest first";
+    byId("since").textContent = record ? "those that it had kept too, newest first" : "since you look, newest first";
   }
 
   #showTies() {
