@@ -206,12 +206,17 @@ const scenarios = {
     await observer.page.click(".row.own[data-name=transport] .name")
     await observer.page.locator("#actor-name").filter({hasText: "transport"}).waitFor()
     await observer.page.click("#kill")
-    await observer.page.click("#kill")
+    // At once, as the page is back within milliseconds.
+    await observer.page.evaluate(() => {
+      document.querySelector("#kill").click()
+      document.querySelector(".row[data-name=pubsub]").focus()
+    })
     await observer.page.locator(".row.own[data-name=observer] .pid").filter({hasNotText: before}).waitFor()
+    const focused = (await observer.focused()).name
     const reason = observer.page.locator("#actor-status").filter({hasText: "dead"})
     await reason.waitFor()
     const own = await observer.page.locator(".row.own").count(), systems = await observer.row("System").count()
-    return {own, systems, status: await observer.text("#status")}
+    return {own, systems, focused, status: await observer.text("#status")}
   },
 
   async "keyboard"({observe}){

@@ -147,9 +147,11 @@ export class Tree {
   // One row can be reached by Tab, the others from it by the arrows.
 
   #keepReachable() {
-    if (this.#rows.has(this.#current)) return;
+    // After a new connection its row is there again, and another element.
+    const before = this.#rows.get(this.#current);
+    if (before?.element.tabIndex === 0) return;
     const hadFocus = this.#current !== null && document.activeElement === document.body;
-    this.#current = this.#order[0] ?? null;
+    if (!before) this.#current = this.#order[0] ?? null;
     const row = this.#rows.get(this.#current);
     if (!row) return;
     row.element.tabIndex = 0;
