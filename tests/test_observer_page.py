@@ -58,6 +58,10 @@ def test_a_crash_flashes_and_the_successor_has_another_pid(report: Reporter) -> 
     assert crash["after"] != crash["before"] == crash["struck"]
 
 
+def test_where_a_row_with_the_focus_crashes_the_one_above_has_it(report: Reporter) -> None:
+    assert report("crash")["focused"] == "channels"
+
+
 def test_the_state_of_an_actor_opens_without_its_secrets_and_never_as_html(report: Reporter) -> None:
     state = report("state")
     assert state["assigns"] == "{'user': 'visitor'}"

@@ -138,14 +138,16 @@ const scenarios = {
     await visitor.join(topic)
     await observer.row(topic).waitFor()
     const before = await observer.pid(topic)
+    await observer.row(topic).focus()
     const ghost = observer.ghost(topic, "crashed").waitFor()
     await visitor.push(topic, "crash", {}, "phx_error")
     await ghost
+    const focused = (await observer.focused()).name
     const told = await observer.page.locator("#journal li span").filter({hasText: topic}).textContent()
     await visitor.join(topic)
     await observer.row(topic).waitFor()
     await observer.page.locator("#journal li.reborn").filter({hasText: topic}).waitFor()
-    return {before, after: await observer.pid(topic), struck: await observer.row(topic).locator(".before").textContent(), told}
+    return {before, focused, after: await observer.pid(topic), struck: await observer.row(topic).locator(".before").textContent(), told}
   },
 
   async "state"({observe, visit}){
