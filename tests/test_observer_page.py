@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from live import LiveDemo
 from node import browser, play
 
 from transport.observer.observer import Observer
 from transport.testing.live_endpoint import LiveEndpoint
 
 if TYPE_CHECKING:
-    from live import LiveDemo
     from node import Reporter
 
 SCENARIOS = ["tree", "join", "crash", "state", "orders", "own", "recovery", "keyboard", "search", "widths", "token"]
@@ -19,8 +19,9 @@ TOKEN = "a-token-for-the-tests"  # noqa: S105  # of no other use
 
 
 @pytest.fixture(scope="session")
-def report(demo: LiveDemo) -> Reporter:
-    with LiveEndpoint({}, observer=Observer(TOKEN)) as guarded:
+def report() -> Reporter:
+    # A demo of its own: where other tests have left more than a few clients, the page shows them folded.
+    with LiveDemo() as demo, LiveEndpoint({}, observer=Observer(TOKEN)) as guarded:
         return play("observer.mjs", demo.address, browser(), guarded.url, TOKEN)
 
 
