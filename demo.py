@@ -94,6 +94,9 @@ presence = Presence()
 class RoomChannel(Channel):
     """A chat room, with buttons to break it."""
 
+    # What it was told last is in the report of a crash: last_crash() at the prompt, the log, and the page at /observer.
+    record = 20
+
     def join(self, topic: str, payload: Any) -> Reply:
         """Let everybody in, but not to the VIPs."""
         if topic == "room:vip":

@@ -12,8 +12,10 @@ from actors.clock import check_seconds
 from actors.exits import NO_PROCESS, NORMAL, Crash, Down, ExitReason, MonitorRef, Stop, exit_reason
 from actors.future import Future
 from actors.idle import Idle
+from actors.parameters import without_secrets
 from actors.runtime.envelope import STOP, ActorStop, SystemCall
 from actors.runtime.process import Process
+from actors.runtime.report import described
 from actors.runtime.spawn import spawn
 from actors.via import Via, resolve
 
@@ -130,7 +132,7 @@ class Actor(_PykkaActor):
 
     def on_receive(self, message: Any) -> Any:
         """Handle a message; what is returned answers an `ask`. Return `Stop(reason, reply=…)` to end."""
-        _log.warning("%s got an unexpected message: %r", self, message)
+        _log.warning("%s got an unexpected message: %s", self, described(self, message))
 
     def terminate(self, reason: ExitReason) -> Any:
         """Clean up; called once with the reason at every end but KILL and a failed start."""
@@ -292,8 +294,8 @@ class Actor(_PykkaActor):
         raise NotImplementedError("actors are started by spawn()")
 
     def _describe(self, message: Any) -> str:
-        """Return what a crash report says of the message that was being handled."""
-        return repr(message)
+        """Return what the log says of a message: it, without what dicts and records keep under names of secrets."""
+        return repr(without_secrets(message))
 
     def _exit_reason(self, reason: ExitReason) -> ExitReason:
         """Return the reason to end with when a signal with `reason` has arrived."""

@@ -29,6 +29,7 @@ from actors.message import (
 )
 from actors.parameters import filter_parameters
 from actors.payloads import JOIN, InvalidPayloadError, typed
+from actors.runtime.report import described
 
 if TYPE_CHECKING:
     from actors.pubsub.pubsub import PubSub
@@ -157,7 +158,7 @@ class Channel(Actor):
 
     def handle_info(self, message: Any) -> Any:
         """Handle a message of an actor or a timer; one that nobody handles is logged."""
-        _log.warning("%s got an unexpected message: %r", self, message)
+        _log.warning("%s got an unexpected message: %s", self, described(self, message))
 
     # What the author calls
 
@@ -338,8 +339,8 @@ class Channel(Actor):
     def _describe(self, message: Any) -> str:
         if type(message) is Message:
             payload = filter_parameters(message.payload, events.secrets_of(self))
-            message = msgspec.structs.replace(message, payload=payload)
-        return repr(message)
+            return repr(msgspec.structs.replace(message, payload=payload))
+        return super()._describe(message)
 
     def _exit_reason(self, reason: ExitReason) -> ExitReason:
         """Tell `terminate` why the transport ended, where the signal only says that the supervisor shuts down."""

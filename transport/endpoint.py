@@ -31,6 +31,7 @@ from transport.listener import Listener, bind, unbind
 from transport.longpoll import LongPoll, LongPollHandler
 from transport.metrics.metrics import Metrics, MetricsPage
 from transport.mount import Client, Mount, read_params
+from transport.observer.mount import ObserverMount
 from transport.observer.observer import PATH, Observer, ObserverSocket
 from transport.origin import CheckOrigin, origin_rule
 from transport.serializer import SERIALIZERS
@@ -136,7 +137,7 @@ class Endpoint:
     def _mount_observer(self, observer: Observer) -> None:
         observer.check_host(self.host if self.port is not None else None)
         self._routes |= observer.routes()
-        self._mount(f"{PATH}/socket", Mount(self, ObserverSocket), None)
+        self._mount(f"{PATH}/socket", ObserverMount(self, ObserverSocket), None)
 
     def child_spec(self) -> ChildSpec:
         """Return how a supervisor runs it."""

@@ -39,6 +39,10 @@ HISTORY = Path("~/.ashtree_history")
 # Seconds that Tab waits: what is completed may be an object whose attributes take time.
 _PATIENCE = 2.0
 
+# Seconds after which a line that was to end is told so again: readline does not see a signal that comes just before it waits
+# for a key.
+_AGAIN = 0.1
+
 _CUT_OFF = Bye("the server has closed the connection")
 
 
@@ -71,6 +75,7 @@ class Client:
         self._number = 0
         self._runs = False
         self._bye: Bye | None = None
+        self._is_line_ended = threading.Event()
         self._has_left = False
 
     def run(self) -> int:
@@ -160,7 +165,9 @@ class Client:
     def _on_interrupt(self, _number: int, _frame: Any) -> None:
         if self._runs:
             self._send(Interrupt(self._number))
-        elif self._terminal.is_prompting:
+        elif self._terminal.is_prompting and not self._is_line_ended.is_set():
+            if self._bye is not None:
+                self._is_line_ended.set()
             raise KeyboardInterrupt
 
     # The connection
@@ -196,9 +203,10 @@ class Client:
     def _end(self, bye: Bye) -> None:
         self._bye = bye
         self._answers.put(bye)
-        if self._terminal.is_prompting and self._terminal.is_interactive:
+        while self._terminal.is_prompting and self._terminal.is_interactive and not self._is_line_ended.is_set():
             # Nothing else ends the line that is being typed.
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            self._is_line_ended.wait(_AGAIN)
 
     def _hang_up(self, reader: threading.Thread) -> None:
         with suppress(OSError):

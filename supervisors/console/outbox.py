@@ -47,9 +47,9 @@ class Outbox:
         Raises:
             BrokenPipeError: if the client has left.
         """
-        text = encodable(text)
         for start in range(0, len(text), _CHUNK):
-            if not self._write(text[start : start + _CHUNK], waits):
+            # Piece by piece, as others run between two pieces.
+            if not self._write(encodable(text[start : start + _CHUNK]), waits):
                 return
 
     def _write(self, piece: str, waits: Callable[[], bool] | None) -> bool:

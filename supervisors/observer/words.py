@@ -257,7 +257,7 @@ class Words:
 
     def _table(self, rows: list[T], columns: Sequence[Column[T]], count: int, empty: str) -> Table[T]:
         more = count - len(rows)
-        footer = empty if not rows else f"… and {more:,} more; most=None lists all" if more > 0 else ""
+        footer = empty if count == 0 else f"… and {more:,} more; most=None lists all" if more > 0 else ""
         return Table(rows, columns, footer=footer, out=self._out)
 
 

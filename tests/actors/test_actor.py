@@ -200,6 +200,14 @@ def test_a_message_that_nobody_handles_is_logged_and_the_actor_lives(
     assert ref.is_alive()
 
 
+def test_an_unexpected_message_is_told_without_its_secrets(
+    runtime: ManualRuntime, caplog: pytest.LogCaptureFixture
+) -> None:
+    Actor.start().tell(("login", {"password": "hunter2"}))
+    runtime.settle()
+    assert "got an unexpected message: ('login', {'password': '[FILTERED]'})" in caplog.text
+
+
 def test_a_proxy_reads_and_writes_attributes(runtime: ManualRuntime) -> None:
     proxy = Car.start("red").proxy()
     assert (proxy.colour.get(), proxy.wheels.get()) == ("red", 4)

@@ -1,10 +1,36 @@
 from __future__ import annotations
 
+from collections import namedtuple
+from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import pytest
 
-from actors.parameters import filter_parameters
+from actors.parameters import filter_parameters, without_secrets
+
+
+@dataclass
+class Login:
+    user: str
+    password: str
+    more: Any = None
+    hidden: int = field(default=0, repr=False)
+
+
+class Order(msgspec.Struct):
+    api_key: str
+    item: Any
+
+
+class Wordy(msgspec.Struct):
+    token: str
+
+    def __repr__(self) -> str:
+        return "what the author says"
+
+
+Point = namedtuple("Point", "x y")  # noqa: PYI024  # whatever its kind
 
 
 @pytest.mark.parametrize(
@@ -42,3 +68,33 @@ def test_what_is_filtered_is_a_copy() -> None:
     params = {"password": "x", "inner": {"token": "y"}}
     filter_parameters(params)
     assert params == {"password": "x", "inner": {"token": "y"}}
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (("login", {"password": "x", "n": 1}), "('login', {'password': '[FILTERED]', 'n': 1})"),
+        ([{"a": ({"Cookie": "x"},)}], "[{'a': ({'Cookie': '[FILTERED]'},)}]"),
+        (Login("ann", "x"), "Login(user='ann', password='[FILTERED]', more=None)"),
+        (Order("x", Login("ann", "x", {"token": 1})),
+         "Order(api_key='[FILTERED]', item=Login(user='ann', password='[FILTERED]', more={'token': '[FILTERED]'}))"),
+        (Wordy("x"), "what the author says"),
+        (Point(1, 2), "Point(x=1, y=2)"),
+        (("withdraw", b"ten", {1}), "('withdraw', b'ten', {1})"),
+        ("password", "'password'"),
+        (None, "None"),
+    ],
+    ids=repr,
+)  # fmt: skip  # a table
+def test_a_message_is_shown_as_it_is_without_its_secrets(value: Any, shown: str) -> None:
+    assert repr(without_secrets(value)) == shown
+
+
+def test_a_message_that_holds_itself_is_shown_to_an_end() -> None:
+    ring: list[Any] = [1]
+    ring.extend([ring, ring])
+    assert repr(without_secrets(ring)) == "[1, [DEEPER], [DEEPER]]"
+    deep: Any = {}
+    for _ in range(5000):
+        deep = (deep,)
+    assert "[DEEPER]" in repr(without_secrets(deep))

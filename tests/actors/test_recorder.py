@@ -130,6 +130,15 @@ def test_the_log_shows_messages_as_the_actor_describes_them_and_no_secrets(
     assert "4711" not in repr(report)
 
 
+def test_the_log_shows_no_secrets_of_any_actors_messages(
+    runtime: ManualRuntime, caplog: pytest.LogCaptureFixture
+) -> None:
+    crash(runtime, Recording.start(), {"password": "hunter2", "n": [1, {"api_key": "k3y"}]})
+    lines = text_of(caplog)
+    shown = "{'password': '[FILTERED]', 'n': [1, {'api_key': '[FILTERED]'}]}"
+    assert [line.partition(": ")[2] for line in (lines[1], lines[-1])] == [shown, shown]
+
+
 def test_a_long_message_is_cut_in_the_list(runtime: ManualRuntime, caplog: pytest.LogCaptureFixture) -> None:
     crash(runtime, Recording.start(), "x" * 1000)
     *_, last = text_of(caplog)

@@ -140,14 +140,16 @@ const scenarios = {
     await visitor.join(topic)
     await observer.row(topic).waitFor()
     const before = await observer.pid(topic)
+    await observer.row(topic).focus()
     const ghost = observer.ghost(topic, "crashed").waitFor()
     await visitor.push(topic, "crash", {}, "phx_error")
     await ghost
+    const focused = (await observer.focused()).name
     const told = await observer.page.locator("#journal li span").filter({hasText: topic}).textContent()
     await visitor.join(topic)
     await observer.row(topic).waitFor()
     await observer.page.locator("#journal li.reborn").filter({hasText: topic}).waitFor()
-    return {before, after: await observer.pid(topic), struck: await observer.row(topic).locator(".before").textContent(), told}
+    return {before, focused, after: await observer.pid(topic), struck: await observer.row(topic).locator(".before").textContent(), told}
   },
 
   async "state"({observe, visit}){
@@ -161,10 +163,11 @@ const scenarios = {
     await visitor.push(topic, "echo", {token: "abc", n: 1})
     await observer.page.locator("#messages summary").filter({hasText: "echo"}).waitFor()
     const message = await observer.text("#messages summary")
+    const whole = await observer.page.locator("#messages pre").first().textContent()
     const ancestors = await observer.page.locator("#ties div:first-child .tie").allTextContents()
     await observer.page.locator("#ties .tie").filter({hasText: "System"}).click()
     await observer.page.locator("#actor-name").filter({hasText: "System"}).waitFor()
-    return {assigns, joined, message, ancestors, html: await observer.page.locator("#state b").count()}
+    return {assigns, joined, message, whole, ancestors, html: await observer.page.locator("#state b").count()}
   },
 
   async "orders"({observe, visit}){
@@ -207,12 +210,17 @@ const scenarios = {
     await observer.page.click(".row.own[data-name=transport] .name")
     await observer.page.locator("#actor-name").filter({hasText: "transport"}).waitFor()
     await observer.page.click("#kill")
-    await observer.page.click("#kill")
+    // At once, as the page is back within milliseconds.
+    await observer.page.evaluate(() => {
+      document.querySelector("#kill").click()
+      document.querySelector(".row[data-name=pubsub]").focus()
+    })
     await observer.page.locator(".row.own[data-name=observer] .pid").filter({hasNotText: before}).waitFor()
+    const focused = (await observer.focused()).name
     const reason = observer.page.locator("#actor-status").filter({hasText: "dead"})
     await reason.waitFor()
     const own = await observer.page.locator(".row.own").count(), systems = await observer.row("System").count()
-    return {own, systems, status: await observer.text("#status")}
+    return {own, systems, focused, status: await observer.text("#status")}
   },
 
   async "keyboard"({observe}){

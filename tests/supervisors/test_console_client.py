@@ -10,7 +10,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from io import StringIO
 from pathlib import Path
+from threading import Event
 
 import pytest
 from attached import sessions
@@ -19,7 +21,9 @@ from terminal import CTRL_C, TAB, TerminalSession
 from workers import child, worker
 
 from actors.testing import WAIT
+from supervisors.console.client import Client
 from supervisors.console.frames import Bye, Output, Ready, encode
+from supervisors.console.terminal import Terminal
 from supervisors.system import System
 
 ARGUMENTS = ("-m", "supervisors.console")
@@ -166,6 +170,44 @@ def test_a_server_that_stops_ends_the_line_that_is_typed(path: Path) -> None:
             prompt.until("half a li")
             server.close()
             prompt.until("console: the server stops\n")
+
+
+class DeafTerminal(Terminal):
+    """A terminal at which somebody types a line and never ends it, while the server stops."""
+
+    def __init__(self, server: socket.socket) -> None:
+        super().__init__(StringIO(), StringIO())
+        self._server = server
+        self.is_interactive = True
+
+    def edit_lines(self, history: Path, complete: object) -> None:
+        """Leave the lines of this process as they are."""
+
+    def remember(self, history: Path) -> None:
+        """Write nothing."""
+
+    def _next_line(self, prompt: str) -> str:
+        self._server.sendall(encode(Bye("the server stops")))
+        self._server.shutdown(socket.SHUT_WR)
+        Event().wait(WAIT)
+        raise AssertionError("nothing has ended the line")
+
+
+def test_a_line_ends_though_the_first_signal_comes_before_a_key_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    signals: list[int] = []
+    deliver = signal.pthread_kill
+
+    def interrupt(thread: int, number: int) -> None:
+        signals.append(number)
+        if len(signals) > 1:
+            deliver(thread, number)
+
+    monkeypatch.setattr(signal, "pthread_kill", interrupt)
+    ours, of_the_server = socket.socketpair()
+    with of_the_server:
+        of_the_server.sendall(encode(Ready(0)))
+        assert Client(ours, DeafTerminal(of_the_server)).run() == 1
+    assert signals == [signal.SIGINT] * 2
 
 
 def test_the_kill_of_its_session_is_told(system: System, path: Path) -> None:

@@ -101,6 +101,7 @@ def test_of_many_some_are_listed_and_the_others_counted(its: Words) -> None:
     assert [row.name for row in rows] == ["DynamicSupervisor", "System"]
     assert str(rows).splitlines()[-1] == "… and 3 more; most=None lists all"
     assert len(its.ps(most=None)) == 5
+    assert str(its.ps(most=0)) == "… and 5 more; most=None lists all"
 
 
 def test_whereis_gives_the_ref_or_none(its: Words, system: System) -> None:

@@ -122,6 +122,35 @@ async def test_it_has_a_rule_of_its_own_whatever_other_sockets_allow(
         assert (await handshake(server, host, *headers)).status == status
 
 
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("0.0.0.0", "http://0.0.0.0:{port}", 101),  # noqa: S104  # what is printed for an endpoint that others reach
+        ("192.168.1.7", "http://192.168.1.7:{port}", 101),
+        ("shop.example", "https://shop.example", 101),
+        ("shop.example", "http://localhost", 101),
+        ("shop.example", "https://evil.example", 403),
+        ("shop.example", "null", 403),
+        ("shop.example", "https://shop.example\r\nOrigin: https://evil.example", 403),
+    ],
+)
+@on_loop
+async def test_its_own_page_may_show_its_token_whatever_pages_other_sockets_are_for(
+    host: str, origin: str, status: int
+) -> None:
+    offer = f"Sec-WebSocket-Protocol: phoenix, {PREFIX}{b64encode(TOKEN.encode()).decode().rstrip('=')}"
+    async with serving({}, observer=Observer(TOKEN), check_origin=["//localhost"]) as server:
+        assert (await handshake(server, host, f"Origin: {origin}", offer)).status == status
+        assert (await handshake(server, host, f"Origin: {origin}")).status == 403
+
+
+@on_loop
+async def test_without_a_token_its_own_page_needs_not_be_one_that_other_sockets_are_for() -> None:
+    async with serving({}, observer=Observer(), check_origin=["https://shop.example"]) as server:
+        assert (await handshake(server, "localhost", "Origin: http://localhost:{port}")).status == 101
+        assert (await handshake(server, "localhost", "Origin: https://shop.example")).status == 403
+
+
 @pytest.mark.parametrize(("token", "status"), [(TOKEN, 101), ("another-one-as-long", 403)])
 @on_loop
 async def test_the_token_is_shown_as_an_auth_token(token: str, status: int, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import pytest
 from workers import BoomError, Worker, worker
 
 from actors.actor import Actor
-from actors.message import Reply, ok
+from actors.message import Message, Reply, ok
 from actors.registry import ActorRegistry
 from supervisors.backoff import Backoff
 from supervisors.calls import start_child
@@ -23,6 +24,7 @@ from transport.observer.view import FEW, FULL, NEWEST, PAGE, ROWS, Pager, Row
 from transport.testing.channels import ChannelTest
 
 if TYPE_CHECKING:
+    from actors.exits import ExitReason
     from transport.testing.clients import JoinedChannel
 
 
@@ -42,6 +44,20 @@ class Keeper(Actor):
     def on_receive(self, message: Any) -> Any:
         self.seen += 1
         return message
+
+
+class Lingerer(Actor):
+    """Waits in its handler until it is let go on, crashes then, and waits in `terminate` in the same way."""
+
+    def __init__(self) -> None:
+        self.steps = [asyncio.Event(), asyncio.Event()]
+
+    async def on_receive(self, message: Any) -> None:
+        await self.steps[0].wait()
+        raise BoomError
+
+    async def terminate(self, reason: ExitReason) -> None:
+        await self.steps[1].wait()
 
 
 class Page:
@@ -316,6 +332,49 @@ def test_its_messages_are_told_while_it_is_selected(page: Page) -> None:
     assert page.actor["state"][1] == ["seen", "1"]
     page.push("select", {"id": None})
     assert by_id(keeper).process.debug is None
+
+
+def test_the_messages_that_it_has_kept_are_told_at_once(page: Page) -> None:
+    spec = ChildSpec(Keeper, id="recorded", restart=Restart.TEMPORARY, record=2)
+    ref = start_child(by_id(page.row("many").id), spec).get()
+    for n in range(3):
+        ref.ask({"token": "abc", "n": n}, block=False)
+    page.push("select", {"id": str(ref.process.number)})
+    texts = [message["text"] for message in page.actor["messages"]]
+    assert texts == ["{'token': [FILTERED], 'n': 1}", "{'token': [FILTERED], 'n': 2}"]
+    assert page.actor["record"] == 2
+    ref.ask({"n": 3}, block=False)
+    page.look()
+    [message] = page.actor["messages"]
+    assert message["reply"] == "{'n': 3}"
+
+
+def test_of_the_kept_messages_the_one_at_hand_is_told_when_it_is_over_and_that_it_failed(page: Page) -> None:
+    spec = ChildSpec(Lingerer, id="lingerer", restart=Restart.TEMPORARY, record=2)
+    ref = start_child(by_id(page.row("many").id), spec).get()
+    assert isinstance(ref.process.actor, Lingerer)
+    steps = ref.process.actor.steps
+    ref.send("bang")
+    page.push("select", {"id": str(ref.process.number)})
+    assert "messages" not in page.actor
+    with page.channel.client.expect_crash():
+        steps[0].set()
+        page.push("select", {"id": None})
+        page.push("select", {"id": str(ref.process.number)})
+        assert [message["error"] for message in page.actor["messages"]] == ["BoomError: "]
+        steps[1].set()
+        page.look()
+    assert page.actor["status"] == "dead"
+
+
+def test_what_clients_say_is_told_in_brief(page: Page) -> None:
+    keeper = page.row("keeper").id
+    page.push("select", {"id": keeper})
+    by_id(keeper).send(Message("1", "2", "room:a", "new_msg", {"token": "abc", "n": 1}))
+    page.look()
+    [message] = page.actor["messages"]
+    assert message["brief"] == "new_msg {'token': [FILTERED], 'n': 1}"
+    assert "topic='room:a'" in message["text"]
 
 
 def test_an_actor_is_left_alone_when_the_page_goes(page: Page) -> None:

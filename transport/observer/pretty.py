@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from textwrap import indent
@@ -13,7 +11,7 @@ import msgspec
 
 from actors.clock import Interval, Timer
 from actors.exits import Crash, ExitReason, Shutdown
-from actors.parameters import DEEPER, FILTERED, STATE_SECRETS, is_secret
+from actors.parameters import DEEPER, FILTERED, STATE_SECRETS, is_secret, repr_of, shown_fields
 from actors.ref import ActorRef
 
 __all__ = ["pretty", "pretty_attribute", "reason_in_words"]
@@ -71,9 +69,9 @@ class _Pretty:
             return self._in_brackets("{", self._pairs(value.items(), levels), len(value), "}", levels)
         if isinstance(value, list | tuple | set | frozenset) or type(value).__name__ == "deque":
             return self._sequence(value, levels)
-        fields = _fields(value)
-        if fields is not None:
-            named = (f"{name}={self._unless_secret(name, inner, levels)}" for name, inner in fields)
+        names = shown_fields(value)
+        if names is not None:
+            named = (f"{name}={self._unless_secret(name, getattr(value, name), levels)}" for name in names)
             return self._in_brackets(f"{type(value).__name__}(", named, 0, ")", levels)
         return _shortened(str(value) if isinstance(value, ActorRef) else _repr(value))
 
@@ -123,17 +121,6 @@ class _Pretty:
             yield part
 
 
-def _fields(value: Any) -> Iterable[tuple[str, Any]] | None:
-    """Return the fields of a value whose repr would show them all, secrets included; None if its author wrote the repr."""
-    shows = _shows(type(value))
-    if isinstance(value, msgspec.Struct) and shows is _shows(msgspec.Struct):
-        return [(name, getattr(value, name)) for name in value.__struct_fields__]
-    # The one that `dataclass` makes is wrapped, to stop at rings.
-    if dataclasses.is_dataclass(value) and hasattr(shows, "__wrapped__"):
-        return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value) if field.repr]
-    return None
-
-
 def _filled(texts: list[str]) -> str:
     """Put short texts side by side, in lines."""
     lines = [""]
@@ -144,14 +131,9 @@ def _filled(texts: list[str]) -> str:
     return "\n".join(line.rstrip() for line in lines).removesuffix(",")
 
 
-def _shows(kind: type) -> object:
-    """Return what makes the repr of a class."""
-    return inspect.getattr_static(kind, "__repr__")
-
-
 def _repr(value: Any) -> str:
     # The time that is left of a timer would change with each look.
-    if isinstance(value, Timer | Interval) or _shows(type(value)) is _shows(object):
+    if isinstance(value, Timer | Interval) or repr_of(type(value)) is repr_of(object):
         return f"<{type(value).__name__}>"
     try:
         return repr(value)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from actors import sys
+from actors.message import Message
 from supervisors.snapshot import branch_of, branches
 from transport.observer.pretty import pretty, pretty_attribute, reason_in_words
 
 if TYPE_CHECKING:
+    from actors.recorder import Recorded
     from actors.runtime.process import Process
 
 __all__ = ["Watch"]
@@ -26,11 +28,15 @@ _PLAIN = (str, bytes, int, float, dict, list, tuple, set, frozenset, type(None))
 
 
 class Watch:
-    """Watches one actor until `end()`; nothing it shows bears the value of a name with one of `secrets` in it."""
+    """Watches one actor until `end()`; nothing it shows bears the value of a name with one of `secrets` in it.
+
+    The first messages that it shows are those that the actor has kept, if it keeps any (`record`).
+    """
 
     def __init__(self, process: Process, secrets: Collection[str]) -> None:
         self.process, self._secrets = process, secrets
-        self._new: deque[sys.Handled | sys.Raised] = deque(maxlen=MESSAGES)
+        self._record = None if process.debug is None else process.debug.record
+        self._new = deque(_handled(self._record or ()), maxlen=MESSAGES)
         self._numbers = count(1)
         self._sent: dict[str, Any] = {}
         sys.install(process.ref, self._see)
@@ -75,6 +81,7 @@ class Watch:
             "message": self._text(process.current) if status.message is not None else None,
             "names": [self._text(name) for name in status.names],
             "trap_exit": status.trap_exit,
+            "record": None if self._record is None else self._record.maxlen,
             "timers": [round(seconds, 1) for seconds in status.timers],
             "ancestors": status.ancestors,
             "links": _cut(status.links, process.links),
@@ -101,9 +108,20 @@ class Watch:
             "ms": round(event.seconds * 1000, 3),
             "text": self._text(event.message),
         }
+        if isinstance(event.message, Message):
+            written["brief"] = f"{event.message.event} {self._text(event.message.payload)}"
         if isinstance(event, sys.Raised):
             return written | {"error": f"{type(event.error).__name__}: {event.error}"[:300]}
         return written if event.reply is None else written | {"reply": self._text(event.reply)}
+
+
+def _handled(recorded: Iterable[Recorded]) -> Iterator[sys.Handled | sys.Raised]:
+    """Yield what the flight recorder has, but for what the actor is still at; it does not keep what was replied."""
+    for one in recorded:
+        if one.error is not None:
+            yield sys.Raised(one.at + (one.seconds or 0.0), one.message, one.seconds or 0.0, one.error)
+        elif one.seconds is not None:
+            yield sys.Handled(one.at + one.seconds, one.message, one.seconds, None)
 
 
 def _rank(attribute: tuple[str, Any]) -> tuple[bool, bool]:

@@ -48,6 +48,7 @@ export class Actor {
     byId("chosen").hidden = false;
     this.#showHead();
     if (Object.keys(FIGURES).some((name) => name in facts)) this.#showFigures();
+    if ("record" in facts) this.#showSince(facts.record);
     if ("state" in facts) this.#showState(facts.state);
     if (Object.keys(TIES).some((name) => name in facts)) this.#showTies();
     for (const message of messages) this.#showMessage(message);
@@ -120,6 +121,11 @@ export class Actor {
     }
   }
 
+  /** Which messages there are: an actor with a recorder has kept some from before. */
+  #showSince(record) {
+    byId("since").textContent = record ? "those that it had kept too, newest first" : "since you look, newest first";
+  }
+
   #showTies() {
     const rows = Object.entries(TIES).filter(([fact]) => this.#facts[fact]?.length);
     byId("ties").replaceChildren(...rows.map(([fact, title]) => {
@@ -128,9 +134,9 @@ export class Actor {
     }));
   }
 
-  #showMessage({ ago, ms, text, reply, error }) {
+  #showMessage({ ago, ms, text, brief, reply, error }) {
     const at = new Date(Date.now() - ago * 1000);
-    const whole = element("details", "", element("summary", "", inOneLine(text)), element("pre", "", text));
+    const whole = element("details", "", element("summary", "", inOneLine(brief ?? text)), element("pre", "", text));
     const item = element("li", error ? "failed" : "", element("time", "", timeOfDay(at, 1)), whole, element("span", "took", `${format(ms)} ms`));
     if (reply) item.append(element("pre", "reply", `→ ${reply}`));
     if (error) item.append(element("pre", "error", error));

@@ -50,6 +50,7 @@ export class Tree {
   }
 
   apply({ rows = [], order, ended = [] }) {
+    const hadFocus = this.#root.contains(document.activeElement);
     const quiet = this.#isFirst || performance.now() < this.#quietUntil;
     if (this.#isFirst && order) this.#clear();
     const endings = new Map(ended.map((ending) => [ending.id, ending]));
@@ -57,7 +58,7 @@ export class Tree {
     if (order) this.#leave(new Set(order), endings);
     for (const row of changed.values()) this.#write(row, quiet);
     if (order) this.#arrange(order);
-    this.#keepReachable();
+    this.#keepReachable(hadFocus);
   }
 
   #clear() {
@@ -70,6 +71,7 @@ export class Tree {
   // Rows that go, and what they leave for a moment
 
   #leave(staying, endings) {
+    if (!staying.has(this.#current)) this.#current = this.#above(this.#current, staying);
     for (const [id, row] of this.#rows) {
       if (staying.has(id)) continue;
       this.#rows.delete(id);
@@ -77,6 +79,11 @@ export class Tree {
       if (ending) this.#haunt(row, ending);
       else row.element.remove();
     }
+  }
+
+  /** Who stands nearest above a row, of those that stay. */
+  #above(id, staying) {
+    return this.#order.slice(0, Math.max(this.#order.indexOf(id), 0)).findLast((other) => staying.has(other)) ?? null;
   }
 
   #haunt({ element: shown, data }, { reason, graceful }) {
@@ -146,14 +153,13 @@ export class Tree {
 
   // One row can be reached by Tab, the others from it by the arrows.
 
-  #keepReachable() {
-    if (this.#rows.has(this.#current)) return;
-    const hadFocus = this.#current !== null && document.activeElement === document.body;
-    this.#current = this.#order[0] ?? null;
+  #keepReachable(hadFocus) {
+    if (!this.#rows.has(this.#current)) this.#current = this.#order[0] ?? null;
     const row = this.#rows.get(this.#current);
     if (!row) return;
     row.element.tabIndex = 0;
-    if (hadFocus && this.#root.dataset.focused) row.element.focus({ preventScroll: true });
+    // An element that is moved, or stays behind as a ghost, does not keep the focus.
+    if (hadFocus && document.activeElement !== row.element) row.element.focus({ preventScroll: true });
   }
 
   #mark(id, isSelected) {
@@ -163,7 +169,6 @@ export class Tree {
   #focused({ target }) {
     const id = target.closest(".row")?.dataset.id;
     if (!id) return;
-    this.#root.dataset.focused = "true";
     const before = this.#rows.get(this.#current);
     if (before) before.element.tabIndex = -1;
     this.#current = id;
