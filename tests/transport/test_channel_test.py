@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import traceback
 from collections.abc import Iterator
@@ -377,6 +378,65 @@ def test_a_crash_fails_the_next_look_with_the_channels_own_traceback(client: Tes
     assert failed.value.__cause__ is failed.value.error
     assert [frame.name for frame in traceback.extract_tb(failed.value.error.__traceback__)] == ["handle_in"]
     client.join("room:1").push("echo").assert_reply("ok")
+
+
+class CancelledChannel(Channel):
+    """Waits for what somebody else gives up."""
+
+    def join(self, topic: str, payload: Any) -> Reply:
+        return ok()
+
+    async def handle_in(self, event: str, payload: Any) -> Any:
+        given_up = asyncio.get_running_loop().create_future()
+        given_up.cancel()
+        await given_up
+
+
+def test_a_handler_that_ends_by_a_cancelled_future_is_a_crash(client: TestClient) -> None:
+    room = client.test.socket(channels={"room": CancelledChannel}).join("room")
+    room.push("wait")
+    with pytest.raises(UnexpectedCrashError, match=r"CancelledChannel 'room' <.*> crashed: CancelledError\n"):
+        room.refute_push("anything")
+
+
+def test_a_crash_in_a_join_names_the_join(client: TestClient) -> None:
+    text = failure(client.join, "room:broken", {"a": 1})
+    assert text.splitlines()[1] == "  its last message: 'phx_join' with {'a': 1}"
+
+
+@pytest.mark.parametrize(("count", "noted"), [(2, 1), (8, 6)])
+def test_the_others_that_have_crashed_are_noted(client: TestClient, count: int, noted: int) -> None:
+    for number in range(count):
+        client.join(f"room:{number}")
+    for number in range(count):
+        client.send(None, None, f"room:{number}", "fail", number)
+    with pytest.raises(UnexpectedCrashError, match="cannot take 0") as failed:
+        client.advance(0)
+    notes = failed.value.__notes__
+    assert len(notes) == noted
+    assert re.fullmatch(r"and RoomChannel 'room:1' <.*> crashed: ValueError: cannot take 1", notes[0])
+    assert notes[5:] == ["and 2 more"][: count - 2]
+
+
+def test_those_linked_to_a_crash_are_not_noted(client: TestClient) -> None:
+    room, other = client.join("room:1"), client.join("room:2")
+    room.ref.process.link(other.ref.process)
+    room.push("fail", 7)
+    with pytest.raises(UnexpectedCrashError) as failed:
+        client.advance(0)
+    assert not hasattr(failed.value, "__notes__")
+
+
+def test_a_test_that_fails_by_itself_is_told_what_has_crashed() -> None:
+    def fails(client: TestClient) -> None:
+        client.join("room:1").push("fail", 7)
+        client.runtime.settle()
+        raise KeyError("the test")
+
+    with pytest.raises(KeyError, match="'the test'") as failed, ChannelTest(UserSocket) as client:
+        fails(client)
+    [note] = failed.value.__notes__
+    assert re.fullmatch(r"RoomChannel 'room:1' <.*> crashed: ValueError: cannot take 7", note)
 
 
 @pytest.mark.parametrize(
