@@ -26,7 +26,7 @@ from transport.testing.live_endpoint import LiveEndpoint
 
 
 def client_of(live: LiveEndpoint, path: str = "/socket") -> ClientConnection:
-    return connect(live.websocket_url(path), open_timeout=WAIT, close_timeout=WAIT, proxy=None)
+    return connect(live.websocket_url(path), open_timeout=WAIT, close_timeout=WAIT, proxy=None, ping_interval=None)
 
 
 def receive(client: ClientConnection) -> Any:
