@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -23,7 +23,7 @@ from transport.endpoint import Endpoint
 from transport.serializer import V1JSONSerializer, V2JSONSerializer
 from transport.socket import ConnectInfo
 from transport.testing.channels import ChannelTest
-from transport.testing.clients import TestClient, remaining, state
+from transport.testing.clients import JoinedChannel, TestClient, remaining, state
 from transport.testing.exceptions import (
     ConnectRefusedError,
     JoinRefusedError,
@@ -69,7 +69,10 @@ def test_a_refused_join_raises_its_reply(client: TestClient) -> None:
     assert str(refused.value) == "could not join 'room:vip': error {'reason': 'unauthorized'}"
 
 
-def test_a_join_that_is_not_answered_raises_too_and_says_who_waits(client: TestClient) -> None:
+def test_a_join_that_is_not_answered_raises_too_and_says_who_waits(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transport.testing.channels.WAIT", 0.0)
     with pytest.raises(JoinRefusedError) as refused:
         client.join("slow")
     assert refused.value.reply is None
@@ -558,6 +561,62 @@ def test_a_crash_of_a_child_of_the_system_counts_too() -> None:
     crash = r"Child 'child' <.*> crashed: ArithmeticError: in a child"
     with pytest.raises(UnexpectedCrashError, match=crash), ChannelTest(UserSocket, children=[child]) as client:
         next(ref for ref in client.runtime.actors if ref.actor_class is Child).send("x")
+
+
+# The world outside
+
+
+class LibraryChannel(Channel):
+    """Asks something that is no actor, in a thread."""
+
+    def join(self, topic: str, payload: Any) -> Reply:
+        return ok()
+
+    async def handle_in(self, event: str, payload: Any) -> Any:
+        title = await asyncio.to_thread("Moby-Dick".upper)
+        if event == "fail":
+            raise ValueError(title)
+        if event == "push":
+            self.push("book", {"title": title})
+            await asyncio.get_running_loop().create_future()
+        return ok({"title": title}) if event == "reply" else None
+
+
+class LibrarySocket(UserSocket):
+    """Asks it before it lets anybody in."""
+
+    async def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Any:
+        self.assigns["title"] = await asyncio.to_thread("Moby-Dick".upper)
+        return ok()
+
+
+@pytest.fixture
+def library(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> JoinedChannel:
+    monkeypatch.setattr("transport.testing.channels.WAIT", 3600.0)
+    return client.test.socket(LibrarySocket, channels={"library": LibraryChannel}).join("library")
+
+
+def test_an_assertion_waits_for_the_world_outside(library: JoinedChannel) -> None:
+    library.push("reply").assert_reply("ok", {"title": "MOBY-DICK"})
+    library.push("push")
+    library.assert_push("book", {"title": "MOBY-DICK"})
+
+
+def test_an_assertion_fails_when_the_handler_has_ended_without_it(library: JoinedChannel) -> None:
+    library.push("nothing")
+    assert "no push 'book' on 'library'" in failure(library.assert_push, "book")
+
+
+def test_an_assertion_fails_when_something_has_crashed_meanwhile(library: JoinedChannel) -> None:
+    library.push("push")
+    library.assert_push("book")
+    other = library.client.test.socket(channels={"library": LibraryChannel}).join("library")
+    other.push("fail")
+    assert "crashed: ValueError: MOBY-DICK" in failure(library.assert_push, "book")
+
+
+def test_a_socket_may_ask_the_world_outside(client: TestClient) -> None:
+    assert client.test.connect(LibrarySocket).socket.assigns == {"title": "MOBY-DICK"}
 
 
 # What is left

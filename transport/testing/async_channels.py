@@ -177,7 +177,7 @@ class AsyncChannelTest:
     async def find(self, inbox: Inbox, wanted: Wanted) -> Any:
         """Take what a test wants out of an inbox, waiting for it as long as it may come; None if it does not."""
         __tracebackhide__ = True
-        await self.runtime.until(lambda: inbox.find(wanted))
+        await self.runtime.until(lambda: self.system.crashes.first or inbox.find(wanted))
         self.system.crashes.check()
         return inbox.take(wanted)
 

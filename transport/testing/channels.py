@@ -16,6 +16,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from actors.testing.probe import WAIT
 from actors.testing.runtime import ManualRuntime
 from transport.socket import ConnectInfo, Socket, accepted
 from transport.testing.async_channels import AsyncChannelTest
@@ -184,7 +185,7 @@ class ChannelTest:
         made, params = socket(self.system.endpoint), dict(params or {})
         result = made.connect(params, connect_info)
         if inspect.isawaitable(result):
-            result = self.runtime.run(result)
+            result = self.runtime.run(result, WAIT)
         if not accepted(result):
             raise ConnectRefusedError(socket, params)
         return TestClient(self, made)
@@ -206,7 +207,7 @@ class ChannelTest:
     # What its clients use
 
     def settle(self) -> None:
-        """Return when no actor has anything left to do, timers aside.
+        """Return when no actor has anything left to do, timers aside, and those that wait for the world outside.
 
         Raises:
             UnexpectedCrashError: if one has crashed meanwhile.
@@ -216,11 +217,18 @@ class ChannelTest:
         self.runtime.settle()
         self.system.crashes.check()
 
+    def find(self, inbox: Inbox, wanted: Wanted) -> Any:
+        """Take what a test wants out of an inbox, waiting for it as long as it may come; None if it does not."""
+        __tracebackhide__ = True
+        _refuse_running_loop()
+        self.runtime.until(lambda: self.system.crashes.first or inbox.find(wanted), WAIT)
+        self.system.crashes.check()
+        return inbox.take(wanted)
+
     def take(self, inbox: Inbox, wanted: Wanted) -> Any:
         """Take what a test wants out of an inbox, or fail."""
         __tracebackhide__ = True
-        self.settle()
-        found = inbox.take(wanted)
+        found = self.find(inbox, wanted)
         if found is None:
             raise AssertionError(inbox.missing(wanted, self.system.hints()))
         return found

@@ -262,8 +262,8 @@ class Pushed:
     def reply(self) -> Reply | None:
         """Take out and return the answer, or None if there is none yet."""
         __tracebackhide__ = True
-        self._client.test.settle()
-        message: Message | None = self._client.end.inbox.take(WantedReply(self.topic, self.ref, self.event))
+        wanted = WantedReply(self.topic, self.ref, self.event)
+        message: Message | None = self._client.test.find(self._client.end.inbox, wanted)
         return None if message is None else message.payload
 
     def assert_reply(self, status: str, payload: Any = ANY) -> Reply:

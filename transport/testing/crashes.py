@@ -93,6 +93,11 @@ class Crashes:
             failure.__cause__ = error.with_traceback(_authors_part(error.__traceback__))
             self._unexpected.append(failure)
 
+    @property
+    def first(self) -> UnexpectedCrashError | None:
+        """The first crash that the test did not expect, if there is one."""
+        return self._unexpected[0] if self._unexpected else None
+
     def check(self) -> None:
         """Fail the test with the first crash that it did not expect, and name the others."""
         __tracebackhide__ = True
