@@ -398,8 +398,10 @@ class CancelledChannel(Channel):
 def test_a_handler_that_ends_by_a_cancelled_future_is_a_crash(client: TestClient) -> None:
     room = client.test.socket(channels={"room": CancelledChannel}).join("room")
     room.push("wait")
-    with pytest.raises(UnexpectedCrashError, match=r"CancelledChannel 'room' <.*> crashed: CancelledError\n"):
+    with pytest.raises(UnexpectedCrashError, match=r"CancelledChannel 'room' <.*> crashed: CancelledError\n") as failed:
         room.refute_push("anything")
+    frames = traceback.extract_tb(failed.value.error.__traceback__)
+    assert [frame.name for frame in frames if frame.filename == __file__] == ["handle_in"]
 
 
 def test_a_crash_in_a_join_names_the_join(client: TestClient) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
@@ -84,7 +83,8 @@ class Crashes:
         if not isinstance(reason, Crash):
             return
         error = reason.exception
-        if not _was_raised(error):
+        # What nobody raised was the reason of an exit signal or of a Stop.
+        if error.__traceback__ is None:
             return
         if isinstance(error, self._always) or any(crash.accepts(name_of(process), error) for crash in self._expected):
             return
@@ -174,14 +174,6 @@ class AsyncCrashBlock(AbstractAsyncContextManager[ExpectedCrash]):
             self._expecting.__exit__(None, None, None)
         if kind is None:
             self._expected.check()
-
-
-def _was_raised(error: BaseException) -> bool:
-    """Tell whether an actor crashed by it; what nobody raised was the reason of an exit signal or of a Stop.
-
-    A task that ends by CancelledError has forgotten where that was raised.
-    """
-    return error.__traceback__ is not None or isinstance(error, asyncio.CancelledError)
 
 
 def _last_message(process: Process) -> str:
