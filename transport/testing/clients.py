@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 from actors.message import Broadcast, Message, Payload, Reply, checked_payload
 from transport.testing.exceptions import JoinRefusedError
 from transport.testing.inbox import WantedEvent, WantedReply
-from transport.testing.patterns import ANY, differences
+from transport.testing.patterns import ANY
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -163,15 +163,7 @@ class TestClient:
         """Take out and return the first message that fits, or None."""
         __tracebackhide__ = True
         self.test.settle()
-        found: Message | None = self.end.inbox.take_first(
-            lambda message: (
-                message.event == event
-                and topic in (None, message.topic)
-                and (ref == message.ref)
-                and not list(differences(payload, message.payload))
-            )
-        )
-        return found
+        return self.end.take(event, topic, ref, payload)
 
 
 class JoinedChannel:
