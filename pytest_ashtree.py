@@ -12,7 +12,6 @@ has installed Ashtree.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -50,6 +49,8 @@ def channel_test(request: pytest.FixtureRequest) -> Iterator[ChannelTest]:
     _look_after(request)
     from transport.testing.channels import ChannelTest  # noqa: PLC0415  # see above
 
+    # Else pytest would show these lines where a test fails at its end.
+    __tracebackhide__ = True
     test = ChannelTest().start()
     yield test
     test.stop()
@@ -67,8 +68,17 @@ def live_endpoint(request: pytest.FixtureRequest) -> Iterator[StartEndpoint]:
     _look_after(request)
     from transport.testing.live_endpoint import LiveEndpoint  # noqa: PLC0415  # see above
 
-    with ExitStack() as running:
-        yield lambda sockets, **options: running.enter_context(LiveEndpoint(sockets, **options))
+    __tracebackhide__ = True
+    running: list[LiveEndpoint] = []
+
+    def start(sockets: Any, **options: Any) -> LiveEndpoint:
+        running.append(LiveEndpoint(sockets, **options).__enter__())
+        return running[-1]
+
+    yield start
+    failures = [failure for live in reversed(running) if (failure := _failure_of(live)) is not None]
+    if failures:
+        raise failures[0]
 
 
 @pytest.fixture
@@ -78,8 +88,19 @@ def no_actors_left() -> Iterator[None]:
     from transport.testing.leftovers import check_actors  # noqa: PLC0415  # see above
 
     before = ActorRegistry.get_all()
+    __tracebackhide__ = True
     yield
     check_actors(before)
+
+
+def _failure_of(live: LiveEndpoint) -> BaseException | None:
+    """Stop an endpoint; return what is wrong with it at the end, so that the others are stopped too."""
+    __tracebackhide__ = True
+    try:
+        live.__exit__(None, None, None)
+    except Exception as failure:  # noqa: BLE001  # whatever it is, the test fails by it
+        return failure
+    return None
 
 
 def _look_after(request: pytest.FixtureRequest) -> None:

@@ -336,7 +336,12 @@ class Channel(Actor):
 
     # The end
 
+    def _as_sent(self, message: Any) -> Any:
+        """Return the client's own message where ours only says that it is time to join."""
+        return self._join_message if message is _JOIN else message
+
     def _describe(self, message: Any) -> str:
+        message = self._as_sent(message)
         if type(message) is Message:
             payload = filter_parameters(message.payload, events.secrets_of(self))
             return repr(msgspec.structs.replace(message, payload=payload))

@@ -165,5 +165,6 @@ def test_a_project_of_somebody_else_has_the_plugin_by_installing_the_package(
     where = "import transport.testing, pytest_ashtree; print(transport.testing.__file__, pytest_ashtree.__file__)"
     files = run(fresh_python, "-c", where, cwd=project).split()
     assert [Path(file).is_relative_to(fresh_python.parents[1]) for file in files] == [True, True]
-    printed = run(fresh_python, "-m", "pytest", "-p", "no:cacheprovider", cwd=project)
-    assert "7 passed" in printed
+    for parallel in ([], ["-n", "2"]):
+        printed = run(fresh_python, "-m", "pytest", "-p", "no:cacheprovider", *parallel, cwd=project)
+        assert "7 passed" in printed

@@ -1,4 +1,8 @@
-"""The stock phoenix client, under node, cannot tell the demo from Phoenix (scenarios: javascript/session.mjs)."""
+"""The stock phoenix client, under node, cannot tell the demo from Phoenix (scenarios: javascript/session.mjs).
+
+`transport.client` is held to the same checks (the same scenarios: python_session.py), but for those of what it has not: long
+polling, and JavaScript's own types.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,29 @@ from typing import TYPE_CHECKING
 
 import pytest
 from node import play
+from python_session import play_in_python
 
 if TYPE_CHECKING:
     from live import LiveDemo
     from node import Reporter
 
 
-@pytest.fixture(scope="session", params=["WebSocket", "LongPoll"])
+PYTHON = "transport.client"
+
+
+@pytest.fixture(scope="session", params=["WebSocket", "LongPoll", PYTHON])
 def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture(scope="session")
 def report(demo: LiveDemo, transport: str) -> Reporter:
-    return play("session.mjs", f"{demo.websocket_address}/socket", transport)
+    url = f"{demo.websocket_address}/socket"
+    return play_in_python(url) if transport == PYTHON else play("session.mjs", url, transport)
+
+
+# For what the stock client alone has.
+stock = pytest.mark.parametrize("transport", ["WebSocket", "LongPoll"], indirect=True, scope="session")
 
 
 def test_ticks_come_at_once_and_five_seconds_later(report: Reporter) -> None:
@@ -66,7 +79,7 @@ def test_a_crashed_transport_is_replaced_and_all_its_topics_joined_again(report:
     crashes = report("crashes")
     crash, before, after = crashes["transportCrash"], crashes["afterChannel"], crashes["afterTransport"]
     # What phoenix.js makes of an end without a close frame, and of a session that is gone.
-    code, reason = {"WebSocket": (1006, "connection_closed"), "LongPoll": (3410, "connection_error")}[transport]
+    code, reason = {"LongPoll": (3410, "connection_error")}.get(transport, (1006, "connection_closed"))
     assert crash["closes"] == [code]
     assert crash["joins"] == {"room": 3, "demo": 2}
     dropped = [{"source": "transport", "reason": reason}]
@@ -89,7 +102,7 @@ def test_a_kick_closes_with_1001_and_the_client_comes_back(report: Reporter, tra
     chat = report("chat and kick")
     assert chat["kicked"] == {"status": "ok", "response": {}}
     # Without frames there are no close codes: phoenix.js finds its session gone.
-    assert chat["code"] == {"WebSocket": 1001, "LongPoll": 3410}[transport]
+    assert chat["code"] == {"LongPoll": 3410}.get(transport, 1001)
     assert chat["opened"] == {"ann": 1, "ben": 2}
     assert chat["again"] == {"status": "ok", "response": {}}
     second = {"user": "ann", "body": "welcome back"}
@@ -106,6 +119,7 @@ def test_a_channel_that_was_left_or_stopped_is_closed_and_not_joined_again(repor
     assert (standing["joins"], standing["closed"], standing["errors"]) == (1, 1, [])
 
 
+@stock
 def test_a_client_whose_websocket_is_blocked_falls_back_to_long_polling(report: Reporter) -> None:
     assert report("fallback") == {"polls": True, "user": "fallen"}
 
@@ -140,6 +154,7 @@ def test_the_stock_presence_tells_who_comes_and_goes(report: Reporter) -> None:
     assert report("presence")["changes"] == itself + others
 
 
+@stock
 def test_binary_payloads_are_array_buffers(report: Reporter) -> None:
     binary = report("binary")
     assert binary["blob"] == ["ok", "ArrayBuffer", 0, 255, 1]

@@ -65,6 +65,10 @@ class Contained(Coroutine[Any, Any, Any]):
 def error_of(task: asyncio.Task[Any]) -> BaseException | None:
     """Return what the task of a `Contained` raised, if it did."""
     if task.cancelled():
-        return asyncio.CancelledError()
+        try:
+            task.result()
+        except asyncio.CancelledError as cancelled:
+            # The task's own, with the traceback of where it was raised.
+            return cancelled
     error = task.exception()
     return error.error if isinstance(error, _Escaped) else error

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Self, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, Unpack
 
+from actors.clock import LoopClock
 from actors.exceptions import Timeout
 from actors.testing.clock import ManualClock
 from actors.testing.lockstep import Lockstep
@@ -22,23 +23,40 @@ ENDLESS = 100_000
 """Rounds after which a runtime that is still busy is taken for one that never rests."""
 
 Args = TypeVarTuple("Args")
+T = TypeVar("T")
 
 
 class _CountingLoop(LoopOnClock, asyncio.SelectorEventLoop):
     """An event loop that counts what is put in its queue, so that one can tell when nothing is left to do."""
 
     scheduled = 0
+    _waits = False
+
+    def wait(self) -> None:
+        """Wait until something is put in the queue, which is then still to be done, or `stop` is called."""
+        self._waits = True
+        try:
+            # Else a thread was quicker; 1 is the stop of the round before.
+            if self.scheduled <= 1:
+                self.run_forever()
+        finally:
+            self._waits = False
+
+    def _count(self) -> None:
+        self.scheduled += 1
+        if self._waits:
+            self.stop()
 
     def call_soon(
         self, callback: Callable[[Unpack[Args]], object], *args: *Args, context: Context | None = None
     ) -> asyncio.Handle:
-        self.scheduled += 1
+        self._count()
         return super().call_soon(callback, *args, context=context)
 
     def call_soon_threadsafe(
         self, callback: Callable[[Unpack[Args]], object], *args: *Args, context: Context | None = None
     ) -> asyncio.Handle:
-        self.scheduled += 1
+        self._count()
         return super().call_soon_threadsafe(callback, *args, context=context)
 
 
@@ -64,6 +82,30 @@ class ManualScheduler(Lockstep):
         """Let the actors run; tell whether something has come to be so."""
         self.settle()
         return done()
+
+    @property
+    def waits_for_the_world(self) -> bool:
+        """Tell whether a handler waits for something that is no actor's answer."""
+        return any(process.task is not None and process.waits_for is None for process in self.processes.values())
+
+    def let_the_world_go_on(self, done: Callable[[], bool], seconds: float) -> None:
+        """Wait for what comes from outside, and let the actors run, until all is done, or as long as this real time lasts."""
+        loop, late = self.loop, False
+        assert isinstance(loop, _CountingLoop)
+
+        def be_late() -> None:
+            nonlocal late
+            late = True
+            loop.stop()
+
+        alarm = LoopClock(loop).call_after(seconds, be_late)
+        try:
+            self.settle()
+            while not done() and not late:
+                loop.wait()
+                self.settle()
+        finally:
+            alarm.cancel()
 
     def settle(self) -> None:
         """Let the loop run until it has nothing left to do."""
@@ -128,8 +170,20 @@ class ManualRuntime:
         """Ask, and let the actors run until there is an answer."""
         return ref.ask(message)
 
-    def run(self, awaitable: Any) -> Any:
+    def until(self, look: Callable[[], T | None], seconds: float) -> T | None:
+        """Return what `look` finds when all actors rest, or None.
+
+        While a handler waits for the world outside, such as a database, this waits for it too, at most so many real seconds.
+        """
+        self._scheduler.let_the_world_go_on(
+            lambda: look() is not None or not self._scheduler.waits_for_the_world, seconds
+        )
+        return look()
+
+    def run(self, awaitable: Any, seconds: float = 0.0) -> Any:
         """Let the actors run, and return what is awaited; for code that is `async` in a test that is not.
+
+        If it waits for the world outside, this does too, at most so many real seconds.
 
         Raises:
             pykka.Timeout: if it does not come without time going by.
@@ -140,6 +194,8 @@ class ManualRuntime:
 
         task = self._scheduler.loop.create_task(wait(), name="the test")
         if not self._scheduler.wait_until(task.done):
+            self._scheduler.let_the_world_go_on(task.done, seconds)
+        if not task.done():
             task.cancel()
             self.settle()
             raise Timeout("all actors rest, and what is awaited has not come; move the clock")

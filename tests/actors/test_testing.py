@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -253,6 +254,58 @@ def test_run_does_not_wait_for_time(runtime: ManualRuntime) -> None:
     with pytest.raises(pykka.Timeout, match="move the clock"):
         runtime.run(endless())
     assert cancelled == [True]
+
+
+# The world outside: what a runtime waits for in real time, if it is told for how long
+
+
+class Elsewhere:
+    """A thread that says something when the loop has begun to wait for it."""
+
+    def __init__(self, runtime: ManualRuntime) -> None:
+        self.loop = runtime._scheduler.loop
+        self.said: asyncio.Future[str] = self.loop.create_future()
+
+    async def asked(self) -> str:
+        Thread(target=self.loop.call_soon_threadsafe, args=(self.said.set_result, "hello")).start()
+        return await self.said
+
+
+def test_until_waits_while_a_handler_waits_for_the_world(runtime: ManualRuntime) -> None:
+    heard: list[str] = []
+
+    async def hear() -> None:
+        heard.append(await Elsewhere(runtime).asked())
+
+    Waiting.start().tell(hear())
+    assert runtime.until(lambda: heard or None, 3600) == ["hello"]
+
+
+def test_until_ends_with_the_handlers_whether_or_not_there_is_anything(runtime: ManualRuntime) -> None:
+    Waiting.start().tell(Elsewhere(runtime).asked())
+    assert runtime.until(lambda: None, 3600) is None
+
+
+def test_until_does_not_wait_for_what_only_an_actor_can_say(runtime: ManualRuntime) -> None:
+    class Keeping(Actor):
+        def on_receive(self, message: Any) -> None:
+            self.reply_later()
+
+    keeping = Keeping.start()
+    Waiting.start().tell(keeping.call("x", timeout=None))
+    assert runtime.until(lambda: None, 3600) is None
+    assert len(runtime.actors) == 2
+
+
+def test_until_and_run_wait_no_longer_than_they_are_told(runtime: ManualRuntime) -> None:
+    Waiting.start().tell(Elsewhere(runtime).said)
+    assert runtime.until(lambda: None, 0.0) is None
+    with pytest.raises(pykka.Timeout):
+        runtime.run(Elsewhere(runtime).said, 0.01)
+
+
+def test_run_may_wait_for_the_world(runtime: ManualRuntime) -> None:
+    assert runtime.run(Elsewhere(runtime).asked(), 3600) == "hello"
 
 
 def test_the_actors_of_a_runtime_are_listed(runtime: ManualRuntime) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -18,8 +18,10 @@ from actors.message import Reply, ok
 from actors.presence.presence import Presence
 from actors.registry import ActorRegistry
 from supervisors.child_spec import ChildSpec
-from transport.testing.channels import ChannelTest
-from transport.testing.clients import state
+from transport.testing.async_channels import AsyncChannelTest, AsyncVirtualClock
+from transport.testing.async_clients import AsyncJoinedChannel, AsyncPushed, AsyncTestClient
+from transport.testing.channels import ChannelTest, VirtualClock
+from transport.testing.clients import JoinedChannel, Pushed, TestClient, state
 from transport.testing.exceptions import (
     ConnectRefusedError,
     JoinRefusedError,
@@ -28,9 +30,6 @@ from transport.testing.exceptions import (
 )
 from transport.testing.patterns import Capture
 
-if TYPE_CHECKING:
-    from transport.testing.async_clients import AsyncTestClient
-
 pytestmark = pytest.mark.asyncio
 
 
@@ -38,6 +37,32 @@ pytestmark = pytest.mark.asyncio
 async def client() -> AsyncIterator[AsyncTestClient]:
     async with ChannelTest(UserSocket, {"user": "alice"}) as connected:
         yield connected
+
+
+@pytest.mark.parametrize(
+    ("sync_kind", "async_kind"),
+    [
+        (ChannelTest, AsyncChannelTest),
+        (TestClient, AsyncTestClient),
+        (JoinedChannel, AsyncJoinedChannel),
+        (Pushed, AsyncPushed),
+        (VirtualClock, AsyncVirtualClock),
+    ],
+    ids=lambda kind: kind.__name__,
+)
+async def test_both_kinds_of_test_have_the_same_helpers(sync_kind: type, async_kind: type) -> None:
+    names = [{name for name in dir(kind) if not name.startswith("_")} for kind in (sync_kind, async_kind)]
+    assert names[0] == names[1]
+
+
+async def test_any_message_can_be_sent_and_taken(client: AsyncTestClient) -> None:
+    ref = client.next_ref()
+    client.send(None, ref, "phoenix", "heartbeat", {})
+    assert await client.take("phx_reply", "phoenix", ref="another") is None
+    answer = await client.take("phx_reply", "phoenix", ref)
+    assert answer is not None
+    assert answer.payload == ok({})
+    assert await client.take("phx_reply") is None
 
 
 async def failure(fail: Any) -> str:

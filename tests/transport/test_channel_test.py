@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ from transport.endpoint import Endpoint
 from transport.serializer import V1JSONSerializer, V2JSONSerializer
 from transport.socket import ConnectInfo
 from transport.testing.channels import ChannelTest
-from transport.testing.clients import TestClient, remaining, state
+from transport.testing.clients import JoinedChannel, TestClient, remaining, state
 from transport.testing.exceptions import (
     ConnectRefusedError,
     JoinRefusedError,
@@ -68,7 +69,10 @@ def test_a_refused_join_raises_its_reply(client: TestClient) -> None:
     assert str(refused.value) == "could not join 'room:vip': error {'reason': 'unauthorized'}"
 
 
-def test_a_join_that_is_not_answered_raises_too_and_says_who_waits(client: TestClient) -> None:
+def test_a_join_that_is_not_answered_raises_too_and_says_who_waits(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transport.testing.channels.WAIT", 0.0)
     with pytest.raises(JoinRefusedError) as refused:
         client.join("slow")
     assert refused.value.reply is None
@@ -379,6 +383,67 @@ def test_a_crash_fails_the_next_look_with_the_channels_own_traceback(client: Tes
     client.join("room:1").push("echo").assert_reply("ok")
 
 
+class CancelledChannel(Channel):
+    """Waits for what somebody else gives up."""
+
+    def join(self, topic: str, payload: Any) -> Reply:
+        return ok()
+
+    async def handle_in(self, event: str, payload: Any) -> Any:
+        given_up = asyncio.get_running_loop().create_future()
+        given_up.cancel()
+        await given_up
+
+
+def test_a_handler_that_ends_by_a_cancelled_future_is_a_crash(client: TestClient) -> None:
+    room = client.test.socket(channels={"room": CancelledChannel}).join("room")
+    room.push("wait")
+    with pytest.raises(UnexpectedCrashError, match=r"CancelledChannel 'room' <.*> crashed: CancelledError\n") as failed:
+        room.refute_push("anything")
+    frames = traceback.extract_tb(failed.value.error.__traceback__)
+    assert [frame.name for frame in frames if frame.filename == __file__] == ["handle_in"]
+
+
+def test_a_crash_in_a_join_names_the_join(client: TestClient) -> None:
+    text = failure(client.join, "room:broken", {"a": 1})
+    assert text.splitlines()[1] == "  its last message: 'phx_join' with {'a': 1}"
+
+
+@pytest.mark.parametrize(("count", "noted"), [(2, 1), (8, 6)])
+def test_the_others_that_have_crashed_are_noted(client: TestClient, count: int, noted: int) -> None:
+    for number in range(count):
+        client.join(f"room:{number}")
+    for number in range(count):
+        client.send(None, None, f"room:{number}", "fail", number)
+    with pytest.raises(UnexpectedCrashError, match="cannot take 0") as failed:
+        client.advance(0)
+    notes = failed.value.__notes__
+    assert len(notes) == noted
+    assert re.fullmatch(r"and RoomChannel 'room:1' <.*> crashed: ValueError: cannot take 1", notes[0])
+    assert notes[5:] == ["and 2 more"][: count - 2]
+
+
+def test_those_linked_to_a_crash_are_not_noted(client: TestClient) -> None:
+    room, other = client.join("room:1"), client.join("room:2")
+    room.ref.process.link(other.ref.process)
+    room.push("fail", 7)
+    with pytest.raises(UnexpectedCrashError) as failed:
+        client.advance(0)
+    assert not hasattr(failed.value, "__notes__")
+
+
+def test_a_test_that_fails_by_itself_is_told_what_has_crashed() -> None:
+    def fails(client: TestClient) -> None:
+        client.join("room:1").push("fail", 7)
+        client.runtime.settle()
+        raise KeyError("the test")
+
+    with pytest.raises(KeyError, match="'the test'") as failed, ChannelTest(UserSocket) as client:
+        fails(client)
+    [note] = failed.value.__notes__
+    assert re.fullmatch(r"RoomChannel 'room:1' <.*> crashed: ValueError: cannot take 7", note)
+
+
 @pytest.mark.parametrize(
     "look",
     [
@@ -498,6 +563,62 @@ def test_a_crash_of_a_child_of_the_system_counts_too() -> None:
     crash = r"Child 'child' <.*> crashed: ArithmeticError: in a child"
     with pytest.raises(UnexpectedCrashError, match=crash), ChannelTest(UserSocket, children=[child]) as client:
         next(ref for ref in client.runtime.actors if ref.actor_class is Child).send("x")
+
+
+# The world outside
+
+
+class LibraryChannel(Channel):
+    """Asks something that is no actor, in a thread."""
+
+    def join(self, topic: str, payload: Any) -> Reply:
+        return ok()
+
+    async def handle_in(self, event: str, payload: Any) -> Any:
+        title = await asyncio.to_thread("Moby-Dick".upper)
+        if event == "fail":
+            raise ValueError(title)
+        if event == "push":
+            self.push("book", {"title": title})
+            await asyncio.get_running_loop().create_future()
+        return ok({"title": title}) if event == "reply" else None
+
+
+class LibrarySocket(UserSocket):
+    """Asks it before it lets anybody in."""
+
+    async def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Any:
+        self.assigns["title"] = await asyncio.to_thread("Moby-Dick".upper)
+        return ok()
+
+
+@pytest.fixture
+def library(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> JoinedChannel:
+    monkeypatch.setattr("transport.testing.channels.WAIT", 3600.0)
+    return client.test.socket(LibrarySocket, channels={"library": LibraryChannel}).join("library")
+
+
+def test_an_assertion_waits_for_the_world_outside(library: JoinedChannel) -> None:
+    library.push("reply").assert_reply("ok", {"title": "MOBY-DICK"})
+    library.push("push")
+    library.assert_push("book", {"title": "MOBY-DICK"})
+
+
+def test_an_assertion_fails_when_the_handler_has_ended_without_it(library: JoinedChannel) -> None:
+    library.push("nothing")
+    assert "no push 'book' on 'library'" in failure(library.assert_push, "book")
+
+
+def test_an_assertion_fails_when_something_has_crashed_meanwhile(library: JoinedChannel) -> None:
+    library.push("push")
+    library.assert_push("book")
+    other = library.client.test.socket(channels={"library": LibraryChannel}).join("library")
+    other.push("fail")
+    assert "crashed: ValueError: MOBY-DICK" in failure(library.assert_push, "book")
+
+
+def test_a_socket_may_ask_the_world_outside(client: TestClient) -> None:
+    assert client.test.connect(LibrarySocket).socket.assigns == {"title": "MOBY-DICK"}
 
 
 # What is left

@@ -27,8 +27,23 @@ def test_a_url_is_that_of_the_socket(url: str, checked: str) -> None:
     assert checked_url(url) == checked
 
 
-@pytest.mark.parametrize("url", ["", "/socket", "host:4000/socket", "ftp://host/socket", "ws:///socket"])
-def test_a_url_that_is_none_is_refused(url: str) -> None:
+NONE: list[Any] = [
+    "",
+    "/socket",
+    "host:4000/socket",
+    "ftp://host/socket",
+    "ws:///socket",
+    "ws://host:0/socket",
+    "ws://host:99999/socket",
+    "ws://host:port/socket",
+    "ws://[::1/socket",
+    None,
+    4000,
+]
+
+
+@pytest.mark.parametrize("url", NONE)
+def test_a_url_that_is_none_is_refused(url: Any) -> None:
     with pytest.raises(ValueError, match=r"ws://host:4000/socket is expected, got"):
         checked_url(url)
 

@@ -446,7 +446,7 @@ def test_pushes_are_bounded_while_there_is_no_connection() -> None:
     ("options", "text"),
     [
         ({"vsn": "3.0.0"}, "vsn must be one of 1.0.0, 2.0.0, got '3.0.0'"),
-        ({"timeout": 0}, "timeout must be > 0 seconds, got 0"),
+        ({"timeout": 0}, "timeout must be seconds > 0, got 0"),
     ],
     ids=["vsn", "timeout"],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import Any
 
 import pytest
@@ -283,6 +285,15 @@ def test_receive_hears_only_its_status_and_also_late(world: World) -> None:
     push.receive("ok", lambda response: heard.append(("never", response)))
     world.settle()
     assert heard == [("error", {"reason": "no"}), ("late", {"reason": "no"})]
+
+
+@pytest.mark.parametrize("wrong", [-1, math.nan, "10", True])
+def test_a_time_out_that_is_no_time_is_refused_and_changes_nothing(world: World, wrong: Any) -> None:
+    member, other = world.joined(), world.channel("room:2")
+    for ask in (partial(member.push, "event", {}), member.leave, other.join):
+        with pytest.raises(ValueError, match=rf"^timeout must be seconds >= 0, got {wrong!r}$"):
+            ask(timeout=wrong)
+    assert (world.sent, member.state, other.state) == ([], "joined", "closed")
 
 
 @pytest.mark.parametrize(("timeout", "seconds"), [(None, 10), (2, 2), (0, 0)], ids=["default", "own", "none at all"])

@@ -154,16 +154,27 @@ def test_a_channel_that_the_server_closes_is_one_line_and_status_1(demo: LiveDem
         assert program.err.empty()
 
 
+def test_a_join_that_fails_after_the_first_is_told() -> None:
+    with Stubborn() as server, Program(server.url, "once", "--timeout", "1") as program:
+        assert program.says("phx_reply") == answer("phx_join", {})
+        program.type("crash")
+        assert program.complains() == """client: 'once' is lost: {}"""
+        assert program.says("phx_reply") == answer("phx_join", {"reason": "no more"}, "error")
+        assert program.complains() == "client: no answer to the join of 'once'; joining again"
+
+
 def test_a_crash_and_a_lost_connection_are_told(demo: LiveDemo) -> None:
     with Program(url(demo), "room:console-crash") as program:
         program.says("presence_state")
         program.type("crash")
         assert program.complains() == """client: 'room:console-crash' is lost: {"reason":"channel_crash"}"""
+        assert program.says("phx_reply") == answer("phx_join", {})
         program.says("presence_state")
         program.type("crash_transport")
         assert program.complains().startswith("client: 'room:console-crash' is lost: ")
         assert program.complains() == "client: the connection has ended with 1006; connecting again"
         assert program.complains() == "client: connected again"
+        assert program.says("phx_reply") == answer("phx_join", {})
         program.says("presence_state")
         assert program.end() == 0
 
@@ -192,8 +203,11 @@ def test_what_goes_wrong_at_the_start_is_one_line_and_status_1(demo: LiveDemo, a
         (["--param", "user"], "expected key=value, got 'user'"),
         (["--join", "{"], "'{' is no JSON"),
         (["--vsn", "3.0.0"], "invalid choice: '3.0.0'"),
+        (["--timeout", "0"], "expected seconds > 0, got '0'"),
+        (["--timeout", "nan"], "expected seconds > 0, got 'nan'"),
+        (["--timeout", "soon"], "expected seconds > 0, got 'soon'"),
     ],
-    ids=["param", "join", "vsn"],
+    ids=["param", "join", "vsn", "timeout 0", "timeout nan", "timeout soon"],
 )
 def test_options_that_are_wrong_are_explained(arguments: list[str], text: str) -> None:
     done = subprocess.run(  # noqa: S603  # our own program
@@ -227,7 +241,7 @@ class Stubborn:
     """A server that answers joins, says something that no server should, and nothing to who leaves."""
 
     def __init__(self) -> None:
-        self.loop, self.ready = asyncio.new_event_loop(), Event()
+        self.loop, self.ready, self.joins = asyncio.new_event_loop(), Event(), 0
         self.thread = Thread(target=self.loop.run_until_complete, args=(self.serve(),))
 
     async def serve(self) -> None:
@@ -242,11 +256,22 @@ class Stubborn:
             join_ref, ref, topic, event, _ = json.loads(data)
             if topic == "close":
                 await connection.close(1000, "at the join")
+            elif topic == "once" and event == "crash":
+                await connection.send(json.dumps([join_ref, None, topic, "phx_error", {}]))
+            elif topic == "once" and event == "phx_join":
+                await self.answer_joins(connection, join_ref, ref)
             elif event == "phx_join":
                 await connection.send(json.dumps([join_ref, ref, topic, "phx_reply", {"status": "ok", "response": {}}]))
                 await connection.send(json.dumps([None, None, topic, "\x1b[2J\nevent", {"a": "\x9bé"}]))
             if event.startswith("close"):
                 await connection.close(1000, event)
+
+    async def answer_joins(self, connection: ServerConnection, join_ref: str, ref: str) -> None:
+        """Let in the first, refuse the second, and say nothing to the others."""
+        self.joins += 1
+        replies = [{"status": "ok", "response": {}}, {"status": "error", "response": {"reason": "no more"}}]
+        for reply in replies[self.joins - 1 : self.joins]:
+            await connection.send(json.dumps([join_ref, ref, "once", "phx_reply", reply]))
 
     def __enter__(self) -> Self:
         self.thread.start()

@@ -155,6 +155,51 @@ def test_without_a_server_the_block_is_not_entered() -> None:
     run(conversation())
 
 
+def test_a_block_with_a_socket_that_is_open_is_entered_at_once(demo: LiveDemo) -> None:
+    async def conversation() -> None:
+        socket = client(demo)
+        opened = opens(socket)
+        socket.connect()
+        await opened.until(1)
+        async with socket:
+            assert await socket.channel("room:client-open").join() == {}
+        assert (socket.state, len(opened.entries)) == ("closed", 1)
+
+    run(conversation())
+
+
+def test_who_waits_for_a_connection_is_told_that_it_is_given_up() -> None:
+    async def conversation() -> None:
+        asked, never = asyncio.Event(), asyncio.Event()
+
+        async def params() -> None:
+            asked.set()
+            await never.wait()
+
+        socket = Socket("ws://127.0.0.1:1/socket", params=params)
+        entering = asyncio.ensure_future(socket.__aenter__())
+        await asked.wait()
+        await socket.disconnect()
+        with pytest.raises(ConnectError, match="the socket was closed while it connected"):
+            await entering
+
+    run(conversation())
+
+
+@pytest.mark.parametrize("name", [5, None, b"event"])
+def test_a_topic_or_an_event_that_is_no_text_is_refused(demo: LiveDemo, name: Any) -> None:
+    async def conversation() -> None:
+        async with client(demo) as socket:
+            room = socket.channel("room:client-names")
+            await room.join()
+            for ask in (socket.channel, room.push, partial(room.on, callback=print)):
+                with pytest.raises(TypeError, match=f"^an? (topic|event) must be a str, got {name!r}$"):
+                    ask(name)
+            assert await room.push("echo", {"n": 1}) == {"n": 1}
+
+    run(conversation())
+
+
 def test_a_server_that_refuses_is_an_error_with_its_status(demo: LiveDemo) -> None:
     async def conversation() -> None:
         with pytest.raises(ConnectError, match="403"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -274,11 +275,30 @@ def test_a_callback_may_use_the_socket(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("option", "wrong"),
-    [("timeout", 0), ("heartbeat_interval", -1), ("jitter", 1.5), ("jitter", -0.1), ("max_buffered", -1)],
+    [
+        ("timeout", 0),
+        ("timeout", math.nan),
+        ("timeout", "10"),
+        ("timeout", True),
+        ("heartbeat_interval", -1),
+        ("heartbeat_interval", None),
+        ("jitter", 1.5),
+        ("jitter", -0.1),
+        ("jitter", "a lot"),
+        ("max_buffered", -1),
+        ("max_buffered", None),
+    ],
 )
 def test_an_option_out_of_its_range_is_named(option: str, wrong: Any) -> None:
-    with pytest.raises(ValueError, match=rf"^{option} .* got {wrong}$"):
+    with pytest.raises(ValueError, match=rf"^{option} .* got {wrong!r}$"):
         Options(**{option: wrong})
+
+
+@pytest.mark.parametrize("option", ["reconnect_after", "rejoin_after"])
+def test_a_delay_is_a_function(option: str) -> None:
+    options: dict[str, Any] = {option: 5}
+    with pytest.raises(TypeError, match=rf"^{option} must be a function .* such as lambda tries: 5\.0, got 5$"):
+        Options(**options)
 
 
 def test_the_delays_may_be_ones_own() -> None:

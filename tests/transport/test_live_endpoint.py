@@ -26,7 +26,7 @@ from transport.testing.live_endpoint import LiveEndpoint
 
 
 def client_of(live: LiveEndpoint, path: str = "/socket") -> ClientConnection:
-    return connect(live.websocket_url(path), open_timeout=WAIT, close_timeout=WAIT, proxy=None)
+    return connect(live.websocket_url(path), open_timeout=WAIT, close_timeout=WAIT, proxy=None, ping_interval=None)
 
 
 def receive(client: ClientConnection) -> Any:
@@ -59,6 +59,7 @@ def test_nothing_lives_on_when_it_has_stopped() -> None:
             join(client)
         with pytest.raises(ConnectionClosed):
             client.recv(timeout=WAIT)
+    client.recv_events_thread.join(WAIT)
     assert ActorRegistry.get_all() == before
     assert threading.active_count() == threads
 
@@ -109,8 +110,11 @@ def crash(_: LiveEndpoint, client: ClientConnection) -> None:
 
 
 def test_a_crash_fails_the_test_at_the_end() -> None:
-    with pytest.raises(UnexpectedCrashError, match=r"RoomChannel 'room:1' <.*> crashed: ValueError: cannot take \{\}"):
+    with pytest.raises(
+        UnexpectedCrashError, match=r"RoomChannel 'room:1' <.*> crashed: ValueError: cannot take \{\}"
+    ) as failed:
         end_with(crash)
+    assert "with live.expect_crash(ValueError): …" in str(failed.value)
 
 
 def test_a_crash_may_be_expected() -> None:
@@ -152,8 +156,10 @@ def test_a_failing_test_keeps_its_own_error() -> None:
         crash(live, client)
         raise KeyError("the test")
 
-    with pytest.raises(KeyError, match="the test"):
+    with pytest.raises(KeyError, match="the test") as failed:
         end_with(fail)
+    [note] = failed.value.__notes__
+    assert re.fullmatch(r"RoomChannel 'room:1' <.*> crashed: ValueError: cannot take \{\}", note)
 
 
 def test_a_system_that_has_ended_by_itself_fails_the_test() -> None:

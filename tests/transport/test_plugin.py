@@ -123,6 +123,50 @@ def test_what_is_not_in_order_at_the_end_fails_the_test_by_name(
     result = project.runpytest_inprocess()
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines([line])
+    result.stdout.no_fnmatch_line("*pytest_ashtree.py*")
+
+
+def test_a_crash_that_does_not_come_points_at_the_block_and_at_nothing_else(project: pytest.Pytester) -> None:
+    project.makepyfile("""
+        import pytest
+        from rooms import UserSocket
+        from transport.testing import ChannelTest
+
+        def test_it(channel_test):
+            with channel_test.expect_crash(ValueError):
+                channel_test.connect(UserSocket).join("room:1")
+
+        @pytest.mark.asyncio
+        async def test_async():
+            async with ChannelTest(UserSocket) as client:
+                async with client.expect_crash(ValueError):
+                    await client.join("room:1")
+    """)
+    result = project.runpytest_inprocess()
+    result.assert_outcomes(failed=2)
+    for line in (
+        ">*    with channel_test.expect_crash(ValueError):",
+        ">*    async with client.expect_crash(ValueError):",
+    ):
+        result.stdout.fnmatch_lines([line, "E *AssertionError: no actor crashed with ValueError"])
+    result.stdout.no_fnmatch_line("*contextlib*")
+
+
+def test_a_loop_that_is_not_asyncios_is_refused_with_what_to_write(project: pytest.Pytester) -> None:
+    project.makepyfile("""
+        from rooms import UserSocket
+        from transport.testing import ChannelTest
+
+        def test_it():
+            entering = ChannelTest(UserSocket).__aenter__()
+            try:
+                entering.send(None)
+            finally:
+                entering.close()
+    """)
+    result = project.runpytest_inprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E *RuntimeError: channels run on asyncio, *anyio_backend return 'asyncio'"])
 
 
 @pytest.mark.parametrize("plugin", ["asyncio", "anyio"])
@@ -254,6 +298,7 @@ def test_live_endpoints_serve_tests_of_every_kind(project: pytest.Pytester) -> N
     result = project.runpytest_inprocess()
     result.assert_outcomes(passed=6, errors=1)
     result.stdout.fnmatch_lines(["*UnexpectedCrashError: RoomChannel 'room:1' <*> crashed: ValueError: cannot take 7"])
+    result.stdout.no_fnmatch_line("*pytest_ashtree.py*")
 
 
 def test_live_endpoints_serve_tests_that_run_in_parallel(

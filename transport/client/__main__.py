@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--join", metavar="JSON", type=payload, default={}, help="the payload of the join")
     made.add_argument("--token", help="the auth token of the socket")
     made.add_argument("--vsn", choices=list(CLIENT_SERIALIZERS), default="2.0.0", help="the version of the protocol")
-    made.add_argument("--timeout", metavar="SECONDS", type=float, default=10.0, help="for connecting and answers")
+    made.add_argument("--timeout", metavar="SECONDS", type=seconds, default=10.0, help="for connecting and answers")
     return made
 
 
@@ -63,6 +63,17 @@ def payload(text: str) -> Any:
         return msgspec.json.decode(text)
     except msgspec.DecodeError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from error
+
+
+def seconds(text: str) -> float:
+    """Read a time-out."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"expected seconds > 0, got {text!r}")
+    return value
 
 
 async def talk(options: argparse.Namespace) -> None:

@@ -21,9 +21,17 @@ def checked_url(url: str) -> str:
     Raises:
         ValueError: if it is no such URL.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in _SCHEMES or not parts.hostname:
-        raise ValueError(f"a URL such as ws://host:4000/socket is expected, got {url!r}")
+    expected = f"a URL such as ws://host:4000/socket is expected, got {url!r}"
+    if not isinstance(url, str):
+        raise ValueError(expected)  # noqa: TRY004  # as any other that is none
+    try:
+        parts = urlsplit(url)
+        # What is no port is found out when it is asked for.
+        is_one = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise ValueError(f"{expected}: {error}") from error
+    if not is_one:
+        raise ValueError(expected)
     path = parts.path.rstrip("/")
     if path.rpartition("/")[2] != _PATH:
         path = f"{path}/{_PATH}"

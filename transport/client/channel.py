@@ -28,6 +28,7 @@ class Channel:
     """
 
     def __init__(self, socket: Socket, topic: str, params: Any, max_queue: int) -> None:
+        _checked_name("a topic", topic)
         written = params if callable(params) else written_payload(params)
         socket.check(Message(None, None, topic, "phx_join", written))
         self._socket = socket
@@ -84,9 +85,11 @@ class Channel:
             NotJoinedError: if join() was not called.
             ClosedError: if the channel is closed, or leaving.
             BufferFullError: if the socket's `max_buffered` events of this channel are kept already.
-            TypeError: if JSON has no form for the payload.
+            TypeError: if JSON has no form for the payload, or the event is no str.
             UnencodableError: if the protocol's version has none.
+            ValueError: if the time-out is no time.
         """
+        _checked_name("an event", event)
         written = written_payload({} if payload is None else payload)
         self._socket.check(Message(None, None, self.topic, event, written))
         return self._pushed(self._protocol.push(event, written, timeout))
@@ -106,7 +109,7 @@ class Channel:
 
         It is called on the event loop, and may be a coroutine function, which then runs as a task. What it raises is logged.
         """
-        return self._protocol.on(event, callback)
+        return self._protocol.on(_checked_name("an event", event), callback)
 
     def off(self, event: str, ref: int | None = None) -> None:
         """Take back the callback that `on` has returned the ref for, or all of that event."""
@@ -143,3 +146,14 @@ class Channel:
 
     def _is_over(self) -> bool:
         return self._socket.protocol.is_over or self._protocol not in self._socket.protocol.channels
+
+
+def _checked_name(what: str, name: str) -> str:
+    """Return the name of a topic or of an event; a server has no answer to what is none.
+
+    Raises:
+        TypeError: if it is no str.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"{what} must be a str, got {name!r}")
+    return name

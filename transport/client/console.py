@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -66,7 +67,7 @@ class Console:
             ClosedError: if the server has closed the channel, or the connection for good.
         """
         self._follow()
-        self._show("phx_reply", _answer("phx_join", "ok", await self._join()))
+        await self._join()
         self._read_input()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._show_messages())
@@ -82,11 +83,19 @@ class Console:
         self._channel.on_error(self._lost)
         self._channel.on_close(self._closed)
 
-    async def _join(self) -> Any:
+    async def _join(self) -> None:
+        join = self._channel.join()
         try:
-            return await self._channel.join()
+            await join
         except ClosedError as error:
             raise ClosedError(self._closed_by_server or str(error)) from error
+        # This answer, and those of the joins to come: it joins again by itself.
+        for status in ("ok", "error"):
+            join.receive(status, partial(self._show_joined, status))
+        join.receive("timeout", lambda _: complain(f"no answer to the join of {self._channel.topic!r}; joining again"))
+
+    def _show_joined(self, status: str, response: Any) -> None:
+        self._show("phx_reply", _answer("phx_join", status, response))
 
     async def _leave(self) -> None:
         self._is_leaving = True

@@ -11,7 +11,7 @@ from transport.client.address import checked_params, checked_token, checked_url,
 from transport.client.carrier import Carrier, resolved
 from transport.client.channel import Channel
 from transport.client.connection import Door, WebSocketOptions
-from transport.client.exceptions import ConnectError, ParamsError
+from transport.client.exceptions import ClosedError, ConnectError, ParamsError
 from transport.client.protocol.backoff import Delay, reconnect_after, rejoin_after
 from transport.client.protocol.socket import NORMAL, Options, SocketProtocol
 from transport.client.serializer import CLIENT_SERIALIZERS
@@ -52,7 +52,7 @@ class Socket:
 
     Raises:
         ValueError: naming what is wrong with an option.
-        TypeError: if `params` or `auth_token` are not what they should be.
+        TypeError: if `params`, `auth_token` or a delay are not what they should be.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Socket:
     # Its life
 
     async def __aenter__(self) -> Self:
-        """Connect.
+        """Connect, unless it is connected already.
 
         Raises:
             ConnectError: if the first try fails.
@@ -140,13 +140,18 @@ class Socket:
         return self
 
     async def _connected(self) -> None:
+        if self.is_open:
+            return
         tried: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
 
         def settle(error: Exception | None = None) -> None:
             if not tried.done():
                 tried.set_result(error)
 
-        refs = [self.on_open(settle), self.on_error(settle)]
+        def given_up(*_: object) -> None:
+            settle(ClosedError("the socket was closed while it connected"))
+
+        refs = [self.on_open(settle), self.on_error(settle), self.on_close(given_up)]
         self.connect()
         error = await tried
         for ref in refs:

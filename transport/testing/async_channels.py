@@ -11,18 +11,20 @@ all actors rest; while a handler waits for the world outside, such as a database
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from transport.socket import ConnectInfo, Socket, accepted
 from transport.testing.async_clients import AsyncTestClient
+from transport.testing.crashes import AsyncCrashBlock
 from transport.testing.exceptions import ConnectRefusedError, LeftBehindError
 from transport.testing.leftovers import left_behind
 from transport.testing.loop_runtime import LoopRuntime
 from transport.testing.system_under_test import SystemUnderTest, new_socket
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from supervisors.child_spec import Supervised
     from transport.testing.crashes import ExpectedCrash, Kinds
     from transport.testing.inbox import Inbox, Wanted
@@ -64,6 +66,7 @@ class AsyncChannelTest:
         children: Iterable[Supervised],
     ) -> None:
         self._first, self.system, self._children = (socket, params), system, list(children)
+        self.system.crashes.block = "async with client"
         self.clock = AsyncVirtualClock(self)
 
     # Its life
@@ -80,8 +83,10 @@ class AsyncChannelTest:
             await self.stop(check=False)
             raise
 
-    async def __aexit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, failure: BaseException | None, *_exc: object) -> None:
         __tracebackhide__ = True
+        if failure is not None:
+            self.system.crashes.note_on(failure)
         await self.stop(check=kind is None)
 
     async def start(self) -> Self:
@@ -172,7 +177,7 @@ class AsyncChannelTest:
     async def find(self, inbox: Inbox, wanted: Wanted) -> Any:
         """Take what a test wants out of an inbox, waiting for it as long as it may come; None if it does not."""
         __tracebackhide__ = True
-        await self.runtime.until(lambda: inbox.find(wanted))
+        await self.runtime.until(lambda: self.system.crashes.first or inbox.find(wanted))
         self.system.crashes.check()
         return inbox.take(wanted)
 
@@ -192,16 +197,12 @@ class AsyncChannelTest:
         if found is not None:
             raise AssertionError(inbox.unwanted(wanted, found))
 
-    @asynccontextmanager
-    async def expect_crash(self, kind: Kinds = Exception, *, match: str | None = None) -> AsyncIterator[ExpectedCrash]:
+    def expect_crash(
+        self, kind: Kinds = Exception, *, match: str | None = None
+    ) -> AbstractAsyncContextManager[ExpectedCrash]:
         """Expect that an actor crashes inside the block, with that exception; `match` is searched in its text.
 
         Raises:
             AssertionError: if none did.
         """
-        __tracebackhide__ = True
-        await self.settle()
-        with self.system.crashes.expecting(kind, match) as expected:
-            yield expected
-            await self.settle()
-        expected.check()
+        return AsyncCrashBlock(self.system.crashes, kind, match, self.settle)

@@ -115,6 +115,22 @@ class AsyncTestClient:
         self.end.go()
         await self.test.settle()
 
+    # Below the helpers
+
+    def send(self, join_ref: Any, ref: Any, topic: Any, event: Any, payload: Any) -> None:
+        """Send any message, valid or not."""
+        self.end.say(join_ref, ref, topic, event, payload)
+
+    def next_ref(self) -> str:
+        """Return a reference for one more message."""
+        return self.end.next_ref()
+
+    async def take(self, event: str, topic: str | None = None, ref: Any = ANY, payload: Any = ANY) -> Message | None:
+        """Take out and return the first message that fits, or None."""
+        __tracebackhide__ = True
+        await self.test.settle()
+        return self.end.take(event, topic, ref, payload)
+
 
 class AsyncJoinedChannel:
     """A topic that a client has joined."""

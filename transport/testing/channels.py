@@ -13,19 +13,22 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from actors.testing.probe import WAIT
 from actors.testing.runtime import ManualRuntime
 from transport.socket import ConnectInfo, Socket, accepted
 from transport.testing.async_channels import AsyncChannelTest
 from transport.testing.clients import TestClient
+from transport.testing.crashes import CrashBlock
 from transport.testing.exceptions import ConnectRefusedError, LeftBehindError
 from transport.testing.leftovers import left_behind
 from transport.testing.system_under_test import SystemUnderTest, new_socket
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from actors.message import Serializer
     from supervisors.child_spec import Supervised
     from transport.testing.async_clients import AsyncTestClient
@@ -105,18 +108,22 @@ class ChannelTest:
             self.stop(check=False)
             raise
 
-    def __exit__(self, kind: type[BaseException] | None = None, *_exc: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None = None, failure: BaseException | None = None, *_exc: object
+    ) -> None:
         __tracebackhide__ = True
+        if failure is not None:
+            self.system.crashes.note_on(failure)
         self.stop(check=kind is None)
 
     async def __aenter__(self) -> AsyncTestClient:
         self._async = AsyncChannelTest(*self._first, system=self.system, children=self._children)
         return await self._async.__aenter__()
 
-    async def __aexit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, failure: BaseException | None, *_exc: object) -> None:
         __tracebackhide__ = True
         assert self._async is not None
-        await self._async.__aexit__(kind)
+        await self._async.__aexit__(kind, failure)
 
     def start(self) -> Self:
         """Start the system, without a client."""
@@ -178,7 +185,7 @@ class ChannelTest:
         made, params = socket(self.system.endpoint), dict(params or {})
         result = made.connect(params, connect_info)
         if inspect.isawaitable(result):
-            result = self.runtime.run(result)
+            result = self.runtime.run(result, WAIT)
         if not accepted(result):
             raise ConnectRefusedError(socket, params)
         return TestClient(self, made)
@@ -200,7 +207,7 @@ class ChannelTest:
     # What its clients use
 
     def settle(self) -> None:
-        """Return when no actor has anything left to do, timers aside.
+        """Return when no actor has anything left to do, timers aside, and those that wait for the world outside.
 
         Raises:
             UnexpectedCrashError: if one has crashed meanwhile.
@@ -210,11 +217,18 @@ class ChannelTest:
         self.runtime.settle()
         self.system.crashes.check()
 
+    def find(self, inbox: Inbox, wanted: Wanted) -> Any:
+        """Take what a test wants out of an inbox, waiting for it as long as it may come; None if it does not."""
+        __tracebackhide__ = True
+        _refuse_running_loop()
+        self.runtime.until(lambda: self.system.crashes.first or inbox.find(wanted), WAIT)
+        self.system.crashes.check()
+        return inbox.take(wanted)
+
     def take(self, inbox: Inbox, wanted: Wanted) -> Any:
         """Take what a test wants out of an inbox, or fail."""
         __tracebackhide__ = True
-        self.settle()
-        found = inbox.take(wanted)
+        found = self.find(inbox, wanted)
         if found is None:
             raise AssertionError(inbox.missing(wanted, self.system.hints()))
         return found
@@ -227,22 +241,19 @@ class ChannelTest:
         if found is not None:
             raise AssertionError(inbox.unwanted(wanted, found))
 
-    @contextmanager
-    def expect_crash(self, kind: Kinds = Exception, *, match: str | None = None) -> Iterator[ExpectedCrash]:
+    def expect_crash(
+        self, kind: Kinds = Exception, *, match: str | None = None
+    ) -> AbstractContextManager[ExpectedCrash]:
         """Expect that an actor crashes inside the block, with that exception; `match` is searched in its text.
 
         Raises:
             AssertionError: if none did.
         """
-        __tracebackhide__ = True
-        self.settle()
-        with self.system.crashes.expecting(kind, match) as expected:
-            yield expected
-            self.settle()
-        expected.check()
+        return CrashBlock(self.system.crashes, kind, match, self.settle)
 
 
 def _refuse_running_loop() -> None:
+    __tracebackhide__ = True
     try:
         asyncio.get_running_loop()
     except RuntimeError:

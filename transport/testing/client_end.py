@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors.message import Frame, Message
 from transport.testing.inbox import Inbox
+from transport.testing.patterns import differences
 from transport.transport import Disconnected, Transport
 
 if TYPE_CHECKING:
@@ -68,6 +69,18 @@ class ClientEnd:
         self.inbox.sent[ref] = event
         self.say(ref if join_ref is None else join_ref, ref, topic, event, {} if payload is None else payload)
         return ref
+
+    def take(self, event: str, topic: str | None, ref: Any, payload: Any) -> Message | None:
+        """Take out and return the first message that has come and fits, or None."""
+        found: Message | None = self.inbox.take_first(
+            lambda message: (
+                message.event == event
+                and topic in (None, message.topic)
+                and (ref == message.ref)
+                and not list(differences(payload, message.payload))
+            )
+        )
+        return found
 
     def go(self) -> None:
         """Go away, as a browser does whose tab is closed."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 from actors.message import Broadcast, Message, Payload, Reply, checked_payload
 from transport.testing.exceptions import JoinRefusedError
 from transport.testing.inbox import WantedEvent, WantedReply
-from transport.testing.patterns import ANY, differences
+from transport.testing.patterns import ANY
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -163,15 +163,7 @@ class TestClient:
         """Take out and return the first message that fits, or None."""
         __tracebackhide__ = True
         self.test.settle()
-        found: Message | None = self.end.inbox.take_first(
-            lambda message: (
-                message.event == event
-                and topic in (None, message.topic)
-                and (ref == message.ref)
-                and not list(differences(payload, message.payload))
-            )
-        )
-        return found
+        return self.end.take(event, topic, ref, payload)
 
 
 class JoinedChannel:
@@ -262,8 +254,8 @@ class Pushed:
     def reply(self) -> Reply | None:
         """Take out and return the answer, or None if there is none yet."""
         __tracebackhide__ = True
-        self._client.test.settle()
-        message: Message | None = self._client.end.inbox.take(WantedReply(self.topic, self.ref, self.event))
+        wanted = WantedReply(self.topic, self.ref, self.event)
+        message: Message | None = self._client.test.find(self._client.end.inbox, wanted)
         return None if message is None else message.payload
 
     def assert_reply(self, status: str, payload: Any = ANY) -> Reply:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from actors.channel import Channel
 from actors.exits import Crash
 from actors.message import Message
 from transport.testing.exceptions import UnexpectedCrashError
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
     from actors.runtime.process import Process
     from actors.runtime.scheduler import Scheduler
 
-__all__ = ["Crashes", "ExpectedCrash", "Kinds"]
+__all__ = ["AsyncCrashBlock", "CrashBlock", "Crashes", "ExpectedCrash", "Kinds"]
 
 Kinds = type[BaseException] | tuple[type[BaseException], ...]
 
 _OURS = ("actors.", "supervisors.", "transport.")
+_NOTED = 5
 
 
 class ExpectedCrash:
@@ -62,9 +64,13 @@ class ExpectedCrash:
 
 
 class Crashes:
-    """What has crashed in a runtime, and what may; `expected` may at any time."""
+    """What has crashed in a runtime, and what may; `expected` may at any time.
 
-    def __init__(self, expected: Kinds = ()) -> None:
+    `block` is how a test begins a block in which it expects a crash, for whoever has not.
+    """
+
+    def __init__(self, expected: Kinds = (), block: str = "with client") -> None:
+        self.block = block
         self._always, self._expected = expected, list[ExpectedCrash]()
         self._unexpected: list[UnexpectedCrashError] = []
 
@@ -82,16 +88,31 @@ class Crashes:
             return
         if isinstance(error, self._always) or any(crash.accepts(name_of(process), error) for crash in self._expected):
             return
-        failure = UnexpectedCrashError(name_of(process), error, _shown(process.current))
-        failure.__cause__ = error.with_traceback(_authors_part(error.__traceback__))
-        self._unexpected.append(failure)
+        if not any(failure.error is error for failure in self._unexpected):
+            failure = UnexpectedCrashError(name_of(process), error, _last_message(process), self.block)
+            failure.__cause__ = error.with_traceback(_authors_part(error.__traceback__))
+            self._unexpected.append(failure)
+
+    @property
+    def first(self) -> UnexpectedCrashError | None:
+        """The first crash that the test did not expect, if there is one."""
+        return self._unexpected[0] if self._unexpected else None
 
     def check(self) -> None:
-        """Fail the test with the first crash that it did not expect."""
+        """Fail the test with the first crash that it did not expect, and name the others."""
         __tracebackhide__ = True
         if self._unexpected:
-            first, self._unexpected = self._unexpected[0], []
+            (first, *others), self._unexpected = self._unexpected, []
+            for other in others[:_NOTED]:
+                first.add_note(f"and {other.summary}")
+            if len(others) > _NOTED:
+                first.add_note(f"and {len(others) - _NOTED} more")
             raise first
+
+    def note_on(self, failure: BaseException) -> None:
+        """Say in what a test fails by anyway what has crashed meanwhile: that may be why."""
+        for crash in self._unexpected[:_NOTED]:
+            failure.add_note(crash.summary)
 
     @contextmanager
     def expecting(self, kind: Kinds, match: str | None) -> Iterator[ExpectedCrash]:
@@ -104,7 +125,61 @@ class Crashes:
             self._expected.remove(expected)
 
 
-def _shown(message: Any) -> str:
+# Blocks in which an actor is to crash. They are no generators: pytest would show contextlib's part in how a test fails.
+
+
+class CrashBlock(AbstractContextManager[ExpectedCrash]):
+    """The block of `expect_crash`; `settle` lets the actors run until they rest."""
+
+    def __init__(self, crashes: Crashes, kind: Kinds, match: str | None, settle: Callable[[], object]) -> None:
+        self._expecting, self._settle = crashes.expecting(kind, match), settle
+
+    def __enter__(self) -> ExpectedCrash:
+        __tracebackhide__ = True
+        self._settle()
+        self._expected = self._expecting.__enter__()
+        return self._expected
+
+    def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
+        __tracebackhide__ = True
+        try:
+            if kind is None:
+                self._settle()
+        finally:
+            self._expecting.__exit__(None, None, None)
+        if kind is None:
+            self._expected.check()
+
+
+class AsyncCrashBlock(AbstractAsyncContextManager[ExpectedCrash]):
+    """The same for `async with`."""
+
+    def __init__(
+        self, crashes: Crashes, kind: Kinds, match: str | None, settle: Callable[[], Awaitable[object]]
+    ) -> None:
+        self._expecting, self._settle = crashes.expecting(kind, match), settle
+
+    async def __aenter__(self) -> ExpectedCrash:
+        __tracebackhide__ = True
+        await self._settle()
+        self._expected = self._expecting.__enter__()
+        return self._expected
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
+        __tracebackhide__ = True
+        try:
+            if kind is None:
+                await self._settle()
+        finally:
+            self._expecting.__exit__(None, None, None)
+        if kind is None:
+            self._expected.check()
+
+
+def _last_message(process: Process) -> str:
+    actor, message = process.actor, process.current
+    if isinstance(actor, Channel):
+        message = actor._as_sent(message)  # noqa: SLF001  # what a person knows of it is what the client has sent
     if isinstance(message, Message):
         return f"{message.event!r} with {message.payload!r}"
     return "none" if message is None else repr(message)

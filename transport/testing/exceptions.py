@@ -38,13 +38,14 @@ class JoinRefusedError(AssertionError):
 class UnexpectedCrashError(AssertionError):
     """An actor crashed, and the test did not expect it; the actor's own exception is the cause."""
 
-    def __init__(self, actor: str, error: BaseException, last_message: str) -> None:
+    def __init__(self, actor: str, error: BaseException, last_message: str, block: str) -> None:
         self.actor, self.error = actor, error
-        name = type(error).__name__
+        name, text = type(error).__name__, str(error)
+        self.summary = f"{actor} crashed: {name}{f': {text}' if text else ''}"
         super().__init__(
-            f"{actor} crashed: {name}: {error}\n"
+            f"{self.summary}\n"
             f"  its last message: {last_message}\n"
-            f"  if that is what the test is about: with client.expect_crash({name}): …"
+            f"  if that is what the test is about: {block}.expect_crash({name}): …"
         )
 
 

@@ -58,7 +58,7 @@ class LiveEndpoint:
             self.endpoint = Endpoint(sockets, **options)
         self.endpoint.host, self.endpoint.port = "127.0.0.1", 0
         self.system = System([*children, self.endpoint], name="live")
-        self._crashes = Crashes(expected_crashes)
+        self._crashes = Crashes(expected_crashes, "with live")
 
     def __enter__(self) -> Self:
         self._thread = in_thread("live endpoint")
@@ -73,12 +73,14 @@ class LiveEndpoint:
         self._crashes.watch(self._thread.scheduler)
         await self.system.start()
 
-    def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, failure: BaseException | None, *_exc: object) -> None:
         __tracebackhide__ = True
         try:
             left = self._run(self._stop())
         finally:
             self._thread.stop()
+        if failure is not None:
+            self._crashes.note_on(failure)
         if kind is None:
             self._crashes.check()
             if left:

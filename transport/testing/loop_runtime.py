@@ -76,12 +76,13 @@ class LoopRuntime:
     """Actors on the running event loop, with a `ManualClock`; the loop is the test's, and so is what else runs there.
 
     Raises:
-        RuntimeError: if no loop of asyncio runs.
+        RuntimeError: if no loop of asyncio runs, saying how anyio is told to run one.
     """
 
     def __init__(self) -> None:
+        __tracebackhide__ = True
         self.clock = ManualClock()
-        self._scheduler = _LoopScheduler(asyncio.get_running_loop(), self.clock)
+        self._scheduler = _LoopScheduler(_running_loop(), self.clock)
 
     @property
     def tasks(self) -> list[asyncio.Task[Any]]:
@@ -146,6 +147,16 @@ class LoopRuntime:
             task.cancel()
         for _ in range(_QUIET):
             await _Round()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    __tracebackhide__ = True
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "channels run on asyncio, and this test does not; with anyio, have a fixture anyio_backend return 'asyncio'"
+        ) from None
 
 
 class _Alarm:

@@ -102,6 +102,7 @@ class SystemUnderTest:
         Raises:
             RuntimeError: if the test has not subscribed.
         """
+        __tracebackhide__ = True
         if topic not in self.topics:
             raise RuntimeError(
                 f"the test does not see the broadcasts on {topic!r}: "

@@ -9,7 +9,7 @@ from actors.message import Message, Reply
 from transport.client.exceptions import AlreadyJoinedError, BufferFullError, ClosedError, NotJoinedError
 from transport.client.protocol.backoff import Backoff, rejoin_after
 from transport.client.protocol.effects import Call, Resolve
-from transport.client.protocol.push import CLOSED, TIMEOUT, PushProtocol
+from transport.client.protocol.push import CLOSED, TIMEOUT, PushProtocol, checked_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,14 +109,15 @@ class ChannelProtocol:
         Raises:
             AlreadyJoinedError: if it was joined before.
             ClosedError: if it was left before.
+            ValueError: if the time-out is no time.
         """
+        seconds = self.timeout if timeout is None else checked_timeout(timeout)
         if self._joined_once:
             raise AlreadyJoinedError(self.topic)
         if self._leave_push is not None:
             raise ClosedError(f"{self.topic!r} was left; make another channel with socket.channel({self.topic!r})")
         self._joined_once = True
-        if timeout is not None:
-            self.timeout = self._join_push.timeout = timeout
+        self.timeout = self._join_push.timeout = seconds
         self._rejoin_now()
         return self._join_push
 
@@ -127,9 +128,11 @@ class ChannelProtocol:
             NotJoinedError: if join() was not called.
             ClosedError: if the channel is closed, or leaving.
             BufferFullError: if too many are kept.
+            ValueError: if the time-out is no time.
         """
+        seconds = self.timeout if timeout is None else checked_timeout(timeout)
         self._check_push(event)
-        push = self._make_push(event, payload, self.timeout if timeout is None else timeout)
+        push = self._make_push(event, payload, seconds)
         self._start(push)
         if self.can_push:
             self._send(push)
@@ -148,9 +151,10 @@ class ChannelProtocol:
 
     def leave(self, timeout: float | None = None) -> PushProtocol:
         """Leave for good: nothing but the answer is heard any more. It is closed when the server has answered, or need not."""
+        seconds = self.timeout if timeout is None else checked_timeout(timeout)
         if self._leave_push is not None:
             return self._leave_push
-        push = self._leave_push = self._make_push(LEAVE, {}, self.timeout if timeout is None else timeout)
+        push = self._leave_push = self._make_push(LEAVE, {}, seconds)
         if self.state is ChannelState.CLOSED and self._joined_once:
             # The server was first.
             push.settle(_OK)

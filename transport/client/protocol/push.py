@@ -11,13 +11,24 @@ if TYPE_CHECKING:
 
     from actors.message import Reply
 
-__all__ = ["CLOSED", "TIMEOUT", "PushProtocol"]
+__all__ = ["CLOSED", "TIMEOUT", "PushProtocol", "checked_timeout"]
 
 TIMEOUT = "timeout"
 """The status of a push that was not answered in time."""
 
 CLOSED = "closed"
 """The status of a push whose channel was closed before there was an answer."""
+
+
+def checked_timeout(seconds: object) -> float:
+    """Return the time-out of a push, which a timer can be set to; 0 waits for nothing, and infinity for ever.
+
+    Raises:
+        ValueError: if it is none, such as NaN.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
+        raise ValueError(f"timeout must be seconds >= 0, got {seconds!r}")
+    return seconds
 
 
 class PushProtocol:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import random
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import msgspec
 
@@ -46,6 +46,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     Raises:
         ValueError: naming the option that is out of its range.
+        TypeError: naming the one that is no function.
     """
 
     heartbeat_interval: float = 30.0
@@ -58,14 +59,28 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name in ("heartbeat_interval", "timeout"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be > 0 seconds, got {getattr(self, name)!r}")
-        if not 0 <= self.jitter <= 1:
+            _check_seconds(name, getattr(self, name))
+        for name in ("reconnect_after", "rejoin_after"):
+            if not callable(getattr(self, name)):
+                raise TypeError(
+                    f"{name} must be a function of the number of the try, such as lambda tries: 5.0, "
+                    f"got {getattr(self, name)!r}"
+                )
+        if not _is_number(self.jitter) or not 0 <= self.jitter <= 1:
             raise ValueError(
                 f"jitter must be from 0 to 1, the share of a delay that may be taken off, got {self.jitter!r}"
             )
-        if self.max_buffered < 0:
-            raise ValueError(f"max_buffered must be >= 0, got {self.max_buffered!r}")
+        if not _is_number(self.max_buffered) or not self.max_buffered >= 0:
+            raise ValueError(f"max_buffered must be a number >= 0, got {self.max_buffered!r}")
+
+
+def _check_seconds(name: str, seconds: object) -> None:
+    if not _is_number(seconds) or not seconds > 0:
+        raise ValueError(f"{name} must be seconds > 0, got {seconds!r}")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class SocketProtocol:
