@@ -58,7 +58,10 @@ def _filter(key: Any, value: Any, secrets: Sequence[str], depth: int) -> Any:
 
 def is_secret(name: object, secrets: Iterable[str]) -> bool:
     """Tell whether what is kept under a name must not be shown, because the name contains one of `secrets`."""
-    return isinstance(name, str) and any(secret in name.lower() for secret in secrets)
+    if not isinstance(name, str):
+        return False
+    lower = name.lower()
+    return any(secret in lower for secret in secrets)
 
 
 # Messages between actors, which are more than mappings

@@ -44,6 +44,8 @@ def common_handshake(request: Request) -> Response | None:
 
 
 def _accepted(key: str) -> Response:
-    headers = Headers(Upgrade="websocket", Connection="Upgrade")
+    headers = Headers()
+    headers["Upgrade"] = "websocket"
+    headers["Connection"] = "Upgrade"
     headers["Sec-WebSocket-Accept"] = accept_key(key)
     return Response(101, "Switching Protocols", headers)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -18,7 +19,7 @@ from supervisors.child_spec import ChildSpec, Restart
 from transport.auth_token import SUBPROTOCOL, SUBPROTOCOL_HEADER, Offer, longpoll_token, without_token
 from transport.events import Attempt, socket_connected, socket_refused
 from transport.exceptions import TokenInvalidError
-from transport.origin import read_origin
+from transport.origin import Origin, read_origin
 from transport.socket import ConnectInfo, Routes, Socket, Uri, accepted
 from transport.transport import Transport
 from transport.versions import DEFAULT_VERSION
@@ -148,7 +149,7 @@ class Mount:
         )
 
     def _uri(self, incoming: Incoming, host: str | None, params: Mapping[str, str]) -> Uri:
-        asked, parts = read_origin(f"{incoming.scheme}://{host or ''}"), urlsplit(incoming.request.path)
+        asked, parts = _asked(incoming.scheme, host or ""), urlsplit(incoming.request.path)
         shown = filter_parameters(params, self._endpoint.filter_parameters)
         query = parts.query if shown == params else urlencode(shown)
         return Uri(incoming.scheme, asked and asked.host, asked and asked.port, parts.path, query)
@@ -175,6 +176,12 @@ class Mount:
         started = calls.start_child(transports, _TRANSPORT.of_another(args, "transport"))
         started.add_done_callback(lambda future: _check_started(carrier, future))
         return started
+
+
+@lru_cache(maxsize=64)
+def _asked(scheme: str, host: str) -> Origin | None:
+    """Read the Host header; all clients of a server write one of a few."""
+    return read_origin(f"{scheme}://{host}")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ general way looks at the subscription, the subscriber, its transport, its carrie
 fastlane alone, and writes. So it takes from a delivery what is above the price of the system call.
 
 It is for topics all of whose subscribers are clients with a fastlane to the wire, and for events that none of them intercepts.
-`tests/actors/test_lanes.py` holds it against the general way, `benchmarks/fanout.py` measures both.
+`tests/actors/test_lanes.py` holds it against the general way, `benchmarks/messages.py` measures both.
 """
 
 from __future__ import annotations
