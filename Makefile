@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 
-.PHONY: demo test lint types check clean
+.PHONY: demo test lint types check bench clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/python demo.py $(ARGS)
@@ -20,6 +20,9 @@ types: $(VENV)/.test
 
 check: lint types test
 
+bench: $(VENV)/.bench
+	$(VENV)/bin/python benchmarks/compare.py $(ARGS)
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info tests/javascript/node_modules .pytest_cache .mypy_cache .ruff_cache
 
@@ -32,4 +35,8 @@ $(VENV)/.demo: setup.cfg pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.test: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --editable '.[fast,test,dev]'
+	touch $@
+
+$(VENV)/.bench: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --editable '.[fast,bench]'
 	touch $@

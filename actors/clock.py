@@ -7,6 +7,7 @@ owns time: it moves on when the test says so.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from actors.runtime.process import Process
 
-__all__ = ["Clock", "Interval", "LoopClock", "Timer", "wall_time"]
+__all__ = ["Alarm", "Clock", "Interval", "LoopClock", "Timer", "wall_time"]
 
 # Cancelled timers stay in the heap until their time comes, unless they are this many and the majority.
 _SWEEP = 64
@@ -231,3 +232,17 @@ class LoopClock(Clock):
             self._fire_until(self.now())
         finally:
             self._rearm()
+
+
+class Alarm:
+    """Calls back on an event loop when so many real seconds are over, though time may stand still there; for test kits."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, callback: Callable[[], object]) -> None:
+        self._timer = threading.Timer(seconds, loop.call_soon_threadsafe, (callback,))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def cancel(self) -> None:
+        """Keep it from calling, unless it has; its thread is gone when this returns."""
+        self._timer.cancel()
+        self._timer.join()

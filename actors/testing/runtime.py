@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, Unpack
 
-from actors.clock import LoopClock
+from actors.clock import Alarm
 from actors.exceptions import Timeout
 from actors.testing.clock import ManualClock
 from actors.testing.lockstep import Lockstep
@@ -85,8 +85,13 @@ class ManualScheduler(Lockstep):
 
     @property
     def waits_for_the_world(self) -> bool:
-        """Tell whether a handler waits for something that is no actor's answer."""
-        return any(process.task is not None and process.waits_for is None for process in self.processes.values())
+        """Tell whether a handler waits for something that is neither an actor's answer nor the clock."""
+        loop = self.loop
+        assert isinstance(loop, _CountingLoop)
+        return any(
+            process.task is not None and process.waits_for is None and not loop.sleeps(process.task)
+            for process in self.processes.values()
+        )
 
     def let_the_world_go_on(self, done: Callable[[], bool], seconds: float) -> None:
         """Wait for what comes from outside, and let the actors run, until all is done, or as long as this real time lasts."""
@@ -98,7 +103,7 @@ class ManualScheduler(Lockstep):
             late = True
             loop.stop()
 
-        alarm = LoopClock(loop).call_after(seconds, be_late)
+        alarm = Alarm(loop, seconds, be_late)
         try:
             self.settle()
             while not done() and not late:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from actors.clock import Clock, Timer
@@ -28,6 +29,7 @@ class LoopOnClock(asyncio.BaseEventLoop):
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._sleeps: WeakSet[asyncio.Future[Any]] = WeakSet()
         super().__init__()
 
     def time(self) -> float:
@@ -40,7 +42,13 @@ class LoopOnClock(asyncio.BaseEventLoop):
         """Keep a call to be made when the clock has come to `when`."""
         handle = _TimerHandle(when, callback, args, self, context)
         handle.timer = self._clock.call_at(when, lambda: self._keep(callback, handle))
+        # asyncio.sleep() has the future that it waits for answered by a timer.
+        self._sleeps.update(argument for argument in args if isinstance(argument, asyncio.Future))
         return handle
+
+    def sleeps(self, task: asyncio.Task[Any]) -> bool:
+        """Tell whether a task waits for the clock, in asyncio.sleep()."""
+        return getattr(task, "_fut_waiter", None) in self._sleeps
 
     def _keep(self, _callback: Callable[..., object], handle: asyncio.Handle) -> None:
         """Make a call whose time has come, unless it is cancelled before its turn."""

@@ -297,6 +297,13 @@ def test_until_does_not_wait_for_what_only_an_actor_can_say(runtime: ManualRunti
     assert len(runtime.actors) == 2
 
 
+def test_until_does_not_wait_for_who_sleeps_on_the_clock(runtime: ManualRuntime) -> None:
+    Waiting.start().tell(asyncio.sleep(10))
+    assert runtime.until(lambda: None, 3600) is None
+    assert runtime.actors != []
+    runtime.advance(10)
+
+
 def test_until_and_run_wait_no_longer_than_they_are_told(runtime: ManualRuntime) -> None:
     Waiting.start().tell(Elsewhere(runtime).said)
     assert runtime.until(lambda: None, 0.0) is None
