@@ -1,8 +1,8 @@
-"""The fastlane: the way of frames to a client past the mailbox of its transport actor (Phoenix's word).
+"""The fastlane: the way to a client, and from it, past the mailbox of its transport actor (Phoenix's word).
 
 A frame that reaches an actor which rests would be the only thing in its mailbox, and all that the actor does with it is to
-write it. So it is written at once, which spares a turn; as nothing waits, nothing is overtaken. While the actor has something
-to do, or is looked into, frames go through its mailbox like everything else.
+write it. So it is written at once, which spares a turn; as nothing waits, nothing is overtaken. The same goes for what comes in
+for a channel that has joined. While the actor has something to do, or is looked into, all goes through its mailbox.
 """
 
 from __future__ import annotations
@@ -39,14 +39,21 @@ class Fastlane:
     """The way to one client; for the thread of its event loop.
 
     - `send(frame)` is what the transport actor itself does with a frame.
+    - `receive(data)`, if there is one, is what it does with most of what comes in; it returns False to what needs a turn.
     - `write(bytes)`, if the carrier has given it, goes right to the wire, with the bytes that the `outlet` makes of a frame. It
       may be used as long as the lane is not `held`.
     """
 
-    __slots__ = ("held", "outlet", "process", "send", "serializer", "write")
+    __slots__ = ("held", "outlet", "process", "receive", "send", "serializer", "write")
 
-    def __init__(self, process: Process, serializer: Serializer, send: Callable[[Frame], object]) -> None:
-        self.process, self.serializer, self.send = process, serializer, send
+    def __init__(
+        self,
+        process: Process,
+        serializer: Serializer,
+        send: Callable[[Frame], object],
+        receive: Callable[[str | bytes], bool] | None = None,
+    ) -> None:
+        self.process, self.serializer, self.send, self.receive = process, serializer, send, receive
         self.held = 0
         self.outlet: Outlet | None = None
         self.write: Callable[[bytes], object] | None = None
@@ -60,6 +67,12 @@ class Fastlane:
             self.send(frame)
         except Exception as error:  # noqa: BLE001  # it ends the actor whose wire it is, and not the one that calls
             self.process.fail(frame, error)
+
+    def take(self, data: str | bytes) -> None:
+        """Read what came in from the client, after all that came before."""
+        receive = self.receive
+        if self.held & _BY_MAILBOX or receive is None or not receive(data):
+            self.process.put(data)
 
 
 def send_frame(transport: ActorRef[Any], frame: Frame) -> None:

@@ -103,7 +103,7 @@ class Transport(Actor):
         if self._id is not None:
             self.pubsub.subscribe(self._id, self.actor_ref)
         launch(self._process, self._channels)
-        self._process.open_fastlane(Fastlane(self._process, self.serializer, self._on_frame))
+        self._process.open_fastlane(Fastlane(self._process, self.serializer, self._on_frame, self._receive_at_once))
         self.carrier.attach(self._process)
 
     # Messages
@@ -117,16 +117,30 @@ class Transport(Actor):
             # What was nested just not too deep to be read may be too deep to be mirrored, now or at the end of a channel.
             return self._refuse(error)
 
+    def _receive_at_once(self, data: str | bytes) -> bool:
+        """Hand what came in to its channel without a turn of ours; tell whether this was all that there is to do.
+
+        It is for what most messages are: for a channel that has joined, which lives on the same loop. What cannot be read is
+        read again in a turn, which then ends this actor.
+        """
+        if telemetry.attached and events.FRAME_IN in telemetry.attached:
+            return False
+        try:
+            message = self.serializer.decode(data)
+            channel = self.connection.addressee(message)
+        except Exception:  # noqa: BLE001  # whatever it is, it is raised again where it counts
+            return False
+        if channel is None:
+            self._process.put(message)
+        else:
+            self._process.handled += 1
+            channel.process.put(message)
+        return True
+
     def _on_data(self, data: str | bytes) -> None:
         if telemetry.attached and events.FRAME_IN in telemetry.attached:
             events.frame_in(self, data)
-        message = self.serializer.decode(data)
-        # What most messages are: for a channel that has joined. It lives on the same loop.
-        channel = self.connection.addressee(message)
-        if channel is not None:
-            channel.process.put(message)
-        else:
-            self._on_message(message)
+        self._on_message(self.serializer.decode(data))
 
     def _on_message(self, message: Message) -> None:
         self._carry_out(self.connection.receive(message))

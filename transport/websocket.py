@@ -271,10 +271,13 @@ class WebSocketCarrier(asyncio.Protocol):
                 self._rules.fail(CloseCode.INVALID_DATA)
 
     def _deliver(self, data: str | bytes) -> None:
-        if self._process is not None:
+        if self._process is None:
+            if self._early is not None:
+                self._early.append(data)
+        elif self._fastlane is not None:
+            self._fastlane.take(data)
+        else:
             self._process.put(data)
-        elif self._early is not None:
-            self._early.append(data)
 
     def _uncork(self) -> None:
         """Write what has waited, in one write."""

@@ -48,6 +48,14 @@ TOO_MANY = {"status": "error", "response": {"reason": "too many channels joined"
 CHANNEL_CRASH = {"reason": "channel_crash"}
 
 
+def receive(connection: Connection, message: Message) -> Effects:
+    """Have a message received, by the short way too: where that says for whom it is, nothing else follows from it."""
+    channel = connection.addressee(message)
+    effects = list(connection.receive(message))
+    assert channel is None or effects == [Deliver(channel, message)]
+    return effects
+
+
 class Peer:
     """A connection, with names for its channels and effects that can be read.
 
@@ -59,7 +67,7 @@ class Peer:
 
     def receive(self, join_ref: Any, ref: Any, topic: Any, event: Any, payload: Any = None) -> list[Any]:
         message = Message(join_ref, ref, topic, event, {} if payload is None else payload)
-        return seen(self.connection.receive(message))
+        return seen(receive(self.connection, message))
 
     def start(self, topic: str, channel: Any) -> list[Any]:
         """The channel of a topic has been started."""
@@ -144,6 +152,32 @@ def test_what_has_no_channel_is_answered_unmatched_topic_without_a_join_ref(topi
     peer = Peer()
     assert peer.receive("1", "2", topic, event) == [[None, "2", topic, "phx_reply", UNMATCHED]]
     assert peer.topics == []
+
+
+@pytest.mark.parametrize(
+    ("join_ref", "event", "addressee"),
+    [
+        ("1", "echo", "channel"),
+        (None, "echo", "channel"),
+        (None, None, "channel"),
+        ("2", "echo", None),
+        ("", "echo", None),
+        (1, "echo", None),
+        ("1", "phx_leave", None),
+        ("1", "phx_join", None),
+        ("1", {"any": "thing"}, "channel"),
+    ],
+    ids=repr,
+)
+def test_most_messages_are_simply_for_a_channel(join_ref: Any, event: Any, addressee: Any) -> None:
+    peer = Peer()
+    message = Message(join_ref, "2", "room:1", event, {})
+    peer.receive("1", "1", "room:1", "phx_join")
+    assert peer.connection.addressee(message) is None
+    peer.start("room:1", "channel")
+    assert peer.connection.addressee(message) is None
+    peer.reply("channel")
+    assert peer.connection.addressee(message) == addressee
 
 
 @pytest.mark.parametrize("join_ref", [None, "3"], ids=repr)
@@ -606,7 +640,7 @@ TEXTS = (
 def receive_data(connection: Connection, data: str | bytes) -> list[Any]:
     """Do what the transport does with what comes in."""
     try:
-        return list(connection.receive(SERIALIZER.decode(data)))
+        return list(receive(connection, SERIALIZER.decode(data)))
     except MalformedMessageError:
         return []
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from itertools import count
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from actors import Actor, Channel, Reply, Stop, error, ok
+from actors import Actor, Channel, Reply, Stop, error, ok, telemetry
 from actors.exits import KILLED, NORMAL, SHUTDOWN, Crash, ExitReason, Shutdown
 from actors.message import Broadcast, Frame, Message, Opcode
 from actors.pubsub.pubsub import PubSub, PubSubServer
@@ -18,9 +21,13 @@ from actors.runtime.spawn import spawn
 from actors.testing import ManualRuntime
 from transport import ConnectInfo, Socket, Transport, V2JSONSerializer
 from transport.connection import Connection
+from transport.events import FRAME_IN
 from transport.socket import Route, Routes
 from transport.testing import ChannelTest, JoinedChannel, TestClient
 from transport.transport import Disconnected
+
+if TYPE_CHECKING:
+    from actors.runtime.process import Process
 
 
 class RoomChannel(Channel):
@@ -278,6 +285,20 @@ class Wired:
         self.ref.send(data)
         self.runtime.settle()
         return self.carrier.written
+
+    def take(self, data: str | bytes) -> None:
+        """Do what a WebSocket does with what it reads."""
+        fastlane = self.ref.process.fastlane
+        if fastlane is not None:
+            fastlane.take(data)
+
+    def channel(self, topic: str) -> Process:
+        """Return the process that serves a topic."""
+        transport = self.ref.process.actor
+        assert isinstance(transport, Transport)
+        channel = transport.connection.topics[topic].channel
+        assert channel is not None
+        return channel.process
 
 
 @pytest.fixture
@@ -545,3 +566,69 @@ def test_a_channel_has_the_assigns_of_its_socket_and_of_its_route_which_wins() -
         assert room.assigns == client.socket.assigns == {"user": "alice"}
         admin.assigns["user"] = "changed"
         assert client.join("admin:2").assigns == {"admin": True, "user": "root"}
+
+
+# Past the mailbox: what comes in for a channel that has joined is handed to it at once
+
+
+def test_what_is_for_a_channel_is_handed_to_it_without_a_turn(wired: Wired) -> None:
+    wired.receive('["1","1","room:1","phx_join",{}]')
+    wired.take('["1","2","room:1","shout",{}]')
+    channel = wired.channel("room:1")
+    assert (channel.waiting, wired.ref.process.waiting) == (1, 0)
+    wired.runtime.settle()
+    assert wired.carrier.written[-1] == '[null,null,"room:1","shout",{}]'
+
+
+def test_what_comes_behind_something_that_needs_a_turn_waits_for_it(wired: Wired) -> None:
+    wired.receive('["1","1","room:1","phx_join",{}]')
+    wired.take('["1","2","room:1","phx_leave",{}]')
+    wired.take('["1","3","room:1","shout",{}]')
+    assert (wired.channel("room:1").waiting, wired.ref.process.waiting) == (0, 2)
+
+
+def test_what_cannot_be_read_ends_the_transport_in_a_turn(wired: Wired) -> None:
+    wired.take("not json")
+    assert wired.carrier.end is None
+    wired.runtime.settle()
+    assert wired.carrier.end == 1011
+
+
+def test_frames_that_come_in_are_told_of_if_somebody_listens(wired: Wired) -> None:
+    sizes: list[float] = []
+    wired.receive('["1","1","room:1","phx_join",{}]')
+    telemetry.attach("test", [FRAME_IN], lambda _event, measured, _about: sizes.append(measured["bytes"]))
+    try:
+        wired.take('["1","2","room:1","shout",{}]')
+        wired.runtime.settle()
+    finally:
+        telemetry.detach("test")
+    assert sizes == [29]
+
+
+TOPICS, REFS = st.sampled_from(["room:1", "permanent:1", "nowhere", "phoenix"]), st.sampled_from(["1", "2", None, 1])
+EVENTS = st.sampled_from(["phx_join", "phx_join", "phx_leave", "shout", "shout", "crash", "stop", "heartbeat"])
+READS = st.lists(st.lists(st.tuples(REFS, TOPICS, EVENTS), max_size=4), max_size=8)
+
+
+def converse(reads: list[list[Any]], *, at_once: bool) -> dict[Any, list[Any]]:
+    """Send a client's messages, some in one read; return what it gets on each topic, and how it ended."""
+    with ManualRuntime() as runtime:
+        pubsub = PubSub()
+        spawn(PubSubServer, (pubsub,))
+        wired, number = Wired(runtime, pubsub), count(1)
+        for read in reads:
+            for join_ref, topic, event in read:
+                data = json.dumps([join_ref, str(next(number)), topic, event, {}])
+                (wired.take if at_once else wired.ref.send)(data)
+            runtime.settle()
+        got: dict[Any, list[Any]] = {"end": [wired.carrier.end]}
+        for text in wired.carrier.written:
+            got.setdefault(json.loads(text)[2], []).append(text)
+        return got
+
+
+@settings(deadline=None)
+@given(READS)
+def test_both_ways_answer_the_same_on_each_topic(reads: list[list[Any]]) -> None:
+    assert converse(reads, at_once=True) == converse(reads, at_once=False)
