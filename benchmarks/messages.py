@@ -258,10 +258,15 @@ def main() -> None:
         "--number", type=int, default=100_000, help="messages a run; a hundredth of that for join and churn"
     )
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--once", action="store_true", help="one run as it is, for whoever measures from outside")
     options = parser.parse_args()
     if unknown := set(options.rows) - set(ROWS):
         parser.error(f"there is no row {', '.join(unknown)}; there are {', '.join(ROWS)}")
     logging.getLogger("ashtree").setLevel(logging.CRITICAL)
+    if options.once:
+        for name in options.rows or ROWS:
+            measure(name, options.number, 1)
+        return
     print(f"| {'µs of processor time':60} | as it is | general way |\n|---|---|---|")
     for name in options.rows or ROWS:
         fast = measure(name, options.number, options.runs)

@@ -49,7 +49,9 @@ def common_frames(data: bytes | bytearray, start: int, max_size: int) -> tuple[l
         end = begin + length
         if length < 0 or end > size or length > max_size or not _TEXT <= head <= _BINARY:
             break
-        payload = apply_mask(data[begin:end], data[begin - 4 : begin])
+        # A copy of what is long would cost more than all else that is done with it.
+        masked = data[begin:end] if length <= _MEDIUM else memoryview(data)[begin:end]
+        payload = apply_mask(masked, data[begin - 4 : begin])
         if head == _TEXT:
             try:
                 messages.append(payload.decode())
