@@ -275,7 +275,7 @@ class Endpoint:
         if not mount.origin_allowed(incoming):
             return _refused(mount, 403)
         client = mount.connect(incoming, params, "websocket")
-        if inspect.isawaitable(client):
+        if client is not None and type(client) is not Client and inspect.isawaitable(client):
             return self._connected_later(mount, incoming, client)
         return self._connected(mount, incoming, client)
 

@@ -76,6 +76,8 @@ class Late:
 
 
 Answer = Response | Upgrade | Late
+# To ask whether something can be awaited takes longer than to see that it is an answer already.
+_ANSWERS = frozenset((Response, Upgrade, Late))
 Application = Callable[[Incoming], Answer | Awaitable[Answer]]
 
 
@@ -209,7 +211,7 @@ class HttpConnection(asyncio.Protocol):
             except Exception:  # noqa: BLE001  # the author's; the client gets a 500
                 _log.exception("could not answer %s %s", incoming.request.method, _path(incoming))
                 answer = respond(500, "Internal Server Error")
-            if inspect.isawaitable(answer):
+            if type(answer) not in _ANSWERS and inspect.isawaitable(answer):
                 self._expect_nothing()
                 self._task = asyncio.get_running_loop().create_task(self._answer_later(answer, incoming, keep_alive))
             else:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from http import HTTPStatus
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from actors.exceptions import ActorDeadError
+from actors.message import Reply
 from actors.parameters import filter_parameters
 from supervisors import calls
 from supervisors.child_spec import ChildSpec, Restart
@@ -98,18 +98,24 @@ class Mount:
     def _ask(self, attempt: Attempt) -> Client | Awaitable[Client | None] | None:
         """Ask the socket's author."""
         began = self._endpoint.now()
-        with _failures_told(attempt):
+        try:
             client = Client(self._socket_class(self._endpoint), attempt.serializer)
             result: object = client.socket.connect(attempt.params, attempt.connect_info)
-            if inspect.isawaitable(result):
+            if type(result) is not Reply and inspect.isawaitable(result):
                 return self._connected_later(attempt, client, result, began)
             return self._connected(attempt, client, result, began)
+        except Exception:
+            _tell_failure(attempt)
+            raise
 
     async def _connected_later(
         self, attempt: Attempt, client: Client, result: Awaitable[object], began: float
     ) -> Client | None:
-        with _failures_told(attempt):
+        try:
             return self._connected(attempt, client, await result, began)
+        except Exception:
+            _tell_failure(attempt)
+            raise
 
     def _connected(self, attempt: Attempt, client: Client, result: object, began: float) -> Client | None:
         is_in = accepted(result) and _has_valid_id(client.socket)
@@ -184,14 +190,9 @@ def _asked(scheme: str, host: str) -> Origin | None:
     return read_origin(f"{scheme}://{host}")
 
 
-@contextmanager
-def _failures_told(attempt: Attempt) -> Iterator[None]:
+def _tell_failure(attempt: Attempt) -> None:
     """Tell of a client at whom the author's code fails; whoever answers the request logs it."""
-    try:
-        yield
-    except Exception:
-        socket_refused(attempt.endpoint, attempt.transport, HTTPStatus.INTERNAL_SERVER_ERROR)
-        raise
+    socket_refused(attempt.endpoint, attempt.transport, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def _has_valid_id(socket: Socket) -> bool:
