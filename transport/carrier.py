@@ -14,8 +14,8 @@ __all__ = ["Carrier"]
 class Carrier(Protocol):
     """A wire to one client: a WebSocket, a long-polling session, a test.
 
-    It puts what comes in into the mailbox of its transport actor: text as `str`, binary as `bytes`, and `Disconnected`
-    when the client has gone. It never calls the actor.
+    It puts what comes in into the mailbox of its transport actor, or on its fastlane: text as `str`, binary as `bytes`, and
+    `Disconnected` when the client has gone. It never calls the actor otherwise.
     """
 
     kind: ClassVar[str]

@@ -95,7 +95,7 @@ class HttpConnection(asyncio.Protocol):
 
     def __init__(self, application: Application, scheduler: Scheduler, alive: set[HttpConnection]) -> None:
         self._application, self._scheduler, self._alive = application, scheduler, alive
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._queue: deque[tuple[Incoming, bool]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._timer: Timer | None = None
@@ -121,6 +121,7 @@ class HttpConnection(asyncio.Protocol):
         """Forget what was under way."""
         self._alive.discard(self)
         self._expect_nothing()
+        self._parser = None
         if self._task is not None:
             self._task.cancel()
 
@@ -143,7 +144,7 @@ class HttpConnection(asyncio.Protocol):
         self._work()
 
     def _parse(self, data: bytes) -> None:
-        if self._upgrading:
+        if self._upgrading or self._parser is None:
             # The answer is under way; this is for whoever takes over then.
             self._early += data
             return
@@ -189,6 +190,7 @@ class HttpConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Put the whole request in the queue."""
         parser = self._parser
+        assert parser is not None
         request = Request(
             self._url.decode("latin-1"),
             Headers(self._headers),
@@ -255,6 +257,8 @@ class HttpConnection(asyncio.Protocol):
     def _upgrade(self, upgrade: Upgrade) -> None:
         self._alive.discard(self)
         self._expect_nothing()
+        # It leads back here: without it we are free as soon as the WebSocket has taken over.
+        self._parser = None
         self._transport.write(upgrade.response.serialize())
         self._transport.set_protocol(upgrade.protocol)
         upgrade.protocol.connection_made(self._transport)

@@ -160,6 +160,8 @@ class WebSocketCarrier(asyncio.Protocol):
         self._idle.discard(self)
         self._shut()
         self._disconnected()
+        # It leads back here, by way of the actor.
+        self._fastlane = None
 
     def pause_writing(self) -> None:
         """The client reads more slowly than we write."""

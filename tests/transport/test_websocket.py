@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,11 +12,15 @@ from wire import BEATEN, HANDSHAKE, HEARTBEAT, Server, Tcp, masked, on_loop, res
 
 from actors import Actor, Channel, Reply, ok
 from actors.exits import ExitReason, Shutdown
+from actors.fastlane import Fastlane
 from actors.message import Frame, Opcode
+from actors.runtime.process import Process
 from actors.runtime.scheduler import Scheduler
 from transport import Socket
 from transport import websocket as websocket_module
+from transport.http import HttpConnection
 from transport.idle import IdleConnections
+from transport.transport import Transport
 from transport.websocket import WebSocketCarrier
 
 if TYPE_CHECKING:
@@ -466,3 +471,35 @@ async def test_a_client_that_is_silent_for_too_long_is_closed_with_1002_and_its_
         assert await client.closed() == 1002
         await server.nothing_is_left()
     assert seen == [Shutdown("closed")]
+
+
+# Memory
+
+
+def of_connections() -> list[str]:
+    """Return the classes of all objects there are that a connection is made of."""
+    kinds = (HttpConnection, WebSocketCarrier, Fastlane, Transport, Process, EchoChannel)
+    return [type(each).__name__ for each in gc.get_objects() if issubclass(type(each), kinds)]
+
+
+@pytest.mark.parametrize("end", ["close", "vanish", "kill"])
+@on_loop
+async def test_a_connection_that_has_ended_is_freed_without_the_garbage_collector(end: str) -> None:
+    async with serving(EchoSocket) as server:
+        before = sorted(of_connections())
+        gc.disable()
+        try:
+            client = await server.connect()
+            await client.join("room:1")
+            assert {"WebSocketCarrier", "Fastlane", "Transport", "EchoChannel"} <= set(of_connections())
+            match end:
+                case "close":
+                    await client.close()
+                case "vanish":
+                    client.vanish()
+                case "kill":
+                    server.find("transport").kill()
+            await server.nothing_is_left()
+            await until(lambda: sorted(of_connections()) == before)
+        finally:
+            gc.enable()
