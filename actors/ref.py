@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from threading import get_ident
-from types import coroutine
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 import pykka
@@ -13,6 +11,7 @@ import pykka.messages
 from actors.exceptions import ActorDeadError, BlockingCallError, Timeout
 from actors.exits import KILL, Crash, ExitReason, Shutdown, exit_reason
 from actors.future import Future
+from actors.runtime.coroutine import next_round
 from actors.runtime.envelope import STOP, Envelope
 
 if TYPE_CHECKING:
@@ -217,7 +216,7 @@ class ActorRef(_PykkaRef[A], Generic[A]):
             asker = scheduler.current
             if asker is not None and asker.signal is not None:
                 # It was told to end meanwhile, or is dead: as at any `await`, its handler goes no further.
-                await _round()
+                await next_round()
         return future.result()
 
     @overload
@@ -292,12 +291,6 @@ def _word(reason: ExitReason) -> str:
         case Shutdown(detail=detail) if detail is not None and not isinstance(detail, str):
             return "Shutdown"
     return f"{reason!s:.80}"
-
-
-@coroutine
-def _round() -> Generator[None, None, None]:
-    """Let the loop go round once; a task that is cancelled goes no further."""
-    yield
 
 
 def _in_loop(process: Process, callback: Any, *args: Any) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actors.exceptions import ActorDeadError, StartError
 from actors.exits import SHUTDOWN
+from actors.runtime.coroutine import next_round
 from actors.runtime.spawn import spawn
 from supervisors.backoff import Waits
 from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildKind, ChildSpec
@@ -130,18 +131,26 @@ async def start(parent: Process, child: Child) -> None:
 
 async def stop_children(parent: Process, children: Iterable[Child], reason: ExitReason = SHUTDOWN) -> None:
     """Tell all these children to end, and wait until they have; kill each that takes longer than its `shutdown`."""
-    leaving = [(child, child.ref, child.ref.process.down()) for child in children if child.ref is not None]
-    for child, ref, _ in leaving:
+    leaving = [(child, child.ref) for child in children if child.ref is not None]
+    for child, ref in leaving:
         if child.spec.shutdown is BRUTAL_KILL:
             ref.kill()
         else:
             ref.process.exit_signal(reason, parent)
+    if leaving:
+        # In their next turn most children end: they need neither a monitor nor a timer.
+        await next_round()
+    await _until_down(parent, [(child, ref, ref.process.down()) for child, ref in leaving if ref.process.alive])
+    for child, _ in leaving:
+        child.ref = None
+
+
+async def _until_down(parent: Process, leaving: Sequence[_Leaving]) -> None:
     timers = _arm(parent, leaving)
     try:
-        for child, _, down in leaving:
+        for _, _, down in leaving:
             if not down.done:
                 await down
-            child.ref = None
     finally:
         for timer in timers:
             timer.cancel()

@@ -21,13 +21,16 @@ from websockets.frames import Close, Opcode
 if TYPE_CHECKING:
     from actors.message import Frame
 
-__all__ = ["close_frame", "common_close", "common_frames", "frame_end", "wire"]
+__all__ = ["CLOSE_HEAD", "close_frame", "common_close", "common_frames", "frame_end", "wire"]
 
 # RFC 6455, section 5.2: FIN with opcode 1, 2 or 8; the MASK bit; lengths of 7, 16 and 64 bits; a mask of four bytes.
 _TEXT, _BINARY, _CLOSE = 0x81, 0x82, 0x88
 _MASKED = 0x80
 _LENGTH_16, _LENGTH_64 = 126, 127
 _OPCODES = frozenset(Opcode)
+CLOSE_HEAD = 6
+"""The bytes before the payload of a client's close frame: two, and the mask."""
+
 # Up to these sizes the length has 7 bits, or 16.
 _SHORT, _MEDIUM = 125, 0xFFFF
 
@@ -68,9 +71,9 @@ def common_close(data: bytes | bytearray, start: int) -> tuple[int, bytes] | Non
 
     None if it is another frame, is wrong in any way, or has not come whole.
     """
-    if len(data) - start < 8 or data[start] != _CLOSE:  # noqa: PLR2004  # two bytes, the mask, and the code
+    if len(data) - start < 8 or data[start] != _CLOSE:  # noqa: PLR2004  # its head, and the code
         return None
-    begin, length = start + 6, data[start + 1] - _MASKED
+    begin, length = start + CLOSE_HEAD, data[start + 1] - _MASKED
     if not 2 <= length <= _SHORT or begin + length > len(data):  # noqa: PLR2004  # a code has two bytes
         return None
     payload = apply_mask(data[begin : begin + length], data[begin - 4 : begin])

@@ -17,7 +17,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from actors.fastlane import CLOSED, CORKED, PAUSED
-from transport.frames import close_frame, common_close, common_frames, frame_end, wire
+from transport.frames import CLOSE_HEAD, close_frame, common_close, common_frames, frame_end, wire
 from transport.handshake import common_handshake
 from transport.traffic import Traffic
 from transport.transport import Disconnected
@@ -200,7 +200,8 @@ class WebSocketCarrier(asyncio.Protocol):
                 for message in messages:
                     self._deliver(message)
             if self._protocol is None and (close := common_close(data, start)) is not None:
-                self._on_close(*close)
+                code, payload = close
+                self._on_close(code, payload, is_last=start + CLOSE_HEAD + len(payload) == len(data))
                 break
             end = frame_end(data, start, self._max_size)
             if end is None or end > len(data):
@@ -214,8 +215,12 @@ class WebSocketCarrier(asyncio.Protocol):
         """Whether we have said that we are done (RFC 6455, section 7.1.7): what comes then does not count."""
         return self._close_code is not None or (self._protocol is not None and self._protocol.eof_sent)
 
-    def _on_close(self, code: int, payload: bytes) -> None:
-        """Answer the client's close frame with the same code, and end (RFC 6455, sections 5.5.1 and 7.1.1)."""
+    def _on_close(self, code: int, payload: bytes, *, is_last: bool) -> None:
+        """Answer the client's close frame with the same code, and end (RFC 6455, sections 5.5.1 and 7.1.1).
+
+        If it was the last that has come, as it should be, the connection can be closed at once. Else the kernel might reset it,
+        and the client would not see the answer.
+        """
         self._uncork()
         self._close_code = code
         self._shut()
@@ -223,7 +228,10 @@ class WebSocketCarrier(asyncio.Protocol):
             answer = close_frame(payload)
             self._traffic.bytes_out += len(answer)
             self._transport.write(answer)
-            self._end()
+            if is_last:
+                self._transport.close()
+            else:
+                self._end()
         self._disconnected()
 
     def _keep(self, data: bytes | bytearray, start: int) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Generator
 from inspect import CORO_CREATED, getcoroutinestate
+from types import coroutine
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from actors.runtime.process import Process
 
-__all__ = ["Contained", "error_of"]
+__all__ = ["Contained", "error_of", "next_round"]
 
 
 class _Escaped(Exception):  # noqa: N818  # not an error of its own: it carries one past asyncio
@@ -72,3 +73,9 @@ def error_of(task: asyncio.Task[Any]) -> BaseException | None:
             return cancelled
     error = task.exception()
     return error.error if isinstance(error, _Escaped) else error
+
+
+@coroutine
+def next_round() -> Generator[None, None, None]:
+    """Go on in the next round of the event loop, after the actors that are ready now; who is cancelled goes no further."""
+    yield

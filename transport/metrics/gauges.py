@@ -6,11 +6,11 @@ between the event loop does its other work: a hundred thousand of them hold it u
 
 from __future__ import annotations
 
-import types
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from actors.runtime.coroutine import next_round
 from supervisors.supervision import Supervision
 from transport.metrics.counters import supervisor_name
 from transport.transport import Transport
@@ -62,7 +62,7 @@ class Gauges:
             for process in processes[first : first + SLICE]:
                 if process.alive:
                     self._add(process)
-            await _next_round()
+            await next_round()
 
     def _add(self, process: Process) -> None:
         found = self._by_class.get(process.actor_class)
@@ -94,9 +94,3 @@ class Gauges:
             self.connections[transport.carrier.kind] += 1
             self.write_buffers += size
             self.fullest_write_buffer = max(self.fullest_write_buffer, size)
-
-
-@types.coroutine
-def _next_round() -> Generator[None, None, None]:
-    """Go on in the next round of the event loop."""
-    yield
