@@ -87,7 +87,7 @@ class World:
         self.transports: list[Transport] = []
         self.channels: list[ChannelOf] = []
         if not by_lanes:
-            self.pubsub.subscriptions.lanes = lambda topic: None  # type: ignore[method-assign]
+            self.pubsub.subscriptions.lanes = lambda topic: None  # type: ignore[method-assign]  # there are no lanes
 
     def client(self, serializer: str = "one", *intercepts: str, outlet: bool = True) -> Transport:
         ref = spawn(Transport, (self.serializers[serializer], self.wire if outlet else None))

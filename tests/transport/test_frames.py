@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
+from websockets.utils import apply_mask
 
 from actors.message import Frame as MessageFrame
 from actors.message import Opcode as MessageOpcode
-from transport.frames import common_frames, frame_end, wire
+from transport.frames import close_frame, common_close, common_frames, frame_end, wire
 
 MAX_SIZE = 300
 
@@ -146,6 +147,50 @@ def test_both_ways_see_the_same_frames_and_end_in_the_same_state(stream: tuple[b
     assert fast.protocol.state is general.protocol.state
     assert fast.protocol.close_sent == general.protocol.close_sent
     assert fast.protocol.data_to_send() == general.protocol.data_to_send()
+
+
+# The close frame of a client that leaves
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [(b"\x03\xe8", 1000), (b"\x03\xe9bye", 1001), (b"\x0f\xa0", 4000), (b"\x03\xe8" + "é".encode() * 61, 1000)],
+    ids=repr,
+)
+def test_a_close_frame_is_read(payload: bytes, code: int) -> None:
+    assert common_close(TEXT + framed(Opcode.CLOSE, payload) + TEXT, len(TEXT)) == (code, payload)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *(frame for name, frame in UNCOMMON.items() if name != "a close frame"),
+        framed(Opcode.CLOSE, b""),
+        framed(Opcode.CLOSE, b"\x03"),
+        framed(Opcode.CLOSE, b"\x03\xed"),  # 1005 must not be sent
+        framed(Opcode.CLOSE, b"\x03\xe8\xff"),  # not UTF-8
+        framed(Opcode.CLOSE, b"\x03\xe8", mask=False),
+        framed(Opcode.CLOSE, b"\x03\xe8")[:-1],
+        bytes((0x88, 0xFE, 0, 2, 0, 0, 0, 0, 3, 0xE8)),  # its length has 16 bits
+    ],
+    ids=repr,
+)
+def test_what_is_no_common_close_frame_is_left_to_the_general_parser(other: bytes) -> None:
+    assert common_close(other, 0) is None
+
+
+@given(st.binary(max_size=125), st.binary(min_size=4, max_size=4))
+def test_a_close_frame_is_answered_as_the_general_parser_answers_it(payload: bytes, mask: bytes) -> None:
+    data = bytes((0x88, 0x80 | len(payload))) + mask + apply_mask(payload, mask)
+    close, general = common_close(data, 0), ServerProtocol(state=State.OPEN, max_size=MAX_SIZE)
+    general.receive_data(data)
+    if close is not None:
+        code, answer = close
+        assert general.close_rcvd is not None
+        assert (code, answer) == (general.close_rcvd.code, payload)
+        assert general.data_to_send() == [close_frame(answer), b""]
+    else:
+        assert len(payload) < 2 or general.parser_exc is not None
 
 
 # Frames out

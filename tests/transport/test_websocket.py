@@ -77,7 +77,7 @@ class RecordingTransport:
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
-        self.aborted = False
+        self.aborted = self.closed = False
 
     def write(self, data: bytes) -> None:
         self.writes.append(data)
@@ -90,6 +90,9 @@ class RecordingTransport:
 
     def abort(self) -> None:
         self.aborted = True
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class Echo(Actor):
@@ -129,6 +132,17 @@ def test_the_answers_before_a_death_are_not_lost(runtime: ManualRuntime) -> None
     carrier.data_received(masked(TEXT, "a") + masked(TEXT, "die") + masked(TEXT, "b"))
     assert tcp.writes == [b"\x81\x01a\x81\x03die"]
     assert tcp.aborted
+
+
+@pytest.mark.parametrize(("after", "closed"), [(b"", True), (masked(TEXT, "b"), False)], ids=["nothing", "more"])
+def test_a_close_frame_that_is_the_last_word_closes_the_connection_at_once(
+    runtime: ManualRuntime, *, after: bytes, closed: bool
+) -> None:
+    """What came later would be answered by the kernel with a reset, and the client might not see the answer."""
+    carrier, tcp = echoing(runtime)
+    carrier.data_received(masked(TEXT, "a") + masked(CLOSE, b"\x03\xe8") + after)
+    assert tcp.writes == [b"\x88\x02\x03\xe8"]
+    assert (tcp.closed, tcp.aborted) == (closed, False)
 
 
 @pytest.mark.parametrize("reads", [1, 50], ids=["in one read", "in many reads"])
