@@ -161,20 +161,18 @@ def test_a_close_frame_is_read(payload: bytes, code: int) -> None:
     assert common_close(TEXT + framed(Opcode.CLOSE, payload) + TEXT, len(TEXT)) == (code, payload)
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        *(frame for name, frame in UNCOMMON.items() if name != "a close frame"),
-        framed(Opcode.CLOSE, b""),
-        framed(Opcode.CLOSE, b"\x03"),
-        framed(Opcode.CLOSE, b"\x03\xed"),  # 1005 must not be sent
-        framed(Opcode.CLOSE, b"\x03\xe8\xff"),  # not UTF-8
-        framed(Opcode.CLOSE, b"\x03\xe8", mask=False),
-        framed(Opcode.CLOSE, b"\x03\xe8")[:-1],
-        bytes((0x88, 0xFE, 0, 2, 0, 0, 0, 0, 3, 0xE8)),  # its length has 16 bits
-    ],
-    ids=repr,
-)
+NO_CLOSE = {name: frame for name, frame in UNCOMMON.items() if name != "a close frame"} | {
+    "without a code": framed(Opcode.CLOSE, b""),
+    "half a code": framed(Opcode.CLOSE, b"\x03"),
+    "a code that must not be sent": framed(Opcode.CLOSE, b"\x03\xed"),
+    "a reason that is not UTF-8": framed(Opcode.CLOSE, b"\x03\xe8\xff"),
+    "not masked": framed(Opcode.CLOSE, b"\x03\xe8", mask=False),
+    "not whole": framed(Opcode.CLOSE, b"\x03\xe8")[:-1],
+    "a length of 16 bits": bytes((0x88, 0xFE, 0, 2, 0, 0, 0, 0, 3, 0xE8)),
+}
+
+
+@pytest.mark.parametrize("other", NO_CLOSE.values(), ids=NO_CLOSE)
 def test_what_is_no_common_close_frame_is_left_to_the_general_parser(other: bytes) -> None:
     assert common_close(other, 0) is None
 
