@@ -15,6 +15,7 @@ __all__ = [
     "MAX_DEPTH",
     "SECRETS",
     "STATE_SECRETS",
+    "Shown",
     "filter_parameters",
     "is_secret",
     "repr_of",
@@ -78,29 +79,29 @@ def without_secrets(value: Any, secrets: Sequence[str] = STATE_SECRETS, above: t
     if names is None and kind not in (dict, list, tuple):
         return value
     if id(value) in above or len(above) > MAX_DEPTH:
-        return _Text(DEEPER)
+        return Shown(DEEPER)
     if kind is dict:
         return {key: _unless_secret(key, inner, secrets, holders) for key, inner in value.items()}
     if names is None:
         return kind(without_secrets(inner, secrets, holders) for inner in value)
     fields = [f"{name}={_unless_secret(name, getattr(value, name), secrets, holders)!r}" for name in names]
-    return _Text(f"{kind.__name__}({', '.join(fields)})")
+    return Shown(f"{kind.__name__}({', '.join(fields)})")
 
 
 def _unless_secret(name: Any, value: Any, secrets: Sequence[str], above: tuple[int, ...]) -> Any:
     return FILTERED if is_secret(name, secrets) else without_secrets(value, secrets, above)
 
 
-class _Text:
+class Shown:
     """A text that is its own repr."""
 
-    __slots__ = ("_text",)
+    __slots__ = ("text",)
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        self.text = text
 
     def __repr__(self) -> str:
-        return self._text
+        return self.text
 
 
 def shown_fields(value: object) -> Sequence[str] | None:

@@ -132,7 +132,8 @@ def _deliver(subscriptions: Iterable[Subscription], message: Any, sender: Proces
         if subscriber is sender or not subscriber.alive:
             continue
         if fastlane is None or type(message) is not Broadcast or message.event in subscription.intercepts:
-            subscriber.put(message)
+            # It may be an actor of another event loop.
+            subscriber.ref.send(message)
             continue
         serializer = fastlane.serializer
         try:

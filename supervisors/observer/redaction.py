@@ -14,10 +14,10 @@ import msgspec
 from actors import events
 from actors.actor import Actor
 from actors.channel import Channel
-from actors.parameters import FILTERED, STATE_SECRETS, is_secret
+from actors.parameters import FILTERED, STATE_SECRETS, Shown, is_secret
 from actors.ref import ActorRef
 
-__all__ = ["Opened", "Shown", "pretty", "redacted", "secrets_of"]
+__all__ = ["Opened", "pretty", "redacted", "secrets_of"]
 
 # Beyond these a value is cut short: a prompt is for people.
 _DEPTH = 4
@@ -25,18 +25,6 @@ _ITEMS = 50
 _CHARACTERS = 400
 
 _MORE = "…"
-
-
-class Shown:
-    """A text that is its own repr."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __repr__(self) -> str:
-        return self.text
 
 
 class Opened(Shown):

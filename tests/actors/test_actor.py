@@ -584,7 +584,7 @@ def test_an_exception_in_init_comes_as_it_is(runtime: ManualRuntime) -> None:
 def test_what_cannot_close_anything_is_not_owned(runtime: ManualRuntime) -> None:
     class Careless(Actor):
         def on_start(self) -> None:
-            self.own("file")  # type: ignore[arg-type]
+            self.own("file")  # type: ignore[arg-type]  # it shall be refused
 
     with pytest.raises(StartError, match=r"own\(\) takes a function, such as connection.close, got 'file'"):
         Careless.start()

@@ -11,14 +11,15 @@ import pytest
 from actors.actor import Actor
 from actors.exits import SHUTDOWN
 from actors.fastlane import Fastlane
+from actors.future import Future
 from actors.message import Broadcast, Frame, Message, Opcode, Reply
 from actors.pubsub.pubsub import PubSub, PubSubServer
+from actors.runtime.scheduler import in_thread
 from actors.runtime.spawn import spawn
 from actors.testing import WAIT, ManualRuntime, Probe, sync
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
-    from actors.runtime.scheduler import in_thread
 
 
 class Counting:
@@ -86,6 +87,23 @@ def test_a_broadcast_without_subscribers_reaches_nobody(runtime: ManualRuntime, 
     pubsub.broadcast("nobody", NEWS)
     runtime.settle()
     assert pubsub.topics() == []
+
+
+def test_an_actor_of_another_loop_hears_in_its_own_thread(runtime: ManualRuntime, pubsub: PubSub) -> None:
+    heard: Future[str] = Future()
+
+    class Far(Actor):
+        def on_receive(self, message: Any) -> None:
+            heard.set(threading.current_thread().name)
+
+    loop, started = in_thread("far"), Future[Any]()
+    try:
+        loop.scheduler.post(lambda: started.set(Far.start()))
+        pubsub.subscribe("a", started.get(timeout=WAIT))
+        pubsub.broadcast("a", NEWS)
+        assert heard.get(timeout=WAIT) == "far"
+    finally:
+        loop.stop()
 
 
 def test_broadcast_from_leaves_out_the_sender(runtime: ManualRuntime, pubsub: PubSub) -> None:

@@ -75,4 +75,4 @@ def test_none_is_no_target() -> None:
 
 def test_a_via_whose_parts_are_exchanged_is_refused() -> None:
     with pytest.raises(TypeError, match=r"registry must be a Registry, got 'lobby'; write Via\(registry, key\)"):
-        Via("lobby", Registry())  # type: ignore[arg-type]
+        Via("lobby", Registry())  # type: ignore[arg-type]  # swapped

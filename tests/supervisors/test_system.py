@@ -413,7 +413,7 @@ def test_a_wrong_option_is_named_with_its_value_where_it_is_given(options: dict[
 
 
 def test_what_is_no_child_is_named_when_the_system_starts() -> None:
-    with pytest.raises(TypeError, match=r"^a child must be .*, got 'no child'$"), System(["no child"]):  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"^a child must be .*, got 'no child'$"), System(["no child"]):  # type: ignore[list-item]  # it is none
         pass
 
 
