@@ -89,19 +89,30 @@ def test_a_broadcast_without_subscribers_reaches_nobody(runtime: ManualRuntime, 
     assert pubsub.topics() == []
 
 
-def test_an_actor_of_another_loop_hears_in_its_own_thread(runtime: ManualRuntime, pubsub: PubSub) -> None:
+def test_an_actor_of_another_loop_hears_in_its_own_thread(
+    runtime: ManualRuntime, pubsub: PubSub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     heard: Future[str] = Future()
+    touched_by: list[str] = []
 
     class Far(Actor):
         def on_receive(self, message: Any) -> None:
             heard.set(threading.current_thread().name)
 
     loop, started = in_thread("far"), Future[Any]()
+    ready = loop.scheduler.ready
+
+    def watched(process: Any) -> None:
+        touched_by.append(threading.current_thread().name)
+        ready(process)
+
+    monkeypatch.setattr(loop.scheduler, "ready", watched)
     try:
         loop.scheduler.post(lambda: started.set(Far.start()))
         pubsub.subscribe("a", started.get(timeout=WAIT))
         pubsub.broadcast("a", NEWS)
         assert heard.get(timeout=WAIT) == "far"
+        assert touched_by == ["far"]
     finally:
         loop.stop()
 
