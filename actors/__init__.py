@@ -5,6 +5,7 @@ from pykka import ActorDeadError, Timeout
 from actors.actor import Actor
 from actors.caller import From
 from actors.channel import Channel, ChannelSocket, reply
+from actors.channels.message import Broadcast, Frame, Message, Opcode, Payload, Reply, Serializer, SocketRef, error, ok
 from actors.clock import Clock, Interval, LoopClock, Timer
 from actors.exceptions import (
     ActorsError,
@@ -41,20 +42,19 @@ from actors.exits import (
     Stop,
 )
 from actors.future import Future
-from actors.idle import IdleTimeout
-from actors.message import Broadcast, Frame, Message, Opcode, Payload, Reply, Serializer, SocketRef, error, ok
 from actors.names import ask, call, send, whereis
 from actors.presence import Presence
 from actors.pubsub import PubSub
-from actors.pykka_actor import PykkaActor
 from actors.recorder import Recorded, last_crash, last_crashes
 from actors.ref import ActorRef
 from actors.registry import ActorRegistry, Keys, Registered, Registry, Unregistered
+from actors.runtime.idle_timeout import IdleTimeout
 from actors.runtime.report import CrashReport
-from actors.runtime.thread import LeftThread, threads_left
-from actors.task import Task
-from actors.task_stream import TaskStream
-from actors.threaded_actor import ThreadedActor
+from actors.task.task import Task
+from actors.task.task_stream import TaskStream
+from actors.threads.actor_thread import LeftThread, threads_left
+from actors.threads.pykka_actor import PykkaActor
+from actors.threads.threaded_actor import ThreadedActor
 from actors.via import Via
 
 __all__ = [

@@ -11,9 +11,9 @@ import pykka.messages
 from actors.clock import check_seconds
 from actors.exits import NO_PROCESS, NORMAL, Crash, Down, ExitReason, MonitorRef, Stop, exit_reason
 from actors.future import Future
-from actors.idle import Idle
-from actors.parameters import without_secrets
+from actors.redaction import without_secrets
 from actors.runtime.envelope import STOP, ActorStop, SystemCall
+from actors.runtime.idle_timeout import Idle
 from actors.runtime.process import Process
 from actors.runtime.report import described
 from actors.runtime.spawn import spawn

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from actors import events
 from actors.actor import Actor
-from actors.exceptions import BadReturnError, ChannelError, NotJoinedError, UnhandledEventError
-from actors.exits import NORMAL, SHUTDOWN, ExitReason, Shutdown, Stop, exit_reason
-from actors.fastlane import Fastlane, send_frame
-from actors.message import (
+from actors.channels import channel_events
+from actors.channels.fastlane import Fastlane, send_frame
+from actors.channels.message import (
     Broadcast,
     JoinReply,
     Message,
@@ -27,8 +25,10 @@ from actors.message import (
     error,
     ok,
 )
-from actors.parameters import filter_parameters
-from actors.payloads import JOIN, InvalidPayloadError, typed
+from actors.channels.payloads import JOIN, InvalidPayloadError, typed
+from actors.exceptions import BadReturnError, ChannelError, NotJoinedError, UnhandledEventError
+from actors.exits import NORMAL, SHUTDOWN, ExitReason, Shutdown, Stop, exit_reason
+from actors.redaction import filter_parameters
 from actors.runtime.report import described
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Channel(Actor):
         socket = self.socket
         frame = socket.serializer.encode_push(socket.join_ref, None, socket.topic, event, checked_payload(payload))
         send_frame(socket.transport, frame)
-        events.pushed(self, event)
+        channel_events.pushed(self, event)
 
     def broadcast(self, event: str, payload: Payload = msgspec.UNSET) -> None:
         """Send an event to all clients that have joined this topic, this one included."""
@@ -242,7 +242,7 @@ class Channel(Actor):
         if message.event == "phx_leave":
             return self._leave(message)
         self._message_ref = message.ref
-        began = self.clock.now() if events.handled_in_is_watched(self) else None
+        began = self.clock.now() if channel_events.handled_in_is_watched(self) else None
         try:
             payload = self._typed(message.event, message.payload) if self.payloads else message.payload
         except InvalidPayloadError as invalid:
@@ -276,7 +276,7 @@ class Channel(Actor):
     def _after_in(self, message: Message, result: Any, began: float | None) -> Stop | None:
         self._message_ref = None
         if began is not None:
-            events.channel_handled_in(self, message, self.clock.now() - began)
+            channel_events.channel_handled_in(self, message, self.clock.now() - began)
         if result is None:
             return None
         if isinstance(result, Reply):
@@ -308,7 +308,7 @@ class Channel(Actor):
         if self._joined:
             self._subscribe()
         self._send_join_reply(result, joined=self._joined)
-        events.channel_joined(self, result, self.clock.now() - began)
+        channel_events.channel_joined(self, result, self.clock.now() - began)
         return None if self._joined else Stop(SHUTDOWN)
 
     def _send_join_reply(self, result: Reply, *, joined: bool) -> None:
@@ -343,7 +343,7 @@ class Channel(Actor):
     def _describe(self, message: Any) -> str:
         message = self._as_sent(message)
         if type(message) is Message:
-            payload = filter_parameters(message.payload, events.secrets_of(self))
+            payload = filter_parameters(message.payload, channel_events.secrets_of(self))
             return repr(msgspec.structs.replace(message, payload=payload))
         return super()._describe(message)
 
@@ -363,7 +363,7 @@ class Channel(Actor):
             return None
         if self._joined:
             self.pubsub.unsubscribe(self.topic, self.actor_ref)
-            events.channel_left(self, reason)
+            channel_events.channel_left(self, reason)
         return self.terminate(reason)
 
 

@@ -29,9 +29,10 @@ from websockets.frames import Frame, Opcode
 from actors.pubsub import subscriptions
 from actors.runtime.scheduler import Scheduler, new_event_loop
 from supervisors import System, rare_collections
-from transport import Endpoint, websocket
-from transport.connection import Connection
-from transport.http import HttpConnection
+from transport import Endpoint
+from transport.carriers import websocket
+from transport.http.http_connection import HttpConnection
+from transport.protocol.connection import Connection
 
 HANDSHAKE = (
     b"GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: 127.0.0.1:4000\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -15,14 +15,14 @@ import atheris
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 with atheris.instrument_imports(include=["actors", "transport"]):
-    from actors.message import Message, ok
+    from actors.channels.message import Message, ok
     from actors.testing import ManualRuntime
-    from transport.batch import NDJSON, read_batch
+    from transport.carriers.batch import NDJSON, read_batch
     from transport.exceptions import MalformedMessageError, UnencodableError
-    from transport.http import Answer, HttpConnection, Incoming, respond
+    from transport.http.http_connection import Answer, HttpConnection, Incoming, respond
     from transport.mount import read_params
-    from transport.serializer import V1JSONSerializer, V2JSONSerializer
-    from transport.versions import Versions
+    from transport.protocol.serializer import V1JSONSerializer, V2JSONSerializer
+    from transport.protocol.versions import Versions
 
 Serializer = V1JSONSerializer | V2JSONSerializer
 

@@ -31,7 +31,7 @@ from supervisors.exceptions import (
     UnsupportedCallError,
 )
 from supervisors.garbage import rare_collections
-from supervisors.observer.words import tree
+from supervisors.observer.commands import tree
 from supervisors.restart import AutoShutdown, RestartIntensity, Strategy
 from supervisors.supervisor import Supervisor
 from supervisors.system import System

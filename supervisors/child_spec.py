@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from actors.pykka_actor import ActorClass, actor_class_of
+from actors.threads.pykka_actor import ActorClass, actor_class_of
 from actors.via import Via
 from supervisors.backoff import Backoff
 

@@ -25,9 +25,9 @@ from supervisors.calls import (
 )
 from supervisors.child import Child, launch, stop_children, until_started
 from supervisors.child_spec import INFINITY, ChildKind, ChildSpec, Restart
-from supervisors.events import child_restarted
 from supervisors.exceptions import SupervisorsError
 from supervisors.restart import RestartIntensity, should_restart
+from supervisors.restart_events import child_restarted
 
 if TYPE_CHECKING:
     from actors.future import Future

@@ -17,12 +17,12 @@ from actors.runtime.scheduler import Scheduler, in_thread, new_event_loop
 from actors.runtime.spawn import spawn
 from actors.via import resolve
 from supervisors.child_spec import ChildSpec, check_children, check_record
-from supervisors.console.console import Console
+from supervisors.console.server.console import Console
 from supervisors.exceptions import SystemDownError
 from supervisors.garbage import rare_collections
-from supervisors.observer.drawing import draw
 from supervisors.restart import AutoShutdown, AutoShutdownName, RestartIntensity, Strategy, StrategyName
 from supervisors.supervisor import Supervisor
+from supervisors.tree import draw
 
 if TYPE_CHECKING:
     from types import TracebackType

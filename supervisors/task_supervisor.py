@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 from actors.exceptions import ActorDeadError
 from actors.names import whereis
 from actors.ref import ASK_TIMEOUT
-from actors.task import Task
-from actors.task_actor import TaskActor
-from actors.task_stream import Items, TaskStream
+from actors.task.task import Task
+from actors.task.task_actor import TaskActor
+from actors.task.task_stream import Items, TaskStream
 from supervisors.calls import start_child
 from supervisors.child_spec import ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
@@ -19,7 +19,7 @@ from supervisors.dynamic_supervisor import DynamicSupervisor
 if TYPE_CHECKING:
     from actors.future import Future
     from actors.ref import ActorRef
-    from actors.task import Owner
+    from actors.task.task import Owner
     from actors.via import Target
 
 __all__ = ["TaskSupervisor"]

@@ -12,8 +12,8 @@ import pytest
 from wire import NO_CLOSE_FRAME, Client, Server, limited, on_loop, serving, until
 
 from actors import ActorRef, Channel, Reply, Stop, error, ok
+from actors.channels.message import Frame, Opcode
 from actors.exits import KILLED, NORMAL, Crash, ExitReason, Shutdown
-from actors.message import Frame, Opcode
 from actors.runtime.scheduler import new_event_loop
 from actors.testing import WAIT
 from supervisors import System, SystemDownError, which_children

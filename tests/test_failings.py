@@ -14,7 +14,7 @@ from actors.exceptions import ActorDeadError
 from actors.exits import KILL, KILLED, NORMAL, SHUTDOWN, Crash, ExitReason, Shutdown
 
 if TYPE_CHECKING:
-    from actors.testing.runtime import ManualRuntime
+    from actors.testing.manual_runtime import ManualRuntime
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from actors import Channel, Reply, Stop, error, ok
+from actors.channels.message import JoinReply, Message, Serializer
 from actors.exits import KILLED, NORMAL, Crash, ExitReason, Shutdown
-from actors.message import JoinReply, Message, Serializer
-from transport.connection import Connection, Effects, EndChannel, Joined, Send, StartChannel, Status
 from transport.exceptions import MalformedMessageError, UnencodableError
-from transport.serializer import V1JSONSerializer, V2JSONSerializer
+from transport.protocol.connection import Connection, Effects, EndChannel, Joined, Send, StartChannel, Status
+from transport.protocol.serializer import V1JSONSerializer, V2JSONSerializer
 from transport.socket import Routes, Socket
 from transport.testing import ChannelTest, JoinedChannel, TestClient
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from actors.actor import Actor
 from actors.channel import Channel
+from actors.channels.message import Broadcast, Frame, Reply, error, ok
 from actors.exits import SHUTDOWN, ExitReason, Stop
-from actors.message import Broadcast, Frame, Reply, error, ok
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.runtime.spawn import spawn
 from actors.testing.simulation import Simulation, explore
@@ -25,7 +25,7 @@ from supervisors.child_spec import ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervisor import Supervisor
 from transport.endpoint import Endpoint
-from transport.serializer import V2JSONSerializer
+from transport.protocol.serializer import V2JSONSerializer
 from transport.socket import Routes, Socket
 from transport.transport import Disconnected, Transport
 

@@ -1,5 +1,10 @@
 """Phoenix Channels over the wire: endpoints, sockets, the transport actor and what carries its frames."""
 
+from transport.access import token
+from transport.access.loopback import is_loopback
+from transport.access.origin import Origin
+from transport.access.session import SessionCookie, SessionOptions
+from transport.carriers.longpoll import LongPoll
 from transport.endpoint import Endpoint
 from transport.exceptions import (
     MalformedMessageError,
@@ -10,15 +15,11 @@ from transport.exceptions import (
     TransportError,
     UnencodableError,
 )
-from transport.http import respond
-from transport.longpoll import LongPoll
-from transport.loopback import is_loopback
+from transport.http.http_connection import respond
+from transport.http.pages import pages
 from transport.metrics.metrics import Metrics
 from transport.observer.observer import Observer
-from transport.origin import Origin
-from transport.pages import pages
-from transport.serializer import SERIALIZERS, V1JSONSerializer, V2JSONSerializer
-from transport.session import SessionCookie, SessionOptions
+from transport.protocol.serializer import SERIALIZERS, V1JSONSerializer, V2JSONSerializer
 from transport.socket import ConnectInfo, Route, Socket, Uri
 from transport.transport import Transport
 
@@ -48,4 +49,5 @@ __all__ = [
     "is_loopback",
     "pages",
     "respond",
+    "token",
 ]

@@ -15,34 +15,34 @@ from urllib.parse import urlsplit
 from websockets.datastructures import MultipleValuesError
 from websockets.http11 import Request, Response
 
+from actors.channels.message import Broadcast, Payload, checked_payload
 from actors.exits import SHUTDOWN, ExitReason
-from actors.message import Broadcast, Payload, checked_payload
-from actors.parameters import SECRETS
+from actors.redaction import SECRETS
 from supervisors.child_spec import INFINITY, ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervisor import Supervisor
-from transport import token
-from transport.asgi import AsgiApplication
-from transport.events import socket_drain
+from transport.access import token
+from transport.access.origin import CheckOrigin, origin_rule
+from transport.access.session import CSRF, SessionCookie, SessionOptions, make_session, read_session
+from transport.carriers.asgi import AsgiApplication
+from transport.carriers.idle_connections import IDLE_TIMEOUT, IdleConnections
+from transport.carriers.longpoll import LongPoll, LongPollHandler
+from transport.carriers.traffic import Traffic
+from transport.carriers.websocket import MAX_FRAME_SIZE, WebSocketCarrier, WebSocketTraffic
 from transport.exceptions import SocketError
-from transport.http import Answer, Application, HttpConnection, Incoming, Upgrade, respond
-from transport.idle import IDLE_TIMEOUT, IdleConnections
-from transport.listener import Listener, bind, unbind
-from transport.longpoll import LongPoll, LongPollHandler
+from transport.http.http_connection import Answer, Application, HttpConnection, Incoming, Upgrade, respond
+from transport.http.listener import Listener, bind, unbind
 from transport.metrics.metrics import Metrics, MetricsPage
 from transport.mount import Client, Mount, read_params
-from transport.observer.mount import ObserverMount
 from transport.observer.observer import PATH, Observer, ObserverSocket
-from transport.origin import CheckOrigin, origin_rule
-from transport.serializer import SERIALIZERS
-from transport.session import CSRF, SessionCookie, SessionOptions, make_session, read_session
-from transport.traffic import Traffic
-from transport.versions import Versions
-from transport.websocket import MAX_FRAME_SIZE, WebSocketCarrier, WebSocketTraffic
+from transport.observer.observer_mount import ObserverMount
+from transport.protocol.serializer import SERIALIZERS
+from transport.protocol.versions import Versions
+from transport.socket_events import socket_drain
 
 if TYPE_CHECKING:
+    from actors.channels.message import Serializer
     from actors.clock import Clock
-    from actors.message import Serializer
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
     from actors.runtime.process import Process

@@ -11,30 +11,30 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from actors.channels.message import Reply
 from actors.exceptions import ActorDeadError
-from actors.message import Reply
-from actors.parameters import filter_parameters
+from actors.redaction import filter_parameters
 from supervisors import calls
 from supervisors.child_spec import ChildSpec, Restart
-from transport.auth_token import SUBPROTOCOL, SUBPROTOCOL_HEADER, Offer, longpoll_token, without_token
-from transport.events import Attempt, socket_connected, socket_refused
+from transport.access.auth_token import SUBPROTOCOL, SUBPROTOCOL_HEADER, Offer, longpoll_token, without_token
+from transport.access.origin import Origin, read_origin
 from transport.exceptions import TokenInvalidError
-from transport.origin import Origin, read_origin
+from transport.protocol.versions import DEFAULT_VERSION
 from transport.socket import ConnectInfo, Routes, Socket, Uri, accepted
+from transport.socket_events import Attempt, socket_connected, socket_refused
 from transport.transport import Transport
-from transport.versions import DEFAULT_VERSION
 
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
+    from actors.channels.message import Serializer
     from actors.future import Future
-    from actors.message import Serializer
     from actors.ref import ActorRef
-    from transport.carrier import Carrier
+    from transport.carriers.carrier import Carrier
+    from transport.carriers.traffic import Traffic
+    from transport.carriers.websocket import WebSocketCarrier
     from transport.endpoint import Endpoint
-    from transport.http import Incoming
-    from transport.traffic import Traffic
-    from transport.websocket import WebSocketCarrier
+    from transport.http.http_connection import Incoming
 
 __all__ = ["Client", "Mount", "read_params"]
 

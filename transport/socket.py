@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import msgspec
 
 from actors.channel import Channel
-from actors.events import LEVELS
+from actors.channels.channel_events import LEVELS
+from actors.channels.message import Reply, ok
+from actors.channels.payloads import check_payloads
 from actors.exceptions import ChannelError
-from actors.message import Reply, ok
-from actors.payloads import check_payloads
 from supervisors.child_spec import ChildSpec, Restart
 from transport.exceptions import SocketError
 

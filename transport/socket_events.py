@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from actors import telemetry
-from actors.events import FRAME_OUT, level, took
-from actors.parameters import filter_parameters
+from actors.channels.channel_events import FRAME_OUT, level, took
+from actors.redaction import filter_parameters
 
 if TYPE_CHECKING:
-    from actors.message import Frame, Serializer
+    from actors.channels.message import Frame, Serializer
     from transport.endpoint import Endpoint
     from transport.socket import ConnectInfo, Socket
     from transport.transport import Transport

@@ -11,23 +11,33 @@ import msgspec
 from actors import telemetry
 from actors.actor import Actor
 from actors.channel import ChannelSocket
+from actors.channels.fastlane import Fastlane
+from actors.channels.message import Broadcast, Frame, JoinReply, Message, Serializer, SocketClose
 from actors.exits import NORMAL, SHUTDOWN, Down, Exit, ExitReason, Shutdown, Stop
-from actors.fastlane import Fastlane
-from actors.message import Broadcast, Frame, JoinReply, Message, Serializer, SocketClose
-from actors.parameters import SECRETS, filter_parameters
+from actors.redaction import SECRETS, filter_parameters
 from supervisors import calls
 from supervisors.child import Child, launch, stop_children
 from supervisors.child_spec import ChildSpec, Restart
 from supervisors.dynamic_supervisor import DynamicSupervisor
-from transport import events
-from transport.connection import Connection, Deliver, Effect, Effects, EndChannel, Joined, Monitor, Send, StartChannel
+from transport import socket_events
 from transport.exceptions import MalformedMessageError
+from transport.protocol.connection import (
+    Connection,
+    Deliver,
+    Effect,
+    Effects,
+    EndChannel,
+    Joined,
+    Monitor,
+    Send,
+    StartChannel,
+)
 
 if TYPE_CHECKING:
     from actors.future import Future
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
-    from transport.carrier import Carrier
+    from transport.carriers.carrier import Carrier
     from transport.socket import Routes, Socket
 
 __all__ = ["CLOSE_CODES", "Disconnected", "Transport"]
@@ -123,7 +133,7 @@ class Transport(Actor):
         It is for what most messages are: for a channel that has joined, which lives on the same loop. What cannot be read is
         read again in a turn, which then ends this actor.
         """
-        if telemetry.attached and events.FRAME_IN in telemetry.attached:
+        if telemetry.attached and socket_events.FRAME_IN in telemetry.attached:
             return False
         try:
             message = self.serializer.decode(data)
@@ -138,8 +148,8 @@ class Transport(Actor):
         return True
 
     def _on_data(self, data: str | bytes) -> None:
-        if telemetry.attached and events.FRAME_IN in telemetry.attached:
-            events.frame_in(self, data)
+        if telemetry.attached and socket_events.FRAME_IN in telemetry.attached:
+            socket_events.frame_in(self, data)
         self._on_message(self.serializer.decode(data))
 
     def _on_message(self, message: Message) -> None:
@@ -150,8 +160,8 @@ class Transport(Actor):
         return Stop(MALFORMED, reply=MALFORMED)
 
     def _on_frame(self, frame: Frame) -> None:
-        if telemetry.attached and events.FRAME_OUT in telemetry.attached:
-            events.frame_out(self, frame)
+        if telemetry.attached and socket_events.FRAME_OUT in telemetry.attached:
+            socket_events.frame_out(self, frame)
         self.carrier.send(frame)
 
     def _on_started(self, started: _Started) -> None:
@@ -269,7 +279,7 @@ class Transport(Actor):
 
     def _tell_end(self, code: int) -> None:
         self._end_told = True
-        events.socket_disconnected(self, code, self.clock.now() - self._began)
+        socket_events.socket_disconnected(self, code, self.clock.now() - self._began)
 
 
 _MESSAGES: dict[type, Callable[[Transport, Any], Any]] = {

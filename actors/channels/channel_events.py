@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from actors import telemetry
-from actors.parameters import SECRETS, filter_parameters
+from actors.redaction import SECRETS, filter_parameters
 
 if TYPE_CHECKING:
     from actors.channel import Channel
+    from actors.channels.message import Message, Reply
     from actors.exits import ExitReason
-    from actors.message import Message, Reply
     from actors.pubsub.pubsub import PubSub
 
 __all__ = [

@@ -12,7 +12,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from actors.message import Frame, Serializer
+    from actors.channels.message import Frame, Serializer
     from actors.ref import ActorRef
     from actors.runtime.process import Process
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from actors.channels.message import Reply, error
 from actors.exceptions import ChannelError
-from actors.message import Reply, error
 
 __all__ = ["JOIN", "InvalidPayloadError", "check_payloads", "typed"]
 

@@ -17,10 +17,10 @@ import msgspec
 
 from actors.actor import Actor
 from actors.channel import Channel
+from actors.channels.message import Broadcast
 from actors.exceptions import ActorDeadError, AlreadyTrackedError, NotTrackedError
 from actors.exits import Down
 from actors.future import Future
-from actors.message import Broadcast
 from actors.presence.presences import Diff, Meta, Metas, Presences
 from actors.ref import ASK_TIMEOUT, ActorRef
 

@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from actors.fastlane import Fastlane, Outlet
-    from actors.message import Broadcast, Frame, Serializer
+    from actors.channels.fastlane import Fastlane, Outlet
+    from actors.channels.message import Broadcast, Frame, Serializer
     from actors.pubsub.subscriptions import Subscription
 
 __all__ = ["MANY", "Lanes"]

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actors import events, telemetry
+from actors import telemetry
 from actors.actor import Actor
+from actors.channels import channel_events
+from actors.channels.message import Broadcast
 from actors.exits import Down
-from actors.message import Broadcast
 from actors.pubsub.subscriptions import Subscription, Subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
+    from actors.channels.fastlane import Fastlane
+    from actors.channels.message import Frame
     from actors.exits import MonitorRef
-    from actors.fastlane import Fastlane
-    from actors.message import Frame
     from actors.ref import ActorRef
     from actors.runtime.process import Process
     from actors.runtime.scheduler import Scheduler
@@ -102,18 +103,18 @@ class PubSub:
             scheduler.post(callback, *args)
 
     def _dispatch(self, topic: str, message: Any, sender: Process | None) -> None:
-        if events.BROADCAST not in telemetry.attached:
+        if channel_events.BROADCAST not in telemetry.attached:
             self._deliver(topic, message, sender)
             return
         assert self._scheduler is not None
         clock, deliveries = self._scheduler.clock, len(self.subscriptions.of(topic))
         began = clock.now()
         self._deliver(topic, message, sender)
-        events.broadcast(self, topic, message, deliveries, clock.now() - began)
+        channel_events.broadcast(self, topic, message, deliveries, clock.now() - began)
 
     def _deliver(self, topic: str, message: Any, sender: Process | None) -> None:
         lanes = self.subscriptions.lanes(topic) if type(message) is Broadcast and self._knows_the_dead() else None
-        if lanes is None or message.event in lanes.intercepts or events.FRAME_OUT in telemetry.attached:
+        if lanes is None or message.event in lanes.intercepts or channel_events.FRAME_OUT in telemetry.attached:
             _deliver(self.subscriptions.of(topic), message, sender)
         else:
             lanes.write(message, None if sender is None else self.subscriptions.fastlane_of(topic, sender))

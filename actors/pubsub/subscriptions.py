@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from actors.pubsub.lanes import MANY, Lanes
 
 if TYPE_CHECKING:
-    from actors.fastlane import Fastlane
+    from actors.channels.fastlane import Fastlane
     from actors.runtime.process import Process
 
 __all__ = ["Subscription", "Subscriptions"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from actors.fastlane import WATCHED
+from actors.channels.fastlane import WATCHED
 from actors.recorder import Recorded
 from actors.runtime.envelope import Envelope, SystemCall
 

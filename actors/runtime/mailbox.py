@@ -8,9 +8,9 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from actors.caller import From
+from actors.channels.fastlane import BUSY, WATCHED, Fastlane
 from actors.exceptions import ActorDeadError
 from actors.exits import Crash, ExitReason, Refuse, Stop
-from actors.fastlane import BUSY, WATCHED, Fastlane
 from actors.runtime.bonds import Bonds
 from actors.runtime.envelope import ActorStop, Answer, Envelope, refuse
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from actors.actor import Actor
     from actors.future import Future
-    from actors.idle import Idle
     from actors.runtime.debug import Debug
+    from actors.runtime.idle_timeout import Idle
 
 __all__ = ["Mailbox"]
 

@@ -20,6 +20,7 @@ from itertools import count
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+from actors.channels.fastlane import BUSY
 from actors.exceptions import ActorDeadError, StartError, Timeout
 from actors.exits import (
     KILLED,
@@ -31,7 +32,6 @@ from actors.exits import (
     Stop,
     exit_reason,
 )
-from actors.fastlane import BUSY
 from actors.future import Future
 from actors.recorder import keep, record_for
 from actors.runtime.coroutine import Contained, error_of

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.runtime.coroutine import Contained
 from actors.runtime.process import Process
-from actors.runtime.thread import ActorThread, _Work
+from actors.threads.actor_thread import ActorThread, _Work
 
 if TYPE_CHECKING:
     from actors.runtime.scheduler import Scheduler

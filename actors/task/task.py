@@ -14,10 +14,10 @@ from actors.future import Future
 from actors.ref import ASK_TIMEOUT, ActorRef
 from actors.runtime.scheduler import Scheduler
 from actors.runtime.spawn import spawn
-from actors.task_actor import TIMED_OUT, End, TaskActor, current_task
+from actors.task.task_actor import TIMED_OUT, End, TaskActor, current_task
 
 if TYPE_CHECKING:
-    from actors.task_actor import Outcome
+    from actors.task.task_actor import Outcome
 
 __all__ = ["Owner", "Task"]
 

@@ -21,7 +21,7 @@ from actors.runtime.coroutine import Contained
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
-    from actors.task import Task
+    from actors.task.task import Task
 
 __all__ = ["TIMED_OUT", "End", "Outcome", "TaskActor", "current_task"]
 

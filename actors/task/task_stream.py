@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from actors.future import Future
 
 if TYPE_CHECKING:
-    from actors.task import Task
+    from actors.task.task import Task
 
 __all__ = ["Items", "TaskStream"]
 

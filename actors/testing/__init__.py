@@ -8,11 +8,11 @@
 No test waits for a timer, and none sleeps: what has happened is settled before a call returns.
 """
 
-from actors.testing.clock import ManualClock
 from actors.testing.exceptions import ScenarioError, SimulatedCrashError
+from actors.testing.manual_clock import ManualClock
+from actors.testing.manual_runtime import ManualRuntime
 from actors.testing.probe import WAIT, Probe, sync
 from actors.testing.replay import replay
-from actors.testing.runtime import ManualRuntime
 from actors.testing.simulation import Simulation, explore
 
 __all__ = [

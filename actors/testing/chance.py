@@ -12,15 +12,15 @@ from actors.exceptions import Timeout
 from actors.exits import Crash
 from actors.runtime.coroutine import Contained
 from actors.runtime.process import Process
-from actors.testing.runtime import ENDLESS, ManualScheduler
+from actors.testing.manual_runtime import ENDLESS, ManualScheduler
 from actors.testing.trace import Trace
 from actors.testing.virtual_loop import VirtualLoop
 
 if TYPE_CHECKING:
     from actors.clock import Clock
     from actors.future import Future
-    from actors.testing.clock import ManualClock
     from actors.testing.faults import Fault
+    from actors.testing.manual_clock import ManualClock
 
 __all__ = ["ChanceScheduler", "Crashed"]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, Unpack
 
 from actors.clock import Alarm
 from actors.exceptions import Timeout
-from actors.testing.clock import ManualClock
 from actors.testing.lockstep import Lockstep
+from actors.testing.manual_clock import ManualClock
 from actors.testing.virtual_loop import LoopOnClock
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from actors.recorder import Recorded
     from actors.ref import ActorRef
     from actors.runtime.process import Process
-    from actors.testing.runtime import ManualRuntime
+    from actors.testing.manual_runtime import ManualRuntime
 
 __all__ = ["replay"]
 

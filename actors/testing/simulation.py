@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from actors.testing.chance import ChanceScheduler, Crashed
 from actors.testing.exceptions import ScenarioError, SimulatedCrashError
 from actors.testing.faults import Fault, Who, check_who, is_chosen_by
-from actors.testing.runtime import ManualRuntime
+from actors.testing.manual_runtime import ManualRuntime
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef

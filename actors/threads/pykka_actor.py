@@ -18,7 +18,7 @@ from actors.exceptions import ActorDeadError
 from actors.exits import NORMAL, Crash, ExitReason, Stop
 from actors.future import Future
 from actors.runtime.envelope import ActorStop, SystemCall
-from actors.runtime.thread import ended, leave_behind
+from actors.threads.actor_thread import ended, leave_behind
 
 if TYPE_CHECKING:
     from types import TracebackType

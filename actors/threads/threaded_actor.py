@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError
 from actors.runtime.envelope import SystemCall
-from actors.runtime.thread import ActorThread
+from actors.threads.actor_thread import ActorThread
 
 if TYPE_CHECKING:
     import asyncio

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from supervisors.console.client import Client, complain, connect
-from supervisors.console.terminal import Terminal
+from supervisors.console.client.attach import Client, complain, connect
+from supervisors.console.client.terminal import Terminal
 
 
 def main() -> int:

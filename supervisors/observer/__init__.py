@@ -1,7 +1,6 @@
 """See what runs, and take part: the words of a prompt, and a prompt that has them."""
 
-from supervisors.observer.prompt import repl
-from supervisors.observer.words import (
+from supervisors.observer.commands import (
     ask,
     channels,
     info,
@@ -22,6 +21,7 @@ from supervisors.observer.words import (
     whereis,
     words,
 )
+from supervisors.observer.prompt import repl
 
 __all__ = [
     "ask",

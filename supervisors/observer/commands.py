@@ -28,7 +28,11 @@ from actors.ref import ASK_TIMEOUT
 from supervisors.exceptions import UnknownActorError
 from supervisors.observer import tables
 from supervisors.observer.busiest import Top
-from supervisors.observer.clients import (
+from supervisors.observer.display import Column, Table, Text
+from supervisors.observer.lookup import find, nearest
+from supervisors.observer.process_info import ProcessInfo, process_info, ranked
+from supervisors.observer.scope import Scope
+from supervisors.observer.sockets import (
     ChannelInfo,
     SocketInfo,
     TopicInfo,
@@ -37,14 +41,10 @@ from supervisors.observer.clients import (
     is_client,
     socket_info,
 )
-from supervisors.observer.display import Column, Table, Text
-from supervisors.observer.drawing import draw_with_details
-from supervisors.observer.inside import Info, State, info_of
-from supervisors.observer.lookup import find, nearest
-from supervisors.observer.process_info import ProcessInfo, process_info, ranked
-from supervisors.observer.scope import Scope
+from supervisors.observer.state import Info, State, info_of
 from supervisors.observer.tracing import Trace
 from supervisors.observer.waiting import answer, look, settle
+from supervisors.tree import draw_with_details
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

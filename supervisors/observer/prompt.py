@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from supervisors.observer.words import words
+from supervisors.observer.commands import words
 
 if TYPE_CHECKING:
     from supervisors.system import System
@@ -29,7 +29,7 @@ Try first: tree(), then state("pubsub"), then kill("pubsub") and tree() again. C
 
 
 def repl(system: System, then: Callable[[System], object] | None = None) -> None:
-    """Give a prompt with the words of a system (see `supervisors.observer.words`); return at Ctrl-D, `exit()` or SIGTERM.
+    """Give a prompt with the words of a system (see `supervisors.observer.commands`); return at Ctrl-D, `exit()` or SIGTERM.
 
     A system that does not run yet is started in a thread of its own, and stopped in order at the end; `then(system)` is called
     before the prompt comes. Ctrl-C interrupts the line, and nothing else. It is IPython's prompt if that is installed (the

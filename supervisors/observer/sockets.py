@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actors.channel import Channel
 from supervisors.child import Child
+from supervisors.observer.opened import redacted
 from supervisors.observer.process_info import children_of, process_info
-from supervisors.observer.redaction import redacted
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef

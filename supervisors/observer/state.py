@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from actors.sys import Status, state_of, status_of
-from supervisors.observer.redaction import pretty, redacted, secrets_of
+from supervisors.observer.opened import pretty, redacted, secrets_of
 
 if TYPE_CHECKING:
     from actors.runtime.process import Process

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from supervisors.observer.display import ALARM, BOLD, DIM, PID, PLAIN, WARN, Cell, Column, duration
-from supervisors.observer.drawing import mailbox_cell, restarts_cell
+from supervisors.tree import mailbox_cell, restarts_cell
 
 if TYPE_CHECKING:
     from supervisors.observer.busiest import TopRow
-    from supervisors.observer.clients import ChannelInfo, SocketInfo, TopicInfo
     from supervisors.observer.process_info import ProcessInfo
+    from supervisors.observer.sockets import ChannelInfo, SocketInfo, TopicInfo
 
 __all__ = ["CHANNELS", "PROCESSES", "SOCKETS", "TOP", "TOPICS"]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from actors import sys
 from actors.sys import Got, Raised
-from supervisors.observer.redaction import redacted, secrets_of
+from supervisors.observer.opened import redacted, secrets_of
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef

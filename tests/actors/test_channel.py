@@ -13,9 +13,20 @@ import pytest
 
 from actors.actor import Actor
 from actors.channel import Channel, ChannelSocket, reply
+from actors.channels.message import (
+    Broadcast,
+    Frame,
+    JoinReply,
+    Message,
+    Opcode,
+    Reply,
+    SocketClose,
+    SocketRef,
+    error,
+    ok,
+)
 from actors.exceptions import BadReturnError, ChannelError, NotJoinedError, UnhandledEventError
 from actors.exits import KILLED, NORMAL, SHUTDOWN, Crash, Down, ExitReason, Shutdown, Stop
-from actors.message import Broadcast, Frame, JoinReply, Message, Opcode, Reply, SocketClose, SocketRef, error, ok
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.runtime.spawn import spawn
 from actors.testing import WAIT, ManualRuntime, Probe

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from actors import sys
 from actors.actor import Actor
+from actors.channels.fastlane import Fastlane, send_frame
+from actors.channels.message import Frame, Opcode
 from actors.exits import Crash
-from actors.fastlane import Fastlane, send_frame
 from actors.future import Future
-from actors.message import Frame, Opcode
 from actors.runtime.scheduler import in_thread
 from actors.testing import WAIT, ManualRuntime, Probe
 

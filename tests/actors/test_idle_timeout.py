@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actors.actor import Actor
-from actors.idle import IdleTimeout
+from actors.runtime.idle_timeout import IdleTimeout
 
 if TYPE_CHECKING:
     from actors.testing import ManualRuntime

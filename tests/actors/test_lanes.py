@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from actors import sys, telemetry
 from actors.actor import Actor
-from actors.events import FRAME_OUT
+from actors.channels.channel_events import FRAME_OUT
+from actors.channels.fastlane import CORKED, Fastlane, Outlet
+from actors.channels.message import Broadcast, Frame, Opcode
 from actors.exits import Crash
-from actors.fastlane import CORKED, Fastlane, Outlet
-from actors.message import Broadcast, Frame, Opcode
 from actors.pubsub import subscriptions
 from actors.pubsub.lanes import MANY, Lanes
 from actors.pubsub.pubsub import PubSub, PubSubServer

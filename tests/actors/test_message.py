@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.message import Broadcast, Frame, Message, Opcode, Reply, error, ok
+from actors.channels.message import Broadcast, Frame, Message, Opcode, Reply, error, ok
 
 
 @pytest.mark.parametrize(

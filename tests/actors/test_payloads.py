@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from actors import Channel, ok
-from actors.payloads import InvalidPayloadError, typed
+from actors.channels.payloads import InvalidPayloadError, typed
 from transport import Endpoint, Socket, SocketError
 from transport.testing import ChannelTest, JoinedChannel, TestClient
 

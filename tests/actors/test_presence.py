@@ -16,8 +16,8 @@ from presence_client import PresenceClient
 
 from actors.actor import Actor
 from actors.channel import Channel, ChannelSocket
+from actors.channels.message import Broadcast, Message
 from actors.exceptions import ActorDeadError, AlreadyTrackedError, NotTrackedError, StartError
-from actors.message import Broadcast, Message
 from actors.presence import Presence
 from actors.pubsub import PubSub
 from actors.ref import ActorRef

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actors.actor import Actor
+from actors.channels.fastlane import Fastlane
+from actors.channels.message import Broadcast, Frame, Message, Opcode, Reply
 from actors.exits import SHUTDOWN
-from actors.fastlane import Fastlane
 from actors.future import Future
-from actors.message import Broadcast, Frame, Message, Opcode, Reply
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.runtime.scheduler import in_thread
 from actors.runtime.spawn import spawn

@@ -14,9 +14,9 @@ from actors import sys
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError, StartError
 from actors.exits import KILLED, NORMAL, SHUTDOWN, Crash, Down, ExitReason
-from actors.pykka_actor import PykkaActor, actor_class_of
-from actors.runtime.thread import threads_left
 from actors.testing import WAIT, Probe
+from actors.threads.actor_thread import threads_left
+from actors.threads.pykka_actor import PykkaActor, actor_class_of
 from supervisors.calls import start_child, terminate_child, which_children
 from supervisors.child_spec import BRUTAL_KILL, ChildSpec, Restart, child_spec
 from supervisors.dynamic_supervisor import DynamicSupervisor

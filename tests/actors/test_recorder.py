@@ -15,7 +15,7 @@ from actors.future import Future
 from actors.recorder import KEPT, Recorded, last_crash, last_crashes
 from actors.runtime.spawn import spawn
 from actors.testing import WAIT, ManualRuntime
-from actors.threaded_actor import ThreadedActor
+from actors.threads.threaded_actor import ThreadedActor
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef

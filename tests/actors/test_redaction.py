@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.parameters import filter_parameters, without_secrets
+from actors.redaction import filter_parameters, without_secrets
 
 
 @dataclass

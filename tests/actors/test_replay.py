@@ -12,7 +12,7 @@ from actors.future import Future
 from actors.recorder import last_crash
 from actors.testing import ManualRuntime, sync
 from actors.testing.replay import replay
-from actors.threaded_actor import ThreadedActor
+from actors.threads.threaded_actor import ThreadedActor
 
 if TYPE_CHECKING:
     from collections.abc import Callable

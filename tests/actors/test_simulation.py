@@ -18,11 +18,11 @@ from actors.exceptions import BlockingCallError
 from actors.exits import KILLED, Crash
 from actors.testing.exceptions import ScenarioError, SimulatedCrashError
 from actors.testing.simulation import Simulation, explore
-from actors.threaded_actor import ThreadedActor
+from actors.threads.threaded_actor import ThreadedActor
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
-    from actors.testing.runtime import ManualRuntime
+    from actors.testing.manual_runtime import ManualRuntime
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,11 +11,11 @@ import pytest
 
 from actors.actor import Actor
 from actors.channel import Channel
+from actors.channels.message import Reply, ok
 from actors.future import Future
-from actors.message import Reply, ok
 from actors.runtime.stack import blocked_at, waits_at
 from actors.testing import WAIT, ManualRuntime, sync
-from actors.threaded_actor import ThreadedActor
+from actors.threads.threaded_actor import ThreadedActor
 
 if TYPE_CHECKING:
     from actors.runtime.scheduler import in_thread

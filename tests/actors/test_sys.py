@@ -12,9 +12,9 @@ from actors import sys
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError
 from actors.exits import SHUTDOWN, Crash, Down
-from actors.idle import IdleTimeout
+from actors.runtime.idle_timeout import IdleTimeout
 from actors.testing import WAIT, ManualRuntime, Probe
-from actors.threaded_actor import ThreadedActor
+from actors.threads.threaded_actor import ThreadedActor
 from supervisors.child_spec import ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervisor import Supervisor

@@ -14,8 +14,8 @@ import pytest
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError, AskCycleError, BlockingCallError, TaskExitError, Timeout
 from actors.exits import KILLED, NO_PROCESS, NORMAL, SHUTDOWN, Crash, Down, Exit, Shutdown
-from actors.task import Task
-from actors.task_actor import TIMED_OUT
+from actors.task.task import Task
+from actors.task.task_actor import TIMED_OUT
 from actors.testing import WAIT, ManualRuntime, Probe
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actors.task import Task
-from actors.task_stream import Items, TaskStream
+from actors.task.task import Task
+from actors.task.task_stream import Items, TaskStream
 
 if TYPE_CHECKING:
     from actors.testing import ManualRuntime

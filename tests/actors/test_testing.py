@@ -189,7 +189,7 @@ def test_settle_follows_coroutines_and_what_is_called_from_threads(runtime: Manu
 
 
 def test_actors_that_never_rest_are_named(runtime: ManualRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.testing.runtime.ENDLESS", 10)
+    monkeypatch.setattr("actors.testing.manual_runtime.ENDLESS", 10)
 
     class Restless(Actor):
         def on_receive(self, message: Any) -> None:

@@ -17,15 +17,15 @@ from actors.clock import LoopClock, Timer
 from actors.exceptions import ActorDeadError, AskCycleError, NameTakenError, StartError, Timeout
 from actors.exits import KILLED, NO_PROCESS, NORMAL, SHUTDOWN, Crash, Down, Exit, ExitReason, Refuse, Shutdown, Stop
 from actors.future import Future
-from actors.idle import Idle, IdleTimeout
 from actors.names import whereis
 from actors.registry import Registry
 from actors.runtime import scheduler
+from actors.runtime.idle_timeout import Idle, IdleTimeout
 from actors.runtime.process import Process
 from actors.runtime.scheduler import Scheduler, in_thread
-from actors.runtime.thread import threads_left
 from actors.testing import WAIT, ManualRuntime, Probe, sync
-from actors.threaded_actor import ThreadedActor
+from actors.threads.actor_thread import threads_left
+from actors.threads.threaded_actor import ThreadedActor
 from supervisors.calls import which_children
 from supervisors.child_spec import BRUTAL_KILL, ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor

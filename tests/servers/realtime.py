@@ -18,7 +18,7 @@ import msgspec
 from actors import Broadcast, Channel, Frame, Message, Opcode, Presence, Reply, ok
 from supervisors import System
 from transport import SERIALIZERS, Endpoint, MalformedMessageError, Socket
-from transport.serializer import V2JSONSerializer
+from transport.protocol.serializer import V2JSONSerializer
 
 USER_BROADCAST_PUSH, USER_BROADCAST = 3, 4
 BINARY, JSON = 0, 1

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from actors.testing import WAIT
-from supervisors.console.frames import (
+from supervisors.console.protocol import (
     VERSION,
     Bye,
     Complete,
@@ -23,7 +23,7 @@ from supervisors.console.frames import (
     Run,
     encode,
 )
-from supervisors.console.session import Session
+from supervisors.console.server.console_session import Session
 
 if TYPE_CHECKING:
     from pathlib import Path

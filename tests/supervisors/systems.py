@@ -13,7 +13,7 @@ from actors.actor import Actor
 from actors.future import Future
 from supervisors.child_spec import ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
-from supervisors.observer.words import Words
+from supervisors.observer.commands import Words
 from supervisors.system import System
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from workers import child, running, worker
 
 from actors.exceptions import StartError
 from actors.exits import KILLED
-from actors.runtime.thread import threads_left
 from actors.testing import WAIT, sync
-from supervisors.console.frames import MOST, Hello, Interrupt, Run
+from actors.threads.actor_thread import threads_left
+from supervisors.console.protocol import MOST, Hello, Interrupt, Run
 from supervisors.exceptions import ConsoleError
 from supervisors.system import System
 

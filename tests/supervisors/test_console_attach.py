@@ -21,9 +21,9 @@ from terminal import CTRL_C, TAB, TerminalSession
 from workers import child, worker
 
 from actors.testing import WAIT
-from supervisors.console.client import Client
-from supervisors.console.frames import Bye, Output, Ready, encode
-from supervisors.console.terminal import Terminal
+from supervisors.console.client.attach import Client
+from supervisors.console.client.terminal import Terminal
+from supervisors.console.protocol import Bye, Output, Ready, encode
 from supervisors.system import System
 
 ARGUMENTS = ("-m", "supervisors.console")

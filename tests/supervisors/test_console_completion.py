@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from supervisors.console.completion import completions
+from supervisors.console.server.completion import completions
 
 
 class Thing:

@@ -11,7 +11,7 @@ import pytest
 
 from actors.runtime.scheduler import in_thread
 from actors.testing import WAIT
-from supervisors.console.interruption import Interruption
+from supervisors.console.server.interruption import Interruption
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from actors.testing import WAIT
-from supervisors.console.frames import Bye, Frames, FromServer, Output, Ready
-from supervisors.console.outbox import LIMIT, Outbox
+from supervisors.console.protocol import Bye, Frames, FromServer, Output, Ready
+from supervisors.console.server.output_queue import LIMIT, Outbox
 
 
 class Wire:

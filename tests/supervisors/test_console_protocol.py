@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from supervisors.console.frames import (
+from supervisors.console.protocol import (
     MOST,
     Bye,
     Complete,

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from actors.testing import WAIT
-from supervisors.console.screen import Screen, divert, restore
+from supervisors.console.server.screen import Screen, divert, restore
 
 if TYPE_CHECKING:
-    from supervisors.console.outbox import Outbox
+    from supervisors.console.server.output_queue import Outbox
 
 
 class Kept:

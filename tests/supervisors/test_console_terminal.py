@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from supervisors.console.terminal import Filter, Terminal
+from supervisors.console.client.terminal import Filter, Terminal
 
 
 @pytest.mark.parametrize(

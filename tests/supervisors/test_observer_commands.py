@@ -18,7 +18,7 @@ from actors.future import Future
 from supervisors import observer
 from supervisors.child_spec import ChildSpec
 from supervisors.exceptions import UnknownActorError
-from supervisors.observer.words import Words, words
+from supervisors.observer.commands import Words, words
 from supervisors.system import System
 
 if TYPE_CHECKING:

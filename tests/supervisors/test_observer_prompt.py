@@ -13,8 +13,8 @@ from workers import worker
 
 from actors.actor import Actor
 from actors.exceptions import StartError
+from supervisors.observer.commands import words
 from supervisors.observer.prompt import BANNER, repl
-from supervisors.observer.words import words
 from supervisors.system import System
 
 Type = Callable[..., None]

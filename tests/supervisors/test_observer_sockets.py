@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actors.channel import Channel
+from actors.channels.message import ok
 from actors.future import Future
-from actors.message import ok
 from supervisors.exceptions import AmbiguousActorError
-from supervisors.observer.words import Words
+from supervisors.observer.commands import Words
 from transport.socket import Socket
 from transport.testing.channels import ChannelTest
 

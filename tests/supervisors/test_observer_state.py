@@ -12,7 +12,7 @@ from actors.future import Future
 
 if TYPE_CHECKING:
     from actors.testing import ManualRuntime
-    from supervisors.observer.words import Words
+    from supervisors.observer.commands import Words
     from supervisors.system import System
 
 __all__ = ["its", "out", "system"]

@@ -10,7 +10,7 @@ from systems import its, out, system
 
 if TYPE_CHECKING:
     from actors.testing import ManualRuntime
-    from supervisors.observer.words import Words
+    from supervisors.observer.commands import Words
 
 __all__ = ["its", "out", "system"]
 

@@ -13,7 +13,7 @@ from actors.exceptions import StartError
 from actors.exits import Crash, ExitReason
 from supervisors.backoff import Backoff
 from supervisors.child_spec import Restart
-from supervisors.events import RESTARTED
+from supervisors.restart_events import RESTARTED
 
 if TYPE_CHECKING:
     from actors.testing import ManualRuntime

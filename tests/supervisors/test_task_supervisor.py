@@ -25,7 +25,7 @@ from supervisors.task_supervisor import TaskSupervisor
 if TYPE_CHECKING:
     from actors.ref import ActorRef
     from actors.runtime.scheduler import in_thread
-    from actors.task import Task
+    from actors.task.task import Task
 
     Journal = list[str]
     Starter = Callable[..., Task[Any]]

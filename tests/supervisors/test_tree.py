@@ -16,8 +16,8 @@ from supervisors.calls import start_child, terminate_child
 from supervisors.child_spec import ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.observer.display import ALARM, WARN
-from supervisors.observer.drawing import CROWDED, draw, draw_with_details
 from supervisors.supervisor import Supervisor
+from supervisors.tree import CROWDED, draw, draw_with_details
 
 __all__ = ["colourful"]
 

@@ -15,7 +15,7 @@ from actors import sys, telemetry
 from actors.actor import Actor
 from actors.future import Future
 from actors.testing import WAIT, ManualRuntime, sync
-from actors.threaded_actor import ThreadedActor
+from actors.threads.threaded_actor import ThreadedActor
 from supervisors import watchdog
 from supervisors.calls import start_child, which_children
 from supervisors.child_spec import ChildSpec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actors.message import Message
+from actors.channels.message import Message
 from actors.testing import ManualClock
 from transport.client.protocol.effects import (
     Call,
@@ -17,12 +17,12 @@ from transport.client.protocol.effects import (
     StopTimer,
     Timer,
 )
-from transport.client.protocol.socket import Options, SocketProtocol
+from transport.client.protocol.socket_protocol import Options, SocketProtocol
 
 if TYPE_CHECKING:
     from actors.clock import Timer as ClockTimer
-    from transport.client.protocol.channel import ChannelProtocol
-    from transport.client.protocol.push import PushProtocol
+    from transport.client.protocol.channel_protocol import ChannelProtocol
+    from transport.client.protocol.push_protocol import PushProtocol
 
 
 class World:

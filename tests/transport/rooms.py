@@ -8,8 +8,8 @@ from typing import Any
 
 from actors.actor import Actor
 from actors.channel import Channel
+from actors.channels.message import Reply, error, ok
 from actors.exits import ExitReason, Stop
-from actors.message import Reply, error, ok
 from transport.socket import ConnectInfo, Socket
 
 ENDED: list[ExitReason] = []

@@ -13,14 +13,15 @@ from wire import BEATEN, HEARTBEAT, KEY, on_loop, until
 from actors import Actor, Channel, error, ok
 from actors.testing import WAIT
 from supervisors import ChildSpec, System
-from transport import Endpoint, Socket, asgi, respond
+from transport import Endpoint, Socket, respond
+from transport.carriers import asgi
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from actors import Reply
     from transport import ConnectInfo
-    from transport.asgi import AsgiApplication
+    from transport.carriers.asgi import AsgiApplication
 
 CLOSE = {"type": "websocket.close"}
 

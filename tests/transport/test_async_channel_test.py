@@ -13,8 +13,8 @@ from rooms import ENDED, AsyncSocket, RoomChannel, UserSocket
 
 from actors.actor import Actor
 from actors.channel import Channel
+from actors.channels.message import Reply, ok
 from actors.exits import Shutdown
-from actors.message import Reply, ok
 from actors.presence.presence import Presence
 from actors.registry import ActorRegistry
 from supervisors.child_spec import ChildSpec

@@ -14,7 +14,7 @@ from wire import HANDSHAKE, Answer, Server, on_loop, serving
 
 from actors import Reply, ok
 from transport import ConnectInfo, Endpoint, Socket, SocketError, TokenInvalidError
-from transport.auth_token import PREFIX, Offer, longpoll_token, without_token
+from transport.access.auth_token import PREFIX, Offer, longpoll_token, without_token
 
 BAD = "not*base64"
 

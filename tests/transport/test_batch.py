@@ -6,8 +6,8 @@ import base64
 
 import pytest
 
-from actors.message import Frame, Opcode
-from transport.batch import MAX_LINES, NDJSON, read_batch, text_of
+from actors.channels.message import Frame, Opcode
+from transport.carriers.batch import MAX_LINES, NDJSON, read_batch, text_of
 from transport.exceptions import MalformedMessageError
 
 

@@ -14,13 +14,13 @@ from rooms import ENDED, TASKS, AsyncSocket, RoomChannel, UserSocket, forgotten
 
 from actors.actor import Actor
 from actors.channel import Channel
+from actors.channels.message import Reply, ok
 from actors.exits import Shutdown
-from actors.message import Reply, ok
 from actors.presence.presence import Presence
 from actors.registry import ActorRegistry
 from supervisors.child_spec import ChildSpec
 from transport.endpoint import Endpoint
-from transport.serializer import V1JSONSerializer, V2JSONSerializer
+from transport.protocol.serializer import V1JSONSerializer, V2JSONSerializer
 from transport.socket import ConnectInfo
 from transport.testing.channels import ChannelTest
 from transport.testing.clients import JoinedChannel, TestClient, remaining, state

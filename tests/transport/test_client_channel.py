@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from client_world import World
 
-from actors.message import Message
+from actors.channels.message import Message
 from transport.client.exceptions import AlreadyJoinedError, BufferFullError, ClosedError, NotJoinedError
 
 

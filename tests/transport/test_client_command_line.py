@@ -17,7 +17,7 @@ import pytest
 from live import ROOT, WAIT
 from websockets.asyncio.server import ServerConnection, serve
 
-from transport.client.console import parse_line
+from transport.client.command_line import parse_line
 
 if TYPE_CHECKING:
     from live import LiveDemo

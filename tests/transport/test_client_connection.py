@@ -13,7 +13,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from actors.testing import ManualClock
 from transport.client import Socket
-from transport.client.connection import Connection, Door, WebSocketOptions
+from transport.client.client_connection import Connection, Door, WebSocketOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -141,7 +141,7 @@ def test_a_connection_that_is_closed_at_the_moment_of_its_opening_is_ended(monke
             asyncio.get_running_loop().call_soon(connection.close, 1000, "")
             return Opened()
 
-        monkeypatch.setattr("transport.client.connection.connect", connect)
+        monkeypatch.setattr("transport.client.client_connection.connect", connect)
         await connection.run()
         assert (len(aborted), told.log.entries) == (1, [])
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from transport.client.presence import Presence, sync_diff, sync_state
+from transport.client.client_presence import Presence, sync_diff, sync_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actors.message import Message
+from actors.channels.message import Message
 from actors.testing import ManualClock
 from transport.client.exceptions import ClosedError
-from transport.client.inbox import Inbox
+from transport.client.receive_queue import Inbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from transport.client.protocol.backoff import Backoff, Delay, reconnect_after, rejoin_after
 from transport.client.protocol.effects import Effect, StartTimer, StopTimer
+from transport.client.protocol.reconnection import Backoff, Delay, reconnect_after, rejoin_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable

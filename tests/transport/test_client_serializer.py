@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.message import Broadcast, Message, Reply
-from transport.client.serializer import CLIENT_SERIALIZERS, written_payload
+from actors.channels.message import Broadcast, Message, Reply
+from transport.client.client_serializer import CLIENT_SERIALIZERS, written_payload
 from transport.exceptions import MalformedMessageError, UnencodableError
-from transport.serializer import SERIALIZERS, V2JSONSerializer
+from transport.protocol.serializer import SERIALIZERS, V2JSONSerializer
 
 v1, v2 = CLIENT_SERIALIZERS["1.0.0"], CLIENT_SERIALIZERS["2.0.0"]
 

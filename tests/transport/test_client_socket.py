@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from client_world import World
 
-from actors.message import Message
-from transport.client.protocol.backoff import reconnect_after, rejoin_after
-from transport.client.protocol.socket import Options
+from actors.channels.message import Message
+from transport.client.protocol.reconnection import reconnect_after, rejoin_after
+from transport.client.protocol.socket_protocol import Options
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from actors import Channel, error, ok
+from actors.channels.message import JoinReply, Message
 from actors.exits import KILLED, NORMAL, Crash, ExitReason, Shutdown
-from actors.message import JoinReply, Message
-from transport.connection import Connection, Deliver, Effects, EndChannel, Monitor, Send, StartChannel, Status
 from transport.exceptions import MalformedMessageError
-from transport.serializer import V2JSONSerializer
+from transport.protocol.connection import Connection, Deliver, Effects, EndChannel, Monitor, Send, StartChannel, Status
+from transport.protocol.serializer import V2JSONSerializer
 from transport.socket import Routes, Socket
 
 

@@ -13,9 +13,9 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.utils import apply_mask
 
-from actors.message import Frame as MessageFrame
-from actors.message import Opcode as MessageOpcode
-from transport.frames import close_frame, common_close, common_frames, frame_end, wire
+from actors.channels.message import Frame as MessageFrame
+from actors.channels.message import Opcode as MessageOpcode
+from transport.carriers.frames import close_frame, common_close, common_frames, frame_end, wire
 
 MAX_SIZE = 300
 

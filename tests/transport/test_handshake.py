@@ -9,7 +9,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from transport.handshake import common_handshake
+from transport.carriers.handshake import common_handshake
 
 COMMON = {
     "Host": "example.com",

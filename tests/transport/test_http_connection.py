@@ -13,8 +13,8 @@ from wire import HANDSHAKE, HEARTBEAT, masked, on_loop, reset, serving, until
 from actors import ok
 from actors.testing import ManualClock
 from transport import Socket, respond
-from transport import http as http_module
-from transport.http import HttpConnection
+from transport.http import http_connection as http_module
+from transport.http.http_connection import HttpConnection
 
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response

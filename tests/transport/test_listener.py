@@ -17,7 +17,7 @@ from actors import StartError
 from actors.testing import WAIT
 from supervisors import System, which_children
 from transport import Endpoint, Socket, respond
-from transport.listener import bind, unbind
+from transport.http.listener import bind, unbind
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROUTES = {"/": lambda _: respond(200, "page")}

@@ -11,17 +11,18 @@ import pytest
 from wire import Tcp, on_loop, serving, until
 
 from actors import Channel, Shutdown, ok
+from actors.channels.message import Frame, Opcode, error
 from actors.clock import wall_time
-from actors.message import Frame, Opcode, error
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.runtime.spawn import spawn
 from actors.testing import ManualRuntime
-from transport import ConnectInfo, Endpoint, LongPoll, Socket, token
+from transport import ConnectInfo, Endpoint, LongPoll, Socket
+from transport.access import token
+from transport.carriers.longpoll import INACTIVE, LongPollCarrier
+from transport.carriers.websocket import MAX_BUFFER
 from transport.endpoint import Transports
-from transport.http import HttpConnection
-from transport.longpoll import INACTIVE, LongPollCarrier
+from transport.http.http_connection import HttpConnection
 from transport.transport import Transport
-from transport.websocket import MAX_BUFFER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from transport.loopback import is_from_this_machine, is_loopback
+from transport.access.loopback import is_from_this_machine, is_loopback
 
 
 @pytest.mark.parametrize(

@@ -19,16 +19,16 @@ from websockets.http11 import Request
 from wire import BEATEN, HANDSHAKE, HEARTBEAT, NO_CLOSE_FRAME, Answer, Server, barrier, masked, on_loop, serving, until
 
 from actors import Actor, Channel, Reply, error, ok, telemetry
-from actors.events import BROADCAST, JOINED
+from actors.channels.channel_events import BROADCAST, JOINED
 from demo import demo_endpoint
 from supervisors import ChildSpec, DynamicSupervisor, Supervisor, System, start_child
-from supervisors.events import RESTARTED
+from supervisors.restart_events import RESTARTED
 from transport import ConnectInfo, Endpoint, LongPoll, Metrics, Socket, SocketError
-from transport.events import CONNECTED, DISCONNECTED, REFUSED
-from transport.http import Incoming
+from transport.http.http_connection import Incoming
 from transport.metrics import gauges
 from transport.metrics.counters import BUCKETS, Counters, Histogram, supervisor_name
 from transport.metrics.gauges import Gauges
+from transport.socket_events import CONNECTED, DISCONNECTED, REFUSED
 
 if TYPE_CHECKING:
     from actors.testing import ManualRuntime

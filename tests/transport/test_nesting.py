@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from transport.nesting import MAX_NESTING, read_deep, write_deep
+from transport.protocol.nesting import MAX_NESTING, read_deep, write_deep
 
 
 def nested(levels: int) -> list[Any]:

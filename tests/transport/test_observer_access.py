@@ -8,7 +8,7 @@ import pytest
 from wire import HANDSHAKE, Answer, Server, on_loop, serving
 
 from transport import ConnectInfo, Endpoint, Observer, SocketError, Uri
-from transport.auth_token import PREFIX
+from transport.access.auth_token import PREFIX
 
 TOKEN = "a-token-of-some-length"  # noqa: S105  # of no other use
 PATH = "/observer/socket/websocket?vsn=2.0.0"

@@ -10,7 +10,7 @@ import pytest
 from workers import BoomError, Worker, worker
 
 from actors.actor import Actor
-from actors.message import Message, Reply, ok
+from actors.channels.message import Message, Reply, ok
 from actors.registry import ActorRegistry
 from supervisors.backoff import Backoff
 from supervisors.calls import start_child
@@ -18,8 +18,8 @@ from supervisors.child_spec import ChildSpec, Restart
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervisor import Supervisor
 from transport.endpoint import Endpoint
-from transport.observer.channel import INTERVAL
 from transport.observer.observer import ObserverSocket
+from transport.observer.observer_channel import INTERVAL
 from transport.observer.view import FEW, FULL, NEWEST, PAGE, ROWS, Pager, Row
 from transport.testing.channels import ChannelTest
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from wire import HANDSHAKE, on_loop, serving
 
 from transport import Endpoint, Socket, SocketError
-from transport.origin import AllowedOrigin, Origin, origin_allowed, origin_rule, parse_origins
+from transport.access.origin import AllowedOrigin, Origin, origin_allowed, origin_rule, parse_origins
 
 UPGRADE = HANDSHAKE.partition("Host: localhost\r\n")[2]
 

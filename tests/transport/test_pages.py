@@ -9,7 +9,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from demo import demo_endpoint
-from transport.pages import pages
+from transport.http.pages import pages
 
 
 @pytest.fixture

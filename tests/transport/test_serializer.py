@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors import error, ok
-from actors.message import Broadcast, Message, Opcode, Reply
+from actors.channels.message import Broadcast, Message, Opcode, Reply
 from transport.exceptions import MalformedMessageError, UnencodableError
-from transport.serializer import V1JSONSerializer, V2JSONSerializer
+from transport.protocol.serializer import V1JSONSerializer, V2JSONSerializer
 
 V1 = V1JSONSerializer()
 V2 = V2JSONSerializer()

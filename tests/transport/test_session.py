@@ -12,8 +12,8 @@ from wire import HANDSHAKE, on_loop, serving
 
 from actors import Reply, ok
 from transport import ConnectInfo, Endpoint, Socket, SocketError
-from transport import token as tokens
-from transport.session import SessionOptions, make_session, read_session
+from transport.access import token as tokens
+from transport.access.session import SessionOptions, make_session, read_session
 
 SECRET = "a secret"  # noqa: S105  # of a test
 OPTIONS = SessionOptions("_app")

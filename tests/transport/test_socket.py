@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actors import Actor, Channel, error, ok
-from actors.message import Reply
+from actors.channels.message import Reply
 from supervisors import System
 from transport import Endpoint, Socket, SocketError
 from transport.socket import Route, Routes, accepted

@@ -15,7 +15,7 @@ from wire import HEARTBEAT, Server, masked, on_loop, serving
 
 from actors import Channel, Reply, error, ok, telemetry
 from transport import ConnectInfo, Endpoint, Socket, SocketError, Uri, V1JSONSerializer, V2JSONSerializer
-from transport.events import CONNECTED, DISCONNECTED, DRAIN, FRAME_IN, FRAME_OUT
+from transport.socket_events import CONNECTED, DISCONNECTED, DRAIN, FRAME_IN, FRAME_OUT
 
 Seen = list[tuple[Any, Mapping[str, float], Mapping[str, Any]]]
 

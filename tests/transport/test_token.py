@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transport import Endpoint, SocketError, TokenError, TokenExpiredError, TokenInvalidError
-from transport.token import DAY, sign, verify
+from transport.access.token import DAY, sign, verify
 
 SECRET = "a secret"  # noqa: S105  # of a test
 

@@ -13,16 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors import Actor, Channel, Reply, Stop, error, ok, telemetry
+from actors.channels.message import Broadcast, Frame, Message, Opcode
 from actors.exits import KILLED, NORMAL, SHUTDOWN, Crash, ExitReason, Shutdown
-from actors.message import Broadcast, Frame, Message, Opcode
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.runtime.report import described
 from actors.runtime.spawn import spawn
 from actors.testing import ManualRuntime
 from transport import ConnectInfo, Socket, Transport, V2JSONSerializer
-from transport.connection import Connection
-from transport.events import FRAME_IN
+from transport.protocol.connection import Connection
 from transport.socket import Route, Routes
+from transport.socket_events import FRAME_IN
 from transport.testing import ChannelTest, JoinedChannel, TestClient
 from transport.transport import Disconnected
 

@@ -10,7 +10,7 @@ from wire import on_loop, serving
 
 from actors import Channel, Frame, Message, Opcode, ok
 from transport import SERIALIZERS, Endpoint, Socket, SocketError, V1JSONSerializer, V2JSONSerializer
-from transport.versions import Versions
+from transport.protocol.versions import Versions
 
 PHOENIX = Versions(SERIALIZERS)
 

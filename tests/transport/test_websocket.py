@@ -11,17 +11,17 @@ import pytest
 from wire import BEATEN, HANDSHAKE, HEARTBEAT, Server, Tcp, masked, on_loop, reset, serving, until
 
 from actors import Actor, Channel, Reply, ok
+from actors.channels.fastlane import Fastlane
+from actors.channels.message import Frame, Opcode
 from actors.exits import ExitReason, Shutdown
-from actors.fastlane import Fastlane
-from actors.message import Frame, Opcode
 from actors.runtime.process import Process
 from actors.runtime.scheduler import Scheduler
 from transport import Socket
-from transport import websocket as websocket_module
-from transport.http import HttpConnection
-from transport.idle import IdleConnections
+from transport.carriers import websocket as websocket_module
+from transport.carriers.idle_connections import IdleConnections
+from transport.carriers.websocket import WebSocketCarrier
+from transport.http.http_connection import HttpConnection
 from transport.transport import Transport
-from transport.websocket import WebSocketCarrier
 
 if TYPE_CHECKING:
     from actors.testing import ManualRuntime

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from transport import token
+from transport.access import token
 from transport.exceptions import SocketError, TokenError
 
 __all__ = ["CSRF", "SessionCookie", "SessionOptions", "make_session", "read_session"]

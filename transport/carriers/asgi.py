@@ -20,21 +20,21 @@ from websockets.datastructures import Headers
 from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
+from actors.channels.message import Opcode
 from actors.exceptions import ActorDeadError, StartError
-from actors.message import Opcode
-from transport.http import MAX_BODY, Answer, Incoming, Late, Upgrade, respond
-from transport.traffic import Traffic
+from transport.carriers.traffic import Traffic
+from transport.carriers.websocket import CLOSE_TIMEOUT, MAX_BUFFER, MAX_FRAME_SIZE
+from transport.http.http_connection import MAX_BODY, Answer, Incoming, Late, Upgrade, respond
 from transport.transport import Disconnected
-from transport.websocket import CLOSE_TIMEOUT, MAX_BUFFER, MAX_FRAME_SIZE
 
 if TYPE_CHECKING:
+    from actors.channels.message import Frame
     from actors.clock import Timer
-    from actors.message import Frame
     from actors.runtime.process import Process
     from actors.runtime.scheduler import Scheduler
     from supervisors.system import System
+    from transport.carriers.idle_connections import IdleConnections
     from transport.endpoint import Endpoint
-    from transport.idle import IdleConnections
 
 __all__ = ["AsgiApplication", "AsgiCarrier"]
 

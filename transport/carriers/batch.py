@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from transport.exceptions import MalformedMessageError
 
 if TYPE_CHECKING:
-    from actors.message import Frame
+    from actors.channels.message import Frame
 
 __all__ = ["MAX_LINES", "NDJSON", "read_batch", "text_of"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from actors.message import Frame
+    from actors.channels.message import Frame
     from actors.runtime.process import Process
 
 __all__ = ["Carrier"]

@@ -19,7 +19,7 @@ from websockets.exceptions import ProtocolError
 from websockets.frames import Close, Opcode
 
 if TYPE_CHECKING:
-    from actors.message import Frame
+    from actors.channels.message import Frame
 
 __all__ = ["CLOSE_HEAD", "close_frame", "common_close", "common_frames", "frame_end", "wire"]
 

@@ -19,20 +19,20 @@ import msgspec
 from actors.exceptions import ActorDeadError, StartError, Timeout
 from actors.exits import Shutdown
 from actors.future import Future
-from transport import token
-from transport.batch import read_batch, text_of
+from transport.access import token
+from transport.carriers.batch import read_batch, text_of
+from transport.carriers.traffic import Traffic
+from transport.carriers.websocket import MAX_BUFFER
 from transport.exceptions import MalformedMessageError, TokenError
-from transport.http import Answer, Incoming, Late, respond
+from transport.http.http_connection import Answer, Incoming, Late, respond
 from transport.mount import read_params
-from transport.traffic import Traffic
 from transport.transport import Disconnected
-from transport.websocket import MAX_BUFFER
 
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
+    from actors.channels.message import Frame
     from actors.clock import Timer
-    from actors.message import Frame
     from actors.registry import Registry
     from actors.runtime.process import Process
     from transport.mount import Mount

@@ -16,21 +16,21 @@ from websockets.frames import Opcode as WebSocketOpcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from actors.fastlane import CLOSED, CORKED, PAUSED
-from transport.frames import CLOSE_HEAD, close_frame, common_close, common_frames, frame_end, wire
-from transport.handshake import common_handshake
-from transport.traffic import Traffic
+from actors.channels.fastlane import CLOSED, CORKED, PAUSED
+from transport.carriers.frames import CLOSE_HEAD, close_frame, common_close, common_frames, frame_end, wire
+from transport.carriers.handshake import common_handshake
+from transport.carriers.traffic import Traffic
 from transport.transport import Disconnected
 
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
+    from actors.channels.fastlane import Fastlane
+    from actors.channels.message import Frame
     from actors.clock import Timer
-    from actors.fastlane import Fastlane
-    from actors.message import Frame
     from actors.runtime.process import Process
     from actors.runtime.scheduler import Scheduler
-    from transport.idle import IdleConnections
+    from transport.carriers.idle_connections import IdleConnections
 
 __all__ = ["MAX_FRAME_SIZE", "WebSocketCarrier", "WebSocketTraffic"]
 

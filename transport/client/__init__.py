@@ -1,6 +1,9 @@
 """A client for Phoenix servers: phoenix.js' behaviour in Python, async here, synchronous in `transport.client.sync`."""
 
-from transport.client.channel import Channel
+from transport.client.client_channel import Channel
+from transport.client.client_presence import Presence
+from transport.client.client_push import Push
+from transport.client.client_socket import Socket
 from transport.client.exceptions import (
     AlreadyJoinedError,
     BufferFullError,
@@ -13,9 +16,6 @@ from transport.client.exceptions import (
     ReplyError,
     ReplyTimeoutError,
 )
-from transport.client.presence import Presence
-from transport.client.push import Push
-from transport.client.socket import Socket
 
 __all__ = [
     "AlreadyJoinedError",

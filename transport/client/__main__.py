@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from transport.client.console import Console, complain
+from transport.client.client_serializer import CLIENT_SERIALIZERS
+from transport.client.client_socket import Socket
+from transport.client.command_line import Console, complain
 from transport.client.exceptions import ClientError
-from transport.client.serializer import CLIENT_SERIALIZERS
-from transport.client.socket import Socket
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from transport.auth_token import PREFIX, SUBPROTOCOL
+from transport.access.auth_token import PREFIX, SUBPROTOCOL
 
 __all__ = ["checked_params", "checked_token", "checked_url", "connect_url", "subprotocols"]
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actors.message import Message
+from actors.channels.message import Message
+from transport.client.client_push import Push
+from transport.client.client_serializer import written_payload
 from transport.client.exceptions import ClosedError
-from transport.client.inbox import Inbox
-from transport.client.push import Push
-from transport.client.serializer import written_payload
+from transport.client.receive_queue import Inbox
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from transport.client.protocol.push import PushProtocol
-    from transport.client.socket import Socket
+    from transport.client.client_socket import Socket
+    from transport.client.protocol.push_protocol import PushProtocol
 
 __all__ = ["Channel"]
 

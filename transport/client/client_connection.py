@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Origin, Subprotocol
 
-from transport.client.protocol.socket import ABNORMAL
+from transport.client.protocol.socket_protocol import ABNORMAL
 
 if TYPE_CHECKING:
     import ssl as tls

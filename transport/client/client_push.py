@@ -6,12 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
 from transport.client.exceptions import ClosedError, JoinError, ReplyError, ReplyTimeoutError
-from transport.client.protocol.push import CLOSED, TIMEOUT, PushProtocol
+from transport.client.protocol.push_protocol import CLOSED, TIMEOUT, PushProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from actors.message import Reply
+    from actors.channels.message import Reply
 
 __all__ = ["Push"]
 

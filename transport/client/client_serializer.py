@@ -1,6 +1,6 @@
 """The client's half of the serializers: pushes out, and what a server writes in.
 
-In a binary frame the server's messages have other fields than the client's (see `transport.serializer`).
+In a binary frame the server's messages have other fields than the client's (see `transport.protocol.serializer`).
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from actors.message import Message
+from actors.channels.message import Message
 from transport.exceptions import MalformedMessageError, UnencodableError
-from transport.nesting import write_deep
-from transport.serializer import V1JSONSerializer, V2JSONSerializer
+from transport.protocol.nesting import write_deep
+from transport.protocol.serializer import V1JSONSerializer, V2JSONSerializer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from actors.clock import Clock, LoopClock
 from transport.client.address import checked_params, checked_token, checked_url, connect_url, subprotocols
-from transport.client.carrier import Carrier, resolved
-from transport.client.channel import Channel
-from transport.client.connection import Door, WebSocketOptions
+from transport.client.client_channel import Channel
+from transport.client.client_connection import Door, WebSocketOptions
+from transport.client.client_serializer import CLIENT_SERIALIZERS
+from transport.client.driver import Carrier, resolved
 from transport.client.exceptions import ClosedError, ConnectError, ParamsError
-from transport.client.protocol.backoff import Delay, reconnect_after, rejoin_after
-from transport.client.protocol.socket import NORMAL, Options, SocketProtocol
-from transport.client.serializer import CLIENT_SERIALIZERS
+from transport.client.protocol.reconnection import Delay, reconnect_after, rejoin_after
+from transport.client.protocol.socket_protocol import NORMAL, Options, SocketProtocol
 
 if TYPE_CHECKING:
     from ssl import SSLContext
     from types import TracebackType
 
-    from actors.message import Message
+    from actors.channels.message import Message
 
 __all__ = ["Socket"]
 

@@ -18,9 +18,9 @@ from transport.client.exceptions import BufferFullError, ClosedError, ReplyError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from transport.client.channel import Channel
-    from transport.client.push import Push
-    from transport.client.socket import Socket
+    from transport.client.client_channel import Channel
+    from transport.client.client_push import Push
+    from transport.client.client_socket import Socket
 
 __all__ = ["Console", "complain", "parse_line"]
 

@@ -8,8 +8,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from actors.message import Message
-from transport.client.connection import Connection, Door, WebSocketOptions
+from actors.channels.message import Message
+from transport.client.client_connection import Connection, Door, WebSocketOptions
+from transport.client.client_serializer import ClientSerializer, written_payload
 from transport.client.exceptions import ParamsError
 from transport.client.protocol.effects import (
     Call,
@@ -22,7 +23,6 @@ from transport.client.protocol.effects import (
     StopTimer,
     Timer,
 )
-from transport.client.serializer import ClientSerializer, written_payload
 from transport.exceptions import MalformedMessageError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from actors.clock import Clock
     from actors.clock import Timer as ClockTimer
-    from transport.client.protocol.socket import SocketProtocol
+    from transport.client.protocol.socket_protocol import SocketProtocol
 
 __all__ = ["Carrier", "resolved"]
 

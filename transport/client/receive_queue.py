@@ -12,8 +12,8 @@ from transport.client.exceptions import ClosedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actors.channels.message import Message
     from actors.clock import Clock
-    from actors.message import Message
 
 __all__ = ["Inbox"]
 

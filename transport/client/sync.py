@@ -16,19 +16,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from transport.client.client_presence import Presence as AsyncPresence
+from transport.client.client_socket import Socket as AsyncSocket
 from transport.client.exceptions import ClosedError
-from transport.client.presence import Presence as AsyncPresence
-from transport.client.socket import Socket as AsyncSocket
 from transport.client.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
-    from actors.message import Message
-    from transport.client.channel import Channel as AsyncChannel
-    from transport.client.presence import Joined, Left, State
-    from transport.client.push import Push as AsyncPush
+    from actors.channels.message import Message
+    from transport.client.client_channel import Channel as AsyncChannel
+    from transport.client.client_presence import Joined, Left, State
+    from transport.client.client_push import Push as AsyncPush
 
 __all__ = ["Channel", "Presence", "Push", "Socket", "connect"]
 

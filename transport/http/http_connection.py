@@ -19,7 +19,7 @@ import httptools
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from transport.origin import OWN_SCHEME
+from transport.access.origin import OWN_SCHEME
 
 if TYPE_CHECKING:
     from actors.clock import Timer

@@ -8,7 +8,7 @@ import socket
 from typing import TYPE_CHECKING, ClassVar
 
 from actors.actor import Actor
-from transport.http import Application, HttpConnection
+from transport.http.http_connection import Application, HttpConnection
 
 if TYPE_CHECKING:
     from typing import Any

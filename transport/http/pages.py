@@ -8,7 +8,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING
 
-from transport.http import respond
+from transport.http.http_connection import respond
 
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response

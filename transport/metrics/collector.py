@@ -15,8 +15,8 @@ from transport.metrics.counters import BUCKETS, Counters, Histogram
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
+    from transport.carriers.traffic import Traffic
     from transport.metrics.gauges import Gauges
-    from transport.traffic import Traffic
 
 __all__ = ["CollectorRegistry", "EndpointCollector", "choose_encoder"]
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from actors import telemetry
-from actors.events import BROADCAST, JOINED
+from actors.channels.channel_events import BROADCAST, JOINED
 from supervisors.dynamic_supervisor import DynamicSupervisor
-from supervisors.events import RESTARTED
-from transport.events import CONNECTED, DISCONNECTED, REFUSED
+from supervisors.restart_events import RESTARTED
+from transport.socket_events import CONNECTED, DISCONNECTED, REFUSED
 
 if TYPE_CHECKING:
     from actors.pubsub.pubsub import PubSub

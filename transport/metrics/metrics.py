@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, ClassVar
 from websockets.datastructures import MultipleValuesError
 
 from supervisors.snapshot import root_of
+from transport.access.loopback import is_from_this_machine
+from transport.access.origin import read_origin
 from transport.exceptions import SocketError
-from transport.http import respond
-from transport.loopback import is_from_this_machine
+from transport.http.http_connection import respond
 from transport.metrics.counters import Counters
 from transport.metrics.gauges import Gauges
-from transport.origin import read_origin
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from actors.runtime.process import Process
     from actors.runtime.scheduler import Scheduler
     from transport.endpoint import Endpoint
-    from transport.http import Answer, Incoming
+    from transport.http.http_connection import Answer, Incoming
 
 __all__ = ["Metrics", "MetricsPage"]
 

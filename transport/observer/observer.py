@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from actors.message import Reply, error, ok
+from actors.channels.message import Reply, error, ok
+from transport.access.loopback import is_from_this_machine, is_loopback
+from transport.access.origin import origin_rule
 from transport.exceptions import SocketError
-from transport.loopback import is_from_this_machine, is_loopback
-from transport.observer.channel import ObserverChannel
-from transport.origin import origin_rule
-from transport.pages import pages
+from transport.http.pages import pages
+from transport.observer.observer_channel import ObserverChannel
 from transport.socket import ConnectInfo, Socket
 
 if TYPE_CHECKING:

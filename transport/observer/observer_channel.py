@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors import sys
 from actors.channel import Channel
-from actors.message import Reply, error, ok
-from actors.parameters import STATE_SECRETS
+from actors.channels.message import Reply, error, ok
+from actors.redaction import STATE_SECRETS
 from supervisors.snapshot import Search, Sweep
 from transport.observer.view import View
 from transport.observer.watch import Watch

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from websockets.datastructures import MultipleValuesError
 
+from transport.access.origin import origin_rule
 from transport.mount import Mount
-from transport.origin import origin_rule
 
 if TYPE_CHECKING:
-    from transport.http import Incoming
+    from transport.http.http_connection import Incoming
 
 __all__ = ["ObserverMount"]
 

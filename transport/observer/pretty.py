@@ -11,7 +11,7 @@ import msgspec
 
 from actors.clock import Interval, Timer
 from actors.exits import Crash, ExitReason, Shutdown
-from actors.parameters import DEEPER, FILTERED, STATE_SECRETS, is_secret, repr_of, shown_fields
+from actors.redaction import DEEPER, FILTERED, STATE_SECRETS, is_secret, repr_of, shown_fields
 from actors.ref import ActorRef
 
 __all__ = ["pretty", "pretty_attribute", "reason_in_words"]

@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from actors import sys
-from actors.message import Message
+from actors.channels.message import Message
 from supervisors.snapshot import branch_of, branches
 from transport.observer.pretty import pretty, pretty_attribute, reason_in_words
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from actors.channels.message import JoinReply, Message, Serializer, error, ok
 from actors.exits import ExitReason, Shutdown
-from actors.message import JoinReply, Message, Serializer, error, ok
 from supervisors.child_spec import Restart
 from supervisors.restart import RestartIntensity, should_restart
 from transport.exceptions import MalformedMessageError

@@ -23,9 +23,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from actors.message import Broadcast, Frame, Message, Opcode, Payload, Reply, Serializer
+from actors.channels.message import Broadcast, Frame, Message, Opcode, Payload, Reply, Serializer
 from transport.exceptions import MalformedMessageError, UnencodableError
-from transport.nesting import read_deep, write_deep
+from transport.protocol.nesting import read_deep, write_deep
 
 __all__ = ["SERIALIZERS", "V1JSONSerializer", "V2JSONSerializer"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from transport.exceptions import SocketError
 
 if TYPE_CHECKING:
-    from actors.message import Serializer
+    from actors.channels.message import Serializer
 
 __all__ = ["DEFAULT_VERSION", "Versions"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
-from actors.message import Broadcast, Message, Payload, Reply, checked_payload
+from actors.channels.message import Broadcast, Message, Payload, Reply, checked_payload
 from transport.testing.exceptions import JoinRefusedError
 from transport.testing.inbox import WantedEvent, WantedReply
 from transport.testing.patterns import ANY

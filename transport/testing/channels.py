@@ -16,8 +16,8 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from actors.testing.manual_runtime import ManualRuntime
 from actors.testing.probe import WAIT
-from actors.testing.runtime import ManualRuntime
 from transport.socket import ConnectInfo, Socket, accepted
 from transport.testing.async_channels import AsyncChannelTest
 from transport.testing.clients import TestClient
@@ -29,7 +29,7 @@ from transport.testing.system_under_test import SystemUnderTest, new_socket
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from actors.message import Serializer
+    from actors.channels.message import Serializer
     from supervisors.child_spec import Supervised
     from transport.testing.async_clients import AsyncTestClient
     from transport.testing.crashes import ExpectedCrash, Kinds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from actors.message import Frame, Message
+from actors.channels.message import Frame, Message
 from transport.testing.inbox import Inbox
 from transport.testing.patterns import differences
 from transport.transport import Disconnected, Transport

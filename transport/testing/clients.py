@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
-from actors.message import Broadcast, Message, Payload, Reply, checked_payload
+from actors.channels.message import Broadcast, Message, Payload, Reply, checked_payload
 from transport.testing.exceptions import JoinRefusedError
 from transport.testing.inbox import WantedEvent, WantedReply
 from transport.testing.patterns import ANY
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from actors.clock import Interval, Timer
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
-    from actors.testing.runtime import ManualRuntime
+    from actors.testing.manual_runtime import ManualRuntime
     from transport.socket import Socket
     from transport.testing.async_clients import AsyncJoinedChannel
     from transport.testing.channels import ChannelTest, VirtualClock

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from actors.channel import Channel
+from actors.channels.message import Message
 from actors.exits import Crash
-from actors.message import Message
 from transport.testing.exceptions import UnexpectedCrashError
 from transport.testing.leftovers import name_of
 

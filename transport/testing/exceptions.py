@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from actors.message import Reply
+    from actors.channels.message import Reply
 
 __all__ = ["ConnectRefusedError", "JoinRefusedError", "LeftBehindError", "UnexpectedCrashError"]
 

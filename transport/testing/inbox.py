@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actors.message import Broadcast, Message, Reply
+from actors.channels.message import Broadcast, Message, Reply
 from transport.testing.patterns import ANY, differences, take_captures
 
 __all__ = ["Inbox", "Wanted", "WantedEvent", "WantedReply"]

@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 from actors.clock import LoopClock
 from actors.runtime.scheduler import Scheduler
-from actors.testing.clock import ManualClock
+from actors.testing.manual_clock import ManualClock
 from actors.testing.probe import WAIT
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from actors.message import Broadcast, Frame, Message, Opcode, Payload, Reply, Serializer
+from actors.channels.message import Broadcast, Frame, Message, Opcode, Payload, Reply, Serializer
 
 __all__ = ["NoopSerializer", "ProvingSerializer"]
 

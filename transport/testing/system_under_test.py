@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from actors.actor import Actor
+from actors.channels.message import Broadcast
 from actors.exits import SHUTDOWN
-from actors.message import Broadcast
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.runtime.spawn import spawn
 from supervisors.supervisor import Supervisor
@@ -21,7 +21,7 @@ from transport.testing.serializers import NoopSerializer, ProvingSerializer
 from transport.transport import Transport
 
 if TYPE_CHECKING:
-    from actors.message import Serializer
+    from actors.channels.message import Serializer
     from actors.ref import ActorRef
     from actors.runtime.scheduler import Scheduler
     from supervisors.child_spec import Supervised

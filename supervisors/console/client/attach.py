@@ -12,7 +12,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from supervisors.console.frames import (
+from supervisors.console.protocol import (
     VERSION,
     Bye,
     Complete,
@@ -30,7 +30,7 @@ from supervisors.console.frames import (
 )
 
 if TYPE_CHECKING:
-    from supervisors.console.terminal import Terminal
+    from supervisors.console.client.terminal import Terminal
 
 __all__ = ["Client", "complain", "connect"]
 

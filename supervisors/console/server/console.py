@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from supervisors.calls import start_child
 from supervisors.child_spec import ChildSpec, Restart
-from supervisors.console.connection import Connection
-from supervisors.console.session import Session
-from supervisors.console.unix_socket import UnixSocket
+from supervisors.console.server.console_connection import Connection
+from supervisors.console.server.console_session import Session
+from supervisors.console.server.unix_socket import UnixSocket
 from supervisors.dynamic_supervisor import DynamicSupervisor
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from supervisors.console.frames import Bye, Frames, FromClient, FromServer
-from supervisors.console.outbox import Outbox
-from supervisors.console.unix_socket import is_of_this_user
+from supervisors.console.protocol import Bye, Frames, FromClient, FromServer
+from supervisors.console.server.output_queue import Outbox
+from supervisors.console.server.unix_socket import is_of_this_user
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 from actors.actor import Actor
 from actors.exits import SHUTDOWN, ExitReason, Shutdown, Stop
 from actors.runtime.spawn import spawn
-from supervisors.console.connection import Disconnected
-from supervisors.console.evaluator import Evaluated, Evaluator, Leave
-from supervisors.console.frames import VERSION, Complete, Completions, Hello, Interrupt, Ready, Run
-from supervisors.console.interruption import Interruption
-from supervisors.console.screen import Screen, divert, restore
+from supervisors.console.protocol import VERSION, Complete, Completions, Hello, Interrupt, Ready, Run
+from supervisors.console.server.console_connection import Disconnected
+from supervisors.console.server.evaluator import Evaluated, Evaluator, Leave
+from supervisors.console.server.interruption import Interruption
+from supervisors.console.server.screen import Screen, divert, restore
+from supervisors.observer.commands import words
 from supervisors.observer.prompt import BANNER
-from supervisors.observer.words import words
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
-    from supervisors.console.connection import Connection
+    from supervisors.console.server.console_connection import Connection
     from supervisors.system import System
 
 __all__ = ["Session"]

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from actors.threaded_actor import ThreadedActor
-from supervisors.console.completion import completions
-from supervisors.console.frames import Complete, Completions, Run
+from actors.threads.threaded_actor import ThreadedActor
+from supervisors.console.protocol import Complete, Completions, Run
+from supervisors.console.server.completion import completions
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from actors.ref import ActorRef
-    from supervisors.console.interruption import Interruption
-    from supervisors.console.screen import Screen
+    from supervisors.console.server.interruption import Interruption
+    from supervisors.console.server.screen import Screen
 
 __all__ = ["Evaluated", "Evaluator", "Leave"]
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import cast
 
-from supervisors.console.frames import Bye, FromServer, Output, encodable, encode
+from supervisors.console.protocol import Bye, FromServer, Output, encodable, encode
 
 __all__ = ["LIMIT", "Outbox"]
 

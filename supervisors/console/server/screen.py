@@ -10,8 +10,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
-    from supervisors.console.interruption import Interruption
-    from supervisors.console.outbox import Outbox
+    from supervisors.console.server.interruption import Interruption
+    from supervisors.console.server.output_queue import Outbox
 
 __all__ = ["Screen", "divert", "restore"]
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any
 
-from actors.message import Message, Reply
+from actors.channels.message import Message, Reply
 from transport.client.exceptions import AlreadyJoinedError, BufferFullError, ClosedError, NotJoinedError
-from transport.client.protocol.backoff import Backoff, rejoin_after
 from transport.client.protocol.effects import Call, Resolve
-from transport.client.protocol.push import CLOSED, TIMEOUT, PushProtocol, checked_timeout
+from transport.client.protocol.push_protocol import CLOSED, TIMEOUT, PushProtocol, checked_timeout
+from transport.client.protocol.reconnection import Backoff, rejoin_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from transport.client.protocol.socket import SocketProtocol
+    from transport.client.protocol.socket_protocol import SocketProtocol
 
 __all__ = ["ChannelProtocol", "ChannelState"]
 

@@ -9,7 +9,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.message import Message
+    from actors.channels.message import Message
 
 __all__ = [
     "Call",

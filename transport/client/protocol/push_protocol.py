@@ -9,7 +9,7 @@ from transport.client.protocol.effects import Call, Effect, StartTimer, StopTime
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.message import Reply
+    from actors.channels.message import Reply
 
 __all__ = ["CLOSED", "TIMEOUT", "PushProtocol", "checked_timeout"]
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import msgspec
 
-from actors.message import Message
-from transport.client.protocol.backoff import Backoff, Delay, reconnect_after, rejoin_after
-from transport.client.protocol.channel import ChannelProtocol
+from actors.channels.message import Message
+from transport.client.protocol.channel_protocol import ChannelProtocol
 from transport.client.protocol.effects import (
     Call,
     CloseConnection,
@@ -22,6 +21,7 @@ from transport.client.protocol.effects import (
     StopTimer,
     Timer,
 )
+from transport.client.protocol.reconnection import Backoff, Delay, reconnect_after, rejoin_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable

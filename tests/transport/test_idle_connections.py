@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from transport.idle import IdleConnections
+from transport.carriers.idle_connections import IdleConnections
 
 
 class Connection:

@@ -1,0 +1,1 @@
+"""One-off work as an actor: start it, await its result."""

@@ -1,0 +1,1 @@
+"""Actors that may block: each has a thread of its own."""

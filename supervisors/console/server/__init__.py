@@ -1,0 +1,1 @@
+"""The server's side of the console: a session for each client that attaches."""

@@ -1,0 +1,1 @@
+"""What carries it: WebSockets, long polling and ASGI, behind one seam."""

@@ -1,0 +1,1 @@
+"""The HTTP server: the listener, its connections, and pages."""
