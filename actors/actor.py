@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import pykka
 import pykka.messages
 
-from actors.clock import check_seconds
+from actors.clock import check_duration
 from actors.exits import NO_PROCESS, NORMAL, Crash, Down, ExitReason, MonitorRef, Stop, exit_reason
 from actors.future import Future
 from actors.redaction import without_secrets
@@ -265,7 +265,7 @@ class Actor(_PykkaActor):
             return self.clock.send_after(seconds, self._process, message)
         if isinstance(target, pykka.ActorRef | pykka.Actor):
             return self.clock.send_after(seconds, self._process_of(target), message)
-        check_seconds(seconds)
+        check_duration(seconds)
         return self.clock.call_after(seconds, lambda: self.send(target, message))
 
     def send_interval(self, seconds: float, message: Any) -> Interval:

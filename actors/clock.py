@@ -15,6 +15,8 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from actors.validation import Bound, is_number, is_within
+
 if TYPE_CHECKING:
     from actors.runtime.process import Process
 
@@ -29,16 +31,17 @@ def wall_time() -> float:
     return time.time()
 
 
-def check_seconds(seconds: object, least: str = ">= 0") -> None:
-    """Refuse what is no length of time; one NaN among the timers would keep all others from firing.
+def check_duration(seconds: object, bound: Bound = ">= 0") -> None:
+    """Raise unless `seconds` is a valid duration.
 
     Raises:
-        TypeError, ValueError: with the value.
+        TypeError: if it is not a number.
+        ValueError: if it is out of bounds, or NaN.
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+    if not is_number(seconds):
         raise TypeError(f"seconds must be a number, got {seconds!r}")
-    if not seconds >= 0 or (least == "> 0" and seconds == 0):
-        raise ValueError(f"seconds must be {least}, got {seconds!r}")
+    if not is_within(seconds, bound):
+        raise ValueError(f"seconds must be {bound}, got {seconds!r}")
 
 
 class Timer:
@@ -152,12 +155,12 @@ class Clock(ABC):
 
     def send_after(self, seconds: float, target: Process, message: Any) -> Timer:
         """Send `message` to the actor after `seconds`, unless it has ended by then."""
-        check_seconds(seconds)
+        check_duration(seconds)
         return self.call_at(self.now() + seconds, lambda: target.put(message), target)
 
     def send_interval(self, seconds: float, target: Process, message: Any) -> Interval:
         """Send `message` to the actor every `seconds`, until it ends or the interval is cancelled."""
-        check_seconds(seconds, "> 0")
+        check_duration(seconds, "> 0")
         return Interval(self, seconds, lambda: target.put(message), target)
 
     def cancel(self, timer: Timer | Interval) -> float | None:

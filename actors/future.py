@@ -17,6 +17,7 @@ import pykka
 from actors.exceptions import BlockingCallError, Timeout
 from actors.runtime.scheduler import actor_of_thread
 from actors.runtime.waits import waiting
+from actors.validation import is_number
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -281,7 +282,5 @@ def _on_a_loop() -> bool:
 
 def _check_timeout(timeout: object) -> None:
     # Less than 0 is what is left of a deadline that has passed.
-    if timeout is not None and (
-        isinstance(timeout, bool) or not isinstance(timeout, int | float) or math.isnan(timeout)
-    ):
+    if timeout is not None and not (is_number(timeout) and not math.isnan(timeout)):
         raise TypeError(f"timeout must be seconds or None, got {timeout!r}")

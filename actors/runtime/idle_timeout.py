@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from actors.validation import check_seconds
+
 if TYPE_CHECKING:
     from actors.clock import Timer
     from actors.runtime.process import Process
@@ -25,7 +27,7 @@ class Idle:
     __slots__ = ("_process", "_since", "_timer", "seconds")
 
     def __init__(self, process: Process, seconds: float) -> None:
-        _check(seconds)
+        check_seconds("idle_timeout", seconds, "> 0", others=" or None")
         self._process, self.seconds = process, seconds
         self._timer: Timer | None = None
         self._since = 0.0
@@ -51,8 +53,3 @@ class Idle:
             self._timer = clock.call_at(self._since + self.seconds, self._look, process)
         else:
             process.put(IdleTimeout(self.seconds))
-
-
-def _check(seconds: object) -> None:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
-        raise ValueError(f"idle_timeout must be seconds > 0 or None, got {seconds!r}")

@@ -39,6 +39,7 @@ from actors.runtime.debug import Debug
 from actors.runtime.envelope import ActorStop
 from actors.runtime.mailbox import Mailbox
 from actors.runtime.report import CrashReport, described
+from actors.validation import check_seconds
 from actors.via import Via
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class Process(Mailbox):
         assert actor is not None
         try:
             if actor.start_timeout is not None:
-                _check_start_timeout(actor.start_timeout)
+                check_seconds("start_timeout", actor.start_timeout, "> 0", others=" or None")
             if name is not None:
                 Via.of(name, self.scheduler.names).register(self.ref)
             result: Any = actor._prepare()  # the actor's side of this very class
@@ -334,8 +335,3 @@ class Process(Mailbox):
         if self.task is not None:
             self.task.cancel()
         self.finish(KILLED)
-
-
-def _check_start_timeout(seconds: object) -> None:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
-        raise ValueError(f"start_timeout must be seconds > 0 or None, got {seconds!r}")

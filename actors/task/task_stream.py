@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from actors.future import Future
+from actors.validation import check_count
 
 if TYPE_CHECKING:
     from actors.task.task import Task
@@ -43,7 +44,7 @@ class TaskStream(Generic[T, R]):
         max_concurrency: int,
         ordered: bool = True,
     ) -> None:
-        _check(max_concurrency)
+        check_count("max_concurrency", max_concurrency, least=1)
         self._start, self._take = start, take
         self._max_concurrency, self._ordered = max_concurrency, ordered
         self._wake = _Wake()
@@ -175,8 +176,3 @@ def _source(items: Items[Any], wake: Callable[[object], None]) -> _Iterated | _A
     if isinstance(items, Iterable):
         return _Iterated(items)
     raise TypeError(f"items must be an iterable or an async iterable, got {items!r}")
-
-
-def _check(max_concurrency: object) -> None:
-    if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:
-        raise ValueError(f"max_concurrency must be >= 1, got {max_concurrency!r}")

@@ -278,7 +278,7 @@ def test_what_the_source_raises_comes_out_and_ends_the_tasks(
 
 @pytest.mark.parametrize("wrong", [0, -1])
 def test_a_wrong_max_concurrency_is_named_with_its_value(wrong: int) -> None:
-    with pytest.raises(ValueError, match=rf"^max_concurrency must be >= 1, got {wrong}$"):
+    with pytest.raises(ValueError, match=rf"^max_concurrency must be a whole number >= 1, got {wrong}$"):
         stream(double, [], wrong)
 
 

@@ -1,0 +1,71 @@
+"""Checks of the numbers that callers pass: seconds, counts and shares.
+
+    >>> check_seconds("timeout", 0, "> 0")
+    Traceback (most recent call last):
+    ...
+    ValueError: timeout must be seconds > 0, got 0
+
+Booleans are not numbers here, and NaN is below every bound: one NaN among the timers would keep all others from firing.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeGuard
+
+Bound = Literal[">= 0", "> 0"]
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Return whether `value` is an int or a float; a bool is neither."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_count(value: object, least: int = 0) -> TypeGuard[int]:
+    """Return whether `value` is a whole number that is not below `least`."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def is_within(value: object, bound: Bound) -> TypeGuard[int | float]:
+    """Return whether `value` is a number above (`"> 0"`) or not below (`">= 0"`) zero."""
+    return is_number(value) and (value > 0 if bound == "> 0" else value >= 0)
+
+
+def check_seconds(name: str, value: object, bound: Bound = ">= 0", *, others: str = "") -> None:
+    """Raise unless `value` is a duration in seconds; infinity is one.
+
+    `others` names, for the message, the other values that the caller accepts and has handled before: `" or None"`.
+
+    Raises:
+        ValueError: with the name, the bound and the value.
+    """
+    check_number(name, value, bound, unit="seconds", others=others)
+
+
+def check_number(name: str, value: object, bound: Bound = ">= 0", *, unit: str = "a number", others: str = "") -> None:
+    """Raise unless `value` is a number within `bound`; `unit` says what it measures.
+
+    Raises:
+        ValueError: with the name, the bound and the value.
+    """
+    if not is_within(value, bound):
+        raise ValueError(f"{name} must be {unit} {bound}{others}, got {value!r}")
+
+
+def check_count(name: str, value: object, *, least: int = 0, unit: str = "a whole number", others: str = "") -> None:
+    """Raise unless `value` is a whole number that is not below `least`; `unit` says what it counts.
+
+    Raises:
+        ValueError: with the name, the bound and the value.
+    """
+    if not is_count(value, least):
+        raise ValueError(f"{name} must be {unit} >= {least}{others}, got {value!r}")
+
+
+def check_share(name: str, value: object, *, meaning: str = "") -> None:
+    """Raise unless `value` is a number from 0 to 1; `meaning` explains the share: `", the part that …"`.
+
+    Raises:
+        ValueError: with the name and the value.
+    """
+    if not is_number(value) or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be from 0 to 1{meaning}, got {value!r}")
