@@ -11,14 +11,29 @@ import argparse
 import logging
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actors import Channel, Presence, Reply, StartError, Stop, error, ok
 from actors.clock import wall_time
-from supervisors import System
-from supervisors.observer import repl
-from transport import ConnectInfo, Endpoint, Metrics, Observer, Socket, TokenError, is_loopback, pages
+from ashtree import (
+    Channel,
+    ConnectInfo,
+    Endpoint,
+    Metrics,
+    Observer,
+    Presence,
+    Reply,
+    Socket,
+    StartError,
+    Stop,
+    System,
+    TokenError,
+    error,
+    is_loopback,
+    ok,
+    pages,
+)
+from ashtree.observer import repl
 
 # A channel is an actor: state of its own, one message at a time. This one counts, answers and holds back.
 
@@ -202,14 +217,16 @@ def demo_endpoint(host: str = "127.0.0.1", port: int | None = 4000) -> Endpoint:
     )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Run until Ctrl-C."""
-    parser = argparse.ArgumentParser(description="Phoenix Channels in Python: a page to play with, actors to crash.")
+    parser = argparse.ArgumentParser(
+        prog, description="Phoenix Channels in Python: a page to play with, actors to crash."
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=4000, help="0 takes a free one")
     parser.add_argument("--repl", action="store_true", help="a prompt to look inside, while it runs")
     parser.add_argument("--console", metavar="PATH", help="the same from elsewhere: python -m supervisors.console PATH")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     endpoint = demo_endpoint(options.host, options.port)
 

@@ -57,6 +57,8 @@ from actors.threads.pykka_actor import PykkaActor
 from actors.threads.threaded_actor import ThreadedActor
 from actors.via import Via
 
+__distribution__ = "ashtree"  # by which ashtree/shadows.py tells it from a package of the same name
+
 __all__ = [
     "KILL",
     "KILLED",

@@ -38,6 +38,8 @@ from supervisors.system import System
 from supervisors.task_supervisor import TaskSupervisor
 from supervisors.watchdog import Watchdog
 
+__distribution__ = "ashtree"  # by which ashtree/shadows.py tells it from a package of the same name
+
 __all__ = [
     "BRUTAL_KILL",
     "INFINITY",

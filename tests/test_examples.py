@@ -104,6 +104,7 @@ def test_a_server_that_ends_sends_its_clients_away_and_stops_the_tree() -> None:
 
 
 PACKAGED = [
+    "ashtree",
     "actors",
     "supervisors",
     "transport",

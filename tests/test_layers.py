@@ -1,4 +1,4 @@
-"""Who imports whom: `actors` <- `supervisors` <- `transport` <- the demo, and nothing points up."""
+"""The direction of imports: `actors` <- `supervisors` <- `transport` <- `ashtree` <- the demo; nothing imports from above."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("actors", "supervisors", "transport")
+PACKAGES = ("actors", "supervisors", "transport", "ashtree")
 LAYERS = (*PACKAGES, "demo")
-SOURCES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+# A symbolic link is the demo's, as the package has it.
+SOURCES = sorted(
+    path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py") if not path.is_symlink()
+)
 SOURCES.append(Path("demo.py"))
 SOURCE_IDS = [path.as_posix() for path in SOURCES]
 
@@ -158,7 +161,8 @@ def test_our_own_code_imports_from_the_module_that_defines(path: Path) -> None:
     borrowed = [
         name for name in imported(parsed(path)) if name.rpartition(".")[0] in packages and module_named(name) != name
     ]
-    assert borrowed == []
+    # The version is defined in the package itself.
+    assert set(borrowed) <= {"ashtree.__version__"}
 
 
 def test_there_are_no_import_cycles_at_run_time() -> None:

@@ -23,6 +23,8 @@ from transport.protocol.serializer import SERIALIZERS, V1JSONSerializer, V2JSONS
 from transport.socket import ConnectInfo, Route, Socket, Uri
 from transport.transport import Transport
 
+__distribution__ = "ashtree"  # by which ashtree/shadows.py tells it from a package of the same name
+
 __all__ = [
     "SERIALIZERS",
     "ConnectInfo",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from supervisors.console.client.attach import Client, complain, connect
 from supervisors.console.client.terminal import Terminal
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m supervisors.console") -> int:
     """Run until Ctrl-D or the server stops; return the exit status."""
-    options = parser().parse_args()
+    options = parser(prog).parse_args(arguments)
     try:
         connected = connect(options.path)
     except OSError as error:
@@ -20,10 +21,10 @@ def main() -> int:
     return Client(connected, Terminal()).run()
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(prog: str) -> argparse.ArgumentParser:
     """Say what can be asked for."""
     made = argparse.ArgumentParser(
-        prog="python -m supervisors.console",
+        prog=prog,
         description="Attach to a running server that was started with System(console=PATH), and get a prompt inside it. "
         "Ctrl-C interrupts, Ctrl-D leaves; the server goes on. Statements may also be piped in.",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from collections.abc import Sequence
 from io import TextIOWrapper
 from typing import Any
 
@@ -16,12 +17,12 @@ from transport.client.command_line import Console, complain
 from transport.client.exceptions import ClientError
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m transport.client") -> int:
     """Run until the input ends or Ctrl-C; return the exit status: 0, or 1 if it was anything else that has ended it."""
     if isinstance(sys.stdout, TextIOWrapper):
         # A terminal or a pipe that is said to be ASCII, say, must not end the program at the first "é".
         sys.stdout.reconfigure(errors="backslashreplace")
-    options = parser().parse_args()
+    options = parser(prog).parse_args(arguments)
     try:
         asyncio.run(talk(options))
     except KeyboardInterrupt:
@@ -32,10 +33,10 @@ def main() -> int:
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(prog: str) -> argparse.ArgumentParser:
     """Say what can be asked for."""
     made = argparse.ArgumentParser(
-        prog="python -m transport.client",
+        prog=prog,
         description="Join a channel of a Phoenix server, print what arrives, and push what is typed: "
         'an event and its payload on a line, such as new_msg {"body": "hello"}. Ctrl-D or Ctrl-C leaves.',
     )

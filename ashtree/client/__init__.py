@@ -1,0 +1,35 @@
+"""A client for Phoenix servers: phoenix.js' behaviour in Python. Async here, blocking in `ashtree.client.sync`."""
+
+from transport.client import (
+    AlreadyJoinedError,
+    BufferFullError,
+    Channel,
+    ClientError,
+    ClosedError,
+    ConnectError,
+    JoinError,
+    NotJoinedError,
+    ParamsError,
+    Presence,
+    Push,
+    ReplyError,
+    ReplyTimeoutError,
+    Socket,
+)
+
+__all__ = [
+    "AlreadyJoinedError",
+    "BufferFullError",
+    "Channel",
+    "ClientError",
+    "ClosedError",
+    "ConnectError",
+    "JoinError",
+    "NotJoinedError",
+    "ParamsError",
+    "Presence",
+    "Push",
+    "ReplyError",
+    "ReplyTimeoutError",
+    "Socket",
+]
