@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--server", choices=SERVERS, default="uvicorn")
-    parser.add_argument("--app", default="asgi_demo:app")
+    parser.add_argument("--app", default="tests.asgi_demo:app")
     options = parser.parse_args()
     SERVERS[options.server](options.app, options.host, options.port)
 

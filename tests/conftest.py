@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
-from live import demo
 
 import pytest_ashtree
 from actors.runtime import scheduler
 from actors.runtime.scheduler import in_thread
 from actors.testing import ManualRuntime
+from tests.live import demo
 
 __all__ = ["demo"]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from live import WAIT
+
+from tests.live import WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from transcript import KINDS, Http, Message, Player, Step, compact, event_of, fetch
+from tests.transcript import KINDS, Http, Message, Player, Step, compact, event_of, fetch
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack

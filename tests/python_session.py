@@ -8,8 +8,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from live import WAIT
-
+from tests.live import WAIT
 from transport.client import Presence, Socket
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import sys
 import termios
 from typing import TYPE_CHECKING, Self
 
-from live import ROOT, WAIT
+from tests.live import ROOT, WAIT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from live import LiveDemo
-from wire import on_loop
-from wire_clients import WIRES, Meeting
+
+from tests.live import LiveDemo
+from tests.transport.wire import on_loop
+from tests.wire_clients import WIRES, Meeting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ _numbers = count(1)
 @pytest.fixture(scope="session")
 def asgi_demo() -> Iterator[LiveDemo]:
     pytest.importorskip("uvicorn")
-    with LiveDemo(Path(__file__).parent / "asgi_server.py", "--app", "asgi_demo:app") as running:
+    with LiveDemo(Path(__file__).parent / "asgi_server.py", "--app", "tests.asgi_demo:app") as running:
         yield running
 
 

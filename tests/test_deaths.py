@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from wire import NO_CLOSE_FRAME, Client, Server, limited, on_loop, serving, until
 
 from actors import ActorRef, Channel, Reply, Stop, error, ok
 from actors.channels.message import Frame, Opcode
@@ -17,6 +16,7 @@ from actors.exits import KILLED, NORMAL, Crash, ExitReason, Shutdown
 from actors.runtime.scheduler import new_event_loop
 from actors.testing import WAIT
 from supervisors import System, SystemDownError, which_children
+from tests.transport.wire import NO_CLOSE_FRAME, Client, Server, limited, on_loop, serving, until
 from transport import ConnectInfo, Endpoint, Socket
 
 CRASHED = {"reason": "channel_crash"}

@@ -7,10 +7,10 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from presence_client import PresenceClient
 
 from actors.exceptions import UnhandledEventError
 from demo import UserSocket, presence
+from tests.presence_client import PresenceClient
 from transport.testing.channels import ChannelTest
 from transport.testing.clients import JoinedChannel, TestClient, remaining, state
 from transport.testing.exceptions import JoinRefusedError

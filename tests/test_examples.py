@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from live import WAIT, LiveDemo
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
+
+from tests.live import WAIT, LiveDemo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,11 +7,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from workers import BoomError, child, running, start, stop, worker
 
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError
 from actors.exits import KILL, KILLED, NORMAL, SHUTDOWN, Crash, ExitReason, Shutdown
+from tests.supervisors.workers import BoomError, child, running, start, stop, worker
 
 if TYPE_CHECKING:
     from actors.testing.manual_runtime import ManualRuntime

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from polls import PollingPlayer
-from transcript import Bindings, read_step, read_transcript, replay
 from websockets.asyncio.server import ServerConnection, serve
+
+from tests.polls import PollingPlayer
+from tests.transcript import Bindings, read_step, read_transcript, replay
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from live import LiveDemo
+    from tests.live import LiveDemo
 
     Handler = Callable[[ServerConnection], Awaitable[None]]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from live import LiveDemo
-from node import browser, play
 
+from tests.live import LiveDemo
+from tests.node import browser, play
 from transport.observer.observer import Observer
 from transport.testing.live_endpoint import LiveEndpoint
 
 if TYPE_CHECKING:
-    from node import Reporter
+    from tests.node import Reporter
 
 SCENARIOS = ["tree", "join", "crash", "state", "orders", "own", "recovery", "keyboard", "search", "widths", "token"]
 TOKEN = "a-token-for-the-tests"  # noqa: S105  # of no other use

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from node import play
-from python_session import play_in_python
+
+from tests.node import play
+from tests.python_session import play_in_python
 
 if TYPE_CHECKING:
-    from live import LiveDemo
-    from node import Reporter
+    from tests.live import LiveDemo
+    from tests.node import Reporter
 
 
 PYTHON = "transport.client"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from node import browser, play
+
+from tests.node import browser, play
 
 if TYPE_CHECKING:
-    from live import LiveDemo
-    from node import Reporter
+    from tests.live import LiveDemo
+    from tests.node import Reporter
 
 NETWORKS = ["refused", "stuck", "mute"]
 """How a network breaks WebSockets: it answers the handshake with an error, or not at all, or swallows all frames."""

@@ -6,10 +6,11 @@ import asyncio
 import json
 from typing import Any
 
-import polls
 import pytest
-from polls import PollingPlayer
-from transcript import Http, read_step, replay
+
+from tests import polls
+from tests.polls import PollingPlayer
+from tests.transcript import Http, read_step, replay
 
 OPENED = {"status": 410, "token": "a", "messages": []}
 OPEN = '{"poll": "c", "path": "/?vsn=1.0.0", "status": 410}'

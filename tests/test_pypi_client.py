@@ -6,15 +6,16 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from live import WAIT
 from phoenix_channels_python_client import PhoenixChannelsProtocolVersion, PHXChannelsClient
 from phoenix_channels_python_client.exceptions import PHXTopicError
 from phoenix_channels_python_client.phx_messages import PHXMessage, UserEvent
 
+from tests.live import WAIT
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from live import LiveDemo
+    from tests.live import LiveDemo
 
     Conversation = Callable[["Member"], Awaitable[None]]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from live import ROOT, LiveDemo
-from node import play
+
+from tests.live import ROOT, LiveDemo
+from tests.node import play
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from node import Reporter
+    from tests.node import Reporter
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import ROOT
-from terminal import CTRL_C, TAB, TerminalSession, without
 
 from supervisors.observer.prompt import BANNER
+from tests.live import ROOT
+from tests.terminal import CTRL_C, TAB, TerminalSession, without
 from transport.client.sync import Channel, connect
 
 DEMO = ("demo.py", "--repl", "--port", "0")

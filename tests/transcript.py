@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
-from live import WAIT
 from msgspec import UNSET, UnsetType
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.live import WAIT
 
 if TYPE_CHECKING:
     from pathlib import Path

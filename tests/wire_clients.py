@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
 import pytest
-from live import WAIT
-from transcript import Http, fetch
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+
+from tests.live import WAIT
+from tests.transcript import Http, fetch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

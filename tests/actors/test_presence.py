@@ -12,7 +12,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from presence_client import PresenceClient
 
 from actors.actor import Actor
 from actors.channel import Channel, ChannelSocket
@@ -27,6 +26,7 @@ from supervisors.calls import which_children
 from supervisors.child_spec import ChildSpec
 from supervisors.supervisor import Supervisor
 from supervisors.system import System
+from tests.presence_client import PresenceClient
 from transport.testing import NoopSerializer
 
 if TYPE_CHECKING:

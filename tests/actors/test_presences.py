@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from presence_client import PresenceClient, State
 
 from actors.presence.presences import Diff, Metas, Presences
+from tests.presence_client import PresenceClient, State
 
 Table = Presences[str]
 Change = tuple[str, str, str, str]

@@ -15,7 +15,17 @@ from collections.abc import Callable, Generator, Iterable
 from math import inf
 from typing import ClassVar, NamedTuple
 
-from model_process import BRUTAL_KILL, SHUTDOWN, Exited, Process, Spec, SupervisorSpec, Worker, WorkerSpec, World
+from tests.supervisors.model_process import (
+    BRUTAL_KILL,
+    SHUTDOWN,
+    Exited,
+    Process,
+    Spec,
+    SupervisorSpec,
+    Worker,
+    WorkerSpec,
+    World,
+)
 
 __all__ = ["Answer", "Call", "DynamicSupervisor", "Stop", "Supervisor", "spawn"]
 

@@ -11,7 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
-    from model import Supervisor
+    from tests.supervisors.model import Supervisor
 
 __all__ = [
     "BRUTAL_KILL",

@@ -9,14 +9,14 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
-from model_process import BRUTAL_KILL, Spec, SupervisorSpec, WorkerSpec
-from workers import Worker, in_words
 
 import supervisors.calls as supervision
 import supervisors.child_spec
 from supervisors.child_spec import ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor as RealDynamicSupervisor
 from supervisors.supervisor import Supervisor
+from tests.supervisors.model_process import BRUTAL_KILL, Spec, SupervisorSpec, WorkerSpec
+from tests.supervisors.workers import Worker, in_words
 
 if TYPE_CHECKING:
     from actors.exits import ExitReason

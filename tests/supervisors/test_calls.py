@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from workers import BoomError, Worker, child, child_now, crash, restarts, running, start, start_unsettled, stop, worker
 
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError, StartError
@@ -33,6 +32,19 @@ from supervisors.exceptions import (
     ChildRunningError,
 )
 from supervisors.restart import Strategy
+from tests.supervisors.workers import (
+    BoomError,
+    Worker,
+    child,
+    child_now,
+    crash,
+    restarts,
+    running,
+    start,
+    start_unsettled,
+    stop,
+    worker,
+)
 
 if TYPE_CHECKING:
     from actors.future import Future

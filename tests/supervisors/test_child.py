@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from workers import BoomError, Worker, worker
 
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError, NameTakenError, StartError
@@ -20,6 +19,7 @@ from actors.via import Via
 from supervisors.backoff import Backoff
 from supervisors.child import Child, ChildInfo, launch, start, stop_children, until_started
 from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildKind, ChildSpec
+from tests.supervisors.workers import BoomError, Worker, worker
 
 if TYPE_CHECKING:
     from actors.runtime.process import Process

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from attached import Attached, sessions
-from workers import child, running, worker
 
 from actors.exceptions import StartError
 from actors.exits import KILLED
@@ -24,6 +22,8 @@ from actors.threads.actor_thread import threads_left
 from supervisors.console.protocol import MOST, Hello, Interrupt, Run
 from supervisors.exceptions import ConsoleError
 from supervisors.system import System
+from tests.supervisors.attached import Attached, sessions
+from tests.supervisors.workers import child, running, worker
 
 # Each says that it has begun, and then does not end.
 COMPUTES = "if True:\n  print('begun')\n  while True: pass\n"

@@ -15,16 +15,16 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from attached import sessions
-from live import ROOT
-from terminal import CTRL_C, TAB, TerminalSession
-from workers import child, worker
 
 from actors.testing import WAIT
 from supervisors.console.client.attach import Client
 from supervisors.console.client.terminal import Terminal
 from supervisors.console.protocol import Bye, Output, Ready, encode
 from supervisors.system import System
+from tests.live import ROOT
+from tests.supervisors.attached import sessions
+from tests.supervisors.workers import child, worker
+from tests.terminal import CTRL_C, TAB, TerminalSession
 
 ARGUMENTS = ("-m", "supervisors.console")
 

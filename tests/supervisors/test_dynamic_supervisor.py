@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from workers import BoomError, Worker, restarts, stop, worker
 
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError, StartError
@@ -34,6 +33,7 @@ from supervisors.exceptions import (
 )
 from supervisors.supervision import TOO_MANY_RESTARTS
 from supervisors.supervisor import Supervisor
+from tests.supervisors.workers import BoomError, Worker, restarts, stop, worker
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef

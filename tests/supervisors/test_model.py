@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from model import Answer, Call, DynamicSupervisor, Stop
-from model import Supervisor as ModelSupervisor
-from model import spawn as spawn_in
-from model_process import Process, Spec, SupervisorSpec, WorkerSpec, World
-from model_process import Worker as ModelWorker
-from model_trees import SPECS, TREES, WORKERS, Clocked, numbered, real
-from workers import BoomError, in_words, worker
 
 import supervisors.calls as supervision
 from actors.exits import NORMAL, SHUTDOWN, Shutdown
 from actors.runtime.spawn import spawn
 from actors.testing import ManualRuntime
 from supervisors.dynamic_supervisor import DynamicSupervisor as RealDynamicSupervisor
+from tests.supervisors.model import Answer, Call, DynamicSupervisor, Stop
+from tests.supervisors.model import Supervisor as ModelSupervisor
+from tests.supervisors.model import spawn as spawn_in
+from tests.supervisors.model_process import Process, Spec, SupervisorSpec, WorkerSpec, World
+from tests.supervisors.model_process import Worker as ModelWorker
+from tests.supervisors.model_trees import SPECS, TREES, WORKERS, Clocked, numbered, real
+from tests.supervisors.workers import BoomError, in_words, worker
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef

@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from systems import its, out, system
+from tests.supervisors.systems import its, out, system
 
 if TYPE_CHECKING:
     from actors.testing import ManualRuntime

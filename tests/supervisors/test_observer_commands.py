@@ -9,8 +9,6 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from systems import Counter, its, out, system
-from workers import start
 
 from actors.exceptions import ActorDeadError
 from actors.exits import KILLED
@@ -20,6 +18,8 @@ from supervisors.child_spec import ChildSpec
 from supervisors.exceptions import UnknownActorError
 from supervisors.observer.commands import Words, words
 from supervisors.system import System
+from tests.supervisors.systems import Counter, its, out, system
+from tests.supervisors.workers import start
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef

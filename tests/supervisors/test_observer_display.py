@@ -6,9 +6,9 @@ from io import StringIO
 from typing import NamedTuple
 
 import pytest
-from terminals import Terminal, colourful
 
 from supervisors.observer.display import BOLD, PLAIN, Column, Table, Text, duration, in_columns
+from tests.supervisors.terminals import Terminal, colourful
 
 __all__ = ["colourful"]
 

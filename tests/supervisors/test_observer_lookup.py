@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from systems import Counter, running
 
 from actors.exceptions import AmbiguousNameError
 from actors.registry import Registry
@@ -17,6 +16,7 @@ from supervisors.exceptions import AmbiguousActorError, UnknownActorError
 from supervisors.observer.lookup import find
 from supervisors.observer.process_info import process_info
 from supervisors.observer.scope import Scope
+from tests.supervisors.systems import Counter, running
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from workers import child, crash, start, worker
 
 from actors import sys
 from actors.actor import Actor
 from supervisors.backoff import Backoff
 from supervisors.child import Child
 from supervisors.observer.process_info import ProcessInfo, children_of, process_info, ranked
+from tests.supervisors.workers import child, crash, start, worker
 
 if TYPE_CHECKING:
     from actors.testing import ManualRuntime

@@ -9,13 +9,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from workers import worker
 
 from actors.actor import Actor
 from actors.exceptions import StartError
 from supervisors.observer.commands import words
 from supervisors.observer.prompt import BANNER, repl
 from supervisors.system import System
+from tests.supervisors.workers import worker
 
 Type = Callable[..., None]
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from systems import Counter, its, out, system
-
 from actors import sys
 from actors.actor import Actor
 from actors.future import Future
+from tests.supervisors.systems import Counter, its, out, system
 
 if TYPE_CHECKING:
     from actors.testing import ManualRuntime

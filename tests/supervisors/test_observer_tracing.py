@@ -6,7 +6,8 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 import pytest
-from systems import its, out, system
+
+from tests.supervisors.systems import its, out, system
 
 if TYPE_CHECKING:
     from actors.testing import ManualRuntime

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from workers import BoomError, child, crash, start, worker
 
 from actors import telemetry
 from actors.exceptions import StartError
@@ -14,6 +13,7 @@ from actors.exits import Crash, ExitReason
 from supervisors.backoff import Backoff
 from supervisors.child_spec import Restart
 from supervisors.restart_events import RESTARTED
+from tests.supervisors.workers import BoomError, child, crash, start, worker
 
 if TYPE_CHECKING:
     from actors.testing import ManualRuntime

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from workers import BoomError, Worker, child, crash, start, worker
 
 from actors import sys
 from actors.actor import Actor
@@ -16,6 +15,7 @@ from supervisors.child_spec import ChildSpec, Restart
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.snapshot import Search, Sweep, branch_of, branches, line, root_of
 from supervisors.supervisor import Supervisor
+from tests.supervisors.workers import BoomError, Worker, child, crash, start, worker
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef

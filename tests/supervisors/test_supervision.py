@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from workers import BoomError, Worker, child, crash, in_words, running, start, worker
 
 from actors.exits import KILLED, NO_PROCESS, NORMAL, SHUTDOWN, Crash, ExitReason, Shutdown
 from supervisors.backoff import Backoff
@@ -22,6 +21,7 @@ from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.restart import Strategy
 from supervisors.supervision import TOO_MANY_RESTARTS
 from supervisors.supervisor import Supervisor
+from tests.supervisors.workers import BoomError, Worker, child, crash, in_words, running, start, worker
 
 if TYPE_CHECKING:
     from actors.future import Future

@@ -6,7 +6,6 @@ import logging
 from typing import Any
 
 import pytest
-from workers import BoomError, Worker, child, child_now, crash, restarts, running, start, start_unsettled, stop, worker
 
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError, StartError
@@ -30,6 +29,19 @@ from supervisors.exceptions import (
 from supervisors.restart import AutoShutdown, Strategy
 from supervisors.supervision import TOO_MANY_RESTARTS
 from supervisors.supervisor import Supervisor
+from tests.supervisors.workers import (
+    BoomError,
+    Worker,
+    child,
+    child_now,
+    crash,
+    restarts,
+    running,
+    start,
+    start_unsettled,
+    stop,
+    worker,
+)
 
 # Start
 

@@ -17,7 +17,6 @@ from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from workers import BoomError, child, running, worker
 
 from actors.actor import Actor
 from actors.exceptions import NameTakenError, StartError
@@ -30,6 +29,7 @@ from supervisors.exceptions import SystemDownError
 from supervisors.restart import AutoShutdown, Strategy
 from supervisors.supervision import TOO_MANY_RESTARTS
 from supervisors.system import System
+from tests.supervisors.workers import BoomError, child, running, worker
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef

@@ -6,8 +6,6 @@ from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from terminals import Terminal, colourful
-from workers import BoomError, Worker, child, crash, start, worker
 
 from actors.actor import Actor
 from actors.runtime.spawn import spawn
@@ -18,6 +16,8 @@ from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.observer.display import ALARM, WARN
 from supervisors.supervisor import Supervisor
 from supervisors.tree import CROWDED, draw, draw_with_details
+from tests.supervisors.terminals import Terminal, colourful
+from tests.supervisors.workers import BoomError, Worker, child, crash, start, worker
 
 __all__ = ["colourful"]
 

@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from live import WAIT
+from tests.live import WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

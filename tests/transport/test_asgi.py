@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from wire import BEATEN, HEARTBEAT, KEY, on_loop, until
 
 from actors import Actor, Channel, error, ok
 from actors.testing import WAIT
 from supervisors import ChildSpec, System
+from tests.transport.wire import BEATEN, HEARTBEAT, KEY, on_loop, until
 from transport import Endpoint, Socket, respond
 from transport.carriers import asgi
 

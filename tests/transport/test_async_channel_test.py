@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from rooms import ENDED, AsyncSocket, RoomChannel, UserSocket
 
 from actors.actor import Actor
 from actors.channel import Channel
@@ -18,6 +17,7 @@ from actors.exits import Shutdown
 from actors.presence.presence import Presence
 from actors.registry import ActorRegistry
 from supervisors.child_spec import ChildSpec
+from tests.transport.rooms import ENDED, AsyncSocket, RoomChannel, UserSocket
 from transport.testing.async_channels import AsyncChannelTest, AsyncVirtualClock
 from transport.testing.async_clients import AsyncJoinedChannel, AsyncPushed, AsyncTestClient
 from transport.testing.channels import ChannelTest, VirtualClock

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.datastructures import Headers
-from wire import HANDSHAKE, Answer, Server, on_loop, serving
 
 from actors import Reply, ok
+from tests.transport.wire import HANDSHAKE, Answer, Server, on_loop, serving
 from transport import ConnectInfo, Endpoint, Socket, SocketError, TokenInvalidError
 from transport.access.auth_token import PREFIX, Offer, longpoll_token, without_token
 

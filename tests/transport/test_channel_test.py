@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from rooms import ENDED, TASKS, AsyncSocket, RoomChannel, UserSocket, forgotten
 
 from actors.actor import Actor
 from actors.channel import Channel
@@ -19,6 +18,7 @@ from actors.exits import Shutdown
 from actors.presence.presence import Presence
 from actors.registry import ActorRegistry
 from supervisors.child_spec import ChildSpec
+from tests.transport.rooms import ENDED, TASKS, AsyncSocket, RoomChannel, UserSocket, forgotten
 from transport.endpoint import Endpoint
 from transport.protocol.serializer import V1JSONSerializer, V2JSONSerializer
 from transport.socket import ConnectInfo

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from client_world import World
 
 from actors.channels.message import Message
+from tests.transport.client_world import World
 from transport.client.exceptions import AlreadyJoinedError, BufferFullError, ClosedError, NotJoinedError
 
 

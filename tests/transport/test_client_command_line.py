@@ -14,13 +14,13 @@ from threading import Event, Thread
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import pytest
-from live import ROOT, WAIT
 from websockets.asyncio.server import ServerConnection, serve
 
+from tests.live import ROOT, WAIT
 from transport.client.command_line import parse_line
 
 if TYPE_CHECKING:
-    from live import LiveDemo
+    from tests.live import LiveDemo
 
 LINE = re.compile(r"\d\d:\d\d:\d\d\.\d\d\d (\S+) (.*)\n")
 

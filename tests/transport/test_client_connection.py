@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from client_meeting import Log, run
 from websockets.asyncio.server import ServerConnection, serve
 
 from actors.testing import ManualClock
+from tests.transport.client_meeting import Log, run
 from transport.client import Socket
 from transport.client.client_connection import Connection, Door, WebSocketOptions
 

@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from client_meeting import Log, closes, joins, opens, run
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
@@ -19,6 +18,7 @@ from actors import Reply, ok
 from actors.channel import Channel
 from actors.testing import ManualClock
 from supervisors import System
+from tests.transport.client_meeting import Log, closes, joins, opens, run
 from transport import ConnectInfo, Endpoint
 from transport import Socket as ServerSocket
 from transport.client import BufferFullError, ConnectError, JoinError, NotJoinedError, ParamsError, Socket

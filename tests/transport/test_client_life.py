@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from client_world import Answers, Member, World
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.transport.client_world import Answers, Member, World
 from transport.client.exceptions import BufferFullError, ClosedError
 
 TOPICS = ["room:1", "room:2"]

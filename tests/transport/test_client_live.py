@@ -7,16 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from client_meeting import Log, closes, heard, joins, opens, run
-from live import WAIT
 
 from demo import demo_endpoint
 from supervisors import System
+from tests.live import WAIT
+from tests.transport.client_meeting import Log, closes, heard, joins, opens, run
 from transport.client import ClosedError, ConnectError, JoinError, Presence, ReplyError, ReplyTimeoutError, Socket
 from transport.exceptions import UnencodableError
 
 if TYPE_CHECKING:
-    from live import LiveDemo
+    from tests.live import LiveDemo
 
 both_versions = pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])
 

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import pytest
-from client_world import World
 
 from actors.channels.message import Message
+from tests.transport.client_world import World
 from transport.client.protocol.reconnection import reconnect_after, rejoin_after
 from transport.client.protocol.socket_protocol import Options
 

@@ -9,8 +9,8 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from live import WAIT
 
+from tests.live import WAIT
 from transport.client import (
     AlreadyJoinedError,
     ClosedError,
@@ -25,7 +25,7 @@ from transport.client.sync import Presence, Socket, connect
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from live import LiveDemo
+    from tests.live import LiveDemo
 
 
 @pytest.fixture(autouse=True)

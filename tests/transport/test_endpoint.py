@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any
 
 import pytest
-from wire import HANDSHAKE, NO_CLOSE_FRAME, Server, barrier, on_loop, serving
 
 from actors import Actor, Broadcast, Channel, Reply, StartError, error, ok
 from actors.runtime.spawn import spawn
 from supervisors import ChildSpec, System, start_child, terminate_child
 from supervisors.supervisor import Supervisor
+from tests.transport.wire import HANDSHAKE, NO_CLOSE_FRAME, Server, barrier, on_loop, serving
 from transport import ConnectInfo, Endpoint, Socket, respond
 
 

@@ -8,10 +8,10 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from wire import HANDSHAKE, HEARTBEAT, masked, on_loop, reset, serving, until
 
 from actors import ok
 from actors.testing import ManualClock
+from tests.transport.wire import HANDSHAKE, HEARTBEAT, masked, on_loop, reset, serving, until
 from transport import Socket, respond
 from transport.http import http_connection as http_module
 from transport.http.http_connection import HttpConnection

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from wire import Server, Tcp, on_loop, serving
 
 from actors import StartError
 from actors.testing import WAIT
 from supervisors import System, which_children
+from tests.transport.wire import Server, Tcp, on_loop, serving
 from transport import Endpoint, Socket, respond
 from transport.http.listener import bind, unbind
 

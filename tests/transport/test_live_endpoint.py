@@ -10,8 +10,6 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from live import WAIT
-from rooms import UserSocket
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -20,6 +18,8 @@ from actors.presence.presence import Presence
 from actors.registry import ActorRegistry
 from supervisors.child_spec import ChildSpec
 from supervisors.exceptions import SystemDownError
+from tests.live import WAIT
+from tests.transport.rooms import UserSocket
 from transport.endpoint import Endpoint
 from transport.testing.exceptions import LeftBehindError, UnexpectedCrashError
 from transport.testing.live_endpoint import LiveEndpoint

@@ -8,7 +8,6 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
-from wire import Tcp, on_loop, serving, until
 
 from actors import Channel, Shutdown, ok
 from actors.channels.message import Frame, Opcode, error
@@ -16,6 +15,7 @@ from actors.clock import wall_time
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.runtime.spawn import spawn
 from actors.testing import ManualRuntime
+from tests.transport.wire import Tcp, on_loop, serving, until
 from transport import ConnectInfo, Endpoint, LongPoll, Socket
 from transport.access import token
 from transport.carriers.longpoll import INACTIVE, LongPollCarrier

@@ -16,13 +16,25 @@ from prometheus_client.openmetrics.parser import text_fd_to_metric_families as o
 from prometheus_client.parser import text_string_to_metric_families as parsed
 from websockets.datastructures import Headers
 from websockets.http11 import Request
-from wire import BEATEN, HANDSHAKE, HEARTBEAT, NO_CLOSE_FRAME, Answer, Server, barrier, masked, on_loop, serving, until
 
 from actors import Actor, Channel, Reply, error, ok, telemetry
 from actors.channels.channel_events import BROADCAST, JOINED
 from demo import demo_endpoint
 from supervisors import ChildSpec, DynamicSupervisor, Supervisor, System, start_child
 from supervisors.restart_events import RESTARTED
+from tests.transport.wire import (
+    BEATEN,
+    HANDSHAKE,
+    HEARTBEAT,
+    NO_CLOSE_FRAME,
+    Answer,
+    Server,
+    barrier,
+    masked,
+    on_loop,
+    serving,
+    until,
+)
 from transport import ConnectInfo, Endpoint, LongPoll, Metrics, Socket, SocketError
 from transport.http.http_connection import Incoming
 from transport.metrics import gauges

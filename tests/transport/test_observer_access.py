@@ -5,8 +5,8 @@ from __future__ import annotations
 from base64 import b64encode
 
 import pytest
-from wire import HANDSHAKE, Answer, Server, on_loop, serving
 
+from tests.transport.wire import HANDSHAKE, Answer, Server, on_loop, serving
 from transport import ConnectInfo, Endpoint, Observer, SocketError, Uri
 from transport.access.auth_token import PREFIX
 

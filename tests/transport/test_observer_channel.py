@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from workers import BoomError, Worker, worker
 
 from actors.actor import Actor
 from actors.channels.message import Message, Reply, ok
@@ -17,6 +16,7 @@ from supervisors.calls import start_child
 from supervisors.child_spec import ChildSpec, Restart
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervisor import Supervisor
+from tests.supervisors.workers import BoomError, Worker, worker
 from transport.endpoint import Endpoint
 from transport.observer.observer import ObserverSocket
 from transport.observer.observer_channel import INTERVAL

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wire import HANDSHAKE, on_loop, serving
 
+from tests.transport.wire import HANDSHAKE, on_loop, serving
 from transport import Endpoint, Socket, SocketError
 from transport.access.origin import AllowedOrigin, Origin, origin_allowed, origin_rule, parse_origins
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wire import HANDSHAKE, on_loop, serving
 
 from actors import Reply, ok
+from tests.transport.wire import HANDSHAKE, on_loop, serving
 from transport import ConnectInfo, Endpoint, Socket, SocketError
 from transport.access import token as tokens
 from transport.access.session import SessionOptions, make_session, read_session

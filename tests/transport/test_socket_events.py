@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
-from wire import HEARTBEAT, Server, masked, on_loop, serving
 
 from actors import Channel, Reply, error, ok, telemetry
+from tests.transport.wire import HEARTBEAT, Server, masked, on_loop, serving
 from transport import ConnectInfo, Endpoint, Socket, SocketError, Uri, V1JSONSerializer, V2JSONSerializer
 from transport.socket_events import CONNECTED, DISCONNECTED, DRAIN, FRAME_IN, FRAME_OUT
 

@@ -6,9 +6,9 @@ import json
 from typing import Any, ClassVar
 
 import pytest
-from wire import on_loop, serving
 
 from actors import Channel, Frame, Message, Opcode, ok
+from tests.transport.wire import on_loop, serving
 from transport import SERIALIZERS, Endpoint, Socket, SocketError, V1JSONSerializer, V2JSONSerializer
 from transport.protocol.versions import Versions
 

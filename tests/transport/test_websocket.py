@@ -8,7 +8,6 @@ import json
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from wire import BEATEN, HANDSHAKE, HEARTBEAT, Server, Tcp, masked, on_loop, reset, serving, until
 
 from actors import Actor, Channel, Reply, ok
 from actors.channels.fastlane import Fastlane
@@ -16,6 +15,7 @@ from actors.channels.message import Frame, Opcode
 from actors.exits import ExitReason, Shutdown
 from actors.runtime.process import Process
 from actors.runtime.scheduler import Scheduler
+from tests.transport.wire import BEATEN, HANDSHAKE, HEARTBEAT, Server, Tcp, masked, on_loop, reset, serving, until
 from transport import Socket
 from transport.carriers import websocket as websocket_module
 from transport.carriers.idle_connections import IdleConnections
