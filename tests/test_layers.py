@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,6 +107,10 @@ def test_third_party_packages_stay_in_their_layers(path: Path) -> None:
 @every_source
 def test_tests_and_benchmarks_are_imported_by_nobody(path: Path) -> None:
     assert [name for name in imported(parsed(path)) if top(name) in {"tests", "benchmarks", "pytest"}] == []
+
+
+def test_helpers_of_the_tests_have_no_names_at_the_top() -> None:
+    assert [entry for entry in sys.path if Path(entry).resolve().is_relative_to(ROOT / "tests")] == []
 
 
 @every_source
