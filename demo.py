@@ -205,7 +205,8 @@ def demo_endpoint(host: str = "127.0.0.1", port: int | None = 4000) -> Endpoint:
     """Put the demo together."""
     return Endpoint(
         {"/socket": UserSocket},
-        routes=pages("transport", "static/demo"),
+        # The page is the demo's own; its client of the channels is that of the page at /observer.
+        routes=pages("ashtree.demo", "page") | pages("transport", "static/shared"),
         host=host,
         port=port,
         check_origin=["//localhost", "//127.0.0.1"],

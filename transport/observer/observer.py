@@ -27,7 +27,6 @@ _ASSETS = f"{PATH}/"
 
 # What a browser may show as part of a subprotocol's name, once it is base64; `secrets.token_urlsafe()` makes such ones.
 _TOKEN = re.compile(r"[A-Za-z0-9_.~-]{16,}")
-_SHARED = ("channels.js", "dom.js")
 _same_origin = origin_rule("conn")
 
 
@@ -66,10 +65,8 @@ class Observer:
 
     def routes(self) -> dict[str, Callable[..., Any]]:
         """Return the routes of the page; all of it can be seen by everybody, as it holds no data."""
-        # The client of the channels is that of the demo's page.
-        shared = pages("transport", "static/demo", index=PATH, assets=_ASSETS)
-        own = pages("transport", "static/observer", index=PATH, assets=_ASSETS)
-        return {_ASSETS + name: shared[_ASSETS + name] for name in _SHARED} | own
+        shared = pages("transport", "static/shared", assets=_ASSETS)
+        return shared | pages("transport.observer", "page", index=PATH, assets=_ASSETS)
 
     def admits(self, info: ConnectInfo) -> bool:
         """Tell whether a client may connect: it has the token, or, if there is none, is a page of this machine."""
