@@ -48,10 +48,5 @@ class From:
         self._in_loop(lambda future: future.set_exception(error))
 
     def _in_loop(self, answer: Callable[[Future[Any]], None]) -> None:
-        scheduler = self._process.scheduler
-        if self._future is None:
-            return
-        if scheduler.is_current_thread():
-            self._process.answer(self._future, answer)
-        else:
-            scheduler.post(self._process.answer, self._future, answer)
+        if self._future is not None:
+            self._process.scheduler.run_or_post(self._process.answer, self._future, answer)

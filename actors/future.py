@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 
-__all__ = ["Future"]
+__all__ = ["Future", "run_on"]
 
 _log = logging.getLogger("ashtree.actors")
 
@@ -109,6 +109,15 @@ class Future(pykka.Future[T]):
         if self._done:
             raise RuntimeError("future is already answered")
         self._get_hook = func
+
+    def answer_with(self, function: Callable[..., T], *args: Any) -> None:
+        """Call `function(*args)`, and answer with what it returns or raises."""
+        try:
+            value = function(*args)
+        except BaseException as error:  # noqa: BLE001  # it is raised where the answer is awaited
+            self.set_exception(error)
+        else:
+            self.set(value)
 
     def _must_be_unanswered(self) -> None:
         if self._done or self._get_hook is not None:
@@ -270,6 +279,19 @@ class Future(pykka.Future[T]):
         if isinstance(future, Future):
             future._sources = (self, *more)
         return future
+
+
+def run_on(scheduler: Scheduler, function: Callable[..., T], *args: Any, timeout: float | None = None) -> Future[T]:
+    """Call `function(*args)` in the thread of a scheduler; return a future of what it returns or raises.
+
+    In that thread it is called before this returns; from any other one, as soon as the event loop comes to it.
+
+    Raises:
+        ActorDeadError: if the event loop is closed.
+    """
+    future: Future[T] = Future(scheduler, timeout=timeout)
+    scheduler.run_or_post(future.answer_with, function, *args)
+    return future
 
 
 def _on_a_loop() -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 import pykka
 import pykka.messages
 
 from actors.exceptions import ActorDeadError, BlockingCallError, Timeout
-from actors.exits import KILL, Crash, ExitReason, Shutdown, exit_reason
+from actors.exits import KILL, NO_PROCESS, Crash, ExitReason, Shutdown, exit_reason
 from actors.future import Future
 from actors.runtime.coroutine import next_round
 from actors.runtime.envelope import STOP, Envelope
@@ -136,17 +135,9 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         process = self.process
         if process.alive:
             try:
-                self._deliver(message)
+                process.scheduler.run_or_post(process.put, message)
             except ActorDeadError:
                 return
-
-    def _deliver(self, item: Any) -> None:
-        process = self.process
-        scheduler = process.scheduler
-        if scheduler.thread_id == get_ident():
-            process.put(item)
-        else:
-            scheduler.post(process.put, item)
 
     def tell(self, message: Any) -> None:
         """Send a message (pykka's form).
@@ -154,9 +145,10 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         Raises:
             ActorDeadError: if the actor is known to be dead already.
         """
-        if not self.process.alive:
+        process = self.process
+        if not process.alive:
             raise ActorDeadError(f"{self} is dead")
-        self._deliver(message)
+        process.scheduler.run_or_post(process.put, message)
 
     @overload
     def ask(self, message: Any, *, block: Literal[False], timeout: float | None = ...) -> Future[Any]: ...
@@ -198,10 +190,8 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         future: Future[Any] = Future(scheduler, timeout=timeout, asked=process)
         if scheduler is None:
             future.set_exception(ActorDeadError(f"{self} is dead"))
-        elif scheduler.thread_id == get_ident():
-            process.put(Envelope(message, future))
         else:
-            scheduler.post(process.put, Envelope(message, future))
+            scheduler.run_or_post(process.put, Envelope(message, future))
         return future
 
     async def call(self, message: Any, *, timeout: float | None = ASK_TIMEOUT) -> Any:  # noqa: ASYNC109  # OTP's word; on the actors' clock
@@ -265,9 +255,9 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         if not process.alive:
             return
         if reason is KILL:
-            _in_loop(process, process.kill)
+            process.scheduler.run_or_post(process.kill)
         else:
-            _in_loop(process, process.exit_signal, exit_reason(reason), sender)
+            process.scheduler.run_or_post(process.exit_signal, exit_reason(reason), sender)
 
     def kill(self) -> None:
         """End the actor at once and for sure (Erlang's `exit(Pid, kill)`); its links see KILLED."""
@@ -276,10 +266,11 @@ class ActorRef(_PykkaRef[A], Generic[A]):
     def down(self) -> Future[ExitReason]:
         """Return a future of the reason the actor ends with; NO_PROCESS if it has ended already."""
         process = self.process
-        if not process.alive or process.scheduler.is_current_thread():
-            return process.down()
         future: Future[ExitReason] = Future(process.scheduler)
-        process.scheduler.post(lambda: process.down().add_done_callback(lambda down: future.set(down.result())))
+        if process.alive:
+            process.scheduler.run_or_post(process.answer_at_end, future)
+        else:
+            future.set(NO_PROCESS)
         return future
 
 
@@ -291,10 +282,3 @@ def _word(reason: ExitReason) -> str:
         case Shutdown(detail=detail) if detail is not None and not isinstance(detail, str):
             return "Shutdown"
     return f"{reason!s:.80}"
-
-
-def _in_loop(process: Process, callback: Any, *args: Any) -> None:
-    if process.scheduler.is_current_thread():
-        callback(*args)
-    else:
-        process.scheduler.post(callback, *args)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from actors import names
-from actors.future import Future
+from actors.future import Future, run_on
 from actors.runtime.debug import Debug, Event, Got, Handled, Raised, Statistics
 from actors.runtime.envelope import SystemCall
 from actors.runtime.report import described, state_of
@@ -132,13 +132,7 @@ def peek(target: Target) -> Future[Status]:
     ref = names.whereis(target)
     if ref is None:
         return _ask(target, status_of)  # which says that nobody has the name
-    process = ref.process
-    future: Future[Status] = Future(process.scheduler, timeout=_TIMEOUT)
-    if process.scheduler.is_current_thread():
-        future.set(status_of(process))
-    else:
-        process.scheduler.post(lambda: future.set(status_of(process)))
-    return future
+    return run_on(ref.process.scheduler, status_of, ref.process, timeout=_TIMEOUT)
 
 
 def status_of(process: Process, most: int | None = None) -> Status:

@@ -140,7 +140,7 @@ async def stop_children(parent: Process, children: Iterable[Child], reason: Exit
     if leaving:
         # In their next turn most children end: they need neither a monitor nor a timer.
         await next_round()
-    await _until_down(parent, [(child, ref, ref.process.down()) for child, ref in leaving if ref.process.alive])
+    await _until_down(parent, [(child, ref, ref.down()) for child, ref in leaving if ref.process.alive])
     for child, _ in leaving:
         child.ref = None
 

@@ -20,7 +20,7 @@ from actors.channel import Channel
 from actors.channels.message import Broadcast
 from actors.exceptions import ActorDeadError, AlreadyTrackedError, NotTrackedError
 from actors.exits import Down
-from actors.future import Future
+from actors.future import run_on
 from actors.presence.presences import Diff, Meta, Metas, Presences
 from actors.ref import ASK_TIMEOUT, ActorRef
 
@@ -245,18 +245,7 @@ class Presence:
         scheduler = self._scheduler
         if scheduler is None or scheduler.loop.is_closed():
             raise RuntimeError(f"Presence {self.name!r} is not running; make it a child of a System")
-        if scheduler.is_current_thread():
-            return callback(*args)
-        answer: Future[T] = Future(scheduler, timeout=ASK_TIMEOUT)
-        scheduler.post(_answer, answer, callback, args)
-        return answer.get()
-
-
-def _answer(answer: Future[T], callback: Callable[..., T], args: tuple[Any, ...]) -> None:
-    try:
-        answer.set(callback(*args))
-    except Exception as error:  # noqa: BLE001  # it is the caller's, in another thread
-        answer.set_exception(error)
+        return run_on(scheduler, callback, *args, timeout=ASK_TIMEOUT).get()
 
 
 def _arguments(verb: str, actor: Actor | ActorRef[Any], args: tuple[Any, ...], *names: str) -> tuple[Any, ...]:

@@ -97,10 +97,7 @@ class PubSub:
         scheduler = self._scheduler
         if scheduler is None:
             raise RuntimeError(f"PubSub {self.name!r} is not running; start it as a child of a System")
-        if scheduler.is_current_thread():
-            callback(*args)
-        else:
-            scheduler.post(callback, *args)
+        scheduler.run_or_post(callback, *args)
 
     def _dispatch(self, topic: str, message: Any, sender: Process | None) -> None:
         if channel_events.BROADCAST not in telemetry.attached:

@@ -10,7 +10,6 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from actors.exceptions import ActorDeadError
@@ -163,15 +162,13 @@ class Bonds:
         if self.watchers is not None:
             self.watchers.pop(monitor, None)
 
-    def down(self) -> Future[ExitReason]:
-        """Return a future of the reason this actor ends with; `NO_PROCESS` if it has ended already."""
-        future: Future[ExitReason] = Future(self.scheduler)
+    def answer_at_end(self, future: Future[ExitReason]) -> None:
+        """Answer a future with the reason this actor ends with; `NO_PROCESS` if it has ended already."""
         if not self.alive:
             future.set(NO_PROCESS)
-            return future
+            return
         self.watchers = {} if self.watchers is None else self.watchers
         self.watchers[MonitorRef(future, self)] = None
-        return future
 
     # What it has
 
@@ -252,13 +249,9 @@ class Bonds:
 
 
 def _in_thread_of(process: Bonds, call: Callable[..., object], *args: Any) -> None:
-    """Touch what belongs to a process: at once, or in the thread of its event loop if that is another one."""
-    scheduler = process.scheduler
-    if scheduler.thread_id == get_ident():
-        call(*args)
-    else:
-        with suppress(ActorDeadError):  # that loop is closed, and nobody left there
-            scheduler.post(call, *args)
+    """Touch what belongs to a process, in the thread of its event loop, unless that loop is closed."""
+    with suppress(ActorDeadError):  # all its actors are dead then
+        process.scheduler.run_or_post(call, *args)
 
 
 def _close(close: Callable[[], object], process: Bonds) -> None:

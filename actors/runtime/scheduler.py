@@ -202,6 +202,19 @@ class Scheduler:
                 self._woken = False
                 raise
 
+    def run_or_post(self, callback: Callable[..., object], *args: Any) -> None:
+        """Call `callback(*args)` in the scheduler's thread: at once if the caller runs in it, else as `post` does.
+
+        For an answer in another thread see `actors.future.run_on`.
+
+        Raises:
+            ActorDeadError: as `post`.
+        """
+        if self.thread_id == get_ident():
+            callback(*args)
+        else:
+            self.post(callback, *args)
+
     def _drain(self) -> None:
         # Cleared before the queue is read: who posts after this wakes the loop again.
         self._woken = False

@@ -109,10 +109,7 @@ class Task(Generic[T]):
         task: Task[Any] = cls(function, args, kwargs, scheduler=scheduler, owner=owner, linked=True)
         assert task.owner is not None
         start = partial(spawn, TaskActor, (task,), parent=task.owner.process, label=task.label)
-        if scheduler.is_current_thread():
-            start()
-        else:
-            scheduler.post(start)
+        scheduler.run_or_post(start)
         return task
 
     @staticmethod

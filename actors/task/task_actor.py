@@ -71,7 +71,7 @@ class TaskActor(Actor):
     def on_start(self) -> None:
         """Watch the owner, and go to work."""
         order = self._task._started(self.actor_ref)
-        self._process.down().add_done_callback(lambda _: self._task._ended(self._outcome))
+        self.actor_ref.down().add_done_callback(lambda _: self._task._ended(self._outcome))
         self.own(self._abandon)
         self._bind(self._task.owner)
         if self._task.timeout is not None:

@@ -22,7 +22,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actors.exceptions import ActorDeadError
-from actors.future import Future
+from actors.future import run_on
 from actors.runtime.report import described
 from actors.runtime.scheduler import thread_belongs_to
 
@@ -193,17 +193,9 @@ class ActorThread:
         Raises:
             ActorDeadError: if the actor has ended, so that a thread left behind comes to its end too.
         """
-        answer: Future[Any] = Future()
-        self._process.scheduler.post(self._answer, answer, partial(method, actor, *args, **kwargs))
-        return answer.get()
+        return run_on(self._process.scheduler, self._call, partial(method, actor, *args, **kwargs)).get()
 
-    def _answer(self, answer: Future[Any], call: Callable[[], Any]) -> None:
+    def _call(self, call: Callable[[], Any]) -> Any:
         if not self._process.alive:
-            answer.set_exception(ActorDeadError(f"{self._process.name} is dead"))
-            return
-        try:
-            value = call()
-        except BaseException as error:  # noqa: BLE001  # it is raised in the thread
-            answer.set_exception(error)
-        else:
-            answer.set(value)
+            raise ActorDeadError(f"{self._process.name} is dead")
+        return call()

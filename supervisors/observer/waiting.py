@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from actors.exceptions import ActorDeadError, Timeout
@@ -41,15 +40,8 @@ def look(scheduler: Scheduler, function: Callable[[], T], timeout: float = _TIME
     if not scheduler.may_block():
         return run()
     seen: Future[T] = Future(scheduler, timeout=timeout)
-    scheduler.post(_fill, seen, run)
+    scheduler.post(seen.answer_with, run)
     return seen.get()
-
-
-def _fill(future: Future[T], function: Callable[[], T]) -> None:
-    try:
-        future.set(function())
-    except BaseException as error:  # noqa: BLE001  # it is raised where it was asked
-        future.set_exception(error)
 
 
 def settle(scheduler: Scheduler) -> None:
@@ -71,8 +63,5 @@ def answer(scheduler: Scheduler, future: Future[T]) -> T | Future[T]:
 def after(scheduler: Scheduler, seconds: float) -> Future[None]:
     """Return a future that is answered when some seconds have gone by on the clock of the actors."""
     over: Future[None] = Future(scheduler)
-    if scheduler.is_current_thread():
-        scheduler.clock.call_after(seconds, over.set)
-    else:
-        scheduler.post(partial(scheduler.clock.call_after, seconds, over.set))
+    scheduler.run_or_post(scheduler.clock.call_after, seconds, over.set)
     return over
