@@ -11,7 +11,7 @@ import msgspec
 
 from actors.actor import Actor
 from actors.channels import channel_events
-from actors.channels.fastlane import Fastlane, send_frame
+from actors.channels.fastlane import Fastlane, fastlane_of, send_frame
 from actors.channels.message import (
     Broadcast,
     JoinReply,
@@ -320,7 +320,7 @@ class Channel(Actor):
         # Before the join reply, in the same turn: nothing that is broadcast from now on is missed or overtakes it.
         socket = self.socket
         transport = socket.transport.process
-        fastlane = transport.fastlane or Fastlane(transport, socket.serializer, transport.put)
+        fastlane = fastlane_of(transport) or Fastlane(transport, socket.serializer, transport.put)
         self.pubsub.subscribe(socket.topic, self.actor_ref, fastlane, self.intercept)
 
     def _end_on_purpose(self, reason: object) -> Stop:

@@ -229,7 +229,7 @@ def general() -> Iterator[None]:
         mock.patch.object(websocket, "common_frames", _no_frames),
         mock.patch.object(websocket, "common_close", _nothing),
         mock.patch.object(websocket, "common_handshake", _nothing),
-        mock.patch("actors.runtime.process.Process.open_fastlane", _nothing),
+        mock.patch("actors.channels.fastlane.Fastlane.open", _nothing),
     ):
         yield
 

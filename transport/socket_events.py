@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from actors import telemetry
-from actors.channels.channel_events import FRAME_OUT, level, took
+from actors.channels.channel_events import level, took
 from actors.redaction import filter_parameters
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ REFUSED = ("ashtree", "socket_refused")
 DISCONNECTED = ("ashtree", "socket_disconnected")
 DRAIN = ("phoenix", "socket_drain")
 FRAME_IN = ("ashtree", "frame_in")
+FRAME_OUT = ("ashtree", "frame_out")
 
 _log = logging.getLogger("ashtree.transport")
 

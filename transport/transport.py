@@ -113,7 +113,7 @@ class Transport(Actor):
         if self._id is not None:
             self.pubsub.subscribe(self._id, self.actor_ref)
         launch(self._process, self._channels)
-        self._process.open_fastlane(Fastlane(self._process, self.serializer, self._on_frame, self._receive_at_once))
+        Fastlane(self._process, self.serializer, self._on_frame, self._receive_at_once).open()
         self.carrier.attach(self._process)
 
     # Messages

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BROADCAST",
-    "FRAME_OUT",
     "HANDLED_IN",
     "JOINED",
     "LEFT",
@@ -42,8 +41,6 @@ HANDLED_IN = ("phoenix", "channel_handled_in")
 LEFT = ("ashtree", "channel_left")
 PUSH = ("ashtree", "push")
 BROADCAST = ("ashtree", "broadcast")
-# Told by transports; while somebody listens, each frame goes through one.
-FRAME_OUT = ("ashtree", "frame_out")
 
 _log = logging.getLogger("ashtree.channels")
 LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}

@@ -1,8 +1,26 @@
-"""The fastlane: the way to a client, and from it, past the mailbox of its transport actor (Phoenix's word).
+"""The fastlane: the path to a client, and from it, past the mailbox of its transport actor (Phoenix's term).
 
-A frame that reaches an actor which rests would be the only thing in its mailbox, and all that the actor does with it is to
-write it. So it is written at once, which spares a turn; as nothing waits, nothing is overtaken. The same goes for what comes in
-for a channel that has joined. While the actor has something to do, or is looked into, all goes through its mailbox.
+Theory of operation.
+
+A transport actor owns the connection of one client. Each frame for that client could be a message to the actor: into its
+mailbox, a turn of the scheduler, out to the wire. When the actor is idle that detour changes nothing, since the frame would
+be the only message and the actor does nothing with it but write it. So the sender, in the same thread, calls the actor's own
+`send` at once. Frames from the client take the same shortcut in the other direction, by `receive`.
+
+What must not change is the order. A frame may use the fastlane only if nothing is waiting in the mailbox, because it would
+overtake it; and only if nobody traces, logs or has suspended the actor, because they must see every message. That is what
+holds are for:
+
+- `hold(reason)` closes the fastlane for one reason, `release(reason)` ends that hold. Reasons are independent of each other,
+  and holding twice for one reason is the same as holding once.
+- The kernel holds it while the actor has mail or is ending (BUSY) and while it has a `Debug` (WATCHED). Then `push` and
+  `take` put the frame into the mailbox, behind all that was sent before.
+- The carrier holds it while it must see each frame itself: it is collecting writes (CORKED), the client reads too slowly
+  (PAUSED), or the wire is being closed (CLOSED). Then `push` still calls `send`, which is the carrier's; only `write` is off
+  limits.
+
+`held` is the set of reasons as bits, so that a broadcast to many clients tests one integer for each (see
+`actors/pubsub/lanes.py`). It is changed here and nowhere else.
 """
 
 from __future__ import annotations
@@ -11,37 +29,48 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
+from actors.runtime.bypass import BUSY, WATCHED
+
 if TYPE_CHECKING:
     from actors.channels.message import Frame, Serializer
     from actors.ref import ActorRef
     from actors.runtime.process import Process
 
-__all__ = ["BUSY", "CLOSED", "CORKED", "PAUSED", "WATCHED", "Fastlane", "Outlet", "send_frame"]
+__all__ = ["CLOSED", "CORKED", "PAUSED", "Fastlane", "Outlet", "fastlane_of", "send_frame"]
 
-# Why a lane is held. The actor has something in its mailbox, or somebody looks into it: frames go through the mailbox.
-BUSY, WATCHED = 1, 2
 _BY_MAILBOX = BUSY | WATCHED
-# What is written is collected; the client reads too slowly; the wire is being closed: the carrier looks at each frame.
-CORKED, PAUSED, CLOSED = 4, 8, 16
+
+# The carrier's reasons to hold a fastlane.
+CORKED = 4
+"""Writes are being collected, to leave in one system call."""
+PAUSED = 8
+"""The client reads more slowly than we write."""
+CLOSED = 16
+"""No more messages are written: the connection is being closed."""
 
 
 class Outlet(Protocol):
-    """What all wires of one kind have in common: how a frame looks there, and the count of what was written."""
+    """What the connections of one carrier have in common: the form of a frame on the wire, and the counters."""
+
+    @property
+    def watched(self) -> bool:
+        """Whether each frame must pass through its transport actor, because somebody is told of each."""
 
     def wire(self, frame: Frame) -> bytes:
-        """Return the frame as it goes on the wire."""
+        """Return the frame as it is written to the wire."""
 
     def wrote(self, data: bytes, times: int) -> None:
-        """Take note that the same bytes were written to so many wires."""
+        """Count `data` as written to `times` connections."""
 
 
 class Fastlane:
-    """The way to one client; for the thread of its event loop.
+    """The path to one client; for the thread of its event loop.
 
     - `send(frame)` is what the transport actor itself does with a frame.
-    - `receive(data)`, if there is one, is what it does with most of what comes in; it returns False to what needs a turn.
-    - `write(bytes)`, if the carrier has given it, goes right to the wire, with the bytes that the `outlet` makes of a frame. It
-      may be used as long as the lane is not `held`.
+    - `receive(data)`, if there is one, is what it does with most frames from the client; it returns False for one that needs
+      a turn of the actor.
+    - `write(data)`, if the carrier has set it, writes to the connection what the `outlet` makes of a frame; to be called only
+      while `held` is 0.
     """
 
     __slots__ = ("held", "outlet", "process", "receive", "send", "serializer", "write")
@@ -58,28 +87,45 @@ class Fastlane:
         self.outlet: Outlet | None = None
         self.write: Callable[[bytes], object] | None = None
 
+    def open(self) -> None:
+        """Make this the fastlane of its actor, which holds it from now on whenever frames must go through the mailbox."""
+        self.process.open_bypass(self)
+
+    def hold(self, reason: int) -> None:
+        """Close the fastlane for one reason, until `release(reason)`."""
+        self.held |= reason
+
+    def release(self, reason: int) -> None:
+        """End the hold for one reason."""
+        self.held &= ~reason
+
     def push(self, frame: Frame) -> None:
-        """Write a frame, after all that was sent to the transport actor before."""
+        """Write a frame, after everything that was sent to the transport actor before."""
         if self.held & _BY_MAILBOX:
             self.process.put(frame)
             return
         try:
             self.send(frame)
-        except Exception as error:  # noqa: BLE001  # it ends the actor whose wire it is, and not the one that calls
+        except Exception as error:  # noqa: BLE001  # it ends the actor that owns the connection, and not the sender
             self.process.fail(frame, error)
 
     def take(self, data: str | bytes) -> None:
-        """Read what came in from the client, after all that came before."""
+        """Handle a frame from the client, after everything that was received before."""
         receive = self.receive
         if self.held & _BY_MAILBOX or receive is None or not receive(data):
             self.process.put(data)
 
 
+def fastlane_of(process: Process) -> Fastlane | None:
+    """Return the fastlane of a transport actor; None if it has none, or has ended."""
+    return process.bypass  # type: ignore[return-value]  # the kernel sees a Bypass; `open` is the only one to set it
+
+
 def send_frame(transport: ActorRef[Any], frame: Frame) -> None:
-    """Send a transport actor a frame for its client, from any thread; one to the dead is dropped."""
+    """Send a frame to a transport actor for its client, from any thread; dropped if that actor is dead."""
     process = transport.process
-    fastlane = process.fastlane
+    fastlane = process.bypass
     if fastlane is not None and process.scheduler.thread_id == get_ident():
-        fastlane.push(frame)
+        fastlane.push(frame)  # type: ignore[attr-defined]  # as in `fastlane_of`, without the cost of a call
     else:
         transport.send(frame)

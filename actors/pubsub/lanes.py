@@ -1,31 +1,55 @@
-"""Broadcasts to many clients, past their transport actors and carriers.
+"""Broadcasts to many clients at once, past their transport actors and carriers.
 
-What one delivery costs is the memory that it touches: with a thousand clients hardly any of it is in the processor's cache. The
-general way looks at the subscription, the subscriber, its transport, its carrier and what these refer to; this one at the
-fastlane alone, and writes. So it takes from a delivery what is above the price of the system call.
+Theory of operation.
 
-It is for topics all of whose subscribers are clients with a fastlane to the wire, and for events that none of them intercepts.
-`tests/actors/test_lanes.py` holds it against the general way, `benchmarks/messages.py` measures both.
+What one delivery costs is the memory it touches: with a thousand clients hardly any of it is in the processor's cache. The
+general path (`pubsub.py`) reads for each subscriber the subscription, the subscriber, its transport, its carrier and what
+these refer to. This path reads the fastlane alone, and writes. That removes nearly everything above the price of the system
+call.
+
+1. `Subscriptions.lanes(topic)` collects the fastlanes of a topic into `Lanes` when it is broadcast to twice without a change
+   of its subscribers, and drops them at the next change. So a crowd that joins one by one does not collect them at each join.
+2. `Lanes.of` groups the fastlanes by serializer and outlet: one group gets the same bytes, which are encoded and framed once.
+   A topic has no lanes if a subscriber has no fastlane to the wire (an actor, a long poll), or if two subscriptions share
+   one.
+3. `may_carry` decides for each broadcast: not if a channel intercepts the event, nor while each frame is reported to telemetry.
+4. `write` writes to every fastlane that is not held. One that is held for any reason gets the frame by `Fastlane.push`, which
+   goes through the carrier or the mailbox and so keeps the order. An error ends the transport actor of that client and no
+   other.
+
+The general path and this one must give each client the same: `tests/actors/test_lanes.py` compares them for random clients and
+events, `benchmarks/messages.py` measures both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from actors.channels.fastlane import Fastlane, Outlet
     from actors.channels.message import Broadcast, Frame, Serializer
-    from actors.pubsub.subscriptions import Subscription
 
 __all__ = ["MANY", "Lanes"]
 
 MANY = 16
-"""The subscribers from which on it pays to remember the lanes of a topic."""
+"""The number of subscribers from which on it pays to remember the lanes of a topic."""
+
+
+class ToClient(Protocol):
+    """What is read of a subscription."""
+
+    @property
+    def fastlane(self) -> Fastlane | None:
+        """The path to the client, if the subscriber serves one."""
+
+    @property
+    def intercepts(self) -> frozenset[str]:
+        """The events that the subscriber gets itself."""
 
 
 class Lanes:
-    """The fastlanes of a topic's subscribers as they are now, with those together that get the same bytes."""
+    """The fastlanes of a topic's subscribers as they are now, those that get the same bytes together."""
 
     __slots__ = ("groups", "intercepts")
 
@@ -34,8 +58,8 @@ class Lanes:
         self.intercepts: set[str] = set()
 
     @classmethod
-    def of(cls, subscriptions: Collection[Subscription]) -> Lanes | None:
-        """Collect the lanes of a topic; None if some subscriber has none, or the same one twice."""
+    def of(cls, subscriptions: Collection[ToClient]) -> Lanes | None:
+        """Collect the lanes of a topic; None if a subscriber has none, or two share one."""
         lanes = cls()
         for subscription in subscriptions:
             fastlane = subscription.fastlane
@@ -46,8 +70,12 @@ class Lanes:
         one_each = len({subscription.fastlane for subscription in subscriptions}) == len(subscriptions)
         return lanes if one_each else None
 
+    def may_carry(self, event: str) -> bool:
+        """Return whether broadcasts of this event may be written here: no channel intercepts it, no outlet is watched."""
+        return event not in self.intercepts and not any(outlet.watched for _, outlet in self.groups)
+
     def write(self, broadcast: Broadcast, without: Fastlane | None) -> None:
-        """Write a broadcast to all clients but that of one fastlane."""
+        """Write a broadcast to all clients except that of the fastlane `without`."""
         for (serializer, outlet), lanes in self.groups.items():
             frame = serializer.encode_broadcast(broadcast)
             if frame is None:
@@ -57,13 +85,13 @@ class Lanes:
 
 
 def _write(lanes: Iterable[Fastlane], frame: Frame, data: bytes, without: Fastlane | None) -> int:
-    """Write to all lanes but one; return to how many it was not written here."""
+    """Write to all lanes but one; return the number of lanes to which it was not written here."""
     others = 0
     for lane in lanes:
         if not lane.held and lane is not without:
             try:
                 lane.write(data)  # type: ignore[misc]  # a lane with an outlet has it
-            except Exception as error:  # noqa: BLE001  # it ends the actor whose wire it is
+            except Exception as error:  # noqa: BLE001  # it ends the actor that owns the connection
                 lane.process.fail(frame, error)
             else:
                 continue

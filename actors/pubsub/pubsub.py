@@ -111,7 +111,7 @@ class PubSub:
 
     def _deliver(self, topic: str, message: Any, sender: Process | None) -> None:
         lanes = self.subscriptions.lanes(topic) if type(message) is Broadcast and self._knows_the_dead() else None
-        if lanes is None or message.event in lanes.intercepts or channel_events.FRAME_OUT in telemetry.attached:
+        if lanes is None or not lanes.may_carry(message.event):
             _deliver(self.subscriptions.of(topic), message, sender)
         else:
             lanes.write(message, None if sender is None else self.subscriptions.fastlane_of(topic, sender))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from actors.channels.fastlane import WATCHED
 from actors.recorder import Recorded
+from actors.runtime.bypass import WATCHED
 from actors.runtime.envelope import Envelope, SystemCall
 
 if TYPE_CHECKING:
@@ -105,16 +105,16 @@ class Debug:
         """Return what the process carries; give it one if it has none."""
         if process.debug is None:
             process.debug = cls(process)
-            if process.fastlane is not None:
-                process.fastlane.held |= WATCHED
+            if process.bypass is not None:
+                process.bypass.hold(WATCHED)
         return process.debug
 
     def rest(self) -> None:
         """Be gone if nobody looks any more."""
         if self.backlog is None and self.record is None and self.began is None and not self._has_watchers:
             self.process.debug = None
-            if self.process.fastlane is not None:
-                self.process.fastlane.held &= ~WATCHED
+            if self.process.bypass is not None:
+                self.process.bypass.release(WATCHED)
 
     @property
     def _has_watchers(self) -> bool:

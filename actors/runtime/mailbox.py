@@ -8,10 +8,10 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from actors.caller import From
-from actors.channels.fastlane import BUSY, WATCHED, Fastlane
 from actors.exceptions import ActorDeadError
 from actors.exits import Crash, ExitReason, Refuse, Stop
 from actors.runtime.bonds import Bonds
+from actors.runtime.bypass import BUSY, WATCHED
 from actors.runtime.envelope import ActorStop, Answer, Envelope, refuse
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from actors.actor import Actor
     from actors.future import Future
+    from actors.runtime.bypass import Bypass
     from actors.runtime.debug import Debug
     from actors.runtime.idle_timeout import Idle
 
@@ -44,11 +45,11 @@ class Mailbox(Bonds):
 
     __slots__ = (
         "actor",
+        "bypass",
         "current",
         "debug",
         "deferred",
         "ending",
-        "fastlane",
         "handled",
         "idle",
         "queue",
@@ -68,7 +69,7 @@ class Mailbox(Bonds):
     idle: Idle | None
     debug: Debug | None
     # Of a transport: the way past its mailbox, which is held while there is something in it.
-    fastlane: Fastlane | None
+    bypass: Bypass | None
     # Questions: the one at hand, and those kept to be answered later.
     reply_to: Future[Any] | None
     deferred: dict[Future[Any], None] | None
@@ -121,14 +122,17 @@ class Mailbox(Bonds):
 
     def _be_ready(self) -> None:
         self.scheduled = True
-        if self.fastlane is not None:
-            self.fastlane.held |= BUSY
+        if self.bypass is not None:
+            self.bypass.hold(BUSY)
         self.scheduler.ready(self)  # type: ignore[arg-type]  # it is a Process, of which this is a part
 
-    def open_fastlane(self, fastlane: Fastlane) -> None:
-        """Let frames go past the mailbox from now on, whenever nothing is in it and nobody looks into the actor."""
-        self.fastlane = fastlane
-        fastlane.held = (BUSY if self.scheduled else 0) | (0 if self.debug is None else WATCHED)
+    def open_bypass(self, bypass: Bypass) -> None:
+        """Hold this bypass from now on whenever the mailbox is in use or the actor is watched; until the actor ends."""
+        self.bypass = bypass
+        if self.scheduled:
+            bypass.hold(BUSY)
+        if self.debug is not None:
+            bypass.hold(WATCHED)
 
     @property
     def suspended(self) -> bool:
@@ -187,8 +191,8 @@ class Mailbox(Bonds):
         else:
             self.scheduled = False
             self.queue = self.current = None
-            if self.fastlane is not None:
-                self.fastlane.held &= ~BUSY
+            if self.bypass is not None:
+                self.bypass.release(BUSY)
             if self.idle is not None:
                 self.idle.rest()
 

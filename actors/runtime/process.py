@@ -20,7 +20,6 @@ from itertools import count
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from actors.channels.fastlane import BUSY
 from actors.exceptions import ActorDeadError, StartError, Timeout
 from actors.exits import (
     KILLED,
@@ -34,6 +33,7 @@ from actors.exits import (
 )
 from actors.future import Future
 from actors.recorder import keep, record_for
+from actors.runtime.bypass import BUSY
 from actors.runtime.coroutine import Contained, error_of
 from actors.runtime.debug import Debug
 from actors.runtime.envelope import ActorStop
@@ -70,7 +70,7 @@ class Process(Mailbox):
         self.started_at = 0.0
         self.handled = 0
         self.queue = self.current = self.idle = self.debug = self.reply_to = self.deferred = None
-        self.fastlane = None
+        self.bypass = None
         self.scheduled = False
         # What this actor itself waits for.
         self.waits_for: Future[Any] | None = None
@@ -289,8 +289,8 @@ class Process(Mailbox):
         if self.ending is not None or self.actor is None:
             return
         self.ending, self.scheduled = reason, True
-        if self.fastlane is not None:
-            self.fastlane.held |= BUSY
+        if self.bypass is not None:
+            self.bypass.hold(BUSY)
         try:
             result: Any = self.actor._end(reason)  # the actor's side of this very class
         except BaseException as error:  # noqa: BLE001  # as in a handler
@@ -323,9 +323,9 @@ class Process(Mailbox):
         if self.watchers is not None or self.watching is not None:
             self._tell_watchers(reason)
         self.refuse_mail()
-        if self.fastlane is not None:
-            self.fastlane.held |= BUSY
-            self.fastlane = None
+        if self.bypass is not None:
+            self.bypass.hold(BUSY)
+            self.bypass = None
         self.actor = self.task = self.current = self.idle = self.debug = self.waits_for = None
         # The ring of process and ref is broken, so that the memory is free at once and not at the next collection.
         self._ref = None

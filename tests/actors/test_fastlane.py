@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from actors import sys
 from actors.actor import Actor
-from actors.channels.fastlane import Fastlane, send_frame
+from actors.channels.fastlane import Fastlane, fastlane_of, send_frame
 from actors.channels.message import Frame, Opcode
 from actors.exits import Crash
 from actors.future import Future
@@ -29,7 +29,7 @@ class Transport(Actor):
     def on_start(self) -> None:
         if self.fast:
             serializer: Any = None
-            self._process.open_fastlane(Fastlane(self._process, serializer, self._send))
+            Fastlane(self._process, serializer, self._send).open()
 
     def on_receive(self, message: Any) -> None:
         if isinstance(message, Frame):
@@ -120,7 +120,7 @@ def test_a_frame_that_cannot_be_written_ends_its_actor_and_not_the_caller(
 @pytest.mark.parametrize("fast", [True, False])
 def test_a_frame_for_the_dead_is_dropped(runtime: ManualRuntime, *, fast: bool) -> None:
     ref = Transport.start(fast=fast)
-    fastlane = ref.process.fastlane
+    fastlane = fastlane_of(ref.process)
     ref.kill()
     runtime.settle()
     send_frame(ref, frame(b"1"))

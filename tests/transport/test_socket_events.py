@@ -15,6 +15,7 @@ from websockets.asyncio.client import connect
 from actors import Channel, Reply, error, ok, telemetry
 from tests.transport.wire import HEARTBEAT, Server, masked, on_loop, serving
 from transport import ConnectInfo, Endpoint, Socket, SocketError, Uri, V1JSONSerializer, V2JSONSerializer
+from transport.carriers.websocket import WebSocketTraffic
 from transport.socket_events import CONNECTED, DISCONNECTED, DRAIN, FRAME_IN, FRAME_OUT
 
 Seen = list[tuple[Any, Mapping[str, float], Mapping[str, Any]]]
@@ -251,6 +252,17 @@ async def test_frames_are_counted_for_those_who_ask() -> None:
         finally:
             telemetry.detach("bytes")
     assert counted == [(FRAME_IN, 36), (FRAME_OUT, len(answer)), (FRAME_IN, 8)]
+
+
+def test_an_outlet_is_watched_while_a_handler_of_frame_out_is_attached() -> None:
+    traffic = WebSocketTraffic()
+    seen = [traffic.watched]
+    telemetry.attach("bytes", [FRAME_OUT], lambda *_: None)
+    try:
+        seen.append(traffic.watched)
+    finally:
+        telemetry.detach("bytes")
+    assert [*seen, traffic.watched] == [False, True, False]
 
 
 # Secrets

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors import Actor, Channel, Reply, Stop, error, ok, telemetry
+from actors.channels.fastlane import fastlane_of
 from actors.channels.message import Broadcast, Frame, Message, Opcode
 from actors.exits import KILLED, NORMAL, SHUTDOWN, Crash, ExitReason, Shutdown
 from actors.pubsub.pubsub import PubSub, PubSubServer
@@ -288,7 +289,7 @@ class Wired:
 
     def take(self, data: str | bytes) -> None:
         """Do what a WebSocket does with what it reads."""
-        fastlane = self.ref.process.fastlane
+        fastlane = fastlane_of(self.ref.process)
         if fastlane is not None:
             fastlane.take(data)
 

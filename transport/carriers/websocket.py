@@ -16,7 +16,9 @@ from websockets.frames import Opcode as WebSocketOpcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from actors.channels.fastlane import CLOSED, CORKED, PAUSED
+from actors import telemetry
+from actors.channels.fastlane import CLOSED, CORKED, PAUSED, fastlane_of
+from transport import socket_events
 from transport.carriers.frames import CLOSE_HEAD, close_frame, common_close, common_frames, frame_end, wire
 from transport.carriers.handshake import common_handshake
 from transport.carriers.traffic import Traffic
@@ -49,6 +51,11 @@ class WebSocketTraffic(Traffic):
     __slots__ = ()
 
     wire = staticmethod(wire)
+
+    @property
+    def watched(self) -> bool:
+        """Whether each frame is reported by its transport actor, and so must not be written past it."""
+        return socket_events.FRAME_OUT in telemetry.attached
 
 
 class WebSocketCarrier(asyncio.Protocol):
@@ -177,11 +184,11 @@ class WebSocketCarrier(asyncio.Protocol):
 
     def _hold(self, reason: int) -> None:
         if self._fastlane is not None:
-            self._fastlane.held |= reason
+            self._fastlane.hold(reason)
 
     def _release(self, reason: int) -> None:
         if self._fastlane is not None:
-            self._fastlane.held &= ~reason
+            self._fastlane.release(reason)
 
     def _shut(self) -> None:
         """Write no more messages."""
@@ -366,8 +373,9 @@ class WebSocketCarrier(asyncio.Protocol):
         if self._transport is None:
             self._disconnected()
             return
-        if transport.fastlane is not None:
-            self._join(transport.fastlane, self._transport)
+        fastlane = fastlane_of(transport)
+        if fastlane is not None:
+            self._join(fastlane, self._transport)
         for data in early or ():
             transport.put(data)
 
@@ -375,8 +383,12 @@ class WebSocketCarrier(asyncio.Protocol):
         """Let what is broadcast go right to the connection."""
         assert isinstance(self._traffic, WebSocketTraffic)
         self._fastlane, fastlane.outlet, fastlane.write = fastlane, self._traffic, transport.write
-        why = {CORKED: self._cork is not None, PAUSED: self._paused, CLOSED: not self._is_open}
-        fastlane.held |= sum(reason for reason, holds in why.items() if holds)
+        if self._cork is not None:
+            fastlane.hold(CORKED)
+        if self._paused:
+            fastlane.hold(PAUSED)
+        if not self._is_open:
+            fastlane.hold(CLOSED)
 
     def send(self, frame: Frame) -> None:
         """Write one frame."""
