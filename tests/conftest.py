@@ -12,6 +12,7 @@ from actors.runtime import scheduler
 from actors.runtime.scheduler import in_thread
 from actors.testing import ManualRuntime
 from tests.live import demo
+from tests.time_limit import LIMIT, heed_interrupts, time_limit
 
 __all__ = ["demo"]
 
@@ -21,8 +22,27 @@ settings.load_profile("ashtree")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    heed_interrupts()
     if not config.pluginmanager.hasplugin("ashtree"):
         config.pluginmanager.register(pytest_ashtree, "ashtree")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Iterator[None]:
+    with time_limit(LIMIT):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    with time_limit(LIMIT):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    with time_limit(LIMIT):
+        return (yield)
 
 
 @pytest.fixture

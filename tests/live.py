@@ -88,7 +88,7 @@ class LiveDemo:
             status = self._process.wait(WAIT)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            status = self._process.wait()
+            status = self._process.wait(WAIT)
         self._reader.join(WAIT)
         return status
 

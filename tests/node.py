@@ -72,7 +72,12 @@ def install() -> None:
     with locked(JAVASCRIPT):
         if not is_installed():
             done = subprocess.run(  # noqa: S603  # our own package.json
-                [program("npm"), *INSTALL], cwd=JAVASCRIPT, capture_output=True, text=True, check=False
+                [program("npm"), *INSTALL],
+                cwd=JAVASCRIPT,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=12 * WAIT,
             )
             assert done.returncode == 0, f"npm install failed:\n{done.stdout}{done.stderr}"
 

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from typing import TYPE_CHECKING, Self
 
 from tests.live import ROOT, WAIT
@@ -63,7 +64,7 @@ class TerminalSession:
             status = self.process.wait(0 if kind else WAIT)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            status = self.process.wait()
+            status = self.process.wait(WAIT)
         os.close(self._terminal)
         assert kind is not None or status == 0, f"it ended with status {status}:\n{self.raw}"
 
@@ -74,17 +75,17 @@ class TerminalSession:
 
     def until(self, pattern: str) -> str:
         """Read until what it writes fits a pattern; return what came before."""
-        wanted = re.compile(pattern)
+        wanted, deadline = re.compile(pattern), time.monotonic() + WAIT
         while not (found := wanted.search(self.text, self._read_up_to)):
-            assert self._read(), f"it has ended without {pattern!r}:\n{self.text}"
+            assert self._read(deadline), f"it has ended without {pattern!r}:\n{self.text}"
         before = self.text[self._read_up_to : found.start()]
         self._read_up_to = found.end()
         return before
 
-    def _read(self) -> bool:
-        """Read what is there; tell whether there may be more."""
-        ready, _, _ = select.select([self._terminal], [], [], WAIT)
-        assert ready, f"it shows no more than:\n{self.text}"
+    def _read(self, deadline: float) -> bool:
+        """Read what is available, waiting for it until the deadline; return whether there may be more."""
+        ready, _, _ = select.select([self._terminal], [], [], max(0, deadline - time.monotonic()))
+        assert ready, f"it has written no more than this in {WAIT} s:\n{self.text}"
         try:
             data = os.read(self._terminal, 65536)
         except OSError:  # the end, on Linux
@@ -128,7 +129,8 @@ class TerminalSession:
 
     def rest(self) -> str:
         """Return what it writes until it ends."""
-        while self._read():
+        deadline = time.monotonic() + WAIT
+        while self._read(deadline):
             pass
         return self.text[self._read_up_to :]
 

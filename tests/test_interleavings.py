@@ -24,6 +24,7 @@ from actors.testing.simulation import Simulation, explore
 from supervisors.child_spec import ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervisor import Supervisor
+from tests.live import WAIT
 from transport.endpoint import Endpoint
 from transport.protocol.serializer import V2JSONSerializer
 from transport.socket import Routes, Socket
@@ -433,5 +434,7 @@ def traces() -> list[str]:
 
 def test_the_steps_of_a_seed_are_the_same_in_a_process_that_hashes_otherwise() -> None:
     env = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(ROOT)}
-    run = subprocess.run([sys.executable, "-c", PRINT], env=env, capture_output=True, text=True, check=True)  # noqa: S603  # our own
+    run = subprocess.run(  # noqa: S603  # our own
+        [sys.executable, "-c", PRINT], env=env, capture_output=True, text=True, check=True, timeout=4 * WAIT
+    )
     assert run.stdout.splitlines() == "\n".join(traces()).splitlines()

@@ -89,7 +89,7 @@ def test_another_thread_answers() -> None:
         answerer = threading.Thread(target=kept_by(ref)[0].reply, args=("from a thread",))
         answerer.start()
         assert asked.get(timeout=WAIT) == "from a thread"
-        answerer.join()
+        answerer.join(WAIT)
     finally:
         thread.stop()
 

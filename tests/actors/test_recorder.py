@@ -304,7 +304,7 @@ def test_last_crash_can_be_asked_in_any_thread(background: in_thread) -> None:
     found: list[CrashReport | None] = []
     thread = threading.Thread(target=lambda: found.append(last_crash()))
     thread.start()
-    thread.join()
+    thread.join(WAIT)
     [report] = found
     assert report is not None
     assert report.pid == ref.process.pid

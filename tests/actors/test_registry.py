@@ -614,7 +614,7 @@ def test_a_registry_may_be_written_from_several_threads(background: in_thread, r
     for ref in refs:
         ref.kill()
     for writer in writers:
-        writer.join()
+        writer.join(WAIT)
     for down in downs:
         down.get(timeout=WAIT)
     assert (registry.select(), registry.names(), registry.count()) == ([], [], 0)
@@ -627,7 +627,7 @@ def test_no_update_of_a_value_is_lost_between_threads(background: in_thread) -> 
         return old + sum(1 for number in range(50) if number == 7)
 
     def update() -> None:
-        together.wait()
+        together.wait(WAIT)
         for _ in range(3_000):
             registry.update_value("a", dog, one_more)
 
@@ -637,7 +637,7 @@ def test_no_update_of_a_value_is_lost_between_threads(background: in_thread) -> 
     for writer in writers:
         writer.start()
     for writer in writers:
-        writer.join()
+        writer.join(WAIT)
     assert registry.values("a", dog) == [6_000]
 
 

@@ -19,6 +19,7 @@ from actors.exits import KILLED, Crash
 from actors.testing.exceptions import ScenarioError, SimulatedCrashError
 from actors.testing.simulation import Simulation, explore
 from actors.threads.threaded_actor import ThreadedActor
+from tests.live import WAIT
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
@@ -172,7 +173,7 @@ def test_one_seed_leads_to_the_same_steps() -> None:
 def test_one_seed_leads_to_the_same_steps_in_another_process(hash_seed: str) -> None:
     env = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", BUSY]
-    run = subprocess.run(command, env=env, capture_output=True, text=True, check=True)  # noqa: S603  # our own
+    run = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=4 * WAIT)  # noqa: S603  # our own
     assert run.stdout.splitlines() == busy_trace(11)
 
 

@@ -16,7 +16,7 @@ from actors.exceptions import BlockingCallError
 from actors.exits import KILLED, SHUTDOWN, Down, Exit
 from actors.registry import ActorRegistry
 from actors.runtime.scheduler import Scheduler
-from actors.testing import ManualClock, ManualRuntime, Probe, sync
+from actors.testing import WAIT, ManualClock, ManualRuntime, Probe, sync
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
@@ -400,7 +400,7 @@ def test_a_probe_waits_for_actors_in_another_thread(background: in_thread, monke
 
     monkeypatch.setattr("actors.testing.probe.sync", sync_and_send)
     assert probe.assert_receive("from afar") == "from afar"
-    sender.join()
+    sender.join(WAIT)
 
 
 def test_a_probe_in_another_thread_gives_up_after_a_while(

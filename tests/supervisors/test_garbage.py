@@ -13,6 +13,7 @@ from actors.actor import Actor
 from supervisors import SystemDownError
 from supervisors.garbage import THRESHOLDS, rare_collections
 from supervisors.system import System
+from tests.live import WAIT
 
 DEFAULT = (700, 10, 10)
 
@@ -99,5 +100,5 @@ def test_one_in_another_thread_does_not() -> None:
     seen: list[tuple[int, int, int]] = []
     thread = threading.Thread(target=lambda: seen.extend(serve()))
     thread.start()
-    thread.join()
+    thread.join(WAIT)
     assert seen == [DEFAULT]

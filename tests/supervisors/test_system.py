@@ -732,9 +732,9 @@ def _programs() -> Iterator[Start]:
     finally:
         for one in started:
             one.process.kill()
-            one.process.wait()
+            one.process.wait(PROGRAM_WAIT)
             for reader in one.readers:
-                reader.join()
+                reader.join(PROGRAM_WAIT)
 
 
 @both_loops

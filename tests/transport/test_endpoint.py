@@ -14,6 +14,7 @@ from actors import Actor, Broadcast, Channel, Reply, StartError, error, ok
 from actors.runtime.spawn import spawn
 from supervisors import ChildSpec, System, start_child, terminate_child
 from supervisors.supervisor import Supervisor
+from tests.live import WAIT
 from tests.transport.wire import HANDSHAKE, NO_CLOSE_FRAME, Server, barrier, on_loop, serving
 from transport import ConnectInfo, Endpoint, Socket, respond
 
@@ -328,7 +329,7 @@ async def test_a_broadcast_may_come_from_any_thread() -> None:
         thread = threading.Thread(target=server.endpoint.broadcast, args=("room:1", "news", {"a": 1}))
         thread.start()
         assert await client.recv() == [None, None, "room:1", "news", {"a": 1}]
-        thread.join()
+        thread.join(WAIT)
 
 
 @on_loop

@@ -22,6 +22,7 @@ from actors.channels.channel_events import BROADCAST, JOINED
 from demo import demo_endpoint
 from supervisors import ChildSpec, DynamicSupervisor, Supervisor, System, start_child
 from supervisors.restart_events import RESTARTED
+from tests.live import WAIT
 from tests.transport.wire import (
     BEATEN,
     HANDSHAKE,
@@ -649,7 +650,7 @@ def test_without_the_library_the_option_says_what_to_install(monkeypatch: pytest
 
 def test_the_library_is_not_imported_without_the_option() -> None:
     code = "import sys, transport; transport.Endpoint({}); sys.exit('prometheus_client' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603  # our own
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=WAIT)  # noqa: S603  # our own
 
 
 def test_the_demo_has_them_if_it_can(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.live import WAIT
+
 ROOT = Path(__file__).resolve().parents[2]
 
 pytest_plugins = ["pytester"]
@@ -351,13 +353,17 @@ def test_the_fixtures_say_what_they_are_for(project: pytest.Pytester) -> None:
 def test_loading_the_plugin_imports_nothing_but_itself() -> None:
     heavy = "{'actors', 'supervisors', 'transport', 'asyncio', 'msgspec', 'pykka', 'websockets'}"
     code = f"import sys, pytest; before = set(sys.modules); import pytest_ashtree; print({heavy} & set(sys.modules) - before)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)  # noqa: S603  # our own line
+    done = subprocess.run(  # noqa: S603  # our own line
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True, timeout=WAIT
+    )
     assert done.stdout == "set()\n"
 
 
 def test_the_kit_can_be_used_without_pytest() -> None:
     code = "import sys; sys.modules['pytest'] = None; import transport.testing as kit; print(kit.ChannelTest.__name__)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)  # noqa: S603  # our own line
+    done = subprocess.run(  # noqa: S603  # our own line
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True, timeout=WAIT
+    )
     assert done.stdout == "ChannelTest\n"
 
 
