@@ -1,12 +1,13 @@
-"""The pytest plugin, which comes with the package; it does nothing but offer fixtures.
+"""The pytest plugin, which comes with the package; it only provides fixtures.
 
 - `channel_test`: a `ChannelTest` for this test, to connect clients to.
 - `virtual_clock`: its clock.
 - `live_endpoint`: starts endpoints on free ports, for real clients.
-- `no_actors_left`: fails the test if actors outlive it; also as `usefixtures = ["no_actors_left"]` for all tests.
+- `no_actors_left`: fails the test if actors outlive it; for all tests, set `usefixtures = ["no_actors_left"]`.
 
-It stands apart from the packages, and imports them when a fixture is asked for: pytest loads it in every run of everybody who
-has installed Ashtree.
+It is a top-level module and imports Ashtree only when a fixture is requested, because pytest loads it in every run of every
+project that shares an environment with Ashtree. If one of Ashtree's packages is shadowed by a package of the project, the
+fixtures raise an ImportError that names it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ __all__ = ["StartEndpoint", "channel_test", "live_endpoint", "no_actors_left", "
 
 
 class StartEndpoint(Protocol):
-    """What the fixture `live_endpoint` is: called as `LiveEndpoint` is, it returns one that has started."""
+    """The type of the fixture `live_endpoint`: called like `LiveEndpoint`, it returns an endpoint that is running."""
 
     def __call__(
         self,
@@ -40,16 +41,16 @@ class StartEndpoint(Protocol):
         expected_crashes: Kinds = (),
         **options: Any,
     ) -> LiveEndpoint:
-        """Start one more endpoint; it is stopped at the end of the test."""
+        """Start an endpoint; it is stopped at the end of the test."""
 
 
 @pytest.fixture
 def channel_test(request: pytest.FixtureRequest) -> Iterator[ChannelTest]:
     """A system for channels on virtual time: `channel_test.connect(UserSocket, {"user": "alice"})`."""
-    _look_after(request)
-    from transport.testing.channels import ChannelTest  # noqa: PLC0415  # see above
+    _check_actors_last(request)
+    from ashtree.testing import ChannelTest  # noqa: PLC0415  # see above
 
-    # Else pytest would show these lines where a test fails at its end.
+    # Otherwise pytest would show these lines for a test that fails at its end.
     __tracebackhide__ = True
     test = ChannelTest().start()
     yield test
@@ -58,15 +59,15 @@ def channel_test(request: pytest.FixtureRequest) -> Iterator[ChannelTest]:
 
 @pytest.fixture
 def virtual_clock(channel_test: ChannelTest) -> VirtualClock:
-    """The time of `channel_test`: `virtual_clock.advance(5)`."""
+    """The clock of `channel_test`: `virtual_clock.advance(5)`."""
     return channel_test.clock
 
 
 @pytest.fixture
 def live_endpoint(request: pytest.FixtureRequest) -> Iterator[StartEndpoint]:
     """Start endpoints on free ports: `live_endpoint({"/socket": UserSocket}).websocket_url()`."""
-    _look_after(request)
-    from transport.testing.live_endpoint import LiveEndpoint  # noqa: PLC0415  # see above
+    _check_actors_last(request)
+    from ashtree.testing import LiveEndpoint  # noqa: PLC0415  # see above
 
     __tracebackhide__ = True
     running: list[LiveEndpoint] = []
@@ -83,8 +84,8 @@ def live_endpoint(request: pytest.FixtureRequest) -> Iterator[StartEndpoint]:
 
 @pytest.fixture
 def no_actors_left() -> Iterator[None]:
-    """Fail the test if actors that it has started outlive it, with their names."""
-    from actors.registry import ActorRegistry  # noqa: PLC0415  # see above
+    """Fail the test if actors that it has started outlive it, and name them."""
+    from ashtree import ActorRegistry  # noqa: PLC0415  # see above
     from transport.testing.leftovers import check_actors  # noqa: PLC0415  # see above
 
     before = ActorRegistry.get_all()
@@ -94,16 +95,16 @@ def no_actors_left() -> Iterator[None]:
 
 
 def _failure_of(live: LiveEndpoint) -> BaseException | None:
-    """Stop an endpoint; return what is wrong with it at the end, so that the others are stopped too."""
+    """Stop an endpoint; return the failure that stopping it reports, so that the others are stopped too."""
     __tracebackhide__ = True
     try:
         live.__exit__(None, None, None)
-    except Exception as failure:  # noqa: BLE001  # whatever it is, the test fails by it
+    except Exception as failure:  # noqa: BLE001  # the test fails with it
         return failure
     return None
 
 
-def _look_after(request: pytest.FixtureRequest) -> None:
-    """Have `no_actors_left`, if the test uses it, look when this fixture has stopped its actors, whatever their order."""
+def _check_actors_last(request: pytest.FixtureRequest) -> None:
+    """Set up `no_actors_left` first, if the test uses it, so that it checks after this fixture has stopped its actors."""
     if "no_actors_left" in request.fixturenames:
         request.getfixturevalue("no_actors_left")

@@ -28,8 +28,8 @@ class LiveDemo:
     `address` is its `http://127.0.0.1:<port>`, `output` the lines it has printed so far.
     """
 
-    def __init__(self, script: Path = ROOT / "demo.py", *options: str) -> None:
-        self.script, self.options = script, options
+    def __init__(self, script: Path = ROOT / "demo.py", *options: str, python: str | Path = sys.executable) -> None:
+        self.script, self.options, self.python = script, options, python
         self.address = ""
         self.output: list[str] = []
         self._addresses: SimpleQueue[str | None] = SimpleQueue()
@@ -40,7 +40,7 @@ class LiveDemo:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(  # noqa: S603  # our own script
-            [sys.executable, str(self.script), "--host", "127.0.0.1", "--port", "0", *self.options],
+            [self.python, self.script, *self.options, "--host", "127.0.0.1", "--port", "0"],
             cwd=self.script.parent,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

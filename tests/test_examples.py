@@ -1,14 +1,9 @@
-"""The examples run as their first lines say: on the ASGI servers, and with the package installed from its wheel."""
+"""The examples run on the ASGI servers, as their docstrings say."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 import urllib.request
-import venv
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,74 +94,3 @@ def test_a_server_that_ends_sends_its_clients_away_and_stops_the_tree() -> None:
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1012
         assert "Application shutdown complete" in "".join(running.output)
-
-
-# A project of somebody else, with nothing but what `pip install` brings
-
-
-PACKAGED = [
-    "ashtree",
-    "actors",
-    "supervisors",
-    "transport",
-    "demo.py",
-    "pytest_ashtree.py",
-    "setup.cfg",
-    "pyproject.toml",
-    "README.md",
-    "LICENSE",
-]
-BUILD = "import sys, setuptools.build_meta as backend; backend.build_wheel(sys.argv[1])"
-
-
-def run(*command: str | Path, cwd: Path) -> str:
-    """Run a program, away from this checkout, and return what it prints."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON", "COV"))
-    }
-    done = subprocess.run(  # noqa: S603  # our own commands
-        list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel, from a copy, so that nothing is left in the checkout."""
-    copy = tmp_path_factory.mktemp("checkout")
-    for name in PACKAGED:
-        source = ROOT / name
-        ignored = shutil.ignore_patterns("__pycache__")
-        if source.is_dir():
-            shutil.copytree(source, copy / name, ignore=ignored)
-        else:
-            shutil.copy(source, copy)
-    run(sys.executable, "-c", BUILD, copy / "dist", cwd=copy)
-    [built] = (copy / "dist").glob("*.whl")
-    return built
-
-
-@pytest.fixture(scope="module")
-def fresh_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the wheel in a fresh environment, which finds everything else where these tests do: no network is needed."""
-    directory = tmp_path_factory.mktemp("fresh")
-    venv.create(directory, with_pip=False)
-    python = directory / "bin" / "python"
-    packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=directory).strip())
-    (packages / "dependencies.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check", "install", "--quiet"]
-    run(*pip, "--no-deps", "--no-index", "--ignore-installed", wheel, cwd=directory)
-    return python
-
-
-def test_a_project_of_somebody_else_has_the_plugin_by_installing_the_package(
-    fresh_python: Path, tmp_path: Path
-) -> None:
-    project = shutil.copytree(ROOT / "examples" / "silence", tmp_path / "silence")
-    where = "import transport.testing, pytest_ashtree; print(transport.testing.__file__, pytest_ashtree.__file__)"
-    files = run(fresh_python, "-c", where, cwd=project).split()
-    assert [Path(file).is_relative_to(fresh_python.parents[1]) for file in files] == [True, True]
-    for parallel in ([], ["-n", "2"]):
-        printed = run(fresh_python, "-m", "pytest", "-p", "no:cacheprovider", *parallel, cwd=project)
-        assert "7 passed" in printed

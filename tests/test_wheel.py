@@ -1,0 +1,228 @@
+"""The package as users have it: built by way of the source distribution, installed from the wheel, away from this checkout."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import urllib.request
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ashtree import __version__
+from tests.live import WAIT, LiveDemo
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("actors", "ashtree", "supervisors", "transport")
+PACKAGED = (*PACKAGES, "demo.py", "pytest_ashtree.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+BUILD = "import sys, setuptools.build_meta as backend; print(backend.build_{}(sys.argv[1]))"
+
+
+def start(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program in a directory, with nothing of these tests in its environment."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON", "COV"))
+    }
+    return subprocess.run(  # noqa: S603  # our own commands
+        list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """Run a program that succeeds, and return what it prints."""
+    done = start(*command, cwd=cwd)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def built(what: str, source: Path) -> Path:
+    """Build a distribution from a source tree."""
+    printed = run(sys.executable, "-c", BUILD.format(what), source / "dist", cwd=source)
+    return source / "dist" / printed.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel as `python -m build` does, from a copy, so that nothing is left in the checkout."""
+    copy = tmp_path_factory.mktemp("checkout")
+    for name in PACKAGED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, copy)
+    unpacked = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(built("sdist", copy)) as sdist:
+        sdist.extractall(unpacked, filter="data")
+    [source] = unpacked.iterdir()
+    return built("wheel", source)
+
+
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel in a fresh environment, which finds everything else where these tests do: no network is needed."""
+    directory = tmp_path_factory.mktemp("fresh")
+    venv.create(directory, with_pip=False)
+    python = directory / "bin" / "python"
+    packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=directory).strip())
+    (packages / "dependencies.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check", "install", "--quiet"]
+    run(*pip, "--no-deps", "--no-index", "--ignore-installed", wheel, cwd=directory)
+    return python
+
+
+@pytest.fixture
+def ashtree(python: Path) -> Path:
+    """The command that the wheel has installed."""
+    return python.with_name("ashtree")
+
+
+def files_of(wheel: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
+
+
+def test_the_wheel_has_the_packages_and_the_plugin_at_the_top_and_nothing_else(wheel: Path) -> None:
+    assert {name.partition("/")[0] for name in files_of(wheel)} == {*PACKAGES, "pytest_ashtree.py"}
+
+
+def test_the_wheel_has_every_file_of_the_packages(wheel: Path) -> None:
+    files = {
+        path.relative_to(ROOT).as_posix(): path.read_bytes()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    files["pytest_ashtree.py"] = (ROOT / "pytest_ashtree.py").read_bytes()
+    assert files_of(wheel) == files
+    assert files["ashtree/demo/app.py"] == (ROOT / "demo.py").read_bytes()
+
+
+def test_the_wheel_has_the_version_of_the_package(wheel: Path) -> None:
+    assert wheel.name == f"ashtree-{__version__}-py3-none-any.whl"
+
+
+# The commands
+
+
+def test_the_command_says_its_version(ashtree: Path, python: Path, tmp_path: Path) -> None:
+    assert run(ashtree, "--version", cwd=tmp_path) == f"ashtree {__version__}\n"
+    assert run(python, "-m", "ashtree", "--version", cwd=tmp_path) == f"ashtree {__version__}\n"
+
+
+def test_the_modules_that_are_programs_run(python: Path, tmp_path: Path) -> None:
+    for module in ("transport.client", "supervisors.console"):
+        assert run(python, "-m", module, "--help", cwd=tmp_path).startswith(f"usage: python -m {module} ")
+
+
+def test_the_demo_is_no_module_at_the_top(python: Path, tmp_path: Path) -> None:
+    done = start(python, "-c", "import demo", cwd=tmp_path)
+    assert done.stderr.endswith("ModuleNotFoundError: No module named 'demo'\n")
+
+
+def test_the_demo_serves_its_page_from_the_wheel(ashtree: Path, python: Path) -> None:
+    with LiveDemo(ashtree, "demo", python=python) as demo:
+        for page in ("/", "/observer"):
+            assert all(get(f"{demo.address}{asset}") for asset in assets(demo, page))
+
+
+def get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=WAIT) as answer:  # noqa: S310  # our own
+        body: bytes = answer.read()
+        return body
+
+
+def assets(demo: LiveDemo, page: str) -> list[str]:
+    """Return the paths of what a page loads."""
+    found = re.findall(r'(?:href|src)="([^"]+\.(?:css|js))"', get(f"{demo.address}{page}").decode())
+    assert len(found) == 3
+    return ["/" + path.removeprefix("/") for path in found]
+
+
+# A project of another author
+
+
+def test_a_project_has_the_plugin_by_installing_the_package(python: Path, tmp_path: Path) -> None:
+    project = shutil.copytree(ROOT / "examples" / "silence", tmp_path / "silence")
+    where = "import transport.testing, pytest_ashtree; print(transport.testing.__file__, pytest_ashtree.__file__)"
+    files = run(python, "-c", where, cwd=project).split()
+    assert [Path(file).is_relative_to(python.parents[1]) for file in files] == [True, True]
+    for parallel in ([], ["-n", "2"]):
+        printed = run(python, "-m", "pytest", "-p", "no:cacheprovider", *parallel, cwd=project)
+        assert "7 passed" in printed
+
+
+# A project with packages of the same names
+
+
+@pytest.fixture(scope="module")
+def django_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of Django with an app that is called `actors`, which was made before Ashtree was installed."""
+    pytest.importorskip("django")
+    project = tmp_path_factory.mktemp("project")
+    # Django does not give an app the name of a module that exists: without `site`, Ashtree is not found.
+    paths = [path for path in sys.path if path.endswith("-packages")]
+    code = f"import sys; sys.path += {paths}; from django.core.management import call_command as call; "
+    run(sys.executable, "-S", "-c", code + "call('startproject', 'shop', '.'); call('startapp', 'actors')", cwd=project)
+    return project
+
+
+@pytest.fixture
+def project(django_project: Path, tmp_path: Path) -> Path:
+    """A copy of it, with a package `transport` too."""
+    project = shutil.copytree(django_project, tmp_path / "shop")
+    package = project / "transport"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "lorries.py").touch()
+    return project
+
+
+def shadowed(project: Path, name: str, file: str) -> str:
+    return f"ImportError: {project / name / file} shadows Ashtree's package {name!r}: rename it"
+
+
+def test_the_facade_names_the_file_that_shadows_a_package(python: Path, project: Path) -> None:
+    done = start(python, "-c", "import ashtree", cwd=project)
+    assert done.returncode == 1
+    assert shadowed(project, "actors", "__init__.py") in done.stderr.splitlines()[-1]
+
+
+def test_the_facade_names_the_only_package_that_is_shadowed(python: Path, project: Path) -> None:
+    shutil.rmtree(project / "actors")
+    done = start(python, "-m", "ashtree", "client", cwd=project)
+    assert done.returncode == 1
+    assert shadowed(project, "transport", "__init__.py") in done.stderr.splitlines()[-1]
+
+
+def test_the_fixtures_of_the_plugin_name_the_file_that_shadows_a_package(python: Path, project: Path) -> None:
+    shutil.rmtree(project / "actors")
+    (project / "test_shop.py").write_text(
+        "import transport.lorries\n\n"
+        "def test_channels(channel_test): pass\n"
+        "def test_endpoints(live_endpoint): pass\n"
+        "def test_actors(no_actors_left): pass\n"
+        "def test_the_rest(): pass\n"
+    )
+    done = start(python, "-m", "pytest", "-p", "no:cacheprovider", cwd=project)
+    assert "1 passed, 3 errors" in done.stdout
+    errors = [line.removeprefix("E").strip() for line in done.stdout.splitlines() if line.startswith("E ")]
+    assert len(errors) == 3
+    assert all(error.startswith(shadowed(project, "transport", "__init__.py")) for error in errors)
+
+
+def test_the_command_works_in_a_project_that_shadows_packages(ashtree: Path, project: Path) -> None:
+    # The directory of a console script, not the current one, is where Python looks first.
+    assert run(ashtree, "client", "--help", cwd=project).startswith("usage: ashtree client ")
+
+
+def test_the_project_still_imports_its_own_packages(python: Path, project: Path) -> None:
+    code = "import actors.apps, transport.lorries; print(actors.__file__, transport.__file__)"
+    files = run(python, "-c", code, cwd=project).split()
+    assert files == [str(project / "actors" / "__init__.py"), str(project / "transport" / "__init__.py")]
