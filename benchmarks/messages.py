@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from server import BenchSocket
 from websockets.frames import Frame, Opcode
 
+from actors.lowlevel import Scheduler, new_event_loop
 from actors.pubsub import subscriptions
-from actors.runtime.scheduler import Scheduler, new_event_loop
 from supervisors import System, rare_collections
 from transport import Endpoint
 from transport.carriers import websocket

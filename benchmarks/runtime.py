@@ -26,7 +26,7 @@ import pykka
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from actors import Actor
-from actors.runtime.scheduler import new_event_loop
+from actors.lowlevel import new_event_loop
 from supervisors import ChildSpec, DynamicSupervisor, System, start_child
 
 

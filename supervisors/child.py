@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actors.exceptions import ActorDeadError, StartError
 from actors.exits import SHUTDOWN
-from actors.runtime.coroutine import next_round
-from actors.runtime.spawn import spawn
+from actors.lowlevel import next_round, spawn
 from supervisors.backoff import Waits
 from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildKind, ChildSpec
 
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     from actors.clock import Timer
     from actors.exits import ExitReason
     from actors.future import Future
+    from actors.lowlevel import Process
     from actors.ref import ActorRef
-    from actors.runtime.process import Process
 
     # A child that was told to end, with the future of its end.
     _Leaving = tuple["Child", ActorRef[Any], Future[ExitReason]]

@@ -17,8 +17,7 @@ from supervisors.child_spec import ChildKind
 from supervisors.supervision import Supervision
 
 if TYPE_CHECKING:
-    from actors.runtime.process import Process
-    from actors.runtime.scheduler import Scheduler
+    from actors.lowlevel import Process, Scheduler
     from supervisors.child import Child
 
 __all__ = ["Branch", "Branches", "Search", "Sweep", "branch_of", "branches", "line", "root_of"]

@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from actors.exits import SHUTDOWN, ExitReason
+from actors.lowlevel import Scheduler, in_thread, new_event_loop, spawn
 from actors.pubsub.pubsub import PubSub
-from actors.runtime.scheduler import Scheduler, in_thread, new_event_loop
-from actors.runtime.spawn import spawn
 from actors.via import resolve
 from supervisors.child_spec import ChildSpec, check_children, check_record
 from supervisors.console.server.console import Console

@@ -18,7 +18,7 @@ from supervisors.observer.process_info import (
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from actors.runtime.process import Process
+    from actors.lowlevel import Process
 
 __all__ = ["CROWDED", "draw", "draw_with_details", "mailbox_cell", "restarts_cell"]
 

@@ -29,16 +29,13 @@ from actors import telemetry
 from actors.actor import Actor
 from actors.clock import LoopClock
 from actors.exceptions import ActorDeadError
-from actors.runtime.envelope import Envelope
-from actors.runtime.report import described
-from actors.runtime.stack import blocked_at, waits_at
+from actors.lowlevel import blocked_at, described, waits_at
 from supervisors.child_spec import ChildSpec
 
 if TYPE_CHECKING:
     import asyncio
 
-    from actors.runtime.process import Process
-    from actors.runtime.scheduler import Scheduler
+    from actors.lowlevel import Process, Scheduler
 
 __all__ = ["LOOP_BLOCKED", "MAILBOX_FULL", "STUCK", "LoopWatch", "Watchdog", "WatchdogServer"]
 
@@ -192,7 +189,7 @@ class WatchdogServer(Actor):
         if length > (limit / 2 if is_known else limit):
             self._round.full.add(process)
             if not is_known:
-                message = described(process.actor, _next_message(process))
+                message = described(process.actor, process.next_message)
                 self._tell(MAILBOX_FULL, {"length": length}, process, message, _full(process, message, length))
 
     def _tell(
@@ -284,10 +281,3 @@ def _doing(process: Process, message: str) -> str:
     if process.started is not None:
         return "in on_start"
     return f"at the message {message}"
-
-
-def _next_message(process: Process) -> Any:
-    debug = process.debug
-    waiting = (debug.backlog if debug is not None else None) or process.queue
-    item = waiting[0] if waiting else None
-    return item.message if isinstance(item, Envelope) else item

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import pytest_ashtree
+from actors.lowlevel import in_thread
 from actors.runtime import scheduler
-from actors.runtime.scheduler import in_thread
 from actors.testing import ManualRuntime
 from tests.live import demo
 from tests.time_limit import LIMIT, heed_interrupts, time_limit

@@ -13,7 +13,7 @@ import pytest
 from actors import ActorRef, Channel, Reply, Stop, error, ok
 from actors.channels.message import Frame, Opcode
 from actors.exits import KILLED, NORMAL, Crash, ExitReason, Shutdown
-from actors.runtime.scheduler import new_event_loop
+from actors.lowlevel import new_event_loop
 from actors.testing import WAIT
 from supervisors import System, SystemDownError, which_children
 from tests.transport.wire import NO_CLOSE_FRAME, Client, Server, limited, on_loop, serving, until

@@ -18,8 +18,8 @@ from actors.actor import Actor
 from actors.channel import Channel
 from actors.channels.message import Broadcast, Frame, Reply, error, ok
 from actors.exits import SHUTDOWN, ExitReason, Stop
+from actors.lowlevel import spawn
 from actors.pubsub.pubsub import PubSub, PubSubServer
-from actors.runtime.spawn import spawn
 from actors.testing.simulation import Simulation, explore
 from supervisors.child_spec import ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
@@ -33,8 +33,8 @@ from transport.transport import Disconnected, Transport
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from actors.lowlevel import Process
     from actors.ref import ActorRef
-    from actors.runtime.process import Process
 
 ROOT = Path(__file__).parents[1]
 TOPIC = "room:1"

@@ -114,6 +114,26 @@ def test_helpers_of_the_tests_have_no_names_at_the_top() -> None:
 
 
 @every_source
+def test_the_kernel_is_used_through_its_door(path: Path) -> None:
+    inside = path.parts[0] == "actors"
+    assert inside or [name for name in imported(parsed(path)) if f"{name}.".startswith("actors.runtime.")] == []
+    assert not inside or "actors.lowlevel" not in {module_named(name) for name in imported(parsed(path))}
+
+
+# What is built on the kernel, which therefore knows nothing of it.
+ON_THE_KERNEL = ("channel", "channels", "presence", "pubsub", "stack", "sys", "task", "testing", "threads")
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES if path.parts[:2] == ("actors", "runtime")], ids=Path.as_posix
+)
+def test_the_kernel_knows_nothing_of_what_is_built_on_it(path: Path) -> None:
+    assert [
+        name for name in imported(parsed(path)) if name.split(".")[1:2] and name.split(".")[1] in ON_THE_KERNEL
+    ] == []
+
+
+@every_source
 def test_only_the_clock_reads_the_time(path: Path) -> None:
     modules = {top(name) for name in imported(parsed(path))} & {"time", "sched"}
     assert modules == ({"time"} if path.as_posix() == "actors/clock.py" else set())

@@ -43,9 +43,9 @@ from transport.socket_events import socket_drain
 if TYPE_CHECKING:
     from actors.channels.message import Serializer
     from actors.clock import Clock
+    from actors.lowlevel import Process
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
-    from actors.runtime.process import Process
     from supervisors.system import System
     from transport.socket import Socket
 

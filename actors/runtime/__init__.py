@@ -1,1 +1,4 @@
-"""The kernel of the runtime: nobody outside `actors` imports it but the supervisors."""
+"""The kernel: processes, their mailboxes, and the scheduler that gives them turns.
+
+Code outside `actors` uses it through `actors.lowlevel`.
+"""

@@ -147,6 +147,17 @@ class Mailbox(Bonds):
         held_back = None if debug is None else debug.backlog
         return len(queue or ()) + len(held_back or ())
 
+    @property
+    def next_message(self) -> Any:
+        """The message that is handled next, held back or not, or None; for any thread."""
+        debug = self.debug
+        waiting = (None if debug is None else debug.backlog) or self.queue
+        try:
+            item = waiting[0] if waiting else None
+        except IndexError:  # the process took it meanwhile
+            return None
+        return item.message if isinstance(item, Envelope | _Continue) else item
+
     def turn(self) -> None:
         """Handle what is in the mailbox, up to `messages_per_turn`, then let others go on."""
         if self.signal is not None:

@@ -11,9 +11,8 @@ from supervisors.observer.tables import TOP
 from supervisors.observer.waiting import after
 
 if TYPE_CHECKING:
+    from actors.lowlevel import Process, Scheduler
     from actors.ref import ActorRef
-    from actors.runtime.process import Process
-    from actors.runtime.scheduler import Scheduler
     from supervisors.observer.process_info import ProcessInfo
     from supervisors.observer.scope import Scope
 

@@ -50,9 +50,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from actors.future import Future
+    from actors.lowlevel import CrashReport, Process
     from actors.ref import ActorRef
-    from actors.runtime.process import Process
-    from actors.runtime.report import CrashReport
     from supervisors.system import System
 
 __all__ = [

@@ -9,8 +9,8 @@ from actors.sys import status_word
 from supervisors.supervision import Supervision
 
 if TYPE_CHECKING:
+    from actors.lowlevel import Process
     from actors.ref import ActorRef
-    from actors.runtime.process import Process
     from supervisors.child import Child
 
 __all__ = ["ProcessInfo", "children_of", "name_of", "process_info", "ranked"]

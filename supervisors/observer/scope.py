@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from actors.lowlevel import Scheduler
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.registry import ActorRegistry, Registry
-from actors.runtime.scheduler import Scheduler
 from supervisors.supervision import Supervision
 
 if TYPE_CHECKING:
+    from actors.lowlevel import Process
     from actors.ref import ActorRef
-    from actors.runtime.process import Process
     from supervisors.system import System
 
 __all__ = ["Scope"]

@@ -11,8 +11,8 @@ from supervisors.observer.opened import redacted
 from supervisors.observer.process_info import children_of, process_info
 
 if TYPE_CHECKING:
+    from actors.lowlevel import Process
     from actors.ref import ActorRef
-    from actors.runtime.process import Process
 
 __all__ = ["ChannelInfo", "SocketInfo", "TopicInfo", "channel_info", "channels_of", "is_client", "socket_info"]
 

@@ -12,7 +12,7 @@ from actors.sys import Status, state_of, status_of
 from supervisors.observer.opened import pretty, redacted, secrets_of
 
 if TYPE_CHECKING:
-    from actors.runtime.process import Process
+    from actors.lowlevel import Process
 
 __all__ = ["Info", "State", "info_of"]
 

@@ -10,7 +10,7 @@ from actors.exceptions import ActorDeadError, Timeout
 from actors.future import Future
 
 if TYPE_CHECKING:
-    from actors.runtime.scheduler import Scheduler
+    from actors.lowlevel import Scheduler
 
 __all__ = ["after", "answer", "look", "settle"]
 

@@ -13,7 +13,7 @@ from actors.actor import Actor
 from actors.channel import Channel
 from actors.channels.message import Reply, ok
 from actors.future import Future
-from actors.runtime.stack import blocked_at, waits_at
+from actors.stack import blocked_at, waits_at
 from actors.testing import WAIT, ManualRuntime, sync
 from actors.threads.threaded_actor import ThreadedActor
 

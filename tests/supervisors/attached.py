@@ -28,7 +28,7 @@ from supervisors.console.server.console_session import Session
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from actors.runtime.process import Process
+    from actors.lowlevel import Process
     from supervisors.system import System
 
 

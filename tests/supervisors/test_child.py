@@ -22,7 +22,7 @@ from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildKind, ChildSpec
 from tests.supervisors.workers import BoomError, Worker, worker
 
 if TYPE_CHECKING:
-    from actors.runtime.process import Process
+    from actors.lowlevel import Process
     from actors.testing import ManualRuntime
 
 

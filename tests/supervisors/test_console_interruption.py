@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actors.runtime.scheduler import in_thread
+from actors.lowlevel import in_thread
 from actors.testing import WAIT
 from supervisors.console.server.interruption import Interruption
 

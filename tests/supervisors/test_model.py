@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 import supervisors.calls as supervision
 from actors.exits import NORMAL, SHUTDOWN, Shutdown
-from actors.runtime.spawn import spawn
+from actors.lowlevel import spawn
 from actors.testing import ManualRuntime
 from supervisors.dynamic_supervisor import DynamicSupervisor as RealDynamicSupervisor
 from tests.supervisors.model import Answer, Call, DynamicSupervisor, Stop

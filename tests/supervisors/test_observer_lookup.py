@@ -19,8 +19,8 @@ from supervisors.observer.scope import Scope
 from tests.supervisors.systems import Counter, running
 
 if TYPE_CHECKING:
+    from actors.lowlevel import in_thread
     from actors.ref import ActorRef
-    from actors.runtime.scheduler import in_thread
     from actors.testing import ManualRuntime
     from supervisors.system import System
 

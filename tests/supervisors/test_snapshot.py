@@ -8,7 +8,7 @@ import pytest
 
 from actors import sys
 from actors.actor import Actor
-from actors.runtime.spawn import spawn
+from actors.lowlevel import spawn
 from supervisors.backoff import Backoff
 from supervisors.calls import start_child, terminate_child
 from supervisors.child_spec import ChildSpec, Restart
@@ -18,9 +18,8 @@ from supervisors.supervisor import Supervisor
 from tests.supervisors.workers import BoomError, Worker, child, crash, start, worker
 
 if TYPE_CHECKING:
+    from actors.lowlevel import Process, Scheduler
     from actors.ref import ActorRef
-    from actors.runtime.process import Process
-    from actors.runtime.scheduler import Scheduler
     from actors.testing import ManualRuntime
 
 

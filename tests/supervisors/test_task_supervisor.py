@@ -23,8 +23,8 @@ from supervisors.system import System
 from supervisors.task_supervisor import TaskSupervisor
 
 if TYPE_CHECKING:
+    from actors.lowlevel import in_thread
     from actors.ref import ActorRef
-    from actors.runtime.scheduler import in_thread
     from actors.task.task import Task
 
     Journal = list[str]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actors.actor import Actor
-from actors.runtime.spawn import spawn
+from actors.lowlevel import spawn
 from supervisors.backoff import Backoff
 from supervisors.calls import start_child, terminate_child
 from supervisors.child_spec import ChildSpec

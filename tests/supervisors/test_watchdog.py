@@ -24,8 +24,8 @@ from supervisors.system import System
 from supervisors.watchdog import LOOP_BLOCKED, MAILBOX_FULL, STUCK, LoopWatch, Watchdog, WatchdogServer
 
 if TYPE_CHECKING:
+    from actors.lowlevel import in_thread
     from actors.ref import ActorRef
-    from actors.runtime.scheduler import in_thread
 
 
 class Waiting(Actor):

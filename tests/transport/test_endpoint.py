@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from actors import Actor, Broadcast, Channel, Reply, StartError, error, ok
-from actors.runtime.spawn import spawn
+from actors.lowlevel import spawn
 from supervisors import ChildSpec, System, start_child, terminate_child
 from supervisors.supervisor import Supervisor
 from tests.live import WAIT

@@ -12,8 +12,8 @@ import pytest
 from actors import Channel, Shutdown, ok
 from actors.channels.message import Frame, Opcode, error
 from actors.clock import wall_time
+from actors.lowlevel import spawn
 from actors.pubsub.pubsub import PubSub, PubSubServer
-from actors.runtime.spawn import spawn
 from actors.testing import ManualRuntime
 from tests.transport.wire import Tcp, on_loop, serving, until
 from transport import ConnectInfo, Endpoint, LongPoll, Socket
@@ -27,8 +27,8 @@ from transport.transport import Transport
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from actors.lowlevel import Process
     from actors.ref import ActorRef
-    from actors.runtime.process import Process
 
 NDJSON = "application/x-ndjson"
 WINDOW = 10.0

@@ -16,9 +16,8 @@ from actors import Actor, Channel, Reply, Stop, error, ok, telemetry
 from actors.channels.fastlane import fastlane_of
 from actors.channels.message import Broadcast, Frame, Message, Opcode
 from actors.exits import KILLED, NORMAL, SHUTDOWN, Crash, ExitReason, Shutdown
+from actors.lowlevel import described, spawn
 from actors.pubsub.pubsub import PubSub, PubSubServer
-from actors.runtime.report import described
-from actors.runtime.spawn import spawn
 from actors.testing import ManualRuntime
 from transport import ConnectInfo, Socket, Transport, V2JSONSerializer
 from transport.protocol.connection import Connection
@@ -28,7 +27,7 @@ from transport.testing import ChannelTest, JoinedChannel, TestClient
 from transport.transport import Disconnected
 
 if TYPE_CHECKING:
-    from actors.runtime.process import Process
+    from actors.lowlevel import Process
 
 
 class RoomChannel(Channel):

@@ -13,8 +13,7 @@ from actors import Actor, Channel, Reply, ok
 from actors.channels.fastlane import Fastlane
 from actors.channels.message import Frame, Opcode
 from actors.exits import ExitReason, Shutdown
-from actors.runtime.process import Process
-from actors.runtime.scheduler import Scheduler
+from actors.lowlevel import Process, Scheduler
 from tests.transport.wire import BEATEN, HANDSHAKE, HEARTBEAT, Server, Tcp, masked, on_loop, reset, serving, until
 from transport import Socket
 from transport.carriers import websocket as websocket_module

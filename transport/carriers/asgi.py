@@ -30,8 +30,7 @@ from transport.transport import Disconnected
 if TYPE_CHECKING:
     from actors.channels.message import Frame
     from actors.clock import Timer
-    from actors.runtime.process import Process
-    from actors.runtime.scheduler import Scheduler
+    from actors.lowlevel import Process, Scheduler
     from supervisors.system import System
     from transport.carriers.idle_connections import IdleConnections
     from transport.endpoint import Endpoint

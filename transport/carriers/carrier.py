@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from actors.channels.message import Frame
-    from actors.runtime.process import Process
+    from actors.lowlevel import Process
 
 __all__ = ["Carrier"]
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from actors.channels.message import Frame
     from actors.clock import Timer
+    from actors.lowlevel import Process
     from actors.registry import Registry
-    from actors.runtime.process import Process
     from transport.mount import Mount
 
 __all__ = ["INACTIVE", "LongPoll", "LongPollCarrier", "LongPollHandler"]

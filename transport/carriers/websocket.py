@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from actors.channels.fastlane import Fastlane
     from actors.channels.message import Frame
     from actors.clock import Timer
-    from actors.runtime.process import Process
-    from actors.runtime.scheduler import Scheduler
+    from actors.lowlevel import Process, Scheduler
     from transport.carriers.idle_connections import IdleConnections
 
 __all__ = ["MAX_FRAME_SIZE", "WebSocketCarrier", "WebSocketTraffic"]

@@ -23,7 +23,7 @@ from transport.access.origin import OWN_SCHEME
 
 if TYPE_CHECKING:
     from actors.clock import Timer
-    from actors.runtime.scheduler import Scheduler
+    from actors.lowlevel import Scheduler
 
 __all__ = ["HttpConnection", "Incoming", "Late", "Upgrade", "respond"]
 

@@ -14,9 +14,8 @@ from supervisors.restart_events import RESTARTED
 from transport.socket_events import CONNECTED, DISCONNECTED, REFUSED
 
 if TYPE_CHECKING:
+    from actors.lowlevel import Process, Scheduler
     from actors.pubsub.pubsub import PubSub
-    from actors.runtime.process import Process
-    from actors.runtime.scheduler import Scheduler
     from transport.endpoint import Endpoint
 
 __all__ = ["BUCKETS", "Counters", "Histogram", "supervisor_name"]

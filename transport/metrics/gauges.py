@@ -10,15 +10,14 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from actors.runtime.coroutine import next_round
+from actors.lowlevel import next_round
 from supervisors.supervision import Supervision
 from transport.metrics.counters import supervisor_name
 from transport.transport import Transport
 
 if TYPE_CHECKING:
     from actors.actor import Actor
-    from actors.runtime.process import Process
-    from actors.runtime.scheduler import Scheduler
+    from actors.lowlevel import Process, Scheduler
     from transport.endpoint import Endpoint
 
 __all__ = ["SLICE", "Gauges", "Mailboxes"]

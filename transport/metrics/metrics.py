@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from websockets.http11 import Response
 
+    from actors.lowlevel import Process, Scheduler
     from actors.pubsub.pubsub import PubSub
-    from actors.runtime.process import Process
-    from actors.runtime.scheduler import Scheduler
     from transport.endpoint import Endpoint
     from transport.http.http_connection import Answer, Incoming
 

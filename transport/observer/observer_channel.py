@@ -16,7 +16,7 @@ from transport.observer.watch import Watch
 
 if TYPE_CHECKING:
     from actors.clock import Interval
-    from actors.runtime.process import Process
+    from actors.lowlevel import Process
 
 __all__ = ["INTERVAL", "ObserverChannel"]
 

@@ -14,7 +14,7 @@ from supervisors.snapshot import Branch, Search, Sweep, branch_of, branches, lin
 from transport.observer.pretty import reason_in_words
 
 if TYPE_CHECKING:
-    from actors.runtime.process import Process
+    from actors.lowlevel import Process
     from supervisors.child import Child
 
 __all__ = ["Pager", "Row", "View"]

@@ -13,8 +13,8 @@ from supervisors.snapshot import branch_of, branches
 from transport.observer.pretty import pretty, pretty_attribute, reason_in_words
 
 if TYPE_CHECKING:
+    from actors.lowlevel import Process
     from actors.recorder import Recorded
-    from actors.runtime.process import Process
 
 __all__ = ["Watch"]
 

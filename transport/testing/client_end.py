@@ -11,8 +11,8 @@ from transport.testing.patterns import differences
 from transport.transport import Disconnected, Transport
 
 if TYPE_CHECKING:
+    from actors.lowlevel import Process
     from actors.ref import ActorRef
-    from actors.runtime.process import Process
 
 __all__ = ["ClientEnd"]
 

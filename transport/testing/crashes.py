@@ -15,8 +15,7 @@ from transport.testing.exceptions import UnexpectedCrashError
 from transport.testing.leftovers import name_of
 
 if TYPE_CHECKING:
-    from actors.runtime.process import Process
-    from actors.runtime.scheduler import Scheduler
+    from actors.lowlevel import Process, Scheduler
 
 __all__ = ["AsyncCrashBlock", "CrashBlock", "Crashes", "ExpectedCrash", "Kinds"]
 

@@ -11,11 +11,9 @@ from transport.testing.exceptions import LeftBehindError
 
 if TYPE_CHECKING:
     from actors.clock import Timer
+    from actors.lowlevel import Bonds, Process, Scheduler
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
-    from actors.runtime.bonds import Bonds
-    from actors.runtime.process import Process
-    from actors.runtime.scheduler import Scheduler
 
 __all__ = ["check_actors", "describe", "left_behind", "name_of"]
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from actors.runtime.scheduler import in_thread
+from actors.lowlevel import in_thread
 from supervisors.exceptions import SystemDownError
 from supervisors.system import System
 from transport.endpoint import Endpoint

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from actors.clock import LoopClock
-from actors.runtime.scheduler import Scheduler
+from actors.lowlevel import Scheduler
 from actors.testing.manual_clock import ManualClock
 from actors.testing.probe import WAIT
 
 if TYPE_CHECKING:
-    from actors.runtime.process import Process
+    from actors.lowlevel import Process
 
 __all__ = ["LoopRuntime"]
 

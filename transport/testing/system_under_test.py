@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from actors.actor import Actor
 from actors.channels.message import Broadcast
 from actors.exits import SHUTDOWN
+from actors.lowlevel import spawn
 from actors.pubsub.pubsub import PubSub, PubSubServer
-from actors.runtime.spawn import spawn
 from supervisors.supervisor import Supervisor
 from transport.endpoint import Endpoint
 from transport.socket import Routes, Socket
@@ -22,8 +22,8 @@ from transport.transport import Transport
 
 if TYPE_CHECKING:
     from actors.channels.message import Serializer
+    from actors.lowlevel import Scheduler
     from actors.ref import ActorRef
-    from actors.runtime.scheduler import Scheduler
     from supervisors.child_spec import Supervised
 
 __all__ = ["SystemUnderTest"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from actors.actor import Actor
 from actors.exits import SHUTDOWN, ExitReason, Shutdown, Stop
-from actors.runtime.spawn import spawn
+from actors.lowlevel import spawn
 from supervisors.console.protocol import VERSION, Complete, Completions, Hello, Interrupt, Ready, Run
 from supervisors.console.server.console_connection import Disconnected
 from supervisors.console.server.evaluator import Evaluated, Evaluator, Leave

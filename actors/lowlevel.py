@@ -1,0 +1,42 @@
+"""The kernel's door: what code outside `actors` may use of it, for supervisors, transports, tools and test kits.
+
+An application needs none of this: it has `Actor`, `ActorRef` and the functions of `actors`. What is here stays as long as the
+kernel needs it, and changes with it.
+
+- `Process`: what the runtime knows of one actor, living or dead; `ref.process` leads there. `Bonds` is the part of it that is
+  not about messages: links, monitors, names, timers. Read it from any thread; everything else is for the thread of its event
+  loop.
+- `Scheduler`: runs the actors of one event loop. `Scheduler.here()` finds it or makes it, `post` and `run_or_post` reach it
+  from other threads; `run_on` does so and returns a future of the result.
+- `in_thread(name)`: an event loop with a scheduler in a daemon thread. `new_event_loop()`: the fastest event loop that is
+  installed.
+- `spawn(actor_class, args, …)`: starts an actor below a parent, or below none.
+- `next_round()`: awaits the next round of the event loop, so that others get their turns.
+- `CrashReport`, `described`, `state_of`: what is logged of a crash, a message as it may be shown, an actor's attributes.
+- `waits_at`, `blocked_at`: where an actor's handler, or the thread of an event loop, is now, as the lines of a traceback.
+"""
+
+from actors.future import run_on
+from actors.runtime.bonds import Bonds
+from actors.runtime.coroutine import next_round
+from actors.runtime.process import Process
+from actors.runtime.report import CrashReport, described, state_of
+from actors.runtime.scheduler import Scheduler, in_thread, new_event_loop
+from actors.runtime.spawn import spawn
+from actors.stack import blocked_at, waits_at
+
+__all__ = [
+    "Bonds",
+    "CrashReport",
+    "Process",
+    "Scheduler",
+    "blocked_at",
+    "described",
+    "in_thread",
+    "new_event_loop",
+    "next_round",
+    "run_on",
+    "spawn",
+    "state_of",
+    "waits_at",
+]
