@@ -1,4 +1,4 @@
-"""A channel of a client, as its user sees it."""
+"""A channel of a client: the public class."""
 
 from __future__ import annotations
 
@@ -8,37 +8,32 @@ from actors.channels.message import Message
 from transport.client.client_push import Push
 from transport.client.client_serializer import written_payload
 from transport.client.exceptions import ClosedError
-from transport.client.receive_queue import Inbox
+from transport.client.receive_queue import ReceiveQueue
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from transport.client.client_socket import Socket
+    from transport.client.driver import Driver
+    from transport.client.protocol.effects import Callback
     from transport.client.protocol.push_protocol import PushProtocol
 
 __all__ = ["Channel"]
 
 
 class Channel:
-    """One topic of a socket, made by `socket.channel(topic)`.
+    """One topic of a socket, created by `socket.channel(topic)`.
 
-    What the server sends can be had in two ways at once: callbacks (`on`), and messages in their order
-    (`async for message in channel`). At most `max_queue` messages are kept for the latter; then the oldest is dropped and
-    counted in `dropped`.
+    Receive the server's messages by callbacks (`on`), in order by `async for message in channel`, or both. At most `max_queue`
+    messages are kept for iteration; then the oldest is dropped and counted in `dropped`.
     """
 
-    def __init__(self, socket: Socket, topic: str, params: Any, max_queue: int) -> None:
+    def __init__(self, driver: Driver, topic: str, params: Any, max_queue: int) -> None:
         _checked_name("a topic", topic)
         written = params if callable(params) else written_payload(params)
-        socket.check(Message(None, None, topic, "phx_join", written))
-        self._socket = socket
-        self._inbox = Inbox(topic, max_queue, self._is_over)
-        self._protocol = socket.protocol.channel(
-            topic,
-            written,
-            deliver=self._inbox.put,
-            ended=self._inbox.end,
-        )
+        driver.check(Message(None, None, topic, "phx_join", written))
+        self._driver = driver
+        self._queue = ReceiveQueue(topic, max_queue, self._is_over)
+        self._protocol = driver.protocol.channel(topic, written, deliver=self._queue.put, ended=self._queue.end)
 
     def __repr__(self) -> str:
         return f"<Channel {self.topic} {self.state}>"
@@ -50,7 +45,7 @@ class Channel:
 
     @property
     def state(self) -> str:
-        """One of "closed" (as it begins), "joining", "joined", "errored" (it joins again) and "leaving"."""
+        """One of "closed" (initially too), "joining", "joined", "errored" (it will rejoin) and "leaving"."""
         return self._protocol.state.value
 
     @property
@@ -60,16 +55,16 @@ class Channel:
 
     @property
     def dropped(self) -> int:
-        """How many messages were dropped, as nobody took them in time."""
-        return self._inbox.dropped
+        """How many messages were dropped because the queue was full."""
+        return self._queue.dropped
 
-    # What is said
+    # Sending
 
     def join(self, timeout: float | None = None) -> Push:
-        """Join, and join again by itself whenever the channel or the connection is lost; await it for the response.
+        """Join, and rejoin whenever the channel or the connection is lost; await it for the response.
 
-        `timeout` is for each try, in seconds, and for pushes that have none of their own. After a JoinError the channel
-        goes on trying, with back-off, as phoenix.js does; `leave()` stops it.
+        `timeout` is for each attempt, in seconds, and the default for pushes. After a JoinError the channel keeps trying with
+        back-off, as phoenix.js does; `leave()` stops it.
 
         Raises:
             AlreadyJoinedError: if it was joined before.
@@ -77,64 +72,64 @@ class Channel:
         return self._pushed(self._protocol.join(timeout))
 
     def push(self, event: str, payload: Any = None, timeout: float | None = None) -> Push:
-        """Send an event; await it if it has a reply. `payload` is what JSON can hold, `{}` if None, or bytes.
+        """Send an event; await it for the reply. `payload` is a JSON value, `{}` if None, or bytes.
 
-        If the channel is not joined, or the socket not connected, the event is kept until it is, for at most its time-out.
+        If the channel is not joined or the socket not connected, the event is buffered until it is, for at most its timeout.
 
         Raises:
             NotJoinedError: if join() was not called.
-            ClosedError: if the channel is closed, or leaving.
-            BufferFullError: if the socket's `max_buffered` events of this channel are kept already.
-            TypeError: if JSON has no form for the payload, or the event is no str.
-            UnencodableError: if the protocol's version has none.
-            ValueError: if the time-out is no time.
+            ClosedError: if the channel is closed or leaving.
+            BufferFullError: if `max_buffered` events of this channel are buffered already.
+            TypeError: if the payload cannot be encoded as JSON, or the event is not a str.
+            UnencodableError: if the protocol's version cannot encode the payload.
+            ValueError: if the timeout is not a number >= 0.
         """
         _checked_name("an event", event)
         written = written_payload({} if payload is None else payload)
-        self._socket.check(Message(None, None, self.topic, event, written))
+        self._driver.check(Message(None, None, self.topic, event, written))
         return self._pushed(self._protocol.push(event, written, timeout))
 
     def leave(self, timeout: float | None = None) -> Push:
-        """Leave for good; await it to know that the server knows. Iteration ends with the messages that are there."""
+        """Leave the topic; await it for the server's confirmation. Iteration ends after the messages already received."""
         return self._pushed(self._protocol.leave(timeout))
 
     def _pushed(self, protocol: PushProtocol) -> Push:
-        self._socket.carry()
-        return Push(self.topic, protocol, self._socket.carry)
+        self._driver.carry()
+        return Push(self.topic, protocol, self._driver.carry)
 
-    # What is heard
+    # Receiving
 
-    def on(self, event: str, callback: Callable[[Any], object]) -> int:
-        """Have `callback(payload)` called for each event of that name; return a ref for `off`.
+    def on(self, event: str, callback: Callback) -> int:
+        """Call `callback(payload)` for each event of that name; return a ref for `off`.
 
-        It is called on the event loop, and may be a coroutine function, which then runs as a task. What it raises is logged.
+        It is called on the event loop. A coroutine function runs as a task. Exceptions are logged.
         """
         return self._protocol.on(_checked_name("an event", event), callback)
 
     def off(self, event: str, ref: int | None = None) -> None:
-        """Take back the callback that `on` has returned the ref for, or all of that event."""
+        """Remove the callback with that ref, or all callbacks of the event."""
         self._protocol.off(event, ref)
 
-    def on_error(self, callback: Callable[[Any], object]) -> int:
-        """Have `callback(reason)` called when the channel is lost: it crashed, or the connection is gone. It joins again."""
+    def on_error(self, callback: Callback) -> int:
+        """Call `callback(reason)` when the channel is lost: it crashed, or the connection ended. It will rejoin."""
         return self.on("phx_error", callback)
 
-    def on_close(self, callback: Callable[[Any], object]) -> int:
-        """Have `callback(reason)` called when the channel is closed for good, by leave() or by the server."""
+    def on_close(self, callback: Callback) -> int:
+        """Call `callback(reason)` when the channel is closed, by leave() or by the server. It will not rejoin."""
         return self.on("phx_close", callback)
 
     def call(self, callback: Callable[..., object], *args: object) -> None:
-        """Call a function of the user's, such as one of a Presence, as those are that `on` was given."""
-        self._socket.call(callback, *args)
+        """Call a user's function, such as a callback of a Presence, as callbacks of `on` are called."""
+        self._driver.call(callback, *args)
 
     async def recv(self, timeout: float | None = None) -> Message:  # noqa: ASYNC109  # measured by the socket's clock
         """Return the next message: its `event`, `payload`, `topic`, `ref` and `join_ref`.
 
         Raises:
-            TimeoutError: if none has come after `timeout` seconds.
-            ClosedError: if none can come any more: the channel is closed, or the socket and not about to reconnect.
+            TimeoutError: if none was received within `timeout` seconds.
+            ClosedError: if no more can arrive: the channel is closed, or the socket is and will not reconnect.
         """
-        return await self._inbox.get(self._socket.clock, timeout)
+        return await self._queue.get(self._driver.clock, timeout)
 
     async def __aiter__(self) -> AsyncIterator[Message]:
         while True:
@@ -145,14 +140,14 @@ class Channel:
             yield message
 
     def _is_over(self) -> bool:
-        return self._socket.protocol.is_over or self._protocol not in self._socket.protocol.channels
+        return self._driver.protocol.is_over or self._protocol not in self._driver.protocol.channels
 
 
 def _checked_name(what: str, name: str) -> str:
-    """Return the name of a topic or of an event; a server has no answer to what is none.
+    """Return the name of a topic or an event; a server would not reply to any other value.
 
     Raises:
-        TypeError: if it is no str.
+        TypeError: if it is not a str.
     """
     if not isinstance(name, str):
         raise TypeError(f"{what} must be a str, got {name!r}")

@@ -1,4 +1,4 @@
-"""One WebSocket connection of a client, from its opening to its end; it knows nothing of channels."""
+"""One WebSocket connection of a client, from the opening handshake to the close; it knows nothing about channels."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("ashtree.client")
 
-__all__ = ["Connection", "Door", "Listener", "WebSocketOptions"]
+__all__ = ["ConnectionListener", "Target", "WebSocketConnection", "WebSocketOptions"]
 
 _CLOSE_TIMEOUT = 2.0
-"""Seconds that a server has to answer a close frame."""
+"""Seconds that a server has to reply to a close frame."""
 
 
 class WebSocketOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How the WebSocket is made, whatever is said over it; for what they mean see `websockets.connect`."""
+    """The options of the WebSocket itself; see `websockets.connect`."""
 
     headers: Mapping[str, str] = {}
     origin: str | None = None
@@ -40,55 +40,55 @@ class WebSocketOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_size: int | None = 2**24
 
 
-class Door(NamedTuple):
-    """Where to connect, and what to offer there."""
+class Target(NamedTuple):
+    """Where to connect, and which subprotocols to offer."""
 
     url: str
     subprotocols: list[str] | None
 
 
-class Listener(Protocol):
-    """Who is told what becomes of a connection, by its number."""
+class ConnectionListener(Protocol):
+    """Receives the events of connections, which are identified by number."""
 
     def opened(self, connection: int) -> None:
-        """It is open."""
+        """The connection is open."""
 
     def failed(self, connection: int, error: Exception) -> None:
-        """It could not be made."""
+        """The connection could not be established."""
 
     def data_received(self, connection: int, data: str | bytes) -> None:
-        """A message has come."""
+        """A message was received."""
 
     def closed(self, connection: int, code: int, reason: str) -> None:
-        """It has ended."""
+        """The connection has ended."""
 
 
-class Connection:
-    """A connection that is opened by `run`, which returns at its end."""
+class WebSocketConnection:
+    """A connection that `run` opens; `run` returns when it has ended."""
 
     def __init__(
         self,
         number: int,
-        door: Callable[[], Awaitable[Door]],
+        target: Callable[[], Awaitable[Target]],
         options: WebSocketOptions,
-        listener: Listener,
+        listener: ConnectionListener,
         clock: Clock,
     ) -> None:
         self.number = number
-        self._door, self._options, self._listener, self._clock = door, options, listener, clock
+        self._target, self._options, self._listener, self._clock = target, options, listener, clock
         self._outgoing: asyncio.Queue[str | bytes | tuple[int, str]] = asyncio.Queue()
         self._opening: asyncio.Task[ClientConnection] | None = None
         self._websocket: ClientConnection | None = None
         self._abort: Timer | None = None
-        self._given_up = False
+        self._is_closing = False
 
     def send(self, data: str | bytes) -> None:
-        """Write a message; what cannot be written before the end is lost."""
+        """Write a message; what cannot be written before the connection ends is lost."""
         self._outgoing.put_nowait(data)
 
     def close(self, code: int, reason: str) -> None:
-        """Write what waits, then close; end it without more ado if the server does not answer in two seconds."""
-        self._given_up = True
+        """Write what is queued, then close; abort if the server does not reply to the close frame in two seconds."""
+        self._is_closing = True
         if self._websocket is None:
             if self._opening is not None:
                 self._opening.cancel()
@@ -97,9 +97,9 @@ class Connection:
         self._abort = self._clock.call_after(_CLOSE_TIMEOUT, partial(_cut, self._websocket))
 
     async def run(self) -> None:
-        """Open, read until the end, and tell the listener."""
-        # It may have been closed before this task had its first turn.
-        if not self._given_up:
+        """Open the connection, read until it ends, and notify the listener."""
+        # It may have been closed before this task first ran.
+        if not self._is_closing:
             await self._live()
 
     async def _live(self) -> None:
@@ -107,19 +107,19 @@ class Connection:
         try:
             self._websocket = await self._opening
         except asyncio.CancelledError:
-            if not self._given_up:
+            if not self._is_closing:
                 raise
             return
-        except Exception as error:  # noqa: BLE001  # the user's params and token may raise anything; who listens decides
+        except Exception as error:  # noqa: BLE001  # the user's params and token may raise anything; the listener decides
             self._listener.failed(self.number, error)
             return
-        if self._given_up:
+        if self._is_closing:
             self._websocket.transport.abort()
         else:
             await self._converse(self._websocket)
 
     async def _open(self) -> ClientConnection:
-        url, subprotocols = await self._door()
+        url, subprotocols = await self._target()
         options = self._options
         tls_options: dict[str, Any] = {} if options.ssl is None else {"ssl": options.ssl}
         return await connect(
@@ -129,7 +129,7 @@ class Connection:
             origin=None if options.origin is None else Origin(options.origin),
             proxy=options.proxy,
             max_size=options.max_size,
-            # Phoenix has its own heartbeat, and all time is the clock's.
+            # Phoenix has its own heartbeat, and all times are measured by the clock.
             open_timeout=None,
             ping_interval=None,
             close_timeout=None,
@@ -142,7 +142,7 @@ class Connection:
             self._listener.opened(self.number)
             await self._read(websocket)
         except Exception:  # noqa: BLE001  # see below
-            # Whatever it is: who listens must not take a connection for open that nobody reads.
+            # The listener must not believe that a connection is open if it is no longer read.
             _log.exception("connection %d failed", self.number)
         finally:
             _cut(websocket)
@@ -157,8 +157,8 @@ class Connection:
             while True:
                 self._listener.data_received(self.number, await websocket.recv())
         except ConnectionClosed as closed:
-            if closed.sent is not None and not closed.rcvd_then_sent and not self._given_up:
-                # What came is too long (`max_size`), or no WebSocket; the server may send it again on each connection.
+            if closed.sent is not None and not closed.rcvd_then_sent and not self._is_closing:
+                # A message was too long (`max_size`) or a frame invalid; the server may send it again on each connection.
                 _log.warning("the connection was ended with %s %s", closed.sent.code, closed.sent.reason)
 
     async def _write(self, websocket: ClientConnection) -> None:
@@ -174,19 +174,19 @@ class Connection:
 
 
 def _cut(websocket: ClientConnection) -> None:
-    """End a connection without more ado, if it has not ended.
+    """Abort a connection unless it has ended.
 
-    A transport of asyncio that was closed while it had something to write forgets its loop at the end, and cannot be aborted.
+    An asyncio transport that was closed with data left to write drops its loop when it ends, and abort() would then fail.
     """
     if not websocket.connection_lost_waiter.done():
         websocket.transport.abort()
 
 
 def _offering(subprotocols: list[str] | None) -> type[ClientConnection]:
-    """Return a kind of connection that offers them as they are.
+    """Return a connection class that offers these subprotocols unchecked.
 
-    A token is in the standard alphabet of base64, as phoenix.js writes it, and "/" is no part of the name of a subprotocol.
-    So `connect()` would not take it.
+    A token is written in the standard base64 alphabet, as in phoenix.js; its "/" is not allowed in the name of a subprotocol,
+    so `connect()` would reject it.
     """
 
     class OfferingConnection(ClientConnection):

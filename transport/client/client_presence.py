@@ -1,54 +1,60 @@
-"""Who is here: the list that a server's Presence keeps, followed by a client (phoenix.js' Presence)."""
+"""Who is present on a topic: a client's copy of the list that a server's Presence keeps (phoenix.js' Presence)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+
+if TYPE_CHECKING:
+    from transport.client.protocol.effects import Callback
 
 __all__ = ["Entry", "Joined", "Left", "Presence", "State", "sync_diff", "sync_state"]
 
 Entry = Mapping[str, Any]
-"""What is known of a key: its `metas`, one for each time that it is present, and what the server's `fetch` has added."""
+"""The entry of a key: its `metas`, one for each time that it is present, and what the server's `fetch` has added."""
 
 State = Mapping[str, Entry]
 
+Diff = Mapping[str, State]
+"""The `joins` and the `leaves` of a diff."""
+
 Joined = Callable[[str, Entry | None, Entry], object]
-"""Called with the key, its entry before (None if it was not here at all), and what has come."""
+"""Called with the key, its previous entry (None if it was not present), and the entry with the new metas."""
 
 Left = Callable[[str, Entry, Entry], object]
-"""Called with the key, its entry after (without metas if it is gone), and what has gone."""
+"""Called with the key, its remaining entry (without metas if it left entirely), and the entry with the removed metas."""
 
 Item = TypeVar("Item")
 
 
-class Followed(Protocol):
-    """The part of a channel that a presence needs."""
+class PresenceChannel(Protocol):
+    """The part of a channel that a presence uses."""
 
     @property
     def join_ref(self) -> str | None:
         """The ref of the last join."""
 
-    def on(self, event: str, callback: Callable[[Any], object]) -> int:
-        """Have a callback called for an event."""
+    def on(self, event: str, callback: Callback) -> int:
+        """Call a callback for each event of that name."""
 
     def call(self, callback: Callable[..., object], *args: object) -> None:
-        """Call a function of the user's; what it raises is logged, and a coroutine that it returns runs as a task."""
+        """Call a user's function; log what it raises, and run an awaitable that it returns as a task."""
 
 
 class Presence:
     """The presences on a channel's topic, kept up to date by the events `presence_state` and `presence_diff`.
 
-    Make it before the channel is joined. After a rejoin, diffs wait until the new state has come, as they belong to it.
+    Create it before the channel is joined. After a rejoin, diffs are held back until the new state has been received.
     """
 
     def __init__(
-        self, channel: Followed, *, state_event: str = "presence_state", diff_event: str = "presence_diff"
+        self, channel: PresenceChannel, *, state_event: str = "presence_state", diff_event: str = "presence_diff"
     ) -> None:
         self.state: State = {}
         self._channel = channel
         self._join_ref: str | None = None
-        self._pending: list[Any] = []
+        self._pending: list[Diff] = []
         self._joined: Joined = _ignore
         self._left: Left = _ignore
         self._synced: Callable[[], object] = _ignore
@@ -56,24 +62,32 @@ class Presence:
         channel.on(diff_event, self._on_diff)
 
     def on_join(self, callback: Joined) -> None:
-        """Have `callback(key, current, new)` called when somebody comes; `current` is None if they were not here at all."""
+        """Call `callback(key, current, new)` for each join; `current` is None if the key was not present before."""
         self._joined = partial(self._channel.call, callback)
 
     def on_leave(self, callback: Left) -> None:
-        """Have `callback(key, current, left)` called when somebody goes; `current` has no metas if they are gone."""
+        """Call `callback(key, current, left)` for each leave; `current` has no metas if the key is no longer present."""
         self._left = partial(self._channel.call, callback)
 
     def on_sync(self, callback: Callable[[], object]) -> None:
-        """Have `callback()` called after each change."""
+        """Call `callback()` after each change."""
         self._synced = partial(self._channel.call, callback)
 
-    def list(self, by: Callable[[str, Any], Item] | None = None) -> list[Any]:
-        """Return what is known of each key, or what `by(key, entry)` makes of it."""
-        return [entry if by is None else by(key, entry) for key, entry in self.state.items()]
+    @overload
+    def list(self) -> list[Entry]: ...
+
+    @overload
+    def list(self, by: Callable[[str, Any], Item]) -> list[Item]: ...
+
+    def list(self, by: Callable[[str, Any], Item] | None = None) -> list[Entry] | list[Item]:
+        """Return the entry of each key, or what `by(key, entry)` returns for it."""
+        if by is None:
+            return [*self.state.values()]
+        return [by(key, entry) for key, entry in self.state.items()]
 
     @property
     def is_pending(self) -> bool:
-        """Tell whether the state of the last join has not come yet."""
+        """Whether the state of the last join has not been received yet."""
         return self._join_ref is None or self._join_ref != self._channel.join_ref
 
     def _on_state(self, new: State) -> None:
@@ -84,7 +98,7 @@ class Presence:
             self.state = sync_diff(self.state, diff, self._joined, self._left)
         self._synced()
 
-    def _on_diff(self, diff: Any) -> None:
+    def _on_diff(self, diff: Diff) -> None:
         if self.is_pending:
             self._pending.append(diff)
         else:
@@ -97,7 +111,7 @@ def _ignore(*_args: object) -> None:
 
 
 def sync_state(state: State, new: State, on_join: Joined = _ignore, on_leave: Left = _ignore) -> State:
-    """Return the state after the server has sent the whole; tell what has changed. Neither argument is changed."""
+    """Return the state after a full state from the server; report the changes. Neither argument is modified."""
     joins, leaves = {}, {key: entry for key, entry in state.items() if key not in new}
     for key, entry in new.items():
         current = state.get(key)
@@ -111,8 +125,8 @@ def sync_state(state: State, new: State, on_join: Joined = _ignore, on_leave: Le
     return sync_diff(state, {"joins": joins, "leaves": leaves}, on_join, on_leave)
 
 
-def sync_diff(state: State, diff: Mapping[str, Any], on_join: Joined = _ignore, on_leave: Left = _ignore) -> State:
-    """Return the state after a diff of the server: its `joins`, then its `leaves`. Neither argument is changed."""
+def sync_diff(state: State, diff: Diff, on_join: Joined = _ignore, on_leave: Left = _ignore) -> State:
+    """Return the state after a diff from the server: its `joins`, then its `leaves`. Neither argument is modified."""
     synced = dict(state)
     for key, joined in diff["joins"].items():
         current = synced.get(key)
@@ -137,5 +151,5 @@ def _refs(entry: Entry) -> set[str]:
 
 
 def _without(entry: Entry, refs: set[str]) -> list[Any]:
-    """Return the metas that have none of these refs."""
+    """Return the metas whose ref is not one of these."""
     return [meta for meta in entry["metas"] if meta["phx_ref"] not in refs]

@@ -1,4 +1,4 @@
-"""What `channel.push`, `join` and `leave` return: to be awaited, or told of by callbacks, or let go."""
+"""What `channel.push`, `join` and `leave` return: await it, register callbacks, or ignore it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from actors.channels.message import Reply
+    from transport.client.protocol.effects import Callback
 
 __all__ = ["Push"]
 
 
 class Push:
-    """An event on its way to the server, and the answer to it.
+    """An event sent to the server, and its reply.
 
-    Awaited, it is the response of a reply with status "ok". It raises
+    Awaiting it returns the response of a reply with status "ok". It raises
 
     - ReplyError for any other status, JoinError if it is a join, both with the server's `response`,
-    - ReplyTimeoutError if there is no answer in time; one that comes later is dropped,
-    - ClosedError if the channel is closed before there is an answer.
+    - ReplyTimeoutError if there is no reply in time; a late reply is dropped,
+    - ClosedError if the channel is closed before there is a reply.
 
-    Nobody needs to await it: many events have no reply.
+    It need not be awaited: many events have no reply.
     """
 
     def __init__(self, topic: str, protocol: PushProtocol, carry: Callable[[], None]) -> None:
@@ -34,11 +35,11 @@ class Push:
     def __repr__(self) -> str:
         return f"<Push {self._protocol.event} on {self._topic}>"
 
-    def receive(self, status: str, callback: Callable[[Any], object]) -> Self:
-        """Have `callback(response)` called for an answer of that status, at once if it is there; return the push.
+    def receive(self, status: str, callback: Callback) -> Self:
+        """Call `callback(response)` for a reply with that status, at once if it has been received; return the push.
 
-        A status is "ok" or "error" or what else the server says, "timeout", or "closed". A callback may be a coroutine
-        function. That of a join is called each time that the channel has joined again.
+        A status is "ok", "error" or another one that the server sends, "timeout", or "closed". A callback may be a coroutine
+        function. The callback of a join is called each time the channel has rejoined.
         """
         self._protocol.receive(status, callback)
         self._carry()

@@ -1,11 +1,11 @@
-"""The client's half of the serializers: pushes out, and what a server writes in.
+"""The client's half of the serializers: encode pushes, decode the server's messages.
 
-In a binary frame the server's messages have other fields than the client's (see `transport.protocol.serializer`).
+In a binary frame the server's messages have different fields from the client's (see `transport.protocol.serializer`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -26,11 +26,11 @@ _encode = msgspec.json.Encoder().encode
 _v1, _v2 = V1JSONSerializer(), V2JSONSerializer()
 
 
-def written_payload(payload: Any) -> Any:
-    """Return a payload as JSON that is written already, or the bytes of a binary one: what happens to it later is not sent.
+def written_payload(payload: object) -> msgspec.Raw | bytes:
+    """Return a payload encoded as JSON, or the bytes of a binary one: later changes to it are not sent.
 
     Raises:
-        TypeError: if JSON has no form for it.
+        TypeError: if it cannot be encoded as JSON.
     """
     if isinstance(payload, bytes | bytearray | memoryview):
         return bytes(payload)
@@ -41,20 +41,20 @@ def written_payload(payload: Any) -> Any:
 
 
 class ClientSerializer(Protocol):
-    """How a client's messages look on the wire, for one version of the protocol; text is str, binary is bytes."""
+    """Encodes and decodes a client's messages for one version of the protocol; text is str, binary is bytes."""
 
     def encode(self, message: Message) -> str | bytes:
-        """Write a message to the server; raise UnencodableError if this version has no form for it."""
+        """Encode a message to the server; raise UnencodableError if this version cannot."""
 
     def decode(self, data: str | bytes) -> Message:
-        """Read a message of the server; raise MalformedMessageError if it is none."""
+        """Decode a message from the server; raise MalformedMessageError if it is malformed."""
 
 
 class V1ClientSerializer:
-    """Version 1.0.0: JSON objects; binary payloads have no form."""
+    """Version 1.0.0: JSON objects, without binary payloads."""
 
     def encode(self, message: Message) -> str:
-        """Write a push."""
+        """Encode a push."""
         if isinstance(message.payload, bytes):
             raise UnencodableError(
                 f"version 1.0.0 has no binary payloads, got one for {message.event!r} on {message.topic!r}"
@@ -63,7 +63,7 @@ class V1ClientSerializer:
         return _text(frame.data)
 
     def decode(self, data: str | bytes) -> Message:
-        """Read a push, a reply or a broadcast; their join_ref is None."""
+        """Decode a push, a reply or a broadcast; their join_ref is None."""
         return _v1.decode(data)
 
 
@@ -71,19 +71,19 @@ class V2ClientSerializer:
     """Version 2.0.0: a JSON array in a text frame, or a binary frame for a binary payload."""
 
     def encode(self, message: Message) -> str | bytes:
-        """Write a push; in a binary frame no field may have more than 255 bytes."""
+        """Encode a push; in a binary frame no field may have more than 255 bytes."""
         if isinstance(message.payload, bytes):
             return _encode_binary(message)
         frame = _v2.encode_push(message.join_ref, message.ref, message.topic, message.event, message.payload)
         return _text(frame.data)
 
     def decode(self, data: str | bytes) -> Message:
-        """Read a push, a reply or a broadcast."""
+        """Decode a push, a reply or a broadcast."""
         return _v2.decode(data) if isinstance(data, str) else _decode_binary(data)
 
 
 CLIENT_SERIALIZERS: Mapping[str, ClientSerializer] = {"1.0.0": V1ClientSerializer(), "2.0.0": V2ClientSerializer()}
-"""A serializer for each version of the protocol."""
+"""The serializer of each version of the protocol."""
 
 
 def _text(data: bytes) -> str:
@@ -100,7 +100,7 @@ def _encode_binary(message: Message) -> bytes:
 
 
 def _decode_binary(data: bytes) -> Message:
-    """Read a binary message of the server; an empty join_ref is none."""
+    """Decode a binary message from the server; an empty join_ref becomes None."""
     match data[:1]:
         case b"\x00":
             (join_ref, topic, event), payload = _fields(data, 3)
@@ -116,7 +116,7 @@ def _decode_binary(data: bytes) -> Message:
 
 
 def _fields(data: bytes, count: int) -> tuple[list[str], bytes]:
-    """Return the fields after their sizes, and what is left."""
+    """Return the fields after their sizes, and the remaining payload."""
     sizes, at = data[1 : 1 + count], 1 + count
     if len(sizes) < count or len(data) < at + sum(sizes):
         raise MalformedMessageError(

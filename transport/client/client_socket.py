@@ -1,4 +1,4 @@
-"""A client's socket, as its user sees it: one connection for many channels."""
+"""A client's socket: the public class, one connection for many channels."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from actors.clock import Clock, LoopClock
+from actors.validation import check_count
 from transport.client.address import checked_params, checked_token, checked_url, connect_url, subprotocols
 from transport.client.client_channel import Channel
-from transport.client.client_connection import Door, WebSocketOptions
+from transport.client.client_connection import Target, WebSocketOptions
 from transport.client.client_serializer import CLIENT_SERIALIZERS
-from transport.client.driver import Carrier, resolved
+from transport.client.driver import Driver, resolved
 from transport.client.exceptions import ClosedError, ConnectError, ParamsError
+from transport.client.protocol.options import Options
 from transport.client.protocol.reconnection import Delay, reconnect_after, rejoin_after
-from transport.client.protocol.socket_protocol import NORMAL, Options, SocketProtocol
+from transport.client.protocol.socket_protocol import NORMAL, SocketProtocol
 
 if TYPE_CHECKING:
     from ssl import SSLContext
     from types import TracebackType
 
     from actors.channels.message import Message
+    from actors.clock import Clock
 
 __all__ = ["Socket"]
 
@@ -28,7 +30,7 @@ Params = Mapping[str, Any]
 Checked = TypeVar("Checked")
 
 _MAX_REASON = 123
-"""Bytes; a control frame has 125 at most, two of which are the code (RFC 6455, section 5.5)."""
+"""Bytes; a control frame has at most 125, two of which are the code (RFC 6455, section 5.5)."""
 
 
 class Socket:
@@ -39,20 +41,20 @@ class Socket:
             await room.join()
             await room.push("new_msg", {"body": "hello"})
 
-    `url` is that of the socket, without "/websocket". `params` and `auth_token` may be functions or coroutine functions,
-    which are asked anew at each connect. All times are seconds. It belongs to the event loop that it is connected on;
-    no other thread may touch it (for code without a loop there is `transport.client.sync`).
+    `url` is the URL of the socket, without "/websocket". `params` and `auth_token` may be functions or coroutine functions,
+    which are called for each connection. All times are seconds. A socket belongs to the event loop that it connects on and
+    must not be used from other threads (for code without an event loop see `transport.client.sync`).
 
-    A heartbeat is sent each `heartbeat_interval`; if it is not answered by the next, or the connection is lost, the socket
-    connects again after `reconnect_after(tries)`, and its channels join again. `jitter` is the share of each such delay,
-    and of `rejoin_after(tries)`, that may be taken off at random. `timeout` is for pushes, joins and connecting.
-    `max_buffered` bounds the pushes that each channel keeps while it is not joined.
+    A heartbeat is sent every `heartbeat_interval`; if it got no reply when the next is due, or the connection is lost, the
+    socket reconnects after `reconnect_after(tries)`, and its channels rejoin. `jitter` is the share of each such delay, and of
+    `rejoin_after(tries)`, that may be taken off at random. `timeout` is for pushes, joins and connecting. `max_buffered` bounds
+    the pushes that each channel buffers while it is not joined.
 
-    If `params` or `auth_token` fail, that is logged, and tried again as any connection that cannot be made.
+    A failure of `params` or `auth_token` is logged, and retried like a connection that could not be established.
 
     Raises:
-        ValueError: naming what is wrong with an option.
-        TypeError: if `params`, `auth_token` or a delay are not what they should be.
+        ValueError: naming the invalid option.
+        TypeError: if `params`, `auth_token` or a delay has the wrong type.
     """
 
     def __init__(
@@ -93,44 +95,41 @@ class Socket:
             )
         )
         self._params, self._auth_token, self._vsn = params, auth_token, vsn
-        self._websocket_options = WebSocketOptions(
+        options = WebSocketOptions(
             headers={} if headers is None else headers, origin=origin, ssl=ssl, proxy=proxy, max_size=max_size
         )
-        self._clock = clock
-        self._carrier: Carrier | None = None
+        self._driver = Driver(self.protocol, CLIENT_SERIALIZERS[vsn], self._target, options, clock)
 
     def __repr__(self) -> str:
         return f"<Socket {self.url} {self.state}>"
 
     @property
     def state(self) -> str:
-        """One of "closed" (between two tries too), "connecting" and "open"."""
+        """One of "closed" (between two attempts too), "connecting" and "open"."""
         return self.protocol.state.value
 
     @property
     def is_open(self) -> bool:
-        """Tell whether it is connected."""
+        """Whether it is connected."""
         return self.protocol.is_open
 
     @property
     def will_reconnect(self) -> bool:
-        """Tell whether the connection is lost and will be made again."""
+        """Whether the connection is lost and will be re-established."""
         return self.protocol.reconnecting
 
     @property
     def clock(self) -> Clock:
-        """What measures time for this socket: the event loop's clock, unless it was given another."""
-        if self._clock is None:
-            self._clock = LoopClock(asyncio.get_running_loop())
-        return self._clock
+        """The clock that measures the times of this socket: that of the event loop, unless another was given."""
+        return self._driver.clock
 
-    # Its life
+    # Connecting and closing
 
     async def __aenter__(self) -> Self:
         """Connect, unless it is connected already.
 
         Raises:
-            ConnectError: if the first try fails.
+            ConnectError: if the first attempt fails.
         """
         try:
             await self._connected()
@@ -148,10 +147,10 @@ class Socket:
             if not tried.done():
                 tried.set_result(error)
 
-        def given_up(*_: object) -> None:
+        def gave_up(*_: object) -> None:
             settle(ClosedError("the socket was closed while it connected"))
 
-        refs = [self.on_open(settle), self.on_error(settle), self.on_close(given_up)]
+        refs = [self.on_open(settle), self.on_error(settle), self.on_close(gave_up)]
         self.connect()
         error = await tried
         for ref in refs:
@@ -166,101 +165,80 @@ class Socket:
         await self.close()
 
     def connect(self) -> None:
-        """Begin to connect, and go on trying until disconnect() or close(), with back-off; without waiting."""
+        """Start to connect, without waiting; retry with back-off until disconnect() or close()."""
         self.protocol.connect()
-        self.carry()
+        self._driver.carry()
 
     async def disconnect(self, code: int = 1000, reason: str = "") -> None:
-        """Close the connection. Channels stay, and join again after connect(); so do pushes that are kept.
+        """Close the connection. Channels stay and rejoin after connect(); buffered pushes are kept.
 
         Raises:
-            ValueError: if no client may close with that code or reason (WebSockets standard, `close(code, reason)`).
+            ValueError: if a client may not close with that code or reason (WebSockets standard, `close(code, reason)`).
         """
         _check_close(code, reason)
         self.protocol.disconnect(code, reason)
-        self.carry()
-        await self._running().connections_ended()
+        self._driver.carry()
+        await self._driver.connections_ended()
 
     async def close(self) -> None:
-        """Leave all channels, close the connection with code 1000, and end all that runs for this socket.
+        """Leave all channels, close the connection with code 1000, and end the tasks of this socket.
 
-        Whoever waits for an answer gets ClosedError. A callback that is a coroutine and still runs is cancelled.
+        Pending pushes raise ClosedError. Callbacks that are coroutines and still running are cancelled.
         """
         self.protocol.close_channels()
         self.protocol.disconnect()
-        self.carry()
-        await self._running().end()
+        self._driver.carry()
+        await self._driver.end()
 
     # Channels
 
     def channel(self, topic: str, params: Any = None, *, max_queue: int = 1000) -> Channel:
-        """Make a channel for a topic, which is then to be joined.
+        """Create a channel for a topic, to be joined with `join()`.
 
         `params` is the payload of the join, `{}` if None, or a function or coroutine function that returns it, which is
-        asked anew at each join. `max_queue` bounds the messages kept for `async for`; 0 keeps none.
+        called for each join. `max_queue` bounds the messages kept for `async for`; 0 keeps none.
 
         Raises:
-            TypeError: if JSON has no form for the params.
-            UnencodableError: if the protocol's version has none.
+            TypeError: if the params cannot be encoded as JSON.
+            UnencodableError: if the protocol's version cannot encode them.
+            ValueError: if `max_queue` is not a whole number >= 0.
         """
-        if max_queue < 0:
-            raise ValueError(f"max_queue must be >= 0, got {max_queue!r}")
-        return Channel(self, topic, {} if params is None else params, max_queue)
+        check_count("max_queue", max_queue)
+        return Channel(self._driver, topic, {} if params is None else params, max_queue)
 
-    # What happens to the connection
+    # Connection events
 
     def on_open(self, callback: Callable[[], object]) -> int:
-        """Have `callback()` called whenever the connection is made; return a ref for `off`."""
+        """Call `callback()` whenever the connection is established; return a ref for `off`."""
         return self.protocol.on("open", callback)
 
     def on_close(self, callback: Callable[[int, str], object]) -> int:
-        """Have `callback(code, reason)` called whenever the connection has ended, or could not be made (1006)."""
+        """Call `callback(code, reason)` whenever the connection has ended or could not be established (1006)."""
         return self.protocol.on("close", callback)
 
     def on_error(self, callback: Callable[[Exception], object]) -> int:
-        """Have `callback(error)` called whenever the connection could not be made, or something came that is no message."""
+        """Call `callback(error)` whenever the connection could not be established or a malformed message was received."""
         return self.protocol.on("error", callback)
 
     def on_message(self, callback: Callable[[Message], object]) -> int:
-        """Have `callback(message)` called for each message of any topic."""
+        """Call `callback(message)` for each message of any topic."""
         return self.protocol.on("message", callback)
 
     def off(self, ref: int) -> None:
-        """Take back a callback, by the ref that was returned for it."""
+        """Remove the callback with that ref."""
         self.protocol.off(ref)
 
-    # What its channels use
-
-    def check(self, message: Message) -> None:
-        """Raise UnencodableError if the version of the protocol has no form for this binary message."""
-        if isinstance(message.payload, bytes):
-            CLIENT_SERIALIZERS[self._vsn].encode(message)
-
-    def carry(self) -> None:
-        """Do what the protocol wants done."""
-        self._running().carry()
-
-    def call(self, callback: Callable[..., object], *args: object) -> None:
-        """Call a function of the user's."""
-        self._running().call(callback, *args)
-
-    def _running(self) -> Carrier:
-        if self._carrier is None:
-            serializer = CLIENT_SERIALIZERS[self._vsn]
-            self._carrier = Carrier(self.protocol, serializer, self._door, self._websocket_options, self.clock)
-        return self._carrier
-
-    async def _door(self) -> Door:
-        params = await _asked("params", self._params, checked_params)
-        token = await _asked("auth_token", self._auth_token, checked_token)
-        return Door(connect_url(self.url, params, self._vsn), subprotocols(token))
+    async def _target(self) -> Target:
+        params = await _current("params", self._params, checked_params)
+        token = await _current("auth_token", self._auth_token, checked_token)
+        return Target(connect_url(self.url, params, self._vsn), subprotocols(token))
 
 
-async def _asked(name: str, source: Any, checked: Callable[[Any], Checked]) -> Checked:
-    """Return what a function of the user's says, if it is fit.
+async def _current(name: str, source: object, checked: Callable[[object], Checked]) -> Checked:
+    """Return the value of an option, or what its function returns.
 
     Raises:
-        ParamsError: if it is not, or the function raises.
+        ParamsError: if the value is invalid, or the function raises.
     """
     try:
         value = await resolved(source)

@@ -1,4 +1,4 @@
-"""A channel on the command line: what arrives is printed, what is typed is pushed."""
+"""A channel on the command line: prints received messages, pushes the lines of standard input."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import threading
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from transport.client.client_push import Push
     from transport.client.client_socket import Socket
 
-__all__ = ["Console", "complain", "parse_line"]
+__all__ = ["CommandLine", "complain", "parse_line"]
 
-_HINT = 'write an event and perhaps its payload in JSON, such as: new_msg {"body": "hello"}'
+_HINT = 'write an event and optionally its payload as JSON, such as: new_msg {"body": "hello"}'
 
 
 def complain(text: object) -> None:
-    """Print a line that is no message."""
+    """Print a line about the client itself to standard error."""
     print(f"client: {text}", file=sys.stderr, flush=True)  # noqa: T201  # it is a command line
 
 
-def parse_line(line: str) -> tuple[str, Any]:
-    """Return the event and the payload of a line such as `new_msg {"body": "hello"}`; the payload is `{}` if there is none.
+def parse_line(line: str) -> tuple[str, object]:
+    """Return the event and the payload of a line such as `new_msg {"body": "hello"}`; a missing payload is `{}`.
 
     Raises:
-        ValueError: saying what to write instead.
+        ValueError: if the payload is not JSON; the message shows what to write instead.
     """
     event, *rest = line.strip().split(maxsplit=1)
     if not rest:
@@ -45,11 +45,11 @@ def parse_line(line: str) -> tuple[str, Any]:
     try:
         return event, msgspec.json.decode(text)
     except msgspec.DecodeError as error:
-        raise ValueError(f"{text!r} is no JSON ({error}); {_HINT}") from error
+        raise ValueError(f"{text!r} is not JSON ({error}); {_HINT}") from error
 
 
-class Console:
-    """Two directions of one channel: its messages to standard output, lines of standard input to it."""
+class CommandLine:
+    """Connects a channel to the terminal: its messages to standard output, lines of standard input to it."""
 
     def __init__(self, socket: Socket, channel: Channel) -> None:
         self._socket, self._channel = socket, channel
@@ -59,14 +59,14 @@ class Console:
         self._closed_by_server: str | None = None
 
     async def run(self) -> None:
-        """Join, and return when the input has ended, and the channel was left.
+        """Join, and return when the input has ended and the channel was left.
 
         Raises:
             JoinError: if the join is refused.
-            ReplyTimeoutError: if it is not answered.
-            ClosedError: if the server has closed the channel, or the connection for good.
+            ReplyTimeoutError: if it gets no reply in time.
+            ClosedError: if the server closed the channel, or the connection with a code that says not to reconnect.
         """
-        self._follow()
+        self._register_callbacks()
         await self._join()
         self._read_input()
         async with asyncio.TaskGroup() as tasks:
@@ -77,7 +77,7 @@ class Console:
         if self._closed_by_server is not None:
             raise ClosedError(self._closed_by_server)
 
-    def _follow(self) -> None:
+    def _register_callbacks(self) -> None:
         self._socket.on_close(self._disconnected)
         self._socket.on_open(self._connected)
         self._channel.on_error(self._lost)
@@ -89,18 +89,18 @@ class Console:
             await join
         except ClosedError as error:
             raise ClosedError(self._closed_by_server or str(error)) from error
-        # This answer, and those of the joins to come: it joins again by itself.
+        # For this reply and those of later rejoins.
         for status in ("ok", "error"):
             join.receive(status, partial(self._show_joined, status))
-        join.receive("timeout", lambda _: complain(f"no answer to the join of {self._channel.topic!r}; joining again"))
+        join.receive("timeout", lambda _: complain(f"no reply to the join of {self._channel.topic!r}; retrying"))
 
-    def _show_joined(self, status: str, response: Any) -> None:
-        self._show("phx_reply", _answer("phx_join", status, response))
+    def _show_joined(self, status: str, response: object) -> None:
+        self._show("phx_reply", _reply("phx_join", status, response))
 
     async def _leave(self) -> None:
         self._is_leaving = True
         try:
-            # The answers to what was pushed before come before the one to this.
+            # The replies to earlier pushes arrive before the reply to this one.
             await self._channel.leave()
         except ReplyTimeoutError as error:
             complain(error)
@@ -119,74 +119,74 @@ class Console:
         except (ValueError, ClosedError, BufferFullError) as error:
             complain(error)
         else:
-            tasks.create_task(self._show_answer(event, push))
+            tasks.create_task(self._show_reply(event, push))
 
-    async def _show_answer(self, event: str, push: Push) -> None:
+    async def _show_reply(self, event: str, push: Push) -> None:
         try:
-            answer = _answer(event, "ok", await push)
+            reply = _reply(event, "ok", await push)
         except ReplyError as error:
-            answer = _answer(event, error.status, error.response)
+            reply = _reply(event, error.status, error.response)
         except (ReplyTimeoutError, ClosedError):
-            # Many events have no answer.
+            # Many events have no reply.
             return
-        self._show("phx_reply", answer)
+        self._show("phx_reply", reply)
 
-    def _show(self, event: str, payload: Any) -> None:
+    def _show(self, event: str, payload: object) -> None:
         now = datetime.fromtimestamp(wall_time(), UTC).astimezone()
         line = f"{now:%H:%M:%S}.{now.microsecond // 1000:03} {event} {_written(payload)}"
         try:
             print(_printable(line), flush=True)  # noqa: T201  # it is a command line
         except BrokenPipeError:
-            # Nobody reads it any more, as in a pipe to `head`: leave. Python would complain of what it has not written.
+            # The reader of the pipe, such as `head`, has exited: leave. At exit Python would report the unwritten output.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self._lines.put_nowait(None)
 
-    def _lost(self, reason: Any) -> None:
-        # If the connection is closed for good, that is the end, and is said in its own words.
+    def _lost(self, reason: object) -> None:
+        # If it will not reconnect, `_disconnected` reports why.
         if self._socket.will_reconnect or self._socket.is_open:
-            complain(f"{self._channel.topic!r} is lost: {_written(reason)}")
+            complain(f"lost {self._channel.topic!r}: {_written(reason)}")
 
-    def _closed(self, _reason: Any) -> None:
-        self._end(f"the server has closed {self._channel.topic!r}")
+    def _closed(self, _reason: object) -> None:
+        self._end(f"the server closed {self._channel.topic!r}")
 
     def _disconnected(self, code: int, reason: str) -> None:
         if not self._socket.will_reconnect:
-            self._end(f"the server has closed the connection with {code} {reason}".rstrip())
-            # Else a join that was not answered yet would be waited for.
+            self._end(f"the server closed the connection with {code} {reason}".rstrip())
+            # Otherwise a pending join would be waited for.
             self._channel.leave()
-        # Each try that fails is told here as well.
+        # This is called for each failed attempt too.
         elif self._is_connected:
             self._is_connected = False
-            complain(f"the connection has ended with {code} {reason}".rstrip() + "; connecting again")
+            complain(f"the connection ended with {code} {reason}".rstrip() + "; reconnecting")
 
     def _end(self, why: str) -> None:
-        """Take note that the server has ended it, unless we are about to do so."""
+        """Record that the server ended the channel or the connection, unless we are leaving."""
         if not self._is_leaving and self._closed_by_server is None:
             self._closed_by_server = why
 
     def _connected(self) -> None:
         self._is_connected = True
-        complain("connected again")
+        complain("reconnected")
 
     # Input
 
     def _read_input(self) -> None:
-        """Put lines in the queue, and None at the end."""
+        """Put the lines of the input in the queue, and None at its end."""
         loop = asyncio.get_running_loop()
 
         def put(line: str | None) -> None:
             loop.call_soon_threadsafe(self._lines.put_nowait, line)
 
         if sys.stdin is None:
-            # The program was started with its input closed.
+            # The program was started with standard input closed.
             self._lines.put_nowait(None)
             return
-        # To read a terminal cannot be given up, so nobody waits for this thread.
+        # Reading a terminal cannot be cancelled, so this thread is a daemon.
         threading.Thread(target=_read, args=(sys.stdin.fileno(), put), name="input", daemon=True).start()
 
 
 def _read(descriptor: int, put: Callable[[str | None], None]) -> None:
-    # Not through sys.stdin: its lock would be held while the program ends.
+    # Not through sys.stdin: its lock would be held while the program exits.
     rest = b""
     try:
         while data := os.read(descriptor, 65536):
@@ -196,19 +196,19 @@ def _read(descriptor: int, put: Callable[[str | None], None]) -> None:
         put(rest.decode(errors="replace"))
         put(None)
     except RuntimeError:
-        # The loop is closed: what is typed now is for nobody.
+        # The loop is closed: drop what is typed now.
         return
 
 
-def _answer(event: str, status: str, response: Any) -> dict[str, Any]:
+def _reply(event: str, status: str, response: object) -> dict[str, object]:
     return {"event": event, "status": status, "response": response}
 
 
-def _written(value: Any) -> str:
-    """Return JSON; bytes are in base64."""
+def _written(value: object) -> str:
+    """Return JSON; bytes are encoded as base64."""
     return msgspec.json.encode(value).decode()
 
 
 def _printable(line: str) -> str:
-    """Escape, as JSON does, what would move the cursor of a terminal: the name of an event is whatever the server says."""
+    """Escape, as JSON does, characters that would control the terminal: the server chooses the names of events."""
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in line)

@@ -1,4 +1,4 @@
-"""Carry out what a socket's protocol wants, on the event loop: connections, timers, and the functions of the user."""
+"""Carry out the effects of a socket's protocol on the event loop: connections, timers, and calls of the user's functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from actors.channels.message import Message
-from transport.client.client_connection import Connection, Door, WebSocketOptions
+from actors.clock import LoopClock
+from transport.client.client_connection import Target, WebSocketConnection, WebSocketOptions
 from transport.client.client_serializer import ClientSerializer, written_payload
 from transport.client.exceptions import ParamsError
 from transport.client.protocol.effects import (
@@ -17,69 +18,83 @@ from transport.client.protocol.effects import (
     CloseConnection,
     Effect,
     OpenConnection,
+    ProtocolTimer,
     Resolve,
-    Send,
+    SendMessage,
     StartTimer,
     StopTimer,
-    Timer,
 )
 from transport.exceptions import MalformedMessageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from actors.clock import Clock
-    from actors.clock import Timer as ClockTimer
+    from actors.clock import Clock, Timer
     from transport.client.protocol.socket_protocol import SocketProtocol
 
-__all__ = ["Carrier", "resolved"]
+__all__ = ["Driver", "resolved"]
 
 _log = logging.getLogger("ashtree.client")
 
 
-async def resolved(value: Any) -> Any:
-    """Return a value, or what a function or a coroutine function returns."""
+async def resolved(value: object) -> object:
+    """Return a value, or what a function or coroutine function returns."""
     if callable(value):
         value = value()
     return await value if inspect.isawaitable(value) else value
 
 
-class Carrier:
-    """The event loop's side of one socket; all of it runs on one thread."""
+class Driver:
+    """Runs the protocol of one socket; used from the thread of its event loop only.
+
+    `clock` is the one of the running event loop if None.
+    """
 
     def __init__(
         self,
         protocol: SocketProtocol,
         serializer: ClientSerializer,
-        door: Callable[[], Awaitable[Door]],
+        target: Callable[[], Awaitable[Target]],
         options: WebSocketOptions,
-        clock: Clock,
+        clock: Clock | None,
     ) -> None:
-        self.clock = clock
-        self._protocol, self._serializer, self._door, self._options = protocol, serializer, door, options
-        self._connections: dict[int, Connection] = {}
-        self._timers: dict[Timer, ClockTimer] = {}
+        self.protocol = protocol
+        self._serializer, self._target, self._options, self._clock = serializer, target, options, clock
+        self._connections: dict[int, WebSocketConnection] = {}
+        self._timers: dict[ProtocolTimer, Timer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._connection_tasks: set[asyncio.Task[None]] = set()
-        # By topic, as long as they run.
+        # By topic, while they run.
         self._resolving: WeakValueDictionary[str, asyncio.Task[None]] = WeakValueDictionary()
-        self._carrying = False
+        self._is_carrying = False
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that measures the times of this socket."""
+        if self._clock is None:
+            self._clock = LoopClock(asyncio.get_running_loop())
+        return self._clock
+
+    def check(self, message: Message) -> None:
+        """Raise UnencodableError if the version of the protocol cannot encode this binary message."""
+        if isinstance(message.payload, bytes):
+            self._serializer.encode(message)
 
     def carry(self) -> None:
-        """Carry out all that is wanted, in order; what comes of it too."""
-        if self._carrying:
+        """Carry out all pending effects in order, and those that they cause."""
+        if self._is_carrying:
             return
-        self._carrying = True
+        self._is_carrying = True
         try:
-            while effects := self._protocol.take():
+            while effects := self.protocol.take():
                 for effect in effects:
                     self._carry_out(effect)
         finally:
-            self._carrying = False
+            self._is_carrying = False
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case Send(number, message):
+            case SendMessage(number, message):
                 self._connections[number].send(self._serializer.encode(message))
             case Call(callback, args):
                 self.call(callback, *args)
@@ -93,83 +108,84 @@ class Carrier:
             case CloseConnection(number, code, reason):
                 self._connections.pop(number).close(code, reason)
             case Resolve(topic):
-                # What an earlier join has asked for is of no use any more, if it should ever come.
+                # The params of an earlier join are obsolete.
                 if earlier := self._resolving.get(topic):
                     earlier.cancel()
                 self._resolving[topic] = self._spawn(self._resolve(effect), self._tasks)
 
-    # The connection
+    # The connection (ConnectionListener)
 
     def _open(self, number: int) -> None:
-        connection = self._connections[number] = Connection(number, self._door, self._options, self, self.clock)
+        connection = WebSocketConnection(number, self._target, self._options, self, self.clock)
+        self._connections[number] = connection
         self._spawn(connection.run(), self._connection_tasks)
 
     def opened(self, connection: int) -> None:
-        """Tell the protocol that the connection is open."""
-        self._protocol.opened(connection)
+        """Report to the protocol that the connection is open."""
+        self.protocol.opened(connection)
         self.carry()
 
     def failed(self, connection: int, error: Exception) -> None:
-        """Tell the protocol that the connection could not be made."""
+        """Report to the protocol that the connection could not be established."""
         if isinstance(error, ParamsError):
-            # It is tried again as if the server were down, which nobody would look for in their own code.
+            # It is retried like a server that is down, so nothing else would point at the user's own code.
             _log.warning("cannot connect: %s", error, exc_info=error)
         self._connections.pop(connection, None)
-        self._protocol.failed(connection, error)
+        self.protocol.failed(connection, error)
         self.carry()
 
     def data_received(self, connection: int, data: str | bytes) -> None:
-        """Tell the protocol what has come."""
+        """Decode received data and pass it to the protocol."""
         try:
             message = self._serializer.decode(data)
         except MalformedMessageError as error:
-            _log.warning("dropped what is no message: %s", error)
-            self._protocol.malformed(connection, error)
+            _log.warning("dropped a malformed message: %s", error)
+            self.protocol.malformed(connection, error)
         else:
-            self._protocol.received(connection, message)
+            self.protocol.received(connection, message)
         self.carry()
 
     def closed(self, connection: int, code: int, reason: str) -> None:
-        """Tell the protocol that the connection has ended."""
+        """Report to the protocol that the connection has ended."""
         self._connections.pop(connection, None)
-        self._protocol.closed(connection, code, reason)
+        self.protocol.closed(connection, code, reason)
         self.carry()
 
     # Timers
 
-    def _fire(self, timer: Timer) -> None:
+    def _fire(self, timer: ProtocolTimer) -> None:
         del self._timers[timer]
         timer.fire()
         self.carry()
 
-    def _stop(self, timer: Timer) -> None:
+    def _stop(self, timer: ProtocolTimer) -> None:
         running = self._timers.pop(timer, None)
         if running is not None:
             running.cancel()
 
     # The user's functions
 
-    def call(self, callback: Callable[..., object], *args: Any) -> None:
-        """Call it; log what it raises, and run a coroutine that it returns."""
+    def call(self, callback: Callable[..., object], *args: object) -> None:
+        """Call a user's function; log what it raises, and run an awaitable that it returns as a task."""
         try:
             result = callback(*args)
-        except (Exception, asyncio.CancelledError):  # noqa: BLE001  # it is the user's, and ends nothing of ours
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001  # an error of the user's must not end the connection
             _log.exception("the callback %r failed", callback)
             return
         if inspect.isawaitable(result):
             self._spawn(self._finish(callback, result), self._tasks)
 
-    async def _finish(self, callback: Callable[..., object], result: Awaitable[Any]) -> None:
+    async def _finish(self, callback: Callable[..., object], result: Awaitable[object]) -> None:
         try:
             await result
-        except Exception:  # noqa: BLE001  # it is the user's, and ends nothing of ours
+        except Exception:  # noqa: BLE001  # an error of the user's must not end the connection
             _log.exception("the callback %r failed", callback)
 
     async def _resolve(self, effect: Resolve) -> None:
         try:
             payload = written_payload(await resolved(effect.source))
             self._serializer.encode(Message(None, None, effect.topic, "phx_join", payload))
-        except Exception as error:  # noqa: BLE001  # it is the user's, and ends nothing of ours
+        except Exception as error:  # noqa: BLE001  # an error of the user's must not end the connection
             _log.exception("the params %r failed", effect.source)
             effect.failed(error)
         else:
@@ -185,11 +201,11 @@ class Carrier:
         return task
 
     async def connections_ended(self) -> None:
-        """Return when all connections that were closed are gone."""
+        """Return when all closed connections have ended."""
         await asyncio.gather(*self._connection_tasks, return_exceptions=True)
 
     async def end(self) -> None:
-        """Wait for the connections, and cancel what callbacks still do."""
+        """Wait for the connections to end, then cancel the callbacks that still run."""
         await self.connections_ended()
         tasks = self._tasks - {asyncio.current_task()}
         for task in tasks:

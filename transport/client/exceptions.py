@@ -1,15 +1,15 @@
 """What the client raises.
 
 ClientError
-├── ConnectError            no connection could be made; the cause is chained
-├── ParamsError             the socket's params or auth_token could not be had; the cause is chained
-├── ReplyError              a push was answered with another status than "ok"
-│   └── JoinError           a join was refused, or its params failed; then the cause is chained
-├── ReplyTimeoutError       no answer in time (a TimeoutError too)
-├── ClosedError             the channel or the socket was closed while you waited, or before
-├── BufferFullError         too many pushes wait for the channel to be joined
-├── NotJoinedError          a push before join()
-└── AlreadyJoinedError      a second join() of one channel
+├── ConnectError            no connection could be established; the cause is chained
+├── ParamsError             the socket's params or auth_token function failed; the cause is chained
+├── ReplyError              the reply to a push has a status other than "ok"
+│   └── JoinError           a join was refused, or its params function failed; then the cause is chained
+├── ReplyTimeoutError       no reply in time (also a TimeoutError)
+├── ClosedError             the channel or the socket is closed, or was closed while waiting
+├── BufferFullError         too many pushes are waiting for the channel to be joined
+├── NotJoinedError          push() before join()
+└── AlreadyJoinedError      a second join() of the same channel
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ __all__ = [
 
 
 class ClientError(TransportError):
-    """The base of every error that the client raises on its own account."""
+    """The base class of the errors that the client raises."""
 
 
 class ConnectError(ClientError):
-    """No connection could be made; `cause` says why."""
+    """No connection could be established; `cause` says why."""
 
     def __init__(self, url: str, cause: BaseException) -> None:
         self.url, self.cause = url, cause
@@ -45,14 +45,15 @@ class ConnectError(ClientError):
 
 
 class ParamsError(ClientError):
-    """A function given as the `params` or the `auth_token` of a socket raised, or returned what cannot be sent.
+    """The function given as `params` or `auth_token` of a socket raised, or returned an invalid value.
 
-    What it raised is chained. It is the cause of a ConnectError, what `on_error` tells, and logged at each try.
+    The exception that it raised is chained. A ParamsError is the cause of a ConnectError, is passed to the callbacks of
+    `on_error`, and is logged at each attempt.
     """
 
 
 class ReplyError(ClientError):
-    """The server answered a push with an error; `status` and `response` are its answer."""
+    """The server replied to a push with an error; `status` and `response` are from its reply."""
 
     def __init__(self, topic: str, event: str, status: str, response: Any) -> None:
         self.topic, self.event, self.status, self.response = topic, event, status, response
@@ -60,9 +61,9 @@ class ReplyError(ClientError):
 
 
 class JoinError(ReplyError):
-    """The server refused a join, and `response` says why; or the channel's params failed, and `__cause__` says why.
+    """The server refused a join, and `response` says why; or the channel's params function failed with `__cause__`.
 
-    As in phoenix.js, the channel goes on trying until `leave()`.
+    As in phoenix.js, the channel keeps trying to join until `leave()`.
     """
 
     def __str__(self) -> str:
@@ -72,27 +73,29 @@ class JoinError(ReplyError):
 
 
 class ReplyTimeoutError(ClientError, TimeoutError):
-    """The server has not answered in time; an answer that comes later is dropped."""
+    """The server did not reply in time; a late reply is dropped."""
 
     def __init__(self, topic: str, event: str, timeout: float) -> None:
         self.topic, self.event, self.timeout = topic, event, timeout
-        super().__init__(f"no answer to {event!r} on {topic!r} within {timeout:g} s")
+        super().__init__(f"no reply to {event!r} on {topic!r} within {timeout:g} s")
 
 
 class ClosedError(ClientError):
-    """What was waited for cannot come any more: the channel or the socket is closed."""
+    """The channel or the socket is closed, so nothing more can be sent or received."""
 
 
 class BufferFullError(ClientError):
-    """A push was not accepted: the channel is not joined, and as many pushes as allowed wait for that."""
+    """A push was not accepted: the channel is not joined, and `limit` pushes are waiting for it already."""
 
     def __init__(self, topic: str, event: str, limit: int) -> None:
         self.topic, self.event, self.limit = topic, event, limit
-        super().__init__(f"{event!r} on {topic!r} is one too many: {limit} pushes wait for the channel to be joined")
+        super().__init__(
+            f"{event!r} on {topic!r} is one too many: {limit} pushes are waiting for the channel to be joined"
+        )
 
 
 class NotJoinedError(ClientError):
-    """A channel must be joined before anything is pushed to it."""
+    """An event was pushed to a channel before `join()` was called."""
 
     def __init__(self, topic: str, event: str) -> None:
         self.topic, self.event = topic, event
@@ -100,7 +103,7 @@ class NotJoinedError(ClientError):
 
 
 class AlreadyJoinedError(ClientError):
-    """A channel is joined once; after that it joins again by itself."""
+    """`join()` was called twice; a channel rejoins on its own."""
 
     def __init__(self, topic: str) -> None:
         self.topic = topic

@@ -1,4 +1,4 @@
-"""Messages of a channel that wait to be taken: a bounded queue that gives up its oldest when it is full."""
+"""The received messages of a channel: a bounded queue that drops the oldest when it is full."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from actors.channels.message import Message
     from actors.clock import Clock
 
-__all__ = ["Inbox"]
+__all__ = ["ReceiveQueue"]
 
 _log = logging.getLogger("ashtree.client")
 
 
-class Inbox:
-    """What a channel has got and nobody has taken yet, at most `limit` messages: when it is full the oldest is dropped.
+class ReceiveQueue:
+    """The messages that a channel has received and not delivered yet, at most `limit`: a full queue drops the oldest.
 
-    It belongs to one event loop. Of several who wait, each gets other messages.
+    It belongs to one event loop. Several tasks may wait in `get`; each message goes to one of them.
     """
 
     def __init__(self, topic: str, limit: int, is_over: Callable[[], bool]) -> None:
@@ -31,14 +31,14 @@ class Inbox:
         self._topic, self._limit, self._is_over = topic, limit, is_over
         self._messages: deque[Message] = deque()
         self._waiting: deque[asyncio.Future[None]] = deque()
-        # Who uses callbacks only never takes anything, and need not be told that it is dropped.
-        self._used = False
+        # A user of callbacks never calls get(), and needs no warning about dropped messages.
+        self._is_used = False
 
     def __len__(self) -> int:
         return len(self._messages)
 
     def put(self, message: Message) -> None:
-        """Keep a message."""
+        """Add a message."""
         if self._limit == 0:
             return
         if len(self._messages) == self._limit:
@@ -49,11 +49,11 @@ class Inbox:
     def _drop(self) -> None:
         self._messages.popleft()
         self.dropped += 1
-        if self._used and self.dropped & (self.dropped - 1) == 0:
+        if self._is_used and self.dropped & (self.dropped - 1) == 0:
             _log.warning("messages of %r are not taken fast enough: %d dropped so far", self._topic, self.dropped)
 
     def end(self) -> None:
-        """Let those who wait look whether anything will come any more."""
+        """Wake all waiting tasks, to check whether more messages can arrive."""
         self._wake(len(self._waiting))
 
     def _wake(self, number: int) -> None:
@@ -64,14 +64,14 @@ class Inbox:
                 number -= 1
 
     async def get(self, clock: Clock, timeout: float | None = None) -> Message:  # noqa: ASYNC109  # measured by the clock
-        """Take the oldest message; wait for one if there is none.
+        """Remove and return the oldest message; wait if there is none.
 
         Raises:
-            TimeoutError: if none has come after `timeout` seconds.
-            ClosedError: if none can come any more.
+            TimeoutError: if none was received within `timeout` seconds.
+            ClosedError: if no more can arrive.
         """
         self._check_limit()
-        self._used = True
+        self._is_used = True
         expired = False
 
         def expire() -> None:
@@ -103,7 +103,7 @@ class Inbox:
             await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled():
-                # It was woken for a message that it will not take now; somebody else may.
+                # It was woken for a message that it will not take now; another task may.
                 self._wake(1)
             elif waiter in self._waiting:
                 self._waiting.remove(waiter)

@@ -7,14 +7,14 @@
         for message in room.messages(timeout=5):
             print(message.event, message.payload)
 
-The connection lives on an event loop in a thread of its own, so heartbeats and reconnects go on whatever this one does.
-Callbacks are called one after the other in another thread, named "phoenix callbacks", where they may block, and may use the
-socket. So may `params` and `auth_token`, if they are functions. All methods may be called from any thread.
+The connection runs on an event loop in its own thread, so heartbeats and reconnects do not depend on the calling thread.
+Callbacks are called one after the other in another thread, named "phoenix callbacks"; they may block and use the socket. So may
+`params` and `auth_token` if they are functions. All methods may be called from any thread.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from transport.client.client_presence import Presence as AsyncPresence
 from transport.client.client_socket import Socket as AsyncSocket
@@ -27,17 +27,21 @@ if TYPE_CHECKING:
 
     from actors.channels.message import Message
     from transport.client.client_channel import Channel as AsyncChannel
-    from transport.client.client_presence import Joined, Left, State
+    from transport.client.client_presence import Entry, Joined, Left, State
     from transport.client.client_push import Push as AsyncPush
+    from transport.client.protocol.effects import Callback
 
 __all__ = ["Channel", "Presence", "Push", "Socket", "connect"]
 
+P = ParamSpec("P")
+Item = TypeVar("Item")
+
 
 def connect(url: str, **options: Any) -> Socket:
-    """Return a socket that is connected; the options are those of `transport.client.Socket`.
+    """Return a connected socket; the options are those of `transport.client.Socket`.
 
     Raises:
-        ConnectError: if the first try fails.
+        ConnectError: if the first attempt fails.
     """
     made = Socket(url, **options)
     made.open()
@@ -45,7 +49,7 @@ def connect(url: str, **options: Any) -> Socket:
 
 
 class Push:
-    """An event on its way to the server, and the answer to it."""
+    """An event sent to the server, and its reply."""
 
     def __init__(self, threads: Threads, pushed: AsyncPush) -> None:
         self._threads, self._pushed = threads, pushed
@@ -54,7 +58,7 @@ class Push:
         return repr(self._pushed)
 
     def reply(self) -> Any:
-        """Wait for the answer, for at most the time-out of the push, and return its response.
+        """Wait for the reply, for at most the timeout of the push, and return its response.
 
         Raises:
             ReplyError: if its status is not "ok".
@@ -66,17 +70,17 @@ class Push:
     async def _wait(self) -> Any:
         return await self._pushed
 
-    def receive(self, status: str, callback: Callable[[Any], object]) -> Self:
-        """Have `callback(response)` called for an answer of that status; return the push."""
-        self._threads.call(self._pushed.receive, status, self._threads.in_order(callback))
+    def receive(self, status: str, callback: Callback) -> Self:
+        """Call `callback(response)` for a reply with that status, at once if it has been received; return the push."""
+        self._threads.call(self._pushed.receive, status, self._threads.in_callback_thread(callback))
         return self
 
 
 class Channel:
-    """One topic of a socket, made by `socket.channel(topic)`; see `transport.client.Channel`."""
+    """One topic of a socket, created by `socket.channel(topic)`; see `transport.client.Channel`."""
 
     def __init__(self, threads: Threads, channel: AsyncChannel) -> None:
-        self._threads, self.asynchronous = threads, channel
+        self.threads, self.asynchronous = threads, channel
 
     def __repr__(self) -> str:
         return repr(self.asynchronous)
@@ -88,69 +92,69 @@ class Channel:
 
     @property
     def state(self) -> str:
-        """One of "closed" (as it begins), "joining", "joined", "errored" (it joins again) and "leaving"."""
+        """One of "closed" (initially too), "joining", "joined", "errored" (it will rejoin) and "leaving"."""
         return self.asynchronous.state
 
     @property
     def dropped(self) -> int:
-        """How many messages were dropped, as nobody took them in time."""
+        """How many messages were dropped because the queue was full."""
         return self.asynchronous.dropped
 
     def join(self, timeout: float | None = None) -> Any:
-        """Join, wait for the answer, and return its response; from now on it joins again by itself.
+        """Join, wait for the reply, and return its response; from now on it rejoins on its own.
 
         Raises:
-            JoinError: if the join is refused; the channel goes on trying until `leave()`.
-            ReplyTimeoutError: if there is no answer in time.
+            JoinError: if the join is refused; the channel keeps trying until `leave()`.
+            ReplyTimeoutError: if there is no reply in time.
             AlreadyJoinedError: if it was joined before.
         """
         return self._pushed(self.asynchronous.join, timeout).reply()
 
     def push(self, event: str, payload: Any = None, timeout: float | None = None) -> Push:
-        """Send an event, without waiting; `.reply()` waits for the answer, if it has one.
+        """Send an event, without waiting; `.reply()` waits for the reply, if it has one.
 
         Raises:
             NotJoinedError: if join() was not called.
-            ClosedError: if the channel is closed, or leaving.
-            BufferFullError: if too many events wait for the channel to be joined.
-            TypeError: if JSON has no form for the payload.
+            ClosedError: if the channel is closed or leaving.
+            BufferFullError: if `max_buffered` events of this channel are buffered already.
+            TypeError: if the payload cannot be encoded as JSON.
         """
         return self._pushed(self.asynchronous.push, event, payload, timeout)
 
     def leave(self, timeout: float | None = None) -> Any:
-        """Leave for good, and wait until the server knows."""
+        """Leave the topic, and wait for the server's confirmation."""
         return self._pushed(self.asynchronous.leave, timeout).reply()
 
-    def _pushed(self, action: Callable[..., AsyncPush], *args: Any) -> Push:
-        return Push(self._threads, self._threads.call(action, *args))
+    def _pushed(self, action: Callable[P, AsyncPush], *args: P.args, **kwargs: P.kwargs) -> Push:
+        return Push(self.threads, self.threads.call(action, *args, **kwargs))
 
-    def on(self, event: str, callback: Callable[[Any], object]) -> int:
-        """Have `callback(payload)` called for each event of that name; return a ref for `off`."""
-        return self._threads.call(self.asynchronous.on, event, self._threads.in_order(callback))
+    def on(self, event: str, callback: Callback) -> int:
+        """Call `callback(payload)` for each event of that name; return a ref for `off`."""
+        return self.threads.call(self.asynchronous.on, event, self.threads.in_callback_thread(callback))
 
     def off(self, event: str, ref: int | None = None) -> None:
-        """Take back the callback that `on` has returned the ref for, or all of that event."""
-        self._threads.call(self.asynchronous.off, event, ref)
+        """Remove the callback with that ref, or all callbacks of the event."""
+        self.threads.call(self.asynchronous.off, event, ref)
 
-    def on_error(self, callback: Callable[[Any], object]) -> int:
-        """Have `callback(reason)` called when the channel is lost; it joins again."""
+    def on_error(self, callback: Callback) -> int:
+        """Call `callback(reason)` when the channel is lost; it will rejoin."""
         return self.on("phx_error", callback)
 
-    def on_close(self, callback: Callable[[Any], object]) -> int:
-        """Have `callback(reason)` called when the channel is closed for good."""
+    def on_close(self, callback: Callback) -> int:
+        """Call `callback(reason)` when the channel is closed; it will not rejoin."""
         return self.on("phx_close", callback)
 
     def recv(self, timeout: float | None = None) -> Message:
         """Wait for the next message, and return it.
 
         Raises:
-            TimeoutError: if none has come after `timeout` seconds.
-            ClosedError: if none can come any more.
+            TimeoutError: if none was received within `timeout` seconds.
+            ClosedError: if no more can arrive.
         """
-        return self._threads.run(self.asynchronous.recv(timeout))
+        return self.threads.run(self.asynchronous.recv(timeout))
 
     def messages(self, timeout: float | None = None) -> Iterator[Message]:
-        """Yield messages as they come, until the channel is closed, or none has come for `timeout` seconds."""
+        """Yield messages until the channel is closed, or none was received for `timeout` seconds."""
         while True:
             try:
                 message = self.recv(timeout)
@@ -163,13 +167,13 @@ class Channel:
 
 
 class Socket:
-    """A client of a Phoenix server; `connect` makes one that is connected. See `transport.client.Socket`."""
+    """A client of a Phoenix server; `connect` returns a connected one. See `transport.client.Socket`."""
 
     def __init__(self, url: str, **options: Any) -> None:
         self._threads = Threads()
         for name in ("params", "auth_token"):
             if callable(options.get(name)):
-                options[name] = self._threads.elsewhere(options[name])
+                options[name] = self._threads.in_own_thread(options[name])
         self._socket = AsyncSocket(url, **options)
 
     def __repr__(self) -> str:
@@ -177,16 +181,21 @@ class Socket:
 
     @property
     def state(self) -> str:
-        """One of "closed" (between two tries too), "connecting" and "open"."""
+        """One of "closed" (between two attempts too), "connecting" and "open"."""
         return self._socket.state
 
     @property
     def is_open(self) -> bool:
-        """Tell whether it is connected."""
+        """Whether it is connected."""
         return self._socket.is_open
 
     def open(self) -> None:
-        """Connect, and wait until it is; ConnectError if the first try fails, RuntimeError if it is open."""
+        """Connect, and wait for the connection.
+
+        Raises:
+            ConnectError: if the first attempt fails.
+            RuntimeError: if the socket is open already.
+        """
         self._threads.start()
         try:
             self._threads.run(self._socket.__aenter__())
@@ -207,66 +216,72 @@ class Socket:
     def close(self) -> None:
         """Leave all channels, close the connection with code 1000, and end both threads.
 
-        Of several threads that close it, one waits for that; the others return at once.
+        If several threads call it, the first waits for that, and the others return at once.
         """
         self._threads.stop(self._socket.close())
 
     def channel(self, topic: str, params: Any = None, *, max_queue: int = 1000) -> Channel:
-        """Make a channel for a topic, which is then to be joined."""
+        """Create a channel for a topic, to be joined with `join()`."""
         if callable(params):
-            params = self._threads.elsewhere(params)
-        made = self._threads.call(lambda: self._socket.channel(topic, params, max_queue=max_queue))
+            params = self._threads.in_own_thread(params)
+        made = self._threads.call(self._socket.channel, topic, params, max_queue=max_queue)
         return Channel(self._threads, made)
 
     def on_open(self, callback: Callable[[], object]) -> int:
-        """Have `callback()` called whenever the connection is made again; return a ref for `off`."""
-        return self._threads.call(self._socket.on_open, self._threads.in_order(callback))
+        """Call `callback()` whenever the connection is re-established; return a ref for `off`."""
+        return self._threads.call(self._socket.on_open, self._threads.in_callback_thread(callback))
 
     def on_close(self, callback: Callable[[int, str], object]) -> int:
-        """Have `callback(code, reason)` called whenever the connection has ended, or could not be made (1006)."""
-        return self._threads.call(self._socket.on_close, self._threads.in_order(callback))
+        """Call `callback(code, reason)` whenever the connection has ended or could not be established (1006)."""
+        return self._threads.call(self._socket.on_close, self._threads.in_callback_thread(callback))
 
     def on_error(self, callback: Callable[[Exception], object]) -> int:
-        """Have `callback(error)` called whenever the connection could not be made, or something came that is no message."""
-        return self._threads.call(self._socket.on_error, self._threads.in_order(callback))
+        """Call `callback(error)` whenever the connection could not be established or a malformed message was received."""
+        return self._threads.call(self._socket.on_error, self._threads.in_callback_thread(callback))
 
     def on_message(self, callback: Callable[[Message], object]) -> int:
-        """Have `callback(message)` called for each message of any topic."""
-        return self._threads.call(self._socket.on_message, self._threads.in_order(callback))
+        """Call `callback(message)` for each message of any topic."""
+        return self._threads.call(self._socket.on_message, self._threads.in_callback_thread(callback))
 
     def off(self, ref: int) -> None:
-        """Take back a callback, by the ref that was returned for it."""
+        """Remove the callback with that ref."""
         self._threads.call(self._socket.off, ref)
 
 
 class Presence:
-    """The presences on a channel's topic; make it before the channel is joined. See `transport.client.Presence`."""
+    """The presences on a channel's topic; create it before the channel is joined. See `transport.client.Presence`."""
 
     def __init__(
         self, channel: Channel, *, state_event: str = "presence_state", diff_event: str = "presence_diff"
     ) -> None:
-        self._threads = channel._threads  # noqa: SLF001  # of the same module
-        self._presence: AsyncPresence = self._threads.call(
-            lambda: AsyncPresence(channel.asynchronous, state_event=state_event, diff_event=diff_event)
+        self._threads = channel.threads
+        self._presence = self._threads.call(
+            AsyncPresence, channel.asynchronous, state_event=state_event, diff_event=diff_event
         )
 
     @property
     def state(self) -> State:
-        """What is known of each key; it is not changed, but replaced by another."""
+        """The entry of each key; each change replaces this mapping by another."""
         return self._presence.state
 
     def on_join(self, callback: Joined) -> None:
-        """Have `callback(key, current, new)` called when somebody comes."""
-        self._threads.call(self._presence.on_join, self._threads.in_order(callback))
+        """Call `callback(key, current, new)` for each join; `current` is None if the key was not present before."""
+        self._threads.call(self._presence.on_join, self._threads.in_callback_thread(callback))
 
     def on_leave(self, callback: Left) -> None:
-        """Have `callback(key, current, left)` called when somebody goes."""
-        self._threads.call(self._presence.on_leave, self._threads.in_order(callback))
+        """Call `callback(key, current, left)` for each leave; `current` has no metas if the key is no longer present."""
+        self._threads.call(self._presence.on_leave, self._threads.in_callback_thread(callback))
 
     def on_sync(self, callback: Callable[[], object]) -> None:
-        """Have `callback()` called after each change."""
-        self._threads.call(self._presence.on_sync, self._threads.in_order(callback))
+        """Call `callback()` after each change."""
+        self._threads.call(self._presence.on_sync, self._threads.in_callback_thread(callback))
 
-    def list(self, by: Callable[[str, Any], Any] | None = None) -> list[Any]:
-        """Return what is known of each key, or what `by(key, entry)` makes of it."""
-        return self._presence.list(by)
+    @overload
+    def list(self) -> list[Entry]: ...
+
+    @overload
+    def list(self, by: Callable[[str, Any], Item]) -> list[Item]: ...
+
+    def list(self, by: Callable[[str, Any], Item] | None = None) -> list[Entry] | list[Item]:
+        """Return the entry of each key, or what `by(key, entry)` returns for it."""
+        return self._presence.list() if by is None else self._presence.list(by)

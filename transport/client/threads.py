@@ -1,4 +1,4 @@
-"""The two threads behind a client for code without an event loop: one has the loop, one calls the user's functions."""
+"""The two threads of a client for code without an event loop: one runs the loop, one calls the user's callbacks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 import logging
 import threading
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from transport.client.exceptions import ClosedError
 
@@ -16,20 +16,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Threads"]
 
+P = ParamSpec("P")
 Result = TypeVar("Result")
 
 _NOT_AWAITED = "callbacks of transport.client.sync are not awaited"
-_INSTEAD = "write `def` for `async def`, or use transport.client, which awaits them"
+_INSTEAD = "write `def` instead of `async def`, or use transport.client, which awaits them"
 
 _log = logging.getLogger("ashtree.client")
 
 
 class Threads:
-    """An event loop in a thread, and another thread for callbacks, in the order in which they were due."""
+    """An event loop in a thread, and another thread that calls callbacks in order."""
 
     def __init__(self) -> None:
         self.running = False
-        # Between asking whether the loop runs and giving it something to do, nobody may end it.
+        # Held from checking that the loop runs until it has the work, so that no other thread ends it in between.
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop
         self._thread: threading.Thread
@@ -39,7 +40,7 @@ class Threads:
         """Start the loop.
 
         Raises:
-            RuntimeError: if it runs.
+            RuntimeError: if it is running.
         """
         with self._lock:
             if self.running:
@@ -49,7 +50,7 @@ class Threads:
     def _start(self) -> None:
         self._callbacks = ThreadPoolExecutor(1, "phoenix callbacks")
         self._loop = asyncio.new_event_loop()
-        # A program that forgets to close its socket is to end all the same.
+        # A daemon, so that a program that does not close its socket can still exit.
         self._thread = threading.Thread(target=self._loop.run_forever, name="phoenix client", daemon=True)
         self._thread.start()
         self.running = True
@@ -68,40 +69,41 @@ class Threads:
         try:
             return future.result()
         except BaseException:
-            # Ctrl-C, for one: what nobody waits for is not to go on. What has failed is over anyway.
+            # After Ctrl-C, for example, no thread waits for the coroutine any more. Cancelling one that failed does nothing.
             future.cancel()
             raise
 
-    def call(self, function: Callable[..., Result], *args: Any) -> Result:
+    def call(self, function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
         """Call a function on the loop, and wait for its result."""
 
         async def called() -> Result:
-            return function(*args)
+            return function(*args, **kwargs)
 
         return self.run(called())
 
-    def in_order(self, callback: Callable[..., object]) -> Callable[..., None]:
-        """Return a function that has the callback called in the thread for that, and does not wait.
+    def in_callback_thread(self, callback: Callable[P, object]) -> Callable[P, None]:
+        """Return a function that schedules the callback in the callback thread, without waiting for it.
 
         Raises:
-            TypeError: if it is a coroutine function, which nobody would await.
+            TypeError: if it is a coroutine function, which would not be awaited.
         """
         if _is_coroutine_function(callback):
             raise TypeError(f"{_NOT_AWAITED}, got the coroutine function {callback!r}; {_INSTEAD}")
 
-        def submit(*args: object) -> None:
-            self._callbacks.submit(_call, callback, *args).add_done_callback(lambda done: _log_failure(callback, done))
+        def submit(*args: P.args, **kwargs: P.kwargs) -> None:
+            called = self._callbacks.submit(lambda: _call(callback, *args, **kwargs))
+            called.add_done_callback(lambda done: _log_failure(callback, done))
 
         return submit
 
-    def elsewhere(self, function: Callable[[], Any]) -> Callable[[], Coroutine[Any, Any, Any]]:
-        """Return a coroutine function that calls the function in a thread of its own, as it may block.
+    def in_own_thread(self, function: Callable[[], object]) -> Callable[[], Coroutine[Any, Any, object]]:
+        """Return a coroutine function that calls the function in a new thread, as it may block.
 
-        If it never returns, nobody waits for that thread. What a coroutine function returns is awaited on the loop.
+        A function that never returns blocks only that thread, which is a daemon. An awaitable result is awaited on the loop.
         """
 
-        async def called() -> Any:
-            answer: Future[Any] = Future()
+        async def called() -> object:
+            answer: Future[object] = Future()
             threading.Thread(target=_answer, args=(answer, function), name="client params", daemon=True).start()
             result = await asyncio.wrap_future(answer)
             return await result if inspect.isawaitable(result) else result
@@ -109,9 +111,9 @@ class Threads:
         return called
 
     def stop(self, last: Coroutine[Any, Any, object]) -> None:
-        """Run a last coroutine, end the loop, and the thread for callbacks once it has called what was due.
+        """Run a last coroutine, stop the loop, and end the callback thread once it has called the callbacks that are due.
 
-        Of several that call it only the first does so; the others return at once.
+        If several threads call it, the first does this, and the others return at once.
         """
         with self._lock:
             if not self.running:
@@ -123,7 +125,7 @@ class Threads:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        # A callback may be the one that closes.
+        # A callback that closes the socket must not wait for its own thread.
         own = threading.current_thread().name.startswith("phoenix callbacks")
         self._callbacks.shutdown(wait=not own)
 
@@ -131,41 +133,41 @@ class Threads:
         try:
             await last
         finally:
-            # Those who wait in other threads have been told by now; they are to get what they were told.
+            # Calls of other threads have their results by now; let their tasks deliver them.
             others = asyncio.all_tasks() - {asyncio.current_task()}
             await asyncio.gather(*others, return_exceptions=True)
 
 
 def _is_coroutine_function(callback: Callable[..., object]) -> bool:
-    """Tell whether it is one, or an object that is called like one."""
+    """Return whether it is a coroutine function, or an object whose `__call__` is one."""
     return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(type(callback).__call__)
 
 
-def _call(callback: Callable[..., object], *args: object) -> None:
-    result = callback(*args)
+def _call(callback: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    result = callback(*args, **kwargs)
     if inspect.iscoroutine(result):
         result.close()
-        raise TypeError(f"{_NOT_AWAITED}; this one has returned {result!r}; {_INSTEAD}")
+        raise TypeError(f"{_NOT_AWAITED}; this one returned {result!r}; {_INSTEAD}")
 
 
-def _answer(answer: Future[Any], function: Callable[[], Any]) -> None:
+def _answer(answer: Future[object], function: Callable[[], object]) -> None:
     try:
         result = function()
-    except BaseException as error:  # noqa: BLE001  # whoever waits for the answer is to have it
-        _give(answer.set_exception, error)
+    except BaseException as error:  # noqa: BLE001  # it is raised where the result is awaited
+        _settle(answer.set_exception, error)
     else:
-        _give(answer.set_result, result)
+        _settle(answer.set_result, result)
 
 
-def _give(give: Callable[[Any], None], answer: Any) -> None:
+def _settle(settle: Callable[[Result], None], outcome: Result) -> None:
     try:
-        give(answer)
+        settle(outcome)
     except (InvalidStateError, RuntimeError):
-        # Nobody waits for it any more: the socket was closed meanwhile, and perhaps the loop.
+        # The socket was closed meanwhile, and perhaps the loop: the outcome is not awaited any more.
         return
 
 
-def _log_failure(callback: Callable[..., object], done: Future[Any]) -> None:
+def _log_failure(callback: Callable[..., object], done: Future[None]) -> None:
     error = done.exception()
     if error is not None:
         _log.error("the callback %r failed", callback, exc_info=error)

@@ -1,1 +1,1 @@
-"""The client's half of the protocol without I/O: what happens goes in, effects come out."""
+"""The client's half of the protocol, without I/O: methods report what happened, effects say what to do."""

@@ -1,22 +1,22 @@
-"""A channel of a client: when it joins, what it sends, which messages are its own (phoenix.js' Channel), without I/O."""
+"""A client's channel without I/O (phoenix.js' Channel): when it joins, what it sends, which messages belong to it."""
 
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from actors.channels.message import Message, Reply
 from transport.client.exceptions import AlreadyJoinedError, BufferFullError, ClosedError, NotJoinedError
-from transport.client.protocol.effects import Call, Resolve
+from transport.client.protocol.effects import Call, Callback, Effect, Resolve
 from transport.client.protocol.push_protocol import CLOSED, TIMEOUT, PushProtocol, checked_timeout
-from transport.client.protocol.reconnection import Backoff, rejoin_after
+from transport.client.protocol.reconnection import RetryTimer, rejoin_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from transport.client.protocol.socket_protocol import SocketProtocol
+    from transport.client.protocol.options import Options
 
-__all__ = ["ChannelProtocol", "ChannelState"]
+__all__ = ["ChannelProtocol", "ChannelState", "HostSocket"]
 
 JOIN, LEAVE, ERROR, CLOSE = "phx_join", "phx_leave", "phx_error", "phx_close"
 
@@ -26,7 +26,7 @@ _CLOSED = Reply(CLOSED, {})
 
 
 class ChannelState(enum.StrEnum):
-    """How a channel stands, in phoenix.js' words."""
+    """The states of a channel, named as in phoenix.js."""
 
     CLOSED = "closed"
     ERRORED = "errored"
@@ -35,18 +35,48 @@ class ChannelState(enum.StrEnum):
     LEAVING = "leaving"
 
 
+class HostSocket(Protocol):
+    """The part of a socket that its channels use; `SocketProtocol` is one."""
+
+    @property
+    def options(self) -> Options:
+        """The options of the socket."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can be sent now."""
+
+    def emit(self, effect: Effect) -> None:
+        """Add an effect to be carried out."""
+
+    def send(self, message: Message) -> None:
+        """Write a message to the open connection."""
+
+    def make_ref(self) -> str:
+        """Return the next ref."""
+
+    def next_binding(self) -> int:
+        """Return a number that identifies a callback."""
+
+    def leave_open_topic(self, joining: ChannelProtocol) -> None:
+        """Leave any other channel that is joined to the same topic."""
+
+    def remove(self, channel: ChannelProtocol) -> None:
+        """Forget a channel."""
+
+
 class ChannelProtocol:
     """One topic of a socket.
 
-    `params` is the payload of the join, or a function that returns it, asked anew for each join. `deliver` is called with
-    each message of the channel's own, `ended` when no more will come.
+    `params` is the payload of the join, or a function that returns it, called again for each join. `deliver` is called with
+    each message of this channel, `ended` when no more will arrive.
     """
 
     def __init__(
         self,
-        socket: SocketProtocol,
+        socket: HostSocket,
         topic: str,
-        params: Any,
+        params: object,
         *,
         deliver: Callable[[Message], object],
         ended: Callable[[], object],
@@ -60,8 +90,8 @@ class ChannelProtocol:
         self._join_push = self._make_push(JOIN, None, self.timeout)
         self._leave_push: PushProtocol | None = None
         self._waiting: dict[str, PushProtocol] = {}
-        self._bindings: list[tuple[int, str, Callable[[Any], object]]] = []
-        self._rejoin = Backoff(
+        self._bindings: list[tuple[int, str, Callback]] = []
+        self._rejoin = RetryTimer(
             f"rejoin {topic}",
             self._rejoin_now,
             socket.options.rejoin_after,
@@ -76,42 +106,42 @@ class ChannelProtocol:
 
     @property
     def join_ref(self) -> str | None:
-        """The ref of the last join; messages with another one are not for this channel any more."""
+        """The ref of the last join; messages with another join_ref are no longer for this channel."""
         return self._join_push.ref
 
     @property
     def can_push(self) -> bool:
-        """Tell whether a push would be sent now, and not kept."""
+        """Whether a push would be sent now instead of being buffered."""
         return self._socket.is_open and self.state is ChannelState.JOINED
 
     @property
     def is_active(self) -> bool:
-        """Tell whether it has joined, or is about to."""
+        """Whether it has joined or is joining."""
         return self.state in {ChannelState.JOINED, ChannelState.JOINING}
 
     # What the user does
 
-    def on(self, event: str, callback: Callable[[Any], object]) -> int:
-        """Have `callback(payload)` called for each event of that name; return a ref to take it back with."""
+    def on(self, event: str, callback: Callback) -> int:
+        """Call `callback(payload)` for each event of that name; return a ref for `off`."""
         ref = self._socket.next_binding()
         self._bindings.append((ref, event, callback))
         return ref
 
     def off(self, event: str, ref: int | None = None) -> None:
-        """Take back one callback for an event, or all."""
+        """Remove one callback of an event, or all of them."""
         self._bindings = [
             binding for binding in self._bindings if binding[1] != event or (ref is not None and binding[0] != ref)
         ]
 
     def join(self, timeout: float | None = None) -> PushProtocol:
-        """Join, and from now on join again whenever that is needed.
+        """Join, and from now on rejoin whenever the channel or the connection is lost.
 
         Raises:
             AlreadyJoinedError: if it was joined before.
             ClosedError: if it was left before.
-            ValueError: if the time-out is no time.
+            ValueError: if the timeout is not a number >= 0.
         """
-        seconds = self.timeout if timeout is None else checked_timeout(timeout)
+        seconds = checked_timeout(timeout, self.timeout)
         if self._joined_once:
             raise AlreadyJoinedError(self.topic)
         if self._leave_push is not None:
@@ -121,16 +151,16 @@ class ChannelProtocol:
         self._rejoin_now()
         return self._join_push
 
-    def push(self, event: str, payload: Any, timeout: float | None = None) -> PushProtocol:
-        """Send an event, or keep it until the channel is joined, in order; its time-out runs from now.
+    def push(self, event: str, payload: object, timeout: float | None = None) -> PushProtocol:
+        """Send an event, or buffer it in order until the channel is joined; its timeout starts now.
 
         Raises:
             NotJoinedError: if join() was not called.
-            ClosedError: if the channel is closed, or leaving.
-            BufferFullError: if too many are kept.
-            ValueError: if the time-out is no time.
+            ClosedError: if the channel is closed or leaving.
+            BufferFullError: if `max_buffered` events are buffered.
+            ValueError: if the timeout is not a number >= 0.
         """
-        seconds = self.timeout if timeout is None else checked_timeout(timeout)
+        seconds = checked_timeout(timeout, self.timeout)
         self._check_push(event)
         push = self._make_push(event, payload, seconds)
         self._start(push)
@@ -150,29 +180,29 @@ class ChannelProtocol:
             raise BufferFullError(self.topic, event, limit)
 
     def leave(self, timeout: float | None = None) -> PushProtocol:
-        """Leave for good: nothing but the answer is heard any more. It is closed when the server has answered, or need not."""
-        seconds = self.timeout if timeout is None else checked_timeout(timeout)
+        """Leave; events are no longer delivered. It is closed by the server's reply, or at once if the server need not know."""
+        seconds = checked_timeout(timeout, self.timeout)
         if self._leave_push is not None:
             return self._leave_push
         push = self._leave_push = self._make_push(LEAVE, {}, seconds)
         if self.state is ChannelState.CLOSED and self._joined_once:
-            # The server was first.
+            # The server closed it first.
             push.settle(_OK)
             return push
-        joined, told = self.can_push, self._socket.is_open and self.is_active
+        joined, is_known = self.can_push, self._socket.is_open and self.is_active
         self._rejoin.reset()
         self.state = ChannelState.LEAVING
-        if told:
+        if is_known:
             self._start(push)
             self._send(push)
         if not joined:
             self._left(_OK)
         return push
 
-    # What the socket tells
+    # What the socket reports
 
     def is_member(self, message: Message) -> bool:
-        """Tell whether a message is for this channel, and not for one that was joined before under the same topic."""
+        """Return whether a message is for this channel, and not for an earlier one that joined the same topic."""
         return message.topic == self.topic and (not message.join_ref or message.join_ref == self.join_ref)
 
     def receive(self, message: Message) -> None:
@@ -189,13 +219,13 @@ class ChannelProtocol:
                 self._socket.emit(Call(self._deliver, (message,)))
 
     def opened(self) -> None:
-        """Join, if that is due, over the new connection."""
+        """Join over the new connection if a join is due."""
         self._rejoin.reset()
         if self.state in {ChannelState.ERRORED, ChannelState.JOINING}:
             self._rejoin_now()
 
-    def fail(self, reason: Any) -> None:
-        """Join again after a while, as the server's part of the channel is gone."""
+    def fail(self, reason: object) -> None:
+        """Handle the loss of the server's channel: rejoin after a delay."""
         if self.state is ChannelState.LEAVING:
             self._left(_OK)
         elif self.state is not ChannelState.CLOSED:
@@ -203,13 +233,13 @@ class ChannelProtocol:
             self._trigger(ERROR, reason)
 
     def connection_lost(self, reason: str) -> None:
-        """Do not join as long as there is no connection; a channel in error is not told again."""
+        """Handle the loss of the connection: do not rejoin without one, and notify the user unless that was done."""
         self._rejoin.reset()
         if self.state is not ChannelState.ERRORED:
             self.fail({"source": "transport", "reason": reason})
 
     def end(self) -> None:
-        """Say that no more messages will come, unless the socket is connected again."""
+        """Report that no more messages will arrive unless the socket is connected again."""
         self._socket.emit(Call(self._ended, ()))
 
     # Joins
@@ -229,7 +259,7 @@ class ChannelProtocol:
             return
         ref = self.join_ref
 
-        def done(payload: Any) -> None:
+        def done(payload: object) -> None:
             if self.join_ref == ref and self.state is ChannelState.JOINING and self._socket.is_open:
                 self._join_with(payload)
 
@@ -241,7 +271,7 @@ class ChannelProtocol:
 
         self._socket.emit(Resolve(self.topic, self.params, done, failed))
 
-    def _join_with(self, payload: Any) -> None:
+    def _join_with(self, payload: object) -> None:
         self._join_push.payload = payload
         self._send(self._join_push)
 
@@ -265,7 +295,7 @@ class ChannelProtocol:
 
     # Pushes
 
-    def _make_push(self, event: str, payload: Any, timeout: float) -> PushProtocol:
+    def _make_push(self, event: str, payload: object, timeout: float) -> PushProtocol:
         return PushProtocol(event, payload, timeout, emit=self._socket.emit, timed_out=self._timed_out)
 
     def _start(self, push: PushProtocol) -> None:
@@ -281,7 +311,7 @@ class ChannelProtocol:
             self._waiting.pop(push.ref, None)
 
     def _replied(self, message: Message) -> None:
-        """Give an answer to the push that it is for; if it comes too late there is none."""
+        """Settle the push that this is the reply to; a late reply is dropped."""
         match message:
             case Message(ref=str(ref), payload={"status": str(status), "response": response}):
                 push = self._waiting.pop(ref, None)
@@ -301,23 +331,23 @@ class ChannelProtocol:
         if push in self.buffer:
             self.buffer.remove(push)
         if push is self._join_push and self.state is ChannelState.JOINING and self._socket.is_open:
-            # The server may have joined us all the same, and not have said so in time.
+            # The server may have accepted the join, only too late.
             leave = self._make_push(LEAVE, {}, self.timeout)
             leave.ref = self._socket.make_ref()
             self._send(leave)
         self._settle(push, _TIMED_OUT)
 
-    # The end
+    # Closing
 
     def _left(self, reply: Reply) -> None:
-        """Be closed, and say how the leave was answered."""
+        """Settle the leave and close."""
         assert self._leave_push is not None
         self._forget(self._leave_push)
         self._leave_push.settle(reply)
         self._close("leave")
 
-    def _close(self, reason: Any) -> None:
-        """Be closed for good; whoever waits for an answer gets none."""
+    def _close(self, reason: object) -> None:
+        """Close for good; pushes without a reply are settled as closed."""
         self._rejoin.reset()
         self.state = ChannelState.CLOSED
         self._socket.remove(self)
@@ -329,7 +359,7 @@ class ChannelProtocol:
                 push.settle(_OK if push is self._leave_push else _CLOSED)
         self.end()
 
-    def _trigger(self, event: str, payload: Any) -> None:
+    def _trigger(self, event: str, payload: object) -> None:
         for _ref, bound, callback in self._bindings:
             if bound == event:
                 self._socket.emit(Call(callback, (payload,)))

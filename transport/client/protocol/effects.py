@@ -1,31 +1,34 @@
-"""What the client's protocol wants done, as values: whoever runs it carries them out, in order."""
+"""What the client's protocol wants done, as values: a driver carries them out in order."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from actors.channels.message import Message
 
 __all__ = [
     "Call",
+    "Callback",
     "CloseConnection",
     "Effect",
     "OpenConnection",
+    "ProtocolTimer",
     "Resolve",
-    "Send",
+    "SendMessage",
     "StartTimer",
     "StopTimer",
-    "Timer",
 ]
 
+Callback = Callable[[Any], object]
+"""A user's function of one payload, response or reason; what it returns is awaited if it is awaitable."""
 
-class Timer:
-    """Something to happen after a while, once for each `StartTimer`; whoever keeps the time calls `fire`."""
+
+class ProtocolTimer:
+    """A named timer of the protocol; whatever runs the protocol calls `fire` once for each `StartTimer`."""
 
     __slots__ = ("fire", "name")
 
@@ -37,56 +40,56 @@ class Timer:
 
 
 class StartTimer(msgspec.Struct, frozen=True):
-    """Fire the timer after `seconds`; one that runs starts anew."""
+    """Fire the timer after `seconds`; restart it if it is running."""
 
-    timer: Timer
+    timer: ProtocolTimer
     seconds: float
 
 
 class StopTimer(msgspec.Struct, frozen=True):
-    """Do not fire the timer, if it runs."""
+    """Do not fire the timer; does nothing if it is not running."""
 
-    timer: Timer
+    timer: ProtocolTimer
 
 
 class OpenConnection(msgspec.Struct, frozen=True):
-    """Connect to the server; `connection` is the number by which to tell what becomes of it."""
+    """Connect to the server; events of this connection are reported with the number `connection`."""
 
     connection: int
 
 
 class CloseConnection(msgspec.Struct, frozen=True):
-    """Close a connection, or give up opening it; nothing more needs to be told of it."""
+    """Close a connection, or stop opening it; its further events are ignored."""
 
     connection: int
     code: int
     reason: str
 
 
-class Send(msgspec.Struct, frozen=True):
-    """Write a message to a connection, which is open."""
+class SendMessage(msgspec.Struct, frozen=True):
+    """Write a message to an open connection."""
 
     connection: int
     message: Message
 
 
 class Resolve(msgspec.Struct, frozen=True):
-    """Ask a function for the payload of a join, and wait if it is a coroutine function.
+    """Call a function for the payload of a join, and await the result if it is awaitable.
 
-    Then call `done(payload)`, or `failed(error)` if it has failed, or the protocol's version has no form for what it returned.
+    Then call `done(payload)`; or `failed(error)` if it raised, or if the protocol's version cannot encode what it returned.
     """
 
     topic: str
-    source: Callable[[], Any]
-    done: Callable[[Any], None]
+    source: Callable[[], object]
+    done: Callable[[object], None]
     failed: Callable[[Exception], None]
 
 
 class Call(msgspec.Struct, frozen=True):
-    """Call a function of the user's; what it does or raises is not the protocol's business."""
+    """Call a user's function; what it does or raises does not affect the protocol."""
 
     callback: Callable[..., object]
-    args: tuple[Any, ...]
+    args: tuple[object, ...]
 
 
-Effect = StartTimer | StopTimer | OpenConnection | CloseConnection | Send | Resolve | Call
+Effect = StartTimer | StopTimer | OpenConnection | CloseConnection | SendMessage | Resolve | Call

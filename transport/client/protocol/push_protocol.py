@@ -1,10 +1,11 @@
-"""A push and what becomes of it (phoenix.js' Push), without I/O."""
+"""A push and its reply (phoenix.js' Push), without I/O."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from transport.client.protocol.effects import Call, Effect, StartTimer, StopTimer, Timer
+from actors.validation import check_seconds
+from transport.client.protocol.effects import Call, Callback, Effect, ProtocolTimer, StartTimer, StopTimer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,34 +15,35 @@ if TYPE_CHECKING:
 __all__ = ["CLOSED", "TIMEOUT", "PushProtocol", "checked_timeout"]
 
 TIMEOUT = "timeout"
-"""The status of a push that was not answered in time."""
+"""The status of a push that got no reply in time."""
 
 CLOSED = "closed"
-"""The status of a push whose channel was closed before there was an answer."""
+"""The status of a push whose channel was closed before a reply arrived."""
 
 
-def checked_timeout(seconds: object) -> float:
-    """Return the time-out of a push, which a timer can be set to; 0 waits for nothing, and infinity for ever.
+def checked_timeout(timeout: float | None, default: float) -> float:
+    """Return the timeout of a push in seconds: `default` if it is None; infinity never expires.
 
     Raises:
-        ValueError: if it is none, such as NaN.
+        ValueError: unless it is a number >= 0; NaN is not.
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
-        raise ValueError(f"timeout must be seconds >= 0, got {seconds!r}")
-    return seconds
+    if timeout is None:
+        return default
+    check_seconds("timeout", timeout)
+    return timeout
 
 
 class PushProtocol:
-    """An event on its way to the server, and the answer to it.
+    """An event sent to the server, and its reply.
 
-    A join is pushed again each time that its channel joins again, with another ref, and is answered each time. `cause` is
-    what its params raised, if the answer is ours and not the server's.
+    A join is pushed again, with a new ref, each time its channel rejoins, and gets a reply each time. `cause` is the exception
+    that the join's params raised, if the reply was made here and not by the server.
     """
 
     def __init__(
         self,
         event: str,
-        payload: Any,
+        payload: object,
         timeout: float,
         *,
         emit: Callable[[Effect], None],
@@ -52,35 +54,35 @@ class PushProtocol:
         self.received: Reply | None = None
         self.cause: Exception | None = None
         self._emit = emit
-        self._hooks: list[tuple[str | None, Callable[..., object]]] = []
-        self._timer = Timer(f"push {event}", lambda: timed_out(self))
+        self._hooks: list[tuple[str | None, Callback]] = []
+        self._timer = ProtocolTimer(f"push {event}", lambda: timed_out(self))
 
     def __repr__(self) -> str:
         return f"<Push {self.event} ({self.ref}) {self.received.status if self.received else 'waiting'}>"
 
-    def receive(self, status: str, callback: Callable[[Any], object]) -> None:
-        """Have `callback(response)` called for an answer of that status, at once if it is there."""
+    def receive(self, status: str, callback: Callback) -> None:
+        """Call `callback(response)` for each reply with that status, at once if it has been received."""
         self._hooks.append((status, callback))
         if self.received is not None and self.received.status == status:
             self._emit(Call(callback, (self.received.payload,)))
 
     def watch(self, callback: Callable[[Reply], object]) -> None:
-        """Have `callback(reply)` called for any answer, at once if it is there."""
+        """Call `callback(reply)` for each reply, at once if one has been received."""
         self._hooks.append((None, callback))
         if self.received is not None:
             self._emit(Call(callback, (self.received,)))
 
     def start(self, ref: str) -> None:
-        """Be known by this ref from now on, and wait for the answer."""
+        """Take this ref, forget an earlier reply and start the timeout."""
         self.ref, self.received, self.cause = ref, None, None
         self._emit(StartTimer(self._timer, self.timeout))
 
     def reset(self) -> None:
-        """Be known by no ref: an answer to what was sent does not count any more. The time-out still does."""
+        """Drop the ref: a reply to what was sent no longer counts. The timeout keeps running."""
         self.ref = None
 
     def settle(self, reply: Reply) -> None:
-        """Take this for the answer."""
+        """Record the reply, stop the timeout and call the callbacks."""
         self.received = reply
         self._emit(StopTimer(self._timer))
         for status, callback in self._hooks:

@@ -1,4 +1,4 @@
-"""How long to wait before the next try: phoenix.js' steps, less a part at random."""
+"""How long to wait before the next attempt: phoenix.js' steps, less a random share."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import logging
 import math
 from collections.abc import Callable
 
-from transport.client.protocol.effects import Effect, StartTimer, StopTimer, Timer
+from transport.client.protocol.effects import Effect, ProtocolTimer, StartTimer, StopTimer
 
-__all__ = ["Backoff", "Delay", "reconnect_after", "rejoin_after"]
+__all__ = ["Delay", "RetryTimer", "reconnect_after", "rejoin_after"]
 
 Delay = Callable[[int], float]
-"""The seconds to wait before a try, the first of which is 1."""
+"""A function of the number of the attempt, counted from 1, that returns the seconds to wait before it."""
 
 _log = logging.getLogger("ashtree.client")
 
@@ -20,20 +20,20 @@ _REJOIN_STEPS = (1.0, 2.0, 5.0)
 
 
 def reconnect_after(tries: int) -> float:
-    """Return the seconds before a socket connects again: 10 ms at first, 5 s in the end (phoenix.js' `reconnectAfterMs`)."""
+    """Return the seconds before a socket reconnects: from 10 ms to 5 s (phoenix.js' `reconnectAfterMs`)."""
     return _RECONNECT_STEPS[tries - 1] if tries <= len(_RECONNECT_STEPS) else 5.0
 
 
 def rejoin_after(tries: int) -> float:
-    """Return the seconds before a channel joins again: 1 s at first, 10 s in the end (phoenix.js' `rejoinAfterMs`)."""
+    """Return the seconds before a channel rejoins: from 1 s to 10 s (phoenix.js' `rejoinAfterMs`)."""
     return _REJOIN_STEPS[tries - 1] if tries <= len(_REJOIN_STEPS) else 10.0
 
 
-class Backoff:
-    """A timer for tries of which each waits longer, until one succeeds and `reset` is called (phoenix.js' Timer).
+class RetryTimer:
+    """Retries with growing delays until `reset` is called (phoenix.js' Timer).
 
-    Up to the share `jitter` of each delay is taken off at random, lest all clients of a server that was down come back at once.
-    If `after`, which is the user's, raises or returns no delay, that is logged, and the delay is that of `otherwise`.
+    Up to the share `jitter` of each delay is taken off at random, so that the clients of a restarted server do not all return
+    at once. If the user's function `after` raises or returns an invalid delay, that is logged and `otherwise` is used.
     """
 
     def __init__(
@@ -48,31 +48,31 @@ class Backoff:
         emit: Callable[[Effect], None],
     ) -> None:
         self.tries = 0
-        self._timer, self._retry = Timer(name, self._fire), retry
+        self._timer, self._retry = ProtocolTimer(name, self._fire), retry
         self._after, self._otherwise = after, otherwise
         self._jitter, self._random, self._emit = jitter, random, emit
 
     def schedule(self) -> None:
-        """Try again after the next delay."""
+        """Retry after the next delay."""
         seconds = self._delay(self.tries + 1) * (1 - self._jitter * self._random())
         self._emit(StartTimer(self._timer, seconds))
 
     def _delay(self, tries: int) -> float:
         try:
             return _checked(self._after(tries))
-        except Exception:  # noqa: BLE001  # it is the user's, and does not end the tries
+        except Exception:  # noqa: BLE001  # the user's function must not end the retries
             seconds = self._otherwise(tries)
             name = self._timer.name
-            _log.exception("%s: %r failed for try %d; %g s are taken instead", name, self._after, tries, seconds)
+            _log.exception("%s: %r failed for try %d; using %g s instead", name, self._after, tries, seconds)
             return seconds
 
     def reset(self) -> None:
-        """Do not try again, and begin with the shortest delay the next time."""
+        """Do not retry, and start from the shortest delay the next time."""
         self.tries = 0
         self.cancel()
 
     def cancel(self) -> None:
-        """Do not try again; the tries count on."""
+        """Do not retry; the count of tries stays."""
         self._emit(StopTimer(self._timer))
 
     def _fire(self) -> None:
@@ -81,7 +81,7 @@ class Backoff:
 
 
 def _checked(seconds: float) -> float:
-    """Return a delay that a timer can be set to; NaN is none."""
+    """Return the delay, or raise ValueError unless a timer can be set to it; NaN and infinity are refused."""
     if not 0 <= seconds < math.inf:
         raise ValueError(f"a delay is seconds >= 0, got {seconds!r}")
     return seconds

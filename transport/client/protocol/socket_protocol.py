@@ -1,13 +1,10 @@
-"""A client's socket: when it connects, its heartbeat, which channel gets which message (phoenix.js' Socket), without I/O."""
+"""A client's socket without I/O (phoenix.js' Socket): when it connects, its heartbeat, which channel gets which message."""
 
 from __future__ import annotations
 
 import enum
-import random
 from itertools import count
-from typing import TYPE_CHECKING, Any, TypeGuard
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from actors.channels.message import Message
 from transport.client.protocol.channel_protocol import ChannelProtocol
@@ -16,77 +13,36 @@ from transport.client.protocol.effects import (
     CloseConnection,
     Effect,
     OpenConnection,
-    Send,
+    ProtocolTimer,
+    SendMessage,
     StartTimer,
     StopTimer,
-    Timer,
 )
-from transport.client.protocol.reconnection import Backoff, Delay, reconnect_after, rejoin_after
+from transport.client.protocol.options import Options
+from transport.client.protocol.reconnection import RetryTimer, reconnect_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Options", "SocketProtocol", "SocketState"]
+__all__ = ["ABNORMAL", "NORMAL", "SocketProtocol", "SocketState"]
 
 NORMAL = 1000
 ABNORMAL = 1006
-"""The code of a connection that ended without a close frame, or was never made (RFC 6455, section 7.1.5)."""
+"""The code of a connection that ended without a close frame or was never established (RFC 6455, section 7.1.5)."""
 
 
 class SocketState(enum.StrEnum):
-    """How a socket stands, in phoenix.js' words."""
+    """The states of a socket, named as in phoenix.js."""
 
     CLOSED = "closed"
     CONNECTING = "connecting"
     OPEN = "open"
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What a socket is told at its making; times are seconds.
-
-    Raises:
-        ValueError: naming the option that is out of its range.
-        TypeError: naming the one that is no function.
-    """
-
-    heartbeat_interval: float = 30.0
-    timeout: float = 10.0
-    reconnect_after: Delay = reconnect_after
-    rejoin_after: Delay = rejoin_after
-    jitter: float = 0.5
-    max_buffered: int = 1000
-    random: Callable[[], float] = random.random
-
-    def __post_init__(self) -> None:
-        for name in ("heartbeat_interval", "timeout"):
-            _check_seconds(name, getattr(self, name))
-        for name in ("reconnect_after", "rejoin_after"):
-            if not callable(getattr(self, name)):
-                raise TypeError(
-                    f"{name} must be a function of the number of the try, such as lambda tries: 5.0, "
-                    f"got {getattr(self, name)!r}"
-                )
-        if not _is_number(self.jitter) or not 0 <= self.jitter <= 1:
-            raise ValueError(
-                f"jitter must be from 0 to 1, the share of a delay that may be taken off, got {self.jitter!r}"
-            )
-        if not _is_number(self.max_buffered) or not self.max_buffered >= 0:
-            raise ValueError(f"max_buffered must be a number >= 0, got {self.max_buffered!r}")
-
-
-def _check_seconds(name: str, seconds: object) -> None:
-    if not _is_number(seconds) or not seconds > 0:
-        raise ValueError(f"{name} must be seconds > 0, got {seconds!r}")
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 class SocketProtocol:
-    """The one connection of a client, made again whenever it is lost, and the channels on it.
+    """A client's connection, re-established whenever it is lost, and the channels on it.
 
-    What happens is told by calling its methods; what is to be done then is returned by `take()`.
+    Call its methods to report what happened; `take()` returns what to do.
     """
 
     def __init__(self, options: Options | None = None) -> None:
@@ -98,10 +54,10 @@ class SocketProtocol:
         self._ref = 0
         self._binding_refs = count(1)
         self._callbacks: dict[str, dict[int, Callable[..., object]]] = {}
-        self._connecting = Timer("connect", self._connect_timed_out)
-        self._heartbeat = Timer("heartbeat", self._beat)
+        self._connecting = ProtocolTimer("connect", self._connect_timed_out)
+        self._heartbeat = ProtocolTimer("heartbeat", self._beat)
         self._heartbeat_ref: str | None = None
-        self._reconnect = Backoff(
+        self._reconnect = RetryTimer(
             "reconnect",
             self.connect,
             self.options.reconnect_after,
@@ -110,7 +66,7 @@ class SocketProtocol:
             random=self.options.random,
             emit=self.emit,
         )
-        # Between the loss of a connection and the next try.
+        # True between the loss of a connection and the next attempt.
         self.reconnecting = False
 
     def __repr__(self) -> str:
@@ -118,23 +74,23 @@ class SocketProtocol:
 
     @property
     def is_open(self) -> bool:
-        """Tell whether messages can be sent now."""
+        """Whether messages can be sent now."""
         return self.state is SocketState.OPEN
 
     @property
     def is_over(self) -> bool:
-        """Tell whether there is no connection, and none will be made without connect()."""
+        """Whether there is no connection and none will be made without connect()."""
         return self.state is SocketState.CLOSED and not self.reconnecting
 
     def take(self) -> list[Effect]:
-        """Return what is to be done since the last time, in order."""
+        """Return the effects since the last call, in order."""
         effects, self._effects = self._effects, []
         return effects
 
     # What the user does
 
     def connect(self) -> None:
-        """Connect, unless it is connected or connecting; try again until it succeeds."""
+        """Connect unless connected or connecting; retry until it succeeds."""
         if self.state is not SocketState.CLOSED:
             return
         self.reconnecting = False
@@ -145,7 +101,7 @@ class SocketProtocol:
         self.emit(StartTimer(self._connecting, self.options.timeout))
 
     def disconnect(self, code: int = NORMAL, reason: str = "") -> None:
-        """Close the connection and do not reconnect. Channels stay; they join again after connect()."""
+        """Close the connection and do not reconnect. Channels stay and rejoin after connect()."""
         self.reconnecting = False
         self._reconnect.reset()
         if self.state is not SocketState.CLOSED:
@@ -153,28 +109,28 @@ class SocketProtocol:
         self._end()
 
     def channel(
-        self, topic: str, params: Any, *, deliver: Callable[[Message], object], ended: Callable[[], object]
+        self, topic: str, params: object, *, deliver: Callable[[Message], object], ended: Callable[[], object]
     ) -> ChannelProtocol:
-        """Make a channel for a topic; it is not joined yet."""
+        """Create a channel for a topic, without joining it."""
         channel = ChannelProtocol(self, topic, params, deliver=deliver, ended=ended)
         self.channels.append(channel)
         return channel
 
     def on(self, kind: str, callback: Callable[..., object]) -> int:
-        """Have a callback called at each "open", "close", "error" or "message"; return a ref to take it back with."""
+        """Call a callback at each "open", "close", "error" or "message"; return a ref for `off`."""
         ref = self.next_binding()
         self._callbacks.setdefault(kind, {})[ref] = callback
         return ref
 
     def off(self, ref: int) -> None:
-        """Take a callback back."""
+        """Remove a callback."""
         for callbacks in self._callbacks.values():
             callbacks.pop(ref, None)
 
-    # What becomes of the connection
+    # What the connection reports
 
     def opened(self, connection: int) -> None:
-        """Take note that the connection is made."""
+        """Handle an established connection."""
         if connection != self.connection or self.state is not SocketState.CONNECTING:
             return
         self.state = SocketState.OPEN
@@ -187,7 +143,7 @@ class SocketProtocol:
         self._call("open")
 
     def failed(self, connection: int, error: Exception) -> None:
-        """Take note that the connection cannot be made."""
+        """Handle a connection that could not be established."""
         if connection != self.connection or self.state is not SocketState.CONNECTING:
             return
         self._fail(error)
@@ -198,7 +154,7 @@ class SocketProtocol:
         self._schedule_reconnect()
 
     def closed(self, connection: int, code: int, reason: str) -> None:
-        """Take note that the connection has ended: as the server wishes for good with code 1000, or else to come back."""
+        """Handle the end of the connection: the server asks not to reconnect with code 1000; otherwise reconnect."""
         if connection != self.connection or self.state is not SocketState.OPEN:
             return
         self._lost(code, reason, "connection_closed")
@@ -208,7 +164,7 @@ class SocketProtocol:
             self._schedule_reconnect()
 
     def received(self, connection: int, message: Message) -> None:
-        """Give a message to the channels that it is for."""
+        """Pass a received message to the channels that it is for."""
         if connection != self.connection or self.state is not SocketState.OPEN:
             return
         if message.ref and message.ref == self._heartbeat_ref:
@@ -219,11 +175,11 @@ class SocketProtocol:
         self._call("message", message)
 
     def malformed(self, connection: int, error: Exception) -> None:
-        """Take note of something that is no message; the connection goes on, as phoenix.js' does."""
+        """Report a malformed message; the connection stays open, as in phoenix.js."""
         if connection == self.connection and self.state is SocketState.OPEN:
             self._call("error", error)
 
-    # Its end, and the next
+    # Losing the connection
 
     def _connect_timed_out(self) -> None:
         if self.state is SocketState.CONNECTING:
@@ -252,7 +208,7 @@ class SocketProtocol:
             channel.end()
 
     def _beat(self) -> None:
-        """Send a heartbeat; if the last one was not answered, the connection is dead (phoenix.js' heartbeatTimeout)."""
+        """Send a heartbeat; drop the connection if the last one got no reply (phoenix.js' heartbeatTimeout)."""
         if self._heartbeat_ref is not None:
             self._drop(NORMAL, "heartbeat timeout", "heartbeat_timeout")
             self._schedule_reconnect()
@@ -261,15 +217,15 @@ class SocketProtocol:
         self.send(Message(None, self._heartbeat_ref, "phoenix", "heartbeat", {}))
         self.emit(StartTimer(self._heartbeat, self.options.heartbeat_interval))
 
-    # What its channels use
+    # What its channels use (HostSocket)
 
     def emit(self, effect: Effect) -> None:
-        """Have something done."""
+        """Add an effect to be carried out."""
         self._effects.append(effect)
 
     def send(self, message: Message) -> None:
         """Write a message to the open connection."""
-        self.emit(Send(self.connection, message))
+        self.emit(SendMessage(self.connection, message))
 
     def make_ref(self) -> str:
         """Return the next ref."""
@@ -277,11 +233,11 @@ class SocketProtocol:
         return str(self._ref)
 
     def next_binding(self) -> int:
-        """Return a number by which to take a callback back."""
+        """Return a number that identifies a callback."""
         return next(self._binding_refs)
 
     def leave_open_topic(self, joining: ChannelProtocol) -> None:
-        """Leave what is joined under the same topic: the server has one channel for it at a time."""
+        """Leave any other channel that is joined to the same topic: the server keeps one per topic."""
         for channel in list(self.channels):
             if channel is not joining and channel.topic == joining.topic and channel.is_active:
                 channel.leave()
@@ -292,7 +248,7 @@ class SocketProtocol:
             self.channels.remove(channel)
 
     def close_channels(self) -> None:
-        """Leave all channels at once, without waiting for answers."""
+        """Leave all channels at once, without waiting for replies."""
         for channel in list(self.channels):
             channel.leave()
 
