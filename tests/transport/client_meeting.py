@@ -60,10 +60,10 @@ def closes(socket: Socket) -> Log:
     return log
 
 
-def joins(channel: Channel) -> Log:
+def joins(channel: Channel, timeout: float | None = None) -> Log:
     """Join, and log each answer."""
     log = Log()
-    push = channel.join()
+    push = channel.join(timeout)
     for status in ("ok", "error", "timeout"):
         push.receive(status, partial(log.add, status))
     return log

@@ -11,16 +11,17 @@ from transport.client.protocol.effects import (
     CloseConnection,
     Effect,
     OpenConnection,
+    ProtocolTimer,
     Resolve,
-    Send,
+    SendMessage,
     StartTimer,
     StopTimer,
-    Timer,
 )
-from transport.client.protocol.socket_protocol import Options, SocketProtocol
+from transport.client.protocol.options import Options
+from transport.client.protocol.socket_protocol import SocketProtocol
 
 if TYPE_CHECKING:
-    from actors.clock import Timer as ClockTimer
+    from actors.clock import Timer
     from transport.client.protocol.channel_protocol import ChannelProtocol
     from transport.client.protocol.push_protocol import PushProtocol
 
@@ -36,7 +37,7 @@ class World:
         self.opened: list[int] = []
         self.closed: list[tuple[int, int, str]] = []
         self.resolving: list[Resolve] = []
-        self.timers: dict[Timer, ClockTimer] = {}
+        self.timers: dict[ProtocolTimer, Timer] = {}
 
     def settle(self) -> None:
         while effects := self.socket.take():
@@ -45,7 +46,7 @@ class World:
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case Send(number, message):
+            case SendMessage(number, message):
                 assert number == self.socket.connection
                 self.sent.append(message)
             case Call(callback, args):
@@ -62,11 +63,11 @@ class World:
             case Resolve():
                 self.resolving.append(effect)
 
-    def _stop(self, timer: Timer) -> None:
+    def _stop(self, timer: ProtocolTimer) -> None:
         if running := self.timers.pop(timer, None):
             running.cancel()
 
-    def _fire(self, timer: Timer) -> None:
+    def _fire(self, timer: ProtocolTimer) -> None:
         del self.timers[timer]
         timer.fire()
         self.settle()

@@ -363,7 +363,7 @@ def test_pushes_that_wait_are_bounded() -> None:
     world.drop()
     member.push("one")
     member.push("two")
-    with pytest.raises(BufferFullError, match="2 pushes wait") as full:
+    with pytest.raises(BufferFullError, match="2 pushes are waiting") as full:
         member.push("three")
     assert (full.value.topic, full.value.event, full.value.limit) == ("room:1", "three", 2)
     world.open()

@@ -13,7 +13,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from actors.testing import ManualClock
 from tests.transport.client_meeting import Log, run
 from transport.client import Socket
-from transport.client.client_connection import Connection, Door, WebSocketOptions
+from transport.client.client_connection import Target, WebSocketConnection, WebSocketOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -61,17 +61,17 @@ class Silence:
         writer.close()
 
 
-async def door() -> Door:
-    return Door(FAR_AWAY, None)
+async def target() -> Target:
+    return Target(FAR_AWAY, None)
 
 
-def test_a_door_that_cannot_be_found_is_a_connection_that_fails() -> None:
-    async def nowhere() -> Door:
+def test_a_target_that_cannot_be_determined_is_a_connection_that_fails() -> None:
+    async def nowhere() -> Target:
         raise LookupError("no token")
 
     async def conversation() -> None:
         told = Told()
-        await Connection(7, nowhere, WebSocketOptions(), told, ManualClock()).run()
+        await WebSocketConnection(7, nowhere, WebSocketOptions(), told, ManualClock()).run()
         assert told.log.entries == [("failed", 7, "no token")]
 
     run(conversation())
@@ -108,10 +108,12 @@ def test_a_connection_whose_task_is_cancelled_while_it_opens_leaves_nothing() ->
     async def conversation() -> None:
         async with Silence().serve() as server:
 
-            async def silence() -> Door:
-                return Door(server.url, None)
+            async def silence() -> Target:
+                return Target(server.url, None)
 
-            running = asyncio.create_task(Connection(1, silence, WebSocketOptions(), Told(), ManualClock()).run())
+            running = asyncio.create_task(
+                WebSocketConnection(1, silence, WebSocketOptions(), Told(), ManualClock()).run()
+            )
             await server.came.wait()
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -134,7 +136,7 @@ def test_a_connection_that_is_closed_at_the_moment_of_its_opening_is_ended(monke
 
     async def conversation() -> None:
         told = Told()
-        connection = Connection(1, door, WebSocketOptions(), told, ManualClock())
+        connection = WebSocketConnection(1, target, WebSocketOptions(), told, ManualClock())
 
         async def connect(*_arguments: Any, **_options: Any) -> Opened:
             # It is open when that is called, but nobody has been told yet.

@@ -213,7 +213,7 @@ def test_what_is_no_message_is_told_and_logged_and_the_connection_goes_on(caplog
 
     with caplog.at_level(logging.WARNING, "ashtree.client"):
         run(conversation())
-    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["dropped what is no message"] * 2
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["dropped a malformed message"] * 2
 
 
 def test_callbacks_may_be_coroutines_and_may_fail(caplog: pytest.LogCaptureFixture) -> None:
@@ -319,8 +319,8 @@ def test_of_params_that_hang_only_those_of_the_last_join_are_waited_for() -> Non
             raise
 
     async def conversation() -> None:
-        async with Script().serve() as server, Socket(server.url, timeout=0.01, rejoin_after=lambda _: 0) as socket:
-            joined = joins(socket.channel("room:1", hang))
+        async with Script().serve() as server, Socket(server.url, rejoin_after=lambda _: 0) as socket:
+            joined = joins(socket.channel("room:1", hang), timeout=0.01)
             await asked.until(4)
             assert await cancelled.until(3) == [()] * 3
             assert joined.entries[:3] == [("timeout", {})] * 3
@@ -462,7 +462,7 @@ def test_sockets_channels_and_pushes_say_what_they_are() -> None:
         push = room.join()
         assert repr(socket) == "<Socket wss://example.com/socket/websocket closed>"
         assert (repr(room), repr(push)) == ("<Channel room:1 joining>", "<Push phx_join on room:1>")
-        with pytest.raises(ValueError, match="max_queue must be >= 0, got -1"):
+        with pytest.raises(ValueError, match="max_queue must be a whole number >= 0, got -1"):
             socket.channel("room:1", max_queue=-1)
         await socket.close()
 

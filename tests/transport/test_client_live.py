@@ -122,7 +122,7 @@ def test_a_push_without_an_answer_times_out(demo: LiveDemo) -> None:
         async with client(demo) as socket:
             room = socket.channel("room:client")
             await room.join()
-            with pytest.raises(ReplyTimeoutError, match=r"no answer to 'typing' on 'room:client' within 0\.05 s"):
+            with pytest.raises(ReplyTimeoutError, match=r"no reply to 'typing' on 'room:client' within 0\.05 s"):
                 await room.push("typing", timeout=0.05)
 
     run(conversation())

@@ -11,7 +11,7 @@ import pytest
 from actors.channels.message import Message
 from actors.testing import ManualClock
 from transport.client.exceptions import ClosedError
-from transport.client.receive_queue import Inbox
+from transport.client.receive_queue import ReceiveQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -25,10 +25,10 @@ class Life:
     over = False
 
 
-def run(test: Callable[[Inbox, ManualClock, Life], Coroutine[Any, Any, None]], limit: int = 3) -> None:
+def run(test: Callable[[ReceiveQueue, ManualClock, Life], Coroutine[Any, Any, None]], limit: int = 3) -> None:
     async def main() -> None:
         life = Life()
-        await test(Inbox("t", limit, lambda: life.over), ManualClock(), life)
+        await test(ReceiveQueue("t", limit, lambda: life.over), ManualClock(), life)
 
     asyncio.run(main())
 
@@ -40,26 +40,26 @@ async def turns() -> None:
 
 
 def test_messages_are_taken_in_their_order() -> None:
-    async def test(inbox: Inbox, clock: ManualClock, life: Life) -> None:
-        waiting = asyncio.create_task(inbox.get(clock))
+    async def test(queue: ReceiveQueue, clock: ManualClock, life: Life) -> None:
+        waiting = asyncio.create_task(queue.get(clock))
         await turns()
         for number in (1, 2, 3):
-            inbox.put(message(number))
-        taken = [(await waiting).payload, (await inbox.get(clock)).payload, (await inbox.get(clock)).payload]
+            queue.put(message(number))
+        taken = [(await waiting).payload, (await queue.get(clock)).payload, (await queue.get(clock)).payload]
         assert taken == [1, 2, 3]
 
     run(test)
 
 
 def test_the_oldest_is_dropped_and_counted_when_it_is_full(caplog: pytest.LogCaptureFixture) -> None:
-    async def test(inbox: Inbox, clock: ManualClock, life: Life) -> None:
+    async def test(queue: ReceiveQueue, clock: ManualClock, life: Life) -> None:
         for number in range(5):
-            inbox.put(message(number))
-        assert (inbox.dropped, caplog.records) == (2, []), "nobody has ever taken one, so nobody misses any"
-        assert (await inbox.get(clock)).payload == 2
+            queue.put(message(number))
+        assert (queue.dropped, caplog.records) == (2, []), "nobody has ever taken one, so nobody misses any"
+        assert (await queue.get(clock)).payload == 2
         for number in range(5, 12):
-            inbox.put(message(number))
-        assert [(await inbox.get(clock)).payload for _ in range(3)] == [9, 10, 11]
+            queue.put(message(number))
+        assert [(await queue.get(clock)).payload for _ in range(3)] == [9, 10, 11]
 
     with caplog.at_level(logging.WARNING, "ashtree.client"):
         run(test)
@@ -70,8 +70,8 @@ def test_the_oldest_is_dropped_and_counted_when_it_is_full(caplog: pytest.LogCap
 
 
 def test_who_waits_longer_than_he_will_gets_a_timeout() -> None:
-    async def test(inbox: Inbox, clock: ManualClock, life: Life) -> None:
-        waiting = asyncio.create_task(inbox.get(clock, 5))
+    async def test(queue: ReceiveQueue, clock: ManualClock, life: Life) -> None:
+        waiting = asyncio.create_task(queue.get(clock, 5))
         await turns()
         clock.step(4.9)
         await turns()
@@ -79,30 +79,30 @@ def test_who_waits_longer_than_he_will_gets_a_timeout() -> None:
         clock.step(5)
         with pytest.raises(TimeoutError, match="no message of 't' within 5 s"):
             await waiting
-        inbox.put(message(1))
-        assert (await inbox.get(clock, 5)).payload == 1
+        queue.put(message(1))
+        assert (await queue.get(clock, 5)).payload == 1
         assert clock.pending() == 0
 
     run(test)
 
 
 def test_at_the_end_what_is_there_is_taken_first() -> None:
-    async def test(inbox: Inbox, clock: ManualClock, life: Life) -> None:
-        inbox.put(message(1))
+    async def test(queue: ReceiveQueue, clock: ManualClock, life: Life) -> None:
+        queue.put(message(1))
         life.over = True
-        assert (await inbox.get(clock)).payload == 1
+        assert (await queue.get(clock)).payload == 1
         with pytest.raises(ClosedError, match="no more messages of 't'"):
-            await inbox.get(clock)
+            await queue.get(clock)
 
     run(test)
 
 
 def test_the_end_is_told_to_all_who_wait() -> None:
-    async def test(inbox: Inbox, clock: ManualClock, life: Life) -> None:
-        waiting = [asyncio.create_task(inbox.get(clock)) for _ in range(3)]
+    async def test(queue: ReceiveQueue, clock: ManualClock, life: Life) -> None:
+        waiting = [asyncio.create_task(queue.get(clock)) for _ in range(3)]
         await turns()
         life.over = True
-        inbox.end()
+        queue.end()
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(result) for result in results] == [ClosedError] * 3
 
@@ -110,10 +110,10 @@ def test_the_end_is_told_to_all_who_wait() -> None:
 
 
 def test_who_is_cancelled_takes_no_message_along() -> None:
-    async def test(inbox: Inbox, clock: ManualClock, life: Life) -> None:
-        first, second = (asyncio.create_task(inbox.get(clock)) for _ in range(2))
+    async def test(queue: ReceiveQueue, clock: ManualClock, life: Life) -> None:
+        first, second = (asyncio.create_task(queue.get(clock)) for _ in range(2))
         await turns()
-        inbox.put(message(1))
+        queue.put(message(1))
         first.cancel()
         assert (await second).payload == 1
         assert isinstance((await asyncio.gather(first, return_exceptions=True))[0], asyncio.CancelledError)
@@ -122,24 +122,24 @@ def test_who_is_cancelled_takes_no_message_along() -> None:
 
 
 def test_an_inbox_that_keeps_nothing_says_so() -> None:
-    async def test(inbox: Inbox, clock: ManualClock, life: Life) -> None:
-        inbox.put(message(1))
-        assert len(inbox) == 0
+    async def test(queue: ReceiveQueue, clock: ManualClock, life: Life) -> None:
+        queue.put(message(1))
+        assert len(queue) == 0
         with pytest.raises(ValueError, match="max_queue=0"):
-            await inbox.get(clock)
+            await queue.get(clock)
 
     run(test, limit=0)
 
 
 def test_who_gives_up_waiting_leaves_nothing() -> None:
     async def conversation() -> None:
-        inbox = Inbox("room:1", 10, lambda: False)
+        queue = ReceiveQueue("room:1", 10, lambda: False)
         for _ in range(3):
-            waiting = asyncio.create_task(inbox.get(ManualClock()))
+            waiting = asyncio.create_task(queue.get(ManualClock()))
             await asyncio.sleep(0)
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
-        assert len(inbox._waiting) == 0
+        assert len(queue._waiting) == 0
 
     asyncio.run(conversation())

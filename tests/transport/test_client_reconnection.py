@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from transport.client.protocol.effects import Effect, StartTimer, StopTimer
-from transport.client.protocol.reconnection import Backoff, Delay, reconnect_after, rejoin_after
+from transport.client.protocol.reconnection import Delay, RetryTimer, reconnect_after, rejoin_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def made(
     effects: list[Effect], after: Delay, retry: Callable[[], None] = lambda: None, *, jitter: float = 0
-) -> Backoff:
-    return Backoff(
+) -> RetryTimer:
+    return RetryTimer(
         "retry", retry, after, otherwise=rejoin_after, jitter=jitter, random=lambda: 0.2, emit=effects.append
     )
 
@@ -78,7 +78,7 @@ def test_steps_that_come_to_an_end_are_followed_by_the_default(caplog: pytest.Lo
         (logging.ERROR, IndexError)
     ] * 2
     assert caplog.messages[0].startswith("retry: <function ")
-    assert caplog.messages[0].endswith("failed for try 3; 5 s are taken instead")
+    assert caplog.messages[0].endswith("failed for try 3; using 5 s instead")
 
 
 @pytest.mark.parametrize("wrong", [-1, math.nan, math.inf, None, "1"], ids=repr)
@@ -87,4 +87,4 @@ def test_what_is_no_delay_is_logged_and_the_default_taken(caplog: pytest.LogCapt
     made(effects, lambda _: wrong).schedule()
     assert isinstance(effects[0], StartTimer)
     assert effects[0].seconds == 1.0
-    assert "failed for try 1; 1 s are taken instead" in caplog.text
+    assert "failed for try 1; using 1 s instead" in caplog.text

@@ -9,8 +9,8 @@ import pytest
 
 from actors.channels.message import Message
 from tests.transport.client_world import World
+from transport.client.protocol.options import Options
 from transport.client.protocol.reconnection import reconnect_after, rejoin_after
-from transport.client.protocol.socket_protocol import Options
 
 
 @pytest.fixture

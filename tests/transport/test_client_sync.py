@@ -141,7 +141,7 @@ async def coroutine_function(*_args: Any) -> None:
     ids=["function", "partial", "object"],
 )
 def test_a_coroutine_function_is_no_callback(demo: LiveDemo, callback: Callable[..., object]) -> None:
-    told = r"not awaited, got the coroutine function .*; write `def` for `async def`, or use transport\.client, which"
+    told = r"not awaited, got the coroutine function .*; write `def` instead of `async def`, or use transport\.client, which"
     with client(demo) as socket:
         room = socket.channel("room:sync-coroutine")
         presence = Presence(room)
@@ -171,7 +171,7 @@ def test_a_callback_that_returns_a_coroutine_is_told_that_nobody_awaits_it(
         room.push("new_msg", {"body": ""}).reply()
     [error] = [record.exc_info[1] for record in caplog.records if record.exc_info]
     assert isinstance(error, TypeError)
-    assert "this one has returned <coroutine object coroutine_function" in str(error)
+    assert "this one returned <coroutine object coroutine_function" in str(error)
 
 
 def test_a_callback_may_close_the_socket(demo: LiveDemo) -> None:

@@ -41,18 +41,12 @@ def argument_parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("url", help="the URL of the socket, such as ws://localhost:4000/socket")
     parser.add_argument("topic", help="the topic to join, such as room:lobby")
-    parser.add_argument(
-        "--param", metavar="K=V", action="append", type=param, default=[], help="a param of the socket"
-    )
+    parser.add_argument("--param", metavar="K=V", action="append", type=param, default=[], help="a param of the socket")
     parser.add_argument("--join", metavar="JSON", type=payload, default={}, help="the payload of the join")
     parser.add_argument("--token", help="the auth token of the socket")
     parser.add_argument("--vsn", choices=list(CLIENT_SERIALIZERS), default="2.0.0", help="the version of the protocol")
     parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=seconds,
-        default=10.0,
-        help="how long to wait for the connection and for replies",
+        "--timeout", metavar="SECONDS", type=seconds, default=10.0, help="for connecting and for replies"
     )
     return parser
 
