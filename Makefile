@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 
-.PHONY: demo test lint types check bench instructions clean
+.PHONY: demo test lint types check reference bench instructions clean
 
 demo: $(VENV)/.demo
 	$(VENV)/bin/python demo.py $(ARGS)
@@ -19,6 +19,9 @@ types: $(VENV)/.test
 	$(VENV)/bin/mypy
 
 check: lint types test
+
+reference: $(VENV)/.test
+	$(VENV)/bin/python docs/reference.py
 
 instructions: $(VENV)/.test
 	$(VENV)/bin/python benchmarks/instructions.py

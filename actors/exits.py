@@ -101,10 +101,19 @@ class _Kill:
 
 
 NORMAL = Normal()
+"""The reason of an actor that has finished its work; links that do not trap exits ignore it."""
+
 SHUTDOWN = Shutdown()
+"""The reason of an actor that was told to exit, as a supervisor tells its children."""
+
 KILLED = Killed()
+"""The reason of an actor that was terminated by `KILL`."""
+
 NO_PROCESS = NoProcess()
+"""The reason reported for a link to, or a monitor of, an actor that was already dead or a name that is not registered."""
+
 KILL = _Kill()
+"""The exit signal that cannot be trapped: the actor exits as `KILLED`, and `terminate` does not run."""
 
 
 def exit_reason(value: object) -> ExitReason:

@@ -16,13 +16,17 @@ from typing import Any
 __all__ = ["Event", "Handler", "attach", "attached", "detach", "execute"]
 
 Event = tuple[str, ...]
+"""The name of an event, such as `("phoenix", "channel_joined")`."""
+
 Handler = Callable[[Event, Mapping[str, float], Mapping[str, Any]], object]
+"""What is attached to events: a function of an event's name, its measurements and its metadata."""
 
 _log = logging.getLogger("ashtree.telemetry")
 _lock = threading.Lock()
 # To be read only: whoever would measure for an event asks first whether it is in here. Its handlers are replaced as a
 # whole when they change, so that they are read without a lock.
 attached: dict[Event, tuple[tuple[str, Handler], ...]] = {}
+"""The handlers of each event that has any, for code that measures only if the result is used; read-only."""
 
 
 def attach(name: str, events: Iterable[Event], handler: Handler) -> None:

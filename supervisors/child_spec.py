@@ -60,7 +60,10 @@ class BrutalKill(enum.Enum):
 
 
 BRUTAL_KILL = BrutalKill.BRUTAL_KILL
+"""As `shutdown` of a child spec: kill the child at once."""
+
 INFINITY = math.inf
+"""As `shutdown` of a child spec: wait for the child as long as it takes."""
 
 E = TypeVar("E", bound=enum.StrEnum)
 

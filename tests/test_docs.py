@@ -14,8 +14,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = [*PAGES, ROOT / "CHANGELOG.md", *sorted(ROOT.glob("fuzz/*.md")), *sorted(ROOT.glob("tests/golden/*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TITLE = re.compile(r"# (\w+\.py)\n")
+BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]*))?\)")
 
 
 class Example(NamedTuple):
@@ -60,6 +64,22 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_says(page: Path, tmp_p
             assert checker.check_output(example.output, printed, doctest.ELLIPSIS), (
                 f"{example.code}\nprinted:\n{printed}"
             )
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    titles = HEADING.findall(BLOCK.sub("", page.read_text()))
+    made = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
+    assert len(made) == len(set(made)), f"{page.name} has two headings with one anchor"
+    return set(made)
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    for path, anchor in LINK.findall(BLOCK.sub("", page.read_text())):
+        target = page.parent / path if path else page
+        assert target.exists(), f"{page.name} links to {path}"
+        assert not anchor or anchor in anchors(target), f"{page.name} links to {path}#{anchor}"
 
 
 def test_the_readme_has_programs_for_both_faces_of_a_system() -> None:

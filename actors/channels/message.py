@@ -27,8 +27,8 @@ __all__ = [
     "ok",
 ]
 
-# A JSON object (a dict, or a msgspec Struct), or binary data (bytes).
 Payload = Any
+"""The content of a message: a JSON object (a dict or a msgspec Struct) or binary data (bytes)."""
 
 
 def checked_payload(payload: Any) -> Payload:

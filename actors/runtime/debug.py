@@ -58,6 +58,7 @@ class Raised(msgspec.Struct, frozen=True, eq=False):
 
 
 Event = Got | Handled | Raised
+"""What a trace, a log and an installed function receive."""
 
 
 class Statistics(msgspec.Struct, frozen=True):
