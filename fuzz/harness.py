@@ -19,7 +19,8 @@ with atheris.instrument_imports(include=["actors", "transport"]):
     from actors.testing import ManualRuntime
     from transport.carriers.batch import NDJSON, read_batch
     from transport.exceptions import MalformedMessageError, UnencodableError
-    from transport.http.http_connection import Answer, HttpConnection, Incoming, respond
+    from transport.http.exchange import Answer, Incoming, respond
+    from transport.http.http_connection import HttpConnection
     from transport.mount import read_params
     from transport.protocol.serializer import V1JSONSerializer, V2JSONSerializer
     from transport.protocol.versions import Versions

@@ -25,10 +25,11 @@ from supervisors.child_spec import ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervisor import Supervisor
 from tests.live import WAIT
+from transport.carriers.carrier import Disconnected
 from transport.endpoint import Endpoint
 from transport.protocol.serializer import V2JSONSerializer
 from transport.socket import Routes, Socket
-from transport.transport import Disconnected, Transport
+from transport.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

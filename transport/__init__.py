@@ -15,7 +15,8 @@ from transport.exceptions import (
     TransportError,
     UnencodableError,
 )
-from transport.http.http_connection import respond
+from transport.extension import Extension
+from transport.http.exchange import respond
 from transport.http.pages import pages
 from transport.metrics.metrics import Metrics
 from transport.observer.observer import Observer
@@ -29,6 +30,7 @@ __all__ = [
     "SERIALIZERS",
     "ConnectInfo",
     "Endpoint",
+    "Extension",
     "LongPoll",
     "MalformedMessageError",
     "Metrics",

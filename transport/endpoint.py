@@ -2,60 +2,54 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import secrets
-import socket as sockets
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from functools import partial
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from websockets.datastructures import MultipleValuesError
-from websockets.http11 import Request, Response
 
 from actors.channels.message import Broadcast, Payload, checked_payload
-from actors.exits import SHUTDOWN, ExitReason
 from actors.redaction import SECRETS
 from supervisors.child_spec import INFINITY, ChildSpec
-from supervisors.dynamic_supervisor import DynamicSupervisor
-from supervisors.supervisor import Supervisor
 from transport.access import token
 from transport.access.origin import CheckOrigin, origin_rule
 from transport.access.session import CSRF, SessionCookie, SessionOptions, make_session, read_session
 from transport.carriers.asgi import AsgiApplication
+from transport.carriers.carrier import MAX_FRAME_SIZE, CarrierOptions
 from transport.carriers.idle_connections import IDLE_TIMEOUT, IdleConnections
 from transport.carriers.longpoll import LongPoll, LongPollHandler
+from transport.carriers.outbox import Outbox
 from transport.carriers.traffic import Traffic
-from transport.carriers.websocket import MAX_FRAME_SIZE, WebSocketCarrier, WebSocketTraffic
+from transport.carriers.websocket import WebSocketTraffic
+from transport.carriers.websocket_handler import WebSocketHandler
+from transport.endpoint_supervisor import EndpointSupervisor
 from transport.exceptions import SocketError
-from transport.http.http_connection import Answer, Application, HttpConnection, Incoming, Upgrade, respond
-from transport.http.listener import Listener, bind, unbind
-from transport.metrics.metrics import Metrics, MetricsPage
-from transport.mount import Client, Mount, read_params
-from transport.observer.observer import PATH, Observer, ObserverSocket
-from transport.observer.observer_mount import ObserverMount
+from transport.extension import Extension, MetricsExtension, ObserverExtension
+from transport.http.exchange import Answer, Application, Incoming, respond
+from transport.mount import Mount
 from transport.protocol.serializer import SERIALIZERS
 from transport.protocol.versions import Versions
-from transport.socket_events import socket_drain
 
 if TYPE_CHECKING:
+    from websockets.http11 import Request
+
     from actors.channels.message import Serializer
     from actors.clock import Clock
     from actors.lowlevel import Process
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
     from supervisors.system import System
+    from transport.http.pages import Page
     from transport.socket import Socket
 
-__all__ = ["Endpoint", "EndpointSupervisor"]
+__all__ = ["Endpoint"]
 
 _log = logging.getLogger("ashtree.transport")
 
-Route = Callable[[Request], Response]
+Kind = TypeVar("Kind")
 
-_SWEEP = object()
 _LONGPOLL = LongPoll()
 
 
@@ -88,7 +82,7 @@ class Endpoint:
         self,
         sockets: Mapping[str, type[Socket]],
         *,
-        routes: Mapping[str, Route] | None = None,
+        routes: Mapping[str, Page] | None = None,
         host: str = "127.0.0.1",
         port: int | None = 4000,
         check_origin: CheckOrigin = True,
@@ -100,13 +94,16 @@ class Endpoint:
         idle_timeout: float = IDLE_TIMEOUT,
         longpoll: LongPoll | None = _LONGPOLL,
         serializers: Mapping[str, Serializer] = SERIALIZERS,
-        metrics: Metrics | None = None,
-        observer: Observer | None = None,
+        metrics: Extension | None = None,
+        observer: Extension | None = None,
+        extensions: Sequence[Extension] = (),
     ) -> None:
         self.host, self.port = host, port
         self.idle = IdleConnections(idle_timeout)
-        self.max_frame_size, self.max_channels = max_frame_size, max_channels
+        self.max_channels = max_channels
         self.traffic: dict[str, Traffic] = {"websocket": WebSocketTraffic(), "longpoll": Traffic()}
+        shared = (self.idle, max_frame_size, Outbox())
+        self._carriers = {kind: CarrierOptions(traffic, *shared) for kind, traffic in self.traffic.items()}
         self._routes = dict(routes or {})
         self._check_origin, self._origin_rule = check_origin, origin_rule(check_origin)
         self.versions = Versions(serializers)
@@ -117,27 +114,35 @@ class Endpoint:
         self.filter_parameters = _checked_names(filter_parameters)
         self._clock: Clock | None = None
         self._longpoll_secret = secret_key or secrets.token_urlsafe(32)
-        self._mounts: dict[str, Application] = {}
+        self._handlers: dict[str, Application] = {}
         for path, cls in sockets.items():
             self._mount(path.rstrip("/"), Mount(self, cls), longpoll)
-        self.metrics = None if metrics is None else MetricsPage(self, metrics)
-        if self.metrics is not None:
-            self._mounts[self.metrics.path] = self.metrics.handle
-        self.observer = observer
-        if observer is not None:
-            self._mount_observer(observer)
+        self._extensions: list[Extension] = []
+        for where, extension in _named(metrics, observer, extensions):
+            self._extend(where, extension)
         self._pubsub: PubSub | None = None
         self._transports: ActorRef[Any] | None = None
 
     def _mount(self, path: str, mount: Mount, longpoll: LongPoll | None) -> None:
-        self._mounts[f"{path}/websocket"] = partial(self._handshake, mount)
+        self._handlers[f"{path}/websocket"] = WebSocketHandler(mount, self._carriers["websocket"]).handle
         if longpoll is not None:
-            self._mounts[f"{path}/longpoll"] = LongPollHandler(mount, longpoll, self._longpoll_secret).handle
+            handler = LongPollHandler(mount, longpoll, self._carriers["longpoll"], self._longpoll_secret)
+            self._handlers[f"{path}/longpoll"] = handler.handle
 
-    def _mount_observer(self, observer: Observer) -> None:
-        observer.check_host(self.host if self.port is not None else None)
-        self._routes |= observer.routes()
-        self._mount(f"{PATH}/socket", ObserverMount(self, ObserverSocket), None)
+    def _extend(self, where: str, given: Extension) -> None:
+        """Bind an extension to this endpoint, and serve what it brings."""
+        if not isinstance(given, Extension):
+            raise SocketError(f"{where} must be a transport.Extension, such as Metrics() or Observer(), got {given!r}")
+        extension = given.bind(self)
+        routes, handlers, mounts = extension.routes(), extension.handlers(), extension.mounts(self)
+        for path in (*routes, *handlers, *(f"{path}/websocket" for path in mounts)):
+            if path in self._routes or path in self._handlers:
+                raise SocketError(f"{where} serves {path!r}, which this endpoint serves already")
+        self._routes |= routes
+        self._handlers |= handlers
+        for path, mount in mounts.items():
+            self._mount(path, mount, None)
+        self._extensions.append(extension)
 
     def child_spec(self) -> ChildSpec:
         """Return how a supervisor runs it."""
@@ -174,15 +179,28 @@ class Endpoint:
         return self._pubsub
 
     @property
+    def metrics(self) -> MetricsExtension | None:
+        """The metrics, whose `registry` takes those of the application too; None without."""
+        return self.extension(MetricsExtension)
+
+    @property
+    def observer(self) -> ObserverExtension | None:
+        """The observer's page; None without."""
+        return self.extension(ObserverExtension)
+
+    @property
     def observer_url(self) -> str | None:
         """The address of the live page, for people; None without one. It holds the token, so tell it to nobody else.
 
         Raises:
             RuntimeError: if it has no port of its own.
         """
-        if self.observer is None:
-            return None
-        return self.url + PATH + (f"#token={self.observer.token}" if self.observer.token else "")
+        observer = self.observer
+        return None if observer is None else self.url + observer.location
+
+    def extension(self, kind: type[Kind]) -> Kind | None:
+        """Return the extension of this class, subclasses included, that was added first; None if there is none."""
+        return next((extension for extension in self._extensions if isinstance(extension, kind)), None)
 
     # What applications call, from any actor or thread
 
@@ -233,14 +251,17 @@ class Endpoint:
 
     # What its supervisor calls
 
-    def attach(self, process: Process, port: int | None) -> None:
-        """Take note of the tree that it runs in, and of the port that it got."""
+    def attach(self, supervisor: ActorRef[Any], port: int | None) -> None:
+        """Store the tree that it runs in, and the port that it got; attach the extensions until the supervisor ends."""
+        process = supervisor.process
         found = process.scheduler.names.lookup("pubsub")
         if not found:
             raise RuntimeError("an endpoint needs a PubSub that runs before it; make it a child of a System")
-        self._pubsub, self.port = found[0][1], port
-        if self.metrics is not None:
-            self.metrics.attach(process, found[0][1])
+        pubsub = self._pubsub = found[0][1]
+        self.port = port
+        for extension in self._extensions:
+            extension.attach(supervisor, pubsub)
+            process.own(extension.detach)
 
     def attach_transports(self, transports: ActorRef[Any]) -> None:
         """Take note of the supervisor under which connections are started."""
@@ -254,46 +275,15 @@ class Endpoint:
             path = urlsplit(incoming.request.path).path
         except ValueError:
             return respond(400)
-        mount = self._mounts.get(path)
-        if mount is not None:
-            return mount(incoming)
+        handler = self._handlers.get(path)
+        if handler is not None:
+            return handler(incoming)
         route = self._routes.get(path)
         if route is None:
             return respond(404, "not found")
         if incoming.request.method not in ("GET", "HEAD"):
             return respond(405, "only GET is answered here")
         return route(incoming.request)
-
-    def _handshake(self, mount: Mount, incoming: Incoming) -> Answer | Awaitable[Answer]:
-        """Accept a WebSocket or not, in Phoenix's order: method, origin, version, connect, handshake."""
-        request = incoming.request
-        if request.method != "GET":
-            return _refused(mount, 400)
-        params = read_params(request.path)
-        if params is None:
-            return _refused(mount, 400)
-        if not mount.origin_allowed(incoming):
-            return _refused(mount, 403)
-        client = mount.connect(incoming, params, "websocket")
-        if client is not None and type(client) is not Client and inspect.isawaitable(client):
-            return self._connected_later(mount, incoming, client)
-        return self._connected(mount, incoming, client)
-
-    async def _connected_later(self, mount: Mount, incoming: Incoming, client: Awaitable[Client | None]) -> Answer:
-        return self._connected(mount, incoming, await client)
-
-    def _connected(self, mount: Mount, incoming: Incoming, client: Client | None) -> Answer:
-        if client is None:
-            return _refused(mount, 403)
-        transports = self.transports
-        if transports is None:
-            return _refused(mount, 503, "restarting, try again")
-        make = incoming.carrier or WebSocketCarrier
-        carrier = make(transports.process.scheduler, self.idle, self.max_frame_size, mount.traffic("websocket"))
-        response = mount.accept(carrier, incoming.request)
-        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            return _refused(mount, 400, response.body.decode())
-        return Upgrade(response, carrier, lambda: mount.start(carrier, client))
 
     def _check_session(self) -> None:
         if self._session is None:
@@ -337,72 +327,19 @@ class Endpoint:
         return False
 
 
-def _refused(mount: Mount, status: int, text: str = "") -> Response:
-    mount.refused("websocket", status)
-    return respond(status, text)
+def _named(
+    metrics: Extension | None, observer: Extension | None, others: Sequence[Extension]
+) -> Iterator[tuple[str, Extension]]:
+    """Yield all extensions that were given, with what an author calls them."""
+    if metrics is not None:
+        yield "metrics", metrics
+    if observer is not None:
+        yield "observer", observer
+    for number, extension in enumerate(others):
+        yield f"extensions[{number}]", extension
 
 
 def _checked_names(names: Any) -> tuple[str, ...]:
     if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
         raise SocketError(f'filter_parameters takes names such as ("password", "token"), got {names!r}')
     return tuple(name.lower() for name in names)
-
-
-class EndpointSupervisor(Supervisor):
-    """Runs an endpoint: the connections, and then the listener, so that at the end nobody comes in any more."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-        self._sockets: list[sockets.socket] = []
-        self._connections: set[HttpConnection] = set()
-        args = (self._sockets, endpoint.handle, self._connections)
-        listener = ChildSpec(Listener, args, id="listener")
-        transports = ChildSpec(Transports, (endpoint,), id="transports")
-        super().__init__([transports] if endpoint.port is None else [transports, listener])
-
-    def on_start(self) -> Any:
-        """Open the port, if there is to be one, then start the children."""
-        endpoint = self._endpoint
-        endpoint.attach(self._process, endpoint.port if endpoint.port is None else self._open(endpoint.port))
-        self.send_interval(endpoint.idle.interval, _SWEEP)
-        return super().on_start()
-
-    def _open(self, port: int) -> int:
-        """Open the listening sockets and return the port that they got."""
-        self.own(self._close_connections)
-        self._sockets.extend(bind(self._endpoint.host, port))
-        for opened in self._sockets:
-            self.own(partial(unbind, opened))
-        bound: int = self._sockets[0].getsockname()[1]
-        return bound
-
-    def _close_connections(self) -> None:
-        """End those that wait for a request; they outlive a listener, but not their endpoint."""
-        for connection in list(self._connections):
-            connection.close()
-
-    def on_receive(self, message: Any) -> Any:
-        """Look for idle connections now and then."""
-        if message is _SWEEP:
-            self._endpoint.idle.sweep()
-            return None
-        return super().on_receive(message)
-
-
-class Transports(DynamicSupervisor):
-    """The supervisor of all connections: one transport for each."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        super().__init__()
-        self._endpoint = endpoint
-
-    def on_start(self) -> None:
-        """Let the endpoint know where connections are started."""
-        super().on_start()
-        self._endpoint.attach_transports(self.actor_ref)
-
-    def terminate(self, reason: ExitReason) -> Any:
-        """Tell that all connections are closed, and close them."""
-        if self._children and reason == SHUTDOWN:
-            socket_drain(self._endpoint, len(self._children))
-        return super().terminate(reason)

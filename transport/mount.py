@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from actors.channels.message import Reply
@@ -18,6 +18,7 @@ from supervisors import calls
 from supervisors.child_spec import ChildSpec, Restart
 from transport.access.auth_token import SUBPROTOCOL, SUBPROTOCOL_HEADER, Offer, longpoll_token, without_token
 from transport.access.origin import Origin, read_origin
+from transport.endpoint_api import EndpointAPI
 from transport.exceptions import TokenInvalidError
 from transport.protocol.versions import DEFAULT_VERSION
 from transport.socket import ConnectInfo, Routes, Socket, Uri, accepted
@@ -30,17 +31,35 @@ if TYPE_CHECKING:
     from actors.channels.message import Serializer
     from actors.future import Future
     from actors.ref import ActorRef
-    from transport.carriers.carrier import Carrier
-    from transport.carriers.traffic import Traffic
-    from transport.carriers.websocket import WebSocketCarrier
-    from transport.endpoint import Endpoint
-    from transport.http.http_connection import Incoming
+    from transport.carriers.carrier import Carrier, WebSocket
+    from transport.http.exchange import Incoming
+    from transport.protocol.versions import Versions
 
-__all__ = ["Client", "Mount", "read_params"]
+__all__ = ["Client", "Mount", "MountedOn", "read_params"]
 
 _log = logging.getLogger("ashtree.transport")
 
 _TRANSPORT = ChildSpec(Transport, restart=Restart.TEMPORARY)
+
+
+class MountedOn(EndpointAPI, Protocol):
+    """An endpoint as the sockets that are mounted on it see it."""
+
+    versions: Versions
+    max_channels: int
+
+    @property
+    def transports(self) -> ActorRef[Any] | None:
+        """The supervisor under which connections are started, while it runs."""
+
+    def now(self) -> float:
+        """Return the monotonic time."""
+
+    def session_of(self, request: Request, params: Mapping[str, str]) -> dict[str, Any] | None:
+        """Return the session of a request, if it has one and may use it."""
+
+    def origin_allowed(self, incoming: Incoming) -> bool:
+        """Return whether a page of the request's origin may connect."""
 
 
 class Client(NamedTuple):
@@ -57,17 +76,13 @@ class Mount:
         SocketError: if the class, or one of its channels, is not as it must be.
     """
 
-    def __init__(self, endpoint: Endpoint, socket_class: type[Socket]) -> None:
+    def __init__(self, endpoint: MountedOn, socket_class: type[Socket]) -> None:
         self._endpoint, self._socket_class, self._routes = endpoint, socket_class, Routes(socket_class)
 
     @property
     def transports(self) -> ActorRef[Any] | None:
         """The supervisor of the connections, while it runs."""
         return self._endpoint.transports
-
-    def traffic(self, transport: str) -> Traffic:
-        """The messages and bytes of the transport "websocket" or "longpoll"."""
-        return self._endpoint.traffic[transport]
 
     def refused(self, transport: str, code: int) -> None:
         """Tell that a client of the transport "websocket" or "longpoll" was refused, with a status of HTTP."""
@@ -122,7 +137,7 @@ class Mount:
         socket_connected(attempt, accepted=is_in, duration=self._endpoint.now() - began)
         return client if is_in else None
 
-    def accept(self, carrier: WebSocketCarrier, request: Request) -> Response:
+    def accept(self, carrier: WebSocket, request: Request) -> Response:
         """Do the opening handshake of a WebSocket; with an auth token, "phoenix" is the subprotocol that is spoken."""
         if not self._socket_class.auth_token:
             return carrier.accept(request)

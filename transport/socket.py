@@ -18,7 +18,7 @@ from supervisors.child_spec import ChildSpec, Restart
 from transport.exceptions import SocketError
 
 if TYPE_CHECKING:
-    from transport.endpoint import Endpoint
+    from transport.endpoint_api import EndpointAPI
 
 __all__ = ["ConnectInfo", "Route", "Routes", "Socket", "Uri"]
 
@@ -102,7 +102,7 @@ class Socket:
     auth_token: ClassVar[bool] = False
     log: ClassVar[str | None] = "info"
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: EndpointAPI) -> None:
         self.endpoint = endpoint
         self.assigns: dict[str, Any] = {}
 

@@ -17,9 +17,8 @@ from actors.redaction import filter_parameters
 
 if TYPE_CHECKING:
     from actors.channels.message import Frame, Serializer
-    from transport.endpoint import Endpoint
+    from transport.endpoint_api import EndpointAPI
     from transport.socket import ConnectInfo, Socket
-    from transport.transport import Transport
 
 __all__ = [
     "CONNECTED",
@@ -50,7 +49,7 @@ _log = logging.getLogger("ashtree.transport")
 class Attempt(msgspec.Struct, frozen=True, eq=False):
     """A client that would connect; its fields are the event's metadata, beside `result` and `log`."""
 
-    endpoint: Endpoint
+    endpoint: EndpointAPI
     transport: str
     params: Mapping[str, str]
     connect_info: ConnectInfo
@@ -75,33 +74,33 @@ def socket_connected(attempt: Attempt, *, accepted: bool, duration: float) -> No
         _log.log(number, text, verb, socket_class.__name__, took(duration), attempt.transport, serializer, params)
 
 
-def socket_refused(endpoint: Endpoint, transport: str, code: int) -> None:
+def socket_refused(endpoint: EndpointAPI, transport: str, code: int) -> None:
     """A client by "websocket" or "longpoll" was refused, with a status of HTTP; 500 if the author's code failed."""
     if REFUSED in telemetry.attached:
         telemetry.execute(REFUSED, {"count": 1}, {"endpoint": endpoint, "transport": transport, "code": int(code)})
 
 
-def socket_disconnected(transport: Transport, code: int, duration: float) -> None:
+def socket_disconnected(socket: Socket, code: int, duration: float) -> None:
     """A connection ends after `duration` seconds, with a close code, 1006 if it is cut."""
     if DISCONNECTED in telemetry.attached:
-        about = {"endpoint": transport.socket.endpoint, "socket": transport.socket, "code": code}
+        about = {"endpoint": socket.endpoint, "socket": socket, "code": code}
         telemetry.execute(DISCONNECTED, {"duration": duration}, about)
 
 
-def frame_in(transport: Transport, data: str | bytes) -> None:
+def frame_in(socket: Socket, data: str | bytes) -> None:
     """A frame of the client came in; to be called if FRAME_IN is attached."""
     size = len(data.encode(errors="surrogatepass")) if isinstance(data, str) else len(data)
-    telemetry.execute(FRAME_IN, {"bytes": size}, {"socket": transport.socket})
+    telemetry.execute(FRAME_IN, {"bytes": size}, {"socket": socket})
 
 
-def frame_out(transport: Transport, frame: Frame) -> None:
+def frame_out(socket: Socket, frame: Frame) -> None:
     """A frame goes out to the client; to be called if FRAME_OUT is attached."""
     # The test kit's frames are not encoded, and have no size.
     size = len(frame.data) if isinstance(frame.data, str | bytes) else 0
-    telemetry.execute(FRAME_OUT, {"bytes": size}, {"socket": transport.socket})
+    telemetry.execute(FRAME_OUT, {"bytes": size}, {"socket": socket})
 
 
-def socket_drain(endpoint: Endpoint, count: int) -> None:
+def socket_drain(endpoint: EndpointAPI, count: int) -> None:
     """An endpoint that stops closes all its connections, in one round."""
     if DRAIN in telemetry.attached:
         numbers = {"count": count, "total": count, "index": 1, "rounds": 1}

@@ -20,6 +20,7 @@ from supervisors.child import Child, launch, stop_children
 from supervisors.child_spec import ChildSpec, Restart
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from transport import socket_events
+from transport.carriers.carrier import Disconnected
 from transport.exceptions import MalformedMessageError
 from transport.protocol.connection import (
     Connection,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from transport.carriers.carrier import Carrier
     from transport.socket import Routes, Socket
 
-__all__ = ["CLOSE_CODES", "Disconnected", "Transport"]
+__all__ = ["CLOSE_CODES", "Transport"]
 
 _log = logging.getLogger("ashtree.transport")
 
@@ -61,12 +62,6 @@ _CHANNELS = ChildSpec(DynamicSupervisor, id="channels", restart=Restart.TEMPORAR
 
 _CUT = 1006
 """What a client sees of a connection that ends without a close frame."""
-
-
-class Disconnected(msgspec.Struct, frozen=True):
-    """A carrier tells its transport that the client has gone; `code` is the close code, 1006 without a close frame."""
-
-    code: int
 
 
 class _Started(msgspec.Struct, frozen=True, eq=False):
@@ -149,7 +144,7 @@ class Transport(Actor):
 
     def _on_data(self, data: str | bytes) -> None:
         if telemetry.attached and socket_events.FRAME_IN in telemetry.attached:
-            socket_events.frame_in(self, data)
+            socket_events.frame_in(self.socket, data)
         self._on_message(self.serializer.decode(data))
 
     def _on_message(self, message: Message) -> None:
@@ -161,7 +156,7 @@ class Transport(Actor):
 
     def _on_frame(self, frame: Frame) -> None:
         if telemetry.attached and socket_events.FRAME_OUT in telemetry.attached:
-            socket_events.frame_out(self, frame)
+            socket_events.frame_out(self.socket, frame)
         self.carrier.send(frame)
 
     def _on_started(self, started: _Started) -> None:
@@ -279,7 +274,7 @@ class Transport(Actor):
 
     def _tell_end(self, code: int) -> None:
         self._end_told = True
-        socket_events.socket_disconnected(self, code, self.clock.now() - self._began)
+        socket_events.socket_disconnected(self.socket, code, self.clock.now() - self._began)
 
 
 _MESSAGES: dict[type, Callable[[Transport, Any], Any]] = {

@@ -37,7 +37,7 @@ from tests.transport.wire import (
     until,
 )
 from transport import ConnectInfo, Endpoint, LongPoll, Metrics, Socket, SocketError
-from transport.http.http_connection import Incoming
+from transport.http.exchange import Incoming
 from transport.metrics import gauges
 from transport.metrics.counters import BUCKETS, Counters, Histogram, supervisor_name
 from transport.metrics.gauges import Gauges

@@ -20,11 +20,11 @@ from actors.lowlevel import described, spawn
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.testing import ManualRuntime
 from transport import ConnectInfo, Socket, Transport, V2JSONSerializer
+from transport.carriers.carrier import Disconnected
 from transport.protocol.connection import Connection
 from transport.socket import Route, Routes
 from transport.socket_events import FRAME_IN
 from transport.testing import ChannelTest, JoinedChannel, TestClient
-from transport.transport import Disconnected
 
 if TYPE_CHECKING:
     from actors.lowlevel import Process

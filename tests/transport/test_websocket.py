@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -16,9 +17,11 @@ from actors.exits import ExitReason, Shutdown
 from actors.lowlevel import Process, Scheduler
 from tests.transport.wire import BEATEN, HANDSHAKE, HEARTBEAT, Server, Tcp, masked, on_loop, reset, serving, until
 from transport import Socket
+from transport import endpoint as endpoint_module
 from transport.carriers import websocket as websocket_module
-from transport.carriers.idle_connections import IdleConnections
-from transport.carriers.websocket import WebSocketCarrier
+from transport.carriers.carrier import CarrierOptions
+from transport.carriers.outbox import Outbox
+from transport.carriers.websocket import WebSocketCarrier, WebSocketTraffic
 from transport.http.http_connection import HttpConnection
 from transport.transport import Transport
 
@@ -111,7 +114,7 @@ class Echo(Actor):
 
 
 def echoing(runtime: ManualRuntime) -> tuple[WebSocketCarrier, RecordingTransport]:
-    carrier, tcp = WebSocketCarrier(Scheduler.here(), IdleConnections()), RecordingTransport()
+    carrier, tcp = WebSocketCarrier(Scheduler.here(), CarrierOptions(WebSocketTraffic())), RecordingTransport()
     carrier.connection_made(cast("asyncio.Transport", tcp))
     Echo.start(carrier)
     runtime.settle()
@@ -430,7 +433,7 @@ async def test_a_client_that_never_ends_its_side_is_cut_off(monkeypatch: pytest.
 async def test_a_client_that_does_not_read_is_cut_off_and_others_are_not(
     monkeypatch: pytest.MonkeyPatch, seen: list[Any]
 ) -> None:
-    monkeypatch.setattr(websocket_module, "MAX_BUFFER", 1024 * 1024)
+    monkeypatch.setattr(endpoint_module, "Outbox", partial(Outbox, 1024 * 1024))
     async with serving(EchoSocket) as server:
         other = await server.connect()
         await other.join("room:2")

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from urllib.parse import quote
 
 from websockets.datastructures import Headers
@@ -22,18 +22,17 @@ from websockets.http11 import Request, Response
 
 from actors.channels.message import Opcode
 from actors.exceptions import ActorDeadError, StartError
-from transport.carriers.traffic import Traffic
-from transport.carriers.websocket import CLOSE_TIMEOUT, MAX_BUFFER, MAX_FRAME_SIZE
-from transport.http.http_connection import MAX_BODY, Answer, Incoming, Late, Upgrade, respond
-from transport.transport import Disconnected
+from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected
+from transport.carriers.outbox import OVERFLOWED
+from transport.http.exchange import MAX_BODY, Answer, Incoming, Late, Upgrade, respond
 
 if TYPE_CHECKING:
     from actors.channels.message import Frame
     from actors.clock import Timer
     from actors.lowlevel import Process, Scheduler
+    from actors.ref import ActorRef
     from supervisors.system import System
-    from transport.carriers.idle_connections import IdleConnections
-    from transport.endpoint import Endpoint
+    from transport.carriers.carrier import CarrierOptions
 
 __all__ = ["AsgiApplication", "AsgiCarrier"]
 
@@ -52,6 +51,17 @@ _OF_THE_SERVER = {"connection", "sec-websocket-accept", "transfer-encoding", "up
 _PLAIN = "/:@!$&'()*+,;=~"
 
 
+class ServedEndpoint(Protocol):
+    """An endpoint as its server sees it."""
+
+    @property
+    def transports(self) -> ActorRef[Any] | None:
+        """The supervisor of the connections, while it runs."""
+
+    def handle(self, incoming: Incoming) -> Answer | Awaitable[Answer]:
+        """Answer one request."""
+
+
 class AsgiApplication:
     """What `Endpoint.asgi()` returns: an ASGI 3 application.
 
@@ -59,7 +69,7 @@ class AsgiApplication:
     whoever started it.
     """
 
-    def __init__(self, endpoint: Endpoint, system: System | None = None) -> None:
+    def __init__(self, endpoint: ServedEndpoint, system: System | None = None) -> None:
         self._endpoint, self._system = endpoint, system
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,10 +77,10 @@ class AsgiApplication:
         match scope["type"]:
             case "websocket":
                 self._check_loop()
-                await _WebSocket(self._endpoint, scope, receive, send).serve()
+                await _AsgiWebSocket(self._endpoint, scope, receive, send).serve()
             case "http":
                 self._check_loop()
-                await _Http(self._endpoint, scope, receive, send).serve()
+                await _AsgiRequest(self._endpoint, scope, receive, send).serve()
             case "lifespan":
                 await self._live(receive, send)
             case other:
@@ -109,10 +119,10 @@ class AsgiApplication:
         return await self._system.start()
 
 
-class _Exchange:
+class _Scoped:
     """What a WebSocket and a plain request have in common."""
 
-    def __init__(self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, endpoint: ServedEndpoint, scope: Scope, receive: Receive, send: Send) -> None:
         self._endpoint, self._scope, self._receive, self._send = endpoint, scope, receive, send
 
     def _incoming(self, body: bytes = b"") -> Incoming:
@@ -156,7 +166,7 @@ def _target(scope: Scope) -> str:
     return f"{target}?{query}" if query else target
 
 
-class _Http(_Exchange):
+class _AsgiRequest(_Scoped):
     """One plain request."""
 
     async def serve(self) -> None:
@@ -208,7 +218,7 @@ class _Http(_Exchange):
             pass
 
 
-class _WebSocket(_Exchange):
+class _AsgiWebSocket(_Scoped):
     """One WebSocket, from its handshake to its end."""
 
     async def serve(self) -> None:
@@ -217,6 +227,7 @@ class _WebSocket(_Exchange):
         answer = await self._handle()
         if isinstance(answer, Upgrade):
             await self._accept(answer.response)
+            assert isinstance(answer.protocol, AsgiCarrier)
             await answer.protocol.serve(answer.begin, self._receive, self._send)
         else:
             await self._refuse(answer)
@@ -249,15 +260,8 @@ class AsgiCarrier:
 
     kind: ClassVar[str] = "websocket"
 
-    def __init__(
-        self,
-        scheduler: Scheduler,
-        idle: IdleConnections,
-        max_size: int = MAX_FRAME_SIZE,
-        traffic: Traffic | None = None,
-    ) -> None:
-        self._scheduler, self._idle, self._max_size = scheduler, idle, max_size
-        self._traffic = traffic or Traffic()
+    def __init__(self, scheduler: Scheduler, options: CarrierOptions) -> None:
+        self._scheduler, self._options, self._traffic = scheduler, options, options.traffic
         self.sweeps = 0
         self._process: Process | None = None
         self._open = True
@@ -274,7 +278,7 @@ class AsgiCarrier:
 
     async def serve(self, begin: Callable[[], Any], receive: Receive, send: Send) -> None:
         """Carry frames until the client has gone, or is to go."""
-        self._idle.add(self)
+        self._options.idle.add(self)
         try:
             await begin()
             await _first(_task(self._read(receive)), _task(self._write(send)), _task(self._over.wait()))
@@ -283,7 +287,7 @@ class AsgiCarrier:
             # The supervisor has told why; come back soon.
             await _written(send, {"type": "websocket.close", "code": CloseCode.SERVICE_RESTART.value})
         finally:
-            self._idle.discard(self)
+            self._options.idle.discard(self)
             if self._timer is not None:
                 self._timer.cancel()
             self._disconnected(CloseCode.ABNORMAL_CLOSURE)
@@ -302,7 +306,7 @@ class AsgiCarrier:
         size = _size(data)
         self._traffic.messages_in += 1
         self._traffic.bytes_in += size
-        if size > self._max_size:
+        if size > self._options.max_size:
             self._fail(CloseCode.MESSAGE_TOO_BIG)
         elif self._process is not None:
             self._process.put(data)
@@ -374,8 +378,8 @@ class AsgiCarrier:
         self._traffic.messages_out += 1
         self._traffic.bytes_out += len(data)
         self._put(event, len(data))
-        if self._size > MAX_BUFFER:
-            self._disconnected(CloseCode.ABNORMAL_CLOSURE)
+        if self._options.outbox.overflows(self._size):
+            self._disconnected(OVERFLOWED)
             self._over.set()
 
     def close(self, code: int) -> None:

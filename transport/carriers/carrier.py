@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+import msgspec
+
+from transport.carriers.idle_connections import IdleConnections
+from transport.carriers.outbox import Outbox
+
 if TYPE_CHECKING:
+    from websockets.http11 import Request, Response
+
     from actors.channels.message import Frame
     from actors.lowlevel import Process
+    from transport.carriers.traffic import Traffic
 
-__all__ = ["Carrier"]
+__all__ = ["CLOSE_TIMEOUT", "MAX_FRAME_SIZE", "Carrier", "CarrierOptions", "Disconnected", "WebSocket"]
+
+MAX_FRAME_SIZE = 8_000_000
+"""The bytes that a message may have: Bandit's limit, under Phoenix."""
+
+# Seconds that a client may take to answer a close frame, and to end its side of the connection.
+CLOSE_TIMEOUT = 5.0
+
+
+class Disconnected(msgspec.Struct, frozen=True):
+    """Sent by a carrier when its client has disconnected; `code` is the close code, 1006 without a close frame."""
+
+    code: int
 
 
 class Carrier(Protocol):
     """A wire to one client: a WebSocket, a long-polling session, a test.
 
-    It puts what comes in into the mailbox of its transport actor, or on its fastlane: text as `str`, binary as `bytes`, and
-    `Disconnected` when the client has gone. It never calls the actor otherwise.
+    It puts received messages into the mailbox of its transport actor, or on its fastlane: text as `str`, binary as `bytes`, and
+    `Disconnected` when the client has disconnected. It never calls the actor otherwise.
     """
 
     kind: ClassVar[str]
@@ -28,10 +49,33 @@ class Carrier(Protocol):
         """Deliver to this actor from now on."""
 
     def send(self, frame: Frame) -> None:
-        """Write one frame, after those before it; nothing happens if the client has gone."""
+        """Write one frame, after those before it; do nothing if the client has disconnected."""
 
     def close(self, code: int) -> None:
-        """Say good-bye with a close code (RFC 6455, section 7.4), then end the connection."""
+        """Send a close frame with this code (RFC 6455, section 7.4), then end the connection."""
 
     def abort(self) -> None:
-        """End the connection without a word, unless good-bye has been said."""
+        """Cut the connection without a close frame, unless one has been sent."""
+
+
+class WebSocket(Carrier, Protocol):
+    """A carrier that begins with the opening handshake of a WebSocket."""
+
+    def accept(self, request: Request) -> Response:
+        """Return the answer to the handshake: 101, or what is wrong with the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierOptions:
+    """What all carriers of one kind on an endpoint share.
+
+    - `traffic`: where they count messages and bytes.
+    - `idle`: where they register, to be closed when the client is silent for too long.
+    - `max_size`: the bytes that one message may have.
+    - `outbox`: what happens to a client that reads too slowly.
+    """
+
+    traffic: Traffic
+    idle: IdleConnections = field(default_factory=IdleConnections)
+    max_size: int = MAX_FRAME_SIZE
+    outbox: Outbox = field(default_factory=Outbox)

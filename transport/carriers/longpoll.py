@@ -21,12 +21,11 @@ from actors.exits import Shutdown
 from actors.future import Future
 from transport.access import token
 from transport.carriers.batch import read_batch, text_of
-from transport.carriers.traffic import Traffic
-from transport.carriers.websocket import MAX_BUFFER
+from transport.carriers.carrier import Disconnected
+from transport.carriers.outbox import OVERFLOWED
 from transport.exceptions import MalformedMessageError, TokenError
-from transport.http.http_connection import Answer, Incoming, Late, respond
+from transport.http.exchange import Answer, Incoming, Late, respond
 from transport.mount import read_params
-from transport.transport import Disconnected
 
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from actors.clock import Timer
     from actors.lowlevel import Process
     from actors.registry import Registry
+    from transport.carriers.carrier import CarrierOptions
     from transport.mount import Mount
 
 __all__ = ["INACTIVE", "LongPoll", "LongPollCarrier", "LongPollHandler"]
@@ -76,9 +76,9 @@ class LongPollCarrier:
 
     kind: ClassVar[str] = "longpoll"
 
-    def __init__(self, window: float, traffic: Traffic | None = None) -> None:
+    def __init__(self, window: float, options: CarrierOptions) -> None:
         self.id = secrets.token_urlsafe(16)
-        self._window, self._traffic = window, traffic or Traffic()
+        self._window, self._outbox, self._traffic = window, options.outbox, options.traffic
         self._messages: list[str] = []
         self._size = 0
         self._process: Process | None = None
@@ -111,9 +111,8 @@ class LongPollCarrier:
         self._size += len(text)
         self._traffic.messages_out += 1
         self._traffic.bytes_out += len(frame.data)
-        if self._size > MAX_BUFFER and self._process is not None:
-            # Nobody fetches it: cut off before it costs others their memory.
-            self._process.put(Disconnected(1006))
+        if self._outbox.overflows(self._size) and self._process is not None:
+            self._process.put(Disconnected(OVERFLOWED))
             self.take()
         self._wake()
 
@@ -193,8 +192,8 @@ class LongPollCarrier:
 class LongPollHandler:
     """Answers the requests to the long-polling path of one socket."""
 
-    def __init__(self, mount: Mount, options: LongPoll, secret: token.Secrets) -> None:
-        self._mount, self._options, self._secret = mount, options, secret
+    def __init__(self, mount: Mount, options: LongPoll, carriers: CarrierOptions, secret: token.Secrets) -> None:
+        self._mount, self._options, self._carriers, self._secret = mount, options, carriers, secret
 
     def handle(self, incoming: Incoming) -> Answer | Awaitable[Answer]:
         """Answer one request, in Phoenix's order: origin, method, session."""
@@ -244,7 +243,7 @@ class LongPollHandler:
             client = await client
         if client is None:
             return self._refuse(HTTPStatus.FORBIDDEN)
-        carrier = LongPollCarrier(self._options.window, self._mount.traffic("longpoll"))
+        carrier = LongPollCarrier(self._options.window, self._carriers)
         try:
             await self._mount.start(carrier, client)
         except (StartError, ActorDeadError):

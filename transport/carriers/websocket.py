@@ -19,10 +19,10 @@ from websockets.server import ServerProtocol
 from actors import telemetry
 from actors.channels.fastlane import CLOSED, CORKED, PAUSED, fastlane_of
 from transport import socket_events
+from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected
 from transport.carriers.frames import CLOSE_HEAD, close_frame, common_close, common_frames, frame_end, wire
 from transport.carriers.handshake import common_handshake
 from transport.carriers.traffic import Traffic
-from transport.transport import Disconnected
 
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response
@@ -31,17 +31,9 @@ if TYPE_CHECKING:
     from actors.channels.message import Frame
     from actors.clock import Timer
     from actors.lowlevel import Process, Scheduler
-    from transport.carriers.idle_connections import IdleConnections
+    from transport.carriers.carrier import CarrierOptions
 
-__all__ = ["MAX_FRAME_SIZE", "WebSocketCarrier", "WebSocketTraffic"]
-
-MAX_FRAME_SIZE = 8_000_000
-"""The bytes that a message may have: Bandit's limit, under Phoenix."""
-
-# Seconds that a client may take to answer a close frame, and to end its side of the connection.
-CLOSE_TIMEOUT = 5.0
-# Bytes that may wait for a client that does not read; beyond, it is cut off before it costs others their memory.
-MAX_BUFFER = 64 * 1024 * 1024
+__all__ = ["WebSocketCarrier", "WebSocketTraffic"]
 
 
 class WebSocketTraffic(Traffic):
@@ -70,10 +62,9 @@ class WebSocketCarrier(asyncio.Protocol):
         "_fastlane",
         "_fragmented",
         "_fragments",
-        "_idle",
         "_is_open",
         "_listening",
-        "_max_size",
+        "_options",
         "_paused",
         "_process",
         "_protocol",
@@ -85,15 +76,8 @@ class WebSocketCarrier(asyncio.Protocol):
         "sweeps",
     )
 
-    def __init__(
-        self,
-        scheduler: Scheduler,
-        idle: IdleConnections,
-        max_size: int = MAX_FRAME_SIZE,
-        traffic: Traffic | None = None,
-    ) -> None:
-        self._scheduler, self._idle, self._max_size = scheduler, idle, max_size
-        self._traffic = traffic or WebSocketTraffic()
+    def __init__(self, scheduler: Scheduler, options: CarrierOptions) -> None:
+        self._scheduler, self._options, self._traffic = scheduler, options, options.traffic
         self.sweeps = 0
         # Made when it is first needed.
         self._protocol: ServerProtocol | None = None
@@ -122,7 +106,7 @@ class WebSocketCarrier(asyncio.Protocol):
     def _rules(self) -> ServerProtocol:
         """The general parser, which begins where the handshake ends; the listener has read that."""
         if self._protocol is None:
-            self._protocol = ServerProtocol(state=State.OPEN, max_size=self._max_size)
+            self._protocol = ServerProtocol(state=State.OPEN, max_size=self._options.max_size)
             # It would log all frames at level debug, with the secrets that are in them.
             self._protocol.debug = False
         return self._protocol
@@ -132,7 +116,7 @@ class WebSocketCarrier(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over the connection after the handshake."""
         self._transport = cast("asyncio.Transport", transport)
-        self._idle.add(self)
+        self._options.idle.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Give what came in to the transport actor, and let the actors run."""
@@ -163,7 +147,7 @@ class WebSocketCarrier(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._transport = None
-        self._idle.discard(self)
+        self._options.idle.discard(self)
         self._shut()
         self._disconnected()
         # It leads back here, by way of the actor.
@@ -201,7 +185,7 @@ class WebSocketCarrier(asyncio.Protocol):
         start = 0
         while not self._is_done:
             if self._fragmented is None and self._listening:
-                messages, start = common_frames(data, start, self._max_size)
+                messages, start = common_frames(data, start, self._options.max_size)
                 self._traffic.messages_in += len(messages)
                 for message in messages:
                     self._deliver(message)
@@ -209,7 +193,7 @@ class WebSocketCarrier(asyncio.Protocol):
                 code, payload = close
                 self._on_close(code, payload, is_last=start + CLOSE_HEAD + len(payload) == len(data))
                 break
-            end = frame_end(data, start, self._max_size)
+            end = frame_end(data, start, self._options.max_size)
             if end is None or end > len(data):
                 break
             self._read_any(bytes(data[start:end]))
@@ -307,7 +291,7 @@ class WebSocketCarrier(asyncio.Protocol):
         if transport is not None:
             self._traffic.wrote(data, 1, messages)
             transport.write(data)
-            if self._paused and transport.get_write_buffer_size() > MAX_BUFFER:
+            if self._paused and self._options.outbox.overflows(transport.get_write_buffer_size()):
                 transport.abort()
 
     def _flush(self) -> None:

@@ -7,87 +7,31 @@ pages and long polling as well.
 from __future__ import annotations
 
 import asyncio
-import http
 import inspect
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 import httptools
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from transport.access.origin import OWN_SCHEME
+from transport.http.exchange import ANSWERS, MAX_BODY, Answer, Application, Incoming, Late, Upgrade, respond
 
 if TYPE_CHECKING:
     from actors.clock import Timer
     from actors.lowlevel import Scheduler
 
-__all__ = ["HttpConnection", "Incoming", "Late", "Upgrade", "respond"]
+__all__ = ["HttpConnection"]
 
 _log = logging.getLogger("ashtree.transport")
 
-# A request's head may have this many bytes, as in most servers; its body this many, as Phoenix's long polling allows.
+# The bytes that the head of a request may have, as in most servers.
 MAX_HEAD = 64 * 1024
-MAX_BODY = 10 * 1024 * 1024
 # Seconds that a client may take for a request, or stay connected without one.
 REQUEST_TIMEOUT = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A request with what surrounds it."""
-
-    request: Request
-    body: bytes
-    peer: tuple[str, int] | None
-    carrier: Callable[..., Any] | None = None
-    """What makes the carrier of a WebSocket; None for that of the listener."""
-    scheme: str = OWN_SCHEME
-    """http, or https."""
-
-
-class UpgradedProtocol(Protocol):
-    """What takes over a connection after its handshake: an `asyncio.Protocol`."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection."""
-
-    def data_received(self, data: bytes) -> None:
-        """Take what has come in behind the handshake."""
-
-
-@dataclass(frozen=True, slots=True)
-class Upgrade:
-    """An answer that turns the connection into something else; `begin` is called when it has."""
-
-    response: Response
-    protocol: Any
-    begin: Callable[[], object]
-
-
-@dataclass(frozen=True, slots=True)
-class Late:
-    """An answer that is made at the moment it is written: what it takes from elsewhere is not lost on a client who has gone."""
-
-    make: Callable[[], Response]
-
-
-Answer = Response | Upgrade | Late
-# To ask whether something can be awaited takes longer than to see that it is an answer already.
-_ANSWERS = frozenset((Response, Upgrade, Late))
-Application = Callable[[Incoming], Answer | Awaitable[Answer]]
-
-
-def respond(status: int, body: bytes | str = b"", content_type: str = "text/plain; charset=utf-8") -> Response:
-    """Make an answer."""
-    data = body.encode() if isinstance(body, str) else body
-    headers = Headers([("Content-Length", str(len(data)))])
-    if data:
-        headers["Content-Type"] = content_type
-    return Response(status, http.HTTPStatus(status).phrase, headers, data)
 
 
 class HttpConnection(asyncio.Protocol):
@@ -213,7 +157,7 @@ class HttpConnection(asyncio.Protocol):
             except Exception:  # noqa: BLE001  # the author's; the client gets a 500
                 _log.exception("could not answer %s %s", incoming.request.method, _path(incoming))
                 answer = respond(500, "Internal Server Error")
-            if type(answer) not in _ANSWERS and inspect.isawaitable(answer):
+            if type(answer) not in ANSWERS and inspect.isawaitable(answer):
                 self._expect_nothing()
                 self._task = asyncio.get_running_loop().create_task(self._answer_later(answer, incoming, keep_alive))
             else:
@@ -260,11 +204,12 @@ class HttpConnection(asyncio.Protocol):
         # It leads back here: without it we are free as soon as the WebSocket has taken over.
         self._parser = None
         self._transport.write(upgrade.response.serialize())
-        self._transport.set_protocol(upgrade.protocol)
-        upgrade.protocol.connection_made(self._transport)
+        protocol = cast("asyncio.Protocol", upgrade.protocol)
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
         upgrade.begin()
         if self._early:
-            upgrade.protocol.data_received(self._early)
+            protocol.data_received(self._early)
         self._scheduler.run_ready()
 
 

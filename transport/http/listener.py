@@ -8,10 +8,12 @@ import socket
 from typing import TYPE_CHECKING, ClassVar
 
 from actors.actor import Actor
-from transport.http.http_connection import Application, HttpConnection
+from transport.http.http_connection import HttpConnection
 
 if TYPE_CHECKING:
     from typing import Any
+
+    from transport.http.exchange import Application
 
 __all__ = ["Listener", "bind", "unbind"]
 

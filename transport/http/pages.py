@@ -8,12 +8,15 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING
 
-from transport.http.http_connection import respond
+from transport.http.exchange import respond
 
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
-__all__ = ["pages"]
+__all__ = ["Page", "pages"]
+
+Page = Callable[["Request"], "Response"]
+"""A function that answers a plain GET."""
 
 # The pages are our own and need nothing from elsewhere; what a user types must not become a script.
 _HEADERS = {
@@ -24,9 +27,7 @@ _HEADERS = {
 }
 
 
-def pages(
-    package: str, folder: str, *, index: str = "/", assets: str = "/assets/"
-) -> dict[str, Callable[[Request], Response]]:
+def pages(package: str, folder: str, *, index: str = "/", assets: str = "/assets/") -> dict[str, Page]:
     """Return routes for the files of `folder` in `package`: index.html at `index`, all others below `assets`.
 
     Raises:
@@ -39,7 +40,7 @@ def pages(
     return routes
 
 
-def _page(file: Traversable) -> Callable[[Request], Response]:
+def _page(file: Traversable) -> Page:
     body = file.read_bytes()
     kind, _ = mimetypes.guess_type(file.name)
     content_type = kind or "application/octet-stream"

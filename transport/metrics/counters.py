@@ -16,7 +16,7 @@ from transport.socket_events import CONNECTED, DISCONNECTED, REFUSED
 if TYPE_CHECKING:
     from actors.lowlevel import Process, Scheduler
     from actors.pubsub.pubsub import PubSub
-    from transport.endpoint import Endpoint
+    from transport.endpoint_api import EndpointAPI
 
 __all__ = ["BUCKETS", "Counters", "Histogram", "supervisor_name"]
 
@@ -63,7 +63,7 @@ class Counters:
     few, however many topics and users there are.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: EndpointAPI) -> None:
         self._endpoint = endpoint
         self._name = f"metrics of the endpoint {id(endpoint):#x}"
         self._pubsub: PubSub | None = None

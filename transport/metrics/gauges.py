@@ -18,7 +18,7 @@ from transport.transport import Transport
 if TYPE_CHECKING:
     from actors.actor import Actor
     from actors.lowlevel import Process, Scheduler
-    from transport.endpoint import Endpoint
+    from transport.endpoint_api import EndpointAPI
 
 __all__ = ["SLICE", "Gauges", "Mailboxes"]
 
@@ -46,7 +46,7 @@ class Gauges:
     An actor is counted as it was when it was looked at, and one that was born after the beginning is not.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: EndpointAPI) -> None:
         self._endpoint = endpoint
         self._by_class: dict[type[Actor], tuple[Mailboxes, Callable[[Process], None] | None]] = {}
         self.mailboxes: dict[str, Mailboxes] = {}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hmac import compare_digest
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from websockets.datastructures import MultipleValuesError
 
@@ -14,7 +15,8 @@ from supervisors.snapshot import root_of
 from transport.access.loopback import is_from_this_machine
 from transport.access.origin import read_origin
 from transport.exceptions import SocketError
-from transport.http.http_connection import respond
+from transport.extension import Extension, MetricsExtension
+from transport.http.exchange import respond
 from transport.metrics.counters import Counters
 from transport.metrics.gauges import Gauges
 
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
 
     from actors.lowlevel import Process, Scheduler
     from actors.pubsub.pubsub import PubSub
-    from transport.endpoint import Endpoint
-    from transport.http.http_connection import Answer, Incoming
+    from actors.ref import ActorRef
+    from transport.endpoint_api import EndpointAPI
+    from transport.http.exchange import Answer, Application, Incoming
 
 __all__ = ["Metrics", "MetricsPage"]
 
@@ -34,7 +37,7 @@ _TOKEN = re.compile(r"[!-~]{16,}")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Metrics:
+class Metrics(Extension):
     """Metrics in Prometheus' format at "/metrics", for `Endpoint(…, metrics=Metrics())`; it needs the extra `metrics`.
 
     Without a `token` they are for this machine alone, whatever address the endpoint listens on. With one they are for whoever
@@ -59,6 +62,10 @@ class Metrics:
                 "metrics need the library prometheus-client: pip install 'ashtree[metrics]'", name=_LIBRARY
             )
 
+    def bind(self, endpoint: EndpointAPI) -> MetricsPage:
+        """Return the counts and the page of one endpoint."""
+        return MetricsPage(endpoint, self)
+
     @staticmethod
     def installed() -> bool:
         """Tell whether the library is installed that metrics need."""
@@ -77,7 +84,7 @@ class Metrics:
         return is_from_this_machine(incoming.peer, asked and asked.host, headers)
 
 
-class MetricsPage:
+class MetricsPage(MetricsExtension):
     """Counts what happens on one endpoint, and answers those who ask.
 
     `registry` is a `prometheus_client.CollectorRegistry` of this endpoint alone. What else is registered there is shown too.
@@ -85,7 +92,7 @@ class MetricsPage:
 
     path: ClassVar[str] = "/metrics"
 
-    def __init__(self, endpoint: Endpoint, options: Metrics) -> None:
+    def __init__(self, endpoint: EndpointAPI, options: Metrics) -> None:
         from transport.metrics import collector  # noqa: PLC0415  # its library is an extra
 
         self._endpoint, self._options = endpoint, options
@@ -97,11 +104,16 @@ class MetricsPage:
         self.registry: CollectorRegistry = collector.CollectorRegistry()
         self.registry.register(self._collector)
 
-    def attach(self, process: Process, pubsub: PubSub) -> None:
-        """Count from now on, for the endpoint that `process` runs, until the tree that it is in ends."""
+    def handlers(self) -> Mapping[str, Application]:
+        """Return the page."""
+        return {self.path: self.handle}
+
+    def attach(self, supervisor: ActorRef[Any], pubsub: PubSub) -> None:
+        """Count from now on, until the tree that the endpoint is in ends."""
+        process = supervisor.process
         self._scheduler = process.scheduler
         self._counters.attach(pubsub, process.scheduler)
-        # Not until the endpoint ends: its own restart is to be counted too.
+        # Not in `detach`: the endpoint's own restart is to be counted too.
         root = root_of(process)
         if root is not self._root:
             self._root = root

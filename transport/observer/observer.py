@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from actors.channels.message import Reply, error, ok
 from transport.access.loopback import is_from_this_machine, is_loopback
 from transport.access.origin import origin_rule
 from transport.exceptions import SocketError
+from transport.extension import ObserverExtension
 from transport.http.pages import pages
 from transport.observer.observer_channel import ObserverChannel
+from transport.observer.observer_mount import ObserverMount
 from transport.socket import ConnectInfo, Socket
 
 if TYPE_CHECKING:
     from actors.channel import Channel
+    from transport.endpoint_api import EndpointAPI
+    from transport.http.pages import Page
+    from transport.mount import Mount, MountedOn
     from transport.socket import Route
 
 __all__ = ["PATH", "Observer", "ObserverSocket"]
@@ -31,7 +36,7 @@ _same_origin = origin_rule("conn")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Observer:
+class Observer(ObserverExtension):
     """The live page of the supervision tree, for `Endpoint(…, observer=Observer())`. Who sees it can kill every actor.
 
     Without a `token` it is for this machine alone: for endpoints that listen on a loopback address, and for pages of that
@@ -50,23 +55,34 @@ class Observer:
                 "such as secrets.token_urlsafe() makes; got another one"
             )
 
-    def check_host(self, host: str | None) -> None:
-        """Refuse to serve other machines than this one without a token; None is a host that nobody knows.
+    @property
+    def location(self) -> str:
+        """The path of the page, with the token in the fragment, which browsers do not send."""
+        return PATH + (f"#token={self.token}" if self.token else "")
+
+    def bind(self, endpoint: EndpointAPI) -> Observer:
+        """Return this observer, which may serve several endpoints.
 
         Raises:
-            SocketError: naming the host.
+            SocketError: if there is no token, and the endpoint does not listen on a loopback address.
         """
+        host = None if endpoint.port is None else endpoint.host
         if self.token is None and not (host is not None and is_loopback(host)):
             listens = "an endpoint without a port of its own" if host is None else f"an endpoint on {host!r}"
             raise SocketError(
                 f"whoever sees the observer can kill every actor, so {listens} needs a token for it: "
                 "Endpoint(…, observer=Observer(token=…)), made by secrets.token_urlsafe() and told to nobody else"
             )
+        return self
 
-    def routes(self) -> dict[str, Callable[..., Any]]:
-        """Return the routes of the page; all of it can be seen by everybody, as it holds no data."""
+    def routes(self) -> Mapping[str, Page]:
+        """Return the files of the page; everybody may see them, as they hold no data."""
         shared = pages("transport", "static/shared", assets=_ASSETS)
         return shared | pages("transport.observer", "page", index=PATH, assets=_ASSETS)
+
+    def mounts(self, endpoint: MountedOn) -> Mapping[str, Mount]:
+        """Return the socket of the page."""
+        return {f"{PATH}/socket": ObserverMount(endpoint, ObserverSocket)}
 
     def admits(self, info: ConnectInfo) -> bool:
         """Tell whether a client may connect: it has the token, or, if there is none, is a page of this machine."""
@@ -92,5 +108,5 @@ class ObserverSocket(Socket):
 
     def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Reply:
         """Let in whom the observer admits."""
-        observer = self.endpoint.observer
+        observer = self.endpoint.extension(Observer)
         return ok() if observer is not None and observer.admits(connect_info) else error()

@@ -10,7 +10,7 @@ from transport.access.origin import origin_rule
 from transport.mount import Mount
 
 if TYPE_CHECKING:
-    from transport.http.http_connection import Incoming
+    from transport.http.exchange import Incoming
 
 __all__ = ["ObserverMount"]
 

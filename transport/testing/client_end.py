@@ -6,9 +6,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors.channels.message import Frame, Message
+from transport.carriers.carrier import Disconnected
 from transport.testing.inbox import Inbox
 from transport.testing.patterns import differences
-from transport.transport import Disconnected, Transport
+from transport.transport import Transport
 
 if TYPE_CHECKING:
     from actors.lowlevel import Process

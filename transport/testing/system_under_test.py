@@ -60,7 +60,7 @@ class SystemUnderTest:
         self._server = spawn(PubSubServer, (self.pubsub,), name=self.pubsub.name)
         self.crashes.watch(self.scheduler)
         if isinstance(self.endpoint, Endpoint):
-            self.endpoint.attach(self._server.process, self.endpoint.port)
+            self.endpoint.attach(self._server, self.endpoint.port)
 
     @property
     def scheduler(self) -> Scheduler:

@@ -1,0 +1,82 @@
+"""What an HTTP server and its application exchange: a request with its surroundings, and the kinds of answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+from transport.access.origin import OWN_SCHEME
+
+if TYPE_CHECKING:
+    from actors.runtime.scheduler import Scheduler
+    from transport.carriers.carrier import CarrierOptions, WebSocket
+
+__all__ = [
+    "ANSWERS",
+    "MAX_BODY",
+    "Answer",
+    "Application",
+    "Incoming",
+    "Late",
+    "Upgrade",
+    "respond",
+]
+
+MAX_BODY = 10 * 1024 * 1024
+"""The bytes that the body of a request may have, as Phoenix's long polling allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A request, and how it reached the server."""
+
+    request: Request
+    body: bytes
+    peer: tuple[str, int] | None
+    carrier: Callable[[Scheduler, CarrierOptions], WebSocket] | None = None
+    """Makes the carrier of a WebSocket; None for the listener's own `WebSocketCarrier`."""
+    scheme: str = OWN_SCHEME
+    """"http" or "https"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """An answer that turns the connection into a WebSocket: send `response`, hand over to `protocol`, call `begin`.
+
+    `protocol` is what `Incoming.carrier` has made: an `asyncio.Protocol` for the listener.
+    """
+
+    response: Response
+    protocol: object
+    begin: Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """An answer that is made when it is written, so that a client that has disconnected takes nothing with it."""
+
+    make: Callable[[], Response]
+
+
+Answer = Response | Upgrade | Late
+"""What an application may answer."""
+
+# Asking whether something is awaitable takes longer than seeing that it already is an answer.
+ANSWERS = frozenset((Response, Upgrade, Late))
+
+Application = Callable[[Incoming], Answer | Awaitable[Answer]]
+"""A function that answers requests, at once or later."""
+
+
+def respond(status: int, body: bytes | str = b"", content_type: str = "text/plain; charset=utf-8") -> Response:
+    """Return a response with its headers set; text is encoded as UTF-8."""
+    data = body.encode() if isinstance(body, str) else body
+    headers = Headers([("Content-Length", str(len(data)))])
+    if data:
+        headers["Content-Type"] = content_type
+    return Response(status, HTTPStatus(status).phrase, headers, data)
