@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from actors.channels.message import Serializer
     from actors.clock import Clock
-    from actors.lowlevel import Process
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
     from supervisors.system import System

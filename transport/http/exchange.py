@@ -13,7 +13,7 @@ from websockets.http11 import Request, Response
 from transport.access.origin import OWN_SCHEME
 
 if TYPE_CHECKING:
-    from actors.runtime.scheduler import Scheduler
+    from actors.lowlevel import Scheduler
     from transport.carriers.carrier import CarrierOptions, WebSocket
 
 __all__ = [
