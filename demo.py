@@ -2,7 +2,7 @@
 
     python demo.py --port 4000
 
-Open the address that it prints, in two tabs. Read this file from top to bottom: it is the tutorial.
+Open the address that it prints in two tabs. This file is also the tutorial; read it from top to bottom.
 """
 
 from __future__ import annotations
@@ -35,39 +35,39 @@ from ashtree import (
 )
 from ashtree.observer import repl
 
-# A channel is an actor: state of its own, one message at a time. This one counts, answers and holds back.
+# A channel is an actor: it has its own state and handles one message at a time. This one counts, replies and debounces.
 
 
 class DemoChannel(Channel):
-    """Ticks every five seconds, answers pings now or later, and debounces what would be too much for the client."""
+    """Ticks every five seconds, replies to pings at once or later, and debounces a broadcast."""
 
-    # These broadcasts come to handle_out() before they go to the client.
+    # These broadcasts are passed to handle_out() instead of being pushed to the client.
     intercept = ("debounce_ping",)
 
     def join(self, topic: str, payload: Any) -> Reply:
-        """Let everybody in; the first tick comes right after the reply."""
+        """Accept every join; the first tick is pushed right after the reply."""
         self.assigns["current_tick"] = 0
         self.assigns["debounce_ping_debounce_state"] = "idle"
         self.send(self, "tick")
         return ok()
 
     def handle_in(self, event: str, payload: Any) -> Any:
-        """Handle what the client pushes."""
+        """Handle an event that the client has pushed."""
         match event.split(":"):
             case ["ping"]:
                 return ok({"response": "pong"})
             case ["ping", ms]:
-                # Not answered now: a timer brings the socket_ref back to handle_info().
+                # The reply is sent later, from handle_info(): the socket_ref says which push it answers.
                 self.send_after(int(ms) / 1000, ("ping", int(ms), self.socket_ref()))
             case ["debounce_ping"]:
                 self.broadcast("debounce_ping")
             case _:
-                # What we do not know ends this channel, and nothing else: the client gets phx_error and joins again.
+                # An unknown event crashes this channel and nothing else: the client receives phx_error and joins again.
                 return super().handle_in(event, payload)
         return None
 
     def handle_info(self, message: Any) -> None:
-        """Handle what actors and timers send."""
+        """Handle a message from an actor or a timer."""
         match message:
             case "tick":
                 self.push("tick", {"value": self.assigns["current_tick"]})
@@ -78,56 +78,56 @@ class DemoChannel(Channel):
             case "debounce_ping_over":
                 self.debounce_over()
 
-    # Debouncing: the first goes out at once, then at most one in three seconds, the last of which is never lost.
+    # Debouncing: the first broadcast is pushed at once, then at most one every three seconds; the last is never lost.
 
     def handle_out(self, event: str, payload: Any) -> None:
-        """Hold back broadcasts that come too fast."""
+        """Push an intercepted broadcast, unless one was pushed in the last three seconds."""
         if self.assigns["debounce_ping_debounce_state"] == "idle":
             self.push_and_debounce()
         else:
             self.assigns["debounce_ping_debounce_state"] = "called"
 
     def push_and_debounce(self) -> None:
-        """Push one, and be quiet for three seconds."""
+        """Push, and debounce what follows for three seconds."""
         self.push("debounce_ping")
         self.assigns["debounce_ping_debounce_state"] = "debouncing"
         self.assigns["debounce_ping_debounce_timer"] = self.send_after(3.0, "debounce_ping_over")
 
     def debounce_over(self) -> None:
-        """Push what came meanwhile, or be ready for the next."""
+        """Push again if there was a broadcast in the meantime."""
         if self.assigns["debounce_ping_debounce_state"] == "called":
             self.push_and_debounce()
         else:
             self.assigns["debounce_ping_debounce_state"] = "idle"
 
 
-# A presence says who is here, and tells all others: no channel has to say goodbye, its end is enough.
+# A presence tracks who is on a topic and broadcasts each change. When a channel exits, it is untracked automatically.
 
 presence = Presence()
 
 
 class RoomChannel(Channel):
-    """A chat room, with buttons to break it."""
+    """A chat room, with events that crash it."""
 
-    # What it was told last is in the report of a crash: last_crash() at the prompt, the log, and the page at /observer.
+    # The last 20 messages are part of a crash report: see last_crash() at the prompt, the log, and the page at /observer.
     record = 20
 
     def join(self, topic: str, payload: Any) -> Reply:
-        """Let everybody in, but not to the VIPs."""
+        """Accept joins of every room but the VIPs'."""
         if topic == "room:vip":
             return error({"reason": "unauthorized"})
         self.send(self, "after_join")
         return ok()
 
     def handle_info(self, message: Any) -> None:
-        """Say who has come, to all, and who is here, to the one who has come."""
+        """Track the user, which notifies the room, and push the list of users to this client."""
         match message:
             case "after_join":
                 presence.track(self, self.assigns["user"], {"online_at": int(wall_time())})
                 self.push("presence_state", presence.list(self.topic))
 
     def handle_in(self, event: str, payload: Any) -> Any:
-        """Handle what the client pushes."""
+        """Handle an event that the client has pushed."""
         user = self.assigns["user"]
         match event:
             case "new_msg":
@@ -156,14 +156,14 @@ class RoomChannel(Channel):
 
 
 class BenchChannel(Channel):
-    """As little as a channel can be, for load generators."""
+    """A minimal channel, for load generators."""
 
     def join(self, topic: str, payload: Any) -> Reply:
-        """Let everybody in."""
+        """Accept every join."""
         return ok()
 
     def handle_in(self, event: str, payload: Any) -> Any:
-        """Echo to one, or shout to all."""
+        """Echo to this client, or broadcast to all."""
         match event:
             case "echo":
                 return ok(payload)
@@ -174,16 +174,16 @@ class BenchChannel(Channel):
         return None
 
 
-# A socket says who may connect, and which channel serves which topic.
+# A socket decides who may connect, and maps topics to channels.
 
 
 class UserSocket(Socket):
-    """Knows its user by name; believes a token, if there is one, only if we have signed it."""
+    """Identifies the user by the param "user"; a param "user_token" must have a valid signature."""
 
-    channels = {"demo:*": DemoChannel, "room:*": RoomChannel, "bench:*": BenchChannel}  # noqa: RUF012  # as an author writes it
+    channels = {"demo:*": DemoChannel, "room:*": RoomChannel, "bench:*": BenchChannel}
 
     def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Reply:
-        """Accept everybody but forgers."""
+        """Accept the connection unless its token is invalid."""
         if "user_token" in params:
             try:
                 self.endpoint.verify("user socket", params["user_token"])
@@ -193,40 +193,38 @@ class UserSocket(Socket):
         return ok()
 
     def id(self) -> str | None:
-        """Name the user's connections, so that a "disconnect" can reach them all."""
+        """Return a topic for the user's connections: a broadcast of "disconnect" to it closes all of them."""
         user = self.assigns["user"]
         return None if user == "anonymous" else f"users_socket:{user}"
 
 
-# An endpoint is where clients come in; the system is the tree that keeps all of it alive.
+# An endpoint is what clients connect to. A system is the root of the supervision tree, which restarts what crashes.
 
 
 def demo_endpoint(host: str = "127.0.0.1", port: int | None = 4000) -> Endpoint:
-    """Put the demo together."""
+    """Return the endpoint of the demo."""
     return Endpoint(
         {"/socket": UserSocket},
-        # The page is the demo's own; its client of the channels is that of the page at /observer.
+        # The demo's page, and the JavaScript client that it shares with the page at /observer.
         routes=pages("ashtree.demo", "page") | pages("transport", "static/shared"),
         host=host,
         port=port,
         check_origin=["//localhost", "//127.0.0.1"],
         secret_key=secrets.token_urlsafe(32),
-        # For Prometheus, if the `metrics` extra is installed; for this machine alone.
+        # For Prometheus, if the extra `metrics` is installed; for clients on this machine only.
         metrics=Metrics() if Metrics.installed() else None,
-        # A page that shows all actors and can kill them: for this machine alone, or for whoever has the token.
+        # A page that shows all actors and can kill them: for clients on this machine, or for those that have the token.
         observer=Observer(None if port is not None and is_loopback(host) else secrets.token_urlsafe(16)),
     )
 
 
 def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Run until Ctrl-C."""
-    parser = argparse.ArgumentParser(
-        prog, description="Phoenix Channels in Python: a page to play with, actors to crash."
-    )
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=4000, help="0 takes a free one")
-    parser.add_argument("--repl", action="store_true", help="a prompt to look inside, while it runs")
-    parser.add_argument("--console", metavar="PATH", help="the same from elsewhere: python -m supervisors.console PATH")
+    parser = argparse.ArgumentParser(prog, description="Serve a page that uses channels and crashes their actors.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=4000, help="port to listen on; 0 takes a free one")
+    parser.add_argument("--repl", action="store_true", help="open a prompt inside the running server")
+    parser.add_argument("--console", metavar="PATH", help="allow `ashtree console PATH` to open such a prompt")
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     endpoint = demo_endpoint(options.host, options.port)

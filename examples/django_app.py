@@ -1,9 +1,10 @@
-"""A chat beside a page of Django.
+"""A chat room beside a page of Django.
 
     pip install 'ashtree[asgi]' django
     uvicorn examples.django_app:app
 
-The socket is at ws://127.0.0.1:8000/live/socket; the page /say?text=hello speaks to everybody in the room.
+The socket is at ws://127.0.0.1:8000/live/socket; the page /say?text=hello broadcasts to the room. This file is a complete
+program, to copy and change: the examples for the other frameworks have the same channel.
 """
 
 from __future__ import annotations
@@ -16,20 +17,18 @@ from django.core.asgi import get_asgi_application
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 
-from actors import Channel, Reply, ok
-from supervisors import System
-from transport import Endpoint, Socket
+from ashtree import Channel, Endpoint, Reply, Socket, System, ok
 
 
 class RoomChannel(Channel):
     """A chat room."""
 
     def join(self, topic: str, payload: Any) -> Reply:
-        """Let everybody in."""
+        """Accept every join."""
         return ok()
 
     def handle_in(self, event: str, payload: Any) -> Any:
-        """Tell everybody what one has said."""
+        """Broadcast what a client says."""
         match event:
             case "new_msg":
                 self.broadcast("new_msg", {"body": payload["body"]})
@@ -39,18 +38,18 @@ class RoomChannel(Channel):
 
 
 class UserSocket(Socket):
-    """Lets everybody connect."""
+    """Accepts every connection."""
 
-    channels = {"room:*": RoomChannel}  # noqa: RUF012  # as an author writes it
+    channels = {"room:*": RoomChannel}
 
 
-# In a project of Django's, everything above stands in your application, and this is asgi.py.
+# In a Django project the code above belongs in an app, and what follows in asgi.py.
 
 endpoint = Endpoint({"/live/socket": UserSocket}, port=None)
 
 
 def say(request: HttpRequest) -> HttpResponse:
-    """Speak to the room from a page."""
+    """Broadcast to the room from a page."""
     endpoint.broadcast("room:lobby", "new_msg", {"body": request.GET["text"]})
     return JsonResponse({"said": True})
 
@@ -63,7 +62,7 @@ live = endpoint.asgi(System([endpoint]))
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Give what is Django's to Django; the life of the server is ours, as Django takes no part in it."""
+    """Route HTTP requests to Django, all others to Ashtree: Django does not handle lifespan events."""
     if scope["type"] == "http" and not scope["path"].startswith("/live/"):
         await pages(scope, receive, send)
     else:

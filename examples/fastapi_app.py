@@ -1,9 +1,10 @@
-"""A chat beside a page of FastAPI.
+"""A chat room beside a page of FastAPI.
 
     pip install 'ashtree[asgi]' fastapi
     uvicorn examples.fastapi_app:app
 
-The socket is at ws://127.0.0.1:8000/live/socket; the page /say?text=hello speaks to everybody in the room.
+The socket is at ws://127.0.0.1:8000/live/socket; the page /say?text=hello broadcasts to the room. This file is a complete
+program, to copy and change: the examples for the other frameworks have the same channel.
 """
 
 from __future__ import annotations
@@ -14,20 +15,18 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from actors import Channel, Reply, ok
-from supervisors import System
-from transport import Endpoint, Socket
+from ashtree import Channel, Endpoint, Reply, Socket, System, ok
 
 
 class RoomChannel(Channel):
     """A chat room."""
 
     def join(self, topic: str, payload: Any) -> Reply:
-        """Let everybody in."""
+        """Accept every join."""
         return ok()
 
     def handle_in(self, event: str, payload: Any) -> Any:
-        """Tell everybody what one has said."""
+        """Broadcast what a client says."""
         match event:
             case "new_msg":
                 self.broadcast("new_msg", {"body": payload["body"]})
@@ -37,9 +36,9 @@ class RoomChannel(Channel):
 
 
 class UserSocket(Socket):
-    """Lets everybody connect."""
+    """Accepts every connection."""
 
-    channels = {"room:*": RoomChannel}  # noqa: RUF012  # as an author writes it
+    channels = {"room:*": RoomChannel}
 
 
 endpoint = Endpoint({"/socket": UserSocket}, port=None)
@@ -58,6 +57,6 @@ app.mount("/live", endpoint.asgi())
 
 @app.get("/say")
 def say(text: str) -> dict[str, bool]:
-    """Speak to the room from a page, here in a thread of FastAPI's."""
+    """Broadcast to the room from a page, which FastAPI runs in a thread."""
     endpoint.broadcast("room:lobby", "new_msg", {"body": text})
     return {"said": True}

@@ -1,9 +1,10 @@
-"""A chat beside a page of Starlette.
+"""A chat room beside a page of Starlette.
 
     pip install 'ashtree[asgi]' starlette
     uvicorn examples.starlette_app:app
 
-The socket is at ws://127.0.0.1:8000/live/socket; the page /say?text=hello speaks to everybody in the room.
+The socket is at ws://127.0.0.1:8000/live/socket; the page /say?text=hello broadcasts to the room. This file is a complete
+program, to copy and change: the examples for the other frameworks have the same channel.
 """
 
 from __future__ import annotations
@@ -13,24 +14,22 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.requests import Request  # noqa: TC002  # Starlette's examples import it so
+from starlette.requests import Request  # noqa: TC002  # as in Starlette's own examples
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from actors import Channel, Reply, ok
-from supervisors import System
-from transport import Endpoint, Socket
+from ashtree import Channel, Endpoint, Reply, Socket, System, ok
 
 
 class RoomChannel(Channel):
     """A chat room."""
 
     def join(self, topic: str, payload: Any) -> Reply:
-        """Let everybody in."""
+        """Accept every join."""
         return ok()
 
     def handle_in(self, event: str, payload: Any) -> Any:
-        """Tell everybody what one has said."""
+        """Broadcast what a client says."""
         match event:
             case "new_msg":
                 self.broadcast("new_msg", {"body": payload["body"]})
@@ -40,16 +39,16 @@ class RoomChannel(Channel):
 
 
 class UserSocket(Socket):
-    """Lets everybody connect."""
+    """Accepts every connection."""
 
-    channels = {"room:*": RoomChannel}  # noqa: RUF012  # as an author writes it
+    channels = {"room:*": RoomChannel}
 
 
 endpoint = Endpoint({"/socket": UserSocket}, port=None)
 
 
 async def say(request: Request) -> Response:
-    """Speak to the room from a page."""
+    """Broadcast to the room from a page."""
     endpoint.broadcast("room:lobby", "new_msg", {"body": request.query_params["text"]})
     return JSONResponse({"said": True})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib
+import os
 import signal
 import socket
 import sys
@@ -12,7 +13,9 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent
+
+sys.path.insert(0, str(ROOT))
 
 
 def free_port() -> int:
@@ -49,6 +52,8 @@ def granian(app: str, host: str, port: int) -> None:
     from granian import Granian  # noqa: PLC0415  # as above
     from granian.constants import Interfaces  # noqa: PLC0415  # as above
 
+    # It takes the package around the current directory for that of the application.
+    os.chdir(ROOT)
     port = port or free_port()
     server = Granian(app, address=host, port=port, interface=Interfaces.ASGI, websockets=True, log_enabled=False)
     Thread(target=announce, args=(host, port), daemon=True).start()

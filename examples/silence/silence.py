@@ -1,4 +1,4 @@
-"""A chat room that sends away whoever says nothing for a minute.
+"""A chat room that disconnects members who say nothing for a minute.
 
     python silence.py
 
@@ -9,29 +9,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors import Channel, Reply, Shutdown, Stop, error, ok
-from supervisors import System
-from transport import Endpoint, Socket
+from ashtree import Channel, Endpoint, Reply, Shutdown, Socket, Stop, System, error, ok
 
 PATIENCE = 60.0
-"""Seconds that somebody may say nothing."""
+"""Seconds of silence after which a member is removed."""
 WARNING = 10.0
-"""Seconds before the end of patience at which it is said so."""
+"""Seconds before that at which the member is warned."""
 
 
 class RoomChannel(Channel):
-    """One person in a room."""
+    """One member of a room."""
 
     def join(self, topic: str, payload: Any) -> Reply:
-        """Let in whoever has a name."""
+        """Accept members with a name."""
         if not payload.get("name"):
             return error({"reason": "what is your name?"})
         self.assigns["name"] = payload["name"]
-        self.wait()
+        self.restart_timers()
         return ok()
 
-    def wait(self) -> None:
-        """Begin to be patient, anew if somebody was already."""
+    def restart_timers(self) -> None:
+        """Allow another minute of silence."""
         if "warning" in self.assigns:
             self.cancel(self.assigns["warning"])
             self.cancel(self.assigns["end"])
@@ -39,17 +37,17 @@ class RoomChannel(Channel):
         self.assigns["end"] = self.send_after(PATIENCE, "end")
 
     def handle_in(self, event: str, payload: Any) -> Any:
-        """Say it to all."""
+        """Broadcast what the member says."""
         match event:
             case "say":
-                self.wait()
+                self.restart_timers()
                 self.broadcast("said", {"name": self.assigns["name"], "text": payload["text"]})
                 return ok()
             case _:
                 return super().handle_in(event, payload)
 
     def handle_info(self, message: Any) -> Any:
-        """Warn, and then send away."""
+        """Warn the member, or end the channel."""
         match message:
             case "warning":
                 self.push("are_you_there", {"seconds_left": WARNING})
@@ -59,9 +57,9 @@ class RoomChannel(Channel):
 
 
 class UserSocket(Socket):
-    """Lets everybody in."""
+    """Accepts every connection."""
 
-    channels = {"room:*": RoomChannel}  # noqa: RUF012  # as an author writes it
+    channels = {"room:*": RoomChannel}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tests of the room, with the fixtures that come with Ashtree."""
+"""Tests of the room, with the fixtures of Ashtree's pytest plugin."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from silence import UserSocket
 from websockets.sync.client import ClientConnection, connect
 
-from transport.testing import ANY, ChannelTest, JoinedChannel, remaining, state
+from ashtree.testing import ANY, ChannelTest, JoinedChannel, remaining, state
 
 if TYPE_CHECKING:
+    from ashtree.testing import VirtualClock
     from pytest_ashtree import StartEndpoint
-    from transport.testing import VirtualClock
 
 # Channels without a network, on virtual time
 
@@ -28,18 +28,18 @@ def ben(channel_test: ChannelTest) -> JoinedChannel:
     return channel_test.connect(UserSocket).join("room:1", {"name": "ben"})
 
 
-def test_nobody_comes_in_without_a_name(channel_test: ChannelTest) -> None:
+def test_a_join_without_a_name_is_refused(channel_test: ChannelTest) -> None:
     client = channel_test.connect(UserSocket)
     client.try_join("room:1").assert_reply("error", {"reason": "what is your name?"})
 
 
-def test_everybody_hears_what_is_said(ann: JoinedChannel, ben: JoinedChannel) -> None:
+def test_what_a_member_says_reaches_everybody(ann: JoinedChannel, ben: JoinedChannel) -> None:
     ann.push("say", {"text": "hello"}).assert_reply("ok")
     ann.assert_broadcast("said", {"text": "hello"})
     ben.assert_push("said", {"name": "ann", "text": "hello"})
 
 
-def test_who_is_silent_is_warned_and_sent_away(ann: JoinedChannel, virtual_clock: VirtualClock) -> None:
+def test_a_silent_member_is_warned_and_removed(ann: JoinedChannel, virtual_clock: VirtualClock) -> None:
     virtual_clock.advance(49.999)
     ann.refute_push("are_you_there")
     virtual_clock.advance(0.001)
@@ -48,7 +48,7 @@ def test_who_is_silent_is_warned_and_sent_away(ann: JoinedChannel, virtual_clock
     ann.assert_push("phx_close")
 
 
-def test_who_speaks_may_stay(ann: JoinedChannel, ben: JoinedChannel, virtual_clock: VirtualClock) -> None:
+def test_a_member_who_speaks_stays(ann: JoinedChannel, ben: JoinedChannel, virtual_clock: VirtualClock) -> None:
     virtual_clock.advance(55)
     ann.push("say", {"text": "I am here"}).assert_reply("ok")
     assert remaining(state(ann)["end"]) == 60
@@ -57,7 +57,7 @@ def test_who_speaks_may_stay(ann: JoinedChannel, ben: JoinedChannel, virtual_clo
     ben.assert_push("phx_close", ANY)
 
 
-def test_saying_nothing_at_all_ends_the_channel(channel_test: ChannelTest, ann: JoinedChannel) -> None:
+def test_a_message_without_text_crashes_the_channel(channel_test: ChannelTest, ann: JoinedChannel) -> None:
     with channel_test.expect_crash(KeyError, match="text"):
         ann.push("say", {})
     ann.assert_push("phx_error")
