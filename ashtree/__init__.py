@@ -8,6 +8,7 @@ These are the public names of `actors`, `supervisors` and `transport`. More spec
 - `ashtree.client`, `ashtree.client.sync`: a client for any Phoenix server.
 - `ashtree.observer`: inspection of a running system, and the prompt.
 - `ashtree.sys`: debugging of a single actor, as Erlang's `sys`.
+- `ashtree.telemetry`: handlers for the events of a running system.
 
 Raises:
     ImportError: if another `actors`, `supervisors` or `transport` is imported in place of Ashtree's; it names the file.

@@ -65,11 +65,12 @@ GROUPS = (
             "otp.md#otps-terms-and-ours": "Interval Timer",
             "pykka.md#what-is-the-same": "ActorRegistry",
             "client.md#testing-code-that-uses-it": "Clock LoopClock",
-            "../README.md#a-channel": """BadReturnError Channel ChannelError ChannelSocket NotJoinedError Reply SocketRef
-                UnhandledEventError error ok reply""",
+            "channels.md#callbacks": "BadReturnError Channel ChannelError UnhandledEventError error ok",
+            "channels.md#what-a-channel-calls": "ChannelSocket NotJoinedError Reply SocketRef reply",
+            "channels.md#pubsub": "Broadcast PubSub",
             "../README.md#presence": "AlreadyTrackedError NotTrackedError Presence",
             "serializers.md#payloads": "Payload",
-            "serializers.md#a-custom-serializer": "Broadcast Frame Message Opcode Serializer",
+            "serializers.md#a-custom-serializer": "Frame Message Opcode Serializer",
             "observability.md#flight-recorder": "Recorded",
             "observability.md#the-report-as-an-object": "CrashReport last_crash last_crashes",
         },
@@ -97,7 +98,7 @@ GROUPS = (
         "transport",
         "Endpoints and sockets",
         {
-            "../README.md#a-channel": "Endpoint Socket Route",
+            "channels.md#sockets-and-topics": "Endpoint Route Socket",
             "asgi.md#in-an-asgi-application": "pages respond",
             "security.md#pages": "Origin",
             "security.md#tokens": "TokenError TokenExpiredError TokenInvalidError token",
@@ -175,7 +176,12 @@ GROUPS = (
                 resume statistics suspend trace""",
         },
     ),
-    Group("actors.telemetry", "actors.telemetry", "Events for logs and metrics", {}),
+    Group(
+        "ashtree.telemetry",
+        "actors.telemetry",
+        "Events for logs and metrics",
+        {"observability.md#telemetry": "Event Handler attach attached detach execute"},
+    ),
     Group(
         "actors.exits",
         "actors.exits",

@@ -26,6 +26,7 @@ PUBLIC = (
     "ashtree.client.sync",
     "ashtree.observer",
     "ashtree.sys",
+    "ashtree.telemetry",
     "ashtree.testing",
     "supervisors",
     "supervisors.observer",

@@ -15,6 +15,7 @@ SOURCES = {
     "ashtree.client.sync": ("transport.client.sync",),
     "ashtree.observer": ("supervisors.observer",),
     "ashtree.sys": ("actors.sys",),
+    "ashtree.telemetry": ("actors.telemetry",),
     "ashtree.testing": ("actors.testing", "transport.testing"),
 }
 
