@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Literal, TypeGuard
 
+__all__ = ["Bound", "check_count", "check_number", "check_seconds", "check_share", "is_count", "is_number", "is_within"]
+
 Bound = Literal[">= 0", "> 0"]
 
 
