@@ -99,7 +99,8 @@ GROUPS = (
         "Endpoints and sockets",
         {
             "channels.md#sockets-and-topics": "Endpoint Route Socket",
-            "asgi.md#in-an-asgi-application": "pages respond",
+            "extensions.md#extensions": "Extension is_loopback",
+            "extensions.md#pages": "pages respond",
             "security.md#pages": "Origin",
             "security.md#tokens": "TokenError TokenExpiredError TokenInvalidError token",
             "security.md#sessions": "SessionCookie SessionOptions",
@@ -107,7 +108,7 @@ GROUPS = (
             "serializers.md#serializers-and-payloads": "V1JSONSerializer V2JSONSerializer",
             "serializers.md#payloads": "UnencodableError",
             "serializers.md#a-custom-serializer": "SERIALIZERS MalformedMessageError",
-            "observability.md#metrics": "Metrics is_loopback",
+            "observability.md#metrics": "Metrics",
             "observer_page.md#access": "Observer",
             "design.md#a-connection": "Transport",
             "design.md#long-polling": "LongPoll",
