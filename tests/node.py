@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import subprocess
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from tests.live import WAIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     Report = dict[str, Any]
     Reporter = Callable[[str], Report]
 
 JAVASCRIPT = Path(__file__).parent / "javascript"
 BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
-INSTALL = ["install", "--no-audit", "--no-fund", "--no-package-lock"]
 
 
 def program(*names: str) -> str:
-    """Return the path of the first that is there; without any the test is skipped, but never in CI."""
+    """Return the path of the first program that is installed; without any the test is skipped, but never in CI."""
     for name in names:
         if path := shutil.which(name):
             return path
-    reason = f"{' or '.join(names)} is not installed"
+    return missing(f"{' or '.join(names)} is not installed")
+
+
+def missing(reason: str) -> NoReturn:
     if "CI" in os.environ:
         pytest.fail(reason)
     pytest.skip(reason)
@@ -44,9 +44,10 @@ def browser() -> str:
 
 
 def play(script: str, *arguments: str) -> Reporter:
-    """Play all scenarios of a script at once; return what gives the report of each."""
+    """Play all scenarios of a script; return a function that returns the report of each."""
     node = program("node")
-    install()
+    if not are_clients_installed():
+        missing("the JavaScript clients are not installed: make tests/javascript/node_modules/.installed")
     done = subprocess.run(  # noqa: S603  # our own script
         [node, script, *arguments],
         cwd=JAVASCRIPT,
@@ -54,7 +55,7 @@ def play(script: str, *arguments: str) -> Reporter:
         capture_output=True,
         text=True,
         check=False,
-        timeout=8 * WAIT,
+        timeout=12 * WAIT,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     results = {result["scenario"]: result for result in map(json.loads, done.stdout.splitlines())}
@@ -67,32 +68,6 @@ def play(script: str, *arguments: str) -> Reporter:
     return report_of
 
 
-def install() -> None:
-    """Install what package.json names, unless it is there."""
-    with locked(JAVASCRIPT):
-        if not is_installed():
-            done = subprocess.run(  # noqa: S603  # our own package.json
-                [program("npm"), *INSTALL],
-                cwd=JAVASCRIPT,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=12 * WAIT,
-            )
-            assert done.returncode == 0, f"npm install failed:\n{done.stdout}{done.stderr}"
-
-
-def is_installed() -> bool:
+def are_clients_installed() -> bool:
     dependencies = json.loads((JAVASCRIPT / "package.json").read_text())["dependencies"]
     return all((JAVASCRIPT / "node_modules" / name / "package.json").exists() for name in dependencies)
-
-
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Keep other test processes out, so that only one of them installs."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

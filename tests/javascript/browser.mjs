@@ -1,20 +1,12 @@
 // Runs the stock phoenix client in a browser: node browser.mjs http://127.0.0.1:<port> <path of chromium>
-// Prints one JSON object a line for each scenario: {scenario, report} or {scenario, error, trace}. Some run at the same time.
 import {fileURLToPath} from "node:url"
-import {stripVTControlCharacters} from "node:util"
-import {chromium} from "playwright-core"
+import {playInBrowser} from "./chromium.mjs"
 
 const [address, executablePath] = process.argv.slice(2)
-const DEADLINE_MS = 1000 * Number(process.env.ASHTREE_TEST_WAIT || 15)
-const AT_A_TIME = 3 // each page is a process, and there are up to three of them to a scenario
 const FALLBACK_MS = 1000
 // The package's build for script tags: it makes a global Phoenix.
 const PHOENIX = fileURLToPath(new URL("node_modules/phoenix/priv/static/phoenix.js", import.meta.url))
 const BARE_PAGE = `${address}/assets/demo.css` // of the demo's origin, but without the client of the demo's page
-const QUIET = [
-  "--disable-gpu", "--disable-quic", "--disable-sync",
-  "--no-first-run", "--disable-background-networking", "--disable-component-update",
-]
 
 // Runs in the page, next to the global Phoenix: one client in one topic, and all that it was told.
 function equip(){
@@ -102,10 +94,10 @@ class Tab {
     return this.page.evaluate(kind => window.seen.filter(entry => entry.kind === kind), kind)
   }
 
-  // All that went wrong and all that the client was told, unless the tab is closed.
+  // What happened to the client, if a scenario fails and the tab is not closed.
   async trace(){
     const lines = () => window.seen.map(({kind, value}) => `${kind} ${JSON.stringify(value)}`)
-    return [...this.problems, ...this.page.isClosed() ? [] : await this.page.evaluate(lines)]
+    return this.page.isClosed() ? [] : await this.page.evaluate(lines)
   }
 
   ask(event, payload = {}){
@@ -214,37 +206,15 @@ const scenarios = {
   },
 }
 
-async function run(browser, scenario, play){
-  const contexts = new Set(), tabs = []
-  // A tab of a browser of its own, or beside another; `network` may break its connections.
+await playInBrowser(executablePath, scenarios, newContext => {
+  const tabs = []
+  // Opens a tab in a context of its own, or beside another; `network` may break its connections.
   const open = async ({beside, network} = {}) => {
-    const context = beside?.page.context() ?? await browser.newContext({bypassCSP: true})
-    contexts.add(context)
-    context.setDefaultTimeout(DEADLINE_MS)
+    const context = beside?.page.context() ?? await newContext({bypassCSP: true})
     await network?.(context)
     const tab = await Tab.open(context)
     tabs.push(tab)
     return tab
   }
-  try {
-    const report = await play(open)
-    return {scenario, report: {...report, problems: tabs.flatMap(tab => tab.problems)}}
-  } catch(error){
-    const traces = await Promise.all(tabs.map(tab => tab.trace()))
-    return {scenario, error: stripVTControlCharacters(error.stack), trace: traces.flat()}
-  } finally {
-    await Promise.all(Array.from(contexts, context => context.close()))
-  }
-}
-
-async function runAll(browser){
-  const waiting = Object.entries(scenarios)
-  const runNext = async () => {
-    while(waiting.length > 0) console.log(JSON.stringify(await run(browser, ...waiting.shift())))
-  }
-  await Promise.all(Array.from({length: AT_A_TIME}, runNext))
-}
-
-const browser = await chromium.launch({executablePath, args: QUIET})
-await runAll(browser)
-await browser.close()
+  return {given: open, tabs}
+})

@@ -1,16 +1,8 @@
 // Plays with the observer's page in a browser:
 //   node observer.mjs http://127.0.0.1:<port of the demo> <path of chromium> http://127.0.0.1:<port of one with a token> <token>
-// Prints one JSON object a line for each scenario: {scenario, report} or {scenario, error, trace}. Some run at the same time.
-import {stripVTControlCharacters} from "node:util"
-import {chromium} from "playwright-core"
+import {playInBrowser, problemsOf} from "./chromium.mjs"
 
 const [address, executablePath, guarded, token] = process.argv.slice(2)
-const DEADLINE_MS = 1000 * Number(process.env.ASHTREE_TEST_WAIT || 15)
-const AT_A_TIME = 3 // a browser that paints in software fills a small machine
-const QUIET = [
-  "--disable-gpu", "--disable-quic", "--disable-sync",
-  "--no-first-run", "--disable-background-networking", "--disable-component-update",
-]
 
 // A page of the demo's origin with a WebSocket of its own, and no more client than that.
 class Visitor {
@@ -49,9 +41,9 @@ class Visitor {
 
 // The observer's page, and all that went wrong in it.
 class Observer {
-  constructor(page, problems){
+  constructor(page){
     this.page = page
-    this.problems = problems
+    this.problems = problemsOf(page)
   }
 
   async visit(url = address){
@@ -69,6 +61,11 @@ class Observer {
 
   names(){
     return this.page.locator(".row:not(.ghost) .name").allTextContents()
+  }
+
+  // The names in the tree, if a scenario fails.
+  trace(){
+    return this.names()
   }
 
   pid(name){
@@ -146,6 +143,7 @@ const scenarios = {
     await ghost
     const focused = (await observer.focused()).name
     const told = await observer.page.locator("#journal li span").filter({hasText: topic}).textContent()
+    await observer.ghost(topic, "crashed").waitFor({state: "detached"}) // a client may take longer than that to join again
     await visitor.join(topic)
     await observer.row(topic).waitFor()
     await observer.page.locator("#journal li.reborn").filter({hasText: topic}).waitFor()
@@ -294,45 +292,18 @@ const scenarios = {
   },
 }
 
-async function run(browser, scenario, play){
-  const observers = [], contexts = []
+await playInBrowser(executablePath, scenarios, newContext => {
+  const tabs = []
   const newPage = async () => {
-    const context = await browser.newContext({viewport: {width: 1400, height: 900}, reducedMotion: "reduce"})
-    contexts.push(context)
-    context.setDefaultTimeout(DEADLINE_MS)
+    const context = await newContext({viewport: {width: 1400, height: 900}, reducedMotion: "reduce"})
     return await context.newPage()
   }
   const observe = async ({url} = {}) => {
-    const page = await newPage(), problems = []
-    const note = problem => problems.push(problem)
-    page.on("console", said => ["error", "warning"].includes(said.type()) && note(`console: ${said.text()}`))
-    page.on("pageerror", error => note(`uncaught: ${error.message}`))
-    page.on("requestfailed", request => note(`failed: ${request.url()}`))
-    page.on("response", response => response.status() >= 400 && note(`${response.status()}: ${response.url()}`))
-    const observer = new Observer(page, problems)
-    observers.push(observer)
+    const observer = new Observer(await newPage())
+    tabs.push(observer)
     if(url !== null) await observer.visit(url)
     return observer
   }
-  try {
-    const report = await play({observe, visit: async () => Visitor.connect(await newPage())})
-    return {scenario, report: {...report, problems: observers.flatMap(({problems}) => problems)}}
-  } catch(error){
-    const traces = await Promise.all(observers.map(async observer => [...observer.problems, ...await observer.names()]))
-    return {scenario, error: stripVTControlCharacters(error.stack), trace: traces.flat()}
-  } finally {
-    await Promise.all(contexts.map(context => context.close()))
-  }
-}
-
-async function runAll(browser){
-  const waiting = Object.entries(scenarios)
-  const runNext = async () => {
-    while(waiting.length > 0) console.log(JSON.stringify(await run(browser, ...waiting.shift())))
-  }
-  await Promise.all(Array.from({length: AT_A_TIME}, runNext))
-}
-
-const browser = await chromium.launch({executablePath, args: QUIET})
-await runAll(browser)
-await browser.close()
+  const visit = async () => Visitor.connect(await newPage())
+  return {given: {observe, visit}, tabs}
+})

@@ -1,36 +1,18 @@
 // Plays with the demo's page in a browser: node page.mjs http://127.0.0.1:<port> <path of chromium>
-// Prints one JSON object a line for each scenario: {scenario, report} or {scenario, error, trace}. Some run at the same time.
-import {stripVTControlCharacters} from "node:util"
-import {chromium} from "playwright-core"
+import {playInBrowser, problemsOf} from "./chromium.mjs"
 
 const [address, executablePath] = process.argv.slice(2)
-const DEADLINE_MS = 1000 * Number(process.env.ASHTREE_TEST_WAIT || 15)
-const AT_A_TIME = 3 // a browser that paints in software fills a small machine
-const QUIET = [
-  "--disable-gpu", "--disable-quic", "--disable-sync",
-  "--no-first-run", "--disable-background-networking", "--disable-component-update",
-]
 
 // One user's page, sharing nothing with other tabs but the browser, and all that went wrong in it.
 class Tab {
-  static async open(browser, {width = 1400, reducedMotion = "reduce"} = {}){
-    const context = await browser.newContext({viewport: {width, height: 900}, reducedMotion})
-    context.setDefaultTimeout(DEADLINE_MS)
+  static async open(newContext, {width = 1400, reducedMotion = "reduce"} = {}){
+    const context = await newContext({viewport: {width, height: 900}, reducedMotion})
     return new Tab(await context.newPage())
   }
 
   constructor(page){
     this.page = page
-    this.problems = []
-    const note = problem => this.problems.push(problem)
-    page.on("console", said => ["error", "warning"].includes(said.type()) && note(`console: ${said.text()}`))
-    page.on("pageerror", error => note(`uncaught: ${error.message}`))
-    page.on("requestfailed", request => note(`failed: ${request.url()}`))
-    page.on("response", response => response.status() >= 400 && note(`${response.status()}: ${response.url()}`))
-    page.on("dialog", dialog => {
-      note(`dialog: ${dialog.message()}`)
-      return dialog.dismiss()
-    })
+    this.problems = problemsOf(page)
   }
 
   async visit(user){
@@ -56,8 +38,9 @@ class Tab {
     return this.page.evaluate(ids => ids.forEach(id => document.querySelector(id).click()), ids)
   }
 
-  close(){
-    return this.page.context().close()
+  // The history of the page, if a scenario fails.
+  trace(){
+    return this.texts("#history li")
   }
 
   text(id){
@@ -277,33 +260,13 @@ const scenarios = {
   },
 }
 
-async function run(browser, scenario, play){
+await playInBrowser(executablePath, scenarios, newContext => {
   const tabs = []
   const open = async (user, options) => {
-    const tab = await Tab.open(browser, options)
+    const tab = await Tab.open(newContext, options)
     tabs.push(tab)
     await tab.visit(user)
     return tab
   }
-  try {
-    const report = await play(open)
-    return {scenario, report: {...report, problems: tabs.flatMap(tab => tab.problems)}}
-  } catch(error){
-    const traces = await Promise.all(tabs.map(async tab => [...tab.problems, ...await tab.texts("#history li")]))
-    return {scenario, error: stripVTControlCharacters(error.stack), trace: traces.flat()}
-  } finally {
-    await Promise.all(tabs.map(tab => tab.close()))
-  }
-}
-
-async function runAll(browser){
-  const waiting = Object.entries(scenarios)
-  const runNext = async () => {
-    while(waiting.length > 0) console.log(JSON.stringify(await run(browser, ...waiting.shift())))
-  }
-  await Promise.all(Array.from({length: AT_A_TIME}, runNext))
-}
-
-const browser = await chromium.launch({executablePath, args: QUIET})
-await runAll(browser)
-await browser.close()
+  return {given: open, tabs}
+})

@@ -1,11 +1,10 @@
 // Runs the stock phoenix client against a running demo: node session.mjs ws://127.0.0.1:<port>/socket WebSocket|LongPoll
-// Prints one JSON object a line for each scenario: {scenario, report} or {scenario, error}. All run at the same time.
 import {LongPoll, Presence, Socket} from "phoenix"
 import WebSocket from "ws"
+import {playAll} from "./scenarios.mjs"
 
 const [endpoint, transportName] = process.argv.slice(2)
 const transport = {WebSocket, LongPoll}[transportName]
-const DEADLINE_MS = 1000 * Number(process.env.ASHTREE_TEST_WAIT || 15)
 
 // What has happened to one socket or channel, and a way to wait for more of it.
 class Log {
@@ -262,22 +261,13 @@ const scenarios = {
   },
 }
 
-async function run(scenario, play){
+await playAll(scenarios, () => {
   const clients = []
-  const open = (...args) => clients[clients.push(new Client(...args)) - 1]
-  const overdue = new Promise((_, reject) => {
-    setTimeout(() => reject(new Error(`not done after ${DEADLINE_MS} ms`)), DEADLINE_MS)
-  })
-  try {
-    return {scenario, report: await Promise.race([play(open), overdue])}
-  } catch(error){
-    return {scenario, error: error.stack, trace: clients.flatMap(client => client.trace)}
-  } finally {
-    clients.forEach(client => client.end())
+  return {
+    given: (...args) => clients[clients.push(new Client(...args)) - 1],
+    trace: () => clients.flatMap(client => client.trace),
+    close: () => clients.forEach(client => client.end()),
   }
-}
-
-const results = await Promise.all(Object.entries(scenarios).map(([scenario, play]) => run(scenario, play)))
-const lines = results.map(result => `${JSON.stringify(result)}\n`).join("")
+})
 // Pushes without a reply hold timers of the client for 10 s more; nothing waits for them.
-process.stdout.write(lines, () => process.exit(0))
+process.stdout.write("", () => process.exit(0))

@@ -2,6 +2,8 @@
 import { element, flash } from "./dom.js";
 
 const GHOST_MS = 2500;
+/** How long an actor that has ended may have a successor: phoenix.js joins again after at most 10 s. */
+const SUCCESSION_MS = 12_000;
 const REBORN_MS = 4000;
 const QUIET_MS = 1200;
 const LEAP = 10;
@@ -95,7 +97,8 @@ export class Tree {
     shown.tabIndex = -1;
     shown.querySelector(".note").textContent = reason;
     this.#ghosts.set(key, ghost);
-    setTimeout(() => this.#exorcise(key, ghost), GHOST_MS);
+    setTimeout(() => shown.remove(), GHOST_MS);
+    setTimeout(() => this.#exorcise(key, ghost), SUCCESSION_MS);
     this.#on.onEnded(data, reason, graceful);
   }
 

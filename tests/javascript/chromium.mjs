@@ -1,0 +1,47 @@
+// A browser for scenarios, and what goes wrong in its pages.
+import {chromium} from "playwright-core"
+import {DEADLINE_MS, playAll} from "./scenarios.mjs"
+
+const QUIET = [
+  "--disable-gpu", "--disable-quic", "--disable-sync",
+  "--no-first-run", "--disable-background-networking", "--disable-component-update",
+]
+const AT_A_TIME = 3 // a browser that paints in software fills a small machine, and each page is a process
+
+// Plays scenarios in one browser. `enter` makes what a scenario is given from `newContext`, and returns it as {given, tabs}:
+// each of the tabs, which a scenario may open one by one, has its `problems` and a `trace()`.
+export async function playInBrowser(executablePath, scenarios, enter){
+  const browser = await chromium.launch({executablePath, args: QUIET})
+  const prepare = () => {
+    const contexts = []
+    const newContext = async options => {
+      const context = await browser.newContext(options)
+      contexts.push(context)
+      context.setDefaultTimeout(DEADLINE_MS)
+      return context
+    }
+    const {given, tabs} = enter(newContext)
+    return {
+      given,
+      report: () => ({problems: tabs.flatMap(tab => tab.problems)}),
+      trace: async () => (await Promise.all(tabs.map(async tab => [...tab.problems, ...await tab.trace()]))).flat(),
+      close: () => Promise.all(contexts.map(context => context.close())),
+    }
+  }
+  await playAll(scenarios, prepare, {atATime: AT_A_TIME, deadlineMs: 4 * DEADLINE_MS})
+  await browser.close()
+}
+
+// Returns a list to which everything is added that goes wrong in a page.
+export function problemsOf(page){
+  const problems = []
+  page.on("console", said => ["error", "warning"].includes(said.type()) && problems.push(`console: ${said.text()}`))
+  page.on("pageerror", error => problems.push(`uncaught: ${error.message}`))
+  page.on("requestfailed", request => problems.push(`failed: ${request.url()}`))
+  page.on("response", response => response.status() >= 400 && problems.push(`${response.status()}: ${response.url()}`))
+  page.on("dialog", dialog => {
+    problems.push(`dialog: ${dialog.message()}`)
+    return dialog.dismiss()
+  })
+  return problems
+}
