@@ -14,7 +14,7 @@ from actors import Channel, Reply, Stop, error, ok
 from actors.channels.message import JoinReply, Message, Serializer
 from actors.exits import KILLED, NORMAL, Crash, ExitReason, Shutdown
 from transport.exceptions import MalformedMessageError, UnencodableError
-from transport.protocol.connection import Connection, Effects, EndChannel, Joined, Send, StartChannel, Status
+from transport.protocol.connection import Connection, Effects, EndChannel, Joined, SendFrame, StartChannel, TopicStatus
 from transport.protocol.serializer import V1JSONSerializer, V2JSONSerializer
 from transport.socket import Routes, Socket
 from transport.testing import ChannelTest, JoinedChannel, TestClient
@@ -111,7 +111,7 @@ class AnyConnection(RuleBasedStateMachine):
                 self.starting.append(effect.joined)
             elif isinstance(effect, EndChannel):
                 self.ending.append(effect.channel)
-            elif isinstance(effect, Send):
+            elif isinstance(effect, SendFrame):
                 self.look_at(json.loads(effect.frame.data))
 
     def look_at(self, frame: list[Any]) -> None:
@@ -169,9 +169,12 @@ class AnyConnection(RuleBasedStateMachine):
     def answer(self, data: st.DataObject, *, joined: bool) -> None:
         channel = self.draw(data)
         topic = self.alive[channel]
-        if channel not in self.connection._by_channel or topic.status not in {Status.JOINING, Status.RESTARTING}:
+        if channel not in self.connection._by_channel or topic.status not in {
+            TopicStatus.JOINING,
+            TopicStatus.RESTARTING,
+        }:
             return  # it has answered, and does so once
-        asked, refs = topic.status is Status.JOINING, topic.message
+        asked, refs = topic.status is TopicStatus.JOINING, topic.message
         frame = V2.encode_reply(refs.join_ref, refs.ref, refs.topic, ok() if joined else error())
         before = len(self.frames)
         self.carry_out(self.connection.join_replied(JoinReply(channel, refs.topic, joined, frame)))
@@ -185,7 +188,7 @@ class AnyConnection(RuleBasedStateMachine):
         joined = self.alive.pop(channel)
         refs = {repr(joined.join_ref), *self.old_refs(joined)}
         before = len(self.frames)
-        if announced and reason.is_graceful and joined.status in {Status.JOINED, Status.LEAVING}:
+        if announced and reason.is_graceful and joined.status in {TopicStatus.JOINED, TopicStatus.LEAVING}:
             self.carry_out(self.connection.closed(channel, reason, 0.0))
         self.carry_out(self.connection.down(channel, reason, 0.0))
         ends = [frame for frame in self.frames[before:] if frame[3] in {"phx_close", "phx_error"}]

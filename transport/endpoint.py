@@ -20,7 +20,7 @@ from transport.carriers.asgi import AsgiApplication
 from transport.carriers.carrier import MAX_FRAME_SIZE, CarrierOptions
 from transport.carriers.idle_connections import IDLE_TIMEOUT, IdleConnections
 from transport.carriers.longpoll import LongPoll, LongPollHandler
-from transport.carriers.outbox import Outbox
+from transport.carriers.outbox import OutboxPolicy
 from transport.carriers.traffic import Traffic
 from transport.carriers.websocket import WebSocketTraffic
 from transport.carriers.websocket_handler import WebSocketHandler
@@ -101,7 +101,7 @@ class Endpoint:
         self.idle = IdleConnections(idle_timeout)
         self.max_channels = max_channels
         self.traffic: dict[str, Traffic] = {"websocket": WebSocketTraffic(), "longpoll": Traffic()}
-        shared = (self.idle, max_frame_size, Outbox())
+        shared = (self.idle, max_frame_size, OutboxPolicy())
         self._carriers = {kind: CarrierOptions(traffic, *shared) for kind, traffic in self.traffic.items()}
         self._routes = dict(routes or {})
         self._check_origin, self._origin_rule = check_origin, origin_rule(check_origin)

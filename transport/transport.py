@@ -30,7 +30,7 @@ from transport.protocol.connection import (
     EndChannel,
     Joined,
     Monitor,
-    Send,
+    SendFrame,
     StartChannel,
 )
 
@@ -196,7 +196,7 @@ class Transport(Actor):
         for effect in effects:
             _EFFECTS[type(effect)](self, effect)
 
-    def _send(self, send: Send) -> None:
+    def _send(self, send: SendFrame) -> None:
         self._on_frame(send.frame)
 
     def _deliver(self, deliver: Deliver) -> None:
@@ -292,7 +292,7 @@ _MESSAGES: dict[type, Callable[[Transport, Any], Any]] = {
 }
 
 _EFFECTS: dict[type[Effect], Callable[[Transport, Any], None]] = {
-    Send: Transport._send,
+    SendFrame: Transport._send,
     Deliver: Transport._deliver,
     StartChannel: Transport._start_channel,
     Monitor: Transport._monitor,

@@ -17,7 +17,7 @@ from tests.transport.wire import BEATEN, HEARTBEAT, KEY, on_loop, until
 from transport import Endpoint, Socket, respond
 from transport import endpoint as endpoint_module
 from transport.carriers import asgi
-from transport.carriers.outbox import Outbox
+from transport.carriers.outbox import OutboxPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -388,7 +388,7 @@ async def test_a_killed_transport_ends_its_connection_without_a_word() -> None:
 
 @on_loop
 async def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint_module, "Outbox", partial(Outbox, 3 * len(BEATEN)))
+    monkeypatch.setattr(endpoint_module, "OutboxPolicy", partial(OutboxPolicy, 3 * len(BEATEN)))
     async with running() as app:
         peer = await opened(app)
         peer.gate.clear()

@@ -14,7 +14,16 @@ from actors import Channel, error, ok
 from actors.channels.message import JoinReply, Message
 from actors.exits import KILLED, NORMAL, Crash, ExitReason, Shutdown
 from transport.exceptions import MalformedMessageError
-from transport.protocol.connection import Connection, Deliver, Effects, EndChannel, Monitor, Send, StartChannel, Status
+from transport.protocol.connection import (
+    Connection,
+    Deliver,
+    Effects,
+    EndChannel,
+    Monitor,
+    SendFrame,
+    StartChannel,
+    TopicStatus,
+)
 from transport.protocol.serializer import V2JSONSerializer
 from transport.socket import Routes, Socket
 
@@ -105,7 +114,7 @@ def seen(effects: Effects) -> list[Any]:
 
 def described(effect: Any) -> Any:
     match effect:
-        case Send(frame=frame):
+        case SendFrame(frame=frame):
             return json.loads(frame.data)
         case Deliver(channel=channel, message=message):
             return ("deliver", channel, message.event, message.ref)
@@ -365,7 +374,7 @@ def test_a_topic_that_is_being_left_can_be_joined_again() -> None:
     ]
     peer.start("room:1", "new")
     assert peer.reply("new", "3", "3")[1] == ["1", "1", "room:1", "phx_close", {}]
-    assert peer.connection.topics["room:1"].status is Status.JOINED
+    assert peer.connection.topics["room:1"].status is TopicStatus.JOINED
 
 
 # join_ref: the same JSON value, or null
@@ -410,7 +419,7 @@ def test_a_stale_leave_changes_nothing() -> None:
     peer = Peer()
     peer.join("room:1", "channel", "1", "1")
     peer.receive("0", "2", "room:1", "phx_leave")
-    assert peer.connection.topics["room:1"].status is Status.JOINED
+    assert peer.connection.topics["room:1"].status is TopicStatus.JOINED
 
 
 def test_a_join_with_a_null_join_ref_closes_with_null() -> None:
@@ -468,7 +477,7 @@ def test_a_leave_is_the_channels_to_answer_and_then_the_topic_is_closed() -> Non
     peer = Peer()
     peer.join("room:1", "channel", "1", "1")
     assert peer.receive("1", "2", "room:1", "phx_leave") == [("deliver", "channel", "phx_leave", "2")]
-    assert peer.connection.topics["room:1"].status is Status.LEAVING
+    assert peer.connection.topics["room:1"].status is TopicStatus.LEAVING
     assert peer.closed("channel", Shutdown("left")) == [["1", "1", "room:1", "phx_close", {}]]
     assert peer.down("channel", Shutdown("left")) == []
     assert peer.topics == []
@@ -561,7 +570,7 @@ def test_messages_wait_for_a_restart() -> None:
     peer.start("transient:1", "second")
     assert peer.receive("1", "3", "transient:1", "phx_leave") == []
     assert peer.reply("second") == [("deliver", "second", "echo", "2"), ("deliver", "second", "phx_leave", "3")]
-    assert peer.connection.topics["transient:1"].status is Status.LEAVING
+    assert peer.connection.topics["transient:1"].status is TopicStatus.LEAVING
 
 
 @pytest.mark.parametrize("how", ["refused", "crashed", "not started"])
@@ -672,7 +681,7 @@ class AnyOrder(RuleBasedStateMachine):
             elif isinstance(effect, EndChannel):
                 assert effect.channel in self.running
 
-    def status(self, channel: Any) -> Status | None:
+    def status(self, channel: Any) -> TopicStatus | None:
         joined = self.connection._by_channel.get(channel)
         return None if joined is None else joined.status
 
@@ -696,7 +705,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(data=st.data(), joined=st.booleans())
     def answer(self, data: st.DataObject, *, joined: bool) -> None:
         channel = data.draw(st.sampled_from(self.running))
-        if self.status(channel) in {Status.JOINING, Status.RESTARTING}:
+        if self.status(channel) in {TopicStatus.JOINING, TopicStatus.RESTARTING}:
             frame = SERIALIZER.encode_reply(None, None, "t", ok())
             self.carry_out(self.connection.join_replied(JoinReply(channel, "t", joined, frame)))
 
@@ -704,7 +713,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(data=st.data(), reason=st.sampled_from([NORMAL, Shutdown("left"), CRASH, KILLED]), announced=st.booleans())
     def end(self, data: st.DataObject, reason: ExitReason, *, announced: bool) -> None:
         channel = data.draw(st.sampled_from(self.running))
-        if announced and reason.is_graceful and self.status(channel) in {Status.JOINED, Status.LEAVING}:
+        if announced and reason.is_graceful and self.status(channel) in {TopicStatus.JOINED, TopicStatus.LEAVING}:
             self.carry_out(self.connection.closed(channel, reason, 0.0))
         self.running.remove(channel)
         self.carry_out(self.connection.down(channel, reason, 0.0))

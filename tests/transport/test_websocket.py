@@ -20,7 +20,7 @@ from transport import Socket
 from transport import endpoint as endpoint_module
 from transport.carriers import websocket as websocket_module
 from transport.carriers.carrier import CarrierOptions
-from transport.carriers.outbox import Outbox
+from transport.carriers.outbox import OutboxPolicy
 from transport.carriers.websocket import WebSocketCarrier, WebSocketTraffic
 from transport.http.http_connection import HttpConnection
 from transport.transport import Transport
@@ -433,7 +433,7 @@ async def test_a_client_that_never_ends_its_side_is_cut_off(monkeypatch: pytest.
 async def test_a_client_that_does_not_read_is_cut_off_and_others_are_not(
     monkeypatch: pytest.MonkeyPatch, seen: list[Any]
 ) -> None:
-    monkeypatch.setattr(endpoint_module, "Outbox", partial(Outbox, 1024 * 1024))
+    monkeypatch.setattr(endpoint_module, "OutboxPolicy", partial(OutboxPolicy, 1024 * 1024))
     async with serving(EchoSocket) as server:
         other = await server.connect()
         await other.join("room:2")

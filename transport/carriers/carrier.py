@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import msgspec
 
 from transport.carriers.idle_connections import IdleConnections
-from transport.carriers.outbox import Outbox
+from transport.carriers.outbox import OutboxPolicy
 
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response
@@ -78,4 +78,4 @@ class CarrierOptions:
     traffic: Traffic
     idle: IdleConnections = field(default_factory=IdleConnections)
     max_size: int = MAX_FRAME_SIZE
-    outbox: Outbox = field(default_factory=Outbox)
+    outbox: OutboxPolicy = field(default_factory=OutboxPolicy)

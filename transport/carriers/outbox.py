@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MAX_WAITING", "OVERFLOWED", "Outbox"]
+__all__ = ["MAX_WAITING", "OVERFLOWED", "OutboxPolicy"]
 
 MAX_WAITING = 64 * 1024 * 1024
 """The bytes that may wait for one client by default."""
@@ -14,7 +14,7 @@ OVERFLOWED = 1006
 
 
 @dataclass(frozen=True, slots=True)
-class Outbox:
+class OutboxPolicy:
     """The policy of all carriers of an endpoint.
 
     A carrier counts the bytes that wait for its client (`get_write_buffer_size`), in the form in which it keeps them, and asks

@@ -1,37 +1,48 @@
 """What a socket does with a message: pure logic, messages in and effects out (Phoenix.Socket).
 
-Nothing here knows an actor's mailbox, a thread, a clock or a wire. The transport actor hands in what happens and carries out
-the effects; so the rules can be read here from top to bottom, and tested as values.
+Nothing here touches a mailbox, a thread, a clock or a wire. The transport actor passes in what happens and carries out the
+effects, so the rules can be read here from top to bottom, and tested as values.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from actors.channels.message import JoinReply, Message, Serializer, error, ok
+from actors.channels.message import Frame, JoinReply, Message, Payload, Reply, Serializer, error, ok
 from actors.exits import ExitReason, Shutdown
 from supervisors.child_spec import Restart
 from supervisors.restart import RestartIntensity, should_restart
 from transport.exceptions import MalformedMessageError
 
 if TYPE_CHECKING:
+    from actors.channel import Channel
     from actors.ref import ActorRef
     from transport.socket import Route, Routes
 
-__all__ = ["Connection", "Deliver", "Effect", "EndChannel", "Joined", "Monitor", "Send", "StartChannel", "Status"]
+__all__ = [
+    "Connection",
+    "Deliver",
+    "Effect",
+    "EndChannel",
+    "Joined",
+    "Monitor",
+    "SendFrame",
+    "StartChannel",
+    "TopicStatus",
+]
 
 _CRASHED = {"reason": "channel_crash"}
-# Those that mean something to the socket itself; a tuple, as an event may be any JSON value.
+# The events that the socket itself handles; a tuple, as an event may be any JSON value.
 _SPECIAL_EVENTS = ("phx_join", "phx_leave", "heartbeat")
 DUPLICATE_JOIN = Shutdown("duplicate_join")
 
 
-class Status(enum.Enum):
-    """Where a topic of this connection stands."""
+class TopicStatus(enum.Enum):
+    """The state of one topic of a connection."""
 
     JOINING = "joining"
     JOINED = "joined"
@@ -49,8 +60,8 @@ class Joined:
         self.topic: str = message.topic
         # As the client wrote it: null stays null here, though the channel then uses the ref (Phoenix's two views).
         self.join_ref = message.join_ref
-        self.status = Status.JOINING
-        self.channel: ActorRef[Any] | None = None
+        self.status = TopicStatus.JOINING
+        self.channel: ActorRef[Channel] | None = None
         self.closes = closes
         self.pending: list[Message] | None = None
         self.intensity: RestartIntensity | None = None
@@ -62,7 +73,7 @@ class Joined:
         self.pending.append(message)
 
     def may_restart(self, reason: ExitReason, now: float) -> bool:
-        """Tell whether the server itself joins again for the client, by OTP's table and within OTP's intensity."""
+        """Return whether the server joins again on behalf of the client, by OTP's table and within OTP's intensity."""
         if not should_restart(Restart(self.route.channel.restart), reason):
             return False
         if self.intensity is None:
@@ -70,16 +81,16 @@ class Joined:
         return self.intensity.allows(now)
 
 
-class Send(msgspec.Struct, frozen=True):
+class SendFrame(msgspec.Struct, frozen=True):
     """Write a frame to the client."""
 
-    frame: Any
+    frame: Frame
 
 
 class Deliver(msgspec.Struct, frozen=True):
-    """Give a message to a channel."""
+    """Send a message to a channel."""
 
-    channel: Any
+    channel: ActorRef[Channel]
     message: Message
 
 
@@ -90,42 +101,42 @@ class StartChannel(msgspec.Struct, frozen=True):
 
 
 class Monitor(msgspec.Struct, frozen=True):
-    """Be told when a channel ends."""
+    """Monitor a channel."""
 
-    channel: Any
+    channel: ActorRef[Channel]
 
 
 class EndChannel(msgspec.Struct, frozen=True):
     """End a channel, and do not restart it."""
 
-    channel: Any
+    channel: ActorRef[Channel]
     reason: ExitReason
 
 
-Effect = Send | Deliver | StartChannel | Monitor | EndChannel
+Effect = SendFrame | Deliver | StartChannel | Monitor | EndChannel
 Effects = Iterable[Effect]
 
 
 class Connection:
-    """One client's connection: which topics it has joined, and what its messages mean."""
+    """One client's connection: the topics it has joined, and the rules for its messages."""
 
     __slots__ = ("_by_channel", "_max_channels", "_routes", "_serializer", "topics")
 
     def __init__(self, routes: Routes, serializer: Serializer, max_channels: int = 100) -> None:
         self._routes, self._serializer, self._max_channels = routes, serializer, max_channels
         self.topics: dict[str, Joined] = {}
-        self._by_channel: dict[ActorRef[Any], Joined] = {}
+        self._by_channel: dict[ActorRef[Channel], Joined] = {}
 
     # A message of the client
 
-    def addressee(self, message: Message) -> ActorRef[Any] | None:
-        """Return the channel that a message is simply for; None for those that mean anything else, or nothing.
+    def addressee(self, message: Message) -> ActorRef[Channel] | None:
+        """Return the channel if all that is to do with a message is to deliver it; otherwise None, and `receive` decides.
 
-        It is what `receive` says of most messages, without the words.
+        This is the result of `receive` for most messages, without the effects.
         """
         topic, join_ref = message.topic, message.join_ref
         joined = self.topics.get(topic) if type(topic) is str else None
-        if joined is None or joined.status is not Status.JOINED or message.event in _SPECIAL_EVENTS:
+        if joined is None or joined.status is not TopicStatus.JOINED or message.event in _SPECIAL_EVENTS:
             return None
         is_current = join_ref is None or (
             join_ref == joined.join_ref and type(join_ref) is type(joined.join_ref) is str
@@ -133,16 +144,16 @@ class Connection:
         return joined.channel if is_current else None
 
     def receive(self, message: Message) -> Effects:
-        """Say what a message of the client leads to.
+        """Return the effects of a message of the client.
 
         Raises:
-            MalformedMessageError: if it makes no sense at all.
+            MalformedMessageError: if it joins a topic that is not a string.
         """
         topic = message.topic
         joined = self.topics.get(topic) if isinstance(topic, str) else None
         if joined is None or (topic == "phoenix" and message.event == "heartbeat"):
             return self._receive_unjoined(message)
-        if joined.status is Status.JOINING or joined.status is Status.RESTARTING:
+        if joined.status is TopicStatus.JOINING or joined.status is TopicStatus.RESTARTING:
             # Phoenix stops reading while a join runs; here only this topic waits.
             joined.wait(message)
             return ()
@@ -151,7 +162,8 @@ class Connection:
         if message.join_ref is not None and not _same(message.join_ref, joined.join_ref):
             return ()
         if message.event == "phx_leave":
-            joined.status = Status.LEAVING
+            joined.status = TopicStatus.LEAVING
+        assert joined.channel is not None
         return (Deliver(joined.channel, message),)
 
     def _receive_unjoined(self, message: Message) -> Effects:
@@ -176,7 +188,7 @@ class Connection:
         return (StartChannel(joined),)
 
     def _join_again(self, old: Joined, message: Message) -> Effects:
-        """Replace the channel: the client has lost track of it, and knows best."""
+        """Replace the channel: the client has joined again, so it has given up the first join."""
         joined = self.topics[old.topic] = Joined(old.route, message, closes=old)
         assert old.channel is not None
         del self._by_channel[old.channel]
@@ -184,60 +196,60 @@ class Connection:
 
     # What the actors report
 
-    def started(self, joined: Joined, channel: ActorRef[Any]) -> Effects:
-        """Take note of the actor that was started for a join."""
+    def started(self, joined: Joined, channel: ActorRef[Channel]) -> Effects:
+        """Store the actor that was started for a join."""
         joined.channel = channel
         self._by_channel[channel] = joined
         return (Monitor(channel),)
 
     def not_started(self, joined: Joined) -> Effects:
         """Answer a join whose actor could not be started, or crashed in it."""
-        if joined.status is Status.RESTARTING:
+        if joined.status is TopicStatus.RESTARTING:
             return self._crashed(joined)
         return self._join_failed(
             joined, self._reply(joined.join_ref, joined.message, error({"reason": "join crashed"}))
         )
 
     def join_replied(self, reply: JoinReply) -> Effects:
-        """Answer a join, and go on with what the client sent meanwhile."""
+        """Answer a join, and handle what the client has sent meanwhile."""
         joined = self._by_channel.get(reply.channel)
         if joined is None:
             return ()
-        asked = joined.status is Status.JOINING
+        asked = joined.status is TopicStatus.JOINING
         if not reply.joined:
-            return self._join_failed(joined, Send(reply.reply)) if asked else self._crashed(joined)
-        joined.status = Status.JOINED
-        answer = (Send(reply.reply), *self._close_old(joined)) if asked else ()
+            return self._join_failed(joined, SendFrame(reply.reply)) if asked else self._crashed(joined)
+        joined.status = TopicStatus.JOINED
+        answer = (SendFrame(reply.reply), *self._close_old(joined)) if asked else ()
         return (*answer, *self._go_on(joined))
 
-    def closed(self, channel: ActorRef[Any], reason: ExitReason, now: float) -> Effects:
-        """Tell the client that a channel ends on purpose, unless it is one that always comes back."""
+    def closed(self, channel: ActorRef[Channel], reason: ExitReason, now: float) -> Effects:
+        """Tell the client that a channel stops on purpose, unless the server restarts it."""
         joined = self._by_channel.get(channel)
         if joined is None:
             return ()
-        if joined.status is Status.JOINED and joined.may_restart(reason, now):
+        if joined.status is TopicStatus.JOINED and joined.may_restart(reason, now):
             return self._restart(joined)
         self._forget(joined)
         return (self._close(joined),)
 
-    def down(self, channel: ActorRef[Any], reason: ExitReason, now: float) -> Effects:
-        """Tell the client that a channel is gone, unless it is one that the server restarts."""
+    def down(self, channel: ActorRef[Channel], reason: ExitReason, now: float) -> Effects:
+        """Tell the client that a channel has exited, unless the server restarts it."""
         joined = self._by_channel.get(channel)
         if joined is None:
             return ()
-        if joined.status is Status.JOINING:
+        if joined.status is TopicStatus.JOINING:
             return self.not_started(joined)
-        if joined.status is Status.JOINED and joined.may_restart(reason, now):
+        if joined.status is TopicStatus.JOINED and joined.may_restart(reason, now):
             return self._restart(joined)
         return self._crashed(joined)
 
     # Steps
 
     def _restart(self, joined: Joined) -> Effects:
-        """Join again with the client's last payload and join_ref; it need not know."""
+        """Join again with the client's last payload and join_ref; the client is not told."""
         assert joined.channel is not None
         del self._by_channel[joined.channel]
-        joined.channel, joined.status = None, Status.RESTARTING
+        joined.channel, joined.status = None, TopicStatus.RESTARTING
         return (StartChannel(joined),)
 
     def _forget(self, joined: Joined) -> None:
@@ -246,7 +258,7 @@ class Connection:
         if joined.channel is not None:
             self._by_channel.pop(joined.channel, None)
 
-    def _join_failed(self, joined: Joined, answer: Send) -> Effects:
+    def _join_failed(self, joined: Joined, answer: SendFrame) -> Effects:
         self._forget(joined)
         return (answer, *self._close_old(joined), *self._go_on(joined))
 
@@ -255,7 +267,7 @@ class Connection:
         return (self._push(joined, "phx_error", _CRASHED), *self._go_on(joined))
 
     def _close_old(self, joined: Joined) -> Effects:
-        """After the answer to a second join comes the end of the first, with its own join_ref."""
+        """Close the channel of the first join, with its own join_ref, after the answer to the second."""
         old, joined.closes = joined.closes, None
         return () if old is None else (self._close(old),)
 
@@ -265,17 +277,17 @@ class Connection:
 
     # Frames
 
-    def _reply(self, join_ref: Any, message: Message, reply: Any) -> Send:
-        return Send(self._serializer.encode_reply(join_ref, message.ref, message.topic, reply))
+    def _reply(self, join_ref: object, message: Message, reply: Reply) -> SendFrame:
+        return SendFrame(self._serializer.encode_reply(join_ref, message.ref, message.topic, reply))
 
-    def _unmatched(self, message: Message) -> Send:
+    def _unmatched(self, message: Message) -> SendFrame:
         return self._reply(None, message, error({"reason": "unmatched topic"}))
 
-    def _close(self, joined: Joined) -> Send:
+    def _close(self, joined: Joined) -> SendFrame:
         return self._push(joined, "phx_close", {})
 
-    def _push(self, joined: Joined, event: str, payload: dict[str, Any]) -> Send:
-        return Send(self._serializer.encode_push(joined.join_ref, joined.join_ref, joined.topic, event, payload))
+    def _push(self, joined: Joined, event: str, payload: Payload) -> SendFrame:
+        return SendFrame(self._serializer.encode_push(joined.join_ref, joined.join_ref, joined.topic, event, payload))
 
 
 def _same(left: object, right: object) -> bool:
