@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from supervisors.child import Child, stop_children
@@ -13,7 +12,7 @@ from supervisors.exceptions import (
     TooManyChildrenError,
     UnsupportedCallError,
 )
-from supervisors.supervision import Supervision
+from supervisors.supervision import Children, Supervision
 
 if TYPE_CHECKING:
     from actors.exits import ExitReason
@@ -34,7 +33,7 @@ class DynamicSupervisor(Supervision):
         self.max_children = max_children
 
     @property
-    def _children(self) -> Collection[Child]:
+    def _children(self) -> Children:
         return self._by_ref.values()
 
     def _add(self, spec: ChildSpec) -> Child:

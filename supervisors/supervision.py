@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Reversible
 from random import random
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Failed = Callable[[Child, StartError], Any]
 
-__all__ = ["TOO_MANY_RESTARTS", "Supervision"]
+__all__ = ["TOO_MANY_RESTARTS", "Children", "Supervision", "supervised_by", "supervised_child"]
 
 _log = logging.getLogger("ashtree.supervisors")
 
@@ -47,6 +47,10 @@ class _Again(msgspec.Struct, frozen=True, eq=False):
 
     child: Child
     failure: StartError | None = None
+
+
+class Children(Collection[Child], Reversible[Child], Protocol):
+    """The children of a supervisor in start order, as the values of a dict are."""
 
 
 class Supervision(Actor):
@@ -62,7 +66,7 @@ class Supervision(Actor):
 
     @property
     @abstractmethod
-    def _children(self) -> Collection[Child]:
+    def _children(self) -> Children:
         """Return all children, in start order."""
 
     @abstractmethod
@@ -237,6 +241,19 @@ class Supervision(Actor):
         # Forgotten last: should the supervisor be ended meanwhile, it waits for these too.
         for ref in refs:
             self._by_ref.pop(ref, None)
+
+
+# For readers of the tree. They are functions because a supervisor is subclassed by authors, whose attributes may have any name.
+
+
+def supervised_by(supervisor: Supervision) -> Children:
+    """Return the children of a supervisor, in start order: a live view, for the thread of its event loop."""
+    return supervisor._children
+
+
+def supervised_child(supervisor: Supervision, ref: ActorRef[Any]) -> Child | None:
+    """Return the child of a supervisor that runs under `ref`, or did last and is to be restarted; None if there is none."""
+    return supervisor._by_ref.get(ref)
 
 
 def _refuse(_child: Child, error: StartError) -> Refuse:

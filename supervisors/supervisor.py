@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Collection, Coroutine, Hashable, Iterable, Sequence
+from collections.abc import Coroutine, Hashable, Iterable, Sequence
 from contextlib import suppress
 from inspect import iscoroutine
 from typing import Any
@@ -21,7 +21,7 @@ from supervisors.exceptions import (
     SignificantChildError,
 )
 from supervisors.restart import AutoShutdown, AutoShutdownName, Strategy, StrategyName, affected, shuts_down
-from supervisors.supervision import Supervision
+from supervisors.supervision import Children, Supervision
 
 __all__ = ["Supervisor"]
 
@@ -57,7 +57,7 @@ class Supervisor(Supervision):
             self._add(spec)
 
     @property
-    def _children(self) -> Collection[Child]:
+    def _children(self) -> Children:
         return self._by_id.values()
 
     def _add(self, spec: ChildSpec) -> Child:

@@ -9,14 +9,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from actors.exits import SHUTDOWN, ExitReason
 from actors.lowlevel import Scheduler, in_thread, new_event_loop, spawn
 from actors.pubsub.pubsub import PubSub
 from actors.via import resolve
-from supervisors.child_spec import ChildSpec, check_children, check_record
-from supervisors.console.server.console import Console
+from supervisors.child_spec import check_children, check_record
 from supervisors.exceptions import SystemDownError
 from supervisors.garbage import rare_collections
 from supervisors.restart import AutoShutdown, AutoShutdownName, RestartIntensity, Strategy, StrategyName
@@ -55,6 +54,10 @@ class System:
       system to the user that runs it (see `docs/console.md`); by default none.
     """  # noqa: D415  # the colon leads to the list
 
+    open_console: ClassVar[Callable[[System, str], Supervised]]
+    """Makes the child that serves `console=PATH`. The console uses the System and not the other way round, so this is set where
+    the package is put together: `supervisors/__init__.py`."""
+
     def __init__(
         self,
         children: Iterable[Supervised] = (),
@@ -77,7 +80,7 @@ class System:
         self._children: list[Supervised] = [self.pubsub, *children]
         if console is not None:
             # Before the others, so that a stop that hangs can be looked at.
-            self._children.insert(0, ChildSpec(Console, (self, os.fspath(console)), id="console"))
+            self._children.insert(0, type(self).open_console(self, os.fspath(console)))
         if watchdog is not None:
             # First, so that it sees all others start and end.
             self._children.insert(0, watchdog)
@@ -108,6 +111,11 @@ class System:
     def names(self) -> Registry:
         """The names of this system's actors."""
         return self.ref.process.scheduler.names
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the tree has been started and has not ended."""
+        return self._ref is not None and self._ref.is_alive()
 
     def whereis(self, name: Target) -> ActorRef[Any] | None:
         """Return the actor that is registered under `name`, or None."""

@@ -90,11 +90,11 @@ def _is_positive(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
-class _Look(msgspec.Struct, frozen=True):
+class _Poll(msgspec.Struct, frozen=True):
     """The watchdog tells itself to go on."""
 
 
-class _Wait:
+class _TaskWait:
     """An actor that was seen waiting in a task."""
 
     __slots__ = ("since", "task", "told")
@@ -103,12 +103,12 @@ class _Wait:
         self.task, self.since, self.told = task, since, False
 
 
-class _Round:
+class _Patrol:
     """One look at each actor: those that are left, and what was found with the others."""
 
     def __init__(self, processes: list[Process]) -> None:
         self.left = processes
-        self.waits: dict[Process, _Wait] = {}
+        self.waits: dict[Process, _TaskWait] = {}
         self.full: set[Process] = set()
         self._told = 0
 
@@ -128,7 +128,7 @@ class WatchdogServer(Actor):
 
     def __init__(self, limits: Watchdog) -> None:
         self._limits = limits
-        self._before = self._round = _Round([])
+        self._before = self._round = _Patrol([])
         self._pause = limits.every
 
     def on_start(self) -> None:
@@ -136,11 +136,11 @@ class WatchdogServer(Actor):
         limits, scheduler = self._limits, self._process.scheduler
         if limits.blocked is not None and isinstance(self.clock, LoopClock):
             self.own(LoopWatch(scheduler, limits.blocked).end)
-        self.send_after(limits.every, _Look())
+        self.send_after(limits.every, _Poll())
 
     def on_receive(self, message: Any) -> Any:
         """Look at some more actors."""
-        if not isinstance(message, _Look):
+        if not isinstance(message, _Poll):
             super().on_receive(message)
             return
         if not self._round.left:
@@ -150,7 +150,7 @@ class WatchdogServer(Actor):
 
     def _begin_round(self) -> None:
         processes = list(self._process.scheduler.processes.values())
-        self._before, self._round = self._round, _Round(processes)
+        self._before, self._round = self._round, _Patrol(processes)
         self._pause = self._limits.every / math.ceil(len(processes) / _SLICE)
 
     def _look(self) -> None:
@@ -174,7 +174,7 @@ class WatchdogServer(Actor):
     def _look_at_task(self, process: Process, task: asyncio.Task[Any], now: float) -> None:
         wait = self._before.waits.get(process)
         if wait is None or wait.task is not task:
-            wait = _Wait(task, now)
+            wait = _TaskWait(task, now)
         self._round.waits[process] = wait
         limit = process.actor_class.stuck_after
         limit = self._limits.stuck if limit is None else limit

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from supervisors.console.client.attach import Client, complain, connect
+from supervisors.console.client.attach import ConsoleClient, complain, connect
 from supervisors.console.client.terminal import Terminal
 
 
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m supervis
     except OSError as error:
         complain(f"no server listens at {options.path!r}: {error.strerror or error}")
         return 1
-    return Client(connected, Terminal()).run()
+    return ConsoleClient(connected, Terminal()).run()
 
 
 def parser(prog: str) -> argparse.ArgumentParser:

@@ -5,7 +5,7 @@ under "type" and its fields. It goes like this, the client's frames on the left:
 
     Hello                   who I am; the first frame
                   Ready 0   a line may come
-    Run 1                   evaluate what has been typed so far
+    Evaluate 1              evaluate what has been typed so far
                   Output    what that prints, any number of times
     Interrupt 1             Ctrl-C: stop it; a second one gives it up
                   Ready 1   it is done, or `needs_more` lines
@@ -13,7 +13,7 @@ under "type" and its fields. It goes like this, the client's frames on the left:
             Completions 2   what the last word may become
                   Bye       the session is over, and why
 
-The client sends one Run or Complete at a time, and numbers them, so that an answer that comes too late is known as such. A
+The client sends one Evaluate or Complete at a time, and numbers them, so that an answer that comes too late is known as such. A
 trace may print at any time. The client leaves by closing the connection. Nothing the server sends is executed by the client.
 """
 
@@ -29,6 +29,7 @@ __all__ = [
     "Bye",
     "Complete",
     "Completions",
+    "Evaluate",
     "Frames",
     "FromClient",
     "FromServer",
@@ -36,7 +37,6 @@ __all__ = [
     "Interrupt",
     "Output",
     "Ready",
-    "Run",
     "encodable",
     "encode",
 ]
@@ -58,7 +58,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     is_interactive: bool
 
 
-class Run(msgspec.Struct, frozen=True, tag="run"):
+class Evaluate(msgspec.Struct, frozen=True, tag="run"):
     """Evaluate one statement, or find that it goes on in more lines."""
 
     number: int
@@ -66,7 +66,7 @@ class Run(msgspec.Struct, frozen=True, tag="run"):
 
 
 class Interrupt(msgspec.Struct, frozen=True, tag="interrupt"):
-    """Stop the Run, or the Complete, of that number."""
+    """Stop the Evaluate, or the Complete, of that number."""
 
     number: int
 
@@ -85,7 +85,7 @@ class Output(msgspec.Struct, frozen=True, tag="output"):
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """The Run of that number is done; or it has not begun, because the statement needs more lines."""
+    """The Evaluate of that number is done; or it has not begun, because the statement needs more lines."""
 
     number: int
     needs_more: bool = False
@@ -104,7 +104,7 @@ class Bye(msgspec.Struct, frozen=True, tag="bye"):
     reason: str
 
 
-FromClient = Hello | Run | Interrupt | Complete
+FromClient = Hello | Evaluate | Interrupt | Complete
 FromServer = Output | Ready | Completions | Bye
 
 _encoder = msgspec.msgpack.Encoder()

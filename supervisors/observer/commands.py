@@ -42,9 +42,9 @@ from supervisors.observer.sockets import (
     socket_info,
 )
 from supervisors.observer.state import Info, State, info_of
-from supervisors.observer.tracing import Trace
+from supervisors.observer.tracing import MessageTrace
+from supervisors.observer.tree_table import draw_with_details
 from supervisors.observer.waiting import answer, look, settle
-from supervisors.tree import draw_with_details
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from supervisors.system import System
 
 __all__ = [
-    "Words",
+    "Commands",
     "ask",
     "channels",
     "info",
@@ -83,7 +83,7 @@ T = TypeVar("T")
 _MOST = 50
 
 
-class Words:
+class Commands:
     """The words, for the actors of one system or, without one, for all of this program.
 
     `out` is where `trace` and `top` write, and what decides about colours; standard output by default.
@@ -157,7 +157,7 @@ class Words:
     def trace(self, x: Any, n: int = 10) -> Future[None] | None:
         """Print the next `n` messages of an actor as they come, and what becomes of them; 0 ends that."""
         ref = self._find(x)
-        watch = Trace(ref, n, self._out or standard.stdout)
+        watch = MessageTrace(ref, n, self._out or standard.stdout)
         return self._answer(ref, sys.install(ref, watch) if n > 0 else sys.remove(ref, watch))
 
     def last_crash(self) -> CrashReport | None:
@@ -260,7 +260,7 @@ class Words:
         return Table(rows, columns, footer=footer, out=self._out)
 
 
-_everywhere = Words()
+_everywhere = Commands()
 tree, ps, top, whereis = _everywhere.tree, _everywhere.ps, _everywhere.top, _everywhere.whereis
 info, state, replace_state, trace = _everywhere.info, _everywhere.state, _everywhere.replace_state, _everywhere.trace
 sockets, channels = _everywhere.sockets, _everywhere.channels
@@ -275,5 +275,5 @@ def words(system: System | None = None, out: TextIO | None = None) -> dict[str, 
 
     `out` is where `trace` and `top` write, and what decides about colours; standard output by default.
     """
-    own = Words(system, out)
+    own = Commands(system, out)
     return {name: member for name in dir(own) if not name.startswith("_") and callable(member := getattr(own, name))}

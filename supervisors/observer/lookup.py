@@ -9,8 +9,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from actors.via import Via, resolve
+from supervisors.branches import name_of
 from supervisors.exceptions import AmbiguousActorError, UnknownActorError
-from supervisors.observer.process_info import name_of
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actors.sys import status_word
-from supervisors.supervision import Supervision
+from supervisors.branches import branch_of, name_of, supervisor_of
 
 if TYPE_CHECKING:
     from actors.lowlevel import Process
     from actors.ref import ActorRef
-    from supervisors.child import Child
 
-__all__ = ["ProcessInfo", "children_of", "name_of", "process_info", "ranked"]
+__all__ = ["ProcessInfo", "process_info", "ranked"]
 
 
 class ProcessInfo(NamedTuple):
@@ -48,14 +47,9 @@ def process_info(process: Process) -> ProcessInfo:
         status=status_word(process),
         mailbox=process.waiting,
         handled=process.handled,
-        restarts=_restarts(process),
+        restarts=None if supervisor_of(process) is None else branch_of(process).restarts,
         age=process.scheduler.clock.now() - process.started_at,
     )
-
-
-def name_of(process: Process) -> str:
-    """Return what a process is called, without its pid."""
-    return process.label or process.actor_class.__name__
 
 
 def ranked(infos: Iterable[ProcessInfo], by: str, most: int | None) -> list[ProcessInfo]:
@@ -71,33 +65,3 @@ def ranked(infos: Iterable[ProcessInfo], by: str, most: int | None) -> list[Proc
     if by == "pid":
         return sorted(infos, key=lambda info: info.ref.process.number)[:most]
     return sorted(infos, key=lambda info: str(getattr(info, by)))[:most]
-
-
-def _restarts(process: Process) -> int | None:
-    parent: Any = process.parent
-    supervisor = None if parent is None else parent.actor
-    if not isinstance(supervisor, Supervision):
-        return None
-    child = supervisor._by_ref.get(process.ref)
-    return 0 if child is None else child.restarts
-
-
-def children_of(process: Process) -> list[Process | Child]:
-    """Return the actors below a process that are linked to it.
-
-    Those of a supervisor come in its order; a child that has ended and waits to be started again is a `Child`.
-    """
-    linked: list[Any] = list(process.links or ())
-    below: dict[Process | Child, None] = dict.fromkeys(_supervised(process))
-    below.update(dict.fromkeys(other for other in linked if other.parent is process))
-    return list(below)
-
-
-def _supervised(process: Process) -> Iterator[Process | Child]:
-    supervisor = process.actor
-    for child in list(supervisor._children) if isinstance(supervisor, Supervision) else ():
-        ref = child.ref
-        if ref is not None and ref.process.alive:
-            yield ref.process
-        elif child.again is not None:
-            yield child

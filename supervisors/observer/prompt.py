@@ -40,10 +40,10 @@ def repl(system: System, then: Callable[[System], object] | None = None) -> None
         StartError: if it could not start.
         SystemDownError: at the end, if it ended by itself.
     """
-    if system._ref is None or not system._ref.is_alive():
+    if not system.is_running:
         with system:
             _prompt(system, then)
-    elif system._ref.process.scheduler.is_current_thread():
+    elif system.ref.process.scheduler.is_current_thread():
         raise RuntimeError(
             f"a prompt would block the event loop of {system.name}; write `await asyncio.to_thread(repl, system)`"
         )

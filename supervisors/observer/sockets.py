@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actors.channel import Channel
-from supervisors.child import Child
+from supervisors.branches import children_of
 from supervisors.observer.opened import redacted
-from supervisors.observer.process_info import children_of, process_info
+from supervisors.observer.process_info import process_info
 
 if TYPE_CHECKING:
     from actors.lowlevel import Process
@@ -65,8 +65,8 @@ def is_client(process: Process) -> bool:
 
 def channels_of(process: Process) -> Iterator[Process]:
     """Yield the channels below an actor, the first started first."""
-    for child in children_of(process):
-        if isinstance(child, Child):
+    for child, _ in children_of(process):
+        if child is None:
             continue
         if issubclass(child.actor_class, Channel):
             yield child

@@ -6,17 +6,30 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from supervisors.observer.display import ALARM, BOLD, DIM, PID, PLAIN, WARN, Cell, Column, duration
-from supervisors.tree import mailbox_cell, restarts_cell
 
 if TYPE_CHECKING:
     from supervisors.observer.busiest import TopRow
     from supervisors.observer.process_info import ProcessInfo
     from supervisors.observer.sockets import ChannelInfo, SocketInfo, TopicInfo
 
-__all__ = ["CHANNELS", "PROCESSES", "SOCKETS", "TOP", "TOPICS"]
+__all__ = ["CHANNELS", "CROWDED", "PROCESSES", "SOCKETS", "TOP", "TOPICS", "mailbox_cell", "restarts_cell"]
 
 # A cell with more than this is cut: a table is to fit on a screen.
 _WIDTH = 48
+
+
+# A mailbox with more messages than this is shown in red.
+CROWDED = 100
+
+
+def restarts_cell(restarts: int | None) -> Cell:
+    """Show how many times an actor was restarted."""
+    return (("" if restarts is None else str(restarts), WARN if restarts else DIM),)
+
+
+def mailbox_cell(info: ProcessInfo) -> Cell:
+    """Show how many messages wait."""
+    return ((str(info.mailbox), ALARM if info.mailbox > CROWDED else WARN if info.mailbox else DIM),)
 
 
 def _cell(value: object, style: str = PLAIN) -> Cell:

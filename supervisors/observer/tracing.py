@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
     from actors.sys import Event
 
-__all__ = ["Trace"]
+__all__ = ["MessageTrace"]
 
 
-class Trace:
+class MessageTrace:
     """Writes a line when its actor gets a message and one when it has handled it; goes away after `count` messages.
 
     It is installed by `sys.install`; an actor has one, so that a second takes the place of the first.
@@ -26,10 +26,10 @@ class Trace:
         self._seen = 0
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Trace) and self.ref == other.ref
+        return isinstance(other, MessageTrace) and self.ref == other.ref
 
     def __hash__(self) -> int:
-        return hash((Trace, self.ref))
+        return hash((MessageTrace, self.ref))
 
     def __call__(self, event: Event) -> None:
         """Take note of an event, on the actor's thread."""

@@ -13,6 +13,7 @@ from supervisors.console.protocol import (
     Bye,
     Complete,
     Completions,
+    Evaluate,
     Frames,
     FromClient,
     FromServer,
@@ -20,7 +21,6 @@ from supervisors.console.protocol import (
     Interrupt,
     Output,
     Ready,
-    Run,
     encode,
 )
 from supervisors.console.server.console_session import Session
@@ -78,7 +78,7 @@ class Attached:
 
     def begin(self, source: str) -> None:
         self._number += 1
-        self.send(Run(self._number, source))
+        self.send(Evaluate(self._number, source))
 
     def until_ready(self) -> str:
         """Return what comes until the next statement may be sent."""

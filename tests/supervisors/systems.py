@@ -13,7 +13,7 @@ from actors.actor import Actor
 from actors.future import Future
 from supervisors.child_spec import ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
-from supervisors.observer.commands import Words
+from supervisors.observer.commands import Commands
 from supervisors.system import System
 
 if TYPE_CHECKING:
@@ -68,5 +68,5 @@ def out() -> StringIO:
 
 
 @pytest.fixture
-def its(system: System, out: StringIO) -> Words:
-    return Words(system, out)
+def its(system: System, out: StringIO) -> Commands:
+    return Commands(system, out)

@@ -19,7 +19,7 @@ from actors.exceptions import StartError
 from actors.exits import KILLED
 from actors.testing import WAIT, sync
 from actors.threads.actor_thread import threads_left
-from supervisors.console.protocol import MOST, Hello, Interrupt, Run
+from supervisors.console.protocol import MOST, Evaluate, Hello, Interrupt
 from supervisors.exceptions import ConsoleError
 from supervisors.system import System
 from tests.supervisors.attached import Attached, sessions
@@ -302,7 +302,7 @@ def test_ctrl_c_is_not_lost_when_it_comes_with_the_statement(source: str, prompt
     prompt.run("import asyncio")
     for number in range(2, 12):
         prompt._number = number
-        prompt.send(Run(number, source), Interrupt(number))
+        prompt.send(Evaluate(number, source), Interrupt(number))
         assert prompt.until_ready().endswith(INTERRUPTED)
     assert prompt.run("'go on'") == "'go on'\n"
 
@@ -462,7 +462,7 @@ def test_a_client_of_another_version_is_told_so(prompt: Attached) -> None:
 
 
 def test_a_client_that_does_not_wait_is_told_so(prompt: Attached) -> None:
-    prompt.send(Run(1, COMPUTES), Run(2, "2"))
+    prompt.send(Evaluate(1, COMPUTES), Evaluate(2, "2"))
     assert prompt.bye() == "a client may send one statement at a time; 1 is not done"
 
 

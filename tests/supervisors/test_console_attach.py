@@ -17,7 +17,7 @@ from threading import Event
 import pytest
 
 from actors.testing import WAIT
-from supervisors.console.client.attach import Client
+from supervisors.console.client.attach import ConsoleClient
 from supervisors.console.client.terminal import Terminal
 from supervisors.console.protocol import Bye, Output, Ready, encode
 from supervisors.system import System
@@ -206,7 +206,7 @@ def test_a_line_ends_though_the_first_signal_comes_before_a_key_is_awaited(monke
     ours, of_the_server = socket.socketpair()
     with of_the_server:
         of_the_server.sendall(encode(Ready(0)))
-        assert Client(ours, DeafTerminal(of_the_server)).run() == 1
+        assert ConsoleClient(ours, DeafTerminal(of_the_server)).run() == 1
     assert signals == [signal.SIGINT] * 2
 
 

@@ -11,13 +11,13 @@ import pytest
 
 from actors.testing import WAIT
 from supervisors.console.protocol import Bye, Frames, FromServer, Output, Ready
-from supervisors.console.server.output_queue import LIMIT, Outbox
+from supervisors.console.server.output_queue import LIMIT, OutputQueue
 
 
 class Wire:
     """Stands for the transport of a client: keeps what is written; after `room` frames it says that the client is slow."""
 
-    def __init__(self, outbox: Outbox, room: float) -> None:
+    def __init__(self, outbox: OutputQueue, room: float) -> None:
         self._outbox, self._room = outbox, room
         self._frames = Frames(FromServer)
         self.frames: list[Any] = []
@@ -39,11 +39,11 @@ class Wire:
         return "".join(frame.text for frame in self.frames if isinstance(frame, Output))
 
 
-def with_outbox(test: Callable[[Outbox, Wire], Any], room: float = float("inf")) -> Wire:
+def with_outbox(test: Callable[[OutputQueue, Wire], Any], room: float = float("inf")) -> Wire:
     """Call `test(outbox, wire)` on a loop, and let all that it leads to happen."""
 
     async def run() -> Wire:
-        outbox = Outbox(asyncio.get_running_loop())
+        outbox = OutputQueue(asyncio.get_running_loop())
         wire = Wire(outbox, room)
         outbox.open(cast("asyncio.Transport", wire))
         if asyncio.iscoroutine(result := test(outbox, wire)):
@@ -61,7 +61,7 @@ async def rounds() -> None:
 
 
 def test_what_is_put_in_comes_out_in_order_and_text_in_one_frame() -> None:
-    def fill(outbox: Outbox, _wire: Wire) -> None:
+    def fill(outbox: OutputQueue, _wire: Wire) -> None:
         for text in ("a", "b", "", "c"):
             outbox.write(text)
         outbox.put(Ready(1))
@@ -73,7 +73,7 @@ def test_what_is_put_in_comes_out_in_order_and_text_in_one_frame() -> None:
 def test_a_long_text_goes_out_in_pieces_between_which_others_are_served() -> None:
     served: list[int] = []
 
-    async def fill(outbox: Outbox, wire: Wire) -> None:
+    async def fill(outbox: OutputQueue, wire: Wire) -> None:
         outbox.write("x" * LIMIT)
         while len(wire.text) < LIMIT:
             await asyncio.sleep(0)
@@ -84,7 +84,7 @@ def test_a_long_text_goes_out_in_pieces_between_which_others_are_served() -> Non
 
 
 def test_who_may_not_wait_loses_what_has_no_room_and_the_client_is_told() -> None:
-    async def fill(outbox: Outbox, wire: Wire) -> None:
+    async def fill(outbox: OutputQueue, wire: Wire) -> None:
         outbox.pause()
         outbox.write("x" * (LIMIT - 1))
         outbox.write("yy")
@@ -105,7 +105,9 @@ def test_who_may_not_wait_loses_what_has_no_room_and_the_client_is_told() -> Non
     assert Ready(1) in wire.frames
 
 
-def in_a_thread(outbox: Outbox, text: str, waits: Callable[[], bool]) -> tuple[threading.Thread, list[BaseException]]:
+def in_a_thread(
+    outbox: OutputQueue, text: str, waits: Callable[[], bool]
+) -> tuple[threading.Thread, list[BaseException]]:
     errors: list[BaseException] = []
 
     def write() -> None:
@@ -127,7 +129,7 @@ def test_a_thread_that_may_wait_does_until_there_is_room_or_the_client_has_left_
         blocked.set()
         return not goes_on.is_set()
 
-    async def fill(outbox: Outbox, wire: Wire) -> None:
+    async def fill(outbox: OutputQueue, wire: Wire) -> None:
         outbox.pause()
         thread, errors = in_a_thread(outbox, "x" * (2 * LIMIT), waits)
         assert await asyncio.to_thread(blocked.wait, WAIT)
@@ -156,7 +158,7 @@ def test_a_thread_that_may_wait_does_until_there_is_room_or_the_client_has_left_
 
 
 def test_at_the_end_all_that_waits_goes_out_before_the_last_word() -> None:
-    def fill(outbox: Outbox, _wire: Wire) -> None:
+    def fill(outbox: OutputQueue, _wire: Wire) -> None:
         outbox.write("x" * LIMIT)
         outbox.finish(Bye("over"))
         with pytest.raises(BrokenPipeError):
@@ -170,7 +172,7 @@ def test_at_the_end_all_that_waits_goes_out_before_the_last_word() -> None:
 
 
 def test_after_the_loop_has_ended_nobody_is_there_any_more() -> None:
-    kept: list[Outbox] = []
+    kept: list[OutputQueue] = []
     with_outbox(lambda outbox, _wire: kept.append(outbox))
     with pytest.raises(BrokenPipeError, match="the event loop of this console is closed"):
         kept[0].write("hello")

@@ -10,6 +10,7 @@ from supervisors.console.protocol import (
     Bye,
     Complete,
     Completions,
+    Evaluate,
     Frames,
     FromClient,
     FromServer,
@@ -17,17 +18,16 @@ from supervisors.console.protocol import (
     Interrupt,
     Output,
     Ready,
-    Run,
     encodable,
     encode,
 )
 
-CLIENT = [Hello(1, has_colours=True, is_interactive=False), Run(1, "1 + 1"), Interrupt(1), Complete(2, "tr")]
+CLIENT = [Hello(1, has_colours=True, is_interactive=False), Evaluate(1, "1 + 1"), Interrupt(1), Complete(2, "tr")]
 SERVER = [Output("2\n"), Ready(1, needs_more=True), Completions(2, ["tree("]), Bye("")]
 
 
 def test_a_frame_is_its_length_and_a_map_in_messagepack() -> None:
-    data = encode(Run(1, "é"))
+    data = encode(Evaluate(1, "é"))
     assert data[:4] == b"\0\0\0" + bytes([len(data) - 4])
     assert msgspec.msgpack.decode(data[4:]) == {"type": "run", "number": 1, "source": "é"}
 

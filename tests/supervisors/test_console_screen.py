@@ -15,7 +15,7 @@ from actors.testing import WAIT
 from supervisors.console.server.screen import Screen, divert, restore
 
 if TYPE_CHECKING:
-    from supervisors.console.server.output_queue import Outbox
+    from supervisors.console.server.output_queue import OutputQueue
 
 
 class Kept:
@@ -35,7 +35,7 @@ def kept() -> Kept:
 
 @pytest.fixture
 def screen(kept: Kept) -> Screen:
-    return Screen(cast("Outbox", kept), {})
+    return Screen(cast("OutputQueue", kept), {})
 
 
 def streams() -> tuple[Any, ...]:
@@ -72,7 +72,7 @@ def test_a_session_reads_nothing_and_the_server_what_there_is(screen: Screen, mo
 
 
 def test_all_is_put_back_after_the_last_session(screen: Screen, kept: Kept) -> None:
-    before, other = streams(), Screen(cast("Outbox", kept), {})
+    before, other = streams(), Screen(cast("OutputQueue", kept), {})
     divert(screen)
     diverted = streams()
     divert(other)
@@ -126,7 +126,7 @@ def test_a_thread_that_is_left_behind_does_not_print_on_the_servers(screen: Scre
     assert streams() != before
     gate.set()
     thread.join(WAIT)
-    other = Screen(cast("Outbox", kept), {})
+    other = Screen(cast("OutputQueue", kept), {})
     divert(other)
     restore(other)
     assert streams() == before

@@ -9,12 +9,12 @@ from tests.supervisors.systems import its, out, system
 
 if TYPE_CHECKING:
     from actors.testing import ManualRuntime
-    from supervisors.observer.commands import Words
+    from supervisors.observer.commands import Commands
 
 __all__ = ["its", "out", "system"]
 
 
-def test_the_busiest_are_shown_again_and_again(its: Words, out: StringIO, runtime: ManualRuntime) -> None:
+def test_the_busiest_are_shown_again_and_again(its: Commands, out: StringIO, runtime: ManualRuntime) -> None:
     shown = its.top(most=1, every=2.0, times=2)
     assert shown is not None
     task = runtime._scheduler.loop.create_task(shown)

@@ -16,7 +16,7 @@ from actors.future import Future
 from supervisors import observer
 from supervisors.child_spec import ChildSpec
 from supervisors.exceptions import UnknownActorError
-from supervisors.observer.commands import Words, words
+from supervisors.observer.commands import Commands, words
 from supervisors.system import System
 from tests.supervisors.systems import Counter, its, out, system
 from tests.supervisors.workers import start
@@ -42,7 +42,7 @@ def test_the_words_are_importable_and_have_a_help_each() -> None:
     assert [name for name, word in words().items() if not word.__doc__] == []
 
 
-def test_the_words_of_a_system_know_no_other_ones_root(runtime: ManualRuntime, its: Words) -> None:
+def test_the_words_of_a_system_know_no_other_ones_root(runtime: ManualRuntime, its: Commands) -> None:
     other = start(runtime, [])
     assert other.pid in observer.tree()
     assert other.pid not in its.tree()
@@ -52,11 +52,11 @@ def test_the_words_of_a_system_know_no_other_ones_root(runtime: ManualRuntime, i
 # Who lives
 
 
-def test_the_tree_may_begin_anywhere(its: Words) -> None:
+def test_the_tree_may_begin_anywhere(its: Commands) -> None:
     assert [line.split()[0] for line in its.tree("counter").splitlines()] == ["restarts", "counter"]
 
 
-def test_all_who_live_are_listed(its: Words) -> None:
+def test_all_who_live_are_listed(its: Commands) -> None:
     assert [row.name for row in its.ps()] == ["System", "pubsub", "counter", "other", "DynamicSupervisor"]
     assert str(its.ps()).splitlines()[3].split()[1:] == ["counter", "Counter", "running", "0", "0", "0", "0", "ms"]
 
@@ -71,7 +71,7 @@ def test_all_who_live_are_listed(its: Words) -> None:
         ("age", "System"),
     ],
 )
-def test_the_list_is_sorted_by_what_is_wanted(its: Words, runtime: ManualRuntime, by: str, first: str) -> None:
+def test_the_list_is_sorted_by_what_is_wanted(its: Commands, runtime: ManualRuntime, by: str, first: str) -> None:
     its.kill("counter")
     runtime.settle()
     runtime.advance(1)
@@ -83,7 +83,7 @@ def test_the_list_is_sorted_by_what_is_wanted(its: Words, runtime: ManualRuntime
     assert its.ps(by)[0].name == first
 
 
-def test_restarts_are_counted(its: Words, runtime: ManualRuntime) -> None:
+def test_restarts_are_counted(its: Commands, runtime: ManualRuntime) -> None:
     for _ in range(2):
         its.kill("other")
         runtime.settle()
@@ -91,12 +91,12 @@ def test_restarts_are_counted(its: Words, runtime: ManualRuntime) -> None:
     assert {(row.name, row.restarts) for row in its.ps()} >= {("pubsub", 0), ("System", None)}
 
 
-def test_a_list_that_cannot_be_sorted_so_says_how_it_can(its: Words) -> None:
+def test_a_list_that_cannot_be_sorted_so_says_how_it_can(its: Commands) -> None:
     with pytest.raises(ValueError, match=r"sorted by 'pid', 'name', .*, got 'colour'"):
         its.ps("colour")
 
 
-def test_of_many_some_are_listed_and_the_others_counted(its: Words) -> None:
+def test_of_many_some_are_listed_and_the_others_counted(its: Commands) -> None:
     rows = its.ps("name", most=2)
     assert [row.name for row in rows] == ["DynamicSupervisor", "System"]
     assert str(rows).splitlines()[-1] == "… and 3 more; most=None lists all"
@@ -104,7 +104,7 @@ def test_of_many_some_are_listed_and_the_others_counted(its: Words) -> None:
     assert str(its.ps(most=0)) == "… and 5 more; most=None lists all"
 
 
-def test_whereis_gives_the_ref_or_none(its: Words, system: System) -> None:
+def test_whereis_gives_the_ref_or_none(its: Commands, system: System) -> None:
     assert its.whereis("counter") is system.whereis("counter")
     assert its.whereis("nobody") is None
 
@@ -112,12 +112,12 @@ def test_whereis_gives_the_ref_or_none(its: Words, system: System) -> None:
 # Inside
 
 
-def test_the_state_is_replaced(its: Words) -> None:
+def test_the_state_is_replaced(its: Commands) -> None:
     assert its.replace_state("counter", lambda state: state | {"count": 41})["count"] == 41  # type: ignore[index]  # here it does not wait
     assert its.ask("counter", "x") == 42
 
 
-def test_an_error_in_the_function_leaves_the_state_as_it_was(its: Words) -> None:
+def test_an_error_in_the_function_leaves_the_state_as_it_was(its: Commands) -> None:
     with pytest.raises(ZeroDivisionError):
         its.replace_state("counter", lambda state: {"count": 1 / 0})
     assert its.state("counter")["count"] == 0
@@ -126,7 +126,7 @@ def test_an_error_in_the_function_leaves_the_state_as_it_was(its: Words) -> None
 # Messages and signals
 
 
-def test_what_is_sent_and_asked_arrives(its: Words) -> None:
+def test_what_is_sent_and_asked_arrives(its: Commands) -> None:
     its.send("counter", "x")
     assert its.ask("counter", "x") == 2
     its.send("counter", 60.0)
@@ -134,7 +134,7 @@ def test_what_is_sent_and_asked_arrives(its: Words) -> None:
         its.ask("counter", "x", timeout=1)
 
 
-def test_who_is_killed_is_gone_and_replaced(its: Words, runtime: ManualRuntime) -> None:
+def test_who_is_killed_is_gone_and_replaced(its: Commands, runtime: ManualRuntime) -> None:
     before = its.whereis("counter")
     assert its.kill("counter") == KILLED
     after = its.whereis("counter")
@@ -143,7 +143,7 @@ def test_who_is_killed_is_gone_and_replaced(its: Words, runtime: ManualRuntime) 
     assert "dead" not in repr(after)
 
 
-def test_who_is_suspended_handles_nothing_until_it_is_resumed(its: Words, runtime: ManualRuntime) -> None:
+def test_who_is_suspended_handles_nothing_until_it_is_resumed(its: Commands, runtime: ManualRuntime) -> None:
     its.suspend("counter")
     its.send("counter", "x")
     runtime.settle()
@@ -156,13 +156,13 @@ def test_who_is_suspended_handles_nothing_until_it_is_resumed(its: Words, runtim
 @pytest.mark.parametrize(
     "word", sorted(NAMES - {"ps", "top", "sockets", "topics", "subscribers", "whereis", "last_crash"})
 )
-def test_who_is_unknown_is_told_by_every_word(its: Words, word: str) -> None:
+def test_who_is_unknown_is_told_by_every_word(its: Commands, word: str) -> None:
     more: dict[str, tuple[Any, ...]] = {"send": (1,), "ask": (1,), "replace_state": (dict,)}
     with pytest.raises(UnknownActorError, match="the nearest: 'counter'"):
         getattr(its, word)("countr", *more.get(word, ()))
 
 
-def test_the_last_crash_is_at_hand(its: Words, system: System) -> None:
+def test_the_last_crash_is_at_hand(its: Commands, system: System) -> None:
     counter = its.whereis("counter")
     assert counter is not None
     with pytest.raises(ValueError, match="boom"):
@@ -175,7 +175,7 @@ def test_the_last_crash_is_at_hand(its: Words, system: System) -> None:
 # Topics
 
 
-def test_topics_are_listed_with_their_subscribers(its: Words, system: System) -> None:
+def test_topics_are_listed_with_their_subscribers(its: Commands, system: System) -> None:
     counter, other = its.whereis("counter"), its.whereis("other")
     assert counter is not None
     assert other is not None
@@ -188,7 +188,7 @@ def test_topics_are_listed_with_their_subscribers(its: Words, system: System) ->
     assert str(its.topics(most=1)).splitlines()[-1] == "… and 1 more; most=None lists all"
 
 
-def test_no_topics_and_no_connections_are_said_in_words(its: Words) -> None:
+def test_no_topics_and_no_connections_are_said_in_words(its: Commands) -> None:
     assert str(its.topics()) == "nobody has subscribed to anything"
     assert str(its.sockets()) == "nobody is connected"
     assert str(its.channels()) == "no channel is joined"
@@ -198,13 +198,13 @@ def test_no_topics_and_no_connections_are_said_in_words(its: Words) -> None:
 
 
 @pytest.fixture
-def beside() -> Iterator[Words]:
+def beside() -> Iterator[Commands]:
     """The words of a system that runs in a thread of its own."""
     with System([ChildSpec(Counter, name="counter")]) as system:
-        yield Words(system, StringIO())
+        yield Commands(system, StringIO())
 
 
-def test_the_words_work_from_another_thread(beside: Words) -> None:
+def test_the_words_work_from_another_thread(beside: Commands) -> None:
     beside.send("counter", "x")
     assert beside.state("counter")["count"] == 1
     assert beside.ask("counter", "x") == 2
@@ -216,7 +216,7 @@ def test_the_words_work_from_another_thread(beside: Words) -> None:
     assert beside.top(every=0.01, times=1) is None
 
 
-def test_the_words_work_in_an_event_loop_that_is_not_the_systems(beside: Words) -> None:
+def test_the_words_work_in_an_event_loop_that_is_not_the_systems(beside: Commands) -> None:
     async def look() -> Any:
         return beside.state("counter")["count"], beside.ask("counter", "x")
 
@@ -226,7 +226,7 @@ def test_the_words_work_in_an_event_loop_that_is_not_the_systems(beside: Words) 
 def test_on_the_systems_own_loop_nothing_blocks_and_what_waits_is_awaited() -> None:
     async def look() -> list[Any]:
         async with System([ChildSpec(Counter, name="counter")]) as system:
-            its = Words(system, StringIO())
+            its = Commands(system, StringIO())
             its.send("counter", "x")
             seen = [its.state("counter")["count"], its.info("counter").handled, len(its.ps())]
             seen.append(await its.ask("counter", "x"))
@@ -247,7 +247,7 @@ def test_on_the_systems_own_loop_nothing_blocks_and_what_waits_is_awaited() -> N
     assert asyncio.run(look()) == [1, 1, 3, 2, 9, "suspended", KILLED, False]
 
 
-def test_who_only_looks_needs_no_loop_that_answers(beside: Words) -> None:
+def test_who_only_looks_needs_no_loop_that_answers(beside: Commands) -> None:
     held, busy = threading.Event(), threading.Event()
 
     def block() -> None:
@@ -268,10 +268,10 @@ def test_who_only_looks_needs_no_loop_that_answers(beside: Words) -> None:
 
 def test_a_system_that_is_over_is_said_so() -> None:
     with System() as system:
-        its = Words(system)
+        its = Commands(system)
         ref = its.whereis("pubsub")
     assert [row.name for row in its.ps()] == []
     with pytest.raises(ActorDeadError):
         its.ask(ref, "x")
     with pytest.raises(RuntimeError, match="is not running"):
-        Words(System()).tree()
+        Commands(System()).tree()

@@ -8,9 +8,7 @@ import pytest
 
 from actors import sys
 from actors.actor import Actor
-from supervisors.backoff import Backoff
-from supervisors.child import Child
-from supervisors.observer.process_info import ProcessInfo, children_of, process_info, ranked
+from supervisors.observer.process_info import ProcessInfo, process_info, ranked
 from tests.supervisors.workers import child, crash, start, worker
 
 if TYPE_CHECKING:
@@ -45,27 +43,6 @@ def test_restarts_are_those_by_its_supervisor(runtime: ManualRuntime, journal: l
     seen = {name: process_info(child(supervisor, name).process).restarts for name in "ab"}
     assert seen == {"a": 2, "b": 0}
     assert process_info(supervisor.process).restarts is None
-
-
-def test_the_children_of_a_supervisor_come_in_its_order(runtime: ManualRuntime, journal: list[str]) -> None:
-    backoff = Backoff(min=10.0)
-    supervisor = start(runtime, [worker("a", journal, backoff=backoff), worker("b", journal), worker("c", journal)])
-    crash(runtime, supervisor, "a")
-    crash(runtime, supervisor, "b")
-    waiting, *living = children_of(supervisor.process)
-    assert isinstance(waiting, Child)
-    assert waiting.spec.id == "a"
-    assert living == [child(supervisor, "b").process, child(supervisor, "c").process]
-    runtime.advance(10)
-    assert children_of(supervisor.process)[0] == child(supervisor, "a").process
-
-
-def test_the_dead_have_no_children(runtime: ManualRuntime, journal: list[str]) -> None:
-    supervisor = start(runtime, [worker("a", journal)])
-    supervisor.kill()
-    runtime.settle()
-    assert children_of(supervisor.process) == []
-    assert process_info(supervisor.process).status == "dead"
 
 
 @pytest.mark.parametrize(

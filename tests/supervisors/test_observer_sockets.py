@@ -11,7 +11,7 @@ from actors.channel import Channel
 from actors.channels.message import ok
 from actors.future import Future
 from supervisors.exceptions import AmbiguousActorError
-from supervisors.observer.commands import Words
+from supervisors.observer.commands import Commands
 from transport.socket import Socket
 from transport.testing.channels import ChannelTest
 
@@ -48,11 +48,11 @@ def ann() -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def its(ann: TestClient) -> Words:
-    return Words()
+def its(ann: TestClient) -> Commands:
+    return Commands()
 
 
-def test_clients_are_listed_with_what_is_known_of_them(ann: TestClient, its: Words) -> None:
+def test_clients_are_listed_with_what_is_known_of_them(ann: TestClient, its: Commands) -> None:
     ann.join("room:a")
     ann.join("room:b")
     ben = ann.connect({"user": "ben"})
@@ -65,7 +65,7 @@ def test_clients_are_listed_with_what_is_known_of_them(ann: TestClient, its: Wor
     assert [row.id for row in its.sockets()] == ["users:ann"]
 
 
-def test_a_channel_tells_its_own_pid_and_its_transports(ann: TestClient, its: Words) -> None:
+def test_a_channel_tells_its_own_pid_and_its_transports(ann: TestClient, its: Commands) -> None:
     room = ann.join("room:a")
     ann.connect({"user": "ben"}).join("room:b")
     (socket, _) = its.sockets()
@@ -77,13 +77,13 @@ def test_a_channel_tells_its_own_pid_and_its_transports(ann: TestClient, its: Wo
     assert [row.topic for row in its.channels()] == ["room:a", "room:b"]
 
 
-def test_a_join_that_waits_is_seen(ann: TestClient, its: Words) -> None:
+def test_a_join_that_waits_is_seen(ann: TestClient, its: Commands) -> None:
     ann.send("1", "1", "room:slow", "phx_join", {"wait": True})
     ann.advance(0)
     assert [(row.topic, row.status) for row in its.channels()] == [("room:slow", "joining")]
 
 
-def test_a_channel_that_is_killed_is_replaced_when_the_client_joins_again(ann: TestClient, its: Words) -> None:
+def test_a_channel_that_is_killed_is_replaced_when_the_client_joins_again(ann: TestClient, its: Commands) -> None:
     before = ann.join("room:a").ref
     its.kill("room:a")
     assert list(its.channels()) == []
@@ -91,7 +91,7 @@ def test_a_channel_that_is_killed_is_replaced_when_the_client_joins_again(ann: T
     assert [row.ref for row in its.channels()] == [after] != [before]
 
 
-def test_a_topic_stands_for_its_one_channel(ann: TestClient, its: Words) -> None:
+def test_a_topic_stands_for_its_one_channel(ann: TestClient, its: Commands) -> None:
     room = ann.join("room:a")
     assert its.whereis("room:a") == room.ref
     assert [row.ref for row in its.subscribers("room:a")] == [room.ref]
@@ -100,7 +100,7 @@ def test_a_topic_stands_for_its_one_channel(ann: TestClient, its: Words) -> None
         its.whereis("room:a")
 
 
-def test_a_socket_whose_id_fails_is_listed_without_it(ann: TestClient, its: Words) -> None:
+def test_a_socket_whose_id_fails_is_listed_without_it(ann: TestClient, its: Commands) -> None:
     def fail() -> None:
         raise RuntimeError("no id")
 
@@ -110,7 +110,7 @@ def test_a_socket_whose_id_fails_is_listed_without_it(ann: TestClient, its: Word
     assert (before.id, after.id) == ("users:ann", None)
 
 
-def test_of_many_some_are_listed_and_the_others_counted(ann: TestClient, its: Words) -> None:
+def test_of_many_some_are_listed_and_the_others_counted(ann: TestClient, its: Commands) -> None:
     for user in "abc":
         ann.connect({"user": user}).join("room:a")
     assert str(its.sockets(most=1)).splitlines()[-1] == "… and 3 more; most=None lists all"
@@ -118,7 +118,7 @@ def test_of_many_some_are_listed_and_the_others_counted(ann: TestClient, its: Wo
     assert str(its.subscribers("room:a", most=1)).splitlines()[-1] == "… and 2 more; most=None lists all"
 
 
-def test_the_secrets_of_an_endpoint_are_those_of_its_channels(ann: TestClient, its: Words) -> None:
+def test_the_secrets_of_an_endpoint_are_those_of_its_channels(ann: TestClient, its: Commands) -> None:
     room = ann.join("room:a")
     assert "assigns = {'user': 'ann', 'api_token': [FILTERED]}" in repr(its.state(room.ref))
     its.state(room.ref)["socket"].endpoint.filter_parameters = ("user",)

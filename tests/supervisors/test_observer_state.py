@@ -11,34 +11,34 @@ from tests.supervisors.systems import Counter, its, out, system
 
 if TYPE_CHECKING:
     from actors.testing import ManualRuntime
-    from supervisors.observer.commands import Words
+    from supervisors.observer.commands import Commands
     from supervisors.system import System
 
 __all__ = ["its", "out", "system"]
 
 
-def test_the_state_holds_the_values_and_shows_no_secrets(its: Words) -> None:
+def test_the_state_holds_the_values_and_shows_no_secrets(its: Commands) -> None:
     its.send("counter", "x")
     state = its.state("counter")
     assert state == {"count": 1, "password": "hunter2"}
     assert repr(state) == "count = 1\npassword = [FILTERED]"
 
 
-def test_the_state_of_an_actor_that_waits_is_seen_at_once(its: Words, runtime: ManualRuntime) -> None:
+def test_the_state_of_an_actor_that_waits_is_seen_at_once(its: Commands, runtime: ManualRuntime) -> None:
     its.send("counter", 60.0)
     its.send("counter", "x")
     assert its.state("counter")["count"] == 0
     assert (its.info("counter").status, its.info("counter").mailbox) == ("waiting", 1)
 
 
-def test_the_dead_have_no_state_and_a_last_status(its: Words, runtime: ManualRuntime) -> None:
+def test_the_dead_have_no_state_and_a_last_status(its: Commands, runtime: ManualRuntime) -> None:
     ref = its.whereis("counter")
     its.kill(ref)
     assert (its.info(ref).status, its.state(ref)) == ("dead", {})
     assert repr(its.state(ref)) == f"{ref} is dead"
 
 
-def test_info_tells_what_the_runtime_knows_without_secrets(its: Words, system: System) -> None:
+def test_info_tells_what_the_runtime_knows_without_secrets(its: Commands, system: System) -> None:
     its.send("counter", 60.0)
     info = its.info("counter")
     lines = {line.split(":")[0].strip(): line.split(":", 1)[-1].strip() for line in repr(info).splitlines()}
@@ -49,7 +49,7 @@ def test_info_tells_what_the_runtime_knows_without_secrets(its: Words, system: S
     assert info.state["password"] == Counter.SECRET
 
 
-def test_info_shows_no_secrets_of_the_message_at_hand_and_the_log(its: Words, runtime: ManualRuntime) -> None:
+def test_info_shows_no_secrets_of_the_message_at_hand_and_the_log(its: Commands, runtime: ManualRuntime) -> None:
     class Login(Actor):
         async def on_receive(self, message: Any) -> None:
             await Future(self._process.scheduler)

@@ -11,12 +11,12 @@ from tests.supervisors.systems import its, out, system
 
 if TYPE_CHECKING:
     from actors.testing import ManualRuntime
-    from supervisors.observer.commands import Words
+    from supervisors.observer.commands import Commands
 
 __all__ = ["its", "out", "system"]
 
 
-def test_the_next_messages_are_printed_and_no_more(its: Words, out: StringIO, runtime: ManualRuntime) -> None:
+def test_the_next_messages_are_printed_and_no_more(its: Commands, out: StringIO, runtime: ManualRuntime) -> None:
     ref = its.whereis("counter")
     assert ref is not None
     its.trace("counter", 2)
@@ -32,7 +32,7 @@ def test_the_next_messages_are_printed_and_no_more(its: Words, out: StringIO, ru
     assert ref.process.debug is None
 
 
-def test_a_trace_takes_the_place_of_another_and_can_be_ended(its: Words, out: StringIO) -> None:
+def test_a_trace_takes_the_place_of_another_and_can_be_ended(its: Commands, out: StringIO) -> None:
     ref = its.whereis("counter")
     assert ref is not None
     its.trace(ref, 100)
@@ -46,7 +46,7 @@ def test_a_trace_takes_the_place_of_another_and_can_be_ended(its: Words, out: St
     assert len(out.getvalue().splitlines()) == 3
 
 
-def test_a_trace_shows_what_ends_an_actor(its: Words, out: StringIO) -> None:
+def test_a_trace_shows_what_ends_an_actor(its: Commands, out: StringIO) -> None:
     its.trace("counter")
     with pytest.raises(ValueError, match="boom"):
         its.ask("counter", "boom")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from actors.lowlevel import next_round
+from supervisors.roster import Roster
 from supervisors.supervision import Supervision
 from transport.metrics.counters import supervisor_name
 from transport.transport import Transport
@@ -56,11 +57,10 @@ class Gauges:
 
     async def read(self, scheduler: Scheduler) -> None:
         """Look at all actors that live now; in the loop's own thread."""
-        processes = list(scheduler.processes.values())
-        for first in range(0, len(processes), SLICE):
-            for process in processes[first : first + SLICE]:
-                if process.alive:
-                    self._add(process)
+        roster = Roster(scheduler, SLICE)
+        while not roster.is_done:
+            for process in roster.next():
+                self._add(process)
             await next_round()
 
     def _add(self, process: Process) -> None:

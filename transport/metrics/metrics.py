@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from websockets.datastructures import MultipleValuesError
 
-from supervisors.snapshot import root_of
+from supervisors.branches import root_of
 from transport.access.loopback import is_from_this_machine
 from transport.access.origin import read_origin
 from transport.exceptions import SocketError

@@ -75,10 +75,10 @@ class ObserverChannel(Channel):
             super().handle_info(message)
 
     def _look(self) -> None:
-        self._sweep.look()
+        self._sweep.poll()
         self._view.measure()
         if self._view.search is not None:
-            self._view.search.look()
+            self._view.search.poll()
         self._tell()
 
     def _tell(self) -> None:
@@ -136,7 +136,7 @@ class ObserverChannel(Channel):
     def _go_on_searching(self) -> None:
         """Look at some more actors, and then let others go on."""
         search = self._view.search
-        if search is not None and not search.look():
+        if search is not None and not search.poll():
             self.send(self, _SEARCH)
         else:
             self._tell()

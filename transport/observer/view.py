@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from actors.sys import status_word
-from supervisors.snapshot import Branch, Search, Sweep, branch_of, branches, line, root_of
+from supervisors.branches import Branch, Branches, branch_of, lineage, root_of
 from transport.observer.pretty import reason_in_words
 
 if TYPE_CHECKING:
     from actors.lowlevel import Process
     from supervisors.child import Child
+    from supervisors.snapshot import Search, Sweep
 
 __all__ = ["Pager", "Row", "View"]
 
@@ -107,7 +108,7 @@ class View:
     def reveal(self, process: Process) -> None:
         """Show an actor, and unfold all above it."""
         self.selected = process
-        for ancestor in line(process)[:-1]:
+        for ancestor in lineage(process)[:-1]:
             self.unfold(ancestor.number)
 
     # What it sees
@@ -202,11 +203,11 @@ class _Look:
             return
         if self._view.search is None:
             self._note_way(process)
-        for ancestor in line(process)[:-1]:
+        for ancestor in lineage(process)[:-1]:
             self._below[ancestor.number] = max(self._below.get(ancestor.number, 0), waiting)
 
     def _note_way(self, process: Process) -> None:
-        way = line(process)
+        way = lineage(process)
         for parent, child in pairwise(way):
             self._ways[parent.number][child.number] = child
 
@@ -222,7 +223,7 @@ class _Look:
     def below(self, process: Process, level: int) -> Iterator[tuple[Row | Pager, Process | None]]:
         """Yield the rows of the children of an actor."""
         ways = self._ways.get(process.number, {})
-        found = branches(process)
+        found = Branches(process)
         size = len(found)
         if self._view.search is not None and ways:
             yield from self._rows(enumerate(map(branch_of, ways.values())), process, level, len(ways))
@@ -235,7 +236,7 @@ class _Look:
         self, process: Process, level: int, pinned: Iterable[Process], size: int
     ) -> Iterator[tuple[Row | Pager, Process | None]]:
         """Yield a page of many children, those that are shown wherever they are, and the newest."""
-        found, first = branches(process), self._view.first_of(process.number, size)
+        found, first = Branches(process), self._view.first_of(process.number, size)
         page = list(islice(found, first, first + PAGE))
         newest = list(enumerate(islice(reversed(found), min(NEWEST, size - first - len(page)))))
         here = {branch.process for branch in (*page, *(branch for _, branch in newest))}
@@ -258,7 +259,7 @@ class _Look:
         if process is None:
             assert branch.child is not None
             return _row_of_none(branch.child, above, level, position, siblings)
-        children = len(branches(process))
+        children = len(Branches(process))
         way = self._view.search is not None and process.number in self._ways
         is_open = way or self._view.is_open(process.number, 1 if parent is None else siblings)
         return Row(

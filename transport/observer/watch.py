@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors import sys
 from actors.channels.message import Message
-from supervisors.snapshot import branch_of, branches
+from supervisors.branches import Branches, branch_of
 from transport.observer.pretty import pretty, pretty_attribute, reason_in_words
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Watch:
             "actor": f"{process.actor_class.__module__}.{process.actor_class.__qualname__}",
             "status": status.status,
             "supervisor": branch.is_supervisor,
-            "children": len(branches(process)),
+            "children": len(Branches(process)),
             "restarts": branch.restarts,
             "age": round(status.age, 1),
             "handled": status.handled,

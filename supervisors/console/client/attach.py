@@ -17,6 +17,7 @@ from supervisors.console.protocol import (
     Bye,
     Complete,
     Completions,
+    Evaluate,
     Frames,
     FromClient,
     FromServer,
@@ -24,7 +25,6 @@ from supervisors.console.protocol import (
     Interrupt,
     Output,
     Ready,
-    Run,
     encodable,
     encode,
 )
@@ -32,7 +32,7 @@ from supervisors.console.protocol import (
 if TYPE_CHECKING:
     from supervisors.console.client.terminal import Terminal
 
-__all__ = ["Client", "complain", "connect"]
+__all__ = ["ConsoleClient", "complain", "connect"]
 
 HISTORY = Path("~/.ashtree_history")
 
@@ -66,7 +66,7 @@ def connect(path: str) -> socket.socket:
     return connected
 
 
-class Client:
+class ConsoleClient:
     """Takes a person, or a program, through a session."""
 
     def __init__(self, connected: socket.socket, terminal: Terminal) -> None:
@@ -131,7 +131,7 @@ class Client:
         """Have a statement evaluated; tell whether it needs more lines, or None if the session is over."""
         self._number += 1
         self._runs = True
-        self._send(Run(self._number, source))
+        self._send(Evaluate(self._number, source))
         try:
             return self._wait_until_ready()
         finally:

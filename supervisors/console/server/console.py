@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from supervisors.calls import start_child
 from supervisors.child_spec import ChildSpec, Restart
-from supervisors.console.server.console_connection import Connection
+from supervisors.console.server.console_connection import ConsoleConnection
 from supervisors.console.server.console_session import Session
 from supervisors.console.server.unix_socket import UnixSocket
 from supervisors.dynamic_supervisor import DynamicSupervisor
@@ -19,13 +19,18 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
     from supervisors.system import System
 
-__all__ = ["Console"]
+__all__ = ["ConsoleServer", "open_console"]
 
 # Sessions at a time: each has a thread.
 _MOST = 16
 
 
-class Console(DynamicSupervisor):
+def open_console(system: System, path: str) -> ChildSpec:
+    """Return the child of a system that serves `System(console=path)`."""
+    return ChildSpec(ConsoleServer, (system, path), id="console")
+
+
+class ConsoleServer(DynamicSupervisor):
     """Supervises the sessions of those who are attached to `system` at `path`; see `System(console=…)`.
 
     Raises:
@@ -49,7 +54,7 @@ class Console(DynamicSupervisor):
         socket = UnixSocket(self.path)
         self.own(partial(self._close, socket))
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: Connection(self._accept), sock=socket.listening)
+        self._server = await loop.create_unix_server(lambda: ConsoleConnection(self._accept), sock=socket.listening)
 
     def _close(self, socket: UnixSocket) -> None:
         if self._server is not None:
@@ -57,7 +62,7 @@ class Console(DynamicSupervisor):
             self._server.close()
         socket.close()
 
-    def _accept(self, connection: Connection) -> None:
+    def _accept(self, connection: ConsoleConnection) -> None:
         spec = ChildSpec(Session, (self._system, connection), id="session", restart=Restart.TEMPORARY)
         start_child(self.actor_ref, spec).add_done_callback(partial(_on_started, connection))
 
@@ -68,6 +73,6 @@ class Console(DynamicSupervisor):
         return super().terminate(reason)
 
 
-def _on_started(connection: Connection, started: Future[ActorRef[Session]]) -> None:
+def _on_started(connection: ConsoleConnection, started: Future[ActorRef[Session]]) -> None:
     if started.exception is not None:
         connection.refuse(f"there can be no session: {started.exception}")

@@ -11,35 +11,35 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from supervisors.console.protocol import Bye, Frames, FromClient, FromServer
-from supervisors.console.server.output_queue import Outbox
+from supervisors.console.server.output_queue import OutputQueue
 from supervisors.console.server.unix_socket import is_of_this_user
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
 
-__all__ = ["Connection", "Disconnected"]
+__all__ = ["ClientGone", "ConsoleConnection"]
 
 
-class Disconnected(msgspec.Struct, frozen=True):
+class ClientGone(msgspec.Struct, frozen=True):
     """A connection tells its session that the client has gone, or is told to go because what it sends is no frame."""
 
     reason: str = ""
 
 
-class Connection(asyncio.Protocol):
+class ConsoleConnection(asyncio.Protocol):
     """Carries frames; it is no actor, and knows none of the rules.
 
     `accept(connection)` is called for a client that may have a session.
     """
 
-    def __init__(self, accept: Callable[[Connection], object]) -> None:
+    def __init__(self, accept: Callable[[ConsoleConnection], object]) -> None:
         loop = asyncio.get_running_loop()
-        self.outbox = Outbox(loop)
+        self.outbox = OutputQueue(loop)
         self.closed: asyncio.Future[None] = loop.create_future()
         """Done when the connection is gone."""
         self._accept = accept
         self._frames = Frames(FromClient)
-        self._early: list[FromClient | FromServer | Disconnected] = []
+        self._early: list[FromClient | FromServer | ClientGone] = []
         self._session: ActorRef[Any] | None = None
         self._transport: asyncio.Transport | None = None
 
@@ -81,9 +81,9 @@ class Connection(asyncio.Protocol):
         except ValueError as error:  # msgspec's are ValueErrors too
             assert self._transport is not None
             self._transport.pause_reading()
-            self._pass_on(Disconnected(f"that is no client of a console: {error}"))
+            self._pass_on(ClientGone(f"that is no client of a console: {error}"))
 
-    def _pass_on(self, frame: FromClient | FromServer | Disconnected) -> None:
+    def _pass_on(self, frame: FromClient | FromServer | ClientGone) -> None:
         if self._session is None:
             self._early.append(frame)
         else:
@@ -101,4 +101,4 @@ class Connection(asyncio.Protocol):
         """Tell the session."""
         self.outbox.close()
         self.closed.set_result(None)
-        self._pass_on(Disconnected())
+        self._pass_on(ClientGone())

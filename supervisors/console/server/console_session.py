@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 from actors.actor import Actor
 from actors.exits import SHUTDOWN, ExitReason, Shutdown, Stop
 from actors.lowlevel import spawn
-from supervisors.console.protocol import VERSION, Complete, Completions, Hello, Interrupt, Ready, Run
-from supervisors.console.server.console_connection import Disconnected
+from supervisors.console.protocol import VERSION, Complete, Completions, Evaluate, Hello, Interrupt, Ready
+from supervisors.console.server.console_connection import ClientGone
 from supervisors.console.server.evaluator import Evaluated, Evaluator, Leave
 from supervisors.console.server.interruption import Interruption
 from supervisors.console.server.screen import Screen, divert, restore
@@ -20,7 +20,7 @@ from supervisors.observer.prompt import BANNER
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
-    from supervisors.console.server.console_connection import Connection
+    from supervisors.console.server.console_connection import ConsoleConnection
     from supervisors.system import System
 
 __all__ = ["Session"]
@@ -34,7 +34,7 @@ _GIVEN_UP = "\nGiven up. What ran cannot be killed and runs on until it comes to
 class Session(Actor):
     """Serves one client: evaluates what it sends, one statement at a time, until it leaves."""
 
-    def __init__(self, system: System, connection: Connection) -> None:
+    def __init__(self, system: System, connection: ConsoleConnection) -> None:
         self._system, self._connection = system, connection
         self._outbox = connection.outbox
         self._namespace: dict[str, Any] = {"__name__": "__console__", "system": system}
@@ -65,7 +65,7 @@ class Session(Actor):
         match message:
             case Hello():
                 return self._greet(message)
-            case Run(number=number) | Complete(number=number):
+            case Evaluate(number=number) | Complete(number=number):
                 return self._evaluate(number, message)
             case Interrupt(number=number):
                 return self._interrupt(number)
@@ -77,7 +77,7 @@ class Session(Actor):
                 return None  # of an evaluator that was given up
             case Leave():
                 return self._over("")
-            case Disconnected(reason=reason):
+            case ClientGone(reason=reason):
                 return self._over(reason)
             case _:
                 return super().on_receive(message)
@@ -92,7 +92,7 @@ class Session(Actor):
         self._outbox.put(Ready(0))
         return None
 
-    def _evaluate(self, number: int, message: Run | Complete) -> Stop | None:
+    def _evaluate(self, number: int, message: Evaluate | Complete) -> Stop | None:
         if self._running is not None:
             return self._over(f"a client may send one statement at a time; {self._running} is not done")
         self._running, self._is_interrupted = number, False

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from actors.threads.threaded_actor import ThreadedActor
-from supervisors.console.protocol import Complete, Completions, Run
+from supervisors.console.protocol import Complete, Completions, Evaluate
 from supervisors.console.server.completion import completions
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _FILE = "<console>"
 
 
 class Evaluated(msgspec.Struct, frozen=True):
-    """An evaluator tells its session that a Run is over."""
+    """An evaluator tells its session that an Evaluate is over."""
 
     number: int
     needs_more: bool
@@ -63,7 +63,7 @@ class Evaluator(ThreadedActor):
     def on_receive(self, message: Any) -> None:
         """Evaluate, or complete; tell the session."""
         match message:
-            case Run(number=number, source=source):
+            case Evaluate(number=number, source=source):
                 self._session.send(Evaluated(number, self._run(source)))
             case Complete(number=number, text=text):
                 self._session.send(Completions(number, self._complete(text)))

@@ -10,7 +10,7 @@ from typing import cast
 
 from supervisors.console.protocol import Bye, FromServer, Output, encodable, encode
 
-__all__ = ["LIMIT", "Outbox"]
+__all__ = ["LIMIT", "OutputQueue"]
 
 # Characters that wait for a slow client.
 LIMIT = 1 << 18
@@ -19,7 +19,7 @@ LIMIT = 1 << 18
 _CHUNK = 1 << 14
 
 
-class Outbox:
+class OutputQueue:
     """Frames for a client.
 
     `write` takes text. When `LIMIT` characters wait, a thread that may wait does so; for all others, who would hold up actors,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
     from supervisors.console.server.interruption import Interruption
-    from supervisors.console.server.output_queue import Outbox
+    from supervisors.console.server.output_queue import OutputQueue
 
 __all__ = ["Screen", "divert", "restore"]
 
@@ -24,7 +24,7 @@ class Screen(io.TextIOBase):
     The session's own thread waits for a client that is slow; what others print beyond that, such as a trace, is dropped.
     """
 
-    def __init__(self, outbox: Outbox, namespace: dict[str, Any]) -> None:
+    def __init__(self, outbox: OutputQueue, namespace: dict[str, Any]) -> None:
         self._outbox, self._namespace = outbox, namespace
         self._interruption: Interruption | None = None
         self.given_up: set[threading.Thread] = set()
