@@ -13,7 +13,6 @@ from supervisors.calls import (
 )
 from supervisors.child import ChildInfo
 from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildKind, ChildSpec, Restart
-from supervisors.console.server.console import open_console
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.exceptions import (
     AlreadyPresentError,
@@ -40,9 +39,6 @@ from supervisors.task_supervisor import TaskSupervisor
 from supervisors.watchdog import Watchdog
 
 __distribution__ = "ashtree"  # by which ashtree/shadows.py tells it from a package of the same name
-
-# The console is built upon the System, which therefore learns of it here.
-System.open_console = open_console
 
 __all__ = [
     "BRUTAL_KILL",

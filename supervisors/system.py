@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import pkgutil
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from actors.exits import SHUTDOWN, ExitReason
 from actors.lowlevel import Scheduler, in_thread, new_event_loop, spawn
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
     from actors.registry import Registry
     from actors.via import Target
-    from supervisors.child_spec import Supervised
+    from supervisors.child_spec import ChildSpec, Supervised
     from supervisors.watchdog import Watchdog
 
 __all__ = ["System"]
 
 _log = logging.getLogger("ashtree.supervisors")
+
+# Named here and not imported: the console is built upon the System, and is loaded only by programs that open one.
+_OPEN_CONSOLE = "supervisors.console.server.console:open_console"
 
 
 class System:
@@ -53,10 +57,6 @@ class System:
     - `console`: the path of a Unix socket for `python -m supervisors.console PATH`, which gives a prompt inside the running
       system to the user that runs it (see `docs/console.md`); by default none.
     """  # noqa: D415  # the colon leads to the list
-
-    open_console: ClassVar[Callable[[System, str], Supervised]]
-    """Makes the child that serves `console=PATH`. The console uses the System and not the other way round, so this is set where
-    the package is put together: `supervisors/__init__.py`."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class System:
         self._children: list[Supervised] = [self.pubsub, *children]
         if console is not None:
             # Before the others, so that a stop that hangs can be looked at.
-            self._children.insert(0, type(self).open_console(self, os.fspath(console)))
+            self._children.insert(0, _console(self, os.fspath(console)))
         if watchdog is not None:
             # First, so that it sees all others start and end.
             self._children.insert(0, watchdog)
@@ -256,6 +256,11 @@ class System:
         finally:
             signals.rest()
             scheduler.close()
+
+
+def _console(system: System, path: str) -> ChildSpec:
+    open_console: Callable[[System, str], ChildSpec] = pkgutil.resolve_name(_OPEN_CONSOLE)
+    return open_console(system, path)
 
 
 class _signals:  # noqa: N801  # reads as the phrase it is: with signals

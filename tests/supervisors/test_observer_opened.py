@@ -73,7 +73,7 @@ class Broken:
         (Plain(), "Plain(user='ann', secret_key=[FILTERED])"),
         (Slotted(), "Slotted(token=[FILTERED], unset=None, user='ann')"),
         (Broken(), "<Broken that cannot be shown>"),
-        (Plain, "<class 'test_observer_opened.Plain'>"),
+        (Plain, "<class 'tests.supervisors.test_observer_opened.Plain'>"),
         ("x" * 401, repr("x" * 400 + "…")),
         ([1] * 51, repr([1] * 50)[:-1] + ", … 1 more]"),
         ({"a": {"b": {"c": {"d": {"e": 1}}}}}, "{'a': {'b': {'c': {'d': {…}}}}}"),

@@ -796,3 +796,21 @@ def test_a_program_that_cannot_start_ends_with_status_1_and_says_why(loop: str, 
     status, lines, errors = program(loop, "Child", "Failing").end()
     assert (status, lines) == (1, ["a starts", "a ends"])
     assert errors.splitlines()[-1].endswith("OSError: the port is taken")
+
+
+def test_what_is_not_asked_for_is_not_loaded() -> None:
+    source = """
+        import sys
+        from supervisors import System
+        with System():
+            print([name for name in sys.modules if name.startswith("supervisors.console")])
+    """
+    done = subprocess.run(  # noqa: S603  # our own program
+        [sys.executable, "-c", dedent(source)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PROGRAM_WAIT,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
