@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actors.exceptions import ActorDeadError, StartError
 from actors.exits import SHUTDOWN
+from actors.future import Future
 from actors.lowlevel import next_round, spawn
 from supervisors.backoff import Waits
 from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildKind, ChildSpec
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from actors.actor import Actor
     from actors.clock import Timer
     from actors.exits import ExitReason
-    from actors.future import Future
     from actors.lowlevel import Process
     from actors.ref import ActorRef
 
@@ -139,9 +139,16 @@ async def stop_children(parent: Process, children: Iterable[Child], reason: Exit
     if leaving:
         # In their next turn most children end: they need neither a monitor nor a timer.
         await next_round()
-    await _until_down(parent, [(child, ref, ref.down()) for child, ref in leaving if ref.process.alive])
+    await _until_down(parent, [(child, ref, _down(ref.process)) for child, ref in leaving if ref.process.alive])
     for child, _ in leaving:
         child.ref = None
+
+
+def _down(process: Process) -> Future[ExitReason]:
+    """Return a future of the reason a child ends with; unlike `ref.down()` only in the thread of the child, and at less cost."""
+    down: Future[ExitReason] = Future(process.scheduler)
+    process.answer_at_end(down)
+    return down
 
 
 async def _until_down(parent: Process, leaving: Sequence[_Leaving]) -> None:
