@@ -55,7 +55,7 @@ def test_a_join_brings_its_actors(report: Reporter) -> None:
 
 def test_a_crash_flashes_and_the_successor_has_another_pid(report: Reporter) -> None:
     crash = report("crash")
-    assert crash["told"] == f"room:seen crashing {crash['before']} died: RuntimeError: crashed on purpose"
+    assert crash["told"] == f"room:seen crashing {crash['before']} crashed: RuntimeError: crashed on purpose"
     assert crash["after"] != crash["before"] == crash["struck"]
 
 

@@ -106,7 +106,7 @@ def test_a_crashed_channel_comes_back_under_the_same_transport(report: Reporter)
     assert after["transport"] == before["transport"]
     assert crashes["channel"]["counts"] == {"joins": 3, "crashes": 1, "reconnects": 0}
     assert crashes["channel"]["told"] == (
-        f"Channel {before['channel']} crashed → rejoined as {after['channel']}; the socket noticed nothing."
+        f"Channel {before['channel']} crashed → rejoined as {after['channel']}; the connection was not affected."
     )
 
 
@@ -116,7 +116,7 @@ def test_a_crashed_transport_takes_its_channels_along_and_all_come_back(report: 
     assert after["channel"] != before["channel"]
     assert after["transport"] != before["transport"]
     assert crashes["transport"]["counts"] == {"joins": 5, "crashes": 1, "reconnects": 1}
-    assert crashes["transport"]["told"].startswith("Reconnected and rejoined by itself")
+    assert crashes["transport"]["told"].startswith("Reconnected and rejoined automatically")
 
 
 def test_a_crashed_clock_loses_its_pings_and_counts_from_0_and_the_chat_goes_on(report: Reporter) -> None:
@@ -128,7 +128,7 @@ def test_a_crashed_clock_loses_its_pings_and_counts_from_0_and_the_chat_goes_on(
     assert "it counts from 0" in crash["told"]
 
 
-@pytest.mark.parametrize(("ending", "how"), [(0, "stopped by itself"), (1, "ended because you left")])
+@pytest.mark.parametrize(("ending", "how"), [(0, "stopped normally"), (1, "ended because you left")])
 def test_a_room_that_was_stopped_or_left_waits_until_it_is_joined_again(
     report: Reporter, ending: int, how: str
 ) -> None:

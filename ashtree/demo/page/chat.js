@@ -1,4 +1,4 @@
-/** The chat of one room: messages, who is typing, who is here. */
+/** The chat of one room: its messages, the users who are typing, the users in the room. */
 import { bound, byId, element } from "./dom.js";
 import { Presence } from "./presence.js";
 
@@ -36,7 +36,7 @@ export class Chat {
 
   async #send(body) {
     const note = byId("chat-note");
-    note.textContent = this.#channel.state === "joined" ? "" : "The channel is away; the message waits for the rejoin.";
+    note.textContent = this.#channel.state === "joined" ? "" : "The channel is not joined; the message is sent after the rejoin.";
     try {
       await this.#channel.push("new_msg", { body });
       note.textContent = "";

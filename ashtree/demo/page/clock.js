@@ -1,11 +1,11 @@
-/** The demo channel's panel: its ticks, its pings and its debounced broadcasts. */
+/** The panel of the demo channel: ticks, pings and debounced broadcasts. */
 import { bound, byId, element, flash, onClick } from "./dom.js";
 import { PingLanes } from "./ping_lanes.js";
 
 const TICK_PERIOD = 5000;
 const ANSWERS_SHOWN = 6;
 const DELAYED_FIRST = ["ping:3000", "ping:2000", "ping:1000", "ping"];
-const OUTCOMES = { lost: "lost with its actor", timeout: "no answer in 10 s", closed: "not joined", error: "refused" };
+const OUTCOMES = { lost: "lost with its actor", timeout: "no reply in 10 s", closed: "not joined", error: "refused" };
 const REDUCED_MOTION = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Clock {
@@ -35,7 +35,7 @@ export class Clock {
 
   #stopTicking() {
     this.#countdown?.pause();
-    byId("tick-note").textContent = "the channel is dead, its timer with it";
+    byId("tick-note").textContent = "the channel has crashed, and its timer with it";
   }
 
   async #ping(event) {

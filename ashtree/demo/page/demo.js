@@ -1,4 +1,4 @@
-/** Wires the page: one socket, two channels, and the panels that show them. */
+/** Connects the parts of the page: one socket, two channels, and the panels that show them. */
 import { Socket } from "./channels.js";
 import { Chat } from "./chat.js";
 import { Clock } from "./clock.js";
@@ -35,7 +35,7 @@ function socketChanged(state, detail) {
   supervision.socketChanged(state, detail);
 }
 
-/** The name stands in the URL: a reload keeps it, and a tab opened without one is another user. */
+/** The user name is in the URL: a reload keeps it, and a tab opened without one is another user. */
 function chooseUser() {
   const url = new URL(location.href);
   const given = url.searchParams.get("user")?.trim();

@@ -28,7 +28,7 @@ export class FrameLog {
     if (this.#frames.length > LIMIT) this.#frames.shift();
     this.#offerTopic(frame.fields[2]);
     if (this.#paused) this.#missed += 1;
-    // Rows are made once per painted frame: the log must not slow down what it shows.
+    // Rows are created once per animation frame, so that the log does not slow down what it shows.
     if (this.#fresh.length === 0) requestAnimationFrame(() => this.#flush());
     this.#fresh.push(frame);
     if (this.#fresh.length > LIMIT) this.#fresh.shift();

@@ -1,4 +1,4 @@
-/** One lane for each ping of a burst, from the moment it was asked to the moment it was answered. */
+/** One lane for each ping of a burst, from the time it is sent to the time of its reply. */
 import { element } from "./dom.js";
 
 const SHORTEST_SPAN = 3300;

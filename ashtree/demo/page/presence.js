@@ -1,4 +1,4 @@
-/** Who is on a topic, kept from its presence_state and presence_diff events. */
+/** The users on a topic, from its presence_state and presence_diff events. */
 export class Presence {
   #metas = Object.create(null); // keys are user names, and "__proto__" may be one
   #pendingDiffs = [];
@@ -20,7 +20,7 @@ export class Presence {
   }
 
   #receive(diff) {
-    // Diffs may overtake the state of a fresh join; they are applied on top of it.
+    // Diffs may arrive before the state of a new join; they are applied on top of it.
     if (this.#pendingDiffs) return this.#pendingDiffs.push(diff);
     this.#apply(diff);
     this.#onChange(this.#list());

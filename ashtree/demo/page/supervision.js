@@ -1,4 +1,4 @@
-/** The actors behind this page: who lives, under which pid, and what happened to them in plain words. */
+/** The actors behind this page: their state, their pids, and a log of what happened to them. */
 import { bound, byId, element, flash, onClick, setEnabled, timeOfDay } from "./dom.js";
 
 const HISTORY_LIMIT = 100;
@@ -30,7 +30,7 @@ export class Supervision {
   socketChanged(state, { code, wasConnected }) {
     if (state === "connected") this.#connected();
     if (state === "disconnected" && wasConnected) this.#disconnected(code);
-    // The socket tells its channels after its own listeners.
+    // The socket notifies its channels after its own listeners.
     queueMicrotask(() => this.#refresh());
   }
 
@@ -44,8 +44,8 @@ export class Supervision {
     setState("transport-node", "errored");
     const lost = [this.#lobby, this.#demo].filter((channel) => channel.state === "joined").length;
     const taken = lost ? `, and ${lost === 1 ? "its channel" : `its ${lost} channels`} with it` : "";
-    const reason = CLOSE_REASONS[code] ?? `The connection broke without a goodbye (${code ?? "no heartbeat"})`;
-    this.#note("crash", `${reason}: transport ${this.#pids.transport ?? ""} is gone${taken}.`);
+    const reason = CLOSE_REASONS[code] ?? `The connection was lost without a close frame (${code ?? "no heartbeat"})`;
+    this.#note("crash", `${reason}: transport ${this.#pids.transport ?? ""} has exited${taken}.`);
   }
 
   #watchRoom() {
@@ -75,13 +75,13 @@ export class Supervision {
     if (source === "transport") return;
     if (source === "join") return this.#note("crash", `The join of room:lobby failed: ${reason}.`);
     this.#increment("crashes");
-    const others = `its transport ${this.#pids.transport ?? ""} and ${this.#demo.topic} live on`;
-    this.#note("crash", `Channel ${this.#pids.channel ?? "room:lobby"} crashed (phx_error); ${others}. The client asks for a new one in a second.`);
+    const others = `its transport ${this.#pids.transport ?? ""} and ${this.#demo.topic} keep running`;
+    this.#note("crash", `Channel ${this.#pids.channel ?? "room:lobby"} crashed (phx_error); ${others}. The client rejoins in a second.`);
   }
 
   #roomClosed() {
-    const how = this.#roomEnding === "stop" ? "stopped by itself, a normal end" : "ended because you left";
-    this.#note("end", `Channel ${this.#pids.channel ?? "room:lobby"} ${how} (phx_close). Nobody restarts it until you join again.`);
+    const how = this.#roomEnding === "stop" ? "stopped normally" : "ended because you left";
+    this.#note("end", `Channel ${this.#pids.channel ?? "room:lobby"} ${how} (phx_close). It is not started again until you rejoin.`);
     this.#refresh();
     byId("join-room").focus({ preventScroll: true });
   }
@@ -96,7 +96,7 @@ export class Supervision {
     this.#increment("joins");
     this.#refresh();
     flash(byId("demo-node"), "born");
-    if (this.#demoCrashed) this.#note("birth", `${this.#demo.topic} is back as a new actor: no memory of the old one, it counts from 0.`);
+    if (this.#demoCrashed) this.#note("birth", `${this.#demo.topic} has rejoined as a new actor, without the state of the old one: it counts from 0.`);
     this.#demoCrashed = false;
   }
 
@@ -106,7 +106,7 @@ export class Supervision {
     if (source === "join") return this.#note("crash", `The join of ${this.#demo.topic} failed: ${reason}.`);
     this.#demoCrashed = true;
     this.#increment("crashes");
-    this.#note("crash", `${this.#demo.topic} crashed: asked for “ping:soon”, it found no number there. Its ticks stop; the chat goes on.`);
+    this.#note("crash", `${this.#demo.topic} crashed on “ping:soon”, which has no number. Its ticks stop; the chat goes on.`);
   }
 
   #bindButtons() {
@@ -125,12 +125,12 @@ export class Supervision {
   }
 
   async #fail() {
-    const asked = "You asked room:lobby to fail";
+    const asked = "You pushed “fail” to room:lobby";
     try {
       await this.#lobby.push("fail");
-      this.#note("end", `${asked}, and it said ok.`);
+      this.#note("end", `${asked}, and the reply was ok.`);
     } catch ({ message }) {
-      this.#note("end", `${asked}: it replied error, “${message}”. An error is an answer, not a crash; the channel lives.`);
+      this.#note("end", `${asked}: it replied error, “${message}”. An error is a reply, not a crash: the channel keeps running.`);
     }
   }
 
@@ -178,14 +178,14 @@ export class Supervision {
 function birthSentence(before, after, ending) {
   if (!before.channel) return `Joined room:lobby: the server started channel ${after.channel} below transport ${after.transport}.`;
   if (ending === "transport") {
-    return `Reconnected and rejoined by itself: transport ${before.transport} → ${after.transport}, channel ${before.channel} → ${after.channel}.`;
+    return `Reconnected and rejoined automatically: transport ${before.transport} → ${after.transport}, channel ${before.channel} → ${after.channel}.`;
   }
-  if (ending === "crash") return `Channel ${before.channel} crashed → rejoined as ${after.channel}; the socket noticed nothing.`;
+  if (ending === "crash") return `Channel ${before.channel} crashed → rejoined as ${after.channel}; the connection was not affected.`;
   return `Joined again: a new channel, ${after.channel}, below the same transport ${after.transport}.`;
 }
 
 function stateText(state) {
-  return { joining: "joining…", joined: "joined", errored: "dead, will rejoin", closed: "not joined", leaving: "leaving…" }[state];
+  return { joining: "joining…", joined: "joined", errored: "down, will rejoin", closed: "not joined", leaving: "leaving…" }[state];
 }
 
 function setState(id, state) {

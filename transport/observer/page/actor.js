@@ -1,11 +1,11 @@
-/** The panel of one actor: what it holds, what it is told, whom it is tied to, and what can be done to it. */
+/** The panel of one actor: its state, its messages, its links and monitors, and the buttons that act on it. */
 import { bound, byId, element, flash, onClick, timeOfDay } from "./dom.js";
 
 const MESSAGES = 20;
 const CONFIRM_MS = 4000;
 const PID = /<0\.(\d+)\.0>/;
 const FIGURES = {
-  mailbox: "waiting", handled: "handled", restarts: "restarts", children: "children", message: "at", names: "registered as",
+  mailbox: "waiting", handled: "handled", restarts: "restarts", children: "children", message: "handling", names: "registered as",
   timers: "timers", trap_exit: "traps exits",
 };
 const TIES = { ancestors: "ancestors", links: "links", monitors: "monitors", monitored_by: "monitored by" };
@@ -18,7 +18,7 @@ export class Actor {
   #values = new Map();
   #confirmTimer = null;
 
-  /** `onGo(id)` goes to another actor; `onOrder(verb, id)` promises why it was refused, or "". */
+  /** `onGo(id)` selects another actor; `onOrder(verb, id)` resolves to the reason of a refusal, or "". */
   constructor(on) {
     this.#on = on;
     for (const verb of ["suspend", "resume"]) onClick(verb, () => this.#order(verb));
@@ -27,7 +27,7 @@ export class Actor {
     setInterval(() => this.#showAge(), 1000);
   }
 
-  /** Shows nothing of the last one; `apply` brings what is known of this one. */
+  /** Clears the panel for another actor; `apply` fills it in. */
   begin(id) {
     this.id = id;
     this.#facts = {};
@@ -54,11 +54,11 @@ export class Actor {
     for (const message of messages) this.#showMessage(message);
   }
 
-  /** The actor that is shown has ended, and this one has come in its place. */
+  /** The actor that is shown has exited; offers the one that has taken its place. */
   succeeded({ id, pid }, before) {
     if (this.#facts.pid !== before) return;
     byId("successor").dataset.go = id;
-    byId("successor").textContent = `Go on with ${pid}`;
+    byId("successor").textContent = `Show its successor ${pid}`;
     byId("successor").hidden = false;
   }
 
@@ -70,7 +70,7 @@ export class Actor {
     byId("actor-status").textContent = status;
     byId("actor-status").dataset.status = status;
     byId("reason").hidden = status !== "dead";
-    if (byId("reason-text").textContent !== `It has ended: ${reason}`) byId("reason-text").textContent = `It has ended: ${reason}`;
+    if (byId("reason-text").textContent !== `Exited: ${reason}`) byId("reason-text").textContent = `Exited: ${reason}`;
     const dead = status === "dead";
     byId("suspend").hidden = dead || status === "suspended";
     byId("resume").hidden = dead || status !== "suspended";
@@ -96,7 +96,7 @@ export class Actor {
     if (shown && this.#facts.status !== "dead") shown.textContent = duration((performance.now() - this.#bornAt) / 1000);
   }
 
-  /** Values that have changed flash; the others stay as they are, so that text can be selected. */
+  /** Highlights values that have changed; the others are not touched, so that text stays selected. */
   #showState(state) {
     const gone = new Set(this.#values.keys());
     const isFirst = gone.size === 0;
@@ -121,9 +121,9 @@ export class Actor {
     }
   }
 
-  /** Which messages there are: an actor with a recorder has kept some from before. */
+  /** Says which messages are listed: an actor with a recorder has kept earlier ones. */
   #showSince(record) {
-    byId("since").textContent = record ? "those that it had kept too, newest first" : "since you look, newest first";
+    byId("since").textContent = record ? "recorded earlier ones included, newest first" : "since you selected it, newest first";
   }
 
   #showTies() {
@@ -154,7 +154,7 @@ export class Actor {
     if (!refused && verb !== "kill") byId(verb === "suspend" ? "resume" : "suspend").focus();
   }
 
-  /** Only the second of two clicks kills. */
+  /** Kills on the second of two clicks. */
   #kill() {
     if (this.#confirmTimer === null) {
       byId("kill").textContent = `Kill ${this.#facts.name}?`;

@@ -1,4 +1,4 @@
-/** What happened to the actors that were in sight, in plain words. */
+/** A log of exits and restarts of the actors in view. */
 import { bound, element, timeOfDay } from "./dom.js";
 
 const LIMIT = 100;
@@ -11,11 +11,11 @@ export class Journal {
   }
 
   ended({ name, pid }, reason, graceful) {
-    this.#note(graceful ? "over" : "crashed", element("b", "", name), " ", element("code", "", pid), graceful ? ` ended: ${reason}` : ` died: ${reason}`);
+    this.#note(graceful ? "over" : "crashed", element("b", "", name), " ", element("code", "", pid), graceful ? ` exited: ${reason}` : ` crashed: ${reason}`);
   }
 
   reborn({ name, pid }, before) {
-    this.#note("reborn", element("b", "", name), " is back as ", element("code", "", pid), ", it was ", element("code", "", before));
+    this.#note("reborn", element("b", "", name), " was restarted as ", element("code", "", pid), ", before: ", element("code", "", before));
   }
 
   #note(kind, ...parts) {

@@ -1,4 +1,4 @@
-/** Wires the page: one channel, the tree that it tells of, the actor that is looked into, and what happened. */
+/** Connects the parts of the page: one channel, the tree, the selected actor, and the log. */
 import { Actor } from "./actor.js";
 import { Socket } from "./channels.js";
 import { byId, onClick } from "./dom.js";
@@ -28,7 +28,7 @@ const tree = new Tree(byId("tree"), {
 });
 const actor = new Actor({ onGo: (id) => select(id), onOrder: order });
 
-/** The token may stand behind the address's #, which no browser sends to a server; it is kept for this tab alone. */
+/** Takes the token from the fragment of the URL, which browsers do not send to servers, and keeps it for this tab only. */
 function takeToken() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (given) {
@@ -40,7 +40,7 @@ function takeToken() {
 
 function connect(authToken) {
   socket?.disconnect();
-  // The page is where the observer is; its socket and its files are below.
+  // The socket and the files of the page are below its own path.
   socket = new Socket(`${location.pathname.replace(/\/$/, "")}/socket`, { authToken, onState: socketChanged });
   channel = socket.channel("observer");
   channel.onJoin(joined);
@@ -59,11 +59,11 @@ function socketChanged(state, { code } = {}) {
   if (state === "disconnected" && code) tree.forget();
 }
 
-/** A new channel knows nothing of what the old one was told. */
+/** Restores the search and the selection, which a new channel does not know. */
 function joined({ own }) {
   tree.own = new Set(own);
   if (byId("search").value.trim()) channel.tell("search", { text: byId("search").value });
-  // After a restart of the server its pid may be another's: what was shown of it goes.
+  // After a restart of the server its pid may be another actor's, so the panel is cleared.
   if (actor.id) select(actor.id);
   if (document.hidden) channel.tell("rest");
 }
@@ -78,7 +78,7 @@ function changed({ totals: figures, actor: facts, ...difference }) {
 }
 
 function showHits({ hits, most }) {
-  byId("hits").textContent = hits === undefined ? "" : hits === 0 ? "nobody" : hits >= most ? `the first ${most}` : `${hits} found`;
+  byId("hits").textContent = hits === undefined ? "" : hits === 0 ? "none found" : hits >= most ? `the first ${most}` : `${hits} found`;
 }
 
 function select(id) {

@@ -1,4 +1,4 @@
-/** The tree: rows keyed by actor, moved and rewritten only where they differ; it can be walked with the keyboard (WAI-ARIA's tree). */
+/** The tree: rows keyed by actor, moved and updated only where they differ, with keyboard navigation (WAI-ARIA tree). */
 import { element, flash } from "./dom.js";
 
 const GHOST_MS = 2500;
@@ -41,12 +41,12 @@ export class Tree {
     row?.element.focus();
   }
 
-  /** What comes next has been asked for: nobody is born by it. */
+  /** The next rows appear because of a request of this page: they are not highlighted as new actors. */
   expectOthers() {
     this.#quietUntil = performance.now() + QUIET_MS;
   }
 
-  /** The next difference is the whole. */
+  /** The next difference is the complete tree. */
   forget() {
     this.#isFirst = true;
   }
@@ -70,7 +70,7 @@ export class Tree {
     this.#root.replaceChildren();
   }
 
-  // Rows that go, and what they leave for a moment
+  // Rows that are removed, and the ghosts that stay for a short time
 
   #leave(staying, endings) {
     if (!staying.has(this.#current)) this.#current = this.#above(this.#current, staying);
@@ -83,7 +83,7 @@ export class Tree {
     }
   }
 
-  /** Who stands nearest above a row, of those that stay. */
+  /** The nearest row above that stays. */
   #above(id, staying) {
     return this.#order.slice(0, Math.max(this.#order.indexOf(id), 0)).findLast((other) => staying.has(other)) ?? null;
   }
@@ -107,7 +107,7 @@ export class Tree {
     if (this.#ghosts.get(key) === ghost) this.#ghosts.delete(key);
   }
 
-  // Rows that come, or change
+  // Rows that are added or change
 
   #write(data, quiet) {
     const known = this.#rows.get(data.id);
@@ -136,7 +136,7 @@ export class Tree {
     }
   }
 
-  /** Of several of one name, such as connections, nobody knows who comes for whom, unless a supervisor has restarted it. */
+  /** Among several of one name, such as connections, a successor is known only if a supervisor has restarted it. */
   #succeeds(row, ghost) {
     if (row.data.restarts > ghost.data.restarts) return true;
     const key = keyOf(row.data);
@@ -154,14 +154,14 @@ export class Tree {
     }
   }
 
-  // One row can be reached by Tab, the others from it by the arrows.
+  // One row can be reached with Tab, the others from it with the arrow keys.
 
   #keepReachable(hadFocus) {
     if (!this.#rows.has(this.#current)) this.#current = this.#order[0] ?? null;
     const row = this.#rows.get(this.#current);
     if (!row) return;
     row.element.tabIndex = 0;
-    // An element that is moved, or stays behind as a ghost, does not keep the focus.
+    // An element that is moved or becomes a ghost loses the focus.
     if (hadFocus && document.activeElement !== row.element) row.element.focus({ preventScroll: true });
   }
 
@@ -233,7 +233,7 @@ export class Tree {
   }
 }
 
-/** Who comes under the same name below the same parent may be the successor. */
+/** An actor with the same name and parent may be the successor. */
 function keyOf({ parent, name }) {
   return `${parent}/${name}`;
 }
@@ -298,7 +298,7 @@ function write(row, selector, text) {
   if (shown.textContent !== text) shown.textContent = text;
 }
 
-/** The fuller the mailbox, the hotter: 1 is lukewarm, 10,000 glows. A folded branch shows the hottest below. */
+/** Colours the mailbox by its length, up to 10,000; a collapsed branch shows the longest one below. */
 function writeMailbox(shown, { mailbox, below, open }) {
   const waiting = Math.max(mailbox, open ? 0 : below);
   shown.textContent = waiting ? waiting.toLocaleString("en") : "";

@@ -9,7 +9,7 @@ const RECONNECT_DELAYS = [10, 50, 100, 150, 200, 250, 500, 1000, 2000, 5000];
 const REJOIN_DELAYS = [1000, 2000, 5000, 10_000];
 const NORMAL_CLOSURE = 1000;
 
-/** Why a push failed: `status` is "error" (the server said so), "timeout", "lost" (its channel died) or "closed". */
+/** A failed push: `status` is "error" (the server's reply), "timeout", "lost" (the channel crashed) or "closed". */
 export class PushError extends Error {
   constructor(status, response = {}) {
     super(response?.reason ?? status);
@@ -19,7 +19,7 @@ export class PushError extends Error {
   }
 }
 
-/** Calls `action` after the next of `delays`; the last one repeats. */
+/** Calls `action` after the next of `delays`; the last delay repeats. */
 class Backoff {
   #delays;
   #action;
@@ -59,7 +59,7 @@ export class Socket {
   #heartbeatRef = null;
   #reconnect = new Backoff(RECONNECT_DELAYS, () => this.connect());
 
-  /** `onFrame(direction, text)` sees every frame; `onState(state, detail)` sees connecting, connected, disconnected. */
+  /** `onFrame(direction, text)` is called for every frame, `onState(state, detail)` for connecting, connected and disconnected. */
   constructor(path, { params = {}, authToken = null, onFrame = () => {}, onState = () => {} } = {}) {
     this.#url = new URL(`${path}/websocket`, location.href);
     this.#url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
@@ -88,7 +88,7 @@ export class Socket {
     this.#drop(NORMAL_CLOSURE);
   }
 
-  /** The channel of `topic`, made on first use; `join` it before pushing. */
+  /** The channel of `topic`, created on first use; `join` it before pushing. */
   channel(topic, params = {}) {
     if (!this.#channels.has(topic)) this.#channels.set(topic, new Channel(this, topic, params));
     return this.#channels.get(topic);
@@ -127,7 +127,7 @@ export class Socket {
   }
 
   #heartbeat() {
-    // A dead network answers no closing handshake either, so the connection is given up on this side alone.
+    // A dead network does not answer a closing handshake either, so the connection is dropped on this side only.
     if (this.#heartbeatRef) return this.#drop();
     this.#heartbeatRef = this.makeRef();
     this.send([null, this.#heartbeatRef, "phoenix", "heartbeat", {}]);
@@ -146,7 +146,7 @@ export class Socket {
     this.#heartbeatRef = null;
     this.#webSocket = null;
     const wasConnected = this.connected;
-    // Code 1000 is the server's way to say "stay away".
+    // With code 1000 the server asks the client not to reconnect.
     const retryIn = code === NORMAL_CLOSURE ? null : this.#reconnect.schedule();
     this.#change("disconnected", { code, wasConnected, retryIn });
     for (const channel of this.#channels.values()) channel.socketClosed();
@@ -175,17 +175,17 @@ export class Channel {
     this.#handlers.set(event, [...(this.#handlers.get(event) ?? []), handler]);
   }
 
-  /** After every successful join, also the automatic ones; gets the reply. */
+  /** Called with the reply after every successful join, including rejoins. */
   onJoin(callback) {
     this.#callbacks.join.push(callback);
   }
 
-  /** Gets `{source, reason}`, the source being "channel", "transport" or "join"; the client rejoins by itself. */
+  /** Called with `{source, reason}`, where source is "channel", "transport" or "join"; the client rejoins automatically. */
   onError(callback) {
     this.#callbacks.error.push(callback);
   }
 
-  /** After a leave or a normal stop; the client does not rejoin. */
+  /** Called after a leave or a normal stop; the client does not rejoin. */
   onClose(callback) {
     this.#callbacks.close.push(callback);
   }
@@ -203,7 +203,7 @@ export class Channel {
     this.#transmit(this.#newPush("phx_leave", {}, close, close));
   }
 
-  /** Promises the reply's response, or a PushError. Before the join has succeeded the push waits for it. */
+  /** Resolves to the response of the reply, or rejects with a PushError. A push is sent once the join has succeeded. */
   push(event, payload = {}) {
     return new Promise((resolve, reject) => {
       if (this.state === "closed" || this.state === "leaving") return reject(new PushError("closed"));
@@ -213,7 +213,7 @@ export class Channel {
     });
   }
 
-  /** Pushes an event that has no reply; nothing is sent unless the channel is joined. */
+  /** Pushes an event without a reply; nothing is sent unless the channel is joined. */
   tell(event, payload = {}) {
     if (this.state !== "joined") return;
     this.#socket.send([this.#joinRef, this.#socket.makeRef(), this.topic, event, payload]);
@@ -256,7 +256,7 @@ export class Channel {
 
   #joinRefused(error) {
     if (error.status === "lost" || error.status === "closed") return;
-    // The server may still be at work on a join that took too long; it must not succeed behind our back.
+    // The server may still be handling a join that has timed out; it must not succeed unnoticed.
     if (error.status === "timeout") this.#socket.send([this.#joinRef, this.#socket.makeRef(), this.topic, "phx_leave", {}]);
     this.#fail("join", error.message);
   }

@@ -1,8 +1,8 @@
-/** The few things every part of the page does with elements. Text goes in as text, never as HTML. */
+/** What every part of a page does with elements. Text is inserted as text, never as HTML. */
 
 export const byId = (id) => document.getElementById(id);
 
-/** An element with a class name and children: elements or text. */
+/** Creates an element with a class name and children: elements or text. */
 export function element(tag, className, ...children) {
   const made = document.createElement(tag);
   if (className) made.className = className;
@@ -13,11 +13,11 @@ export function element(tag, className, ...children) {
 /** Runs the CSS animation of `className` once, from its start. */
 export function flash(target, className) {
   target.classList.remove(className);
-  void target.offsetWidth; // an animation starts again only after a layout without its class
+  void target.offsetWidth; // an animation restarts only after a layout without its class
   target.classList.add(className);
 }
 
-/** Buttons stay focusable while they cannot be used, so that a keyboard user keeps the place. */
+/** Enables or disables a button; a disabled one stays focusable, so that keyboard users keep their place. */
 export function setEnabled(button, enabled) {
   button.setAttribute("aria-disabled", String(!enabled));
 }
@@ -28,7 +28,7 @@ export function onClick(id, action) {
   });
 }
 
-/** Keeps a list's newest `limit` children, which are at its end or at its start. */
+/** Removes all but the newest `limit` children of a list; the newest are its last or its first. */
 export function bound(list, limit, newest = "last") {
   while (list.childElementCount > limit) {
     (newest === "last" ? list.firstElementChild : list.lastElementChild).remove();
