@@ -4,7 +4,8 @@ from pykka import ActorDeadError, Timeout
 
 from actors.actor import Actor
 from actors.caller import From
-from actors.channel import Channel, ChannelSocket, reply
+from actors.channel import Channel, reply
+from actors.channels.channel_socket import ChannelSocket
 from actors.channels.message import Broadcast, Frame, Message, Opcode, Payload, Reply, Serializer, SocketRef, error, ok
 from actors.clock import Clock, Interval, LoopClock, Timer
 from actors.exceptions import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator, Mapping
 from inspect import iscoroutine
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -18,7 +18,6 @@ from actors.channels.message import (
     Message,
     Payload,
     Reply,
-    Serializer,
     SocketClose,
     SocketRef,
     checked_payload,
@@ -32,45 +31,34 @@ from actors.redaction import filter_parameters
 from actors.runtime.report import described
 
 if TYPE_CHECKING:
+    from actors.channels.channel_socket import ChannelSocket
     from actors.pubsub.pubsub import PubSub
-    from actors.ref import ActorRef
 
-__all__ = ["Channel", "ChannelSocket", "reply"]
+__all__ = ["Channel", "reply"]
 
 _log = logging.getLogger("ashtree.channels")
+
+T = TypeVar("T")
 
 _REPLIES = 'a Reply such as ok({"some": "payload"}) or error({"reason": "…"})'
 
 
-class ChannelSocket(msgspec.Struct, eq=False):
-    """The socket as one of its channels sees it: how to reach the client, and what is known of it."""
-
-    transport: ActorRef[Any]
-    serializer: Serializer
-    pubsub: PubSub
-    topic: str
-    join_ref: Any
-    assigns: dict[str, Any]
-    id: str | None = None
-    endpoint: Any = None
-
-
 class _Join(msgspec.Struct, frozen=True, eq=False):
-    """A channel's first message, from itself."""
+    """The first message of a channel, sent by itself."""
 
 
 _JOIN = _Join()
 
 
 class _Waiting:
-    """A coroutine of the author's that a channel waits for; it is closed even if the channel ends before it begins."""
+    """A coroutine of a callback that a channel awaits; it is closed even if the channel ends before it is started."""
 
     __slots__ = ("_coroutine",)
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def __init__(self, coroutine: Coroutine[object, object, object]) -> None:
         self._coroutine = coroutine
 
-    def __await__(self) -> Generator[Any, None, Any]:
+    def __await__(self) -> Generator[object, None, object]:
         return self._coroutine.__await__()
 
     def __del__(self) -> None:
@@ -80,7 +68,10 @@ class _Waiting:
 def reply(ref: SocketRef, answer: Reply) -> None:
     """Answer a message by its `socket_ref`, from any actor or thread, any number of times.
 
-    Nothing happens if the client is gone.
+    Nothing happens if the client has disconnected.
+
+    Raises:
+        TypeError: if `answer` is not a `Reply`.
     """
     if not isinstance(answer, Reply):
         raise TypeError(f"reply() takes {_REPLIES}, got {answer!r}")
@@ -88,28 +79,28 @@ def reply(ref: SocketRef, answer: Reply) -> None:
 
 
 class Channel(Actor):
-    """A conversation with one client about one topic. Subclass it; write the callbacks that you need.
+    """A conversation with one client on one topic. Subclass it and write the callbacks that you need.
 
-    - `join(topic, payload)` lets the client in (`return ok(…)`) or not (`return error(…)`).
-    - `handle_in(event, payload)` gets what the client pushes; a returned `ok(…)` or `error(…)` answers it.
-    - `handle_out(event, payload)` gets the broadcasts named in `intercept` before the client does.
-    - `handle_info(message)` gets everything else: timers, messages of other actors, `Down`.
+    - `join(topic, payload)` accepts the client (`return ok(…)`) or refuses it (`return error(…)`).
+    - `handle_in(event, payload)` handles a push of the client; a returned `ok(…)` or `error(…)` is the reply.
+    - `handle_out(event, payload)` handles the broadcasts named in `intercept`, in place of sending them to the client.
+    - `handle_info(message)` handles everything else: timers, messages of other actors, `Down`.
     - `terminate(reason)` cleans up.
 
-    Each may be `async`. Handlers may return `Stop(reason)` to end the channel, `handle_in` also `Stop(reason, reply=ok(…))`.
-    An exception ends the channel: the client gets phx_error and joins again; nobody else notices.
+    Each may be `async`. Handlers may return `Stop(reason)` to stop the channel, `handle_in` also `Stop(reason, reply=ok(…))`.
+    An exception stops the channel: the client gets phx_error and joins again; other channels are not affected.
     """
 
     intercept: ClassVar[Collection[str]] = ()
-    # What the payloads of some events must be, such as {"new_msg": NewMessage}: handle_in then gets that msgspec.Struct, and
-    # what does not fit is answered with an error. "phx_join" names the payload of the join.
+    # The types of the payloads of some events, such as {"new_msg": NewMessage}: handle_in gets that msgspec.Struct, and a
+    # payload that does not validate is answered with an error. "phx_join" is the payload of the join.
     payloads: ClassVar[Mapping[str, type[msgspec.Struct]]] = {}
-    # A crashed channel is not restarted by its supervisor but by its client, which joins again (Phoenix's choice).
+    # A crashed channel is not restarted by its supervisor: its client joins again (as in Phoenix).
     restart: ClassVar[str] = "temporary"
     shutdown: ClassVar[float] = 5.0
-    # Seconds that an `async` join may take; then the client is told, and the channel ends.
+    # Seconds that an `async` join may take; after that the client gets an error and the channel stops.
     join_timeout: ClassVar[float] = 10.0
-    # The log levels of joins and of what `handle_in` handled; None for no line at all.
+    # The log levels of joins and of messages handled by `handle_in`; None logs nothing.
     log_join: ClassVar[str | None] = "info"
     log_handle_in: ClassVar[str | None] = "debug"
 
@@ -118,7 +109,7 @@ class Channel(Actor):
         self.assigns = dict(socket.assigns)
         self._join_message = message
         self._joined: bool | None = None
-        self._message_ref: Any = None
+        self._message_ref: object = None
 
     @property
     def topic(self) -> str:
@@ -127,7 +118,7 @@ class Channel(Actor):
 
     @property
     def join_ref(self) -> Any:
-        """The client's own reference for this join."""
+        """The client's reference for this join."""
         return self.socket.join_ref
 
     @property
@@ -140,27 +131,27 @@ class Channel(Actor):
         """The PubSub of this channel's system."""
         return self.socket.pubsub
 
-    # What the author writes
+    # Callbacks, to be overridden
 
     def join(self, topic: str, payload: Any) -> Any:
-        """Let the client in with `ok(…)`, or refuse with `error(…)`."""
+        """Accept the client with `ok(…)`, or refuse it with `error(…)`."""
         raise NotImplementedError(
             f"{type(self).__name__} needs a join(self, topic, payload) that returns ok() or error()"
         )
 
     def handle_in(self, event: str, payload: Any) -> Any:
-        """Handle a push of the client; end your own with this one for the events that you do not know."""
+        """Handle a push of the client; call this one, as `super().handle_in(…)`, for events that you do not know."""
         raise UnhandledEventError(type(self).__name__, event)
 
     def handle_out(self, event: str, payload: Any) -> Any:
-        """Handle a broadcast that is named in `intercept`; by default it is pushed as it is."""
+        """Handle a broadcast that is named in `intercept`; by default it is pushed to the client."""
         self.push(event, payload)
 
     def handle_info(self, message: Any) -> Any:
-        """Handle a message of an actor or a timer; one that nobody handles is logged."""
+        """Handle a message of an actor or a timer; by default it is logged as unexpected."""
         _log.warning("%s got an unexpected message: %s", self, described(self, message))
 
-    # What the author calls
+    # What callbacks call
 
     def push(self, event: str, payload: Payload = msgspec.UNSET) -> None:
         """Send an event to this client."""
@@ -176,7 +167,7 @@ class Channel(Actor):
         self.pubsub.broadcast(self.topic, Broadcast(self.topic, event, checked_payload(payload)))
 
     def broadcast_from(self, event: str, payload: Payload = msgspec.UNSET) -> None:
-        """Send an event to all clients that have joined this topic but this one."""
+        """Send an event to all clients that have joined this topic except this one."""
         self._must_have_joined("broadcast_from()")
         self.pubsub.broadcast_from(self.actor_ref, self.topic, Broadcast(self.topic, event, checked_payload(payload)))
 
@@ -185,10 +176,10 @@ class Channel(Actor):
         reply(ref, answer)
 
     def socket_ref(self) -> SocketRef:
-        """Return where to send the answer to the message that is being handled, for a `reply` later.
+        """Return the reference of the message that is being handled, for a `reply` later.
 
         Raises:
-            ChannelError: outside `handle_in`, or if the client gave its message no ref.
+            ChannelError: outside `handle_in`, or if the client's message has no ref.
         """
         self._must_have_joined("socket_ref()")
         if self._message_ref is None:
@@ -200,24 +191,23 @@ class Channel(Actor):
         if not self._joined:
             raise NotJoinedError(verb)
 
-    # From here on: the process that runs it
+    # The actor that runs the callbacks
 
     def on_start(self) -> None:
-        """Join next, in a turn of its own."""
+        """Call `join` next, as the first message."""
         self._process.put(_JOIN)
 
-    def on_receive(self, message: Any) -> Any:
-        """Call the callback that is for this message."""
-        kind = type(message)
-        if kind is Message:
+    def on_receive(self, message: object) -> object:
+        """Call the callback for a message."""
+        if type(message) is Message:
             return self._on_message(message)
-        if kind is Broadcast and message.topic == self.socket.topic:
+        if type(message) is Broadcast and message.topic == self.socket.topic:
             return self._then(self.handle_out(message.event, message.payload), self._after_out)
-        if kind is _Join:
+        if message is _JOIN:
             return self._on_join()
         return self._then(self.handle_info(message), self._after_info)
 
-    def _on_join(self) -> Any:
+    def _on_join(self) -> object:
         began = self.clock.now()
         try:
             payload = self._typed(JOIN, self.join_payload)
@@ -226,7 +216,7 @@ class Channel(Actor):
         result = self.join(self.topic, payload)
         return self._await_join(_Waiting(result), began) if iscoroutine(result) else self._after_join(result, began)
 
-    async def _await_join(self, result: Awaitable[Any], began: float) -> Any:
+    async def _await_join(self, result: Awaitable[object], began: float) -> Stop | None:
         timer = self.clock.call_at(began + self.join_timeout, self._join_timed_out, self._process)
         try:
             return self._after_join(await result, began)
@@ -234,11 +224,11 @@ class Channel(Actor):
             timer.cancel()
 
     def _join_timed_out(self) -> None:
-        """Refuse the client, which has probably given up by itself, and end without `terminate`: nothing was set up."""
+        """Refuse the client, which has probably given up, and stop without `terminate`, as `join` has not set up anything."""
         self._send_join_reply(error({"reason": "join timeout"}), joined=False)
         self._process.exit_signal(Shutdown("join timeout"), None)
 
-    def _on_message(self, message: Message) -> Any:
+    def _on_message(self, message: Message) -> object:
         if message.event == "phx_leave":
             return self._leave(message)
         self._message_ref = message.ref
@@ -252,19 +242,19 @@ class Channel(Actor):
             return self._await(_Waiting(result), lambda value: self._after_in(message, value, began))
         return self._after_in(message, result, began)
 
-    def _typed(self, event: Any, payload: Any) -> Any:
+    def _typed(self, event: object, payload: object) -> object:
         kind = self.payloads.get(event) if isinstance(event, str) else None
         return payload if kind is None else typed(payload, kind)
 
     @staticmethod
-    def _then(result: Any, after: Callable[[Any], Any]) -> Any:
-        """Look at what a callback returned, now or when its coroutine has ended."""
+    def _then(result: object, after: Callable[[object], T]) -> T | Coroutine[object, object, T]:
+        """Check what a callback returned, now or when its coroutine has finished."""
         if iscoroutine(result):
             return Channel._await(_Waiting(result), after)
         return after(result)
 
     @staticmethod
-    async def _await(result: Awaitable[Any], after: Callable[[Any], Any]) -> Any:
+    async def _await(result: Awaitable[object], after: Callable[[object], T]) -> T:
         return after(await result)
 
     def _leave(self, message: Message) -> Stop:
@@ -273,7 +263,7 @@ class Channel(Actor):
 
     # Results
 
-    def _after_in(self, message: Message, result: Any, began: float | None) -> Stop | None:
+    def _after_in(self, message: Message, result: object, began: float | None) -> Stop | None:
         self._message_ref = None
         if began is not None:
             channel_events.channel_handled_in(self, message, self.clock.now() - began)
@@ -288,20 +278,20 @@ class Channel(Actor):
             return self._end_on_purpose(result.reason)
         raise BadReturnError("handle_in", f"None, {_REPLIES}, or Stop(reason, reply=…)", result)
 
-    def _after_out(self, result: Any) -> Stop | None:
+    def _after_out(self, result: object) -> Stop | None:
         return self._after("handle_out", result)
 
-    def _after_info(self, result: Any) -> Stop | None:
+    def _after_info(self, result: object) -> Stop | None:
         return self._after("handle_info", result)
 
-    def _after(self, callback: str, result: Any) -> Stop | None:
+    def _after(self, callback: str, result: object) -> Stop | None:
         if result is None:
             return None
         if isinstance(result, Stop):
             return self._end_on_purpose(result.reason)
         raise BadReturnError(callback, "None or Stop(reason)", result)
 
-    def _after_join(self, result: Any, began: float) -> Stop | None:
+    def _after_join(self, result: object, began: float) -> Stop | None:
         if not isinstance(result, Reply):
             raise BadReturnError("join", _REPLIES, result)
         self._joined = result.status == "ok"
@@ -317,14 +307,14 @@ class Channel(Actor):
         socket.transport.send(JoinReply(self.actor_ref, socket.topic, joined, answer))
 
     def _subscribe(self) -> None:
-        # Before the join reply, in the same turn: nothing that is broadcast from now on is missed or overtakes it.
+        # Before the join reply, in the same turn, so that no later broadcast is missed or overtakes the reply.
         socket = self.socket
         transport = socket.transport.process
         fastlane = fastlane_of(transport) or Fastlane(transport, socket.serializer, transport.put)
         self.pubsub.subscribe(socket.topic, self.actor_ref, fastlane, self.intercept)
 
     def _end_on_purpose(self, reason: object) -> Stop:
-        """End on a callback's word: an orderly end is a phx_close for the client, any other a phx_error."""
+        """Stop because a callback said so: the client gets phx_close if the reason is graceful, otherwise phx_error."""
         stop = Stop(exit_reason(reason))
         if stop.reason.is_graceful:
             self.socket.transport.send(SocketClose(self.actor_ref, stop.reason))
@@ -336,19 +326,19 @@ class Channel(Actor):
 
     # The end
 
-    def _as_sent(self, message: Any) -> Any:
-        """Return the client's own message where ours only says that it is time to join."""
+    def _as_sent(self, message: object) -> object:
+        """Return the client's join message in place of the channel's own `_JOIN`."""
         return self._join_message if message is _JOIN else message
 
-    def _describe(self, message: Any) -> str:
+    def _describe(self, message: object) -> str:
         message = self._as_sent(message)
         if type(message) is Message:
-            payload = filter_parameters(message.payload, channel_events.secrets_of(self))
+            payload = filter_parameters(message.payload, self.socket.filter_parameters)
             return repr(msgspec.structs.replace(message, payload=payload))
         return super()._describe(message)
 
     def _exit_reason(self, reason: ExitReason) -> ExitReason:
-        """Tell `terminate` why the transport ended, where the signal only says that the supervisor shuts down."""
+        """Return why the transport ended, where the signal only says that the supervisor shuts down."""
         transport = self.socket.transport.process
         ended = transport.reason or transport.ending
         if ended is None or reason != SHUTDOWN:
@@ -357,8 +347,8 @@ class Channel(Actor):
             return Shutdown("draining")
         return Shutdown("closed") if ended == NORMAL else ended
 
-    def _end(self, reason: ExitReason) -> Any:
-        """Be silent from now on; `terminate` is for those whose `join` came to an end."""
+    def _end(self, reason: ExitReason) -> object:
+        """Stop sending to the client; call `terminate` unless `join` did not finish."""
         if self._joined is None:
             return None
         if self._joined:
@@ -367,7 +357,7 @@ class Channel(Actor):
         return self.terminate(reason)
 
 
-def _checked_reply(value: Any) -> Reply:
+def _checked_reply(value: object) -> Reply:
     if not isinstance(value, Reply):
         raise BadReturnError("handle_in", f"with a Stop, as its reply, {_REPLIES}", value)
     return value

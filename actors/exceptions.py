@@ -78,9 +78,9 @@ class AskCycleError(ActorsError):
 class NameTakenError(ActorsError):
     """A unique name is already registered to another living actor."""
 
-    def __init__(self, name: object, owner: object) -> None:
+    def __init__(self, name: object, owner: object, advice: str = "") -> None:
         self.name, self.owner = name, owner
-        super().__init__(f"name {name!r} is already taken by {owner}")
+        super().__init__(f"name {name!r} is already taken by {owner}" + (f"; {advice}" if advice else ""))
 
 
 class NotRegisteredError(ActorsError):

@@ -25,8 +25,10 @@ __all__ = [
     "Served",
     "Supervised",
     "SupportsChildSpec",
+    "another_id",
     "check_record",
     "child_spec",
+    "child_specs",
 ]
 
 
@@ -168,13 +170,16 @@ class SupportsChildSpec(Protocol):
 
 
 class Served(Protocol):
-    """An object of `actors` that an actor serves: a PubSub, a Presence."""
+    """An object of `actors` that has an actor: a PubSub, a Presence.
+
+    It may have `companions`, other such objects whose actors are started after its own.
+    """
 
     name: str
 
     @property
     def actor(self) -> type[Actor]:
-        """The class of the actor, which is started with the object, under its name."""
+        """The class of the actor, which is started with the object and has its name as its id."""
 
 
 # What can be a child of a supervisor.
@@ -185,7 +190,30 @@ def child_spec(child: Supervised) -> ChildSpec:
     """Make a spec of what a supervisor is given as a child.
 
     An actor class stands for a child without arguments.
+
+    Raises:
+        TypeError: if it is not a child, or brings companions, which only the list of a `Supervisor` can start.
     """
+    specs = child_specs(child)
+    if len(specs) > 1:
+        others = ", ".join(str(spec.id) for spec in specs[1:])
+        raise TypeError(f"{child!r} is started together with {others}: put it in the list of a System or a Supervisor")
+    return specs[0]
+
+
+def child_specs(child: Supervised) -> list[ChildSpec]:
+    """Make the specs of what is in the list of a supervisor: its own, and those of the companions that it brings."""
+    return [_spec_of(child), *map(_spec_of, getattr(child, "companions", ()))]
+
+
+def another_id(child: Supervised, spec: ChildSpec) -> str:
+    """Return the code that gives a child another id than that of its spec."""
+    kind = spec.actor.__name__ if isinstance(child, ChildSpec | type) else type(child).__name__
+    own_name = getattr(child, "name", None) == spec.id and not isinstance(child, ChildSpec | type)
+    return f'{kind}(…, name="other")' if own_name else f'ChildSpec({kind}, id="other")'
+
+
+def _spec_of(child: Supervised) -> ChildSpec:
     if isinstance(child, ChildSpec):
         return child
     if isinstance(child, type) and actor_class_of(child) is not None:
@@ -193,7 +221,8 @@ def child_spec(child: Supervised) -> ChildSpec:
     if not isinstance(child, type) and hasattr(child, "child_spec"):
         return child.child_spec()
     if not isinstance(child, type) and hasattr(child, "actor"):
-        return ChildSpec(child.actor, (child,), id=child.name, name=child.name)
+        # The actor registers the name, with the object as its value.
+        return ChildSpec(child.actor, (child,), id=child.name)
     raise TypeError(f"a child must be a ChildSpec, an Actor class or an object with child_spec(), got {child!r}")
 
 

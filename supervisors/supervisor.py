@@ -10,7 +10,7 @@ from typing import Any
 
 from actors.exits import SHUTDOWN, ExitReason, Stop
 from supervisors.child import Child, start
-from supervisors.child_spec import ChildSpec, Restart, Supervised, check_children, child_spec
+from supervisors.child_spec import ChildSpec, Restart, Supervised, another_id, check_children, child_specs
 from supervisors.exceptions import (
     AlreadyPresentError,
     AlreadyStartedError,
@@ -51,10 +51,10 @@ class Supervisor(Supervision):
         self._by_id: dict[Hashable, Child] = {}
         check_children(children)
         for child in children:
-            spec = child_spec(child)
-            if spec.id in self._by_id:
-                raise ChildExistsError(spec.id)
-            self._add(spec)
+            for spec in child_specs(child):
+                if spec.id in self._by_id:
+                    raise ChildExistsError(spec.id, f"give one of them another id: {another_id(child, spec)}")
+                self._add(spec)
 
     @property
     def _children(self) -> Children:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from websockets.datastructures import MultipleValuesError
 
 from actors.channels.message import Broadcast, Payload, checked_payload
+from actors.pubsub.pubsub import nearest_pubsub
 from actors.redaction import SECRETS
 from supervisors.child_spec import INFINITY, ChildSpec
 from transport.access import token
@@ -71,9 +72,12 @@ class Endpoint:
     - `serializers`: how messages look, for each version of the protocol; see docs/serializers.md.
     - `metrics`: what Prometheus reads, at "/metrics"; by default there are none; see docs/observability.md.
     - `observer`: the live page of the supervision tree, at "/observer"; by default there is none; see docs/observer_page.md.
+    - `name`: its id and label in the supervision tree; two endpoints under one supervisor need two.
+
+    It uses the PubSub of its own tree: a child of its supervisor, or of one above.
 
     Raises:
-        SocketError: if a socket class, one of its channels, an origin or a serializer is not as it must be, or if the observer
+        SocketError: if a socket class, one of its channels, an origin, a serializer or the name is invalid, or if the observer
             needs a token.
     """
 
@@ -96,7 +100,9 @@ class Endpoint:
         metrics: Extension | None = None,
         observer: Extension | None = None,
         extensions: Sequence[Extension] = (),
+        name: str = "endpoint",
     ) -> None:
+        self.name = _checked_name(name)
         self.host, self.port = host, port
         self.idle = IdleConnections(idle_timeout)
         self.max_channels = max_channels
@@ -145,7 +151,7 @@ class Endpoint:
 
     def child_spec(self) -> ChildSpec:
         """Return how a supervisor runs it."""
-        return ChildSpec(EndpointSupervisor, (self,), id="endpoint", shutdown=INFINITY)
+        return ChildSpec(EndpointSupervisor, (self,), id=self.name, shutdown=INFINITY)
 
     @property
     def url(self) -> str:
@@ -204,22 +210,22 @@ class Endpoint:
     # What applications call, from any actor or thread
 
     def broadcast(self, topic: str, event: str, payload: Payload) -> None:
-        """Send an event to all clients that have joined `topic`.
+        """Send an event to all clients that have joined `topic`, here and wherever the adapter of the PubSub reaches.
 
         The event "disconnect" on the topic that is a socket's `id` closes all connections of that id.
 
         Raises:
             TypeError: if the payload is neither an object nor binary.
         """
-        self.local_broadcast(topic, event, payload)
+        self.pubsub.broadcast(topic, Broadcast(topic, event, checked_payload(payload)))
 
     def broadcast_from(self, sender: ActorRef[Any], topic: str, event: str, payload: Payload) -> None:
-        """Send an event to all clients that have joined `topic` but the one of the channel `sender`."""
+        """Send an event to all clients that have joined `topic` except that of the channel `sender`."""
         self.pubsub.broadcast_from(sender, topic, Broadcast(topic, event, checked_payload(payload)))
 
     def local_broadcast(self, topic: str, event: str, payload: Payload) -> None:
-        """Send an event to those clients that have joined `topic` here, in this process; others are not asked."""
-        self.pubsub.broadcast(topic, Broadcast(topic, event, checked_payload(payload)))
+        """Send an event to the clients of this process that have joined `topic`; the adapter of the PubSub is not asked."""
+        self.pubsub.local_broadcast(topic, Broadcast(topic, event, checked_payload(payload)))
 
     def subscribe(self, topic: str, subscriber: ActorRef[Any]) -> None:
         """Send an actor the broadcasts on `topic`, as `Broadcast` messages, until it unsubscribes or ends."""
@@ -253,11 +259,10 @@ class Endpoint:
     def attach(self, supervisor: ActorRef[Any], port: int | None) -> None:
         """Store the tree that it runs in, and the port that it got; attach the extensions until the supervisor ends."""
         process = supervisor.process
-        found = process.scheduler.names.lookup("pubsub")
-        if not found:
+        pubsub = nearest_pubsub(process, self._pubsub)
+        if pubsub is None:
             raise RuntimeError("an endpoint needs a PubSub that runs before it; make it a child of a System")
-        pubsub = self._pubsub = found[0][1]
-        self.port = port
+        self._pubsub, self.port = pubsub, port
         for extension in self._extensions:
             extension.attach(supervisor, pubsub)
             process.own(extension.detach)
@@ -336,6 +341,14 @@ def _named(
         yield "observer", observer
     for number, extension in enumerate(others):
         yield f"extensions[{number}]", extension
+
+
+def _checked_name(name: object) -> str:
+    if isinstance(name, str) and name:
+        return name
+    raise SocketError(
+        f'the name of an endpoint must be a non-empty str such as Endpoint(…, name="admin"), got {name!r}'
+    )
 
 
 def _checked_names(names: Any) -> tuple[str, ...]:

@@ -10,11 +10,11 @@ import msgspec
 
 from actors import telemetry
 from actors.actor import Actor
-from actors.channel import ChannelSocket
+from actors.channels.channel_socket import ChannelSocket
 from actors.channels.fastlane import Fastlane
 from actors.channels.message import Broadcast, Frame, JoinReply, Message, Serializer, SocketClose
 from actors.exits import NORMAL, SHUTDOWN, Down, Exit, ExitReason, Shutdown, Stop
-from actors.redaction import SECRETS, filter_parameters
+from actors.redaction import filter_parameters
 from supervisors import calls
 from supervisors.child import Child, launch, stop_children
 from supervisors.child_spec import ChildSpec, Restart
@@ -242,8 +242,7 @@ class Transport(Actor):
             case str() | bytes():
                 return self._describe_data(message)
             case Message():
-                secrets = getattr(self.socket.endpoint, "filter_parameters", SECRETS)
-                payload = filter_parameters(message.payload, secrets)
+                payload = filter_parameters(message.payload, self.socket.endpoint.filter_parameters)
                 return repr(msgspec.structs.replace(message, payload=payload))
             case Frame(data=data):
                 return f"<Frame of {len(data)} bytes>" if isinstance(data, bytes) else "<Frame>"

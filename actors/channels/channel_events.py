@@ -1,38 +1,35 @@
-"""What channels tell telemetry and the log: Phoenix's events and lines, and those that Phoenix lacks.
+"""What channels report to telemetry and the log: Phoenix's events and lines, and some that Phoenix does not have.
 
-Each function is called where the thing happens. It costs a look-up or two when nobody listens and the level is not logged.
+Each function is called where the event happens. Without a handler and below the log level it costs one or two look-ups.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from actors import telemetry
-from actors.redaction import SECRETS, filter_parameters
+from actors.redaction import filter_parameters
 
 if TYPE_CHECKING:
-    from actors.channel import Channel
+    from actors.channels.channel_socket import ChannelSocket
     from actors.channels.message import Message, Reply
     from actors.exits import ExitReason
-    from actors.pubsub.pubsub import PubSub
+    from actors.ref import ActorRef
 
 __all__ = [
-    "BROADCAST",
     "HANDLED_IN",
     "JOINED",
     "LEFT",
     "LEVELS",
     "PUSH",
-    "broadcast",
+    "ReportedChannel",
     "channel_handled_in",
     "channel_joined",
     "channel_left",
     "handled_in_is_watched",
     "level",
     "pushed",
-    "secrets_of",
     "took",
 ]
 
@@ -40,20 +37,43 @@ JOINED = ("phoenix", "channel_joined")
 HANDLED_IN = ("phoenix", "channel_handled_in")
 LEFT = ("ashtree", "channel_left")
 PUSH = ("ashtree", "push")
-BROADCAST = ("ashtree", "broadcast")
 
 _log = logging.getLogger("ashtree.channels")
 LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
 
 
+class ReportedChannel(Protocol):
+    """What is reported of a channel."""
+
+    @property
+    def actor_ref(self) -> ActorRef[Any]:
+        """The channel, to be named in events."""
+
+    @property
+    def socket(self) -> ChannelSocket:
+        """Its socket."""
+
+    @property
+    def join_payload(self) -> object:
+        """What the client sent with its join."""
+
+    @property
+    def log_join(self) -> str | None:
+        """The log level of joins."""
+
+    @property
+    def log_handle_in(self) -> str | None:
+        """The log level of handled messages."""
+
+
 def took(seconds: float) -> str:
-    """Write a duration as Phoenix's log does."""
+    """Format a duration as Phoenix's log does."""
     milliseconds = seconds * 1000
     return f"{milliseconds:.0f}ms" if milliseconds >= 1 else f"{milliseconds * 1000:.0f}µs"
 
 
 def level(name: str | None, log: logging.Logger = _log) -> int | None:
-    """Return the number of a log level such as "info"; None if nothing is to be logged at it now.
+    """Return the number of a log level such as "info"; None if that level is disabled.
 
     Raises:
         KeyError: if there is no such level.
@@ -62,14 +82,8 @@ def level(name: str | None, log: logging.Logger = _log) -> int | None:
     return number if number is not None and log.isEnabledFor(number) else None
 
 
-def secrets_of(channel: Channel) -> Sequence[str]:
-    """Return the names of the parameters that its endpoint keeps out of the log."""
-    secrets: Sequence[str] = getattr(channel.socket.endpoint, "filter_parameters", SECRETS)
-    return secrets
-
-
-def channel_joined(channel: Channel, reply: Reply, duration: float) -> None:
-    """A join was answered, after `duration` seconds."""
+def channel_joined(channel: ReportedChannel, reply: Reply, duration: float) -> None:
+    """Report a join that was answered after `duration` seconds."""
     params = channel.join_payload
     if JOINED in telemetry.attached:
         result = "ok" if reply.status == "ok" else "error"
@@ -78,19 +92,26 @@ def channel_joined(channel: Channel, reply: Reply, duration: float) -> None:
     if number is not None:
         verb = "JOINED" if reply.status == "ok" else "REFUSED JOIN"
         text = "%s %s in %s\n  Parameters: %r"
-        _log.log(number, text, verb, channel.topic, took(duration), filter_parameters(params, secrets_of(channel)))
+        _log.log(
+            number,
+            text,
+            verb,
+            channel.socket.topic,
+            took(duration),
+            filter_parameters(params, channel.socket.filter_parameters),
+        )
 
 
-def handled_in_is_watched(channel: Channel) -> bool:
-    """Tell whether anybody wants to know of handled messages, and so how long they took."""
+def handled_in_is_watched(channel: ReportedChannel) -> bool:
+    """Return whether handled messages are reported, so that their duration has to be measured."""
     if telemetry.attached and HANDLED_IN in telemetry.attached:
         return True
     name = channel.log_handle_in
     return name is not None and _log.isEnabledFor(LEVELS[name])
 
 
-def channel_handled_in(channel: Channel, message: Message, duration: float) -> None:
-    """A message of the client was handled, after `duration` seconds."""
+def channel_handled_in(channel: ReportedChannel, message: Message, duration: float) -> None:
+    """Report a message of the client that was handled in `duration` seconds."""
     if HANDLED_IN in telemetry.attached:
         about = {"ref": message.ref, "event": message.event, "params": message.payload}
         telemetry.execute(HANDLED_IN, {"duration": duration}, _about(channel) | about)
@@ -98,27 +119,21 @@ def channel_handled_in(channel: Channel, message: Message, duration: float) -> N
     if number is not None:
         text = "HANDLED %s INCOMING ON %s (%s) in %s\n  Parameters: %r"
         name = type(channel).__name__
-        params = filter_parameters(message.payload, secrets_of(channel))
-        _log.log(number, text, message.event, channel.topic, name, took(duration), params)
+        params = filter_parameters(message.payload, channel.socket.filter_parameters)
+        _log.log(number, text, message.event, channel.socket.topic, name, took(duration), params)
 
 
-def pushed(channel: Channel, event: str) -> None:
-    """A channel pushed an event to its client."""
+def pushed(channel: ReportedChannel, event: str) -> None:
+    """Report an event that a channel pushed to its client."""
     if telemetry.attached and PUSH in telemetry.attached:
         telemetry.execute(PUSH, {"count": 1}, _about(channel) | {"event": event})
 
 
-def broadcast(pubsub: PubSub, topic: str, message: object, deliveries: int, duration: float) -> None:
-    """A message was put into the mailboxes of all subscribers of a topic; to be called if BROADCAST is attached."""
-    about = {"pubsub": pubsub, "topic": topic, "message": message}
-    telemetry.execute(BROADCAST, {"deliveries": deliveries, "duration": duration}, about)
-
-
-def channel_left(channel: Channel, reason: ExitReason) -> None:
-    """A channel that was joined ends; not told of one that is killed."""
+def channel_left(channel: ReportedChannel, reason: ExitReason) -> None:
+    """Report that a joined channel ends; a channel that is killed is not reported."""
     if LEFT in telemetry.attached:
         telemetry.execute(LEFT, {"count": 1}, _about(channel) | {"reason": reason})
 
 
-def _about(channel: Channel) -> dict[str, Any]:
-    return {"channel": channel.actor_ref, "topic": channel.topic, "socket": channel.socket}
+def _about(channel: ReportedChannel) -> dict[str, object]:
+    return {"channel": channel.actor_ref, "topic": channel.socket.topic, "socket": channel.socket}

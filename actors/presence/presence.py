@@ -1,15 +1,15 @@
-"""Presence: track, untrack, update, list; and the actor that watches whom it tracks.
+"""Presence: track, untrack, update, list; and the actor that watches those that are tracked.
 
-As with PubSub, the table belongs to the `Presence` object and changes at once, in the turn of whoever changes it, and the diff
-goes out in that turn: what a channel tracks and then pushes arrives in that order. The actor's part is to watch: it monitors
-whoever is tracked and takes the dead out of the table. The table outlives it, so that its crash loses nobody.
+As with PubSub, the table belongs to the `Presence` object. It changes at once, in the turn of the caller, and the diff is
+broadcast in that turn: what a channel tracks and then pushes arrives in that order. The actor of Presence monitors the tracked
+actors and removes those that exit. The table outlives it, so no presence is lost when it crashes.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -19,16 +19,15 @@ from actors.actor import Actor
 from actors.channel import Channel
 from actors.channels.message import Broadcast
 from actors.exceptions import ActorDeadError, AlreadyTrackedError, NotTrackedError
-from actors.exits import Down
 from actors.future import run_on
 from actors.presence.presences import Diff, Meta, Metas, Presences
+from actors.pubsub.pubsub import nearest_pubsub
 from actors.ref import ASK_TIMEOUT, ActorRef
+from actors.watcher import WatchedTable, Watcher
 
 if TYPE_CHECKING:
-    from actors.exits import MonitorRef
     from actors.pubsub.pubsub import PubSub
     from actors.runtime.process import Process
-    from actors.runtime.scheduler import Scheduler
 
 __all__ = ["Presence", "PresenceServer"]
 
@@ -36,16 +35,19 @@ _log = logging.getLogger("ashtree.presence")
 
 T = TypeVar("T")
 
-# What clients get, and `fetch` may add to: {key: {"metas": [meta, …]}}.
-Listing = dict[str, dict[str, Any]]
+# What is listed under one key: {"metas": [meta, …]}, and what `fetch` adds.
+Entry = dict[str, Any]
+# What clients get: {key: entry}.
+Listing = dict[str, Entry]
 # A dict or a msgspec.Struct.
 NewMeta = Any
+Tracked = Actor | ActorRef[Any]
 
 
-class Presence:
-    """Who is on which topic, told to all who are there. Safe to use from any actor and any thread once it has started.
+class Presence(WatchedTable):
+    """The users on each topic, listed and reported to its clients; safe to use from any actor and thread once it has started.
 
-    Make one for your application, and a child of its `System`. A channel tracks its client and gives it the list:
+    Create one for your application as a child of its `System`. A channel tracks its client and sends it the list:
 
         presence = Presence()
 
@@ -60,34 +62,40 @@ class Presence:
 
         System([presence, Endpoint(…)])
 
-    A presence is an actor under a key on a topic, with a meta; several actors may have the same key, as a user's tabs do. Each
-    change is broadcast on the topic, in order, as the event "presence_diff". When the actor ends, so do its presences.
+    A presence is an actor under a key on a topic, with a meta; several actors may share a key, as a user's tabs do. Each change
+    is broadcast on the topic of this process, in order, as the event "presence_diff". When the actor exits, its presences end.
 
-    Subclass it to write `fetch` or `handle_metas`.
+    It uses the PubSub of its own tree: a child of its supervisor, or of one above. `name` is the name that its actor is
+    registered under; two presences on one event loop need two names.
+
+    Subclass it to override `fetch` or `handle_metas`.
     """
 
+    another_name = 'each Presence on an event loop needs its own name: Presence(name="other")'
+
+    server: PresenceServer | None
+
     def __init__(self, name: str = "presence") -> None:
-        self.name = name
+        super().__init__(name)
         self.presences: Presences[Process] = Presences()
-        self.server: PresenceServer | None = None
-        self._scheduler: Scheduler | None = None
         self._pubsub: PubSub | None = None
 
     # What the author writes
 
     def fetch(self, topic: str, presences: Listing) -> Listing:
-        """Return the presences with what clients should know besides: `{key: {"metas": […], "user": …}}`.
+        """Return the presences with additional data for the clients: `{key: {"metas": […], "user": …}}`.
 
-        It is called for lists and for diffs, wherever they are made, and must not block. Metas keep their `phx_ref`, by which
-        clients know them. If it fails, a list raises the error, and a diff goes out without what `fetch` would have added.
+        It is called for every list and every diff, in the thread of the event loop, and must not block. Metas must keep their
+        `phx_ref`, by which clients identify them. If it raises, `list` raises that error, and a diff is sent as it was before
+        `fetch`.
         """
         return presences
 
-    def handle_metas(self, topic: str, diff: dict[str, Listing], presences: Metas) -> Any:
-        """Act on a change: `diff` as it was broadcast, `presences` the metas of each key after it; may be `async`.
+    def handle_metas(self, topic: str, diff: dict[str, Listing], presences: Metas) -> object:
+        """Handle a change: `diff` as it was broadcast, `presences` the metas of each key after it; may be `async`.
 
-        It is called in the turn of the Presence actor, in the order of the diffs. An exception ends that actor, which is
-        restarted; the changes that it was still to be told of are lost to it.
+        It is called by the Presence actor, in the order of the diffs. An exception ends that actor, which is restarted; changes
+        that waited in its mailbox are lost to this method.
         """
 
     # What the author calls
@@ -96,17 +104,17 @@ class Presence:
     def track(self, channel: Channel, key: object, meta: NewMeta, /) -> str: ...
 
     @overload
-    def track(self, actor: Actor | ActorRef[Any], topic: str, key: object, meta: NewMeta, /) -> str: ...
+    def track(self, actor: Tracked, topic: str, key: object, meta: NewMeta, /) -> str: ...
 
-    def track(self, actor: Actor | ActorRef[Any], /, *args: Any) -> str:
+    def track(self, actor: Tracked, /, *args: object) -> str:
         """Add a presence: a channel on its own topic, or any actor on the topic named; return its `phx_ref`.
 
         Clients see the key as text, and the meta as JSON with its `phx_ref`.
 
         Raises:
             AlreadyTrackedError: if the actor is on the topic under that key.
-            ActorDeadError: if the actor is dead.
-            TypeError: if the meta is no object, or cannot be sent.
+            ActorDeadError: if the actor has exited.
+            TypeError: if the meta is not an object, or cannot be sent as JSON.
         """
         process, topic, key, meta = _arguments("track", actor, args, "key", "meta")
         return self._in_loop(self._track, process, topic, *_plain(key, meta))
@@ -128,18 +136,16 @@ class Presence:
     def update(self, channel: Channel, key: object, meta: NewMeta | Callable[[Meta], NewMeta], /) -> str: ...
 
     @overload
-    def update(
-        self, actor: Actor | ActorRef[Any], topic: str, key: object, meta: NewMeta | Callable[[Meta], NewMeta], /
-    ) -> str: ...
+    def update(self, actor: Tracked, topic: str, key: object, meta: NewMeta | Callable[[Meta], NewMeta], /) -> str: ...
 
-    def update(self, actor: Actor | ActorRef[Any], /, *args: Any) -> str:
-        """Give a presence another meta, or what a function makes of its meta; return its new `phx_ref`.
+    def update(self, actor: Tracked, /, *args: object) -> str:
+        """Replace the meta of a presence, by another one or by what a function returns for it; return its new `phx_ref`.
 
-        The meta carries the one it had before as `phx_ref_prev`.
+        The new meta has the previous `phx_ref` as `phx_ref_prev`.
 
         Raises:
             NotTrackedError: if the actor is not on the topic under that key.
-            TypeError: if the meta is no object, or cannot be sent.
+            TypeError: if the meta is not an object, or cannot be sent as JSON.
         """
         process, topic, key, meta = _arguments("update", actor, args, "key", "meta")
         change = meta if callable(meta) else lambda _: meta
@@ -159,10 +165,10 @@ class Presence:
     def untrack(self, channel: Channel, key: object, /) -> None: ...
 
     @overload
-    def untrack(self, actor: Actor | ActorRef[Any], topic: str, key: object, /) -> None: ...
+    def untrack(self, actor: Tracked, topic: str, key: object, /) -> None: ...
 
-    def untrack(self, actor: Actor | ActorRef[Any], /, *args: Any) -> None:
-        """End a presence; nothing happens if there is none."""
+    def untrack(self, actor: Tracked, /, *args: object) -> None:
+        """Remove a presence; do nothing if there is none."""
         process, topic, key = _arguments("untrack", actor, args, "key")
         self._in_loop(self._untrack, process, topic, str(key))
 
@@ -174,18 +180,18 @@ class Presence:
             self.server.unwatch(process)
         self._tell(diff)
 
-    def get_by_key(self, topic: str | Channel, key: object) -> dict[str, Any] | None:
-        """Return what `list` has for one key, or None."""
+    def get_by_key(self, topic: str | Channel, key: object) -> Entry | None:
+        """Return the entry of one key in `list`, or None."""
         return self._in_loop(self._get_by_key, _topic(topic), str(key))
 
-    def _get_by_key(self, topic: str, key: str) -> dict[str, Any] | None:
+    def _get_by_key(self, topic: str, key: str) -> Entry | None:
         metas = self.presences.of_key(topic, key)
         return self._fetched(topic, {key: metas}).get(key) if metas else None
 
     def list(self, topic: str | Channel) -> Listing:
-        """Return who is on a topic: `{key: {"metas": [meta, …]}}`, metas in the order they were tracked or updated.
+        """Return the presences on a topic: `{key: {"metas": [meta, …]}}`, metas in the order of their last change.
 
-        It is the payload of "presence_state", the event that clients expect to begin with.
+        It is the payload of "presence_state", the event that clients expect first.
         """
         return self._in_loop(self._list, _topic(topic))
 
@@ -195,12 +201,12 @@ class Presence:
     # Diffs
 
     def _tell(self, diff: Diff) -> None:
-        """Broadcast a change on its topic, whatever `fetch` may do: who has gone must not stay on the clients' lists."""
+        """Broadcast a change on its topic even if `fetch` raises: a presence that has ended must leave the clients' lists."""
         try:
             payload = {"joins": self._fetched(diff.topic, diff.joins), "leaves": self._fetched(diff.topic, diff.leaves)}
             self._broadcast(diff.topic, payload)
-        except Exception:  # noqa: BLE001  # what it does is its author's, who reads the log
-            _log.exception("a diff of %s goes out without what %s.fetch() adds", diff.topic, type(self).__name__)
+        except Exception:  # noqa: BLE001  # an error of the author's, who reads the log
+            _log.exception("a diff of %s is sent without what %s.fetch() adds", diff.topic, type(self).__name__)
             payload = {"joins": _listing(diff.joins), "leaves": _listing(diff.leaves)}
             self._broadcast(diff.topic, payload)
         if self.server is not None and type(self).handle_metas is not Presence.handle_metas:
@@ -215,8 +221,9 @@ class Presence:
         return fetched
 
     def _broadcast(self, topic: str, payload: dict[str, Listing]) -> None:
+        # The table has the presences of this process, so its changes are for the clients of this process.
         assert self._pubsub is not None
-        self._pubsub.broadcast(topic, Broadcast(topic, "presence_diff", payload))
+        self._pubsub.local_broadcast(topic, Broadcast(topic, "presence_diff", payload))
 
     # What its supervisor and its actor call
 
@@ -225,30 +232,27 @@ class Presence:
         """The actor that a supervisor starts with it, under its name."""
         return PresenceServer
 
-    def attach(self, server: PresenceServer, scheduler: Scheduler) -> None:
-        """Take note of the actor that watches from now on, and of the PubSub of its system."""
-        if self.server is not None and self.server.actor_ref.is_alive():
-            raise RuntimeError(f"Presence {self.name!r} is running already; each System needs one of its own")
-        found = scheduler.names.lookup("pubsub")
-        # If both have crashed, PubSub may be back only after us; its table, and so its object, is the one we know.
-        pubsub = found[0][1] if found else self._pubsub
-        if pubsub is None:
+    def attach(self, server: Watcher, process: Process) -> None:
+        """Register the watcher that runs from now on, and find the PubSub of its tree; called by the watcher."""
+        super().attach(server, process)
+        self._pubsub = nearest_pubsub(process, self._pubsub)
+        if self._pubsub is None:
             raise RuntimeError("a Presence needs a PubSub that runs before it; make it a child of a System")
-        self.server, self._scheduler, self._pubsub = server, scheduler, pubsub
+
+    def watched(self) -> Iterable[Process]:
+        """Return all tracked processes."""
+        return self.presences.actors()
 
     def drop(self, process: Process) -> None:
-        """End all presences of an actor that has ended."""
+        """Remove all presences of an actor that has exited."""
         for diff in self.presences.drop(process):
             self._tell(diff)
 
-    def _in_loop(self, callback: Callable[..., T], *args: Any) -> T:
-        scheduler = self._scheduler
-        if scheduler is None or scheduler.loop.is_closed():
-            raise RuntimeError(f"Presence {self.name!r} is not running; make it a child of a System")
-        return run_on(scheduler, callback, *args, timeout=ASK_TIMEOUT).get()
+    def _in_loop(self, callback: Callable[..., T], *args: object) -> T:
+        return run_on(self.scheduler, callback, *args, timeout=ASK_TIMEOUT).get()
 
 
-def _arguments(verb: str, actor: Actor | ActorRef[Any], args: tuple[Any, ...], *names: str) -> tuple[Any, ...]:
+def _arguments(verb: str, actor: Tracked, args: tuple[Any, ...], *names: str) -> tuple[Any, ...]:
     """Return process, topic and the rest of a call that may leave out the topic of a channel."""
     if isinstance(actor, Channel) and len(args) == len(names):
         args = (actor.topic, *args)
@@ -290,42 +294,19 @@ class _Changed(msgspec.Struct, frozen=True, eq=False):
     presences: Metas
 
 
-class PresenceServer(Actor):
-    """Watches whom a `Presence` tracks: a presence ends with its actor."""
+class PresenceServer(Watcher):
+    """The actor of a `Presence`: it removes the presences of actors that exit, and calls `handle_metas`."""
 
     def __init__(self, presence: Presence) -> None:
+        super().__init__(presence)
         self.presence = presence
-        self._monitors: dict[Process, MonitorRef] = {}
-
-    def on_start(self) -> None:
-        """Watch everybody that the table names; after a restart, those who have died meanwhile tell so at once."""
-        self.presence.attach(self, self._process.scheduler)
-        self._process.scheduler.names.register(self.presence.name, self.actor_ref, self.presence)
-        for process in self.presence.presences.actors():
-            self.watch(process)
-
-    def watch(self, process: Process) -> None:
-        """Monitor somebody who is tracked."""
-        if self._process.alive:
-            self._monitors[process] = self._process.monitor(process)
-
-    def unwatch(self, process: Process) -> None:
-        """End the monitor of somebody who is tracked no more."""
-        monitor = self._monitors.pop(process, None)
-        if monitor is not None:
-            self._process.demonitor(monitor, flush=False)
 
     def changed(self, topic: str, diff: dict[str, Listing], presences: Metas) -> None:
-        """Call `handle_metas` in a turn of this actor's, after those of earlier changes."""
+        """Call `handle_metas` later, after the calls for earlier changes."""
         self._process.put(_Changed(topic, diff, presences))
 
-    def on_receive(self, message: Any) -> Any:
-        """Take the dead out of the table; hand on changes."""
-        match message:
-            case Down(actor=ref):
-                if self._monitors.pop(ref.process, None) is not None:
-                    self.presence.drop(ref.process)
-                return None
-            case _Changed(topic=topic, diff=diff, presences=presences):
-                return self.presence.handle_metas(topic, diff, presences)
+    def on_receive(self, message: object) -> object:
+        """Call `handle_metas` for a change; remove an actor that has exited."""
+        if isinstance(message, _Changed):
+            return self.presence.handle_metas(message.topic, message.diff, message.presences)
         return super().on_receive(message)

@@ -1,4 +1,4 @@
-"""The table of presences, and what changes in it: pure data, no actor. It outlives the actor that watches who is tracked."""
+"""The table of presences and its changes: plain data, no actor. It outlives the actor that watches the tracked actors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Diff", "Meta", "Metas", "Presences"]
 
 A = TypeVar("A", bound=Hashable)
 
-# What is known of one presence: a JSON object with its `phx_ref`.
+# The data of one presence: a JSON object with its `phx_ref`.
 Meta = dict[str, Any]
 # The metas of each key.
 Metas = dict[str, list[Meta]]
@@ -18,7 +18,7 @@ Metas = dict[str, list[Meta]]
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """One change of a topic: the metas that came and those that went; an update is both."""
+    """One change of a topic: the metas that joined and those that left; an update has both."""
 
     topic: str
     joins: Metas = field(default_factory=dict)
@@ -26,7 +26,7 @@ class Diff:
 
 
 class Presences(Generic[A]):
-    """Topics with their keys, keys with their metas in the order they came, one for each actor."""
+    """Topics with their keys, keys with their metas in the order of their last change, one for each actor."""
 
     def __init__(self) -> None:
         self._by_topic: dict[str, dict[str, dict[A, Meta]]] = {}
@@ -41,7 +41,7 @@ class Presences(Generic[A]):
         return Diff(topic, joins={key: [meta]})
 
     def update(self, actor: A, topic: str, key: str, meta: Meta) -> Diff:
-        """Give a presence, which must be there, another meta; it becomes the key's last, as it does at the clients."""
+        """Replace the meta of a presence, which must exist; it becomes the last of its key, as in the clients' lists."""
         of_key = self._by_topic[topic][key]
         replaced = of_key.pop(actor)
         of_key[actor] = meta
@@ -58,7 +58,7 @@ class Presences(Generic[A]):
         return Diff(topic, leaves={key: [self._remove_from_topic(actor, topic, key)]})
 
     def drop(self, actor: A) -> list[Diff]:
-        """Remove everything of an actor: one diff for each topic."""
+        """Remove all presences of an actor; return one diff for each topic."""
         leaves: dict[str, Metas] = {}
         for topic, key in self._by_actor.pop(actor, ()):
             leaves.setdefault(topic, {})[key] = [self._remove_from_topic(actor, topic, key)]
@@ -74,7 +74,7 @@ class Presences(Generic[A]):
             del self._by_topic[topic]
         return meta
 
-    # Looks
+    # Queries
 
     def get(self, actor: A, topic: str, key: str) -> Meta | None:
         """Return the meta of one actor under a key, or None."""
@@ -89,13 +89,13 @@ class Presences(Generic[A]):
         return list(self._by_topic.get(topic, {}).get(key, {}).values())
 
     def actors(self) -> list[A]:
-        """Return everybody who is tracked anywhere."""
+        """Return all actors that are tracked on any topic."""
         return list(self._by_actor)
 
     def tracks(self, actor: A) -> bool:
-        """Tell whether an actor is tracked anywhere."""
+        """Return whether an actor is tracked on any topic."""
         return actor in self._by_actor
 
     def topics(self) -> list[str]:
-        """Return all topics where anybody is."""
+        """Return all topics that have presences."""
         return list(self._by_topic)

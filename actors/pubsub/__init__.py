@@ -1,5 +1,6 @@
-"""Who hears of what: topics, their subscribers, and the actor that watches them."""
+"""Publish and subscribe: topics, their subscribers, and the adapters that connect processes."""
 
+from actors.pubsub.adapter import Adapter, LocalAdapter
 from actors.pubsub.pubsub import PubSub
 
-__all__ = ["PubSub"]
+__all__ = ["Adapter", "LocalAdapter", "PubSub"]

@@ -1,9 +1,9 @@
-"""PubSub: subscribe, broadcast; and the actor that watches the subscribers.
+"""PubSub: subscribe and broadcast; and the actor that watches the subscribers.
 
-A broadcast is delivered by whoever makes it, straight from the table of subscriptions into the mailboxes: what one actor
-broadcasts and sends arrives in the order it did so. The actor's part is to watch: it monitors each subscriber and takes the
-dead out of the table. The table belongs to the `PubSub` object and outlives the actor, which therefore can crash and be
-restarted while broadcasts go on.
+A broadcast is delivered in the turn of its caller, straight from the table of subscriptions into the mailboxes: what one actor
+broadcasts and sends arrives in that order. It is then given to the adapter, for the subscribers in other processes. The actor
+of PubSub takes no part in this. It monitors the subscribers and removes those that exit from the table, which belongs to the
+`PubSub` object: when the actor crashes and is restarted, broadcasts go on.
 """
 
 from __future__ import annotations
@@ -11,42 +11,62 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from actors import telemetry
-from actors.actor import Actor
-from actors.channels import channel_events
 from actors.channels.message import Broadcast
-from actors.exits import Down
+from actors.pubsub.adapter import Adapter, LocalAdapter
 from actors.pubsub.subscriptions import Subscription, Subscriptions
+from actors.watcher import WatchedTable, Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from actors.channels.fastlane import Fastlane
-    from actors.channels.message import Frame
-    from actors.exits import MonitorRef
+    from actors.channels.message import Frame, Serializer
+    from actors.pubsub.lanes import Lanes
     from actors.ref import ActorRef
+    from actors.runtime.bonds import Bonds
     from actors.runtime.process import Process
-    from actors.runtime.scheduler import Scheduler
 
-__all__ = ["PubSub", "PubSubServer"]
+__all__ = ["BROADCAST", "PubSub", "PubSubServer", "nearest_pubsub"]
+
+BROADCAST = ("ashtree", "broadcast")
+"""The telemetry event of a broadcast that was delivered to the local subscribers."""
 
 
-class PubSub:
-    """Topics for the actors of one system. Safe to use from any actor and any thread once it has started."""
+class PubSub(WatchedTable):
+    """Topics for the actors of one system. Safe to use from any actor and any thread once it has started.
 
-    def __init__(self, name: str = "pubsub") -> None:
-        self.name = name
+    - `name`: the name that its actor is registered under. Two systems on one event loop need two names.
+    - `adapter`: connects it with the PubSubs of other processes (see `Adapter`); by default it is alone.
+
+    Raises:
+        TypeError: if the adapter is not an `Adapter`.
+        ValueError: if the adapter belongs to another PubSub.
+    """
+
+    another_name = (
+        'each System on an event loop needs a PubSub with its own name: System(…, pubsub=PubSub(name="other")); '
+        "the name in System(name=…) is only a label"
+    )
+
+    server: PubSubServer | None
+
+    def __init__(self, name: str = "pubsub", adapter: Adapter | None = None) -> None:
+        super().__init__(name)
         self.subscriptions = Subscriptions()
-        self.server: PubSubServer | None = None
-        self._scheduler: Scheduler | None = None
+        self.adapter = LocalAdapter() if adapter is None else _checked_adapter(adapter)
+        self.adapter.connect(self)
 
     @property
     def actor(self) -> type[PubSubServer]:
         """The actor that a supervisor starts with it, under its name."""
         return PubSubServer
 
-    def attach(self, server: PubSubServer, scheduler: Scheduler) -> None:
-        """Take note of the actor that watches from now on; for that actor."""
-        self.server, self._scheduler = server, scheduler
+    @property
+    def companions(self) -> list[Adapter]:
+        """The objects whose actors a supervisor starts after its own: the adapter, if it has an actor."""
+        return [] if self.adapter.actor is None else [self.adapter]
+
+    # Subscribe
 
     def subscribe(
         self,
@@ -55,78 +75,107 @@ class PubSub:
         fastlane: Fastlane | None = None,
         intercepts: Collection[str] = (),
     ) -> None:
-        """Send all broadcasts on `topic` to `subscriber`, until it unsubscribes or ends.
+        """Send all broadcasts on `topic` to `subscriber`, until it unsubscribes or exits.
 
-        Whoever subscribes twice is sent everything twice. With a fastlane they go there, but for the events `intercepts`.
+        An actor that subscribes twice gets every message twice. With a fastlane, broadcasts are written there, except for the
+        events in `intercepts`.
         """
-        self._in_loop(self._subscribe, Subscription(topic, subscriber.process, fastlane, intercepts))
+        self.scheduler.run_or_post(self._subscribe, Subscription(topic, subscriber.process, fastlane, intercepts))
 
     def _subscribe(self, subscription: Subscription) -> None:
-        if subscription.subscriber.alive and self.subscriptions.add(subscription) and self.server is not None:
+        if not subscription.subscriber.alive:
+            return
+        first = self.subscriptions.add(subscription)
+        if first.of_subscriber and self.server is not None:
             self.server.watch(subscription.subscriber)
+        if first.of_topic:
+            self.adapter.subscribed(subscription.topic)
 
     def unsubscribe(self, topic: str, subscriber: ActorRef[Any]) -> None:
-        """End all of `subscriber`'s subscriptions to `topic`."""
-        self._in_loop(self._unsubscribe, topic, subscriber.process)
+        """Remove all subscriptions of `subscriber` to `topic`."""
+        self.scheduler.run_or_post(self._unsubscribe, topic, subscriber.process)
 
     def _unsubscribe(self, topic: str, subscriber: Process) -> None:
-        if self.subscriptions.remove(topic, subscriber) and self.server is not None:
+        last = self.subscriptions.remove(topic, subscriber)
+        if last.of_subscriber and self.server is not None:
             self.server.unwatch(subscriber)
+        if last.of_topic:
+            self.adapter.unsubscribed(topic)
 
-    def broadcast(self, topic: str, message: Any) -> None:
-        """Send a message to all subscribers of `topic`.
+    # Broadcast
 
-        A `Broadcast` reaches the clients of channels as an event; anything else reaches the subscribing actors as it is.
+    def broadcast(self, topic: str, message: object) -> None:
+        """Send a message to all subscribers of `topic`, here and wherever the adapter reaches.
+
+        A `Broadcast` reaches the clients of channels as an event; any other message reaches the subscribed actors as it is.
         Delivery is at most once; what one sender broadcasts arrives in order.
         """
-        self._in_loop(self._dispatch, topic, message, None)
+        self.scheduler.run_or_post(self._broadcast, topic, message, None)
 
-    def broadcast_from(self, sender: ActorRef[Any], topic: str, message: Any) -> None:
-        """Send a message to all subscribers of `topic` but `sender`."""
-        self._in_loop(self._dispatch, topic, message, sender.process)
+    def broadcast_from(self, sender: ActorRef[Any], topic: str, message: object) -> None:
+        """Send a message to all subscribers of `topic` except `sender`."""
+        self.scheduler.run_or_post(self._broadcast, topic, message, sender.process)
+
+    def local_broadcast(self, topic: str, message: object) -> None:
+        """Send a message to the subscribers of `topic` in this process only; the adapter is not asked."""
+        self.scheduler.run_or_post(self._deliver, topic, message, None)
+
+    def _broadcast(self, topic: str, message: object, sender: Process | None) -> None:
+        self._deliver(topic, message, sender)
+        self.adapter.publish(topic, message)
+
+    def _deliver(self, topic: str, message: object, sender: Process | None) -> None:
+        if BROADCAST not in telemetry.attached:
+            self._dispatch(topic, message, sender)
+            return
+        clock, deliveries = self.scheduler.clock, len(self.subscriptions.of(topic))
+        began = clock.now()
+        self._dispatch(topic, message, sender)
+        measurements = {"deliveries": deliveries, "duration": clock.now() - began}
+        telemetry.execute(BROADCAST, measurements, {"pubsub": self, "topic": topic, "message": message})
+
+    def _dispatch(self, topic: str, message: object, sender: Process | None) -> None:
+        if type(message) is Broadcast:
+            lanes = self._lanes(topic, message)
+            if lanes is not None:
+                lanes.write(message, None if sender is None else self.subscriptions.fastlane_of(topic, sender))
+                return
+        _send_to_each(self.subscriptions.of(topic), message, sender)
+
+    def _lanes(self, topic: str, broadcast: Broadcast) -> Lanes | None:
+        """Return the lanes of a topic, if the broadcast may be written to all of them without a look at each subscriber."""
+        if self.server is None or not self.server.is_up_to_date:
+            return None
+        lanes = self.subscriptions.lanes(topic)
+        return lanes if lanes is not None and lanes.may_carry(broadcast.event) else None
+
+    # Inspect
 
     def subscribers(self, topic: str) -> list[ActorRef[Any]]:
-        """Return the actors that have subscribed to `topic`."""
+        """Return the actors that are subscribed to `topic` in this process."""
         return [subscription.subscriber.ref for subscription in list(self.subscriptions.of(topic))]
 
     def topics(self) -> list[str]:
-        """Return all topics that have subscribers."""
+        """Return all topics that have subscribers in this process."""
         return self.subscriptions.topics()
 
-    def _in_loop(self, callback: Callable[..., None], *args: Any) -> None:
-        scheduler = self._scheduler
-        if scheduler is None:
-            raise RuntimeError(f"PubSub {self.name!r} is not running; start it as a child of a System")
-        scheduler.run_or_post(callback, *args)
+    # What its watcher calls
 
-    def _dispatch(self, topic: str, message: Any, sender: Process | None) -> None:
-        if channel_events.BROADCAST not in telemetry.attached:
-            self._deliver(topic, message, sender)
-            return
-        assert self._scheduler is not None
-        clock, deliveries = self._scheduler.clock, len(self.subscriptions.of(topic))
-        began = clock.now()
-        self._deliver(topic, message, sender)
-        channel_events.broadcast(self, topic, message, deliveries, clock.now() - began)
+    def watched(self) -> list[Process]:
+        """Return all subscribers."""
+        return self.subscriptions.subscribers()
 
-    def _deliver(self, topic: str, message: Any, sender: Process | None) -> None:
-        lanes = self.subscriptions.lanes(topic) if type(message) is Broadcast and self._knows_the_dead() else None
-        if lanes is None or not lanes.may_carry(message.event):
-            _deliver(self.subscriptions.of(topic), message, sender)
-        else:
-            lanes.write(message, None if sender is None else self.subscriptions.fastlane_of(topic, sender))
-
-    def _knows_the_dead(self) -> bool:
-        """Tell whether nobody in the table is dead: whoever watches it has no news."""
-        server = None if self.server is None else self.server._process
-        return server is not None and server.alive and not server.scheduled and server.debug is None
+    def drop(self, process: Process) -> None:
+        """Remove all subscriptions of an actor that has exited."""
+        for topic in self.subscriptions.drop(process):
+            self.adapter.unsubscribed(topic)
 
 
-def _deliver(subscriptions: Iterable[Subscription], message: Any, sender: Process | None) -> None:
-    encoded: dict[Any, Frame | None] = {}
+def _send_to_each(subscriptions: Iterable[Subscription], message: object, sender: Process | None) -> None:
+    encoded: dict[Serializer, Frame | None] = {}
     for subscription in subscriptions:
         subscriber, fastlane = subscription.subscriber, subscription.fastlane
-        # A subscriber that died this very moment is still in the table; its transport may well be alive.
+        # A subscriber that has just exited is still in the table, and its transport may well be alive.
         if subscriber is sender or not subscriber.alive:
             continue
         if fastlane is None or type(message) is not Broadcast or message.event in subscription.intercepts:
@@ -142,36 +191,40 @@ def _deliver(subscriptions: Iterable[Subscription], message: Any, sender: Proces
             fastlane.push(frame)
 
 
-class PubSubServer(Actor):
-    """Watches the subscribers of a `PubSub`: an entry ends with its actor."""
+def _checked_adapter(adapter: object) -> Adapter:
+    if isinstance(adapter, Adapter):
+        return adapter
+    raise TypeError(f"adapter must be an Adapter, such as PubSub(adapter=LocalAdapter()), got {adapter!r}")
+
+
+class PubSubServer(Watcher):
+    """The actor of a `PubSub`: it removes subscribers that exit."""
 
     def __init__(self, pubsub: PubSub) -> None:
+        super().__init__(pubsub)
         self.pubsub = pubsub
-        self._monitors: dict[Process, MonitorRef] = {}
 
-    def on_start(self) -> None:
-        """Watch everybody that the table names; after a restart, that is everybody who was subscribed before."""
-        self.pubsub.attach(self, self._process.scheduler)
-        self._process.scheduler.names.register(self.pubsub.name, self.actor_ref, self.pubsub)
-        for subscriber in self.pubsub.subscriptions.subscribers():
-            self.watch(subscriber)
 
-    def watch(self, subscriber: Process) -> None:
-        """Monitor a subscriber; one that is dead already tells so by its `Down`."""
-        if self._process.alive:
-            self._monitors[subscriber] = self._process.monitor(subscriber)
+def nearest_pubsub(process: Process, known: PubSub | None = None) -> PubSub | None:
+    """Return the PubSub in the tree of a process: a child of its supervisor, else of that one's supervisor, and so on.
 
-    def unwatch(self, subscriber: Process) -> None:
-        """End the monitor of somebody who has unsubscribed from everything."""
-        monitor = self._monitors.pop(subscriber, None)
-        if monitor is not None:
-            self._process.demonitor(monitor, flush=False)
+    A PubSub that was started without a supervisor comes last, for all actors of its event loop. `known` is the PubSub that was
+    found the last time: it is found again while its actor is down, about to be restarted.
+    """
+    scheduler = process.scheduler
+    servers = [each.actor for each in scheduler.processes.values() if isinstance(each.actor, PubSubServer)]
+    if known is not None and known.server is not None and known.server.runs_on(scheduler):
+        servers.insert(0, known.server)
+    for supervisor in _supervisors(process):
+        for server in servers:
+            if server.supervisor is supervisor:
+                return server.pubsub
+    return None
 
-    def on_receive(self, message: Any) -> None:
-        """Take the dead out of the table."""
-        if isinstance(message, Down):
-            process = message.actor.process
-            if self._monitors.pop(process, None) is not None:
-                self.pubsub.subscriptions.drop(process)
-        else:
-            super().on_receive(message)
+
+def _supervisors(process: Process) -> Iterator[Bonds | None]:
+    above = process.parent
+    while above is not None:
+        yield above
+        above = above.parent
+    yield None

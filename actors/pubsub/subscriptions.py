@@ -1,9 +1,9 @@
-"""The table of subscriptions: pure data, no actor. It outlives the actor that watches the subscribers."""
+"""The table of subscriptions: plain data, no actor. It outlives the actor that watches the subscribers."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from actors.pubsub.lanes import MANY, Lanes
 
@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from actors.channels.fastlane import Fastlane
     from actors.runtime.process import Process
 
-__all__ = ["Subscription", "Subscriptions"]
+__all__ = ["First", "Last", "Subscription", "Subscriptions"]
 
 
 class Subscription:
-    """One subscriber's interest in one topic.
+    """One subscriber on one topic.
 
-    A client's channel has a fastlane, on which broadcasts go to its transport already encoded, but for those it intercepts.
+    The subscription of a channel has a fastlane, on which broadcasts go to the client's transport already encoded; only the
+    events that the channel intercepts go to the channel itself.
     """
 
     __slots__ = ("fastlane", "intercepts", "subscriber", "topic")
@@ -29,60 +30,77 @@ class Subscription:
         self.intercepts = frozenset(intercepts)
 
 
+class First(NamedTuple):
+    """Whether a subscription that was added is the first of its subscriber, and the first of its topic."""
+
+    of_subscriber: bool
+    of_topic: bool
+
+
+class Last(NamedTuple):
+    """Whether, after a removal, the subscriber has no subscription left, and whether the topic has just lost its last one."""
+
+    of_subscriber: bool
+    of_topic: bool
+
+
 class Subscriptions:
-    """Topics with their subscribers, in the order they came. Subscribing twice counts twice."""
+    """Topics with their subscribers, in the order of subscription. Subscribing twice counts twice."""
 
     def __init__(self) -> None:
         self._by_topic: dict[str, dict[Subscription, None]] = {}
         self._by_subscriber: dict[Process, list[Subscription]] = {}
-        # Of topics with many subscribers that have not changed since they were asked for; None: it has no lanes.
+        # Only for topics with many subscribers that have not changed since the last broadcast; None: the topic has no lanes.
         self._lanes: dict[str, Lanes | None] = {}
         self._unchanged: set[str] = set()
 
-    def add(self, subscription: Subscription) -> bool:
-        """Add a subscription; tell whether it is its subscriber's first."""
-        self._by_topic.setdefault(subscription.topic, {})[subscription] = None
-        self._forget_lanes(subscription.topic)
-        of_subscriber = self._by_subscriber.setdefault(subscription.subscriber, [])
+    def add(self, subscription: Subscription) -> First:
+        """Add a subscription."""
+        topic, subscriber = subscription.topic, subscription.subscriber
+        of_topic = self._by_topic.setdefault(topic, {})
+        of_topic[subscription] = None
+        self._forget_lanes(topic)
+        of_subscriber = self._by_subscriber.setdefault(subscriber, [])
         of_subscriber.append(subscription)
-        return len(of_subscriber) == 1
+        return First(of_subscriber=len(of_subscriber) == 1, of_topic=len(of_topic) == 1)
 
-    def remove(self, topic: str, subscriber: Process) -> bool:
-        """Remove all of a subscriber's subscriptions to a topic; tell whether it has none left at all."""
-        of_subscriber = self._by_subscriber.get(subscriber, [])
-        kept = []
-        for subscription in of_subscriber:
+    def remove(self, topic: str, subscriber: Process) -> Last:
+        """Remove all subscriptions of a subscriber to a topic."""
+        kept, ended = [], False
+        for subscription in self._by_subscriber.get(subscriber, ()):
             if subscription.topic == topic:
-                self._remove_from_topic(subscription)
+                ended |= self._remove_from_topic(subscription)
             else:
                 kept.append(subscription)
         if kept:
             self._by_subscriber[subscriber] = kept
         else:
             self._by_subscriber.pop(subscriber, None)
-        return not kept
+        return Last(of_subscriber=not kept, of_topic=ended)
 
-    def drop(self, subscriber: Process) -> None:
-        """Remove everything of a subscriber."""
-        for subscription in self._by_subscriber.pop(subscriber, ()):
-            self._remove_from_topic(subscription)
+    def drop(self, subscriber: Process) -> list[str]:
+        """Remove all subscriptions of a subscriber; return the topics that have no subscribers any more."""
+        subscriptions = self._by_subscriber.pop(subscriber, ())
+        return [each.topic for each in subscriptions if self._remove_from_topic(each)]
 
-    def _remove_from_topic(self, subscription: Subscription) -> None:
-        of_topic = self._by_topic.get(subscription.topic)
-        if of_topic is not None:
-            of_topic.pop(subscription, None)
-            self._forget_lanes(subscription.topic)
-            if not of_topic:
-                del self._by_topic[subscription.topic]
+    def _remove_from_topic(self, subscription: Subscription) -> bool:
+        """Remove a subscription, which is in the table; return whether it was the last one of its topic."""
+        of_topic = self._by_topic[subscription.topic]
+        del of_topic[subscription]
+        self._forget_lanes(subscription.topic)
+        if not of_topic:
+            del self._by_topic[subscription.topic]
+        return not of_topic
 
     def of(self, topic: str) -> Collection[Subscription]:
         """Return the subscriptions to a topic."""
         return self._by_topic.get(topic, ())
 
     def lanes(self, topic: str) -> Lanes | None:
-        """Return the fastlanes of a topic, if it has many, and only such, subscribers.
+        """Return the fastlanes of a topic if it has many subscribers, all of which have one.
 
-        They are collected when a topic is asked for twice without a change between, and so not at each join of a crowd.
+        They are collected at the second call without a change in between, so that a crowd that joins does not cost a collection
+        for each join.
         """
         if topic in self._lanes:
             return self._lanes[topic]
@@ -105,7 +123,7 @@ class Subscriptions:
         return next((each.fastlane for each in of_subscriber if each.topic == topic), None)
 
     def subscribers(self) -> list[Process]:
-        """Return everybody who has subscribed to anything."""
+        """Return all processes that have a subscription."""
         return list(self._by_subscriber)
 
     def topics(self) -> list[str]:

@@ -13,7 +13,6 @@ import msgspec
 
 from actors.actor import Actor
 from actors.channel import Channel
-from actors.channels import channel_events
 from actors.redaction import FILTERED, STATE_SECRETS, Shown, is_secret
 from actors.ref import ActorRef
 
@@ -39,7 +38,7 @@ class Opened(Shown):
 
 def secrets_of(actor: Actor | None) -> Sequence[str]:
     """Return the words that mark what must not be shown of an actor: also its endpoint's if it is a channel."""
-    return (*STATE_SECRETS, *channel_events.secrets_of(actor)) if isinstance(actor, Channel) else STATE_SECRETS
+    return (*STATE_SECRETS, *actor.socket.filter_parameters) if isinstance(actor, Channel) else STATE_SECRETS
 
 
 def pretty(state: Mapping[str, Any], secrets: Sequence[str] = STATE_SECRETS, width: int = 100) -> str:

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from actors.actor import Actor
-from actors.channel import Channel, ChannelSocket, reply
+from actors.channel import Channel, reply
+from actors.channels.channel_socket import ChannelSocket
 from actors.channels.message import (
     Broadcast,
     Frame,

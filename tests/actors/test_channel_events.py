@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from actors import Channel, Reply, Stop, error, ok, telemetry
-from actors.channels.channel_events import BROADCAST, HANDLED_IN, JOINED, LEFT, PUSH
+from actors.channels.channel_events import HANDLED_IN, JOINED, LEFT, PUSH
 from actors.exits import NORMAL
+from actors.pubsub.pubsub import BROADCAST
 from transport import Socket
 from transport.testing import ChannelTest, TestClient
 

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.actor import Actor
-from actors.channel import Channel, ChannelSocket
+from actors.channel import Channel
+from actors.channels.channel_socket import ChannelSocket
 from actors.channels.message import Broadcast, Message
 from actors.exceptions import ActorDeadError, AlreadyTrackedError, NotTrackedError, StartError
 from actors.presence import Presence
@@ -468,7 +469,7 @@ def test_a_diff_goes_out_though_fetch_fails_and_a_list_does_not(
     assert world.diffs() == [{"joins": {"ann": [ref]}}, {"leaves": {"ann": [ref]}}]
     assert server.is_alive()
     assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == [
-        "a diff of room goes out without what Profiles.fetch() adds"
+        "a diff of room is sent without what Profiles.fetch() adds"
     ] * 2
 
 

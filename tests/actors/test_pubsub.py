@@ -190,9 +190,10 @@ def test_a_pubsub_that_was_never_started_says_what_to_do(runtime: ManualRuntime)
         lambda: pubsub.unsubscribe("a", probe.ref),
         lambda: pubsub.broadcast("a", "x"),
         lambda: pubsub.broadcast_from(probe.ref, "a", "x"),
+        lambda: pubsub.local_broadcast("a", "x"),
     ]
     for call in calls:
-        with pytest.raises(RuntimeError, match="PubSub 'chat' is not running; start it as a child of a System"):
+        with pytest.raises(RuntimeError, match="PubSub 'chat' is not running; make it a child of a System"):
             call()
 
 

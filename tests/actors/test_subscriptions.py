@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.pubsub.subscriptions import Subscription, Subscriptions
+from actors.pubsub.subscriptions import First, Last, Subscription, Subscriptions
 
 # Processes are only keys here; anything hashable stands for one.
 ALICE: Any = "alice"
@@ -20,7 +20,7 @@ def table() -> Subscriptions:
     return Subscriptions()
 
 
-def add(table: Subscriptions, topic: str, subscriber: Any) -> bool:
+def add(table: Subscriptions, topic: str, subscriber: Any) -> First:
     return table.add(Subscription(topic, subscriber, None))
 
 
@@ -38,10 +38,11 @@ def test_subscribers_stand_in_the_order_they_came(table: Subscriptions) -> None:
     assert of(table, "a") == [BOB, ALICE]
 
 
-def test_add_tells_whether_it_is_the_first_of_its_subscriber(table: Subscriptions) -> None:
-    assert add(table, "a", ALICE) is True
-    assert add(table, "b", ALICE) is False
-    assert add(table, "a", BOB) is True
+def test_add_reports_the_first_of_a_subscriber_and_of_a_topic(table: Subscriptions) -> None:
+    assert add(table, "a", ALICE) == First(of_subscriber=True, of_topic=True)
+    assert add(table, "b", ALICE) == First(of_subscriber=False, of_topic=True)
+    assert add(table, "a", BOB) == First(of_subscriber=True, of_topic=False)
+    assert add(table, "a", BOB) == First(of_subscriber=False, of_topic=False)
 
 
 def test_subscribing_twice_counts_twice(table: Subscriptions) -> None:
@@ -54,20 +55,20 @@ def test_remove_takes_all_of_one_topic_and_leaves_the_others(table: Subscription
     for topic in ("a", "b", "a"):
         add(table, topic, ALICE)
     add(table, "a", BOB)
-    assert table.remove("a", ALICE) is False
+    assert table.remove("a", ALICE) == Last(of_subscriber=False, of_topic=False)
     assert (of(table, "a"), of(table, "b")) == ([BOB], [ALICE])
 
 
-def test_remove_tells_when_nothing_is_left_of_a_subscriber(table: Subscriptions) -> None:
+def test_remove_reports_when_nothing_is_left_of_a_subscriber_and_of_a_topic(table: Subscriptions) -> None:
     add(table, "a", ALICE)
-    assert table.remove("a", ALICE) is True
+    assert table.remove("a", ALICE) == Last(of_subscriber=True, of_topic=True)
     assert (table.topics(), table.subscribers()) == ([], [])
 
 
 def test_removing_what_is_not_there_changes_nothing(table: Subscriptions) -> None:
     add(table, "a", ALICE)
-    table.remove("b", ALICE)
-    table.remove("a", BOB)
+    assert table.remove("b", ALICE) == Last(of_subscriber=False, of_topic=False)
+    assert table.remove("a", BOB) == Last(of_subscriber=True, of_topic=False)
     assert of(table, "a") == [ALICE]
 
 
@@ -75,10 +76,18 @@ def test_drop_takes_everything_of_a_subscriber(table: Subscriptions) -> None:
     for topic in ("a", "b"):
         add(table, topic, ALICE)
         add(table, topic, BOB)
-    table.drop(ALICE)
+    assert table.drop(ALICE) == []
     assert (of(table, "a"), of(table, "b"), table.subscribers()) == ([BOB], [BOB], [BOB])
-    table.drop(ALICE)
+    assert table.drop(ALICE) == []
     assert table.subscribers() == [BOB]
+    assert table.drop(BOB) == ["a", "b"]
+    assert table.topics() == []
+
+
+def test_drop_reports_a_topic_once_that_had_one_subscriber_twice(table: Subscriptions) -> None:
+    add(table, "a", ALICE)
+    add(table, "a", ALICE)
+    assert table.drop(ALICE) == ["a"]
 
 
 TOPICS = st.sampled_from("abc")
@@ -96,14 +105,20 @@ def test_the_table_agrees_with_a_list_of_pairs(steps: list[tuple[str, str, str]]
     for step, topic, person in steps:
         match step:
             case "add":
-                assert add(table, topic, person) is all(other != person for _, other in pairs)
+                first = add(table, topic, person)
+                assert first.of_subscriber is all(other != person for _, other in pairs)
+                assert first.of_topic is all(other != topic for other, _ in pairs)
                 pairs.append((topic, person))
             case "remove":
+                there = any(other == topic for other, _ in pairs)
                 pairs = [pair for pair in pairs if pair != (topic, person)]
-                assert table.remove(topic, person) is all(other != person for _, other in pairs)  # type: ignore[arg-type]  # a key, as above
+                last = table.remove(topic, person)  # type: ignore[arg-type]  # a key, as above
+                assert last.of_subscriber is all(other != person for _, other in pairs)
+                assert last.of_topic is (there and all(other != topic for other, _ in pairs))
             case _:
-                pairs = [pair for pair in pairs if pair[1] != person]
-                table.drop(person)  # type: ignore[arg-type]  # a key, as above
+                before, pairs = pairs, [pair for pair in pairs if pair[1] != person]
+                ended = {topic for topic, _ in before} - {topic for topic, _ in pairs}
+                assert sorted(table.drop(person)) == sorted(ended)  # type: ignore[arg-type]  # a key, as above
         for each in "abc":
             assert of(table, each) == [other for of_topic, other in pairs if of_topic == each]
         assert set(table.topics()) == {of_topic for of_topic, _ in pairs}

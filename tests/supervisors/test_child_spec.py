@@ -194,7 +194,7 @@ def test_an_object_may_know_its_spec() -> None:
 def test_an_object_that_an_actor_serves_is_known_by_its_name() -> None:
     pubsub = PubSub("news")
     spec = child_spec(pubsub)
-    assert (spec.actor, spec.args, spec.id, spec.name) == (PubSubServer, (pubsub,), "news", "news")
+    assert (spec.actor, spec.args, spec.id, spec.name) == (PubSubServer, (pubsub,), "news", None)
 
 
 @pytest.mark.parametrize("value", [None, 5, int, "Plain", object()], ids=lambda value: type(value).__name__)

@@ -18,7 +18,8 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from actors import Actor, Channel, Reply, error, ok, telemetry
-from actors.channels.channel_events import BROADCAST, JOINED
+from actors.channels.channel_events import JOINED
+from actors.pubsub.pubsub import BROADCAST
 from demo import demo_endpoint
 from supervisors import ChildSpec, DynamicSupervisor, Supervisor, System, start_child
 from supervisors.restart_events import RESTARTED

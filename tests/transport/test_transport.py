@@ -19,7 +19,7 @@ from actors.exits import KILLED, NORMAL, SHUTDOWN, Crash, ExitReason, Shutdown
 from actors.lowlevel import described, spawn
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.testing import ManualRuntime
-from transport import ConnectInfo, Socket, Transport, V2JSONSerializer
+from transport import ConnectInfo, Endpoint, Socket, Transport, V2JSONSerializer
 from transport.carriers.carrier import Disconnected
 from transport.protocol.connection import Connection
 from transport.socket import Route, Routes
@@ -277,7 +277,7 @@ class Wired:
 
     def __init__(self, runtime: ManualRuntime, pubsub: PubSub) -> None:
         self.runtime, self.carrier = runtime, RecordingCarrier()
-        socket = UserSocket(endpoint=None)  # type: ignore[arg-type]  # it is not asked for
+        socket = UserSocket(Endpoint({}, port=None))
         socket.connect({}, ConnectInfo(None, "/", {}))
         self.ref = spawn(Transport, (self.carrier, socket, Routes(UserSocket), V2JSONSerializer(), pubsub))
 

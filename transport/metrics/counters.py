@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from actors import telemetry
-from actors.channels.channel_events import BROADCAST, JOINED
+from actors.channels.channel_events import JOINED
+from actors.pubsub.pubsub import BROADCAST
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.restart_events import RESTARTED
 from transport.socket_events import CONNECTED, DISCONNECTED, REFUSED

@@ -50,7 +50,7 @@ class ObserverChannel(Channel):
         self._watch: Watch | None = None
         self._totals: dict[str, Any] = {}
         self._interval: Interval | None = None
-        self._secrets = tuple({*STATE_SECRETS, *self.socket.endpoint.filter_parameters})
+        self._secrets = tuple({*STATE_SECRETS, *self.socket.filter_parameters})
         self.own(self._leave_alone)
         self.send(self, _LOOK)
         self._go_on()
