@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 class LoadChannel(Channel):
     def join(self, topic: str, payload: Any) -> Reply:
-        load = self.socket.endpoint.extension(Load)
+        endpoint = self.socket.endpoint
+        assert isinstance(endpoint, Endpoint)
+        load = endpoint.extension(Load)
+        assert load is not None
         return ok({"attached": load.attached})
 
 
