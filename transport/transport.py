@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from actors import telemetry
-from actors.actor import Actor
 from actors.channels.channel_socket import ChannelSocket
+from actors.channels.client_actor import ClientActor
 from actors.channels.fastlane import Fastlane
 from actors.channels.message import Broadcast, Frame, JoinReply, Message, Serializer, SocketClose
 from actors.exits import NORMAL, SHUTDOWN, Down, Exit, ExitReason, Shutdown, Stop
@@ -71,7 +71,7 @@ class _Started(msgspec.Struct, frozen=True, eq=False):
     future: Future[ActorRef[Any]]
 
 
-class Transport(Actor):
+class Transport(ClientActor):
     """Speaks for one client: decodes what comes in, starts and watches its channels, writes what goes out.
 
     It ends with the connection, and its channels with it. If it crashes or is killed the connection is cut without a close
@@ -90,7 +90,8 @@ class Transport(Actor):
         pubsub: PubSub,
         max_channels: int = 100,
     ) -> None:
-        self.socket, self.serializer, self.pubsub = socket, serializer, pubsub
+        self.socket: Socket = socket
+        self.serializer, self.pubsub = serializer, pubsub
         self.connection = Connection(routes, serializer, max_channels)
         self.carrier = carrier
         self._began = 0.0

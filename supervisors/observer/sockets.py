@@ -6,19 +6,17 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actors.channel import Channel
+from actors.channels.client_actor import ClientActor
 from supervisors.branches import children_of
 from supervisors.observer.opened import redacted
 from supervisors.observer.process_info import process_info
 
 if TYPE_CHECKING:
+    from actors.channels.client_actor import ClientSocket
     from actors.lowlevel import Process
     from actors.ref import ActorRef
 
 __all__ = ["ChannelInfo", "SocketInfo", "TopicInfo", "channel_info", "channels_of", "is_client", "socket_info"]
-
-
-# What an actor that speaks for a client has; the layer that knows the wire stands above this one.
-_OF_A_CLIENT = frozenset(("socket", "connection", "serializer", "pubsub"))
 
 
 class SocketInfo(NamedTuple):
@@ -58,9 +56,8 @@ class TopicInfo(NamedTuple):
 
 
 def is_client(process: Process) -> bool:
-    """Tell whether an actor speaks for a client."""
-    actor = process.actor
-    return actor is not None and vars(actor).keys() >= _OF_A_CLIENT
+    """Return whether an actor owns the connection of a client."""
+    return isinstance(process.actor, ClientActor)
 
 
 def channels_of(process: Process) -> Iterator[Process]:
@@ -75,8 +72,8 @@ def channels_of(process: Process) -> Iterator[Process]:
 
 def socket_info(process: Process) -> SocketInfo | None:
     """Look at a client's transport, on its own thread; None if it has ended."""
-    actor: Any = process.actor
-    if actor is None:
+    actor = process.actor
+    if not isinstance(actor, ClientActor):
         return None
     socket = actor.socket
     return SocketInfo(
@@ -90,12 +87,11 @@ def socket_info(process: Process) -> SocketInfo | None:
     )
 
 
-def _id(socket: Any) -> str | None:
+def _id(socket: ClientSocket) -> str | None:
     try:
-        topic: str | None = socket.id()
-    except Exception:  # noqa: BLE001  # the author's; who looks goes on
+        return socket.id()
+    except Exception:  # noqa: BLE001  # the author's; the table goes on without it
         return None
-    return topic
 
 
 def channel_info(process: Process) -> ChannelInfo | None:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actors.channel import Channel
+from actors.channels.client_actor import ClientActor
 from actors.channels.message import ok
 from actors.future import Future
 from supervisors.exceptions import AmbiguousActorError
 from supervisors.observer.commands import Commands
 from transport.socket import Socket
 from transport.testing.channels import ChannelTest
+from transport.transport import Transport
 
 if TYPE_CHECKING:
     from transport.testing.clients import TestClient
@@ -63,6 +65,12 @@ def test_clients_are_listed_with_what_is_known_of_them(ann: TestClient, its: Com
     assert "hunter2" not in f"{its.sockets()} {first}"
     ben.close()
     assert [row.id for row in its.sockets()] == ["users:ann"]
+
+
+def test_a_transport_actor_is_known_as_a_client_by_its_class(ann: TestClient, its: Commands) -> None:
+    [row] = its.sockets()
+    assert issubclass(Transport, ClientActor)
+    assert issubclass(row.ref.actor_class, ClientActor)
 
 
 def test_a_channel_tells_its_own_pid_and_its_transports(ann: TestClient, its: Commands) -> None:
