@@ -1,4 +1,4 @@
-"""DESIGN.md, "What happens when … dies": row by row, over a real endpoint and with real clients."""
+"""What happens when a process exits, over a real endpoint with real clients (docs/conformance.md, "Joins and exits")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The auth token that a client shows when it connects (PROTOCOL.md, section 11)."""
+"""The auth token that a client presents when it connects (Phoenix.Socket's `:auth_token`; phoenix.js's `authToken`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a message of a client leads to, as values: PROTOCOL.md, sections 2 to 5."""
+"""The effects of a client's message, as values (Phoenix.Socket; differences: docs/conformance.md)."""
 
 from __future__ import annotations
 

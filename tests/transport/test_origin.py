@@ -1,4 +1,4 @@
-"""Which pages may connect (PROTOCOL.md, section 11)."""
+"""Which pages may connect (Phoenix.Socket.Transport.check_origin)."""
 
 from __future__ import annotations
 

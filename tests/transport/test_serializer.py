@@ -1,4 +1,4 @@
-"""Versions 2.0.0 and 1.0.0 on the wire, spelt out (PROTOCOL.md, sections 8 and 13)."""
+"""Versions 2.0.0 and 1.0.0 on the wire, byte by byte (Phoenix.Socket.V2.JSONSerializer and V1.JSONSerializer)."""
 
 from __future__ import annotations
 

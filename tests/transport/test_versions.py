@@ -1,4 +1,4 @@
-"""Who speaks which version (PROTOCOL.md, sections 1 and 13)."""
+"""How the version of the serializer is negotiated (Phoenix.Socket's `:serializer` option; phoenix.js's `vsn`)."""
 
 from __future__ import annotations
 
