@@ -45,3 +45,13 @@ export function problemsOf(page){
   })
   return problems
 }
+
+// Returns by how many pixels a page is too wide for windows of several widths.
+export async function overflows(page){
+  const found = []
+  for(const width of [320, 400, 768, 1024, 1400]){
+    await page.setViewportSize({width, height: 900})
+    found.push([width, await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)])
+  }
+  return found
+}

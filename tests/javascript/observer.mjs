@@ -1,6 +1,6 @@
 // Plays with the observer's page in a browser:
 //   node observer.mjs http://127.0.0.1:<port of the demo> <path of chromium> http://127.0.0.1:<port of one with a token> <token>
-import {playInBrowser, problemsOf} from "./chromium.mjs"
+import {overflows, playInBrowser, problemsOf} from "./chromium.mjs"
 
 const [address, executablePath, guarded, token] = process.argv.slice(2)
 
@@ -92,12 +92,6 @@ class Observer {
       const {dataset, role, ariaExpanded, ariaLevel} = document.activeElement
       return {name: dataset.name, role, expanded: ariaExpanded, level: ariaLevel}
     })
-  }
-
-  // By how many pixels the page is too wide for a window of that width.
-  async overflow(width){
-    await this.page.setViewportSize({width, height: 900})
-    return await this.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
   }
 }
 
@@ -266,9 +260,7 @@ const scenarios = {
     await observer.row(topic).waitFor()
     await observer.choose(topic)
     await observer.state("_join_message").waitFor()
-    const overflows = []
-    for(const width of [320, 400, 768, 1024, 1400]) overflows.push([width, await observer.overflow(width)])
-    return {overflows}
+    return {overflows: await overflows(observer.page)}
   },
 
   async "token"({observe}){

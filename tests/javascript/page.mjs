@@ -1,5 +1,5 @@
 // Plays with the demo's page in a browser: node page.mjs http://127.0.0.1:<port> <path of chromium>
-import {playInBrowser, problemsOf} from "./chromium.mjs"
+import {overflows, playInBrowser, problemsOf} from "./chromium.mjs"
 
 const [address, executablePath] = process.argv.slice(2)
 
@@ -123,12 +123,6 @@ class Tab {
   // Resolves once the pid has changed so many times since the page was opened.
   untilReborn(id, changes){
     return this.all(`${id}[data-changes="${changes}"]`).waitFor()
-  }
-
-  // By how many pixels the page is too wide for a window of that width.
-  async overflow(width){
-    await this.page.setViewportSize({width, height: 900})
-    return await this.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
   }
 }
 
@@ -254,9 +248,7 @@ const scenarios = {
     await tab.click("#delayed-pings")
     await tab.click("#crash-channel")
     await tab.untilReborn("#channel-pid", 1)
-    const overflows = []
-    for(const width of [320, 400, 768, 1024, 1400]) overflows.push([width, await tab.overflow(width)])
-    return {overflows}
+    return {overflows: await overflows(tab.page)}
   },
 }
 

@@ -13,7 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from actors import Channel, Reply, error, ok, telemetry
-from tests.transport.wire import HEARTBEAT, Server, masked, on_loop, serving
+from tests.transport.wire import HEARTBEAT, UPGRADE, Server, masked, on_loop, serving
 from transport import ConnectInfo, Endpoint, Socket, SocketError, Uri, V1JSONSerializer, V2JSONSerializer
 from transport.carriers.websocket import WebSocketTraffic
 from transport.socket_events import CONNECTED, DISCONNECTED, DRAIN, FRAME_IN, FRAME_OUT
@@ -81,14 +81,6 @@ def at_info(caplog: pytest.LogCaptureFixture) -> None:
 async def opened(server: Server, path: str, query: str, *headers: str) -> None:
     """Ask, and do not care for the answer."""
     await (await server.tcp()).get(f"{path}?{query}", *headers)
-
-
-UPGRADE = (
-    "Upgrade: websocket",
-    "Connection: Upgrade",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    "Sec-WebSocket-Version: 13",
-)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from actors import Channel, Frame, Message, Opcode, ok
-from tests.transport.wire import on_loop, serving
+from tests.transport.wire import UPGRADE, on_loop, serving
 from transport import SERIALIZERS, Endpoint, Socket, SocketError, V1JSONSerializer, V2JSONSerializer
 from transport.protocol.versions import Versions
 
@@ -109,14 +109,6 @@ class AnySocket(Socket):
     channels: ClassVar = {"room:*": Room}
 
 
-HANDSHAKE = (
-    "Upgrade: websocket",
-    "Connection: Upgrade",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    "Sec-WebSocket-Version: 13",
-)
-
-
 @pytest.mark.parametrize(
     ("query", "status"),
     [
@@ -140,7 +132,7 @@ HANDSHAKE = (
 async def test_the_parameter_vsn_decides(query: str, status: int) -> None:
     async with serving(AnySocket) as server:
         tcp = await server.tcp()
-        assert (await tcp.get(f"/socket/websocket{query}", *HANDSHAKE)).status == status
+        assert (await tcp.get(f"/socket/websocket{query}", *UPGRADE)).status == status
 
 
 @on_loop

@@ -32,10 +32,8 @@ P = ParamSpec("P")
 
 NO_CLOSE_FRAME = 1006
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-HANDSHAKE = (
-    "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
+UPGRADE = ("Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {KEY}", "Sec-WebSocket-Version: 13")
+HANDSHAKE = "\r\n".join(["GET /socket/websocket?vsn=2.0.0 HTTP/1.1", "Host: localhost", *UPGRADE, "", ""])
 HEARTBEAT = '[null,"beat","phoenix","heartbeat",{}]'
 BEATEN = '[null,"beat","phoenix","phx_reply",{"status":"ok","response":{}}]'
 
