@@ -34,17 +34,6 @@ PRINTS = "while True: print('more and more')\n"
 INTERRUPTED = "\nKeyboardInterrupt\n"
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "console"
-
-
-@pytest.fixture
-def system(path: Path, journal: list[str]) -> Iterator[System]:
-    with System([worker("a", journal)], console=path, name="Shop") as started:
-        yield started
-
-
 class Attach(Protocol):
     def __call__(self, **options: Any) -> Attached: ...
 

@@ -23,21 +23,10 @@ from supervisors.console.protocol import Bye, Output, Ready, encode
 from supervisors.system import System
 from tests.live import ROOT
 from tests.supervisors.attached import sessions
-from tests.supervisors.workers import child, worker
+from tests.supervisors.workers import child
 from tests.terminal import CTRL_C, TAB, TerminalSession
 
 ARGUMENTS = ("-m", "supervisors.console")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "console"
-
-
-@pytest.fixture
-def system(path: Path, journal: list[str]) -> Iterator[System]:
-    with System([worker("a", journal)], console=path, name="Shop") as started:
-        yield started
 
 
 def terminal(path: Path) -> TerminalSession:
