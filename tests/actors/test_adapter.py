@@ -1,0 +1,256 @@
+"""Adapters: what PubSub tells them, and the contract, held by one that connects two systems of this process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from actors.actor import Actor
+from actors.channels.message import Broadcast
+from actors.lowlevel import spawn
+from actors.pubsub import Adapter, LocalAdapter, PubSub
+from actors.testing import ManualRuntime, Probe, sync
+from supervisors.calls import start_child, which_children
+from supervisors.child_spec import child_spec
+from supervisors.supervisor import Supervisor
+from supervisors.system import System
+from tests.actors.adapter_contract import AdapterContract, Node
+
+if TYPE_CHECKING:
+    from actors.ref import ActorRef
+
+
+# The contract
+
+
+class Broker:
+    """What would be a server: it knows which couriers want which topics."""
+
+    def __init__(self) -> None:
+        self.couriers: dict[str, list[ActorRef[Any]]] = {}
+
+    def add(self, topic: str, courier: ActorRef[Any]) -> None:
+        self.couriers.setdefault(topic, []).append(courier)
+
+    def remove(self, topic: str, courier: ActorRef[Any]) -> None:
+        self.couriers.get(topic, []).remove(courier)
+
+    def leave(self, courier: ActorRef[Any]) -> None:
+        for couriers in self.couriers.values():
+            while courier in couriers:
+                couriers.remove(courier)
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """A broadcast on its way, as bytes."""
+
+    topic: str
+    data: bytes
+
+
+class Courier(Actor):
+    """The actor of a `Bridge`: it keeps its topics at the broker, and takes letters to the couriers that want them."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self.bridge = bridge
+
+    def on_start(self) -> None:
+        self.bridge.courier = self.actor_ref
+        self.own(lambda: self.bridge.broker.leave(self.actor_ref))
+        for topic in self.bridge.pubsub.topics():
+            self.bridge.broker.add(topic, self.actor_ref)
+
+    def on_receive(self, message: Any) -> None:
+        match message:
+            case "subscribed", topic:
+                self.bridge.broker.add(topic, self.actor_ref)
+            case "unsubscribed", topic:
+                self.bridge.broker.remove(topic, self.actor_ref)
+            case "publish", letter:
+                for courier in list(self.bridge.broker.couriers.get(letter.topic, ())):
+                    if courier is not self.actor_ref:
+                        self.send(courier, letter)
+            case Letter(topic=topic, data=data):
+                self.bridge.pubsub.local_broadcast(topic, msgspec.msgpack.decode(data, type=Broadcast))
+
+
+class Bridge(Adapter):
+    """Connects the PubSubs of one process, by a broker that is an object."""
+
+    actor = Courier
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.courier: ActorRef[Any] | None = None
+
+    def publish(self, topic: str, message: object) -> None:
+        if not isinstance(message, Broadcast):
+            raise TypeError(f"only a Broadcast can be sent to other processes, got {message!r}")
+        self._tell(("publish", Letter(topic, msgspec.msgpack.encode(message))))
+
+    def subscribed(self, topic: str) -> None:
+        self._tell(("subscribed", topic))
+
+    def unsubscribed(self, topic: str) -> None:
+        self._tell(("unsubscribed", topic))
+
+    def _tell(self, message: object) -> None:
+        if self.courier is not None:
+            self.courier.send(message)
+
+
+class TestBridge(AdapterContract):
+    def connected(self) -> tuple[Adapter, Adapter]:
+        broker = Broker()
+        return Bridge(broker), Bridge(broker)
+
+    def settle(self, *nodes: Node) -> None:
+        # Behind what was posted to the loops, what was sent to the couriers, and what those sent to each other.
+        for _ in range(2):
+            sync(*(node.server for node in nodes), *(node.actor(node.adapter.name) for node in nodes))
+        sync(*(node.server for node in nodes))
+
+
+# What PubSub tells an adapter
+
+
+class Recording(Adapter):
+    """An adapter without an actor; it keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def publish(self, topic: str, message: object) -> None:
+        if message == "refused":
+            raise TypeError("it cannot leave")
+        self.told.append(("publish", topic, message))
+
+    def subscribed(self, topic: str) -> None:
+        self.told.append(("subscribed", topic))
+
+    def unsubscribed(self, topic: str) -> None:
+        self.told.append(("unsubscribed", topic))
+
+    def take(self) -> list[Any]:
+        told, self.told = self.told, []
+        return told
+
+
+@pytest.fixture
+def adapter() -> Recording:
+    return Recording()
+
+
+@pytest.fixture
+def pubsub(runtime: ManualRuntime, adapter: Recording) -> PubSub:
+    pubsub = PubSub(adapter=adapter)
+    spawn(Supervisor, ([pubsub],))
+    runtime.settle()
+    return pubsub
+
+
+def test_all_that_is_not_local_is_published_after_it_was_delivered(
+    runtime: ManualRuntime, pubsub: PubSub, adapter: Recording
+) -> None:
+    probe, sender = Probe(), Probe()
+    pubsub.subscribe("a", probe.ref)
+    adapter.take()
+    pubsub.broadcast("a", 1)
+    pubsub.broadcast_from(sender.ref, "a", 2)
+    pubsub.local_broadcast("a", 3)
+    pubsub.broadcast("nobody here", 4)
+    with pytest.raises(TypeError, match="it cannot leave"):
+        pubsub.broadcast("a", "refused")
+    runtime.settle()
+    assert probe.messages == [1, 2, 3, "refused"]
+    assert adapter.take() == [("publish", "a", 1), ("publish", "a", 2), ("publish", "nobody here", 4)]
+
+
+def test_it_learns_of_the_first_and_the_last_subscriber_of_a_topic(
+    runtime: ManualRuntime, pubsub: PubSub, adapter: Recording
+) -> None:
+    one, two = Probe(), Probe()
+    pubsub.subscribe("a", one.ref)
+    pubsub.subscribe("a", one.ref)
+    pubsub.subscribe("a", two.ref)
+    pubsub.subscribe("b", one.ref)
+    assert adapter.take() == [("subscribed", "a"), ("subscribed", "b")]
+    pubsub.unsubscribe("a", one.ref)
+    pubsub.unsubscribe("a", one.ref)
+    assert adapter.take() == []
+    pubsub.unsubscribe("a", two.ref)
+    assert adapter.take() == [("unsubscribed", "a")]
+    pubsub.subscribe("a", one.ref)
+    one.ref.kill()
+    runtime.settle()
+    assert adapter.take() == [("subscribed", "a"), ("unsubscribed", "b"), ("unsubscribed", "a")]
+    pubsub.subscribe("a", one.ref)
+    assert adapter.take() == []
+
+
+def test_it_learns_of_those_that_exit_while_the_actor_of_the_pubsub_is_down(
+    runtime: ManualRuntime, pubsub: PubSub, adapter: Recording
+) -> None:
+    living, dying, server = Probe(), Probe(), pubsub.server
+    assert server is not None
+    pubsub.subscribe("a", living.ref)
+    pubsub.subscribe("b", dying.ref)
+    adapter.take()
+    server.actor_ref.kill()
+    dying.ref.kill()
+    runtime.settle()
+    assert pubsub.server is not server
+    assert (adapter.take(), pubsub.topics()) == ([("unsubscribed", "b")], ["a"])
+
+
+def test_by_default_a_pubsub_is_alone(runtime: ManualRuntime) -> None:
+    adapter = PubSub().adapter
+    assert (type(adapter), adapter.actor, PubSub().companions) == (LocalAdapter, None, [])
+
+
+# The actor of an adapter
+
+
+def test_its_actor_stands_beside_that_of_the_pubsub() -> None:
+    pubsub = PubSub("chat", adapter=Bridge(Broker()))
+    with System(pubsub=pubsub) as system:
+        assert [child.id for child in which_children(system.ref).get()] == ["chat", "chat adapter"]
+        assert [line.split()[1] for line in system.tree().splitlines()[1:]] == ["chat", "chat"]
+        assert system.tree().endswith("Courier")
+
+
+def test_it_is_started_with_its_pubsub_under_any_supervisor(runtime: ManualRuntime) -> None:
+    supervisor = spawn(Supervisor, ([PubSub("chat", adapter=Bridge(Broker()))],))
+    runtime.settle()
+    children = which_children(supervisor)
+    runtime.settle()
+    assert [child.id for child in children.result()] == ["chat", "chat adapter"]
+
+
+def test_a_pubsub_with_such_an_adapter_cannot_be_started_as_one_child(runtime: ManualRuntime) -> None:
+    pubsub = PubSub("chat", adapter=Bridge(Broker()))
+    with pytest.raises(
+        TypeError, match="is started together with chat adapter: put it in the list of a System or a Super"
+    ):
+        start_child("anybody", pubsub)
+    with pytest.raises(TypeError, match="is started together with chat adapter"):
+        child_spec(pubsub)
+
+
+# What is wrong
+
+
+def test_each_pubsub_needs_an_adapter_of_its_own(adapter: Recording) -> None:
+    PubSub("chat", adapter=adapter)
+    with pytest.raises(ValueError, match=r"connects PubSub 'chat' already; give each PubSub its own adapter$"):
+        PubSub(adapter=adapter)
+
+
+@pytest.mark.parametrize("adapter", [Recording, "redis://", 5], ids=["a class", "a text", "a number"])
+def test_what_is_not_an_adapter_is_an_error(adapter: Any) -> None:
+    with pytest.raises(
+        TypeError, match=r"^adapter must be an Adapter, such as PubSub\(adapter=LocalAdapter\(\)\), got "
+    ):
+        PubSub(adapter=adapter)
