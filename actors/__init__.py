@@ -46,6 +46,7 @@ from actors.future import Future
 from actors.names import ask, call, send, whereis
 from actors.presence import Presence
 from actors.pubsub import PubSub
+from actors.pubsub.adapter import Adapter
 from actors.recorder import Recorded, last_crash, last_crashes
 from actors.ref import ActorRef
 from actors.registry import ActorRegistry, Keys, Registered, Registry, Unregistered
@@ -71,6 +72,7 @@ __all__ = [
     "ActorRef",
     "ActorRegistry",
     "ActorsError",
+    "Adapter",
     "AlreadyTrackedError",
     "AmbiguousNameError",
     "AskCycleError",

@@ -68,6 +68,7 @@ GROUPS = (
             "channels.md#callbacks": "BadReturnError Channel ChannelError UnhandledEventError error ok",
             "channels.md#what-a-channel-calls": "ChannelSocket NotJoinedError Reply SocketRef reply",
             "channels.md#pubsub": "Broadcast PubSub",
+            "channels.md#adapters": "Adapter",
             "../README.md#presence": "AlreadyTrackedError NotTrackedError Presence",
             "serializers.md#payloads": "Payload",
             "serializers.md#a-custom-serializer": "Frame Message Opcode Serializer",
