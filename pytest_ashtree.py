@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from supervisors.child_spec import Supervised
     from transport.endpoint import Endpoint
     from transport.socket import Socket
-    from transport.testing.channels import ChannelTest, VirtualClock
+    from transport.testing.channel_test import ChannelTest, VirtualClock
     from transport.testing.crashes import Kinds
     from transport.testing.live_endpoint import LiveEndpoint
 

@@ -11,8 +11,7 @@ import pytest
 from actors.exceptions import UnhandledEventError
 from demo import UserSocket, presence
 from tests.presence_client import PresenceClient
-from transport.testing.channels import ChannelTest
-from transport.testing.clients import JoinedChannel, TestClient, remaining, state
+from transport.testing.channel_test import ChannelTest, JoinedChannel, TestClient, remaining, state
 from transport.testing.exceptions import JoinRefusedError
 
 

@@ -14,11 +14,11 @@ from actors.future import Future
 from supervisors.exceptions import AmbiguousActorError
 from supervisors.observer.commands import Commands
 from transport.socket import Socket
-from transport.testing.channels import ChannelTest
+from transport.testing.channel_test import ChannelTest
 from transport.transport import Transport
 
 if TYPE_CHECKING:
-    from transport.testing.clients import TestClient
+    from transport.testing.channel_test import TestClient
 
 
 class Room(Channel):

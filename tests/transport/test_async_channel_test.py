@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -18,10 +19,14 @@ from actors.presence.presence import Presence
 from actors.registry import ActorRegistry
 from supervisors.child_spec import ChildSpec
 from tests.transport.rooms import ENDED, AsyncSocket, RoomChannel, UserSocket
-from transport.testing.async_channels import AsyncChannelTest, AsyncVirtualClock
-from transport.testing.async_clients import AsyncJoinedChannel, AsyncPushed, AsyncTestClient
-from transport.testing.channels import ChannelTest, VirtualClock
-from transport.testing.clients import JoinedChannel, Pushed, TestClient, state
+from transport.testing.async_channel_test import (
+    AsyncChannelTest,
+    AsyncJoinedChannel,
+    AsyncPushed,
+    AsyncTestClient,
+    AsyncVirtualClock,
+)
+from transport.testing.channel_test import ChannelTest, JoinedChannel, Pushed, TestClient, VirtualClock, state
 from transport.testing.exceptions import (
     ConnectRefusedError,
     JoinRefusedError,
@@ -53,6 +58,13 @@ async def client() -> AsyncIterator[AsyncTestClient]:
 async def test_both_kinds_of_test_have_the_same_helpers(sync_kind: type, async_kind: type) -> None:
     names = [{name for name in dir(kind) if not name.startswith("_")} for kind in (sync_kind, async_kind)]
     assert names[0] == names[1]
+    for name in names[0]:
+        helper, awaited = getattr(sync_kind, name), getattr(async_kind, name)
+        if inspect.isfunction(helper):
+            assert list(inspect.signature(helper).parameters.values()) == list(
+                inspect.signature(awaited).parameters.values()
+            )
+            assert inspect.getdoc(helper) == str(inspect.getdoc(awaited)).replace("async with", "with")
 
 
 async def test_any_message_can_be_sent_and_taken(client: AsyncTestClient) -> None:

@@ -22,8 +22,7 @@ from tests.transport.rooms import ENDED, TASKS, AsyncSocket, RoomChannel, UserSo
 from transport.endpoint import Endpoint
 from transport.protocol.serializer import V1JSONSerializer, V2JSONSerializer
 from transport.socket import ConnectInfo
-from transport.testing.channels import ChannelTest
-from transport.testing.clients import JoinedChannel, TestClient, remaining, state
+from transport.testing.channel_test import ChannelTest, JoinedChannel, TestClient, remaining, state
 from transport.testing.exceptions import (
     ConnectRefusedError,
     JoinRefusedError,
@@ -72,7 +71,7 @@ def test_a_refused_join_raises_its_reply(client: TestClient) -> None:
 def test_a_join_that_is_not_answered_raises_too_and_says_who_waits(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transport.testing.channels.WAIT", 0.0)
+    monkeypatch.setattr("transport.testing.channel_test.WAIT", 0.0)
     with pytest.raises(JoinRefusedError) as refused:
         client.join("slow")
     assert refused.value.reply is None
@@ -594,7 +593,7 @@ class LibrarySocket(UserSocket):
 
 @pytest.fixture
 def library(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> JoinedChannel:
-    monkeypatch.setattr("transport.testing.channels.WAIT", 3600.0)
+    monkeypatch.setattr("transport.testing.channel_test.WAIT", 3600.0)
     return client.test.socket(LibrarySocket, channels={"library": LibraryChannel}).join("library")
 
 

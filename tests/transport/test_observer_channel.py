@@ -21,11 +21,11 @@ from transport.endpoint import Endpoint
 from transport.observer.observer import ObserverSocket
 from transport.observer.observer_channel import INTERVAL
 from transport.observer.view import FEW, FULL, NEWEST, PAGE, ROWS, Pager, Row
-from transport.testing.channels import ChannelTest
+from transport.testing.channel_test import ChannelTest
 
 if TYPE_CHECKING:
     from actors.exits import ExitReason
-    from transport.testing.clients import JoinedChannel
+    from transport.testing.channel_test import JoinedChannel
 
 
 class OpenSocket(ObserverSocket):

@@ -1,9 +1,21 @@
 """The test kit: channels without a network, on virtual time; and endpoints on a free port, for real clients."""
 
-from transport.testing.async_channels import AsyncChannelTest, AsyncVirtualClock
-from transport.testing.async_clients import AsyncJoinedChannel, AsyncPushed, AsyncTestClient
-from transport.testing.channels import ChannelTest, VirtualClock
-from transport.testing.clients import JoinedChannel, Pushed, TestClient, remaining, state
+from transport.testing.async_channel_test import (
+    AsyncChannelTest,
+    AsyncJoinedChannel,
+    AsyncPushed,
+    AsyncTestClient,
+    AsyncVirtualClock,
+)
+from transport.testing.channel_test import (
+    ChannelTest,
+    JoinedChannel,
+    Pushed,
+    TestClient,
+    VirtualClock,
+    remaining,
+    state,
+)
 from transport.testing.crashes import ExpectedCrash
 from transport.testing.exceptions import ConnectRefusedError, JoinRefusedError, LeftBehindError, UnexpectedCrashError
 from transport.testing.live_endpoint import LiveEndpoint

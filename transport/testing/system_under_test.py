@@ -1,22 +1,25 @@
-"""What a channel test runs: PubSub, an endpoint without a port, the children of the system, and the connections."""
+"""The actors of a channel test: PubSub, an endpoint without a port, the children of the system, and the connections."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+import asyncio
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from actors.actor import Actor
-from actors.channels.message import Broadcast
+from actors.channel import Channel
+from actors.channels.message import Broadcast, Message
 from actors.exits import SHUTDOWN
 from actors.lowlevel import spawn
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from supervisors.supervisor import Supervisor
 from transport.endpoint import Endpoint
-from transport.socket import Routes, Socket
+from transport.socket import ConnectInfo, Route, Routes, Socket, accepted
 from transport.testing.client_end import ClientEnd
 from transport.testing.crashes import Crashes, Kinds
-from transport.testing.inbox import Inbox
-from transport.testing.leftovers import name_of
+from transport.testing.exceptions import ConnectRefusedError, LeftBehindError
+from transport.testing.expectation import Expectation, Inbox, Wanted
+from transport.testing.leftovers import left_behind, name_of
 from transport.testing.serializers import NoopSerializer, ProvingSerializer
 from transport.transport import Transport
 
@@ -26,29 +29,38 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
     from supervisors.child_spec import Supervised
 
-__all__ = ["SystemUnderTest"]
+__all__ = ["DEFAULT_INFO", "Channels", "SystemUnderTest", "check_accepted", "new_socket"]
+
+M = TypeVar("M", Message, Broadcast)
+
+Channels = Mapping[str, type[Channel] | Route]
+"""The channels of a socket class, by topic."""
+
+DEFAULT_INFO = ConnectInfo(None, "/socket/websocket", {})
+"""The connection that a client has unless the test gives another."""
 
 
 class _Subscriber(Actor):
-    """Stands for the test where it subscribes."""
+    """Subscribes to topics on behalf of the test."""
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: Inbox[Broadcast]) -> None:
         self._inbox = inbox
 
-    def on_receive(self, message: Any) -> None:
+    def on_receive(self, message: object) -> None:
         if isinstance(message, Broadcast):
             self._inbox.messages.append(message)
 
 
 class SystemUnderTest:
-    """The actors that are there when a test begins, and those that come and go with its clients.
+    """The actors that exist when a test begins, and those that start and stop with its clients.
 
-    Its `inbox` has the broadcasts on the topics that the test has subscribed to.
+    Its `inbox` receives the broadcasts on the topics that the test has subscribed to.
     """
 
     def __init__(self, endpoint: Any, serializer: Serializer | None, expected_crashes: Kinds) -> None:
         self.endpoint = Endpoint({}, port=None) if endpoint is None else endpoint
-        self.pubsub, self.crashes, self.inbox = PubSub(), Crashes(expected_crashes), Inbox()
+        self.pubsub, self.crashes = PubSub(), Crashes(expected_crashes)
+        self.inbox: Inbox[Broadcast] = Inbox()
         self.topics: set[str] = set()
         self._subscriber: ActorRef[Any] | None = None
         self._serializer = NoopSerializer() if serializer is None else ProvingSerializer(serializer)
@@ -68,7 +80,7 @@ class SystemUnderTest:
         return self._server.process.scheduler
 
     def start_children(self, children: Iterable[Supervised]) -> Any:
-        """Start children of the system under a supervisor of their own; return what their start is awaited by, or None."""
+        """Start children under a new supervisor; return the future of their start, or None if there are none."""
         specs = list(children)
         if not specs:
             return None
@@ -77,7 +89,7 @@ class SystemUnderTest:
         return supervisor.process.started
 
     def open(self, socket: Socket) -> ClientEnd:
-        """Start the transport actor of a client that was let in."""
+        """Start the transport actor of a client that was accepted."""
         end = ClientEnd()
         end.transport = spawn(Transport, (end, socket, Routes(type(socket)), self._serializer, self.pubsub))
         self._ends.append(end)
@@ -85,19 +97,19 @@ class SystemUnderTest:
 
     @property
     def subscriber(self) -> ActorRef[Any]:
-        """The actor that stands for the test; it is started when it is first asked for."""
+        """The actor that subscribes on behalf of the test; it is started when first used."""
         if self._subscriber is None:
             self._subscriber = spawn(_Subscriber, (self.inbox,), label="the test")
         return self._subscriber
 
     def subscribe(self, topic: str) -> None:
-        """Have the broadcasts on a topic come to the test, once each."""
+        """Subscribe the test to a topic, unless it is subscribed."""
         if topic not in self.topics:
             self.topics.add(topic)
             self.pubsub.subscribe(topic, self.subscriber)
 
-    def must_be_subscribed(self, topic: str) -> None:
-        """Refuse to look for broadcasts that cannot have come.
+    def check_subscribed(self, topic: str) -> None:
+        """Raise unless the test can receive broadcasts on a topic.
 
         Raises:
             RuntimeError: if the test has not subscribed.
@@ -109,8 +121,12 @@ class SystemUnderTest:
                 f"join by client.subscribe_and_join({topic!r}), or client.subscribe({topic!r})"
             )
 
+    def expect(self, inbox: Inbox[M], wanted: Wanted) -> Expectation[M]:
+        """Return the expectation that an inbox receives a message."""
+        return Expectation(wanted, inbox, self.crashes, self.hints)
+
     def hints(self) -> list[str]:
-        """Say what may be the reason why something has not come."""
+        """Return possible reasons why a message was not received."""
         processes, timers = self.scheduler.processes.values(), self.scheduler.clock.timers()
         hints = [f"{name_of(process)} is in a handler that waits." for process in processes if process.task is not None]
         if timers:
@@ -118,9 +134,10 @@ class SystemUnderTest:
         return hints
 
     def end(self) -> Iterator[None]:
-        """Stop all in order, as a system does; the runtime is to come to rest at each step."""
+        """Stop all actors in order, as a system does; let the runtime settle at each step."""
+        yield
         for end in self._ends:
-            end.go()
+            end.disconnect()
         yield
         for supervisor in reversed(self._supervisors):
             supervisor.exit(SHUTDOWN)
@@ -131,6 +148,19 @@ class SystemUnderTest:
         self._server.exit(SHUTDOWN)
         yield
 
+    def check_end(self, tasks: Collection[asyncio.Task[Any]]) -> None:
+        """Check, after `end`, that no actor has crashed and nothing is left; `tasks` are those to check.
+
+        Raises:
+            UnexpectedCrashError: if an actor has crashed.
+            LeftBehindError: if actors, timers, subscriptions or tasks are left.
+        """
+        __tracebackhide__ = True
+        self.crashes.check()
+        left = left_behind(self.scheduler, self.pubsub, tasks, self.scheduler.clock.timers())
+        if left:
+            raise LeftBehindError(left)
+
 
 def new_socket(
     kind: type[Socket],
@@ -138,9 +168,9 @@ def new_socket(
     *,
     identity: str | None,
     assigns: Mapping[str, Any],
-    channels: Mapping[str, Any] | None,
+    channels: Channels | None,
 ) -> Socket:
-    """Make a socket that nobody asked to connect (Phoenix.ChannelTest's `socket/3`)."""
+    """Create a socket without calling `connect` (Phoenix.ChannelTest's `socket/3`)."""
     if channels is not None:
         kind = type(kind.__name__, (kind,), {"channels": channels})
     socket = kind(endpoint)
@@ -148,3 +178,14 @@ def new_socket(
     if identity is not None:
         socket.id = lambda: identity  # type: ignore[method-assign]  # the author's would need what `connect` has set
     return socket
+
+
+def check_accepted(result: object, socket: type[Socket], params: Mapping[str, str]) -> None:
+    """Check the result of `connect`.
+
+    Raises:
+        ConnectRefusedError: if it refuses the client.
+    """
+    __tracebackhide__ = True
+    if not accepted(result):
+        raise ConnectRefusedError(socket, params)
