@@ -12,8 +12,8 @@ from transport.testing.patterns import differences
 from transport.transport import Transport
 
 if TYPE_CHECKING:
-    from actors.ref import ActorRef
     from actors.lowlevel import Process
+    from actors.ref import ActorRef
 
 __all__ = ["ClientEnd"]
 
