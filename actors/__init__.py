@@ -47,11 +47,11 @@ from actors.names import ask, call, send, whereis
 from actors.presence import Presence
 from actors.pubsub import PubSub
 from actors.pubsub.adapter import Adapter
-from actors.recorder import Recorded, last_crash, last_crashes
+from actors.recorder import Recorded
 from actors.ref import ActorRef
 from actors.registry import ActorRegistry, Keys, Registered, Registry, Unregistered
 from actors.runtime.idle_timeout import IdleTimeout
-from actors.runtime.report import CrashReport
+from actors.runtime.report import CrashReport, last_crash, last_crashes
 from actors.task.task import Task
 from actors.task.task_stream import TaskStream
 from actors.threads.actor_thread import LeftThread, threads_left

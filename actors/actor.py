@@ -12,10 +12,10 @@ from actors.clock import check_duration
 from actors.exits import NO_PROCESS, NORMAL, Crash, Down, ExitReason, MonitorRef, Stop, exit_reason
 from actors.future import Future
 from actors.redaction import without_secrets
+from actors.runtime.behaviour import described
 from actors.runtime.envelope import STOP, ActorStop, SystemCall
 from actors.runtime.idle_timeout import Idle
 from actors.runtime.process import Process
-from actors.runtime.report import described
 from actors.runtime.spawn import spawn
 from actors.via import Via, resolve
 
@@ -214,7 +214,7 @@ class Actor(_PykkaActor):
         """
         ref = self.whereis(target)
         if ref is not None:
-            ref._signal(reason, self._process)
+            ref.process.send_exit(reason, self._process)
 
     @property
     def trap_exit(self) -> bool:
@@ -350,7 +350,7 @@ def _set(actor: Actor, message: pykka.messages.ProxySetAttr) -> None:
     setattr(_attribute(actor, message.attr_path[:-1]), message.attr_path[-1], message.value)
 
 
-def _answer(actor: Actor, message: SystemCall) -> Any:
+def _answer(actor: Actor, message: SystemCall[Process]) -> Any:
     process = actor._process
     process.handled -= 1  # it is no message of the actor's
     return message.answer(process)

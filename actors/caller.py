@@ -1,29 +1,43 @@
-"""What an actor keeps of whoever asked it."""
+"""The caller of an `ask`, kept to be answered later."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from actors.exits import refusal
+from actors.validation import check_refusal
 
 if TYPE_CHECKING:
-    from actors.future import Future
-    from actors.runtime.mailbox import Mailbox
+    from actors.future import Future, Runtime
 
 __all__ = ["From"]
 
 
-class From:
-    """Who asked, kept to be answered later (OTP's `from`): by this actor or any other one, from any thread.
+class Asked(Protocol):
+    """The process that was asked."""
 
-    The first answer counts. One that comes when nobody waits any more is dropped: the question was told and not asked, its
-    time was over, or the actor that kept this has ended, at which whoever asked got ActorDeadError.
+    @property
+    def name(self) -> str:
+        """Its name, for people."""
+
+    @property
+    def scheduler(self) -> Runtime:
+        """The scheduler of its event loop."""
+
+    def answer(self, future: Future[Any], answer: Callable[[Future[Any]], object]) -> None:
+        """Answer a deferred request, unless it is over."""
+
+
+class From:
+    """The caller of a request, kept to reply later (OTP's `from`): by this actor or any other, from any thread.
+
+    The first reply counts. A reply is dropped when nobody is waiting for it: the message was sent without asking, the caller's
+    time-out is over, or the actor that kept this has ended, at which its caller got ActorDeadError.
     """
 
     __slots__ = ("_future", "_process")
 
-    def __init__(self, process: Mailbox, future: Future[Any] | None) -> None:
+    def __init__(self, process: Asked, future: Future[Any] | None) -> None:
         self._process, self._future = process, future
 
     def __repr__(self) -> str:
@@ -31,22 +45,22 @@ class From:
 
     @property
     def is_waiting(self) -> bool:
-        """Tell whether the question is still without an answer."""
+        """Whether the request has no reply yet."""
         return self._future is not None and not self._future.done
 
-    def reply(self, value: Any = None) -> None:
-        """Answer."""
-        self._in_loop(lambda future: future.set(value))
+    def reply(self, value: object = None) -> None:
+        """Reply with a value."""
+        self._answer(lambda future: future.set(value))
 
     def refuse(self, error: BaseException) -> None:
-        """Answer with an exception, which the actor that kept this survives.
+        """Reply with an exception, which the actor that kept this survives.
 
         Raises:
-            TypeError: if it is no exception.
+            TypeError: if `error` is not an exception.
         """
-        refusal(error)
-        self._in_loop(lambda future: future.set_exception(error))
+        check_refusal(error)
+        self._answer(lambda future: future.set_exception(error))
 
-    def _in_loop(self, answer: Callable[[Future[Any]], None]) -> None:
+    def _answer(self, answer: Callable[[Future[Any]], object]) -> None:
         if self._future is not None:
             self._process.scheduler.run_or_post(self._process.answer, self._future, answer)

@@ -28,7 +28,7 @@ from actors.channels.payloads import JOIN, InvalidPayloadError, typed
 from actors.exceptions import BadReturnError, ChannelError, NotJoinedError, UnhandledEventError
 from actors.exits import NORMAL, SHUTDOWN, ExitReason, Shutdown, Stop, exit_reason
 from actors.redaction import filter_parameters
-from actors.runtime.report import described
+from actors.runtime.behaviour import described
 
 if TYPE_CHECKING:
     from actors.channels.channel_socket import ChannelSocket

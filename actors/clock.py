@@ -1,7 +1,7 @@
-"""Time, and the only place that reads it.
+"""Time: the only module that reads it or sets timers.
 
-Everything that waits does so through the clock of its runtime, so a test that owns the clock (`actors.testing.ManualClock`)
-owns time: it moves on when the test says so.
+Everything that waits does so on the clock of its runtime, so a test that owns the clock (`actors.testing.ManualClock`) controls
+time: it advances when the test says so.
 """
 
 from __future__ import annotations
@@ -13,21 +13,31 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
 from actors.validation import Bound, is_number, is_within
 
-if TYPE_CHECKING:
-    from actors.runtime.process import Process
-
 __all__ = ["Alarm", "Clock", "Interval", "LoopClock", "Timer", "wall_time"]
 
-# Cancelled timers stay in the heap until their time comes, unless they are this many and the majority.
+# Cancelled timers stay in the heap until they are due, unless they are more than this many and the majority.
 _SWEEP = 64
 
 
+class TimerOwner(Protocol):
+    """The process that a timer belongs to: when it ends, its timers are cancelled."""
+
+    alive: bool
+    timers: set[Timer] | None
+
+    def keep_timer(self, timer: Timer) -> None:
+        """Remember a timer, to cancel it at the end."""
+
+    def put(self, item: object) -> None:
+        """Put a message in the mailbox."""
+
+
 def wall_time() -> float:
-    """Return the Unix time in seconds: for people and for other machines, never to measure with."""
+    """Return the Unix time in seconds: for people and other machines, never for measuring durations."""
     return time.time()
 
 
@@ -45,11 +55,11 @@ def check_duration(seconds: object, bound: Bound = ">= 0") -> None:
 
 
 class Timer:
-    """One thing to happen at one moment; `remaining` and `cancel` are Erlang's `read_timer` and `cancel_timer`."""
+    """One call at one time; `remaining` and `cancel` are Erlang's `read_timer` and `cancel_timer`."""
 
     __slots__ = ("_callback", "_clock", "_owner", "at")
 
-    def __init__(self, clock: Clock, at: float, callback: Callable[[], object], owner: Process | None) -> None:
+    def __init__(self, clock: Clock, at: float, callback: Callable[[], object], owner: TimerOwner | None) -> None:
         self._clock, self._callback, self._owner = clock, callback, owner
         self.at = at
 
@@ -59,20 +69,20 @@ class Timer:
 
     @property
     def pending(self) -> bool:
-        """Tell whether it has neither fired nor been cancelled."""
+        """Whether it has neither fired nor been cancelled."""
         return self._callback is not None
 
     @property
     def calls(self) -> str:
-        """The name of what it calls, for people."""
-        return getattr(self._callback, "__qualname__", repr(self._callback))
+        """The name of the function that it calls, for people."""
+        return str(getattr(self._callback, "__qualname__", repr(self._callback)))
 
     def remaining(self) -> float | None:
         """Return the seconds left, or None once it has fired or was cancelled."""
         return max(0.0, self.at - self._clock.now()) if self.pending else None
 
     def cancel(self) -> float | None:
-        """Keep it from firing; return the seconds that were left, or None if it was too late."""
+        """Cancel it; return the seconds that were left, or None if it had fired or was cancelled before."""
         remaining = self.remaining()
         if remaining is not None:
             self._end()
@@ -80,14 +90,14 @@ class Timer:
         return remaining
 
     def fire(self) -> None:
-        """Do what it was made for, unless it was cancelled."""
+        """Call its function, unless it was cancelled."""
         callback = self._callback
         if callback is not None:
             self._end()
             callback()
 
     def _end(self) -> None:
-        self._callback = None  # type: ignore[assignment]  # None marks the end; a flag beside it would cost each timer 8 bytes
+        self._callback = None  # type: ignore[assignment]  # None marks the end; a separate flag would cost each timer 8 bytes
         owner, self._owner = self._owner, None
         if owner is not None and owner.timers is not None:
             owner.timers.discard(self)
@@ -98,29 +108,29 @@ class Interval:
 
     __slots__ = ("_callback", "_clock", "_owner", "_seconds", "_timer")
 
-    def __init__(self, clock: Clock, seconds: float, callback: Callable[[], object], owner: Process | None) -> None:
+    def __init__(self, clock: Clock, seconds: float, callback: Callable[[], object], owner: TimerOwner | None) -> None:
         self._clock, self._seconds, self._callback, self._owner = clock, seconds, callback, owner
         self._timer = clock.call_at(clock.now() + seconds, self._fire, owner)
 
     def _fire(self) -> None:
         if self._owner is not None and not self._owner.alive:
-            return  # it was set for one that had ended
+            return  # it was set for an actor that had already ended
         self._timer = self._clock.call_at(self._timer.at + self._seconds, self._fire, self._owner)
         self._callback()
 
     def remaining(self) -> float | None:
-        """Return the seconds until it fires next, or None once it was cancelled."""
+        """Return the seconds until it fires next, or None if it was cancelled."""
         return self._timer.remaining()
 
     def cancel(self) -> float | None:
-        """Keep it from firing again; return the seconds that were left, or None if it was cancelled before."""
+        """Cancel it; return the seconds until it would have fired next, or None if it was cancelled before."""
         return self._timer.cancel()
 
 
 class Clock(ABC):
     """A source of time and of timers. All times are seconds as float.
 
-    Timers belong to the thread of their runtime; those that send to an actor end with it.
+    Timers belong to the thread of their runtime. A timer that sends to an actor is cancelled when that actor ends.
     """
 
     def __init__(self) -> None:
@@ -130,17 +140,17 @@ class Clock(ABC):
 
     @abstractmethod
     def now(self) -> float:
-        """Return the monotonic time in seconds; only differences mean something."""
+        """Return the monotonic time in seconds; only differences are meaningful."""
 
     def close(self) -> None:  # noqa: B027  # most clocks have nothing to close
-        """Fire no timer any more, and ask nothing of the loop: it is about to be closed."""
+        """Fire no more timers, and leave the event loop alone: it is about to be closed."""
 
     @abstractmethod
     def _rearm(self) -> None:
-        """Take note that another timer is now the next one."""
+        """Arrange to be called at the time of the first timer, which has changed."""
 
-    def call_at(self, at: float, callback: Callable[[], object], owner: Process | None = None) -> Timer:
-        """Call `callback()` at the time `at`, unless its owner has ended before."""
+    def call_at(self, at: float, callback: Callable[[], object], owner: TimerOwner | None = None) -> Timer:
+        """Call `callback()` at the time `at`, unless its owner has ended by then."""
         timer = Timer(self, at, callback, owner)
         if owner is not None:
             owner.keep_timer(timer)
@@ -153,18 +163,18 @@ class Clock(ABC):
         """Call `callback()` after `seconds`."""
         return self.call_at(self.now() + max(0.0, seconds), callback)
 
-    def send_after(self, seconds: float, target: Process, message: Any) -> Timer:
+    def send_after(self, seconds: float, target: TimerOwner, message: object) -> Timer:
         """Send `message` to the actor after `seconds`, unless it has ended by then."""
         check_duration(seconds)
         return self.call_at(self.now() + seconds, lambda: target.put(message), target)
 
-    def send_interval(self, seconds: float, target: Process, message: Any) -> Interval:
+    def send_interval(self, seconds: float, target: TimerOwner, message: object) -> Interval:
         """Send `message` to the actor every `seconds`, until it ends or the interval is cancelled."""
         check_duration(seconds, "> 0")
         return Interval(self, seconds, lambda: target.put(message), target)
 
     def cancel(self, timer: Timer | Interval) -> float | None:
-        """Keep the timer from firing; return the seconds that were left, or None if it was too late."""
+        """Cancel a timer; return the seconds that were left, or None if it had fired or was cancelled before."""
         return timer.cancel()
 
     def remaining(self, timer: Timer | Interval) -> float | None:
@@ -176,7 +186,7 @@ class Clock(ABC):
         return len(self._heap) - self._dead
 
     def cancelled(self) -> None:
-        """Count one more cancelled timer; sweep them out when they are the majority."""
+        """Count one more cancelled timer; remove them from the heap when they are the majority."""
         self._dead += 1
         if self._dead > _SWEEP and self._dead * 2 > len(self._heap):
             self._heap = [entry for entry in self._heap if entry[2].pending]
@@ -196,16 +206,16 @@ class Clock(ABC):
         return heap[0][0] if heap else None
 
     def _fire_until(self, now: float) -> None:
-        """Fire what is due at `now`; what that sets anew for the same moment waits for the next round."""
+        """Fire the timers due at `now`; one that a callback sets for the same time waits for the next call."""
         mark = next(self._sequence)
         while (at := self.next_at()) is not None and at <= now and self._heap[0][1] < mark:
             heappop(self._heap)[2].fire()
 
 
 class LoopClock(Clock):
-    """The machine's monotonic time, with one timer of the event loop's for all of ours.
+    """The machine's monotonic time, with a single timer of the event loop for all of ours.
 
-    The loop's own `time()` may stand still during a turn (uvloop's does), which would make timers fire early.
+    The loop's own `time()` may not advance within an iteration (uvloop's does not), which would make timers fire early.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -215,7 +225,7 @@ class LoopClock(Clock):
         self._closed = False
 
     def now(self) -> float:
-        """Return the monotonic time."""
+        """Return the monotonic time in seconds."""
         return time.monotonic()
 
     def _rearm(self) -> None:
@@ -225,7 +235,7 @@ class LoopClock(Clock):
         self._handle = None if at is None else self._loop.call_later(max(0.0, at - self.now()), self._tick)
 
     def close(self) -> None:
-        """Fire no timer any more; uvloop cannot be closed while anybody sets one."""
+        """Fire no more timers; a loop of uvloop's cannot be closed while timers are set on it."""
         self._closed = True
         self._rearm()
 
@@ -238,7 +248,7 @@ class LoopClock(Clock):
 
 
 class Alarm:
-    """Calls back on an event loop when so many real seconds are over, though time may stand still there; for test kits."""
+    """Calls back on an event loop after `seconds` of real time, even while its clock is stopped; for test kits."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, callback: Callable[[], object]) -> None:
         self._timer = threading.Timer(seconds, loop.call_soon_threadsafe, (callback,))
@@ -246,6 +256,6 @@ class Alarm:
         self._timer.start()
 
     def cancel(self) -> None:
-        """Keep it from calling, unless it has; its thread is gone when this returns."""
+        """Cancel it, unless it has fired; its thread has ended when this returns."""
         self._timer.cancel()
         self._timer.join()

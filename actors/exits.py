@@ -1,4 +1,4 @@
-"""Why actors end, and the messages that tell others so.
+"""Exit reasons, and the messages that report the end of an actor.
 
 The reasons are Erlang's: normal, shutdown (plain or with a detail), killed, no such process, or the exception.
 They are values: compare them with `==`, take them apart with `match`, never by their text.
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from actors.validation import check_refusal
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
@@ -41,29 +43,29 @@ class ExitReason:
 
     @property
     def is_graceful(self) -> bool:
-        """Tell whether OTP counts this as an orderly end, which a transient child is not restarted after."""
+        """Whether OTP counts this as an orderly end, after which a transient child is not restarted."""
         return False
 
 
 @dataclass(frozen=True, slots=True)
 class Normal(ExitReason):
-    """The actor did what it was there for."""
+    """The actor finished its work."""
 
     @property
     def is_graceful(self) -> bool:
-        """A normal end is orderly."""
+        """True: a normal end is orderly."""
         return True
 
 
 @dataclass(frozen=True, slots=True)
 class Shutdown(ExitReason):
-    """The actor was told to end, or ended itself on purpose; `detail` says what for."""
+    """The actor was told to end, or ended itself on purpose; `detail` says why."""
 
     detail: Any = None
 
     @property
     def is_graceful(self) -> bool:
-        """A shutdown is orderly, with or without a detail."""
+        """True: a shutdown is orderly, with or without a detail."""
         return True
 
 
@@ -74,12 +76,12 @@ class Killed(ExitReason):
 
 @dataclass(frozen=True, slots=True)
 class NoProcess(ExitReason):
-    """The actor was already gone when it was asked about (Erlang's `noproc`)."""
+    """The actor had ended before it was linked or monitored (Erlang's `noproc`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crash(ExitReason):
-    """An exception that nobody handled ended the actor."""
+    """An unhandled exception ended the actor."""
 
     exception: BaseException
 
@@ -87,12 +89,12 @@ class Crash(ExitReason):
         name = type(self.exception).__name__
         try:
             return f"{name}: {self.exception}"
-        except Exception:  # noqa: BLE001  # the author's __str__; what reports the crash goes on
+        except Exception:  # noqa: BLE001  # the author's __str__; the report of the crash must not fail with it
             return f"{name} (what it says cannot be shown)"
 
 
 class _Kill:
-    """The untrappable signal; whoever it reaches ends as `KILLED`."""
+    """The untrappable signal; an actor that receives it ends with the reason `KILLED`."""
 
     __slots__ = ()
 
@@ -117,7 +119,7 @@ KILL = _Kill()
 
 
 def exit_reason(value: object) -> ExitReason:
-    """Turn what an author gave as a reason into an exit reason.
+    """Convert an author's value to an exit reason.
 
     Raises:
         TypeError: if it is neither an `ExitReason` nor an exception.
@@ -129,17 +131,6 @@ def exit_reason(value: object) -> ExitReason:
     raise TypeError(f"an exit reason must be NORMAL, SHUTDOWN, Shutdown(detail) or an exception, got {value!r}")
 
 
-def refusal(error: object) -> BaseException:
-    """Return what a question is to be refused with.
-
-    Raises:
-        TypeError: if it is no exception.
-    """
-    if not isinstance(error, BaseException):
-        raise TypeError(f"a question is refused with an exception, got {error!r}; write Refuse(ValueError(…))")
-    return error
-
-
 class MonitorRef:
     """The identity of one monitor; hand it to `demonitor`, find it in `Down`."""
 
@@ -147,12 +138,12 @@ class MonitorRef:
 
     def __init__(self, watcher: Any, target: Any) -> None:
         self.watcher, self.target = watcher, target
-        # A `Down` with this ref, though in the mailbox, is not to be handled.
+        # A `Down` with this ref that is in the mailbox must not be handled.
         self.flushed = False
 
 
 class Down(msgspec.Struct, frozen=True, eq=False):
-    """Sent once to each monitor when the watched actor has exited."""
+    """Sent once to each monitor when the monitored actor has ended."""
 
     ref: MonitorRef
     actor: ActorRef[Any]
@@ -167,23 +158,23 @@ class Exit(msgspec.Struct, frozen=True, eq=False):
 
 
 class Stop(msgspec.Struct, frozen=True):
-    """Returned by a handler: end this actor with `reason`, answering the caller with `reply` first.
+    """Returned by a handler to end its actor with `reason`, after the caller got `reply`.
 
     The reason is an exit reason or an exception.
     """
 
     reason: Any = NORMAL
-    reply: Any = None
+    reply: object = None
 
 
 class Refuse(msgspec.Struct, frozen=True, eq=False):
-    """Returned by a handler: whoever asked gets this exception; the actor lives on (a raised one would end it).
+    """Returned by a handler to raise this exception at the caller; the actor goes on (a raised one would end it).
 
     Raises:
-        TypeError: if it is no exception.
+        TypeError: if `error` is not an exception.
     """
 
     error: BaseException
 
     def __post_init__(self) -> None:
-        refusal(self.error)
+        check_refusal(self.error)

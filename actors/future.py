@@ -1,4 +1,4 @@
-"""The answer to an `ask`, now or later."""
+"""The reply to an `ask`, now or later."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ import logging
 import math
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 import pykka
 
 from actors.exceptions import BlockingCallError, Timeout
-from actors.runtime.scheduler import actor_of_thread
+from actors.runtime.current import actor_of_thread
 from actors.runtime.waits import waiting
 from actors.validation import is_number
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from actors.runtime.process import Process
-    from actors.runtime.scheduler import Scheduler
+    from actors.clock import Clock
+    from actors.runtime.current import Waiter
 
     ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 
@@ -32,9 +33,31 @@ __all__ = ["Future", "run_on"]
 _log = logging.getLogger("ashtree.actors")
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
-# Only two threads that start to wait for one future at the same moment meet here.
+# Contended only by threads that start to wait for the same future at the same time.
 _waiting = threading.Lock()
+
+
+class Runtime(Protocol):
+    """The scheduler of the event loop on which a future is answered."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop."""
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of its actors, on which their time-outs are."""
+
+    def is_current_thread(self) -> bool:
+        """Return whether the caller runs in the thread of the event loop."""
+
+    def block_on(self, future: Future[Any], timeout: float | None, /) -> None:
+        """Wait for the future in that thread, or raise BlockingCallError."""
+
+    def run_or_post(self, callback: Callable[..., object], *args: object) -> None:
+        """Call the callback in that thread."""
 
 
 class Future(pykka.Future[T]):
@@ -42,21 +65,21 @@ class Future(pykka.Future[T]):
 
     `get(timeout=…)` blocks; on the loop's own thread it raises `BlockingCallError` at once instead of hanging.
     `await future` works on the loop of its actor and on any other loop. Both raise `pykka.Timeout` after `timeout`
-    seconds (those of the `ask` that made it, unless told otherwise).
+    seconds, by default those of the `ask` that made it.
     """
 
-    # Defaults on the class: most futures are answered before anybody waits, so an instance carries only its answer.
+    # Defaults on the class: most futures are answered before they are waited for, so an instance has only its value.
     _done = False
     _value: Any = None
     _exception: BaseException | None = None
-    _callbacks: list[Callable[[Future[T]], None]] | None = None
+    _callbacks: deque[Callable[[Future[T]], object]] | None = None
     _event: threading.Event | None = None
     _sources: tuple[pykka.Future[Any], ...] = ()
     _get_hook: Callable[[float | None], T] | None = None
     _hooked = False
 
     def __init__(
-        self, scheduler: Scheduler | None = None, *, timeout: float | None = None, asked: Process | None = None
+        self, scheduler: Runtime | None = None, *, timeout: float | None = None, asked: Waiter | None = None
     ) -> None:
         self._scheduler = scheduler
         self._timeout = timeout
@@ -67,19 +90,19 @@ class Future(pykka.Future[T]):
 
     @property
     def done(self) -> bool:
-        """Tell whether there is an answer."""
+        """Whether there is a value or an exception."""
         return self._done
 
     @property
     def exception(self) -> BaseException | None:
-        """The exception that is the answer, if it is one."""
+        """The exception that it was answered with, or None."""
         return self._exception
 
     def set(self, value: T | None = None) -> None:
-        """Answer with a value.
+        """Set the value.
 
         Raises:
-            RuntimeError: if there is an answer already.
+            RuntimeError: if it has been answered before.
         """
         if self._done or self._get_hook is not None:
             self._must_be_unanswered()
@@ -87,10 +110,10 @@ class Future(pykka.Future[T]):
         self._settle()
 
     def set_exception(self, exc_info: ExcInfo | BaseException | None = None) -> None:
-        """Answer with an exception: an instance, pykka's triple, or the one being handled.
+        """Set the exception: an instance, pykka's triple, or the one being handled.
 
         Raises:
-            RuntimeError: if there is an answer already.
+            RuntimeError: if it has been answered before.
         """
         self._must_be_unanswered()
         if not isinstance(exc_info, BaseException):
@@ -101,20 +124,20 @@ class Future(pykka.Future[T]):
         self._settle()
 
     def set_get_hook(self, func: Callable[[float | None], T]) -> None:
-        """Have `func(timeout)` give the answer when it is first asked for.
+        """Call `func(timeout)` for the value, when it is first requested.
 
         Raises:
-            RuntimeError: if there is an answer already.
+            RuntimeError: if it has been answered before.
         """
         if self._done:
             raise RuntimeError("future is already answered")
         self._get_hook = func
 
-    def answer_with(self, function: Callable[..., T], *args: Any) -> None:
-        """Call `function(*args)`, and answer with what it returns or raises."""
+    def answer_with(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call `function(*args)` and set what it returns or raises."""
         try:
-            value = function(*args)
-        except BaseException as error:  # noqa: BLE001  # it is raised where the answer is awaited
+            value = function(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001  # it is raised where the future is waited for
             self.set_exception(error)
         else:
             self.set(value)
@@ -125,43 +148,44 @@ class Future(pykka.Future[T]):
 
     def _settle(self) -> None:
         self._done = True
-        # Written before it is read: a waiter sets its event first and looks at `_done` afterwards, so one of us sees the other.
+        # `_done` is set before `_event` is read, and a waiter sets `_event` before it reads `_done`: one of the two sees the
+        # other.
         if self._event is not None:
             self._event.set()
         if self._callbacks is not None:
             self._run_callbacks()
 
     def _run_callbacks(self) -> None:
-        # `pop` is atomic, so each callback runs once though two threads may be here.
+        # `popleft` is atomic, so each callback runs once even if two threads are here.
         while self._callbacks:
             try:
-                callback = self._callbacks.pop()
+                callback = self._callbacks.popleft()
             except IndexError:
                 return
             try:
                 callback(self)
-            except Exception:  # noqa: BLE001  # whoever answers has no part in what others make of it
+            except Exception:  # noqa: BLE001  # the actor that answers must not fail with it
                 _log.exception("a callback of a future failed: %r", callback)
 
-    def add_done_callback(self, callback: Callable[[Future[T]], None]) -> None:
-        """Call `callback(future)` once there is an answer, in the thread that gives it; at once if there is one."""
+    def add_done_callback(self, callback: Callable[[Future[T]], object]) -> None:
+        """Call `callback(future)` when it is answered, in the thread that answers; at once if it has been."""
         if self._callbacks is None:
             with _waiting:
                 if self._callbacks is None:
-                    self._callbacks = []
-        self._callbacks.insert(0, callback)
+                    self._callbacks = deque()
+        self._callbacks.append(callback)
         if self._done:
             self._run_callbacks()
 
     def expire(self, timeout: float | None) -> None:
-        """Set the seconds after which whoever waits gets `pykka.Timeout`; None: never."""
+        """Set the seconds after which waiting for it raises `pykka.Timeout`; None: never."""
         self._timeout = timeout
 
     def result(self) -> T:
-        """Return the answer or raise it.
+        """Return the value, or raise the exception.
 
         Raises:
-            RuntimeError: if there is none yet.
+            RuntimeError: if it has not been answered yet.
         """
         if not self._done:
             raise RuntimeError("future has no answer yet")
@@ -170,10 +194,10 @@ class Future(pykka.Future[T]):
         return self._value  # type: ignore[no-any-return]  # `set` takes a T
 
     def get(self, *, timeout: float | None = None) -> T:
-        """Wait for the answer and return it, or raise it.
+        """Wait until it is answered; return the value or raise the exception.
 
         Raises:
-            BlockingCallError: on the thread of the loop that would have to answer.
+            BlockingCallError: on the thread of the event loop that has to answer it.
             pykka.Timeout: after `timeout` seconds.
         """
         if self._get_hook is not None:
@@ -204,12 +228,12 @@ class Future(pykka.Future[T]):
                 self._event = threading.Event()
         actor = actor_of_thread()
         wait = self._event.wait if actor is None else partial(actor.scheduler.wait_in_thread, self, self._event)
-        # A lock cannot wait for INFINITY, though it is a time-out like any other.
+        # A lock cannot wait for infinity, which is a valid time-out here.
         if not self._done and not wait(None if timeout == math.inf else timeout):
             raise Timeout(f"no answer in {timeout} seconds")
 
     def __await__(self) -> Generator[Any, None, T]:
-        """Wait for the answer on an event loop."""
+        """Wait for it on an event loop."""
         if not self._done:
             for source in self._sources:
                 yield from source.__await__()
@@ -222,22 +246,10 @@ class Future(pykka.Future[T]):
     __iter__ = __await__
 
     def _suspend(self) -> Generator[Any, None, None]:
-        loop = asyncio.get_running_loop()
-        woken: asyncio.Future[None] = loop.create_future()
-
-        def wake(_: object = None) -> None:
-            if not woken.done():
-                woken.set_result(None)
-
-        def answered(_: Future[T]) -> None:
-            if self._is_foreign(loop):
-                with contextlib.suppress(RuntimeError):  # that loop is closed: nobody waits there any more
-                    loop.call_soon_threadsafe(wake)
-            else:
-                wake()
-
-        self.add_done_callback(answered)
-        cancel = self._call_later(wake)
+        """Suspend the running task until there is an answer, or the time is up."""
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.add_done_callback(lambda _: self._resume(woken))
+        cancel = self._call_later(partial(_wake, woken))
         try:
             yield from woken
         finally:
@@ -245,12 +257,17 @@ class Future(pykka.Future[T]):
         if not self._done:
             raise Timeout(f"no answer in {self._timeout} seconds")
 
-    def _is_foreign(self, loop: asyncio.AbstractEventLoop) -> bool:
-        scheduler = self._scheduler
-        return scheduler is None or scheduler.loop is not loop or not scheduler.is_current_thread()
+    def _resume(self, woken: asyncio.Future[None]) -> None:
+        """Wake a task in the thread of its event loop."""
+        loop, scheduler = woken.get_loop(), self._scheduler
+        if scheduler is not None and scheduler.loop is loop and scheduler.is_current_thread():
+            _wake(woken)
+        else:
+            with contextlib.suppress(RuntimeError):  # that loop is closed, and the task with it
+                loop.call_soon_threadsafe(_wake, woken)
 
     def _call_later(self, wake: Callable[[], None]) -> Callable[[], object]:
-        """Arm the time-out on the actors' own clock, so that a test that owns the clock owns this too."""
+        """Set the time-out on the actors' clock, so that a test that owns the clock controls it; return its `cancel`."""
         if self._timeout is None or self._timeout == math.inf:
             return lambda: None
         _check_timeout(self._timeout)
@@ -264,7 +281,7 @@ class Future(pykka.Future[T]):
         return self._derived(super().filter(func))
 
     def map(self, func: Callable[[T], Any]) -> pykka.Future[Any]:
-        """Return a future of `func(answer)`."""
+        """Return a future of `func(value)`."""
         return self._derived(super().map(func))
 
     def reduce(self: Future[Iterable[Any]], func: Callable[[Any, Any], Any], *args: Any) -> pykka.Future[Any]:
@@ -272,7 +289,7 @@ class Future(pykka.Future[T]):
         return self._derived(super().reduce(func, *args))
 
     def join(self: Future[Any], *futures: pykka.Future[Any]) -> pykka.Future[Iterable[Any]]:
-        """Return a future of the list of all answers."""
+        """Return a future of the list of all values."""
         return self._derived(super().join(*futures), *futures)
 
     def _derived(self, future: pykka.Future[Any], *more: pykka.Future[Any]) -> pykka.Future[Any]:
@@ -281,10 +298,15 @@ class Future(pykka.Future[T]):
         return future
 
 
-def run_on(scheduler: Scheduler, function: Callable[..., T], *args: Any, timeout: float | None = None) -> Future[T]:
+def _wake(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)
+
+
+def run_on(scheduler: Runtime, function: Callable[..., T], *args: object, timeout: float | None = None) -> Future[T]:
     """Call `function(*args)` in the thread of a scheduler; return a future of what it returns or raises.
 
-    In that thread it is called before this returns; from any other one, as soon as the event loop comes to it.
+    In that thread it is called before this returns; from any other thread, in the next iteration of the event loop.
 
     Raises:
         ActorDeadError: if the event loop is closed.
@@ -303,6 +325,6 @@ def _on_a_loop() -> bool:
 
 
 def _check_timeout(timeout: object) -> None:
-    # Less than 0 is what is left of a deadline that has passed.
+    # It may be negative: what is left of a deadline that has passed.
     if timeout is not None and not (is_number(timeout) and not math.isnan(timeout)):
         raise TypeError(f"timeout must be seconds or None, got {timeout!r}")

@@ -12,20 +12,24 @@ kernel needs it, and changes with it.
   installed.
 - `spawn(actor_class, args, …)`: starts an actor below a parent, or below none.
 - `next_round()`: awaits the next round of the event loop, so that others get their turns.
-- `CrashReport`, `described`, `state_of`: what is logged of a crash, a message as it may be shown, an actor's attributes.
+- `CrashReport`, `last_crash()`, `last_crashes()`: what is logged and kept of crashes.
+- `Behaviour`: the callbacks that the kernel calls of an actor; the type of `process.actor`.
+- `described`, `state_of`: a message as text without secrets, the attributes of an actor.
 - `waits_at`, `blocked_at`: where an actor's handler, or the thread of an event loop, is now, as the lines of a traceback.
 """
 
 from actors.future import run_on
+from actors.runtime.behaviour import Behaviour, described, state_of
 from actors.runtime.bonds import Bonds
 from actors.runtime.coroutine import next_round
 from actors.runtime.process import Process
-from actors.runtime.report import CrashReport, described, state_of
+from actors.runtime.report import CrashReport, last_crash, last_crashes
 from actors.runtime.scheduler import Scheduler, in_thread, new_event_loop
 from actors.runtime.spawn import spawn
 from actors.stack import blocked_at, waits_at
 
 __all__ = [
+    "Behaviour",
     "Bonds",
     "CrashReport",
     "Process",
@@ -33,6 +37,8 @@ __all__ = [
     "blocked_at",
     "described",
     "in_thread",
+    "last_crash",
+    "last_crashes",
     "new_event_loop",
     "next_round",
     "run_on",

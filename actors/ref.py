@@ -1,4 +1,4 @@
-"""What callers hold of an actor."""
+"""References to actors: what callers hold."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ import pykka
 import pykka.messages
 
 from actors.exceptions import ActorDeadError, BlockingCallError, Timeout
-from actors.exits import KILL, NO_PROCESS, Crash, ExitReason, Shutdown, exit_reason
+from actors.exits import KILL, NO_PROCESS, Crash, ExitReason, Shutdown
 from actors.future import Future
+from actors.runtime.behaviour import proxied
 from actors.runtime.coroutine import next_round
 from actors.runtime.envelope import STOP, Envelope
 
 if TYPE_CHECKING:
-    from actors.actor import Actor
+    from actors.runtime.behaviour import Behaviour
     from actors.runtime.process import Process
 
 __all__ = ["ASK_TIMEOUT", "ActorRef"]
 
-A = TypeVar("A", bound="Actor")
+A = TypeVar("A", bound="Behaviour")
 
 # OTP's default for a call.
 ASK_TIMEOUT = 5.0
 
 
 class _Stopped:
-    """The face of `threading.Event` that pykka shows as `actor_stopped`, without the cost of one."""
+    """The part of `threading.Event` that pykka's `actor_stopped` needs, without the cost of an Event."""
 
     __slots__ = ("_process",)
 
@@ -34,11 +35,11 @@ class _Stopped:
         self._process = process
 
     def is_set(self) -> bool:
-        """Tell whether the actor has stopped."""
+        """Return whether the actor has stopped."""
         return self._process.reason is not None
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the actor has stopped; tell whether it has.
+        """Wait until the actor has stopped; return whether it has.
 
         Raises:
             BlockingCallError: on the thread of the actor's loop; `await ref.down()` there.
@@ -51,23 +52,23 @@ class _Stopped:
 
 
 if TYPE_CHECKING:
-    # For type checkers a class of its own, as `Actor` is.
+    # For type checkers it is a class of its own, as `Actor` is.
     class _PykkaRef(Generic[A]):
-        """Nothing but its parameter."""
+        """The type parameter alone."""
 else:
     _PykkaRef = pykka.ActorRef
 
 
 class ActorRef(_PykkaRef[A], Generic[A]):
-    """A reference to an actor, living or dead, for any thread.
+    """A reference to an actor, alive or dead, for any thread.
 
-    Messages that one sender sends to one actor arrive in order, at most once.
+    Messages from one sender to one actor arrive in order, at most once.
     """
 
     __slots__ = ("process",)
 
-    def __init__(self, process: Any) -> None:
-        self.process: Process = process
+    def __init__(self, process: Process) -> None:
+        self.process = process
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ActorRef) and self.process is other.process
@@ -87,20 +88,20 @@ class ActorRef(_PykkaRef[A], Generic[A]):
 
     @property
     def actor_inbox(self) -> Process:
-        """The mailbox; to be used through `tell` and `ask`."""
+        """The mailbox, to be used through `tell` and `ask`."""
         return self.process
 
     @property
     def actor_stopped(self) -> _Stopped:
-        """Pykka's stop flag, to be read only."""
+        """Pykka's stop flag, read-only."""
         return _Stopped(self.process)
 
     def _actor_weakref(self) -> A | None:
         actor = self.process.actor
-        return None if actor is None else actor._proxied()
+        return None if actor is None else proxied(actor)
 
     def proxy(self) -> pykka.ActorProxy[Any]:
-        """Wrap the ref, to call the actor's methods and to read its attributes (pykka's proxy).
+        """Return pykka's proxy, to call the actor's methods and read its attributes.
 
         Raises:
             ActorDeadError: if the actor is dead.
@@ -114,11 +115,11 @@ class ActorRef(_PykkaRef[A], Generic[A]):
 
     @property
     def exit_reason(self) -> ExitReason | None:
-        """Why the actor ended, or None while it lives."""
+        """The reason with which the actor ended, or None while it is alive."""
         return self.process.reason
 
     def is_alive(self) -> bool:
-        """Tell whether the actor has not ended; it may end before you use the answer."""
+        """Return whether the actor is alive; it may end before you use the answer."""
         return self.process.reason is None
 
     def __str__(self) -> str:
@@ -130,8 +131,8 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         fate = "" if process.alive else f" dead: {_word(process.reason)}" if process.reason else " not started"
         return f"<ActorRef {process.actor_class.__name__}{label} {process.pid}{fate}>"
 
-    def send(self, message: Any) -> None:
-        """Send a message (Erlang's `!`): one to the dead is dropped without a word."""
+    def send(self, message: object) -> None:
+        """Send a message (Erlang's `!`); silently dropped if the actor is dead."""
         process = self.process
         if process.alive:
             try:
@@ -139,11 +140,11 @@ class ActorRef(_PykkaRef[A], Generic[A]):
             except ActorDeadError:
                 return
 
-    def tell(self, message: Any) -> None:
-        """Send a message (pykka's form).
+    def tell(self, message: object) -> None:
+        """Send a message, as in pykka.
 
         Raises:
-            ActorDeadError: if the actor is known to be dead already.
+            ActorDeadError: if the actor is known to be dead.
         """
         process = self.process
         if not process.alive:
@@ -151,24 +152,25 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         process.scheduler.run_or_post(process.put, message)
 
     @overload
-    def ask(self, message: Any, *, block: Literal[False], timeout: float | None = ...) -> Future[Any]: ...
+    def ask(self, message: object, *, block: Literal[False], timeout: float | None = ...) -> Future[Any]: ...
 
     @overload
-    def ask(self, message: Any, *, block: Literal[True] = ..., timeout: float | None = ...) -> Any: ...
+    def ask(self, message: object, *, block: Literal[True] = ..., timeout: float | None = ...) -> Any: ...
 
     @overload
-    def ask(self, message: Any, *, block: bool, timeout: float | None = ...) -> Any: ...
+    def ask(self, message: object, *, block: bool, timeout: float | None = ...) -> Any: ...
 
-    def ask(self, message: Any, *, block: bool = True, timeout: float | None = ASK_TIMEOUT) -> Any:
-        """Send a message and wait for the answer, at most `timeout` seconds (None: for ever).
+    def ask(self, message: object, *, block: bool = True, timeout: float | None = ASK_TIMEOUT) -> Any:
+        """Send a message and wait for the reply, at most `timeout` seconds (None: indefinitely).
 
-        With `block=False` the future of the answer is returned, to `get()` in another thread or to await on the loop.
-        If the handler raises, you get the exception and the actor ends; if the actor dies otherwise, you get
-        ActorDeadError at once.
+        With `block=False` return a future of the reply, to `get()` in another thread or to await on the loop. If the handler
+        raises, the caller gets the exception, and the actor ends.
 
         Raises:
+            ActorDeadError: if the actor is dead, or ends without a reply.
+            AskCycleError: if the actor waits, directly or through others, for the calling one.
             BlockingCallError: if it would block the loop's own thread.
-            pykka.Timeout: if there is no answer in time.
+            pykka.Timeout: if there is no reply in time.
         """
         if block:
             self._must_not_hang("ask()")
@@ -176,7 +178,7 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         return future.get() if block else future
 
     def _must_not_hang(self, call: str) -> None:
-        """Refuse a blocking call before anything is sent."""
+        """Raise if a blocking call would hang, before anything is sent."""
         process = self.process
         if not process.alive or process.scheduler.may_block():
             return
@@ -184,7 +186,7 @@ class ActorRef(_PykkaRef[A], Generic[A]):
             raise ActorDeadError(f"{self} is dead: its event loop is closed")
         raise BlockingCallError(call)
 
-    def _request(self, message: Any, timeout: float | None) -> Future[Any]:
+    def _request(self, message: object, timeout: float | None) -> Future[Any]:
         process = self.process
         scheduler = process.scheduler if process.alive else None
         future: Future[Any] = Future(scheduler, timeout=timeout, asked=process)
@@ -194,20 +196,22 @@ class ActorRef(_PykkaRef[A], Generic[A]):
             scheduler.run_or_post(process.put, Envelope(message, future))
         return future
 
-    async def call(self, message: Any, *, timeout: float | None = ASK_TIMEOUT) -> Any:  # noqa: ASYNC109  # OTP's word; on the actors' clock
-        """Ask, and await the answer: `ask` for code that runs on an event loop (any event loop)."""
+    async def call(self, message: object, *, timeout: float | None = ASK_TIMEOUT) -> Any:  # noqa: ASYNC109  # OTP's term; on the actors' clock
+        """Send a message and await the reply: `ask` for code that runs on an event loop, on any event loop."""
         future = self._request(message, timeout)
-        if not future._done:  # our own class; a property costs
-            scheduler = self.process.scheduler
-            scheduler.run_at_once()
-            if not future.done:
+        if not future.done:
+            if not self._answered_at_once(future):
                 return await future
-            # An answer at once is one of the same loop, so this is who asks.
-            asker = scheduler.current
-            if asker is not None and asker.signal is not None:
-                # It was told to end meanwhile, or is dead: as at any `await`, its handler goes no further.
+            # It was answered in this thread, so the current actor of the scheduler is the caller.
+            caller = self.process.scheduler.current
+            if caller is not None and caller.signal is not None:
+                # It got an exit signal meanwhile, or is dead: as at any `await`, its handler must not continue.
                 await next_round()
         return future.result()
+
+    def _answered_at_once(self, future: Future[Any]) -> bool:
+        self.process.scheduler.run_at_once()
+        return future.done
 
     @overload
     def stop(self, *, block: Literal[False], timeout: float | None = ...) -> Future[bool]: ...
@@ -219,7 +223,7 @@ class ActorRef(_PykkaRef[A], Generic[A]):
     def stop(self, *, block: bool, timeout: float | None = ...) -> bool | Future[bool]: ...
 
     def stop(self, *, block: bool = True, timeout: float | None = None) -> bool | Future[bool]:
-        """Ask the actor to stop when it has handled what it was sent before; True if it was alive."""
+        """Stop the actor when it has handled all earlier messages; return whether it was alive."""
         if block:
             self._must_not_hang("stop()")
         if self.process.alive:
@@ -230,11 +234,11 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         return stopped.get() if block else stopped
 
     def started(self) -> Future[ActorRef[A]]:
-        """Return a future of this ref that is answered when `on_start` has ended; for one that is `async`.
+        """Return a future of this ref that is answered when an `async` `on_start` has ended.
 
         Raises (in the future):
             StartError: if it failed, or took longer than the `start_timeout` of the class.
-            ActorDeadError: if the actor was ended meanwhile.
+            ActorDeadError: if the actor was ended before.
         """
         if self.process.started is not None:
             return self.process.started
@@ -243,28 +247,19 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         return future
 
     def exit(self, reason: object) -> None:
-        """Send an exit signal: it ends the actor before its next message (Erlang's `exit/2`).
+        """Send an exit signal, which ends the actor before its next message (Erlang's `exit/2`).
 
-        `reason` is an exit reason, an exception, or `KILL`. NORMAL is ignored; an actor that traps exits gets
-        all but KILL as an `Exit` message only from its links, and ends otherwise. KILL skips `terminate`.
+        `reason` is an exit reason, an exception, or `KILL`, which skips `terminate`. NORMAL is ignored. This signal has no
+        sender, so it ends an actor that traps exits too.
         """
-        self._signal(reason, None)
-
-    def _signal(self, reason: object, sender: Process | None) -> None:
-        process = self.process
-        if not process.alive:
-            return
-        if reason is KILL:
-            process.scheduler.run_or_post(process.kill)
-        else:
-            process.scheduler.run_or_post(process.exit_signal, exit_reason(reason), sender)
+        self.process.send_exit(reason, None)
 
     def kill(self) -> None:
-        """End the actor at once and for sure (Erlang's `exit(Pid, kill)`); its links see KILLED."""
+        """End the actor at once, unconditionally (Erlang's `exit(Pid, kill)`); its links see KILLED."""
         self.exit(KILL)
 
     def down(self) -> Future[ExitReason]:
-        """Return a future of the reason the actor ends with; NO_PROCESS if it has ended already."""
+        """Return a future of the exit reason of the actor; NO_PROCESS if it is dead already."""
         process = self.process
         future: Future[ExitReason] = Future(process.scheduler)
         if process.alive:
@@ -275,7 +270,7 @@ class ActorRef(_PykkaRef[A], Generic[A]):
 
 
 def _word(reason: ExitReason) -> str:
-    """Name a reason, without what an exception says: that may be long, or show this very ref."""
+    """Name a reason without the text of its exception, which may be long or contain this very ref."""
     match reason:
         case Crash(exception=error):
             return type(error).__name__

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterable
 
-    from actors.actor import Actor
     from actors.future import Future
     from actors.ref import ActorRef
+    from actors.runtime.behaviour import Behaviour
     from actors.runtime.bonds import Bonds
     from actors.runtime.scheduler import Scheduler
     from actors.via import Target
 
 __all__ = ["ActorRegistry", "Keys", "Registered", "Registry", "Unregistered"]
 
-A = TypeVar("A", bound="Actor")
+A = TypeVar("A", bound="Behaviour")
 
 # One for all registries: what a process keeps of its names is written by any of them. Reads go without it.
 # Re-entrant, as the functions of `update_value` and `unregister_match` are the author's.
@@ -325,7 +325,7 @@ class ActorRegistry:
         return next((process.ref for process in found if process is not None), None)
 
     @classmethod
-    def broadcast(cls, message: Any, target_class: str | type[Actor] | None = None) -> None:
+    def broadcast(cls, message: Any, target_class: str | type[Behaviour] | None = None) -> None:
         """Tell `message` to all living actors, or to those of one class or class name."""
         if target_class is None:
             targets = cls.get_all()

@@ -63,7 +63,7 @@ def _frames(awaited: Any) -> Iterator[FrameType]:
     """Yield the frames from a coroutine to what it waits for in the end."""
     while awaited is not None:
         if isinstance(awaited, Contained):
-            awaited = awaited._coroutine
+            awaited = awaited.coroutine
             continue
         frame, awaited = _step(awaited)
         if frame is not None:

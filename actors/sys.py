@@ -19,13 +19,14 @@ import msgspec
 
 from actors import names
 from actors.future import Future, run_on
+from actors.runtime.behaviour import described, state_of
+from actors.runtime.behaviour import replace_state as give_state
 from actors.runtime.debug import Debug, Event, Got, Handled, Raised, Statistics
 from actors.runtime.envelope import SystemCall
-from actors.runtime.report import described, state_of
 
 if TYPE_CHECKING:
-    from actors.actor import Actor
     from actors.exits import MonitorRef
+    from actors.runtime.behaviour import Behaviour
     from actors.runtime.bonds import Bonds
     from actors.runtime.process import Process
     from actors.via import Target
@@ -66,7 +67,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     pid: str
-    actor: type[Actor]
+    actor: type[Behaviour]
     status: str
     """`starting`, `running`, `waiting` (in an `async` handler, or in its thread), `suspended`, `ending` or `dead`."""
     parent: str | None
@@ -110,13 +111,10 @@ def replace_state(target: Target, function: Callable[[State], Mapping[str, Any]]
     def replace(process: Process) -> State:
         actor = process.actor
         assert actor is not None
-        new: Any = function(state_of(actor))
+        new: object = function(state_of(actor))
         if not isinstance(new, Mapping) or not all(isinstance(name, str) for name in new):
             raise TypeError(f"replace_state() needs a function that returns a mapping of attributes, got {new!r}")
-        for name in state_of(actor).keys() - new.keys():
-            delattr(actor._proxied(), name)
-        for name, value in new.items():
-            setattr(actor._proxied(), name, value)
+        give_state(actor, new)
         return state_of(actor)
 
     return _ask(target, replace)

@@ -1,4 +1,4 @@
-"""Checks of the numbers that callers pass: seconds, counts and shares.
+"""Checks of the values that callers pass: seconds, counts, shares, exceptions.
 
     >>> check_seconds("timeout", 0, "> 0")
     Traceback (most recent call last):
@@ -12,7 +12,17 @@ from __future__ import annotations
 
 from typing import Literal, TypeGuard
 
-__all__ = ["Bound", "check_count", "check_number", "check_seconds", "check_share", "is_count", "is_number", "is_within"]
+__all__ = [
+    "Bound",
+    "check_count",
+    "check_number",
+    "check_refusal",
+    "check_seconds",
+    "check_share",
+    "is_count",
+    "is_number",
+    "is_within",
+]
 
 Bound = Literal[">= 0", "> 0"]
 
@@ -71,3 +81,13 @@ def check_share(name: str, value: object, *, meaning: str = "") -> None:
     """
     if not is_number(value) or not 0 <= value <= 1:
         raise ValueError(f"{name} must be from 0 to 1{meaning}, got {value!r}")
+
+
+def check_refusal(error: object) -> None:
+    """Raise unless `error` is an exception, with which a request can be refused.
+
+    Raises:
+        TypeError: with the value, and how to write it.
+    """
+    if not isinstance(error, BaseException):
+        raise TypeError(f"a question is refused with an exception, got {error!r}; write Refuse(ValueError(…))")

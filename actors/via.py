@@ -1,4 +1,4 @@
-"""Names in registries of one's own, and whom a message is for: an actor, its ref, or a name."""
+"""Targets of messages: an actor, its ref, a name, or a name in a registry of your own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pykka
 
 if TYPE_CHECKING:
-    from actors.actor import Actor
     from actors.ref import ActorRef
     from actors.registry import Registry
 
@@ -23,21 +22,21 @@ class Via:
         ChildSpec(Room, name=Via(rooms, "lobby"))
         send(Via(rooms, "lobby"), "hello")
 
-    `value` is what an actor that takes the name is registered with.
+    `value` is registered with an actor that takes the name.
     """
 
     registry: Registry
     key: Hashable
-    value: Any = None
+    value: object = None
 
     def __post_init__(self) -> None:
-        """Refuse what has no names, such as a key where the registry belongs."""
+        """Raise unless `registry` has names; a common mistake is to give the key first."""
         if not hasattr(self.registry, "whereis"):
             raise TypeError(f"registry must be a Registry, got {self.registry!r}; write Via(registry, key)")
 
     @classmethod
     def of(cls, name: Hashable | Via, names: Registry) -> Via:
-        """Return the full form of a name: a plain one is a key of `names`."""
+        """Return a name as a Via: a plain one is a key of `names`."""
         return name if isinstance(name, cls) else cls(names, name)
 
     def __str__(self) -> str:
@@ -56,20 +55,23 @@ class Via:
         self.registry.register(self.key, ref, self.value)
 
 
-# Whom a message is for. A name is looked up each time it is used, so that it finds the actor that was restarted.
-Target: TypeAlias = "Actor | ActorRef[Any] | Via | Hashable"
+Target: TypeAlias = "ActorRef[Any] | Via | Hashable"
+"""The receiver of a message: an actor, a ref, a `Via` or a name.
+
+A name is looked up at each use, so that it finds an actor that was restarted.
+"""
 
 
 def resolve(target: Target, whereis: Callable[[Hashable], ActorRef[Any] | None]) -> ActorRef[Any] | None:
-    """Return whom a target stands for now, or None if it is a name that nobody has.
+    """Return the ref of a target now; None if it is a name that no actor has.
 
     Raises:
-        TypeError: if it is None, which is what `whereis` returns for nobody.
+        TypeError: if it is None, which `whereis` returns for a name that no actor has.
     """
     if isinstance(target, pykka.ActorRef):
         return target  # type: ignore[return-value]  # as an `ActorRef` is a pykka.ActorRef
     if isinstance(target, pykka.Actor):
-        return target.actor_ref  # type: ignore[return-value]  # an `Actor` is a pykka.Actor to everybody but mypy
+        return target.actor_ref  # type: ignore[return-value]  # an `Actor` is a pykka.Actor, except for mypy
     if isinstance(target, Via):
         return target.whereis()
     if target is None:

@@ -183,4 +183,4 @@ def _kill(late: Sequence[_Leaving]) -> None:
 
 def _current_message(ref: ActorRef[Any]) -> str:
     """Describe what an actor is at, as it would itself: without secrets."""
-    return repr(None) if ref.process.current is None else ref.process._last_message()
+    return repr(None) if ref.process.current is None else ref.process.current_message()

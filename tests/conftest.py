@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 
 import pytest_ashtree
 from actors.lowlevel import in_thread
-from actors.runtime import scheduler
+from actors.runtime import current
 from actors.testing import ManualRuntime
 from tests.live import demo
 from tests.time_limit import LIMIT, heed_interrupts, time_limit
@@ -55,7 +55,7 @@ def runtime() -> Iterator[ManualRuntime]:
 def background(monkeypatch: pytest.MonkeyPatch) -> Iterator[in_thread]:
     """Take the place of the background scheduler; actors that a test without a loop starts live there, and end with it."""
     thread = in_thread("background of a test")
-    monkeypatch.setitem(scheduler._by_thread, 0, thread.scheduler)
+    monkeypatch.setitem(current.schedulers, current.BACKGROUND, thread.scheduler)
     yield thread
     thread.stop()
 

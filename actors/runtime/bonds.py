@@ -1,6 +1,6 @@
-"""What ties a process to others and to things: links, monitors, names, timers, and what it owns.
+"""The ties of a process: links, monitors, names, timers, and what it owns.
 
-Each kind is kept from the first of its kind on, as most actors have few. All of it ends with the process.
+Each table is made for its first entry, as most actors have few. All ties end with the process.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from actors.future import Future
 from actors.ref import ActorRef
 
 if TYPE_CHECKING:
-    from actors.actor import Actor
-    from actors.clock import Timer
+    from collections.abc import Hashable
+
+    from actors.clock import Clock, Timer
     from actors.registry import Registry
+    from actors.runtime.behaviour import Behaviour
     from actors.runtime.scheduler import Scheduler
 
 __all__ = ["Bonds"]
@@ -28,7 +30,7 @@ _log = logging.getLogger("ashtree.actors")
 
 
 class Bonds:
-    """The identity of a process, and what it is tied to; the part of `Process` that is not about messages."""
+    """The identity and the ties of a process: the part of `Process` that is not about messages."""
 
     __slots__ = (
         "__weakref__",
@@ -49,9 +51,9 @@ class Bonds:
     )
 
     scheduler: Scheduler
-    queue: deque[Any] | None
+    queue: deque[object] | None
 
-    def __init__(self, number: int, actor_class: type[Actor]) -> None:
+    def __init__(self, number: int, actor_class: type[Behaviour]) -> None:
         self.number, self.actor_class = number, actor_class
         self._ref: ActorRef[Any] | None = None
         self.label: str | None = None
@@ -62,15 +64,15 @@ class Bonds:
         self.watchers: dict[MonitorRef, None] | None = None
         self.watching: dict[MonitorRef, None] | None = None
         self.timers: set[Timer] | None = None
-        self.names: dict[tuple[Registry, Any], None] | None = None
+        self.names: dict[tuple[Registry, Hashable], None] | None = None
         self.owned: list[Callable[[], object]] | None = None
 
     @property
     def ref(self) -> ActorRef[Any]:
-        """What others hold of it."""
+        """The reference to it that other actors hold."""
         ref = self._ref
         if ref is None:
-            ref = ActorRef(self)
+            ref = ActorRef(self)  # type: ignore[arg-type]  # it is a Process, of which this is a part
             if self.reason is None:
                 self._ref = ref
         return ref
@@ -82,8 +84,13 @@ class Bonds:
 
     @property
     def name(self) -> str:
-        """What a person calls it: its label, else its class, with the pid."""
+        """Its name for people: its label, else its class, with the pid."""
         return f"{self.label or self.actor_class.__name__} {self.pid}"
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of its runtime."""
+        return self.scheduler.clock
 
     def ancestors(self) -> list[str]:
         """Return the names of parent, grandparent and so on."""
@@ -94,7 +101,7 @@ class Bonds:
         return names
 
     @abstractmethod
-    def put(self, item: Any) -> None:
+    def put(self, item: object) -> None:
         """Put a message in the mailbox."""
 
     @abstractmethod
@@ -104,7 +111,7 @@ class Bonds:
     # Links and monitors
 
     def link(self, other: Bonds) -> None:
-        """Tie two actors together: when one ends, the other gets an exit signal with its reason."""
+        """Link two actors: when one ends, the other gets an exit signal with its reason."""
         if other is self:
             return
         if not other.alive:
@@ -124,7 +131,7 @@ class Bonds:
             _in_thread_of(other, other._on_link_end, self, NO_PROCESS)
 
     def unlink(self, other: Bonds) -> None:
-        """Undo `link`."""
+        """Remove a link."""
         self._drop_link(other)
         _in_thread_of(other, other._drop_link, self)
 
@@ -133,7 +140,7 @@ class Bonds:
             self.links.pop(other, None)
 
     def monitor(self, target: Bonds) -> MonitorRef:
-        """Watch another actor: one `Down` comes when it ends, at once if it has ended already."""
+        """Monitor another actor: get one `Down` when it ends, at once if it has ended."""
         monitor = MonitorRef(self, target)
         self.watching = {} if self.watching is None else self.watching
         self.watching[monitor] = None
@@ -151,7 +158,7 @@ class Bonds:
             _in_thread_of(monitor.watcher, monitor.watcher._on_down, monitor, self.ref, NO_PROCESS)
 
     def demonitor(self, monitor: MonitorRef, *, flush: bool) -> None:
-        """End a monitor; with `flush`, a `Down` that is in the mailbox already will not be handled either."""
+        """Remove a monitor; with `flush`, a `Down` that is in the mailbox is not handled either."""
         if self.watching is not None:
             self.watching.pop(monitor, None)
         _in_thread_of(monitor.target, monitor.target._drop_watcher, monitor)
@@ -169,27 +176,27 @@ class Bonds:
         self.watchers = {} if self.watchers is None else self.watchers
         self.watchers[MonitorRef(future, self)] = None
 
-    # What it has
+    # What it owns
 
     def keep_timer(self, timer: Timer) -> None:
-        """Remember a timer, to cancel it at the end."""
+        """Record a timer, to cancel it at the end."""
         if self.timers is None:
             self.timers = set()
         self.timers.add(timer)
 
-    def named(self, registry: Registry, key: Any) -> None:
-        """Remember a name, to give it back at the end."""
+    def named(self, registry: Registry, key: Hashable) -> None:
+        """Record a name, to release it at the end."""
         if self.names is None:
             self.names = {}
         self.names[registry, key] = None
 
-    def unnamed(self, registry: Registry, key: Any) -> None:
-        """Forget a name that was given back."""
+    def unnamed(self, registry: Registry, key: Hashable) -> None:
+        """Forget a name that was released."""
         if self.names is not None:
             self.names.pop((registry, key), None)
 
     def own(self, close: Callable[[], object]) -> None:
-        """Call `close()` when this actor ends, however it ends; at once if it has ended."""
+        """Call `close()` when this actor ends, for whatever reason; at once if it has ended."""
         if not self.alive:
             close()
         elif self.owned is None:
@@ -199,19 +206,19 @@ class Bonds:
 
     # The end
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         scheduler = self.scheduler
         scheduler.processes.pop(self.number, None)
         if scheduler.end_watchers is not None:
-            for tell in scheduler.end_watchers:
-                tell(self)  # type: ignore[arg-type]  # it is a Process, of which this is a part
+            for watch in scheduler.end_watchers:
+                watch(self)  # type: ignore[arg-type]  # it is a Process, of which this is a part
         if self.owned is not None:
             self._close_owned()
         if self.timers is not None:
             for timer in list(self.timers):
                 timer.cancel()
         if self.names is not None:
-            # A copy: another thread may be about to register it, and will find it dead.
+            # A copy: another thread may be registering it just now, and will find it dead.
             for registry, key in list(self.names):
                 registry.forget(key, self)
         self.owned = self.timers = self.names = None
@@ -220,7 +227,7 @@ class Bonds:
         for close in self.owned or ():
             _close(close, self)
 
-    def _tell_links(self, reason: ExitReason) -> None:
+    def _notify_links(self, reason: ExitReason) -> None:
         links, self.links = self.links, None
         for other in links or ():
             _in_thread_of(other, other._on_link_end, self, reason)
@@ -230,7 +237,7 @@ class Bonds:
             del self.links[other]
             self.exit_signal(reason, other)
 
-    def _tell_watchers(self, reason: ExitReason) -> None:
+    def _notify_watchers(self, reason: ExitReason) -> None:
         for monitor in self.watching or ():
             _in_thread_of(monitor.target, monitor.target._drop_watcher, monitor)
         watchers, self.watchers, self.watching = self.watchers, None, None
@@ -247,8 +254,8 @@ class Bonds:
             self.put(Down(monitor, ref, reason))
 
 
-def _in_thread_of(process: Bonds, call: Callable[..., object], *args: Any) -> None:
-    """Touch what belongs to a process, in the thread of its event loop, unless that loop is closed."""
+def _in_thread_of(process: Bonds, call: Callable[..., object], *args: object) -> None:
+    """Change what belongs to a process, in the thread of its event loop, unless that loop is closed."""
     try:
         process.scheduler.run_or_post(call, *args)
     except ActorDeadError:  # all its actors are dead then; not by suppress(), which costs three calls a link

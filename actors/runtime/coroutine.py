@@ -6,65 +6,80 @@ import asyncio
 from collections.abc import Coroutine, Generator
 from inspect import CORO_CREATED, getcoroutinestate
 from types import coroutine
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from actors.runtime.process import Process
+from typing import Any, Generic, Protocol, TypeVar
 
 __all__ = ["Contained", "error_of", "next_round"]
 
 
 class _Escaped(Exception):  # noqa: N818  # not an error of its own: it carries one past asyncio
-    """SystemExit or KeyboardInterrupt, which a task would pass on to its loop, and end everybody."""
+    """SystemExit or KeyboardInterrupt, which a task would pass on to its event loop, ending all actors."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
 
-class Contained(Coroutine[Any, Any, Any]):
-    """A coroutine of an actor; while it runs, the scheduler knows whose it is."""
+class Current(Protocol):
+    """The scheduler: it knows which actor's code is running."""
 
-    __slots__ = ("_coroutine", "_process")
+    current: Any
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], process: Process) -> None:
-        self._coroutine, self._process = coroutine, process
+
+class Running(Protocol):
+    """The process whose coroutine it is."""
+
+    @property
+    def scheduler(self) -> Current:
+        """The scheduler of the process."""
+
+
+P = TypeVar("P", bound=Running)
+
+
+class Contained(Coroutine[Any, Any, Any], Generic[P]):
+    """A coroutine of an actor; while it runs, its process is the scheduler's current one."""
+
+    __slots__ = ("coroutine", "process")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], process: P) -> None:
+        self.coroutine, self.process = coroutine, process
 
     def __await__(self) -> Generator[Any, None, Any]:
-        return self._coroutine.__await__()
+        return self.coroutine.__await__()
 
-    def send(self, value: Any) -> Any:
+    def send(self, value: object) -> object:
         """Go on to the next `await`."""
-        scheduler = self._process.scheduler
-        outer, scheduler.current = scheduler.current, self._process
+        scheduler = self.process.scheduler
+        outer, scheduler.current = scheduler.current, self.process
         try:
-            return self._coroutine.send(value)
+            return self.coroutine.send(value)
         except (SystemExit, KeyboardInterrupt) as error:
             raise _Escaped(error) from error
         finally:
             scheduler.current = outer
 
-    def throw(self, *error: Any) -> Any:
+    def throw(self, *error: Any) -> object:
         """Go on with an exception."""
-        if getcoroutinestate(self._coroutine) == CORO_CREATED:
-            # It lets go of what it would have awaited now; entered, it would be held by the traceback until some collection.
-            self._coroutine.close()
+        if getcoroutinestate(self.coroutine) == CORO_CREATED:
+            # Closed here, it releases what it would have awaited; entered, it would be kept by the traceback until a
+            # collection.
+            self.coroutine.close()
             raise error[0]
-        scheduler = self._process.scheduler
-        outer, scheduler.current = scheduler.current, self._process
+        scheduler = self.process.scheduler
+        outer, scheduler.current = scheduler.current, self.process
         try:
-            return self._coroutine.throw(*error)
+            return self.coroutine.throw(*error)
         except (SystemExit, KeyboardInterrupt) as raised:
             raise _Escaped(raised) from raised
         finally:
             scheduler.current = outer
 
     def close(self) -> None:
-        """End without going on."""
-        self._coroutine.close()
+        """Close the coroutine."""
+        self.coroutine.close()
 
 
 def error_of(task: asyncio.Task[Any]) -> BaseException | None:
-    """Return what the task of a `Contained` raised, if it did."""
+    """Return what the task of a `Contained` raised, or None."""
     if task.cancelled():
         try:
             task.result()
@@ -77,5 +92,5 @@ def error_of(task: asyncio.Task[Any]) -> BaseException | None:
 
 @coroutine
 def next_round() -> Generator[None, None, None]:
-    """Go on in the next round of the event loop, after the actors that are ready now; who is cancelled goes no further."""
+    """Continue in the next iteration of the event loop, after the actors that are ready now; a cancelled task ends here."""
     yield

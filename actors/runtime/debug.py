@@ -1,4 +1,4 @@
-"""What a process carries while somebody looks into it (OTP's `sys` and `dbg` options); all others carry None."""
+"""What a process has while it is traced, logged, recorded or suspended (OTP's `sys` and `dbg` options); others have None."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Got(msgspec.Struct, frozen=True, eq=False):
 
 
 class Handled(msgspec.Struct, frozen=True, eq=False):
-    """An actor has handled a message, in so many seconds, and returned `reply`, which is the answer if it was asked."""
+    """An actor has handled a message, in `seconds`, and returned `reply`, which goes to the caller if it was asked."""
 
     at: float
     message: Any
@@ -45,7 +45,7 @@ class Handled(msgspec.Struct, frozen=True, eq=False):
 
 
 class Raised(msgspec.Struct, frozen=True, eq=False):
-    """A handler raised, after so many seconds; the actor ends."""
+    """A handler raised, after `seconds`; the actor ends."""
 
     at: float
     message: Any
@@ -62,19 +62,19 @@ Event = Got | Handled | Raised
 
 
 class Statistics(msgspec.Struct, frozen=True):
-    """What an actor did since `statistics` was turned on; times are of its clock, in seconds."""
+    """What an actor did since `statistics` was turned on; times are seconds of its clock."""
 
     since: float
     now: float
     messages_in: int
     handled: int
     busy: float
-    """Seconds in handlers, those that an `async` one waited included."""
+    """Seconds in handlers, including those that `async` ones waited."""
     longest: float
 
 
 class Debug:
-    """Stands between an actor and its mailbox: tells its watchers of each message, and holds messages back while suspended.
+    """Stands between an actor and its mailbox: reports each message to watchers, and holds messages back while suspended.
 
     `last` are the events of `sys.log`, `record` the messages of the flight recorder.
     """
@@ -94,16 +94,16 @@ class Debug:
 
     def __init__(self, process: Process) -> None:
         self.process = process
-        self.backlog: deque[Any] | None = None
+        self.backlog: deque[object] | None = None
         self.last: deque[Event] | None = None
         self.record: deque[Recorded] | None = None
-        self.watchers: dict[Any, Callable[[Event], object]] = {}
+        self.watchers: dict[object, Callable[[Event], object]] = {}
         self.began: float | None = None
         self.count_from(None)
 
     @classmethod
     def of(cls, process: Process) -> Debug:
-        """Return what the process carries; give it one if it has none."""
+        """Return the `Debug` of a process; give it one if it has none."""
         if process.debug is None:
             process.debug = cls(process)
             if process.bypass is not None:
@@ -111,7 +111,7 @@ class Debug:
         return process.debug
 
     def rest(self) -> None:
-        """Be gone if nobody looks any more."""
+        """Take it from the process if it has nothing more to do."""
         if self.backlog is None and self.record is None and self.began is None and not self._has_watchers:
             self.process.debug = None
             if self.process.bypass is not None:
@@ -124,7 +124,7 @@ class Debug:
     # The mailbox
 
     def turn(self) -> None:
-        """Handle what is in the mailbox; while suspended, only what is asked of the runtime."""
+        """Handle the messages in the mailbox; while suspended, only requests to the runtime."""
         if self.backlog is None:
             self.process.handle_mail(self._receive)
         else:
@@ -150,7 +150,7 @@ class Debug:
             queue.clear()
 
     def resume(self) -> None:
-        """Let the messages come that were held back, in their order, before those that come later."""
+        """Put the messages that were held back into the mailbox again, in order, before later ones."""
         backlog, self.backlog = self.backlog, None
         if backlog:
             backlog.extend(self.process.queue or ())
@@ -158,7 +158,7 @@ class Debug:
 
     # Events
 
-    def _receive(self, message: Any) -> Any:
+    def _receive(self, message: object) -> object:
         actor = self.process.actor
         assert actor is not None
         if type(message) is SystemCall:
@@ -169,12 +169,12 @@ class Debug:
         except BaseException as error:
             self._raised(recorded, error)
             raise
-        if type(result) is CoroutineType:
+        if isinstance(result, CoroutineType):
             return self._finish(result, recorded)
         self._handled(recorded, result)
         return result
 
-    async def _finish(self, coroutine: Coroutine[Any, Any, Any], recorded: Recorded) -> Any:
+    async def _finish(self, coroutine: Coroutine[Any, Any, object], recorded: Recorded) -> object:
         try:
             result = await coroutine
         except BaseException as error:
@@ -183,43 +183,43 @@ class Debug:
         self._handled(recorded, result)
         return result
 
-    def _begin(self, message: Any) -> Recorded:
+    def _begin(self, message: object) -> Recorded:
         recorded = Recorded(self._now(), message, self.process.reply_to is not None)
         if self.record is not None:
             self.record.append(recorded)
         self.messages_in += 1
         if self._has_watchers:
-            self._tell(Got(recorded.at, message))
+            self._emit(Got(recorded.at, message))
         return recorded
 
-    def _handled(self, recorded: Recorded, reply: Any) -> None:
+    def _handled(self, recorded: Recorded, reply: object) -> None:
         seconds = recorded.seconds = self._count(recorded.at)
         if self._has_watchers:
-            self._tell(Handled(recorded.at + seconds, recorded.message, seconds, reply))
+            self._emit(Handled(recorded.at + seconds, recorded.message, seconds, reply))
 
     def _raised(self, recorded: Recorded, error: BaseException) -> None:
         seconds = recorded.seconds = self._count(recorded.at)
         recorded.error = error
         if self._has_watchers:
-            self._tell(Raised(recorded.at + seconds, recorded.message, seconds, error))
+            self._emit(Raised(recorded.at + seconds, recorded.message, seconds, error))
 
     def _now(self) -> float:
-        return self.process.scheduler.clock.now()
+        return self.process.clock.now()
 
-    def _tell(self, event: Event) -> None:
+    def _emit(self, event: Event) -> None:
         if self.last is not None:
             self.last.append(event)
         for key, watcher in list(self.watchers.items()):
             try:
                 watcher(event)
-            except Exception:  # noqa: BLE001  # whoever watches has no part in the life of the actor
+            except Exception:  # noqa: BLE001  # the actor must not fail with a function that watches it
                 self.watchers.pop(key, None)
                 _log.exception("%s is not watched by %r any more, which failed", self.process.name, watcher)
 
     # Statistics
 
     def count_from(self, began: float | None) -> None:
-        """Count anew from that time on; None: do not count."""
+        """Count from zero, from the time `began` on; None: do not count."""
         self.began = began
         self.messages_in = self.handled = 0
         self.busy = self.longest = 0.0
@@ -232,7 +232,7 @@ class Debug:
         return seconds
 
     def statistics(self) -> Statistics | None:
-        """Return what was counted, or None if nothing is."""
+        """Return what was counted; None if it does not count."""
         if self.began is None:
             return None
         return Statistics(self.began, self._now(), self.messages_in, self.handled, self.busy, self.longest)

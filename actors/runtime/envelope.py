@@ -1,9 +1,9 @@
-"""What stands in a mailbox beside plain messages: questions, to the actor and to the runtime."""
+"""What a mailbox holds beside plain messages: requests to the actor, and requests to the runtime about it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pykka.messages
 
@@ -12,34 +12,34 @@ from actors.exits import Refuse
 
 if TYPE_CHECKING:
     from actors.future import Future
-    from actors.runtime.bonds import Bonds
-    from actors.runtime.process import Process
 
 __all__ = ["STOP", "ActorStop", "Answer", "Envelope", "SystemCall", "refuse"]
+
+P = TypeVar("P")
 
 ActorStop: type = pykka.messages._ActorStop  # pykka's own message behind `ref.stop()`; there is no public name
 STOP = ActorStop()
 
 
 class Envelope:
-    """A message whose sender waits for an answer."""
+    """A message whose sender waits for a reply."""
 
     __slots__ = ("message", "reply_to")
 
-    def __init__(self, message: Any, reply_to: Future[Any]) -> None:
+    def __init__(self, message: object, reply_to: Future[Any]) -> None:
         self.message, self.reply_to = message, reply_to
 
 
-class SystemCall:
-    """A question to the runtime about an actor; it waits in the mailbox like any other, and the runtime answers it."""
+class SystemCall(Generic[P]):
+    """A request to the runtime about an actor: it waits in the mailbox like any other, and the runtime replies."""
 
     __slots__ = ("_function",)
 
-    def __init__(self, function: Callable[[Process], Any]) -> None:
+    def __init__(self, function: Callable[[P], object]) -> None:
         self._function = function
 
-    def answer(self, process: Process) -> Answer:
-        """Do what is asked; a mistake in it is that of whoever asked, and not the actor's."""
+    def answer(self, process: P) -> Answer:
+        """Call the function with the process; an error in it is the caller's, not the actor's."""
         try:
             return Answer(self._function(process))
         except Exception as error:  # noqa: BLE001  # see above
@@ -47,19 +47,19 @@ class SystemCall:
 
 
 class Answer:
-    """The answer to a `SystemCall`. It ends the turn, as the process may be another one after it: suspended, or watched."""
+    """The reply to a `SystemCall`. It ends the turn, since the process may now be suspended, or traced."""
 
     __slots__ = ("value",)
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: object) -> None:
         self.value = value
 
 
-def refuse(item: Any, process: Bonds) -> None:
-    """Answer a message that will never be handled; who asked for the end has what he asked for."""
+def refuse(item: object, name: str) -> None:
+    """Reply to a message that the actor called `name` will never handle; a caller of `stop()` gets what it asked for."""
     if type(item) is not Envelope or item.reply_to.done:
         return
     if type(item.message) is ActorStop:
         item.reply_to.set(True)
     else:
-        item.reply_to.set_exception(ActorDeadError(f"{process.name} is dead"))
+        item.reply_to.set_exception(ActorDeadError(f"{name} is dead"))

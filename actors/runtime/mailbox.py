@@ -1,4 +1,4 @@
-"""The mailbox of a process: messages in order, one at a time, and the answers to those that were asked."""
+"""The mailbox of a process: messages in order, one at a time, and the replies to those that were asked."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from asyncio import Task
     from collections.abc import Callable, Coroutine
 
-    from actors.actor import Actor
     from actors.future import Future
+    from actors.runtime.behaviour import Behaviour
     from actors.runtime.bypass import Bypass
+    from actors.runtime.current import Question
     from actors.runtime.debug import Debug
     from actors.runtime.idle_timeout import Idle
 
@@ -28,15 +29,15 @@ __all__ = ["Mailbox"]
 
 
 class _Continue:
-    """A message of an actor to itself that goes before its mailbox."""
+    """A message of an actor to itself that is handled before its mailbox."""
 
     __slots__ = ("message",)
 
-    def __init__(self, message: Any) -> None:
+    def __init__(self, message: object) -> None:
         self.message = message
 
 
-# What a handler may return that is no answer.
+# What a handler may return that is not a reply.
 _SPECIAL = frozenset((CoroutineType, Stop, Refuse, Answer))
 
 
@@ -59,49 +60,50 @@ class Mailbox(Bonds):
         "started",
     )
 
-    actor: Actor | None
+    actor: Behaviour | None
     started: Future[Any] | None
-    # Made when the first message comes and dropped when it is empty, as most actors are idle.
-    queue: deque[Any] | None
+    # Made for the first message and dropped when it is empty, as most actors are idle.
+    queue: deque[object] | None
     scheduled: bool
-    current: Any
+    # The message that is being handled.
+    current: object
     handled: int
     idle: Idle | None
     debug: Debug | None
-    # Of a transport: the way past its mailbox, which is held while there is something in it.
+    # Of a transport actor: the way past its mailbox, which is held while the mailbox is in use.
     bypass: Bypass | None
-    # Questions: the one at hand, and those kept to be answered later.
+    # Requests without a reply: the one being handled, and those kept to be answered later.
     reply_to: Future[Any] | None
     deferred: dict[Future[Any], None] | None
-    # How it is to end: a signal that has arrived, then the reason it is ending with.
+    # The exit signal that was received, and the reason with which it is ending.
     signal: ExitReason | None
     ending: ExitReason | None
     task: Task[Any] | None
 
     @abstractmethod
     def _obey(self) -> None:
-        """Do what the signal that has arrived says."""
+        """End as the received exit signal says."""
 
     @abstractmethod
     def _crash(self, error: BaseException) -> None:
         """End because a handler raised."""
 
     @abstractmethod
-    def fail(self, item: Any, error: Exception) -> None:
-        """End because something raised that was done with an item in the actor's place."""
+    def fail(self, item: object, error: Exception) -> None:
+        """End because something raised that was done with an item on behalf of the actor."""
 
     @abstractmethod
     def _stop(self, stop: Stop) -> None:
-        """End because a handler said so."""
+        """End because a handler returned `Stop`."""
 
     @abstractmethod
     def _wait_for(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Let a handler that is a coroutine come to its end, then go on."""
+        """Run a handler that is a coroutine to its end, then go on."""
 
-    def put(self, item: Any) -> None:
-        """Put a message, or an `Envelope`, in the mailbox; one to the dead is dropped."""
+    def put(self, item: object) -> None:
+        """Put a message, or an `Envelope`, in the mailbox; dropped if the actor is dead."""
         if not self.alive:
-            refuse(item, self)
+            refuse(item, self.name)
             return
         if self.queue is None:
             self.queue = deque((item,))
@@ -110,8 +112,8 @@ class Mailbox(Bonds):
         if not self.scheduled:
             self._be_ready()
 
-    def continue_with(self, message: Any) -> None:
-        """Handle a message next, before all that is in the mailbox but after what was put there by this."""
+    def continue_with(self, message: object) -> None:
+        """Handle a message next: before everything in the mailbox, but after earlier messages of this kind."""
         if not self.alive:
             return
         queue = self.queue = deque() if self.queue is None else self.queue
@@ -141,15 +143,15 @@ class Mailbox(Bonds):
 
     @property
     def waiting(self) -> int:
-        """How many messages wait, those that are held back while it is suspended included; for any thread."""
-        # Each is read once: the process may go on meanwhile.
+        """How many messages wait, including those held back while it is suspended; for any thread."""
+        # Each is read once: the process may be running meanwhile.
         queue, debug = self.queue, self.debug
         held_back = None if debug is None else debug.backlog
         return len(queue or ()) + len(held_back or ())
 
     @property
-    def next_message(self) -> Any:
-        """The message that is handled next, held back or not, or None; for any thread."""
+    def next_message(self) -> object:
+        """The message that will be handled next, held back or not, or None; for any thread."""
         debug = self.debug
         waiting = (None if debug is None else debug.backlog) or self.queue
         try:
@@ -159,24 +161,24 @@ class Mailbox(Bonds):
         return item.message if isinstance(item, Envelope | _Continue) else item
 
     def turn(self) -> None:
-        """Handle what is in the mailbox, up to `messages_per_turn`, then let others go on."""
+        """Handle the messages in the mailbox, up to `messages_per_turn`; then other actors get their turns."""
         if self.signal is not None:
-            if self.task is None:  # else its handler is being cut short, and the end comes after that
+            if self.task is None:  # else its handler is being interrupted, and it ends after that
                 self._obey()
         elif self.debug is not None:
             self.debug.turn()
         elif self.actor is not None:
             self.handle_mail(self.actor._receive)
 
-    def handle_mail(self, receive: Callable[[Any], Any]) -> None:
-        """Hand message after message to `receive`, until one takes time, ends the actor, or the turn is over."""
+    def handle_mail(self, receive: Callable[[object], object]) -> None:
+        """Call `receive` with each message, until a handler is a coroutine, the actor ends, or the turn is over."""
         queue, left = self.queue, self.scheduler.messages_per_turn
         while queue and left:
             left -= 1
             self.handled += 1
             item = queue.popleft()
             if type(item) is Envelope:
-                item, self.reply_to = item.message, item.reply_to
+                self.reply_to, item = item.reply_to, item.message
             elif type(item) is _Continue:
                 item = item.message
             self.current = item
@@ -196,7 +198,7 @@ class Mailbox(Bonds):
         self.go_on()
 
     def go_on(self) -> None:
-        """Go to the end of the ready queue if there is more to do, else rest."""
+        """Join the end of the ready queue if there is more to do, else rest."""
         if self.signal is not None or self.queue:
             self._be_ready()
         else:
@@ -207,15 +209,15 @@ class Mailbox(Bonds):
             if self.idle is not None:
                 self.idle.rest()
 
-    def _accept(self, result: Any) -> bool:
-        """Take what a handler returned; tell whether the next message may be handled at once."""
+    def _accept(self, result: object) -> bool:
+        """Act on what a handler returned; return whether the next message may be handled at once."""
         if type(result) in _SPECIAL:
             return self._accept_special(result)
         if self.reply_to is not None:
             self.reply(result)
         return True
 
-    def _accept_special(self, result: Any) -> bool:
+    def _accept_special(self, result: object) -> bool:
         if isinstance(result, Stop):
             self._stop(result)
             return False
@@ -225,12 +227,12 @@ class Mailbox(Bonds):
         if isinstance(result, Answer):
             self.reply(result.value)
             self.go_on()
-        else:
+        elif isinstance(result, CoroutineType):
             self._wait_for(result)
         return False
 
-    def reply(self, result: Any) -> None:
-        """Answer the question at hand, if whoever asked still waits."""
+    def reply(self, result: object) -> None:
+        """Reply to the message that is being handled, if its caller still waits."""
         reply_to, self.reply_to = self.reply_to, None
         if reply_to is None or reply_to.done:
             return
@@ -240,15 +242,19 @@ class Mailbox(Bonds):
             reply_to.set(result)
 
     def reply_later(self) -> From:
-        """Keep whoever asked the question at hand, to be answered otherwise than by what the handler returns."""
+        """Keep the caller of the message that is being handled, to reply other than by what the handler returns."""
         future, self.reply_to = self.reply_to, None
         if future is not None:
             self.deferred = {} if self.deferred is None else self.deferred
             self.deferred[future] = None
         return From(self, future)
 
-    def answer(self, future: Future[Any], answer: Callable[[Future[Any]], None]) -> None:
-        """Answer a question that was kept, unless it is over."""
+    def has_deferred(self, question: Question) -> bool:
+        """Return whether a request is kept to be answered later."""
+        return self.deferred is not None and question in self.deferred
+
+    def answer(self, future: Future[Any], answer: Callable[[Future[Any]], object]) -> None:
+        """Reply to a request that was kept, unless it is over."""
         if self.deferred is not None and future in self.deferred:
             del self.deferred[future]
             if not future.done:
@@ -257,7 +263,7 @@ class Mailbox(Bonds):
     # The end
 
     def refuse_mail(self) -> None:
-        """Answer all who wait."""
+        """Reply to all requests that will not be handled any more."""
         if self.debug is not None:
             self.debug.resume()
         if self.reply_to is not None:
@@ -266,13 +272,13 @@ class Mailbox(Bonds):
             if not future.done:
                 future.set_exception(ActorDeadError(f"{self.name} is dead"))
         for item in self.queue or ():
-            refuse(item, self)
+            refuse(item, self.name)
         self.queue = self.reply_to = self.deferred = None
         if self.started is not None and not self.started.done:
             self.started.set_exception(ActorDeadError(f"{self.name} was ended while it started"))
 
     def _answer_last(self, reply_to: Future[Any]) -> None:
-        """Give whoever asked the question that ended us the exception it raised."""
+        """Reply to the request that ended this actor, with the exception that its handler raised."""
         if reply_to.done:
             return
         if type(self.current) is ActorStop:
@@ -283,7 +289,7 @@ class Mailbox(Bonds):
             reply_to.set_exception(ActorDeadError(f"{self.name} is dead"))
 
     def _for_others(self, error: BaseException) -> BaseException:
-        """Return what is raised elsewhere: an actor's CancelledError or SystemExit must not be taken for the asker's own."""
+        """Return what the caller gets: an actor's CancelledError or SystemExit must not look like the caller's own."""
         if isinstance(error, Exception):
             return error
         dead = ActorDeadError(f"{self.name} is dead: {type(error).__name__}: {error}")

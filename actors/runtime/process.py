@@ -1,13 +1,13 @@
-"""The process behind an actor: how it starts, waits, gets signals and ends; on its mailbox, links and monitors.
+"""The process of an actor: how it starts, runs its handlers, receives exit signals and ends.
 
-All of it belongs to the scheduler's thread. The order of things that one actor sends to another is kept. When an actor ends:
+Everything here is for the scheduler's thread. What one actor sends to another arrives in order. When an actor ends:
 
-1. its `terminate` runs (not after KILL, and not when it could not start);
-2. what it owned is closed, its timers are cancelled, its names are free;
-3. its links are told, then its monitors, each in the order they were made;
-4. who waits for an answer from it gets ActorDeadError.
+1. its `terminate` runs (not after KILL, nor after a failed start);
+2. what it owns is closed, its timers are cancelled, its names are released;
+3. its links get an exit signal, then its monitors a `Down`, each in the order they were made;
+4. callers that wait for its reply get ActorDeadError.
 
-So whoever knows of a death finds nothing left of the actor.
+So an actor that learns of the end of another one finds none of its names or timers left.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.exceptions import ActorDeadError, StartError, Timeout
 from actors.exits import (
+    KILL,
     KILLED,
     NORMAL,
     Crash,
@@ -32,25 +33,26 @@ from actors.exits import (
     exit_reason,
 )
 from actors.future import Future
-from actors.recorder import keep, record_for
+from actors.recorder import messages_kept
+from actors.runtime.behaviour import described
 from actors.runtime.bypass import BUSY
 from actors.runtime.coroutine import Contained, error_of
 from actors.runtime.debug import Debug
 from actors.runtime.envelope import ActorStop
 from actors.runtime.mailbox import Mailbox
-from actors.runtime.report import CrashReport, described
+from actors.runtime.report import CrashReport, keep
 from actors.validation import check_seconds
 from actors.via import Via
 
 if TYPE_CHECKING:
-    from actors.actor import Actor
-    from actors.recorder import Recorded
+    from actors.runtime.behaviour import Behaviour
     from actors.runtime.bonds import Bonds
+    from actors.runtime.current import Question
     from actors.runtime.scheduler import Scheduler
 
 __all__ = ["Process"]
 
-# The signal that cannot be trapped. A reason equal to it that comes from a link or from `exit()` is an ordinary one.
+# The signal that cannot be trapped. An equal reason from a link or from `exit()` is an ordinary one.
 _KILL: ExitReason = Killed()
 
 _numbers = count(1)
@@ -58,11 +60,11 @@ _log = logging.getLogger("ashtree.actors")
 
 
 class Process(Mailbox):
-    """What the runtime knows of one actor; it stays behind, small, when the actor has ended."""
+    """What the runtime knows of one actor; refs keep it, small, after the actor has ended."""
 
     __slots__ = ("started_at", "task", "trap_exit", "waits_for")
 
-    def __init__(self, actor: Actor) -> None:
+    def __init__(self, actor: Behaviour) -> None:
         super().__init__(next(_numbers), type(actor))
         self.actor = actor
         self.trap_exit = False
@@ -72,8 +74,8 @@ class Process(Mailbox):
         self.queue = self.current = self.idle = self.debug = self.reply_to = self.deferred = None
         self.bypass = None
         self.scheduled = False
-        # What this actor itself waits for.
-        self.waits_for: Future[Any] | None = None
+        # The request whose reply this actor is waiting for.
+        self.waits_for: Question | None = None
         self.task: asyncio.Task[Any] | None = None
         self.signal = self.ending = None
 
@@ -88,10 +90,10 @@ class Process(Mailbox):
         label: str | None,
         record: int | None = None,
     ) -> None:
-        """Begin to live: run `on_start` and be linked to the parent.
+        """Run `on_start`, linked to the parent.
 
         Raises:
-            StartError: if a plain `on_start` raised; an `async` one tells through `started`.
+            StartError: if a plain `on_start` raised; an `async` one reports it through `started`.
         """
         self.scheduler, self.parent = scheduler, parent
         self.label = label or (None if name is None else str(name))
@@ -101,7 +103,7 @@ class Process(Mailbox):
             or self.actor_class.record is not None
             or (parent is not None and parent.debug is not None)
         ):
-            self._record(record_for(self, record, parent))
+            self._record(record, parent)
         self.alive = True
         scheduler.processes[self.number] = self
         if parent is not None:
@@ -112,9 +114,12 @@ class Process(Mailbox):
         finally:
             scheduler.current = outer
 
-    def _record(self, messages: deque[Recorded] | None) -> None:
-        if messages is not None:
-            Debug.of(self).record = messages
+    def _record(self, by_spec: int | None, parent: Process | None) -> None:
+        debug = None if parent is None else parent.debug
+        by_parent = None if debug is None or debug.record is None else debug.record.maxlen
+        number = messages_kept(by_spec, self.actor_class.record, by_parent)
+        if number:
+            Debug.of(self).record = deque(maxlen=number)
 
     def _run_on_start(self, name: str | Via | None) -> None:
         actor = self.actor
@@ -124,7 +129,7 @@ class Process(Mailbox):
                 check_seconds("start_timeout", actor.start_timeout, "> 0", others=" or None")
             if name is not None:
                 Via.of(name, self.scheduler.names).register(self.ref)
-            result: Any = actor._prepare()  # the actor's side of this very class
+            result = actor._prepare()
         except BaseException as error:
             raise self._start_failed(error) from error
         if type(result) is CoroutineType:
@@ -141,19 +146,22 @@ class Process(Mailbox):
         if not self.alive:
             return
         error = error_of(task)
-        if error is None and self.signal is None:
+        if self.signal is not None:
+            self._interrupted_start(started, self.signal, error)
+        elif error is not None:
+            started.set_exception(self._start_failed(error))
+        else:
             self.started = None
             started.set(self.ref)
             self.go_on()
-        elif self.signal is not None:
-            started.set_exception(ActorDeadError(f"{self.name} was ended while it started"))
-            if error is None:
-                self._obey()
-            else:
-                self.finish(self.signal)
+
+    def _interrupted_start(self, started: Future[Any], signal: ExitReason, error: BaseException | None) -> None:
+        """End by a signal that arrived during `on_start`; `terminate` runs only if `on_start` came to its end."""
+        started.set_exception(ActorDeadError(f"{self.name} was ended while it started"))
+        if error is None:
+            self._obey()
         else:
-            assert error is not None
-            started.set_exception(self._start_failed(error))
+            self.finish(signal)
 
     def _on_start_timeout(self) -> None:
         if self.started is None or self.started.done or self.signal is not None:
@@ -167,7 +175,7 @@ class Process(Mailbox):
         started.set_exception(failed)
 
     def _start_failed(self, error: BaseException) -> StartError:
-        """End without a word to the parent: it learns of the failure as the one who starts us."""
+        """End without an exit signal to the parent, which gets the failure as the StartError of its call."""
         if self.parent is not None:
             self.unlink(self.parent)
         started, self.started = self.started, None
@@ -194,12 +202,12 @@ class Process(Mailbox):
         self.end(reason)
 
     def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[asyncio.Task[Any]], None]) -> None:
-        """Let a coroutine of this actor run as a task; the actor takes no message until it is done."""
+        """Run a coroutine of this actor as a task; the actor handles no message until it is done."""
         self.scheduled = True
         self.task = self.scheduler.loop.create_task(Contained(coroutine, self), name=self.name)
         self.task.add_done_callback(done)
         if self.signal is not None and self.ending is None:
-            # It came while there was no task yet, as when a plain `on_receive` stops its actor and returns a coroutine.
+            # It arrived before there was a task, as when a plain `on_receive` stops its actor and returns a coroutine.
             self._interrupt(self.signal)
 
     def _on_handler_done(self, task: asyncio.Task[Any]) -> None:
@@ -217,9 +225,9 @@ class Process(Mailbox):
     # Signals
 
     def exit_signal(self, reason: ExitReason, sender: Bonds | None) -> None:
-        """Receive an exit signal (Erlang's rules): trapped as a message, ignored if normal, else the end.
+        """Receive an exit signal, by Erlang's rules: a message if exits are trapped; else it ends the actor, unless normal.
 
-        One from the parent is an order to shut down even when exits are trapped (OTP's `gen_server`).
+        A signal from the parent is an order to shut down even if exits are trapped (OTP's `gen_server`).
         """
         is_order = sender is not None and sender is self.parent
         if self.trap_exit and sender is not None and not is_order:
@@ -228,6 +236,19 @@ class Process(Mailbox):
             return
         else:
             self._signal(reason)
+
+    def send_exit(self, reason: object, sender: Process | None) -> None:
+        """Send this actor an exit signal from any thread; `reason` may be KILL, an exit reason or an exception.
+
+        Raises:
+            TypeError: if it is none of these.
+        """
+        if not self.alive:
+            return
+        if reason is KILL:
+            self.scheduler.run_or_post(self.kill)
+        else:
+            self.scheduler.run_or_post(self.exit_signal, exit_reason(reason), sender)
 
     def kill(self) -> None:
         """Receive the signal that cannot be trapped."""
@@ -245,7 +266,7 @@ class Process(Mailbox):
             self._be_ready()
 
     def _interrupt(self, reason: ExitReason) -> None:
-        """Cut a waiting handler short; one that is killed is gone even if it does not let itself be cut short."""
+        """Interrupt a waiting handler; a killed actor has ended even if its handler ignores the cancellation."""
         task = self.task
         assert task is not None
         if reason is _KILL:
@@ -255,23 +276,23 @@ class Process(Mailbox):
             self.actor._cut_short(task, reason)
 
     def _obey(self) -> None:
-        """Do what the signal that has arrived says."""
+        """End as the received exit signal says."""
         reason = self.signal
         assert reason is not None
         if reason is _KILL:
             self.finish(KILLED)
         elif self.actor is not None:
-            self.end(self.actor._exit_reason(reason))  # the actor's side of this very class
+            self.end(self.actor._exit_reason(reason))
 
     # End
 
     def _crash(self, error: BaseException) -> None:
-        """End because a handler raised: the log gets a report, and whoever asked the exception, once we are gone."""
+        """End because a handler raised: log a report; the caller gets the exception when the actor has ended."""
         self._report(error)
         self.end(Crash(error))
 
-    def fail(self, item: Any, error: Exception) -> None:
-        """End because something raised that was done with an item in the actor's place, while it rested."""
+    def fail(self, item: object, error: Exception) -> None:
+        """End because something raised that was done with an item on behalf of the actor, while it rested."""
         self.current = item
         self._report(error)
         self._signal(Crash(error))
@@ -281,7 +302,8 @@ class Process(Mailbox):
         keep(report)
         _log.error("%s", report, exc_info=error)
 
-    def _last_message(self) -> str:
+    def current_message(self) -> str:
+        """Return the message that is being handled, as the actor describes it for logs."""
         return described(self.actor, self.current)
 
     def end(self, reason: ExitReason) -> None:
@@ -292,7 +314,7 @@ class Process(Mailbox):
         if self.bypass is not None:
             self.bypass.hold(BUSY)
         try:
-            result: Any = self.actor._end(reason)  # the actor's side of this very class
+            result = self.actor._end(reason)
         except BaseException as error:  # noqa: BLE001  # as in a handler
             self._report(error)
             self.finish(Crash(error))
@@ -313,25 +335,25 @@ class Process(Mailbox):
         self.finish(self.ending if error is None else Crash(error))
 
     def finish(self, reason: ExitReason) -> None:
-        """Be gone, and let everybody know."""
+        """Mark as exited; notify links, monitors and callers."""
         if not self.alive:
             return
         self.alive, self.reason = False, reason
-        self._let_go()
+        self._release()
         if self.links is not None:
-            self._tell_links(reason)
+            self._notify_links(reason)
         if self.watchers is not None or self.watching is not None:
-            self._tell_watchers(reason)
+            self._notify_watchers(reason)
         self.refuse_mail()
         if self.bypass is not None:
             self.bypass.hold(BUSY)
             self.bypass = None
         self.actor = self.task = self.current = self.idle = self.debug = self.waits_for = None
-        # The ring of process and ref is broken, so that the memory is free at once and not at the next collection.
+        # The cycle of process and ref is broken, so that their memory is freed at once and not at the next collection.
         self._ref = None
 
     def finish_killed(self) -> None:
-        """Be gone at once, when the loop itself ends."""
+        """End at once, as the event loop itself ends."""
         if self.task is not None:
             self.task.cancel()
         self.finish(KILLED)

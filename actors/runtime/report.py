@@ -1,72 +1,43 @@
-"""What the log is told of a crash, and what is kept of it."""
+"""The report of a crash: what the log says of it, and what is kept of the last ones."""
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from actors.clock import wall_time
 from actors.exits import Crash
+from actors.runtime.behaviour import described, shortened, state_of
 
 if TYPE_CHECKING:
-    from actors.actor import Actor
     from actors.recorder import Recorded
+    from actors.runtime.behaviour import Behaviour
     from actors.runtime.process import Process
 
-__all__ = ["CrashReport", "described", "state_of"]
+__all__ = ["KEPT", "CrashReport", "keep", "last_crash", "last_crashes"]
 
 _LINE = 160
-"""How much is shown of each of the last messages, in characters."""
+"""The most characters that are shown of each of the last messages."""
 
-_MOST = 2000
-"""How much is shown of a message, or of what an exception says, in characters."""
+KEPT = 10
+"""How many reports are kept. Each keeps the attributes of its actor, and the traceback, from being freed."""
 
-
-def described(actor: Actor | None, message: Any) -> str:
-    """Return what an actor lets be said of a message: without secrets, and not more than a page."""
-    if actor is None or message is None:
-        return "none"
-    try:
-        return _cut(actor._describe(message), _MOST)
-    except Exception:  # noqa: BLE001  # the author's __repr__; what reports it goes on
-        return f"<{type(message).__name__} that cannot be shown>"
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-# What the runtime, and pykka's, keeps in an actor.
-_NOT_STATE = (
-    "_process",
-    "_actor_thread",
-    "_stand_in",
-    "actor_urn",
-    "actor_inbox",
-    "_actor_ref",
-    "actor_ref",
-    "actor_stopped",
-)
-
-
-def state_of(actor: Actor | None) -> dict[str, Any]:
-    """Return the attributes of an actor, or of pykka's for which it stands; without the runtime's own."""
-    state = dict(vars(actor._proxied())) if actor is not None else {}
-    for name in _NOT_STATE:
-        state.pop(name, None)
-    return state
+_crashes: deque[CrashReport] = deque(maxlen=KEPT)
+_lock = threading.Lock()
 
 
 class CrashReport:
-    """Who crashed, by what, at which message and after which others; as text it is what the log says, without secrets.
+    """An actor that crashed, the exception, the message and those before it; as text it is what the log says, without secrets.
 
-    - `name`, `pid`, `actor_class`, `ancestors`: who it was; ancestors by their names, the parent first.
-    - `error`: the exception, with its traceback; `reason`: the `Crash` that others were told.
-    - `message`: what it was at; None in an `async` `on_start`.
-    - `messages`: the last ones, as `Recorded`, the oldest first; none if it kept none (see `Actor.record`).
-    - `handled`: how many it had handled in its life, the last one included.
+    - `name`, `pid`, `actor_class`, `ancestors`: the actor; ancestors by name, the parent first.
+    - `error`: the exception, with its traceback; `reason`: the `Crash` that links and monitors got.
+    - `message`: the message that it was handling; None in an `async` `on_start`.
+    - `messages`: the last ones, as `Recorded`, the oldest first; empty if it kept none (see `Actor.record`).
+    - `handled`: how many messages it had handled, the last one included.
     - `state`: its attributes when it crashed, before `terminate` ran; the values themselves, with their secrets.
-    - `at`: when, in seconds of its clock; `time`: the Unix time.
+    - `at`: the time, in seconds of its clock; `time`: the Unix time.
     """
 
     def __init__(self, process: Process, error: BaseException) -> None:
@@ -75,13 +46,13 @@ class CrashReport:
         self.error, self.message, self.handled = error, process.current, process.handled
         self.messages: list[Recorded] = list(debug.record or ()) if debug is not None else []
         self.state = state_of(process.actor)
-        self.at, self.time = process.scheduler.clock.now(), wall_time()
+        self.at, self.time = process.clock.now(), wall_time()
 
-    # Made when they are wanted: nobody may look, and crashes may be many.
+    # Computed on demand: most reports are never read, and there may be many.
 
     @property
     def name(self) -> str:
-        """What a person calls the actor: its label, else its class, with the pid."""
+        """The name of the actor for people: its label, else its class, with the pid."""
         return self._process.name
 
     @property
@@ -90,7 +61,7 @@ class CrashReport:
         return self._process.pid
 
     @property
-    def actor_class(self) -> type[Actor]:
+    def actor_class(self) -> type[Behaviour]:
         """The class of the actor."""
         return self._process.actor_class
 
@@ -101,7 +72,7 @@ class CrashReport:
 
     @property
     def reason(self) -> Crash:
-        """The exit reason that links and monitors were told."""
+        """The exit reason that links and monitors got."""
         return Crash(self.error)
 
     def __repr__(self) -> str:
@@ -111,7 +82,7 @@ class CrashReport:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        yield f"{self.name} crashed: {_cut(str(self.reason), _MOST)}"
+        yield f"{self.name} crashed: {shortened(str(self.reason))}"
         yield f"  last message: {described(self._actor, self.message)}"
         yield f"  ancestors: {', '.join(self.ancestors) or 'none'}"
         if self.messages:
@@ -121,5 +92,26 @@ class CrashReport:
 
     def _line(self, recorded: Recorded) -> str:
         began, took = self.at - recorded.at, (recorded.seconds or 0.0) * 1000
-        text = _cut(described(self._actor, recorded.message), _LINE)
+        text = shortened(described(self._actor, recorded.message), _LINE)
         return f"    {began:9.3f} s before, took {took:9.3f} ms: {text}"
+
+
+def keep(report: CrashReport) -> None:
+    """Keep a report, instead of the oldest one if there are `KEPT`."""
+    with _lock:
+        _crashes.append(report)
+
+
+def last_crashes() -> list[CrashReport]:
+    """Return the reports of the last crashes of the program, `KEPT` at most, the latest first; from any thread."""
+    with _lock:
+        return list(reversed(_crashes))
+
+
+def last_crash() -> CrashReport | None:
+    """Return the report of the latest crash of the program, or None; from any thread.
+
+    It has the last messages if the actor kept them. `pdb.post_mortem(last_crash().error.__traceback__)` leads to the line.
+    """
+    with _lock:
+        return _crashes[-1] if _crashes else None

@@ -1,8 +1,29 @@
-"""Runs actors on an event loop, in turns.
+"""The scheduler: it runs the actors of one event loop, in turns.
 
-A process that has something to do stands in the ready queue. The scheduler gives each one turn of a bounded number of
-messages (`TURN`), a bounded number of turns in one go (`PASS`), then lets the loop do its I/O. So no actor starves
-another one, and no crowd of actors starves the sockets.
+Theory of operation.
+
+All actors of an event loop run in its thread; the scheduler decides which one, and when. It costs no task and no callback per
+message, which is what makes an actor cheap.
+
+1. A process with something to do is in the ready queue, once. It puts itself there (`ready`): when a message arrives while it
+   is idle, when an exit signal arrives, and when a turn ends before its mailbox is empty. `Process.scheduled` says that it is
+   there, or that its handler is a coroutine that has not ended.
+2. The first process in an empty queue schedules one callback of the event loop (`_arm`). That callback gives each ready
+   process one turn of at most `TURN` messages, at most `PASS` turns in a row (`run_ready`), and schedules itself again if any
+   are left. So no actor starves another one, and no number of busy actors starves the sockets.
+3. Code that has just read from a socket calls `run_ready` itself, so that what it received is handled, and answered, in the
+   same iteration. `run_at_once` does the same for an `await ref.call(…)`, `AT_ONCE` times in a row: an answer from an idle
+   actor then costs no iteration of the loop. Neither runs a turn inside another turn: handlers are never re-entered.
+4. A plain handler runs inside its turn. A coroutine becomes a task of the loop (`Process._run_coroutine`), and its process
+   gets no more turns until it is done. `current` is the process whose code is running, in a turn or in such a task.
+5. Other threads do not touch any of this: they `post` a function, which is called in the thread of the loop. Calls posted by
+   one thread keep their order; `_drain` calls all that are there for one wake-up of the loop. `run_or_post` calls at once in
+   the thread itself. What one actor sends to another therefore arrives in order, across threads too.
+6. Time is the clock's (`actors/clock.py`). With a `ManualClock` and a loop without I/O the order of all turns is
+   reproducible, which the test kits rely on.
+
+A loop with actors is found by its thread (`of_thread`). A thread without one uses the background scheduler, a daemon thread
+of ours.
 """
 
 from __future__ import annotations
@@ -11,51 +32,52 @@ import asyncio
 import os
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from contextvars import copy_context
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 from weakref import ref
 
 from actors.clock import Clock, LoopClock
 from actors.exceptions import ActorDeadError, BlockingCallError
 from actors.registry import ActorRegistry, Registry
+from actors.runtime.current import BACKGROUND, owners, scheduler_of_thread, schedulers
 
 if TYPE_CHECKING:
     from actors.future import Future
     from actors.runtime.process import Process
 
-__all__ = ["Scheduler", "actor_of_thread", "new_event_loop", "thread_belongs_to"]
+__all__ = ["AT_ONCE", "PASS", "TURN", "Scheduler", "in_thread", "new_event_loop"]
 
-# Messages in one turn before the next process gets its own.
+P = ParamSpec("P")
+
+# Messages in one turn; then the next process gets its turn.
 TURN = 64
 
-# Turns in one go before the loop gets to its I/O: at some 2 us a message, sockets wait a few milliseconds at most.
+# Turns in a row before the loop does its I/O: at some 2 us per message, sockets wait a few milliseconds at most.
 PASS = 256
 
-# Questions in a row that are answered without a round of the loop.
+# Calls in a row that are answered without an iteration of the loop.
 AT_ONCE = 64
 
-_by_thread: dict[int, Scheduler] = {}
-# Actors that have a thread of their own, by that thread.
-_actors_by_thread: dict[int, Process] = {}
 _background_lock = threading.Lock()
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Make the fastest event loop there is: uvloop's when it is installed (the `fast` extra), else asyncio's."""
+    """Return a new event loop: uvloop's if that is installed (the `fast` extra), else asyncio's."""
     try:
-        import uvloop  # noqa: PLC0415  # an extra: there or not
+        import uvloop  # noqa: PLC0415  # an extra, which may be missing
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
 
 
 class Scheduler:
-    """All actors of one event loop: who is ready, what time it is, who is called what.
+    """The actors of one event loop, their ready queue, clock and names.
 
-    There is one for each event loop that has actors. Its methods are for the loop's own thread, except `post`.
+    There is one for each event loop that has actors. Its methods are for the loop's own thread, except `post` and
+    `run_or_post`.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock | None = None) -> None:
@@ -67,23 +89,23 @@ class Scheduler:
         self.current: Process | None = None
         self.messages_per_turn = TURN
         self.thread_id = get_ident()
-        # Actors run in a context of their own, not in that of whoever sends to them.
+        # Actors run in a context of their own, not in that of their senders.
         self._context = copy_context()
         self._at_once = AT_ONCE
         self._ready: deque[Process] = deque()
         self._armed = False
         self._running = False
-        self._inbound: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._inbound: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._woken = False
         self._last: AsyncGenerator[None, None] | None = None
-        _by_thread[self.thread_id] = self
+        schedulers[self.thread_id] = self
         ActorRegistry.join(self)
 
     @staticmethod
     def here() -> Scheduler:
-        """Return this thread's scheduler; make one on its running loop; else use the one in the background.
+        """Return this thread's scheduler, made for its running loop if need be; without a loop, the background scheduler.
 
-        The background scheduler has a daemon thread of its own: it is what a plain script gets that starts an actor.
+        The background scheduler has a daemon thread of its own: a plain script that starts an actor gets it.
         """
         scheduler = Scheduler.of_thread()
         try:
@@ -94,42 +116,45 @@ class Scheduler:
 
     @staticmethod
     def _of_loop(loop: asyncio.AbstractEventLoop) -> Scheduler:
-        """Return the scheduler of a loop that runs in this thread, which may have run another one meanwhile."""
+        """Return the scheduler of the loop that runs in this thread, which may have run another loop meanwhile."""
         scheduler = ActorRegistry.scheduler_of(loop)
         if scheduler is None:
             scheduler = Scheduler(loop)
-            scheduler._end_with_loop()
-        _by_thread[scheduler.thread_id] = scheduler
+            scheduler._close_with_loop()
+        schedulers[scheduler.thread_id] = scheduler
         return scheduler
 
-    def _end_with_loop(self) -> None:
-        """Have the actors that are left killed when the loop is about to be closed, as `asyncio.run` does at its end."""
+    def _close_with_loop(self) -> None:
+        """Close this scheduler when its loop shuts down its async generators, as `asyncio.run` does before it closes the loop.
+
+        A loop has no other hook for its end. It registers an async generator at the generator's first step, which is done here
+        by hand, without a task: up to the `yield`, from which the loop later closes it.
+        """
         self._last = _at_shutdown(ref(self))
-        with suppress(StopIteration):
+        with suppress(StopIteration):  # the step has come to the `yield`
             self._last.__anext__().send(None)
 
     @staticmethod
     def of_thread() -> Scheduler | None:
         """Return the scheduler whose actors run in this thread, or None."""
-        thread = get_ident()
-        actor = _actors_by_thread.get(thread) if _actors_by_thread else None
-        return _by_thread.get(thread) if actor is None else actor.scheduler
+        scheduler: Scheduler | None = scheduler_of_thread()
+        return scheduler
 
     @staticmethod
     def background() -> Scheduler:
-        """Return the scheduler that runs in a thread of its own for code without an event loop."""
+        """Return the scheduler that runs in a daemon thread, for code without an event loop."""
         with _background_lock:
-            scheduler = _by_thread.get(0)
+            scheduler: Scheduler | None = schedulers.get(BACKGROUND)
             if scheduler is None or scheduler.loop.is_closed():
-                scheduler = _by_thread[0] = in_thread("ashtree").scheduler
+                scheduler = schedulers[BACKGROUND] = in_thread("ashtree").scheduler
             return scheduler
 
     def is_serving(self) -> bool:
-        """Tell whether its loop runs, so that actors that are started now get their turns."""
+        """Return whether its loop is running, so that actors get their turns."""
         return self.loop.is_running()
 
     def is_current_thread(self) -> bool:
-        """Tell whether the caller runs in the thread of this scheduler."""
+        """Return whether the caller runs in the thread of this scheduler."""
         return get_ident() == self.thread_id
 
     def ready(self, process: Process) -> None:
@@ -150,12 +175,12 @@ class Scheduler:
         self._armed, self._at_once = False, AT_ONCE
         self.run_ready()
 
-    def watch_ends(self, tell: Callable[[Process], object]) -> None:
-        """Have `tell(process)` called for each actor that ends, before anybody else is told; for test kits."""
-        self.end_watchers = [*(self.end_watchers or ()), tell]
+    def watch_ends(self, callback: Callable[[Process], object]) -> None:
+        """Call `callback(process)` for each actor that ends, before its links and monitors are notified; for test kits."""
+        self.end_watchers = [*(self.end_watchers or ()), callback]
 
     def run_ready(self) -> None:
-        """Give the ready processes their turns now; whoever reads a socket calls this after it has told its actors."""
+        """Give the ready processes their turns now; for code that has received something and sent it to its actors."""
         if self._running:
             return
         self._running, outer = True, self.current
@@ -171,23 +196,23 @@ class Scheduler:
         while ready and left:
             left -= 1
             self.current = process = ready.popleft()
-            # A copy, so that a context variable that one actor sets is no other's.
+            # A copy, so that a context variable set by one actor is not seen by others.
             context.copy().run(process.turn)
 
     def run_at_once(self) -> None:
-        """Give the ready processes their turns for somebody who waits for one of them: it spares a round of the loop.
+        """Give the ready processes their turns, for a caller that waits for one of them: it saves an iteration of the loop.
 
-        Not within a turn, and a bounded number of times in a row, so that whoever only asks does not starve the sockets.
+        Not within a turn, and a bounded number of times in a row, so that a loop of calls does not starve the sockets.
         """
         if self._at_once and not self._running and get_ident() == self.thread_id:
             self._at_once -= 1
             self.run_ready()
 
-    def post(self, callback: Callable[..., object], *args: Any) -> None:
-        """Call `callback(*args)` in the scheduler's thread; what one thread posts keeps its order.
+    def post(self, callback: Callable[..., object], *args: object) -> None:
+        """Call `callback(*args)` in the scheduler's thread; calls posted by one thread keep their order.
 
         Raises:
-            ActorDeadError: if the event loop is closed, and all its actors gone with it.
+            ActorDeadError: if the event loop is closed; all its actors are dead then.
         """
         self._inbound.append((callback, args))
         if not self._woken or self.loop.is_closed():
@@ -198,11 +223,11 @@ class Scheduler:
                 self._inbound.clear()
                 raise ActorDeadError("the event loop of this actor is closed") from closed
             except BaseException:
-                # By Ctrl-C, in the thread that posts: the next one must not rely on it.
+                # Such as Ctrl-C in the posting thread: the loop may not have been woken.
                 self._woken = False
                 raise
 
-    def run_or_post(self, callback: Callable[..., object], *args: Any) -> None:
+    def run_or_post(self, callback: Callable[..., object], *args: object) -> None:
         """Call `callback(*args)` in the scheduler's thread: at once if the caller runs in it, else as `post` does.
 
         For an answer in another thread see `actors.future.run_on`.
@@ -216,7 +241,7 @@ class Scheduler:
             self.post(callback, *args)
 
     def _drain(self) -> None:
-        # Cleared before the queue is read: who posts after this wakes the loop again.
+        # Cleared before the queue is read: a thread that posts after this wakes the loop again.
         self._woken = False
         inbound = self._inbound
         try:
@@ -224,60 +249,45 @@ class Scheduler:
                 callback, args = inbound.popleft()
                 callback(*args)
         finally:
-            # One that raised is the loop's to report; the others must not wait for the next post.
+            # The loop reports a call that raised; those after it must not wait for the next post.
             if inbound and not self._woken:
                 self._woken = True
                 self.loop.call_soon(self._drain)
 
-    # Threads of actors: under virtual time the loop and they go on in turns
+    # Threads of actors: under virtual time the loop and they take turns (see `actors/testing/lockstep.py`)
 
     def thread_works(self, _actor: Process, go: Callable[[], object]) -> None:
-        """Let the thread of an actor go on, by `go()`."""
+        """Resume the thread of an actor, by `go()`."""
         go()
 
-    def thread_rests(self, callback: Callable[..., object], *args: Any) -> None:
-        """Post `callback(*args)` as the last thing that an actor's thread does before it waits."""
+    def thread_rests(self, callback: Callable[..., object], *args: object) -> None:
+        """Post `callback(*args)`; the thread of the actor then does nothing but wait."""
         self.post(callback, *args)
 
     def wait_in_thread(self, _future: Future[Any], answered: threading.Event, timeout: float | None) -> bool:
-        """Wait for the answer in the thread of an actor; tell whether it came in time."""
+        """Wait for a reply in the thread of an actor; return whether it arrived in time."""
         return answered.wait(timeout)
 
     def may_block(self) -> bool:
-        """Tell whether the caller may wait for an actor of this scheduler without keeping it from answering."""
+        """Return whether the caller may wait for an actor of this scheduler without keeping it from answering."""
         return not self.is_current_thread()
 
     def block_on(self, _future: Future[Any], _timeout: float | None) -> None:
-        """Refuse to block the loop's own thread."""
+        """Raise BlockingCallError: waiting would block the loop's own thread."""
         raise BlockingCallError("get()", instead="`await future` in an async handler")
 
     def close(self) -> None:
-        """Kill whatever still lives here and forget the thread; the loop is its owner's to close."""
+        """Kill all actors that are left, and forget the thread; closing the loop is up to its owner."""
         for process in list(self.processes.values()):
             process.finish_killed()
         self._ready.clear()
         self.clock.close()
-        if _by_thread.get(self.thread_id) is self:
-            del _by_thread[self.thread_id]
-
-
-def actor_of_thread() -> Process | None:
-    """Return the actor that has this thread to itself, or None."""
-    return _actors_by_thread.get(get_ident())
-
-
-@contextmanager
-def thread_belongs_to(actor: Process) -> Iterator[None]:
-    """Let the current thread be an actor's own inside the block."""
-    _actors_by_thread[get_ident()] = actor
-    try:
-        yield
-    finally:
-        del _actors_by_thread[get_ident()]
+        if schedulers.get(self.thread_id) is self:
+            del schedulers[self.thread_id]
 
 
 async def _at_shutdown(scheduler: ref[Scheduler]) -> AsyncGenerator[None, None]:
-    """Close a scheduler when its loop closes its async generators: nothing else tells of the end of a loop."""
+    """Close a scheduler when its loop closes its async generators."""
     try:
         yield
     finally:
@@ -287,11 +297,11 @@ async def _at_shutdown(scheduler: ref[Scheduler]) -> AsyncGenerator[None, None]:
 
 
 def _after_fork() -> None:
-    """Forget all event loops: their threads are not in this process, and nobody there would answer."""
-    global _background_lock  # noqa: PLW0603  # the thread that held it is not here
+    """Forget all event loops: their threads do not exist in the child process."""
+    global _background_lock  # noqa: PLW0603  # a thread that is not in this process may hold it
     _background_lock = threading.Lock()
-    _by_thread.clear()
-    _actors_by_thread.clear()
+    schedulers.clear()
+    owners.clear()
     ActorRegistry.clear()
 
 
@@ -299,7 +309,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_after_fork)
 
 
-class in_thread:  # noqa: N801  # reads as the phrase it is: a scheduler in a thread
+class in_thread:  # noqa: N801  # reads as a phrase: with a scheduler in a thread
     """An event loop with a scheduler, running in a daemon thread until `stop`."""
 
     def __init__(self, name: str) -> None:
@@ -322,7 +332,7 @@ class in_thread:  # noqa: N801  # reads as the phrase it is: a scheduler in a th
             loop.close()
 
     def stop(self) -> None:
-        """End the loop and its thread; once more is nothing."""
+        """Stop the loop and its thread; idempotent."""
         if self.thread.is_alive():
             self.scheduler.loop.call_soon_threadsafe(self.scheduler.loop.stop)
             self.thread.join()

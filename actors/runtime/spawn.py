@@ -1,46 +1,47 @@
-"""How an actor comes to life."""
+"""Starting an actor."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from actors.future import Future
 from actors.runtime.scheduler import Scheduler
 
 if TYPE_CHECKING:
-    from actors.actor import Actor
     from actors.ref import ActorRef
+    from actors.runtime.behaviour import Behaviour
     from actors.runtime.process import Process
     from actors.via import Via
 
 __all__ = ["spawn"]
 
+A = TypeVar("A", bound="Behaviour")
+
 
 def spawn(
-    actor_class: type[Actor],
-    args: tuple[Any, ...] = (),
+    actor_class: type[A],
+    args: tuple[object, ...] = (),
     kwargs: dict[str, Any] | None = None,
     *,
     parent: Process | None = None,
     name: str | Via | None = None,
     label: str | None = None,
     record: int | None = None,
-) -> ActorRef[Any]:
-    """Start an actor in this thread's scheduler, linked to `parent` if there is one; `record` is for `Actor.record`.
+) -> ActorRef[A]:
+    """Start an actor in this thread's scheduler, linked to `parent` if there is one; `record` overrides `Actor.record`.
 
-    In the scheduler's own thread `on_start` runs before this returns, except an `async` one: then `ref.process.started`
-    is the future to wait for. From another thread it returns when `on_start` has ended.
+    In the scheduler's own thread `on_start` has run when this returns, unless it is `async`: await `ref.started()`. From
+    another thread this returns when `on_start` has ended.
 
     Raises:
-        StartError: if `on_start` raised; an exception in `__init__` comes as it is.
+        StartError: if `on_start` raised; an exception in `__init__` is raised as it is.
     """
     actor = actor_class(*args, **(kwargs or {}))
-    process = actor._process  # the actor's side of this very class
+    process: Process = actor.actor_inbox
     scheduler = Scheduler.here() if parent is None else parent.scheduler
-    if scheduler.thread_id == get_ident():
+    if scheduler.is_current_thread():
         process.start(scheduler, parent=parent, name=name, label=label, record=record)
         return process.ref
     started: Future[Any] = Future(scheduler)
@@ -53,7 +54,7 @@ def spawn(
 def _start_and_tell(process: Process, start: Callable[[], None], started: Future[Any]) -> None:
     try:
         start()
-    except BaseException as error:  # noqa: BLE001  # whoever started it waits
+    except BaseException as error:  # noqa: BLE001  # it is raised in the thread that starts the actor
         started.set_exception(error)
         return
     if process.started is None:

@@ -1,40 +1,34 @@
-"""Who waits for whom: asks that go round in a circle are told at once, not after their time-outs.
+"""Which actor waits for which: a cycle of asks raises at once, instead of ending in time-outs.
 
-An actor is taken to wait while its handler awaits the answer of an `ask` itself; what tasks that it started wait for is not
-followed. A question that was put off with `reply_later` may be answered by anybody, so it closes no circle.
+An actor counts as waiting while its handler awaits the reply to its own `ask`; what tasks that it started wait for is not
+followed. A request that was deferred with `reply_later` may be answered by any actor, so it closes no cycle.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from actors.exceptions import AskCycleError
-from actors.runtime.scheduler import Scheduler, actor_of_thread
-
-if TYPE_CHECKING:
-    from actors.future import Future
-    from actors.runtime.process import Process
+from actors.runtime.current import Question, Waiter, current_actor
 
 __all__ = ["waiting"]
 
 
-class waiting:  # noqa: N801  # reads as the phrase it is: with waiting
-    """Let the actor that runs in this thread, if one does, wait for a future inside the block.
+class waiting:  # noqa: N801  # reads as a phrase: with waiting(future)
+    """Marks the actor that runs in this thread, if any, as waiting for a future inside the block.
 
     Raises:
-        AskCycleError: if that can come to no end.
+        AskCycleError: if that future would never be answered.
     """
 
-    __slots__ = ("_future", "_waiter")
+    __slots__ = ("_question", "_waiter")
 
-    def __init__(self, future: Future[Any]) -> None:
-        self._future, self._waiter = future, _current()
+    def __init__(self, question: Question) -> None:
+        self._question, self._waiter = question, current_actor()
 
     def __enter__(self) -> None:
-        waiter, asked = self._waiter, self._future.asked
+        waiter, asked = self._waiter, self._question.asked
         if waiter is not None and asked is not None:
-            # Noted before it is checked: of two actors in two threads that begin to wait for each other, one sees the other.
-            waiter.waits_for = self._future
+            # Recorded before the check: of two actors in two threads that begin to wait for each other, one sees the other.
+            waiter.waits_for = self._question
             try:
                 _check_cycle(waiter, asked)
             except AskCycleError:
@@ -46,22 +40,13 @@ class waiting:  # noqa: N801  # reads as the phrase it is: with waiting
             self._waiter.waits_for = None
 
 
-def _current() -> Process | None:
-    """Return the actor whose code runs in this thread now."""
-    actor = actor_of_thread()
-    if actor is not None:
-        return actor
-    scheduler = Scheduler.of_thread()
-    return None if scheduler is None else scheduler.current
-
-
-def _check_cycle(waiter: Process, asked: Process) -> None:
-    """Look whether `asked`, directly or through others, waits for `waiter`."""
+def _check_cycle(waiter: Waiter, asked: Waiter) -> None:
+    """Raise if `asked`, directly or through others, waits for `waiter`."""
     chain, process = [waiter, asked], asked
     while process is not waiter:
-        future = process.waits_for
-        target = None if future is None else _debtor(future)
-        # A circle further on that does not lead back here is reported to those who are in it.
+        question = process.waits_for
+        target = None if question is None else _debtor(question)
+        # A cycle further on that does not include `waiter` is reported to the actors in it.
         if target is None or target in chain[1:]:
             return
         chain.append(target)
@@ -69,9 +54,7 @@ def _check_cycle(waiter: Process, asked: Process) -> None:
     raise AskCycleError([process.name for process in chain])
 
 
-def _debtor(future: Future[Any]) -> Process | None:
-    """Return the actor that alone can give the answer."""
-    asked = future.asked
-    if asked is None or future.done or (asked.deferred is not None and future in asked.deferred):
-        return None
-    return asked
+def _debtor(question: Question) -> Waiter | None:
+    """Return the only process that can answer, or None."""
+    asked = question.asked
+    return None if asked is None or question.done or asked.has_deferred(question) else asked

@@ -207,7 +207,7 @@ class ChanceScheduler(ManualScheduler):
 def process_of(task: asyncio.Task[Any]) -> Process | None:
     """Return the actor whose handler a task is."""
     coroutine: Any = task.get_coro()
-    return coroutine._process if isinstance(coroutine, Contained) else None
+    return coroutine.process if isinstance(coroutine, Contained) else None
 
 
 def _name_of(task: asyncio.Task[Any]) -> str:

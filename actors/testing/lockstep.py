@@ -13,7 +13,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from actors.runtime.scheduler import Scheduler, actor_of_thread
+from actors.runtime.current import actor_of_thread
+from actors.runtime.scheduler import Scheduler
 
 if TYPE_CHECKING:
     import asyncio

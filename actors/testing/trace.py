@@ -6,11 +6,11 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from actors.runtime.behaviour import described
 from actors.runtime.envelope import Envelope
-from actors.runtime.report import described
 
 if TYPE_CHECKING:
-    from actors.actor import Actor
+    from actors.runtime.behaviour import Behaviour
     from actors.runtime.process import Process
 
 __all__ = ["Trace"]
@@ -26,7 +26,7 @@ class _Step(NamedTuple):
     number: int
     at: float
     process: Process | None
-    actor: Actor | None
+    actor: Behaviour | None
     what: str
     message: Any
 

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actors.exceptions import ActorDeadError
 from actors.future import run_on
-from actors.runtime.report import described
-from actors.runtime.scheduler import thread_belongs_to
+from actors.runtime.behaviour import described
+from actors.runtime.current import thread_belongs_to
 
 if TYPE_CHECKING:
     from actors.actor import Actor

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from actors import recorder, sys
+from actors import lowlevel, sys
 from actors.channel import Channel
 from actors.ref import ASK_TIMEOUT
 from supervisors.exceptions import UnknownActorError
@@ -165,7 +165,7 @@ class Commands:
 
         It has the actor's last messages if it keeps them (`record`), its state, and the exception with its traceback.
         """
-        return recorder.last_crash()
+        return lowlevel.last_crash()
 
     # Connections
 

@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from itertools import islice
 from textwrap import fill
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,6 +15,9 @@ from actors.actor import Actor
 from actors.channel import Channel
 from actors.redaction import FILTERED, STATE_SECRETS, Shown, is_secret
 from actors.ref import ActorRef
+
+if TYPE_CHECKING:
+    from actors.lowlevel import Behaviour
 
 __all__ = ["Opened", "pretty", "redacted", "secrets_of"]
 
@@ -36,7 +39,7 @@ class Opened(Shown):
         super().__init__(f"{name}({', '.join(f'{key}={value!r}' for key, value in attributes.items())})")
 
 
-def secrets_of(actor: Actor | None) -> Sequence[str]:
+def secrets_of(actor: Behaviour | None) -> Sequence[str]:
     """Return the words that mark what must not be shown of an actor: also its endpoint's if it is a channel."""
     return (*STATE_SECRETS, *actor.socket.filter_parameters) if isinstance(actor, Channel) else STATE_SECRETS
 

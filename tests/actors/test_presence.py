@@ -280,7 +280,7 @@ def test_a_channel_is_tracked_on_its_own_topic(world: World, presence: Presence)
 def test_an_actor_may_be_given_for_its_ref(world: World, presence: Presence) -> None:
     member = Member.start()
     actor = member.process.actor
-    assert actor is not None
+    assert isinstance(actor, Member)
     presence.track(actor, "room", "ann", {})
     presence.untrack(member, "room", "ann")
     assert world.here() == {}

@@ -12,7 +12,8 @@ from actors import sys
 from actors.actor import Actor
 from actors.exits import Crash
 from actors.future import Future
-from actors.recorder import KEPT, Recorded, last_crash, last_crashes
+from actors.recorder import Recorded
+from actors.runtime.report import KEPT, last_crash, last_crashes
 from actors.runtime.spawn import spawn
 from actors.testing import WAIT, ManualRuntime
 from actors.threads.threaded_actor import ThreadedActor

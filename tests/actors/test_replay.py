@@ -9,7 +9,7 @@ import pytest
 from actors.actor import Actor
 from actors.exits import Crash
 from actors.future import Future
-from actors.recorder import last_crash
+from actors.runtime.report import last_crash
 from actors.testing import ManualRuntime, sync
 from actors.testing.replay import replay
 from actors.threads.threaded_actor import ThreadedActor

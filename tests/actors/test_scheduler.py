@@ -20,6 +20,7 @@ from actors.exceptions import ActorDeadError, BlockingCallError
 from actors.exits import KILLED, NO_PROCESS, ExitReason
 from actors.future import Future
 from actors.registry import ActorRegistry
+from actors.runtime import current
 from actors.runtime import scheduler as scheduler_module
 from actors.runtime.scheduler import AT_ONCE, PASS, TURN, Scheduler, in_thread, new_event_loop
 from actors.testing import WAIT, ManualClock, ManualRuntime, sync
@@ -345,7 +346,7 @@ def test_the_background_is_made_when_it_is_needed_and_again_when_its_loop_was_cl
         return made[-1]
 
     monkeypatch.setattr(scheduler_module, "in_thread", make)
-    monkeypatch.setitem(scheduler_module._by_thread, 0, None)  # as if there were none
+    monkeypatch.setitem(current.schedulers, current.BACKGROUND, None)  # as if there were none
     first = Scheduler.background()
     assert Scheduler.background() is first
     assert [each.thread.name for each in made] == ["ashtree"]
@@ -412,11 +413,11 @@ def test_close_kills_whoever_still_lives_and_forgets_the_thread() -> None:
         refs = [Tidy.start(log) for _ in range(3)]
         refs[0].tell("never handled")
         pending = refs[0].ask("never answered", block=False)
-        assert scheduler_module._by_thread[threading.get_ident()] is runtime._scheduler
+        assert current.schedulers[threading.get_ident()] is runtime._scheduler
     assert [ref.exit_reason for ref in refs] == [KILLED] * 3
     assert isinstance(pending.exception, pykka.ActorDeadError)
     assert log == []
-    assert threading.get_ident() not in scheduler_module._by_thread
+    assert threading.get_ident() not in current.schedulers
     assert not set(refs) & set(ActorRegistry.get_all())
 
 

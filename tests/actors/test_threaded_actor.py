@@ -19,7 +19,7 @@ from actors.exits import KILLED, NO_PROCESS, NORMAL, SHUTDOWN, Crash, Down, Exit
 from actors.future import Future
 from actors.names import whereis
 from actors.registry import Registry
-from actors.runtime import scheduler
+from actors.runtime import current
 from actors.runtime.idle_timeout import Idle, IdleTimeout
 from actors.runtime.process import Process
 from actors.runtime.scheduler import Scheduler, in_thread
@@ -584,7 +584,7 @@ def test_what_it_owns_is_closed_at_once_which_may_free_the_thread(background: in
 
 def test_the_thread_of_a_loop_that_has_ended_comes_to_its_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
     held, ended, loop = Held(), threading.Event(), in_thread("ends before its actor")
-    monkeypatch.setitem(scheduler._by_thread, 0, loop.scheduler)
+    monkeypatch.setitem(current.schedulers, current.BACKGROUND, loop.scheduler)
 
     def call_in_vain(actor: Any) -> None:
         held()

@@ -412,7 +412,7 @@ def test_a_post_that_is_not_handled_within_the_window_says_408(server: Server, s
     async def wait(_message: object) -> None:
         await asyncio.Event().wait()
 
-    session.ref.process.actor.on_receive = wait  # type: ignore[union-attr,method-assign]  # a transport that hangs
+    session.ref.process.actor.on_receive = wait  # type: ignore[union-attr]  # a transport that hangs
     post = server.start("POST", f"token={session.token}", frame(*HEARTBEAT))
     server.runtime.advance(9.9)
     assert post.answer is None

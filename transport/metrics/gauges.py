@@ -17,8 +17,7 @@ from transport.metrics.counters import supervisor_name
 from transport.transport import Transport
 
 if TYPE_CHECKING:
-    from actors.actor import Actor
-    from actors.lowlevel import Process, Scheduler
+    from actors.lowlevel import Behaviour, Process, Scheduler
     from transport.endpoint_api import EndpointAPI
 
 __all__ = ["SLICE", "Gauges", "Mailboxes"]
@@ -49,7 +48,7 @@ class Gauges:
 
     def __init__(self, endpoint: EndpointAPI) -> None:
         self._endpoint = endpoint
-        self._by_class: dict[type[Actor], tuple[Mailboxes, Callable[[Process], None] | None]] = {}
+        self._by_class: dict[type[Behaviour], tuple[Mailboxes, Callable[[Process], None] | None]] = {}
         self.mailboxes: dict[str, Mailboxes] = {}
         self.supervisors: set[str] = set()
         self.connections = Counter(dict.fromkeys(endpoint.traffic, 0))
@@ -73,7 +72,7 @@ class Gauges:
         if look is not None:
             look(process)
 
-    def _begin(self, actor: type[Actor]) -> tuple[Mailboxes, Callable[[Process], None] | None]:
+    def _begin(self, actor: type[Behaviour]) -> tuple[Mailboxes, Callable[[Process], None] | None]:
         look = None
         if issubclass(actor, Supervision):
             look = self._add_supervisor
