@@ -1,6 +1,6 @@
 """The demo of Ashtree: two channels, one socket, one endpoint, one page.
 
-    python demo.py --port 4000
+    python demo.py --port 4000     # from a checkout; once installed: ashtree demo --port 4000
 
 Open the address that it prints in two tabs. This file is also the tutorial; read it from top to bottom.
 """

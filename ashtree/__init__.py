@@ -19,6 +19,8 @@ from ashtree.shadows import check_packages
 # Before anything is imported from them.
 check_packages()
 
+# Names are listed, here and in `__all__`, because type checkers do not follow an `__all__` that is computed.
+
 from actors import (
     KILL,
     KILLED,
