@@ -52,5 +52,5 @@ def test_a_connection_that_has_gone_is_not_expired() -> None:
 
 @pytest.mark.parametrize("timeout", [0, -1.0])
 def test_a_timeout_must_be_positive(timeout: float) -> None:
-    with pytest.raises(ValueError, match=f"idle_timeout must be > 0 seconds, got {timeout}"):
+    with pytest.raises(ValueError, match=f"idle_timeout must be seconds > 0, got {timeout}"):
         IdleConnections(timeout)

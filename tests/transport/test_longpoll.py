@@ -629,7 +629,7 @@ def test_long_polling_can_be_left_out(runtime: ManualRuntime) -> None:
 
 @pytest.mark.parametrize("options", [{"window": 0}, {"window": -1}, {"max_age": 0}, {"window": float("nan")}])
 def test_times_are_above_zero(options: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="must be > 0 seconds, got "):
+    with pytest.raises(ValueError, match="must be seconds > 0, got "):
         LongPoll(**options)
 
 

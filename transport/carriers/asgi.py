@@ -1,7 +1,7 @@
 """An endpoint as an ASGI application: beside the pages of Starlette, FastAPI or Django, on any server that speaks ASGI 3.
 
-It needs no framework: what comes in are dictionaries. Requests are answered by the same `Endpoint.handle` as those of the
-stand-alone listener; a WebSocket is another carrier. See docs/asgi.md.
+It needs no framework: ASGI events are dictionaries. Requests are answered by the same `Endpoint.handle` as those of the
+listener; a WebSocket is another carrier. See docs/asgi.md.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 
-# The extension with which a server lets an application refuse a WebSocket in its own words.
+# The ASGI extension by which an application refuses a WebSocket with a response of its own.
 _RESPONSE = "websocket.http.response"
-# Headers that are the server's to write.
-_OF_THE_SERVER = {"connection", "sec-websocket-accept", "transfer-encoding", "upgrade"}
-# The part of a URL's path that stands for itself (RFC 3986, section 3.3).
+# Headers that the server writes.
+_SERVER_HEADERS = {"connection", "sec-websocket-accept", "transfer-encoding", "upgrade"}
+# The characters of a URL's path that need no escape (RFC 3986, section 3.3).
 _PLAIN = "/:@!$&'()*+,;=~"
 
 
@@ -65,15 +65,15 @@ class ServedEndpoint(Protocol):
 class AsgiApplication:
     """What `Endpoint.asgi()` returns: an ASGI 3 application.
 
-    Its lifespan starts and stops the system that it was given. A system that runs already, on the same event loop, is left to
-    whoever started it.
+    Its lifespan starts and stops the system that it was given. A system that is running already, on the same event loop, is
+    left alone.
     """
 
     def __init__(self, endpoint: ServedEndpoint, system: System | None = None) -> None:
         self._endpoint, self._system = endpoint, system
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection, one request, or the life of the server."""
+        """Serve one WebSocket, one request, or the lifespan of the server."""
         match scope["type"]:
             case "websocket":
                 self._check_loop()
@@ -97,7 +97,7 @@ class AsgiApplication:
         await receive()
         try:
             started = await self._start()
-        except Exception as error:  # noqa: BLE001  # whatever it is, the server is told, and ends
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is reported to the server, which exits
             _log.critical("the system could not start: %s", error, exc_info=error)
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
@@ -110,17 +110,17 @@ class AsgiApplication:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _start(self) -> System | None:
-        """Start the system, unless it runs; return it if it is ours to stop."""
+        """Start the system, unless it is running; return it if it is ours to stop."""
         if self._endpoint.transports is not None:
             self._check_loop()
             return None
         if self._system is None:
-            raise RuntimeError("the endpoint does not run; give its system: endpoint.asgi(system)")
+            raise RuntimeError("the endpoint is not running; pass its system: endpoint.asgi(system)")
         return await self._system.start()
 
 
 class _Scoped:
-    """What a WebSocket and a plain request have in common."""
+    """What a WebSocket and a plain request have in common: an ASGI scope with its two channels."""
 
     def __init__(self, endpoint: ServedEndpoint, scope: Scope, receive: Receive, send: Send) -> None:
         self._endpoint, self._scope, self._receive, self._send = endpoint, scope, receive, send
@@ -135,7 +135,7 @@ class _Scoped:
         )
         client = scope.get("client")
         carrier = AsgiCarrier if scope["type"] == "websocket" else None
-        # A WebSocket comes by ws or wss, but the page that opens it by http or https.
+        # The scheme of a WebSocket is ws or wss, that of the page that opens it http or https.
         scheme = "https" if scope.get("scheme") in ("https", "wss") else "http"
         return Incoming(request, body, client and (client[0], client[1]), carrier, scheme)
 
@@ -150,14 +150,14 @@ class _Scoped:
         headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in response.headers.raw_items()
-            if name.lower() not in _OF_THE_SERVER
+            if name.lower() not in _SERVER_HEADERS
         ]
         await self._send({"type": f"{kind}.start", "status": response.status_code, "headers": headers})
         await self._send({"type": f"{kind}.body", "body": bytes(response.body)})
 
 
 def _target(scope: Scope) -> str:
-    """Return the path below the one that the application is mounted at, and the query, as they stand in a request."""
+    """Return the path below the mount point of the application, and the query, escaped as in a request."""
     path, root = scope["path"], scope.get("root_path", "").rstrip("/")
     if root and (path == root or path.startswith(f"{root}/")):
         path = path[len(root) :] or "/"
@@ -170,7 +170,7 @@ class _AsgiRequest(_Scoped):
     """One plain request."""
 
     async def serve(self) -> None:
-        """Answer it, unless its client goes first."""
+        """Answer it, unless its client disconnects first."""
         body = await self._body()
         if body is None:
             return
@@ -180,7 +180,7 @@ class _AsgiRequest(_Scoped):
             await self._respond(replace(response, body=b"") if head else response)
 
     async def _body(self) -> bytes | None:
-        """Return the body, or more of it than there may be; None if the client has gone."""
+        """Return the body, cut somewhere above `MAX_BODY`; None if the client has disconnected."""
         body = bytearray()
         while len(body) <= MAX_BODY:
             event = await self._receive()
@@ -202,14 +202,14 @@ class _AsgiRequest(_Scoped):
         if isinstance(answer, Late):
             answer = answer.make()
         elif isinstance(answer, Upgrade):
-            # A good handshake that the server takes for a request.
+            # A valid handshake that the server took for a plain request.
             answer = respond(501, "the server has been started without WebSockets")
         if answer is None or isinstance(answer, Response):
             return answer
         raise TypeError(f"expected a response, got {answer!r}")
 
     async def _unless_gone(self, answer: Awaitable[Answer]) -> Answer | None:
-        """Wait for an answer; None if the client goes first, so that a poll takes nothing with it."""
+        """Wait for an answer; None if the client disconnects first, so that a poll takes no messages with it."""
         answering, leaving = _task(self._answer(answer)), _task(self._left())
         return None if leaving in await _first(answering, leaving) else answering.result()
 
@@ -219,10 +219,10 @@ class _AsgiRequest(_Scoped):
 
 
 class _AsgiWebSocket(_Scoped):
-    """One WebSocket, from its handshake to its end."""
+    """One WebSocket, from its handshake to its close."""
 
     async def serve(self) -> None:
-        """Accept it or not, then carry its frames."""
+        """Accept it and carry its frames, or refuse it."""
         await self._receive()
         answer = await self._handle()
         if isinstance(answer, Upgrade):
@@ -237,14 +237,14 @@ class _AsgiWebSocket(_Scoped):
             answer = await self._answer(self._endpoint.handle(self._incoming()))
         except Exception as error:  # noqa: BLE001  # as above
             return self._failed(error)
-        # A page has nothing to say to who wants a WebSocket.
+        # An answer that is meant for plain requests.
         return answer if isinstance(answer, Upgrade | Response) else respond(400)
 
     async def _accept(self, response: Response) -> None:
         await self._send({"type": "websocket.accept", "subprotocol": response.headers.get("Sec-WebSocket-Protocol")})
 
     async def _refuse(self, response: Response) -> None:
-        """Answer with the response where the server can; to a close before the handshake it answers 403 by itself."""
+        """Send the response if the server supports that; it answers a close before the handshake with 403 on its own."""
         if response.status_code != HTTPStatus.FORBIDDEN and _RESPONSE in (self._scope.get("extensions") or {}):
             await self._respond(response, _RESPONSE)
         else:
@@ -254,8 +254,9 @@ class _AsgiWebSocket(_Scoped):
 class AsgiCarrier:
     """One WebSocket of an ASGI server.
 
-    What goes out waits in a queue for the one task that writes, because the server's `send` waits and a carrier's does not.
-    A client for which more than 64 MB wait is cut off. Its bytes are those of the messages; frames are the server's business.
+    Sent messages wait in a queue for the one task that writes, because the server's `send` waits and a carrier's must not.
+    If the queue overflows by the outbox policy, the connection is cut. Its byte counts are those of the messages, as the server
+    makes the frames.
     """
 
     kind: ClassVar[str] = "websocket"
@@ -265,7 +266,7 @@ class AsgiCarrier:
         self.sweeps = 0
         self._process: Process | None = None
         self._open = True
-        self._farewell: Event | None = None
+        self._close_event: Event | None = None
         self._timer: Timer | None = None
         self._waiting: deque[tuple[Event, int]] = deque()
         self._size = 0
@@ -273,18 +274,18 @@ class AsgiCarrier:
         self._over = asyncio.Event()
 
     def accept(self, _request: Request) -> Response:
-        """Accept what the server has found to be a good handshake."""
+        """Accept the handshake, which the server has found valid."""
         return Response(101, "Switching Protocols", Headers())
 
     async def serve(self, begin: Callable[[], Any], receive: Receive, send: Send) -> None:
-        """Carry frames until the client has gone, or is to go."""
+        """Carry frames until the client disconnects, or we close the connection."""
         self._options.idle.add(self)
         try:
             await begin()
             await _first(_task(self._read(receive)), _task(self._write(send)), _task(self._over.wait()))
-            await self._say_goodbye(send)
+            await self._send_close(send)
         except (StartError, ActorDeadError):
-            # The supervisor has told why; come back soon.
+            # The supervisor has logged why; phoenix.js reconnects after this code.
             await _written(send, {"type": "websocket.close", "code": CloseCode.SERVICE_RESTART.value})
         finally:
             self._options.idle.discard(self)
@@ -292,7 +293,7 @@ class AsgiCarrier:
                 self._timer.cancel()
             self._disconnected(CloseCode.ABNORMAL_CLOSURE)
 
-    # What comes in
+    # Received messages
 
     async def _read(self, receive: Receive) -> None:
         while (event := await receive())["type"] == "websocket.receive":
@@ -318,17 +319,17 @@ class AsgiCarrier:
             process.put(Disconnected(code))
 
     def _fail(self, code: int) -> None:
-        """Close, because of what the client does."""
+        """Close the connection because of something the client did, and notify the transport actor."""
         process = self._process
         self.close(code)
         if process is not None:
             process.put(Disconnected(code))
 
     def expire(self) -> None:
-        """Close, because nothing has come for too long."""
+        """Close the connection: nothing has been received for too long."""
         self._fail(CloseCode.PROTOCOL_ERROR)
 
-    # What goes out
+    # Sent messages
 
     async def _write(self, send: Send) -> None:
         while True:
@@ -338,15 +339,15 @@ class AsgiCarrier:
                 event, size = self._waiting.popleft()
                 self._size -= size
                 if event["type"] == "websocket.close":
-                    self._farewell = event
+                    self._close_event = event
                     return
                 if not await _written(send, event):
                     return
 
-    async def _say_goodbye(self, send: Send) -> None:
-        # Nobody reads any more: granian sends no close frame while somebody does.
-        if self._farewell is not None:
-            await _written(send, self._farewell)
+    async def _send_close(self, send: Send) -> None:
+        # Only now that no task is reading: granian sends no close frame while one is.
+        if self._close_event is not None:
+            await _written(send, self._close_event)
 
     def _put(self, event: Event, size: int = 0) -> None:
         self._waiting.append((event, size))
@@ -356,17 +357,17 @@ class AsgiCarrier:
     # Carrier
 
     def get_write_buffer_size(self) -> int:
-        """Return the bytes that the server has not taken yet."""
+        """Return the bytes of the messages that the server has not accepted yet."""
         return self._size
 
     def attach(self, transport: Process) -> None:
-        """Deliver to this actor from now on; nothing is read before."""
+        """Deliver to this actor from now on; nothing has been read before."""
         self._process = transport
         if not self._open:
             self._disconnected(CloseCode.ABNORMAL_CLOSURE)
 
     def send(self, frame: Frame) -> None:
-        """Put one frame in the queue."""
+        """Queue one frame."""
         if not self._open:
             return
         data: bytes = frame.data
@@ -383,7 +384,7 @@ class AsgiCarrier:
             self._over.set()
 
     def close(self, code: int) -> None:
-        """Say good-bye after what waits, for which the client has a moment."""
+        """Send a close frame after the queued messages; give up after `CLOSE_TIMEOUT`."""
         self._process = None
         if self._open:
             self._open = False
@@ -391,7 +392,7 @@ class AsgiCarrier:
             self._put({"type": "websocket.close", "code": int(code)})
 
     def abort(self) -> None:
-        """Return from the application, at which servers cut the connection, unless good-bye has been said."""
+        """Return from the application, upon which servers cut the connection, unless a close frame is queued."""
         self._process = None
         if self._open:
             self._open = False
@@ -399,17 +400,17 @@ class AsgiCarrier:
 
 
 async def _written(send: Send, event: Event) -> bool:
-    """Give the server one event; tell whether it has taken it."""
+    """Pass one event to the server; return whether it has accepted it."""
     try:
         await send(event)
-    except Exception as error:  # noqa: BLE001  # servers differ in what they raise when the client has gone
+    except Exception as error:  # noqa: BLE001  # servers differ in what they raise after a disconnection
         _log.debug("could not write: %r", error)
         return False
     return True
 
 
 def _size(data: str | bytes) -> int:
-    """Return how many bytes a message has on the wire."""
+    """Return the size of a message in bytes, as UTF-8 if it is text."""
     return len(data) if isinstance(data, bytes) or data.isascii() else len(data.encode(errors="surrogatepass"))
 
 
@@ -418,7 +419,7 @@ def _task(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
 
 
 async def _first(*tasks: asyncio.Task[Any]) -> list[asyncio.Task[Any]]:
-    """Wait until one of these tasks has ended, then cancel the others; return those that had ended, or raise their error."""
+    """Wait until one of these tasks is done, then cancel the others; return those that were done, or raise their error."""
     over = asyncio.Event()
     for task in tasks:
         task.add_done_callback(lambda _: over.set())

@@ -1,4 +1,4 @@
-"""What goes in the bodies of long polling, read and written: pure functions (Phoenix.Transports.LongPoll)."""
+"""The bodies of long polling, read and written: pure functions (Phoenix.Transports.LongPoll)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_LINES", "NDJSON", "read_batch", "text_of"]
 
 MAX_LINES = 100
-"""The lines of a batch that are read; phoenix.js sends no more (CVE-2026-32689)."""
+"""The lines of a batch that are read; phoenix.js sends at most as many (CVE-2026-32689)."""
 
 NDJSON = "application/x-ndjson"
 
@@ -26,11 +26,11 @@ _LINE_END = re.compile(rb"\r?\n")
 def read_batch(body: bytes, content_types: Sequence[str]) -> list[str | bytes]:
     """Return the messages of a POST: text as `str`, binary as `bytes`.
 
-    With the content type application/x-ndjson each line is one: text if it begins with `[`, else base64 of a binary
-    message. With any other the whole body is one text message, as version 1.0.0 sends it.
+    With the content type application/x-ndjson each line is one message: text if it begins with `[`, otherwise the base64 of a
+    binary message. With any other the whole body is one text message, as version 1.0.0 sends it.
 
     Raises:
-        MalformedMessageError: if a line is neither; none of the batch counts then.
+        MalformedMessageError: if a line is neither; then the whole batch is rejected.
     """
     if list(content_types) != [NDJSON]:
         return [_text(body)]
@@ -48,14 +48,14 @@ def _message(number: int, line: bytes) -> str | bytes:
 
 
 def _text(data: bytes) -> str:
-    # What is no UTF-8 is no JSON either: it stays recognisable, and the serializer refuses it as it does all malformed text.
+    # Bytes that are not UTF-8 are not JSON either: they stay recognisable, and the serializer rejects them as malformed.
     return data.decode(errors="surrogateescape")
 
 
 def text_of(frame: Frame) -> str:
-    """Return the frame as it stands in an answer's list of messages.
+    """Return the frame as an item of an answer's list of messages.
 
-    Binary data that happens to be UTF-8 stands there as it is, as in Phoenix; other data, at which Phoenix fails, as base64.
+    Binary data that happens to be UTF-8 is passed as text, as in Phoenix; other data, which makes Phoenix fail, as base64.
     """
     data: bytes = frame.data
     try:

@@ -1,8 +1,8 @@
-"""The common kind of WebSocket frame, read and written without the general parser: whole, text or binary; masked if a client's.
+"""The common kinds of WebSocket frames, read and written without the general parser: unfragmented text and binary, and close.
 
-Nearly every frame of a client is of this kind, and `websockets`' parser, which is a generator made for all kinds, takes ten
-times as long for it; likewise the close frame that ends nearly every connection. Whatever is not of these kinds, or is wrong
-in any way, is left to that parser: pings, fragments, reserved bits, unmasked or oversized frames, text that is not UTF-8.
+Nearly every frame of a client is one of these, and `websockets`' parser, a generator made for all kinds, takes ten times as
+long for it. All other frames, and invalid ones, are left to that parser: pings, fragments, reserved bits, unmasked or
+oversized frames, text that is not UTF-8.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 try:
     from websockets.speedups import apply_mask
 except ImportError:
-    # Where websockets was installed without its C extension.
+    # websockets is installed without its C extension.
     from websockets.utils import apply_mask
 
 from websockets.exceptions import ProtocolError
@@ -29,16 +29,16 @@ _MASKED = 0x80
 _LENGTH_16, _LENGTH_64 = 126, 127
 _OPCODES = frozenset(Opcode)
 CLOSE_HEAD = 6
-"""The bytes before the payload of a client's close frame: two, and the mask."""
+"""The bytes of the header of a client's close frame: two, and the mask."""
 
 # Up to these sizes the length has 7 bits, or 16.
 _SHORT, _MEDIUM = 125, 0xFFFF
 
 
 def common_frames(data: bytes | bytearray, start: int, max_size: int) -> tuple[list[str | bytes], int]:
-    """Read frames of the common kind from `start` on; return their messages, and where the first other thing begins.
+    """Read masked, unfragmented text and binary frames from `start` on; return their messages, and where they end.
 
-    That may be a frame of another kind, one that has not come whole yet, or the end.
+    There begins a frame of another kind, or one that has not been received in full, or `data` ends.
     """
     messages: list[str | bytes] = []
     size = len(data)
@@ -52,7 +52,7 @@ def common_frames(data: bytes | bytearray, start: int, max_size: int) -> tuple[l
         end = begin + length
         if length < 0 or end > size or length > max_size or not _TEXT <= head <= _BINARY:
             break
-        # A copy of what is long would cost more than all else that is done with it.
+        # Copying a long payload would cost more than everything else that is done with it.
         masked = data[begin:end] if length <= _MEDIUM else memoryview(data)[begin:end]
         payload = apply_mask(masked, data[begin - 4 : begin])
         if head == _TEXT:
@@ -67,11 +67,11 @@ def common_frames(data: bytes | bytearray, start: int, max_size: int) -> tuple[l
 
 
 def common_close(data: bytes | bytearray, start: int) -> tuple[int, bytes] | None:
-    """Read the close frame with a code that stands at `start`; return the code, and the payload, which is also the answer's.
+    """Read the close frame at `start`; return its code, and its payload, with which it is to be answered.
 
-    None if it is another frame, is wrong in any way, or has not come whole.
+    None if it is another frame, has no code, is invalid, or has not been received in full.
     """
-    if len(data) - start < 8 or data[start] != _CLOSE:  # noqa: PLR2004  # its head, and the code
+    if len(data) - start < 8 or data[start] != _CLOSE:  # noqa: PLR2004  # the header and the code
         return None
     begin, length = start + CLOSE_HEAD, data[start + 1] - _MASKED
     if not 2 <= length <= _SHORT or begin + length > len(data):  # noqa: PLR2004  # a code has two bytes
@@ -84,17 +84,17 @@ def common_close(data: bytes | bytearray, start: int) -> tuple[int, bytes] | Non
 
 
 def close_frame(payload: bytes) -> bytes:
-    """Return a close frame of ours with the payload of the one that it answers (RFC 6455, section 5.5.1)."""
+    """Return the close frame that answers one with this payload (RFC 6455, section 5.5.1)."""
     return bytes((_CLOSE, len(payload))) + payload
 
 
 def frame_end(data: bytes | bytearray, start: int, max_size: int) -> int | None:
-    """Return where the frame at `start` ends, whatever its kind; None if its head has not come yet.
+    """Return where the frame at `start` ends, whatever its kind; None if its header has not been received in full.
 
-    Of one that is wrong by its head (an unknown opcode, not masked, too large) only the head counts: the general parser
-    refuses it by that.
+    An invalid one (an unknown opcode, not masked, too large) ends with its header: that is enough for the general parser to
+    reject it.
     """
-    if len(data) - start < 2:  # noqa: PLR2004  # the head says how long it is
+    if len(data) - start < 2:  # noqa: PLR2004  # opcode and length
         return None
     if data[start] & 0x0F not in _OPCODES or data[start + 1] < _MASKED:
         return start + 2
@@ -111,7 +111,7 @@ def frame_end(data: bytes | bytearray, start: int, max_size: int) -> int | None:
 
 
 def wire(frame: Frame) -> bytes:
-    """Return a message of ours as it goes on the wire (RFC 6455, section 5.2), made once: whole and unmasked."""
+    """Return a message as one unmasked frame (RFC 6455, section 5.2); it is made once and kept in `frame.wire`."""
     if frame.wire is None:
         data, head = frame.data, 0x80 | frame.opcode
         size = len(data)

@@ -1,7 +1,7 @@
 """The common kind of opening handshake, answered without the general rules of `websockets`.
 
-Nearly every client opens its WebSocket with the same five headers. To read them as lists of tokens, options and parameters, as
-the general rules must, takes ten times as long. Whatever is not of the common kind, or is wrong in any way, is left to those.
+Nearly every client opens its WebSocket with the same five headers. Parsing them as lists of tokens, options and parameters, as
+the general rules must, takes ten times as long. All other handshakes, and invalid ones, are left to the general rules.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["common_handshake"]
 
-# What browsers and libraries write (RFC 6455, section 4.1); Firefox would keep the connection alive.
+# As browsers and libraries write it (RFC 6455, section 4.1); Firefox adds keep-alive.
 _CONNECTION = ("upgrade", "keep-alive, upgrade")
 # 16 bytes in base64.
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 
 def common_handshake(request: Request) -> Response | None:
-    """Accept a request as RFC 6455, section 4.2.2, wants it; None if it is not of the common kind."""
+    """Return the response that accepts a handshake (RFC 6455, section 4.2.2); None if it is not of the common kind."""
     every = request.headers.get_all
     connection, upgrade = every("Connection"), every("Upgrade")
     keys, versions = every("Sec-WebSocket-Key"), every("Sec-WebSocket-Version")

@@ -1,7 +1,7 @@
 """Long polling, for clients that cannot hold a WebSocket: the carrier, and the HTTP around it (Phoenix.Transports.LongPoll).
 
-A session is a transport actor like any other; its carrier keeps what goes to the client until a GET fetches it, and POSTs
-bring what comes from the client. The status of an answer stands in its body, as phoenix.js reads it there.
+A session is a transport actor like any other; its carrier keeps the messages for the client until a GET fetches them, and
+POSTs bring the client's messages. The status of an answer is in its body, where phoenix.js reads it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import msgspec
 from actors.exceptions import ActorDeadError, StartError, Timeout
 from actors.exits import Shutdown
 from actors.future import Future
+from actors.validation import check_seconds
 from transport.access import token
 from transport.carriers.batch import read_batch, text_of
 from transport.carriers.carrier import Disconnected
@@ -40,11 +41,11 @@ if TYPE_CHECKING:
 __all__ = ["INACTIVE", "LongPoll", "LongPollCarrier", "LongPollHandler"]
 
 INACTIVE = Shutdown("inactive")
-"""The reason with which a session ends whose client has stopped polling."""
+"""The exit reason of a session whose client has stopped polling."""
 
 TOKEN_HEADER = "x-phoenix-longpoll-token"  # noqa: S105  # a header's name
 _SALT = "ashtree long polling"
-# Windows that may pass without a poll; phoenix.js polls again as soon as it has an answer.
+# Windows that may pass without a poll; phoenix.js polls again as soon as it has received an answer.
 _PATIENCE = 1.5
 
 
@@ -52,8 +53,8 @@ _PATIENCE = 1.5
 class LongPoll:
     """How an endpoint serves long polling.
 
-    - `window`: seconds that a poll waits for something to deliver; a session ends half as much again after its last poll.
-    - `max_age`: seconds for which the token of a session is good.
+    - `window`: seconds that a poll waits for messages; a session ends one and a half windows after its last poll.
+    - `max_age`: seconds for which the token of a session is valid.
 
     Raises:
         ValueError: if one of them is not above zero.
@@ -63,15 +64,14 @@ class LongPoll:
     max_age: float = 1_209_600.0
 
     def __post_init__(self) -> None:
-        for name in ("window", "max_age"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be > 0 seconds, got {getattr(self, name)!r}")
+        check_seconds("window", self.window, "> 0")
+        check_seconds("max_age", self.max_age, "> 0")
 
 
 class LongPollCarrier:
-    """One session of long polling: what waits for the client, and the poll that waits for it.
+    """One session of long polling: the messages that wait for the client, and the poll that waits for messages.
 
-    Its bytes are those of the messages that are kept for the client and of the bodies that come from it.
+    Its byte counts are those of the messages for the client, and of the bodies of its requests.
     """
 
     kind: ClassVar[str] = "longpoll"
@@ -87,7 +87,7 @@ class LongPollCarrier:
 
     @staticmethod
     def find(names: Registry, session: object) -> LongPollCarrier | None:
-        """Return the session of that id, as long as its transport actor lives: the name ends with it."""
+        """Return the session with that id, while its transport actor is alive; None otherwise."""
         found = names.lookup((LongPollCarrier, session))
         carrier: LongPollCarrier | None = found[0][1] if found else None
         return carrier
@@ -95,7 +95,7 @@ class LongPollCarrier:
     # Carrier
 
     def get_write_buffer_size(self) -> int:
-        """Return how much waits for the next poll."""
+        """Return the size of the messages that wait for the next poll."""
         return self._size
 
     def attach(self, transport: Process) -> None:
@@ -105,7 +105,7 @@ class LongPollCarrier:
         self._expect_poll(self._window * _PATIENCE)
 
     def send(self, frame: Frame) -> None:
-        """Keep one frame for the next poll, or wake the one that waits."""
+        """Keep one frame for the next poll, and wake a poll that is waiting."""
         text = text_of(frame)
         self._messages.append(text)
         self._size += len(text)
@@ -117,17 +117,17 @@ class LongPollCarrier:
         self._wake()
 
     def close(self, code: int) -> None:
-        """Let the poll that waits have what there is; the next one finds no session."""
+        """Answer a waiting poll with the messages there are; the next one finds no session."""
         self._wake()
 
     def abort(self) -> None:
-        """Let the poll that waits have what there is; there is no connection to cut."""
+        """Answer a waiting poll with the messages there are; there is no connection to cut."""
         self._wake()
 
-    # What the client asks
+    # Requests of the client
 
     async def publish(self, messages: list[str | bytes], size: int) -> bool:
-        """Give messages, which came in a body of `size` bytes, to the transport actor; tell whether it has taken them all."""
+        """Deliver the messages of a body of `size` bytes to the transport actor; return whether it has handled them all."""
         process = self._process
         assert process is not None
         self._traffic.messages_in += len(messages)
@@ -137,30 +137,30 @@ class LongPollCarrier:
             process.put(message)
         try:
             refused = await process.ref.call(last, timeout=self._window)
-        except Exception:  # noqa: BLE001  # what ended the actor is in the log; for the client it has ended
+        except Exception:  # noqa: BLE001  # whatever ended the actor is in the log; for the client the session is over
             return False
         return refused is None
 
     def begin_poll(self) -> Future[None] | None:
-        """Begin a poll in the place of one that waits, which then ends with nothing; None if messages are there at once."""
+        """Begin a poll, in the place of a waiting one, which then ends empty; return None if there are messages already."""
         self._wake()
         self._poll = None
         if self._messages:
             self._expect_poll(self._window * _PATIENCE)
             return None
         assert self._process is not None
-        # Should the client vanish before the poll is awaited, `end_poll` never runs: this is then the session's last limit.
+        # If the client disconnects before the poll is awaited, `end_poll` never runs: this is then the session's only limit.
         self._expect_poll(self._window * (1 + _PATIENCE))
         self._poll = Future(self._process.scheduler, timeout=self._window)
         return self._poll
 
     async def end_poll(self, poll: Future[None]) -> bool:
-        """Wait until there is something to take, or the window is over; tell whether this is still the poll that may."""
+        """Wait until there are messages, or the window is over; return whether this poll has not been replaced meanwhile."""
         try:
             with contextlib.suppress(Timeout):
                 await poll
         finally:
-            # Also when the client has vanished: what comes from now on is for its next poll.
+            # Also if the client has disconnected: further messages are for its next poll.
             current = self._poll is poll
             if current:
                 self._poll = None
@@ -168,7 +168,7 @@ class LongPollCarrier:
         return current
 
     def take(self) -> list[str]:
-        """Return all that waits for the client, oldest first; it is the client's from now on."""
+        """Remove and return all messages that wait for the client, oldest first."""
         messages, self._messages, self._size = self._messages, [], 0
         return messages
 
@@ -177,7 +177,7 @@ class LongPollCarrier:
             self._poll.set()
 
     def _expect_poll(self, seconds: float) -> None:
-        """End the session unless another poll comes within these seconds."""
+        """End the session unless another poll begins within these seconds."""
         process = self._process
         assert process is not None
         if self._inactivity is not None:
@@ -213,7 +213,7 @@ class LongPollHandler:
         return self._refuse(HTTPStatus.BAD_REQUEST)
 
     def _refuse(self, status: HTTPStatus) -> Response:
-        """Let nobody in; only what no client of ours asks is answered by a status of HTTP."""
+        """Refuse a request; only requests that our clients never make are refused with an HTTP status."""
         self._mount.refused("longpoll", status)
         return _with_headers(respond(status)) if status is HTTPStatus.BAD_REQUEST else _status(status)
 
@@ -237,7 +237,7 @@ class LongPollHandler:
         return LongPollCarrier.find(transports.process.scheduler.names, session)
 
     async def _open(self, incoming: Incoming, params: Mapping[str, str]) -> Answer:
-        """Begin a session; 410 tells the client that the one it had, if any, is gone."""
+        """Begin a session; its status, 410, means that the client's previous session, if it had one, is over."""
         client = self._mount.connect(incoming, params, "longpoll")
         if inspect.isawaitable(client):
             client = await client
@@ -250,10 +250,10 @@ class LongPollHandler:
             return self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR)
         return _status(HTTPStatus.GONE, token=token.sign(self._secret, _SALT, carrier.id), messages=[])
 
-    # What goes to the client
+    # GET
 
     def _poll(self, session: LongPollCarrier, signed: str | None) -> Answer | Awaitable[Answer]:
-        # Taken when the answer is written, so that a client who has gone takes nothing with it.
+        # The messages are taken when the answer is written, so that none are lost with a client that has disconnected.
         answer = Late(lambda: _messages(signed, session.take()))
         poll = session.begin_poll()
         return answer if poll is None else self._wait(session, poll, answer, _messages(signed, []))
@@ -261,7 +261,7 @@ class LongPollHandler:
     async def _wait(self, session: LongPollCarrier, poll: Future[None], answer: Late, nothing: Answer) -> Answer:
         return answer if await session.end_poll(poll) else nothing
 
-    # What comes from the client
+    # POST
 
     def _post(self, incoming: Incoming, params: Mapping[str, str]) -> Answer | Awaitable[Answer]:
         session = self._find(_token(incoming.request, params))
@@ -270,17 +270,17 @@ class LongPollHandler:
         try:
             messages = read_batch(incoming.body, incoming.request.headers.get_all("Content-Type"))
         except MalformedMessageError as error:
-            # The one mistake that costs no session (Phoenix fails with HTTP status 500).
+            # The one error that does not end the session (Phoenix fails with HTTP status 500).
             return _status(HTTPStatus.BAD_REQUEST, http_status=HTTPStatus.BAD_REQUEST, reason=str(error))
         return self._publish(session, messages, len(incoming.body))
 
     async def _publish(self, session: LongPollCarrier, messages: list[str | bytes], size: int) -> Answer:
-        # Phoenix says 408 too when a message has ended the session, but only when the window is over.
+        # Phoenix answers 408 too when a message has ended the session, but only after the window.
         return _status(HTTPStatus.OK if await session.publish(messages, size) else HTTPStatus.REQUEST_TIMEOUT)
 
 
 def _token(request: Request, params: Mapping[str, str]) -> str | None:
-    """Return the token from where newer clients put it, else from where older ones do."""
+    """Return the session's token, from the header of newer clients or the query of older ones."""
     for signed in request.headers.get_all(TOKEN_HEADER):
         return signed
     return params.get("token")
@@ -296,7 +296,7 @@ def _messages(signed: str | None, messages: list[str]) -> Response:
 def _status(status: int, *, http_status: int = HTTPStatus.OK, **members: Any) -> Response:
     body = msgspec.json.encode({"status": status, **members})
     response = _with_headers(respond(http_status, body, "application/json; charset=utf-8"))
-    # The address may be the same for all sessions.
+    # The URL may be the same for all sessions.
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -312,6 +312,6 @@ def _preflight(request: Request) -> Response:
 
 
 def _with_headers(response: Response) -> Response:
-    # Any page may read the answers, as the origin is always checked first.
+    # Any page may read the answer: its origin has been checked.
     response.headers["Access-Control-Allow-Origin"] = "*"
     return response

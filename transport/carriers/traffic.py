@@ -1,4 +1,4 @@
-"""What came in from clients and went out to them, counted: messages and bytes."""
+"""Counts of the messages and bytes that were received from clients and sent to them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ __all__ = ["Traffic"]
 class Traffic:
     """The messages and bytes that all connections of one kind have received and sent since the endpoint was made.
 
-    Its carriers count here themselves, once for each read and write. So a look at it costs the same however many connections
-    there are, and nothing of those that have ended is lost.
+    The carriers count here themselves, once for each read and write. So reading the counts costs the same however many
+    connections there are, and the counts of closed connections are kept.
     """
 
     __slots__ = ("bytes_in", "bytes_out", "messages_in", "messages_out")
@@ -19,6 +19,6 @@ class Traffic:
         self.messages_out = self.bytes_out = 0
 
     def wrote(self, data: bytes, times: int, messages: int = 1) -> None:
-        """Count bytes that were written so many times, which were so many messages each."""
+        """Count `data` as written `times` times, `messages` messages each."""
         self.messages_out += times * messages
         self.bytes_out += times * len(data)

@@ -1,8 +1,8 @@
 """The WebSocket carrier: frames of RFC 6455 between a TCP connection and a transport actor.
 
-`websockets`' own protocol object does the rules: the handshake, control frames, fragments, closing. Three things bypass it, so
-that most connections need none: the common kind of handshake (`handshake.py`), the common kind of frames that come in
-(`frames.py`), and what goes out, as whole unmasked frames need two to ten bytes in front.
+`websockets`' protocol object implements the rules: the handshake, control frames, fragments, closing. Three things bypass it,
+so that most connections need none: the common kind of handshake (`handshake.py`), the common kinds of received frames
+(`frames.py`), and sent messages, as a whole unmasked frame needs only two to ten bytes in front of its payload.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class WebSocketTraffic(Traffic):
 
 
 class WebSocketCarrier(asyncio.Protocol):
-    """One WebSocket of the listener; its bytes are those of the frames, heads included."""
+    """One WebSocket of the listener; its byte counts are those of the frames, headers included."""
 
     kind: ClassVar[str] = "websocket"
 
-    # There are as many of them as clients, and a broadcast looks at each.
+    # One for each client, and a broadcast visits all of them.
     __slots__ = (
         "_close_code",
         "_cork",
@@ -79,35 +79,35 @@ class WebSocketCarrier(asyncio.Protocol):
     def __init__(self, scheduler: Scheduler, options: CarrierOptions) -> None:
         self._scheduler, self._options, self._traffic = scheduler, options, options.traffic
         self.sweeps = 0
-        # Made when it is first needed.
+        # Made when it is first needed, see `_rules`.
         self._protocol: ServerProtocol | None = None
-        # With which the client has closed, if that was all that there was to say about it.
+        # The code of the client's close frame, if it was of the common kind.
         self._close_code: int | None = None
         self._process: Process | None = None
         self._fastlane: Fastlane | None = None
         self._transport: asyncio.Transport | None = None
-        # What comes before the transport actor is there.
+        # Messages that are received before the transport actor has started.
         self._early: list[str | bytes] | None = []
         self._fragments: list[bytes] | None = None
         self._fragmented: WebSocketOpcode | None = None
-        # What has come of a frame that has not come whole.
+        # The beginning of a frame that has not been received in full.
         self._rest: bytearray | None = None
         self._is_open = self._listening = True
         self._paused = False
-        # While what was read is handled, what is written waits here, to leave in one write.
+        # While the bytes of one read are handled, frames to send wait here, to leave in one write.
         self._cork: list[bytes] | None = None
         self._timer: Timer | None = None
 
     def accept(self, request: Request) -> Response:
-        """Do the opening handshake (RFC 6455, section 4.2): answer 101, or what is wrong with the request."""
+        """Return the answer to the opening handshake (RFC 6455, section 4.2): 101, or what is wrong with the request."""
         return common_handshake(request) or ServerProtocol().accept(request)
 
     @property
     def _rules(self) -> ServerProtocol:
-        """The general parser, which begins where the handshake ends; the listener has read that."""
+        """The general parser, from after the handshake on, which the listener has parsed."""
         if self._protocol is None:
             self._protocol = ServerProtocol(state=State.OPEN, max_size=self._options.max_size)
-            # It would log all frames at level debug, with the secrets that are in them.
+            # At level debug it would log all frames, with the secrets in them.
             self._protocol.debug = False
         return self._protocol
 
@@ -119,7 +119,7 @@ class WebSocketCarrier(asyncio.Protocol):
         self._options.idle.add(self)
 
     def data_received(self, data: bytes) -> None:
-        """Give what came in to the transport actor, and let the actors run."""
+        """Deliver the received messages to the transport actor, and run the actors that are ready."""
         self.sweeps = 0
         self._traffic.bytes_in += len(data)
         self._cork = []
@@ -137,29 +137,29 @@ class WebSocketCarrier(asyncio.Protocol):
             self._release(CORKED)
 
     def eof_received(self) -> None:
-        """The client has ended its side: so do we."""
+        """End our side of the connection, as the client has ended its own."""
         if self._close_code is None:
             self._rules.receive_eof()
             self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the transport actor that the client has gone."""
+        """Notify the transport actor that the client has disconnected."""
         if self._timer is not None:
             self._timer.cancel()
         self._transport = None
         self._options.idle.discard(self)
         self._shut()
         self._disconnected()
-        # It leads back here, by way of the actor.
+        # It refers back to this object, by way of the actor: without it both are freed at once.
         self._fastlane = None
 
     def pause_writing(self) -> None:
-        """The client reads more slowly than we write."""
+        """Stop writing past the transport actor: the client reads more slowly than we write."""
         self._paused = True
         self._hold(PAUSED)
 
     def resume_writing(self) -> None:
-        """The client has caught up."""
+        """Write past the transport actor again: the client has caught up."""
         self._paused = False
         self._release(PAUSED)
 
@@ -174,24 +174,21 @@ class WebSocketCarrier(asyncio.Protocol):
             self._fastlane.release(reason)
 
     def _shut(self) -> None:
-        """Write no more messages."""
+        """Send no more messages."""
         self._is_open = False
         self._hold(CLOSED)
 
-    # What comes in
+    # Received frames
 
     def _read(self, data: bytes | bytearray) -> None:
-        """Read the frames that have come whole: the common kind at once, each other by the general parser."""
+        """Handle the frames that have been received in full: the common kinds at once, the others by the general parser."""
         start = 0
         while not self._is_done:
             if self._fragmented is None and self._listening:
-                messages, start = common_frames(data, start, self._options.max_size)
-                self._traffic.messages_in += len(messages)
-                for message in messages:
-                    self._deliver(message)
-            if self._protocol is None and (close := common_close(data, start)) is not None:
-                code, payload = close
-                self._on_close(code, payload, is_last=start + CLOSE_HEAD + len(payload) == len(data))
+                start = self._read_messages(data, start)
+            if start == len(data):
+                break
+            if self._protocol is None and self._read_close(data, start):
                 break
             end = frame_end(data, start, self._options.max_size)
             if end is None or end > len(data):
@@ -202,14 +199,31 @@ class WebSocketCarrier(asyncio.Protocol):
 
     @property
     def _is_done(self) -> bool:
-        """Whether we have said that we are done (RFC 6455, section 7.1.7): what comes then does not count."""
+        """Whether the closing handshake is complete on our side: what follows is ignored (RFC 6455, section 7.1.7)."""
         return self._close_code is not None or (self._protocol is not None and self._protocol.eof_sent)
+
+    def _read_messages(self, data: bytes | bytearray, start: int) -> int:
+        """Deliver the messages of the common kind from `start` on; return where the first other frame begins."""
+        messages, end = common_frames(data, start, self._options.max_size)
+        self._traffic.messages_in += len(messages)
+        for message in messages:
+            self._deliver(message)
+        return end
+
+    def _read_close(self, data: bytes | bytearray, start: int) -> bool:
+        """Handle a close frame of the common kind at `start`; return whether there was one."""
+        close = common_close(data, start)
+        if close is None:
+            return False
+        code, payload = close
+        self._on_close(code, payload, is_last=start + CLOSE_HEAD + len(payload) == len(data))
+        return True
 
     def _on_close(self, code: int, payload: bytes, *, is_last: bool) -> None:
         """Answer the client's close frame with the same code, and end (RFC 6455, sections 5.5.1 and 7.1.1).
 
-        If it was the last that has come, as it should be, the connection can be closed at once. Else the kernel might reset it,
-        and the client would not see the answer.
+        If nothing was received after it, as it should be, the connection can be closed at once. Otherwise the kernel might
+        reset it, and the client would not receive the answer.
         """
         self._uncork()
         self._close_code = code
@@ -225,16 +239,16 @@ class WebSocketCarrier(asyncio.Protocol):
         self._disconnected()
 
     def _keep(self, data: bytes | bytearray, start: int) -> None:
-        """Keep what does not make a frame yet."""
+        """Keep the beginning of a frame for the next read."""
         if start == len(data):
             self._rest = None
         elif data is self._rest:
-            del self._rest[:start]  # in place: a long frame that comes in many reads is not copied at each
+            del self._rest[:start]  # in place: a long frame is not copied at each of its reads
         else:
             self._rest = bytearray(data[start:])
 
     def _read_any(self, data: bytes) -> None:
-        """Read one frame of whatever kind, or what is none."""
+        """Pass one frame of any kind, or invalid bytes, to the general parser."""
         self._rules.receive_data(data)
         for event in self._rules.events_received():
             assert isinstance(event, WebSocketFrame)
@@ -255,7 +269,7 @@ class WebSocketCarrier(asyncio.Protocol):
                     self._on_message(opcode, data)
 
     def _on_message(self, opcode: WebSocketOpcode, data: bytes) -> None:
-        # The protocol may be a few frames ahead, even closed: what came before still counts.
+        # The parser may be a few frames ahead, and even closed: messages before that still count.
         if not self._listening:
             return
         self._traffic.messages_in += 1
@@ -280,7 +294,7 @@ class WebSocketCarrier(asyncio.Protocol):
             self._process.put(data)
 
     def _uncork(self) -> None:
-        """Write what has waited, in one write."""
+        """Write all that is corked, in one write."""
         corked = self._cork
         if corked:
             self._cork = []
@@ -295,7 +309,7 @@ class WebSocketCarrier(asyncio.Protocol):
                 transport.abort()
 
     def _flush(self) -> None:
-        """Write what the protocol has to say, and end the connection when it says so."""
+        """Write the output of the general parser, and end the connection if it has ended."""
         self._uncork()
         transport = self._transport
         for data in self._rules.data_to_send():
@@ -311,7 +325,7 @@ class WebSocketCarrier(asyncio.Protocol):
             self._disconnected()
 
     def _end(self) -> None:
-        """End our side, and give the client a moment to read what it was sent and to end its own."""
+        """End our side, and give the client `CLOSE_TIMEOUT` to read what it was sent and to end its own."""
         assert self._transport is not None
         if self._transport.can_write_eof():
             self._transport.write_eof()
@@ -335,10 +349,10 @@ class WebSocketCarrier(asyncio.Protocol):
         return CloseCode.ABNORMAL_CLOSURE if close is None else close.code
 
     def expire(self) -> None:
-        """Close, because nothing has come for too long."""
+        """Close the connection: nothing has been received for too long."""
         self._listening = False
         if self._is_open:
-            # The code that Bandit uses, under Phoenix; phoenix.js reconnects on it.
+            # The code that Bandit uses under Phoenix; phoenix.js reconnects after it.
             self._rules.send_close(CloseCode.PROTOCOL_ERROR)
             self._flush()
         self._abort_later()
@@ -346,11 +360,11 @@ class WebSocketCarrier(asyncio.Protocol):
     # Carrier
 
     def get_write_buffer_size(self) -> int:
-        """Return the bytes that the client has not read yet, beyond what the kernel keeps for it."""
+        """Return the bytes that wait to be written, without those in the kernel's buffer."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def attach(self, transport: Process) -> None:
-        """Deliver to this actor from now on, first what has come already."""
+        """Deliver to this actor from now on, beginning with the messages that have been received already."""
         self._process = transport
         early, self._early = self._early, None
         if self._transport is None:
@@ -363,7 +377,7 @@ class WebSocketCarrier(asyncio.Protocol):
             transport.put(data)
 
     def _join(self, fastlane: Fastlane, transport: asyncio.Transport) -> None:
-        """Let what is broadcast go right to the connection."""
+        """Allow broadcasts to write to the connection directly."""
         assert isinstance(self._traffic, WebSocketTraffic)
         self._fastlane, fastlane.outlet, fastlane.write = fastlane, self._traffic, transport.write
         if self._cork is not None:
@@ -384,7 +398,7 @@ class WebSocketCarrier(asyncio.Protocol):
             self._cork.append(data)
 
     def close(self, code: int) -> None:
-        """Send a close frame and wait for the client's."""
+        """Send a close frame, and cut the connection if the client does not answer it within `CLOSE_TIMEOUT`."""
         self._process, self._listening = None, False
         if not self._is_open:
             return
@@ -393,7 +407,7 @@ class WebSocketCarrier(asyncio.Protocol):
         self._abort_later()
 
     def abort(self) -> None:
-        """Cut the connection, unless it is being closed in good order."""
+        """Cut the connection, unless a close frame has been sent."""
         self._uncork()
         self._process = None
         if self._transport is not None and self._is_open:
