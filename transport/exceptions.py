@@ -1,9 +1,9 @@
-"""What `transport` raises at its authors, and what it uses inside to refuse clients.
+"""The errors of `transport`: raised to applications, or used internally to refuse clients.
 
 TransportError
-├── MalformedMessageError   a client sent what is no message: its connection is closed with 1011
-├── UnencodableError        a message that the client's version of the protocol has no form for
-├── SocketError             a socket class or a mount is wrong: an error at the start
+├── MalformedMessageError   a client sent a malformed message: its connection is closed with 1011
+├── UnencodableError        the client's version of the protocol cannot express a message
+├── SocketError             a socket class, or an option of an endpoint, is invalid: raised at the start
 └── TokenError
     ├── TokenExpiredError
     └── TokenInvalidError
@@ -23,28 +23,28 @@ __all__ = [
 
 
 class TransportError(Exception):
-    """The base of every error that this package raises on its own account."""
+    """The base class of the errors of this package."""
 
 
 class MalformedMessageError(TransportError, ValueError):
-    """Something came in that is no message of the negotiated protocol."""
+    """A received message is not valid in the negotiated version of the protocol."""
 
 
 class UnencodableError(TransportError, ValueError):
-    """A message cannot be written in the client's version of the protocol."""
+    """A message cannot be encoded in the client's version of the protocol."""
 
 
 class SocketError(TransportError, TypeError):
-    """A socket class, or what mounts it, is not as it must be."""
+    """A socket class, or an option of the endpoint that serves it, is invalid."""
 
 
 class TokenError(TransportError):
-    """A token is not accepted."""
+    """A token was rejected."""
 
 
 class TokenExpiredError(TokenError):
-    """A token is genuine, but too old."""
+    """A token is authentic, but too old."""
 
 
 class TokenInvalidError(TokenError):
-    """A token is forged, damaged, or was signed for something else."""
+    """A token is forged, damaged, or was signed for another purpose."""

@@ -1,4 +1,4 @@
-"""A socket class on an endpoint's path, and how its clients come in, whatever carries them."""
+"""A socket class on a path of an endpoint, and how its clients connect, by whichever carrier."""
 
 from __future__ import annotations
 
@@ -63,17 +63,17 @@ class MountedOn(EndpointAPI, Protocol):
 
 
 class Client(NamedTuple):
-    """Somebody who has been let in: the socket that says who it is, and the serializer for the version it speaks."""
+    """An accepted client: the socket that identifies it, and the serializer for the version of the protocol it speaks."""
 
     socket: Socket
     serializer: Serializer
 
 
 class Mount:
-    """One socket class of an endpoint. Carriers ask it in Phoenix's order: origin, version and `connect`, transport.
+    """One socket class of an endpoint. Carriers call it in Phoenix's order: origin, version and `connect`, transport.
 
     Raises:
-        SocketError: if the class, or one of its channels, is not as it must be.
+        SocketError: if the class, or one of its channels, is invalid.
     """
 
     def __init__(self, endpoint: MountedOn, socket_class: type[Socket]) -> None:
@@ -85,19 +85,19 @@ class Mount:
         return self._endpoint.transports
 
     def refused(self, transport: str, code: int) -> None:
-        """Tell that a client of the transport "websocket" or "longpoll" was refused, with a status of HTTP."""
+        """Report that a client of the transport "websocket" or "longpoll" was refused with an HTTP status."""
         socket_refused(self._endpoint, transport, code)
 
     def origin_allowed(self, incoming: Incoming) -> bool:
-        """Tell whether a page of the request's origin may connect."""
+        """Return whether a page of the request's origin may connect."""
         return self._endpoint.origin_allowed(incoming)
 
     def connect(
         self, incoming: Incoming, params: Mapping[str, str], transport: str
     ) -> Client | Awaitable[Client | None] | None:
-        """Let a client of the transport "websocket" or "longpoll" in, or not (None).
+        """Accept a client of the transport "websocket" or "longpoll", or refuse it (None).
 
-        Later, if the socket's `connect` is `async`.
+        The result is awaitable if the socket's `connect` is `async`.
         """
         try:
             info = self._connect_info(incoming, params, transport)
@@ -108,10 +108,10 @@ class Mount:
         if serializer is None:
             return None
         vsn = params.get("vsn", DEFAULT_VERSION)
-        return self._ask(Attempt(self._endpoint, transport, params, info, vsn, self._socket_class, serializer))
+        return self._call_connect(Attempt(self._endpoint, transport, params, info, vsn, self._socket_class, serializer))
 
-    def _ask(self, attempt: Attempt) -> Client | Awaitable[Client | None] | None:
-        """Ask the socket's author."""
+    def _call_connect(self, attempt: Attempt) -> Client | Awaitable[Client | None] | None:
+        """Call `connect`, which is the application's."""
         began = self._endpoint.now()
         try:
             client = Client(self._socket_class(self._endpoint), attempt.serializer)
@@ -120,7 +120,7 @@ class Mount:
                 return self._connected_later(attempt, client, result, began)
             return self._connected(attempt, client, result, began)
         except Exception:
-            _tell_failure(attempt)
+            _report_failure(attempt)
             raise
 
     async def _connected_later(
@@ -129,16 +129,16 @@ class Mount:
         try:
             return self._connected(attempt, client, await result, began)
         except Exception:
-            _tell_failure(attempt)
+            _report_failure(attempt)
             raise
 
     def _connected(self, attempt: Attempt, client: Client, result: object, began: float) -> Client | None:
-        is_in = accepted(result) and _has_valid_id(client.socket)
-        socket_connected(attempt, accepted=is_in, duration=self._endpoint.now() - began)
-        return client if is_in else None
+        is_accepted = accepted(result) and _has_valid_id(client.socket)
+        socket_connected(attempt, accepted=is_accepted, duration=self._endpoint.now() - began)
+        return client if is_accepted else None
 
     def accept(self, carrier: WebSocket, request: Request) -> Response:
-        """Do the opening handshake of a WebSocket; with an auth token, "phoenix" is the subprotocol that is spoken."""
+        """Do the opening handshake of a WebSocket; with an auth token, the subprotocol "phoenix" is selected."""
         if not self._socket_class.auth_token:
             return carrier.accept(request)
         response = carrier.accept(replace(request, headers=without_token(request.headers)))
@@ -148,10 +148,10 @@ class Mount:
         return response
 
     def _connect_info(self, incoming: Incoming, params: Mapping[str, str], transport: str) -> ConnectInfo:
-        """Gather what is known of a client.
+        """Return what is known of a client.
 
         Raises:
-            TokenInvalidError: if it shows an auth token that cannot be read.
+            TokenInvalidError: if its auth token is not valid base64.
         """
         headers, auth_token = incoming.request.headers, None
         if self._socket_class.auth_token:
@@ -170,13 +170,13 @@ class Mount:
         )
 
     def _uri(self, incoming: Incoming, host: str | None, params: Mapping[str, str]) -> Uri:
-        asked, parts = _asked(incoming.scheme, host or ""), urlsplit(incoming.request.path)
+        requested, parts = _origin_of_host(incoming.scheme, host or ""), urlsplit(incoming.request.path)
         shown = filter_parameters(params, self._endpoint.filter_parameters)
         query = parts.query if shown == params else urlencode(shown)
-        return Uri(incoming.scheme, asked and asked.host, asked and asked.port, parts.path, query)
+        return Uri(incoming.scheme, requested and requested.host, requested and requested.port, parts.path, query)
 
     def _negotiate(self, params: Mapping[str, str]) -> Serializer | None:
-        # To Phoenix `vsn[]=2.0.0` is a list, and no version.
+        # In Phoenix `vsn[]=2.0.0` is a list, and not a version.
         nested = next((name for name in params if name.startswith("vsn[") and name.endswith("]")), None)
         vsn = params.get("vsn", DEFAULT_VERSION) if nested is None else f"{nested}={params[nested]}"
         serializer = self._endpoint.versions.negotiate(vsn)
@@ -185,10 +185,10 @@ class Mount:
         return serializer
 
     def start(self, carrier: Carrier, client: Client) -> Future[ActorRef[Any]]:
-        """Start the transport actor of a client; if that fails, the carrier is told to cut the connection.
+        """Start the transport actor of a client; if that fails, abort the carrier.
 
         Raises:
-            ActorDeadError: if the supervisor of the connections does not run.
+            ActorDeadError: if the supervisor of the connections is not running.
         """
         endpoint, transports = self._endpoint, self.transports
         if transports is None:
@@ -200,13 +200,13 @@ class Mount:
 
 
 @lru_cache(maxsize=64)
-def _asked(scheme: str, host: str) -> Origin | None:
-    """Read the Host header; all clients of a server write one of a few."""
+def _origin_of_host(scheme: str, host: str) -> Origin | None:
+    """Parse the Host header; it has one of a few values for all clients of a server."""
     return read_origin(f"{scheme}://{host}")
 
 
-def _tell_failure(attempt: Attempt) -> None:
-    """Tell of a client at whom the author's code fails; whoever answers the request logs it."""
+def _report_failure(attempt: Attempt) -> None:
+    """Report a client that was refused because the author's code raised; the server that answers the request logs it."""
     socket_refused(attempt.endpoint, attempt.transport, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
@@ -225,7 +225,7 @@ def _check_started(carrier: Carrier, started: Future[ActorRef[Any]]) -> None:
 
 
 def read_params(path: str) -> dict[str, str] | None:
-    """Read the query; the last of several values counts; None if it is not UTF-8."""
+    """Parse the query; of several values for one name the last counts; None if it is not UTF-8."""
     try:
         return dict(parse_qsl(urlsplit(path).query, keep_blank_values=True, errors="strict"))
     except ValueError:

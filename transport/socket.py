@@ -24,7 +24,7 @@ __all__ = ["ConnectInfo", "Route", "Routes", "Socket", "Uri"]
 
 
 class Uri(NamedTuple):
-    """What a client asked for. The values of secret parameters are "[FILTERED]" in the query."""
+    """The URI that a client requested. The values of secret parameters are "[FILTERED]" in the query."""
 
     scheme: str
     host: str | None
@@ -34,15 +34,15 @@ class Uri(NamedTuple):
 
 
 class ConnectInfo(msgspec.Struct, frozen=True):
-    """What is known of a connection besides its parameters (Phoenix's `connect_info`, all of it).
+    """What is known of a connection besides its parameters: all of Phoenix's `connect_info`.
 
-    - `peer`: the client's address and port, or its proxy's.
-    - `path`, `headers`: of the request; the names of headers in lower case, of several with one name the last. With
-      `auth_token`, the subprotocol that carries the token is not among them.
+    - `peer`: the address and port of the client, or of its proxy.
+    - `path`, `headers`: of the request; header names are in lower case, and of several headers with one name the last counts.
+      With `auth_token`, the subprotocol that carries the token is left out.
     - `uri`: scheme, host, port, path and query.
-    - `x_headers`: the headers whose names begin with "x-", all of them, as pairs.
-    - `session`: the session, if the endpoint reads sessions, the client has one, and its `_csrf_token` is right.
-    - `auth_token`: the token that the client showed, if the socket class wants one.
+    - `x_headers`: all headers whose names begin with "x-", as pairs.
+    - `session`: the session, if the endpoint reads sessions, the client has one, and its `_csrf_token` is valid.
+    - `auth_token`: the client's auth token, if the socket class accepts one.
     """
 
     peer: tuple[str, int] | None
@@ -59,13 +59,13 @@ class ConnectInfo(msgspec.Struct, frozen=True):
 
     @property
     def user_agent(self) -> str | None:
-        """The client's name for itself."""
+        """The User-Agent header."""
         return self.headers.get("user-agent")
 
 
 @dataclass(frozen=True)
 class Route:
-    """A channel class with assigns of its own, for one entry of a socket's `channels`.
+    """A channel class with additional assigns, for one entry of a socket's `channels`:
 
     channels = {"room:*": RoomChannel, "admin:*": Route(RoomChannel, assigns={"admin": True})}
     """  # the colon leads to the example
@@ -75,12 +75,12 @@ class Route:
 
     @cached_property
     def child_spec(self) -> ChildSpec:
-        """How a channel is supervised: its supervisor does not start it again, whoever else does."""
+        """How a channel is supervised: not restarted by its supervisor, as the transport actor decides about that."""
         return ChildSpec(self.channel, restart=Restart.TEMPORARY)
 
 
 class Socket:
-    """One client's connection, as its author sees it. Subclass it:
+    """One client's connection, as the application sees it. Subclass it:
 
         class UserSocket(Socket):
             channels = {"room:*": RoomChannel, "system": SystemChannel}
@@ -92,10 +92,9 @@ class Socket:
             def id(self):
                 return f"users_socket:{self.assigns['user']}"
 
-    `channels` maps topics, or prefixes that end with `*`, to channel classes; the first that fits serves. A `Route` instead of
-    a class adds assigns.
-    `auth_token` says whether clients may show a token when they connect (phoenix.js' `authToken`), which is then in
-    `connect_info`. `log` is the level of the line that says who was let in or refused; None for no line at all.
+    `channels` maps topics, or prefixes that end with `*`, to channel classes; the first match counts. A `Route` instead of a
+    class adds assigns. `auth_token` says whether clients may send a token when they connect (phoenix.js' `authToken`), which is
+    then in `connect_info`. `log` is the level at which accepted and refused connections are logged; None for never.
     """  # noqa: D415  # the colon leads to the example
 
     channels: ClassVar[Mapping[str, type[Channel] | Route]] = {}
@@ -107,22 +106,22 @@ class Socket:
         self.assigns: dict[str, Any] = {}
 
     def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Any:
-        """Return `ok()` to accept the client, `error()` to refuse it (HTTP 403); may be `async`."""
+        """Return `ok()` to accept the client, or `error()` to refuse it with HTTP status 403; may be `async`."""
         return ok()
 
     def id(self) -> str | None:
-        """Return the topic by which all connections of one user can be closed, or None.
+        """Return the topic that identifies the user, or None.
 
-        A broadcast of the event "disconnect" on it closes them.
+        A broadcast of the event "disconnect" on it closes all connections of the user.
         """
         return None
 
 
 class Routes:
-    """The channels of a socket class, checked.
+    """The channels of a socket class, validated.
 
     Raises:
-        SocketError: naming what is wrong.
+        SocketError: naming the class, the entry and the invalid value.
     """
 
     def __init__(self, socket: type[Socket]) -> None:
@@ -142,7 +141,7 @@ class Routes:
         self._routes.append((pattern.removesuffix("*"), pattern.endswith("*"), route))
 
     def match(self, topic: str) -> Route | None:
-        """Return the first route that a topic fits, as Phoenix does, or None."""
+        """Return the first route that matches a topic, as in Phoenix, or None."""
         for pattern, is_prefix, route in self._routes:
             if topic == pattern or (is_prefix and topic.startswith(pattern)):
                 return route
@@ -180,7 +179,7 @@ def _check_subclass(what: str, value: object, base: type) -> None:
 
 
 def accepted(result: object) -> bool:
-    """Tell whether `connect` let the client in.
+    """Return whether `connect` accepted the client.
 
     Raises:
         SocketError: if it returned neither `ok()` nor `error()`.

@@ -1,6 +1,6 @@
-"""What connections tell telemetry and the log: Phoenix's event and lines, and those that Phoenix lacks.
+"""What connections report to telemetry and the log: Phoenix's events and lines, and some that Phoenix lacks.
 
-Each function is called where the thing happens. It costs a look-up or two when nobody listens and the level is not logged.
+Each function is called where the event happens. It costs a look-up or two if no handler is attached and the level is off.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _log = logging.getLogger("ashtree.transport")
 
 
 class Attempt(msgspec.Struct, frozen=True, eq=False):
-    """A client that would connect; its fields are the event's metadata, beside `result` and `log`."""
+    """An attempt to connect; its fields are the event's metadata, besides `result` and `log`."""
 
     endpoint: EndpointAPI
     transport: str
@@ -59,7 +59,7 @@ class Attempt(msgspec.Struct, frozen=True, eq=False):
 
 
 def socket_connected(attempt: Attempt, *, accepted: bool, duration: float) -> None:
-    """A client of a known version was let in or refused, after `duration` seconds."""
+    """Report that `connect` accepted or refused a client after `duration` seconds."""
     socket_class = attempt.user_socket
     if CONNECTED in telemetry.attached:
         about = {name: getattr(attempt, name) for name in attempt.__struct_fields__}
@@ -75,33 +75,33 @@ def socket_connected(attempt: Attempt, *, accepted: bool, duration: float) -> No
 
 
 def socket_refused(endpoint: EndpointAPI, transport: str, code: int) -> None:
-    """A client by "websocket" or "longpoll" was refused, with a status of HTTP; 500 if the author's code failed."""
+    """Report that a client by "websocket" or "longpoll" was refused with an HTTP status; 500 if the author's code raised."""
     if REFUSED in telemetry.attached:
         telemetry.execute(REFUSED, {"count": 1}, {"endpoint": endpoint, "transport": transport, "code": int(code)})
 
 
 def socket_disconnected(socket: Socket, code: int, duration: float) -> None:
-    """A connection ends after `duration` seconds, with a close code, 1006 if it is cut."""
+    """Report that a connection has ended after `duration` seconds with a close code, 1006 if it was cut."""
     if DISCONNECTED in telemetry.attached:
         about = {"endpoint": socket.endpoint, "socket": socket, "code": code}
         telemetry.execute(DISCONNECTED, {"duration": duration}, about)
 
 
 def frame_in(socket: Socket, data: str | bytes) -> None:
-    """A frame of the client came in; to be called if FRAME_IN is attached."""
+    """Report a received frame; to be called if FRAME_IN is attached."""
     size = len(data.encode(errors="surrogatepass")) if isinstance(data, str) else len(data)
     telemetry.execute(FRAME_IN, {"bytes": size}, {"socket": socket})
 
 
 def frame_out(socket: Socket, frame: Frame) -> None:
-    """A frame goes out to the client; to be called if FRAME_OUT is attached."""
-    # The test kit's frames are not encoded, and have no size.
+    """Report a frame that is about to be sent; to be called if FRAME_OUT is attached."""
+    # Frames of the test kits are not encoded, and have no size.
     size = len(frame.data) if isinstance(frame.data, str | bytes) else 0
     telemetry.execute(FRAME_OUT, {"bytes": size}, {"socket": socket})
 
 
 def socket_drain(endpoint: EndpointAPI, count: int) -> None:
-    """An endpoint that stops closes all its connections, in one round."""
+    """Report that an endpoint closes all its connections, in one round, because it stops."""
     if DRAIN in telemetry.attached:
         numbers = {"count": count, "total": count, "index": 1, "rounds": 1}
         telemetry.execute(DRAIN, numbers, {"endpoint": endpoint})
