@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ASK_TIMEOUT", "ActorRef"]
 
-A = TypeVar("A", bound="Behaviour")
+A_co = TypeVar("A_co", bound="Behaviour", covariant=True)
+"""The actor's class; covariant, so that an `ActorRef[Actor]` may be a reference to any actor."""
 
 # OTP's default for a call.
 ASK_TIMEOUT = 5.0
@@ -53,13 +54,13 @@ class _Stopped:
 
 if TYPE_CHECKING:
     # For type checkers it is a class of its own, as `Actor` is.
-    class _PykkaRef(Generic[A]):
+    class _PykkaRef(Generic[A_co]):
         """The type parameter alone."""
 else:
     _PykkaRef = pykka.ActorRef
 
 
-class ActorRef(_PykkaRef[A], Generic[A]):
+class ActorRef(_PykkaRef[A_co], Generic[A_co]):
     """A reference to an actor, alive or dead, for any thread.
 
     Messages from one sender to one actor arrive in order, at most once.
@@ -77,7 +78,7 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         return hash(self.process)
 
     @property
-    def actor_class(self) -> type[A]:
+    def actor_class(self) -> type[A_co]:
         """The actor's class."""
         return self.process.actor_class  # type: ignore[return-value]  # the class it was started with
 
@@ -96,7 +97,7 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         """Pykka's stop flag, read-only."""
         return _Stopped(self.process)
 
-    def _actor_weakref(self) -> A | None:
+    def _actor_weakref(self) -> A_co | None:
         actor = self.process.actor
         return None if actor is None else proxied(actor)
 
@@ -233,7 +234,7 @@ class ActorRef(_PykkaRef[A], Generic[A]):
             stopped.set(False)
         return stopped.get() if block else stopped
 
-    def started(self) -> Future[ActorRef[A]]:
+    def started(self) -> Future[ActorRef[A_co]]:
         """Return a future of this ref that is answered when an `async` `on_start` has ended.
 
         Raises (in the future):
@@ -242,7 +243,7 @@ class ActorRef(_PykkaRef[A], Generic[A]):
         """
         if self.process.started is not None:
             return self.process.started
-        future: Future[ActorRef[A]] = Future(self.process.scheduler)
+        future: Future[ActorRef[A_co]] = Future(self.process.scheduler)
         future.set(self)
         return future
 

@@ -65,7 +65,7 @@ class ConnectInfo(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Route:
-    """A channel class with additional assigns, for one entry of a socket's `channels`:
+    """A channel class with additional assigns, for one entry of a socket's `channels`.
 
     channels = {"room:*": RoomChannel, "admin:*": Route(RoomChannel, assigns={"admin": True})}
     """  # the colon leads to the example
