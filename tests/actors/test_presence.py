@@ -19,12 +19,13 @@ from actors.channels.channel_socket import ChannelSocket
 from actors.channels.message import Broadcast, Message
 from actors.exceptions import ActorDeadError, AlreadyTrackedError, NotTrackedError, StartError
 from actors.presence import Presence
-from actors.pubsub import PubSub
+from actors.pubsub import LocalAdapter, PubSub
 from actors.ref import ActorRef
 from actors.runtime.spawn import spawn
 from actors.testing import WAIT, ManualRuntime, Probe, sync
 from supervisors.calls import which_children
 from supervisors.child_spec import ChildSpec
+from supervisors.exceptions import ChildExistsError
 from supervisors.supervisor import Supervisor
 from supervisors.system import System
 from tests.presence_client import PresenceClient
@@ -561,6 +562,78 @@ def test_it_is_a_child_of_a_system_under_its_name(presence: Presence) -> None:
             ["└──", "guests", pid(system, "guests"), "PresenceServer"],
         ]
         assert system.names.lookup("presence")[0][1] is presence
+
+
+def test_it_takes_the_pubsub_of_its_tree_whatever_its_name(runtime: ManualRuntime) -> None:
+    worlds = {name: (PubSub(name), Presence(f"{name} presence"), Probe()) for name in ("shop", "forum")}
+    systems = [System([presence], pubsub=pubsub) for pubsub, presence, _ in worlds.values()]
+    for system in systems:
+        runtime.run(system.start())
+    for pubsub, _, probe in worlds.values():
+        pubsub.subscribe("room", probe.ref)
+    member = Member.start()
+    for name, (_, presence, _) in worlds.items():
+        presence.track(member, "room", name, {})
+    runtime.settle()
+    for name, (_, _, probe) in worlds.items():
+        assert [list(message.payload["joins"]) for message in probe.messages] == [[name]]
+    for system in systems:
+        runtime.run(system.stop())
+
+
+def test_it_is_restarted_with_the_pubsub_of_its_tree_also_while_that_is_down(runtime: ManualRuntime) -> None:
+    outer, inner, presence = PubSub("outer"), PubSub("inner"), Presence()
+    nested = ChildSpec(Supervisor, ([inner, presence],), {"max_restarts": 10}, id="nested")
+    system = System([nested], pubsub=outer)
+    runtime.run(system.start())
+    probe, member = Probe(), Member.start()
+    inner.subscribe("room", probe.ref)
+    for table in (presence, inner):
+        assert table.server is not None
+        table.server.actor_ref.kill()
+    runtime.settle()
+    presence.track(member, "room", "ann", {})
+    runtime.settle()
+    assert [message.event for message in probe.messages] == ["presence_diff"]
+    runtime.run(system.stop())
+
+
+def test_its_diffs_stay_in_this_process(runtime: ManualRuntime) -> None:
+    published: list[Any] = []
+
+    class Recording(LocalAdapter):
+        def publish(self, topic: str, message: object) -> None:
+            published.append(message)
+
+    presence, probe, member = Presence(), Probe(), Member.start()
+    pubsub = PubSub(adapter=Recording())
+    spawn(Supervisor, ([pubsub, presence],))
+    runtime.settle()
+    pubsub.subscribe("room", probe.ref)
+    presence.track(member, "room", "ann", {})
+    runtime.settle()
+    assert (len(probe.messages), published) == (1, [])
+
+
+def test_two_presences_of_one_tree_without_a_name_show_the_line_to_write() -> None:
+    with pytest.raises(
+        ChildExistsError, match=r"""child with id 'presence' already; .*: Presence\(…, name="other"\)$"""
+    ):
+        Supervisor([Presence(), Presence()])
+
+
+def test_two_presences_of_one_event_loop_without_a_name_show_the_line_to_write(
+    presence: Presence, runtime: ManualRuntime
+) -> None:
+    first, second = System([presence]), System([Presence()], pubsub=PubSub("other"))
+    runtime.run(first.start())
+    with pytest.raises(StartError) as failed:
+        runtime.run(second.start())
+    assert str(failed.value.root) == (
+        f"name 'presence' is already taken by {first.whereis('presence')}; "
+        'each Presence on an event loop needs its own name: Presence(name="other")'
+    )
+    runtime.run(first.stop())
 
 
 def pid(system: System, name: str) -> str:

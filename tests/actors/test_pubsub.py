@@ -13,10 +13,13 @@ from actors.channels.fastlane import Fastlane
 from actors.channels.message import Broadcast, Frame, Message, Opcode, Reply
 from actors.exits import SHUTDOWN
 from actors.future import Future
-from actors.pubsub.pubsub import PubSub, PubSubServer
+from actors.pubsub.pubsub import PubSub, PubSubServer, nearest_pubsub
 from actors.runtime.scheduler import in_thread
 from actors.runtime.spawn import spawn
 from actors.testing import WAIT, ManualRuntime, Probe, sync
+from supervisors.child_spec import ChildSpec
+from supervisors.supervisor import Supervisor
+from supervisors.system import System
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
@@ -381,6 +384,84 @@ def test_a_restarted_actor_watches_everybody_who_lives(runtime: ManualRuntime, p
     late.kill()
     runtime.settle()
     assert pubsub.topics() == []
+
+
+# The PubSub of a tree
+
+
+class Child(Actor):
+    """Finds its PubSub when it starts."""
+
+    def __init__(self, known: PubSub | None = None) -> None:
+        self.known = known
+
+    def on_start(self) -> None:
+        self.found = nearest_pubsub(self._process, self.known)
+
+
+def found_by(ref: ActorRef[Any]) -> PubSub | None:
+    child = ref.process.actor
+    assert isinstance(child, Child)
+    return child.found
+
+
+def tree(runtime: ManualRuntime, *children: Any) -> list[Any]:
+    """Start a supervisor with these children; return its actors below, without those of supervisors, in the order of start."""
+    before = set(runtime._scheduler.processes)
+    spawn(Supervisor, (children,))
+    runtime.settle()
+    started = [process for number, process in runtime._scheduler.processes.items() if number not in before]
+    return [process.ref for process in started if process.actor_class is Child]
+
+
+def below(*children: Any, name: str = "below") -> ChildSpec:
+    return ChildSpec(Supervisor, (children,), id=name)
+
+
+def test_the_pubsub_of_the_nearest_supervisor_is_found(runtime: ManualRuntime) -> None:
+    outer, inner = PubSub("outer"), PubSub("inner")
+    nested = below(inner, Child, below(Child))
+    children = tree(runtime, outer, nested, below(below(Child), name="others"))
+    assert list(map(found_by, children)) == [inner, inner, outer]
+
+
+def test_of_two_pubsubs_of_one_supervisor_the_first_is_found(runtime: ManualRuntime) -> None:
+    one, two = PubSub("one"), PubSub("two")
+    [child] = tree(runtime, one, two, Child)
+    assert found_by(child) is one
+
+
+def test_a_pubsub_that_is_started_later_or_in_another_tree_is_not_found(runtime: ManualRuntime) -> None:
+    tree(runtime, PubSub("another tree's"))
+    [child] = tree(runtime, Child, PubSub("late"))
+    assert found_by(child) is None
+
+
+def test_a_pubsub_without_a_supervisor_is_found_last(runtime: ManualRuntime, pubsub: PubSub) -> None:
+    own = PubSub("own")
+    assert list(map(found_by, tree(runtime, Child) + tree(runtime, own, Child) + [Child.start()])) == [
+        pubsub,
+        own,
+        pubsub,
+    ]
+
+
+def test_a_pubsub_that_is_known_is_found_while_its_actor_is_down(runtime: ManualRuntime) -> None:
+    outer, inner = PubSub("outer"), PubSub("inner")
+    [child] = tree(runtime, outer, below(ChildSpec(PubSubServer, (inner,), restart="temporary"), Child))
+    assert inner.server is not None
+    inner.server.actor_ref.kill()
+    runtime.settle()
+    supervisor: Any = child.process.parent
+    assert found_by(spawn(Child, (inner,), parent=supervisor)) is inner
+    assert found_by(spawn(Child, (outer,), parent=supervisor)) is outer
+    assert found_by(spawn(Child, parent=supervisor)) is outer
+
+
+def test_a_pubsub_of_another_event_loop_is_not_found_though_it_is_known(runtime: ManualRuntime) -> None:
+    elsewhere = PubSub("elsewhere")
+    with System(pubsub=elsewhere):
+        assert found_by(Child.start(elsewhere)) is None
 
 
 # Other threads

@@ -322,6 +322,32 @@ async def test_a_name_of_its_own_is_taken() -> None:
 
 
 @on_a_loop
+async def test_two_systems_on_one_event_loop_without_a_name_of_the_pubsub_show_the_line_to_write() -> None:
+    async with System(name="Shop") as first:
+        with pytest.raises(StartError) as caught:
+            await System(name="Forum").start()
+        assert isinstance(caught.value.root, NameTakenError)
+        assert str(caught.value.root) == (
+            f"name 'pubsub' is already taken by {first.whereis('pubsub')}; each System on an event loop needs a PubSub with "
+            'its own name: System(…, pubsub=PubSub(name="other")); the name in System(name=…) is only a label'
+        )
+        assert str(caught.value.root) in str(caught.value)
+        async with System(name="Forum", pubsub=PubSub(name="forum")) as second:
+            assert (second.whereis("pubsub"), second.whereis("forum")) == (
+                first.whereis("pubsub"),
+                first.whereis("forum"),
+            )
+            assert first.ref.is_alive()
+
+
+@on_a_loop
+async def test_a_pubsub_that_runs_already_is_no_other_systems() -> None:
+    async with System() as system:
+        with pytest.raises(StartError, match="PubSub 'pubsub' is running already; each System needs one of its own"):
+            await System(pubsub=system.pubsub).start()
+
+
+@on_a_loop
 async def test_pubsub_is_the_first_child_and_carries_broadcasts() -> None:
     heard: list[Any] = []
     system = System()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actors import Actor, Channel, error, ok
+from actors import Actor, Channel, PubSub, error, ok
 from actors.testing import WAIT
 from supervisors import ChildSpec, System
 from tests.transport.wire import BEATEN, HEARTBEAT, KEY, on_loop, until
@@ -140,6 +140,26 @@ async def test_the_lifespan_runs_the_tree_which_has_no_listener() -> None:
     assert await life.get() == {"type": "lifespan.shutdown.complete"}
     await life.ended()
     assert not system.ref.is_alive()
+
+
+@on_loop
+async def test_two_applications_with_systems_of_their_own_share_an_event_loop() -> None:
+    endpoints = [an_endpoint() for _ in range(2)]
+    systems = [System([each], pubsub=PubSub(name=name)) for each, name in zip(endpoints, ("one", "two"), strict=True)]
+    lives = [Peer(each.asgi(system), {"type": "lifespan"}) for each, system in zip(endpoints, systems, strict=True)]
+    for life in lives:
+        life.put("lifespan.startup")
+        assert await life.get() == {"type": "lifespan.startup.complete"}
+    assert [endpoint.pubsub for endpoint in endpoints] == [system.pubsub for system in systems]
+    for endpoint in endpoints:
+        peer = await opened(endpoint.asgi())
+        await beats(peer)
+        peer.put("websocket.disconnect", code=1000)
+        await peer.ended()
+    for life in lives:
+        life.put("lifespan.shutdown")
+        assert await life.get() == {"type": "lifespan.shutdown.complete"}
+        await life.ended()
 
 
 @on_loop

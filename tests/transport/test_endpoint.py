@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
@@ -12,11 +13,12 @@ import pytest
 
 from actors import Actor, Broadcast, Channel, Reply, StartError, error, ok
 from actors.lowlevel import spawn
-from supervisors import ChildSpec, System, start_child, terminate_child
+from actors.pubsub import Adapter, PubSub
+from supervisors import ChildExistsError, ChildSpec, System, start_child, terminate_child, which_children
 from supervisors.supervisor import Supervisor
 from tests.live import WAIT
-from tests.transport.wire import HANDSHAKE, NO_CLOSE_FRAME, Server, barrier, on_loop, serving
-from transport import ConnectInfo, Endpoint, Socket, respond
+from tests.transport.wire import HANDSHAKE, NO_CLOSE_FRAME, Server, barrier, on_loop, serving, until
+from transport import ConnectInfo, Endpoint, Socket, SocketError, respond
 
 
 class RoomChannel(Channel):
@@ -411,3 +413,134 @@ async def test_two_endpoints_may_share_a_system() -> None:
     async with System([one, two.child_spec().having(id="second")]):
         assert one.port != two.port
         assert one.pubsub is two.pubsub
+
+
+@on_loop
+async def test_two_endpoints_of_one_tree_have_two_names() -> None:
+    one, two = Endpoint({"/socket": UserSocket}, port=0), Endpoint({"/socket": UserSocket}, port=0, name="admin")
+    async with System([one, two]) as system:
+        assert [child.id for child in await which_children(system.ref)] == ["pubsub", "endpoint", "admin"]
+        assert "├── endpoint <" in system.tree()
+        assert "└── admin <" in system.tree()
+
+
+def test_two_endpoints_of_one_tree_without_a_name_show_the_line_to_write() -> None:
+    with pytest.raises(
+        ChildExistsError, match=r"""child with id 'endpoint' already; .*: Endpoint\(…, name="other"\)$"""
+    ):
+        Supervisor([Endpoint({}), Endpoint({})])
+
+
+@pytest.mark.parametrize("name", ["", None, 5], ids=["empty", "None", "a number"])
+def test_the_name_of_an_endpoint_is_a_text(name: Any) -> None:
+    with pytest.raises(SocketError, match=rf"""a non-empty str such as Endpoint\(…, name="admin"\), got {name!r}$"""):
+        Endpoint({}, name=name)
+
+
+# The PubSub of its own tree
+
+
+def a_system(name: str, **options: Any) -> tuple[System, Endpoint]:
+    """Return a system with an endpoint that share the event loop with others."""
+    endpoint = Endpoint({"/socket": UserSocket}, **({"port": 0} | options))
+    return System([endpoint], pubsub=PubSub(name=name), name=name.title()), endpoint
+
+
+@on_loop
+async def test_two_systems_with_endpoints_share_an_event_loop() -> None:
+    (shop, first), (forum, second) = a_system("shop"), a_system("forum")
+    async with shop, forum, AsyncExitStack() as stack:
+        assert (first.pubsub, second.pubsub) == (shop.pubsub, forum.pubsub)
+        here = await Server(first, shop, stack).connect()
+        there = await Server(second, forum, stack).connect()
+        for client in (here, there):
+            await client.join("room:1")
+        first.broadcast("room:1", "news", {"n": 1})
+        assert await here.recv() == [None, None, "room:1", "news", {"n": 1}]
+        await there.nothing_came()
+        second.broadcast("users:alice", "disconnect", {})
+        assert await there.closed() == 1001
+        await here.nothing_came()
+
+
+@on_loop
+async def test_an_endpoint_is_restarted_with_the_pubsub_of_its_tree_also_while_that_is_down() -> None:
+    (shop, first), (forum, second) = a_system("shop"), a_system("forum")
+    async with shop, forum, AsyncExitStack() as stack:
+        server = Server(first, shop, stack)
+        for label in ("shop", "endpoint"):
+            found = [each for each in await which_children(shop.ref) if each.id == label]
+            assert found[0].ref is not None
+            down = found[0].ref.down()
+            found[0].ref.kill()
+            if label == "endpoint":
+                await down
+        await barrier(shop.ref)
+        await until(lambda: first.transports is not None)
+        assert (first.pubsub, second.pubsub) == (shop.pubsub, forum.pubsub)
+        client = await server.connect()
+        await client.join("room:1")
+        first.broadcast("room:1", "news", {"n": 1})
+        assert await client.recv() == [None, None, "room:1", "news", {"n": 1}]
+
+
+@on_loop
+async def test_the_nearest_pubsub_is_taken() -> None:
+    inner, near, far = PubSub("inner"), Endpoint({}, port=None), Endpoint({}, port=None, name="far")
+    nested = ChildSpec(Supervisor, ([inner, near, ChildSpec(Supervisor, ([far],), id="below")],), id="nested")
+    outer = Endpoint({}, port=None)
+    async with System([nested, outer], pubsub=PubSub("outer")) as system:
+        assert (near.pubsub, far.pubsub, outer.pubsub) == (inner, inner, system.pubsub)
+
+
+def test_systems_in_threads_may_all_have_the_usual_names() -> None:
+    one, two = Endpoint({}, port=None), Endpoint({}, port=None)
+    with System([one]) as first, System([two]) as second:
+        assert (one.pubsub, two.pubsub) == (first.pubsub, second.pubsub)
+
+
+def test_an_endpoint_of_a_system_in_a_thread_takes_a_pubsub_of_any_name() -> None:
+    system, endpoint = a_system("shop", port=None)
+    with system:
+        assert endpoint.pubsub is system.pubsub
+
+
+class Bridge(Adapter):
+    """Hands what is published to another PubSub of the same event loop."""
+
+    other: PubSub
+
+    def publish(self, topic: str, message: object) -> None:
+        self.other.local_broadcast(topic, message)
+
+    def subscribed(self, topic: str) -> None:
+        pass
+
+    def unsubscribed(self, topic: str) -> None:
+        pass
+
+
+@on_loop
+async def test_what_an_endpoint_and_its_channels_broadcast_reaches_the_clients_of_other_processes() -> None:
+    bridges = Bridge(), Bridge()
+    pubsubs = [PubSub(name, adapter=bridge) for name, bridge in zip(("one", "two"), bridges, strict=True)]
+    bridges[0].other, bridges[1].other = pubsubs[1], pubsubs[0]
+    one, two = (Endpoint({"/socket": UserSocket}, port=0) for _ in pubsubs)
+    async with (
+        System([one], pubsub=pubsubs[0]) as first,
+        System([two], pubsub=pubsubs[1]) as second,
+        AsyncExitStack() as stack,
+    ):
+        here = await Server(one, first, stack).connect()
+        there = await Server(two, second, stack).connect()
+        join_ref = await here.join("room:1")
+        await there.join("room:1")
+        one.local_broadcast("room:1", "news", {"n": 0})
+        assert await here.recv() == [None, None, "room:1", "news", {"n": 0}]
+        one.broadcast("room:1", "news", {"n": 1})
+        for client in (here, there):
+            assert await client.recv() == [None, None, "room:1", "news", {"n": 1}]
+        await here.ask(join_ref, "room:1", "from", {"n": 2})
+        assert await there.recv() == [None, None, "room:1", "news", {"n": 2}]
+        two.broadcast("users:alice", "disconnect", {})
+        assert [await here.closed(), await there.closed()] == [1001, 1001]

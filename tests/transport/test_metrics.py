@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from io import StringIO
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from websockets.http11 import Request
 
 from actors import Actor, Channel, Reply, error, ok, telemetry
 from actors.channels.channel_events import JOINED
-from actors.pubsub.pubsub import BROADCAST
+from actors.pubsub.pubsub import BROADCAST, PubSub
 from demo import demo_endpoint
 from supervisors import ChildSpec, DynamicSupervisor, Supervisor, System, start_child
 from supervisors.restart_events import RESTARTED
@@ -613,6 +614,30 @@ async def test_nobody_listens_any_more_when_the_endpoint_has_stopped() -> None:
     async with serving(UserSocket, metrics=Metrics()):
         assert CONNECTED in telemetry.attached
     assert telemetry.attached == {}
+
+
+@on_loop
+async def test_two_endpoints_of_one_event_loop_count_their_own() -> None:
+    one, two = (Endpoint({"/socket": UserSocket}, port=0, metrics=Metrics()) for _ in range(2))
+    async with (
+        System([one], pubsub=PubSub("one")) as first,
+        System([two], pubsub=PubSub("two")) as second,
+        AsyncExitStack() as stack,
+    ):
+        here, there = Server(one, first, stack), Server(two, second, stack)
+        clients = [await here.connect(), await here.connect(), await there.connect()]
+        for client in clients:
+            await client.join("room:1")
+        one.broadcast("room:1", "news", {})
+        for client in clients[:2]:
+            await client.recv()
+        counted = [await scrape(server) for server in (here, there)]
+    accepted, joins = (
+        "ashtree_connections_accepted_total{transport=websocket}",
+        "ashtree_joins_total{channel=RoomChannel,result=ok}",
+    )
+    for name, expected in ((accepted, [2, 1]), (joins, [2, 1]), ("ashtree_broadcast_deliveries_total", [2, 0])):
+        assert [found[name] for found in counted] == expected, name
 
 
 def test_what_happens_elsewhere_is_not_counted(runtime: ManualRuntime) -> None:
