@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,16 @@ TIMES_OF_ASYNCIO = {"sleep", "wait_for", "wait", "timeout", "timeout_at", "as_co
 every_source = pytest.mark.parametrize("path", SOURCES, ids=SOURCE_IDS)
 
 
-def parsed(path: Path) -> ast.Module:
+def read(path: Path) -> ast.Module:
     return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+
+
+parsed = cache(read)
+
+
+@cache
+def imports(path: Path) -> list[str]:
+    return list(imported(parsed(path)))
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -95,18 +104,18 @@ def test_there_is_something_to_look_at() -> None:
 @every_source
 def test_imports_point_down(path: Path) -> None:
     own = height(module_of(path))
-    assert [name for name in imported(parsed(path)) if height(name) > own] == []
+    assert [name for name in imports(path) if height(name) > own] == []
 
 
 @every_source
 def test_third_party_packages_stay_in_their_layers(path: Path) -> None:
-    names = [name for name in imported(parsed(path)) if top(name) in HOMES]
+    names = [name for name in imports(path) if top(name) in HOMES]
     assert [name for name in names if HOMES[top(name)] != path.parts[0]] == []
 
 
 @every_source
 def test_tests_and_benchmarks_are_imported_by_nobody(path: Path) -> None:
-    assert [name for name in imported(parsed(path)) if top(name) in {"tests", "benchmarks", "pytest"}] == []
+    assert [name for name in imports(path) if top(name) in {"tests", "benchmarks", "pytest"}] == []
 
 
 def test_helpers_of_the_tests_have_no_names_at_the_top() -> None:
@@ -116,8 +125,8 @@ def test_helpers_of_the_tests_have_no_names_at_the_top() -> None:
 @every_source
 def test_the_kernel_is_used_through_its_door(path: Path) -> None:
     inside = path.parts[0] == "actors"
-    assert inside or [name for name in imported(parsed(path)) if f"{name}.".startswith("actors.runtime.")] == []
-    assert not inside or "actors.lowlevel" not in {module_named(name) for name in imported(parsed(path))}
+    assert inside or [name for name in imports(path) if f"{name}.".startswith("actors.runtime.")] == []
+    assert not inside or "actors.lowlevel" not in {module_named(name) for name in imports(path)}
 
 
 # What is built on the kernel, which therefore knows nothing of it.
@@ -128,14 +137,12 @@ ON_THE_KERNEL = ("channel", "channels", "presence", "pubsub", "stack", "sys", "t
     "path", [path for path in SOURCES if path.parts[:2] == ("actors", "runtime")], ids=Path.as_posix
 )
 def test_the_kernel_knows_nothing_of_what_is_built_on_it(path: Path) -> None:
-    assert [
-        name for name in imported(parsed(path)) if name.split(".")[1:2] and name.split(".")[1] in ON_THE_KERNEL
-    ] == []
+    assert [name for name in imports(path) if name.split(".")[1:2] and name.split(".")[1] in ON_THE_KERNEL] == []
 
 
 @every_source
 def test_only_the_clock_reads_the_time(path: Path) -> None:
-    modules = {top(name) for name in imported(parsed(path))} & {"time", "sched"}
+    modules = {top(name) for name in imports(path)} & {"time", "sched"}
     assert modules == ({"time"} if path.as_posix() == "actors/clock.py" else set())
 
 
@@ -183,9 +190,7 @@ def test_timers_are_found(source: str, found: list[str]) -> None:
 )
 def test_our_own_code_imports_from_the_module_that_defines(path: Path) -> None:
     packages = {name for name, source in MODULES.items() if source.name == "__init__.py"}
-    borrowed = [
-        name for name in imported(parsed(path)) if name.rpartition(".")[0] in packages and module_named(name) != name
-    ]
+    borrowed = [name for name in imports(path) if name.rpartition(".")[0] in packages and module_named(name) != name]
     # The version is defined in the package itself.
     assert set(borrowed) <= {"ashtree.__version__"}
 
@@ -194,7 +199,7 @@ def test_there_are_no_import_cycles_at_run_time() -> None:
     imports = {
         module: {
             found
-            for name in imported(at_run_time(parsed(path)))
+            for name in imported(at_run_time(read(path)))
             if (found := module_named(name)) is not None and found != module
         }
         for module, path in MODULES.items()
