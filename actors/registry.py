@@ -263,14 +263,19 @@ class ActorRegistry:
         cls._schedulers.add(scheduler)
 
     @classmethod
+    def schedulers(cls) -> list[Scheduler]:
+        """Return the schedulers of all event loops that have had actors, closed ones too; for the runtime."""
+        return list(cls._schedulers)
+
+    @classmethod
     def scheduler_of(cls, loop: AbstractEventLoop) -> Scheduler | None:
         """Return the scheduler of an event loop, if it has one; for the runtime."""
-        return next((scheduler for scheduler in list(cls._schedulers) if scheduler.loop is loop), None)
+        return next((scheduler for scheduler in cls.schedulers() if scheduler.loop is loop), None)
 
     @classmethod
     def clear(cls) -> None:
         """Take all actors for dead and forget them: they live in another process of the system; for the runtime."""
-        for scheduler in list(cls._schedulers):
+        for scheduler in cls.schedulers():
             for process in scheduler.processes.values():
                 process.alive, process.reason = False, KILLED
         cls._schedulers.clear()
@@ -278,7 +283,7 @@ class ActorRegistry:
     @classmethod
     def get_all(cls) -> list[ActorRef[Any]]:
         """Return all living actors, in the order they were started."""
-        living = [process for scheduler in list(cls._schedulers) for process in list(scheduler.processes.values())]
+        living = [process for scheduler in cls.schedulers() for process in list(scheduler.processes.values())]
         return [process.ref for process in sorted(living, key=lambda process: process.number)]
 
     @classmethod
@@ -303,7 +308,7 @@ class ActorRegistry:
         Raises:
             AmbiguousNameError: if the name has an actor in more than one.
         """
-        living = [scheduler for scheduler in list(cls._schedulers) if not scheduler.loop.is_closed()]
+        living = [scheduler for scheduler in cls.schedulers() if not scheduler.loop.is_closed()]
         found: list[ActorRef[Any]] = []
         for scheduler in living:
             ref = scheduler.names.whereis(name)
@@ -321,7 +326,7 @@ class ActorRegistry:
             number = int(pid.strip("<>").split(".")[1])
         except (IndexError, ValueError):
             raise ValueError(f"a pid is written like <0.41.0>, got {pid!r}") from None
-        found = (scheduler.processes.get(number) for scheduler in list(cls._schedulers))
+        found = (scheduler.processes.get(number) for scheduler in cls.schedulers())
         return next((process.ref for process in found if process is not None), None)
 
     @classmethod

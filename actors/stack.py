@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.runtime.coroutine import Contained
 from actors.runtime.process import Process
-from actors.threads.actor_thread import ActorThread, _Work
+from actors.threads.actor_thread import ActorThread, Work
 
 if TYPE_CHECKING:
     from actors.runtime.scheduler import Scheduler
@@ -24,11 +24,11 @@ _CALLERS: frozenset[CodeType] = frozenset(
     function.__code__
     for function in (
         Process.handle_mail,
-        Process._run_on_start,
+        Process.run_on_start,
         Process.end,
         Contained.send,
         Contained.throw,
-        _Work.run,
+        Work.run,
         asyncio.Handle._run,
     )
 )
@@ -40,7 +40,7 @@ def waits_at(process: Process) -> str:
         return ""
     thread = getattr(process.actor, "_actor_thread", None)
     if isinstance(thread, ActorThread):
-        return _thread_is_at(thread._thread.ident)
+        return _thread_is_at(thread.ident)
     frames = list(_frames(process.task.get_coro()))
     authors = [index for index, frame in enumerate(frames) if not _is_ours(frame)]
     # What is below the author's last line is how the runtime waits.

@@ -19,6 +19,7 @@ import msgspec
 
 from actors import names
 from actors.future import Future, run_on
+from actors.redaction import Shown
 from actors.runtime.behaviour import described, state_of
 from actors.runtime.behaviour import replace_state as give_state
 from actors.runtime.debug import Debug, Event, Got, Handled, Raised, Statistics
@@ -209,7 +210,7 @@ def trace(target: Target, to: Callable[[str], object] | None = print) -> Future[
 
     def line(process: Process, event: Event) -> str:
         text = described(process.actor, event.message)
-        return f"*DBG* {process.name} {msgspec.structs.replace(event, message=_Shown(text))}"
+        return f"*DBG* {process.name} {msgspec.structs.replace(event, message=Shown(text))}"
 
     def watch(process: Process) -> None:
         if to is None:
@@ -218,16 +219,6 @@ def trace(target: Target, to: Callable[[str], object] | None = print) -> Future[
             Debug.of(process).watchers[trace] = lambda event: to(line(process, event))
 
     return _ask(target, watch)
-
-
-class _Shown:
-    """A text that is its own repr."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __repr__(self) -> str:
-        return self._text
 
 
 def install(target: Target, function: Callable[[Event], object]) -> Future[None]:

@@ -248,7 +248,7 @@ def _start(supervisor: ActorRef[Any], task: Task[Any]) -> Task[Any]:
 
 def _on_started(task: Task[Any], started: Future[Any]) -> None:
     if started.exception is not None:
-        task._refused(started.exception)
+        task.start_failed(started.exception)
 
 
 def _starter(

@@ -139,7 +139,7 @@ class Transport(ClientActor):
         if channel is None:
             self._process.put(message)
         else:
-            self._process.handled += 1
+            self._process.count_message()
             channel.process.put(message)
         return True
 

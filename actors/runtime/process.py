@@ -110,7 +110,7 @@ class Process(Mailbox):
             self.link(parent)
         outer, scheduler.current = scheduler.current, self
         try:
-            self._run_on_start(name)
+            self.run_on_start(name)
         finally:
             scheduler.current = outer
 
@@ -121,7 +121,8 @@ class Process(Mailbox):
         if number:
             Debug.of(self).record = deque(maxlen=number)
 
-    def _run_on_start(self, name: str | Via | None) -> None:
+    def run_on_start(self, name: str | Via | None) -> None:
+        """Take the name, then call `on_start`."""
         actor = self.actor
         assert actor is not None
         try:

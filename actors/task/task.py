@@ -1,4 +1,4 @@
-"""Tasks: one function run by a process of its own, and its result (Elixir's `Task`)."""
+"""Tasks: a function that a process of its own runs, and its result (Elixir's `Task`)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ P = ParamSpec("P")
 
 
 class Task(Generic[T]):
-    """One function run by an actor of its own, and what came of it (Elixir's `Task`).
+    """A function that an actor of its own runs, and its result (Elixir's `Task`).
 
     A coroutine function runs on the event loop. A plain function may block: it runs in a thread of its own; `max_children`
     of a `TaskSupervisor`, or `max_concurrency` of its streams, bounds their number.
@@ -39,21 +39,21 @@ class Task(Generic[T]):
                 words = Task.start_link(self, read_words, "en")  # a plain one, in a thread
                 return count(await body, await words)
 
-    `await task` waits as long as it takes, `await task.result(timeout=2.0)` no longer than that, and `task.get()` is for
-    other threads. Each gives the result, as often as it is taken, or raises what the function raised. If the task ended
-    without a result, it raises TaskExitError, or `pykka.Timeout` if its time was over.
+    `await task` waits indefinitely, `await task.result(timeout=2.0)` at most two seconds, and `task.get()` is for other
+    threads. Each returns the result, any number of times, or raises what the function raised. If the task ended without a
+    result, each raises TaskExitError, or `pykka.Timeout` if its own `timeout` ended it.
 
     When a task is told to end, its coroutine gets CancelledError where it waits, so that `finally` runs. A thread cannot be
-    ended: then the task stays in the tree until the function returns, or until it is killed. The log tells of both.
+    ended: the task then stays in the tree until the function returns, or until it is killed. Both are logged.
 
-    Make one with `start`, `start_link` or a `TaskSupervisor`; `function`, `args`, `kwargs` and `owner` tell what it was given.
+    Start one with `start`, `start_link` or a `TaskSupervisor`; `function`, `args`, `kwargs` and `owner` are what it was given.
     """
 
     def __init__(
         self,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
+        function: Callable[..., object],
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
         *,
         scheduler: Scheduler,
         owner: Owner | None = None,
@@ -82,8 +82,8 @@ class Task(Generic[T]):
     def start(cls, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Task[T]: ...
 
     @classmethod
-    def start(cls, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Task[Any]:
-        """Start a task that belongs to nobody: for code that is no actor. Better: `TaskSupervisor.start_child`."""
+    def start(cls, function: Callable[..., object], /, *args: object, **kwargs: object) -> Task[Any]:
+        """Start a task without an owner, for code that is not an actor. Better: `TaskSupervisor.start_child`."""
         task: Task[Any] = cls(function, args, kwargs, scheduler=Scheduler.here())
         spawn(TaskActor, (task,), label=task.label)
         return task
@@ -99,10 +99,10 @@ class Task(Generic[T]):
     def start_link(cls, owner: Owner, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Task[T]: ...
 
     @classmethod
-    def start_link(cls, owner: Owner, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Task[Any]:
-        """Start a task that is linked to its owner, and stands below it in the tree (Elixir's `Task.async`).
+    def start_link(cls, owner: Owner, function: Callable[..., object], /, *args: object, **kwargs: object) -> Task[Any]:
+        """Start a task that is linked to its owner and is its child in the tree (Elixir's `Task.async`).
 
-        When the owner ends, however it does, so does the task. When the task crashes, so does the owner, unless it traps
+        When the owner ends, for whatever reason, so does the task. When the task crashes, so does the owner, unless it traps
         exits. The owner is an actor (`self` in its methods), a ref, or a task (`Task.current()` in its function).
         """
         scheduler = _ref_of(owner).process.scheduler
@@ -114,12 +114,12 @@ class Task(Generic[T]):
 
     @staticmethod
     def current() -> Task[Any]:
-        """Return the task whose function this code is part of, to own tasks that it starts itself.
+        """Return the task whose function is running here, as the owner of tasks that it starts.
 
         Raises:
-            RuntimeError: outside of the function of a task.
+            RuntimeError: outside the function of a task.
         """
-        task = current_task.get()
+        task: Task[Any] | None = current_task.get()
         if task is None:
             raise RuntimeError("Task.current() must be called in the function of a task")
         return task
@@ -140,17 +140,17 @@ class Task(Generic[T]):
 
     @property
     def ref(self) -> ActorRef[TaskActor] | None:
-        """Its actor; None as long as its supervisor has not started it."""
+        """Its actor; None until its supervisor has started it."""
         return self._ref
 
     @property
     def done(self) -> bool:
-        """Tell whether it has ended; then its actor is gone, and `get` does not wait."""
+        """Whether it has ended; then its actor is dead, and `get` does not wait."""
         return self._answer.done
 
     @property
     def exit_reason(self) -> ExitReason | None:
-        """Why it ended, or None before that: NORMAL with a result, `Crash(exception)` if the function raised."""
+        """The reason with which it ended, or None: NORMAL with a result, `Crash(exception)` if the function raised."""
         if not self.done:
             return None
         return NO_PROCESS if self._ref is None else self._ref.exit_reason
@@ -158,13 +158,13 @@ class Task(Generic[T]):
     # Its result
 
     def __await__(self) -> Generator[Any, None, T]:
-        """Wait for the result on an event loop, as long as it takes."""
+        """Wait for the result on an event loop, indefinitely."""
         return self.result(timeout=None).__await__()
 
-    async def result(self, *, timeout: float | None = ASK_TIMEOUT) -> T:  # noqa: ASYNC109  # OTP's word; on the actors' clock
-        """Wait for the result on an event loop, at most `timeout` seconds (None: for ever).
+    async def result(self, *, timeout: float | None = ASK_TIMEOUT) -> T:  # noqa: ASYNC109  # OTP's term; on the actors' clock
+        """Wait for the result on an event loop, at most `timeout` seconds (None: indefinitely).
 
-        A linked task whose result does not come in time is ended.
+        A linked task that has no result in time is ended.
 
         Raises:
             pykka.Timeout: if there is no result in time.
@@ -177,10 +177,10 @@ class Task(Generic[T]):
         return self._answer.result()
 
     def get(self, *, timeout: float | None = ASK_TIMEOUT) -> T:
-        """Wait for the result in a thread that has no event loop: `result` for synchronous code.
+        """Wait for the result in a thread without an event loop: `result` for synchronous code.
 
         Raises:
-            BlockingCallError: on the thread of the loop that the task lives on.
+            BlockingCallError: on the thread of the task's event loop.
             pykka.Timeout, TaskExitError: as `result` does.
         """
         if not self.done and not self._scheduler.may_block():
@@ -192,18 +192,18 @@ class Task(Generic[T]):
         return self._answer.result()
 
     def add_done_callback(self, callback: Callable[[Task[T]], None]) -> None:
-        """Call `callback(task)` when it has ended, on the actors' loop; at once if it has.
+        """Call `callback(task)` when it has ended, on its event loop; at once if it has.
 
-        So an actor goes on, and gets a message in the end:
+        So an actor can continue, and get a message with the result:
 
             task.add_done_callback(lambda task: self.send(self, ("fetched", task)))
         """
         self._answer.add_done_callback(lambda _: callback(self))
 
     def _waiter(self, timeout: float | None) -> Future[None]:
-        """Return a future for one who waits, with a time-out of its own."""
+        """Return a future for one caller, with a time-out of its own."""
         ended: Future[None] = Future(self._scheduler, timeout=timeout)
-        # So that a task which asks somebody who waits for it is told at once, as an actor is.
+        # So that a cycle of asks through a task raises at once, as it does between actors.
         ended.asked = None if self._ref is None else self._ref.process
         self._answer.add_done_callback(lambda _: ended.set(None))
         return ended
@@ -216,13 +216,13 @@ class Task(Generic[T]):
     # Its end
 
     def cancel(self) -> None:
-        """Tell it to end, and do not wait. Its owner lives on, linked or not."""
+        """Tell it to end, without waiting. Its owner goes on, linked or not."""
         self._end(SHUTDOWN)
 
     async def shutdown(self, *, timeout: float | None = ASK_TIMEOUT) -> ExitReason:  # noqa: ASYNC109  # as in `result`
         """Tell it to end, wait until it has, and return its exit reason; kill it after `timeout` seconds (None: never).
 
-        NORMAL means that it came to its result after all. Its owner lives on, linked or not.
+        NORMAL means that it had a result before it ended. Its owner goes on, linked or not.
         """
         self.cancel()
         try:
@@ -235,27 +235,27 @@ class Task(Generic[T]):
         return self.exit_reason
 
     def _end(self, reason: ExitReason) -> None:
-        """Tell it to end with this reason; one that has not been started yet ends before it does anything."""
-        # Noted before the ref is looked at; whoever starts it sets the ref before it looks here.
+        """Tell it to end with this reason; if it has not been started, its function is never called."""
+        # Written before the ref is read; the actor that starts sets the ref before it reads the order.
         self._order = reason
         if self._ref is not None:
             self._ref.send(End(reason))
 
-    # What its actor and its supervisor tell
+    # For its actor and its supervisor
 
-    def _started(self, ref: ActorRef[TaskActor]) -> ExitReason | None:
-        """Take note of the actor; return the reason to end with, if it was told to end before."""
+    def actor_started(self, ref: ActorRef[TaskActor]) -> ExitReason | None:
+        """Store its actor, for that actor; return the reason to end with, if it was told to end before."""
         self._ref = ref
         return self._order
 
-    def _refused(self, error: BaseException) -> None:
-        """Take note that it could not be started."""
+    def start_failed(self, error: BaseException) -> None:
+        """End with the error with which its supervisor could not start it."""
         if not self.done:
             _log.warning("%s was not started: %s", self.label, error)
             self._answer.set_exception(error)
 
-    def _ended(self, outcome: Outcome | None) -> None:
-        """Take note that the actor is gone, and give whoever waits the result or what to raise."""
+    def actor_ended(self, outcome: Outcome | None) -> None:
+        """Answer all callers with the result or an exception, as its actor has ended."""
         assert self._ref is not None
         reason = self._ref.exit_reason
         assert reason is not None
@@ -271,14 +271,14 @@ class Task(Generic[T]):
             return TaskExitError(str(self._ref), reason)
         if isinstance(reason.exception, Exception):
             return reason.exception
-        # A SystemExit or CancelledError of its own must not be taken for one of whoever waits.
+        # A SystemExit or CancelledError of the function must not look like the caller's own.
         exited = TaskExitError(str(self._ref), reason)
         exited.__cause__ = reason.exception
         return exited
 
 
 Owner = Actor | ActorRef[Any] | Task[Any]
-"""Whoever a task belongs to: an actor, its ref, or another task."""
+"""The owner of a task: an actor, its ref, or another task."""
 
 
 def _ref_of(owner: Owner) -> ActorRef[Any]:

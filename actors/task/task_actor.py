@@ -1,4 +1,4 @@
-"""The actor of a task: it runs one function, on the loop or in a thread, and ends with it."""
+"""The actor of a task: it runs one function, on the event loop or in a thread, and ends when that returns."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import inspect
 import logging
 import reprlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar, copy_context
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
 
@@ -21,17 +21,16 @@ from actors.runtime.coroutine import Contained
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
-    from actors.task.task import Task
 
-__all__ = ["TIMED_OUT", "End", "Outcome", "TaskActor", "current_task"]
+__all__ = ["TIMED_OUT", "End", "Job", "Outcome", "TaskActor", "current_task"]
 
 _log = logging.getLogger("ashtree.actors")
 
 TIMED_OUT = Shutdown("timeout")
-"""Why a task ended whose time was over."""
+"""The exit reason of a task that its `timeout` ended."""
 
-current_task: ContextVar[Task[Any] | None] = ContextVar("task", default=None)
-"""The task whose function runs here, in its own thread too."""
+current_task: ContextVar[Any] = ContextVar("task", default=None)
+"""The task whose function is running here, in a thread of its own too; None outside."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -41,8 +40,8 @@ class Outcome(msgspec.Struct, frozen=True):
     error: BaseException | None = None
 
 
-class _Run(msgspec.Struct, frozen=True):
-    """The task tells itself to call its function."""
+class _CallFunction(msgspec.Struct, frozen=True):
+    """Sent by the actor to itself: call the function."""
 
 
 class _Ran(msgspec.Struct, frozen=True):
@@ -52,44 +51,83 @@ class _Ran(msgspec.Struct, frozen=True):
 
 
 class End(msgspec.Struct, frozen=True):
-    """The task is to end, and its owner to live on."""
+    """Sent to a task to end it, but not its owner."""
 
     reason: ExitReason
 
 
+class Job(Protocol):
+    """The `Task` that an actor runs."""
+
+    @property
+    def function(self) -> Callable[..., object]:
+        """The function to call."""
+
+    @property
+    def args(self) -> tuple[object, ...]:
+        """Its positional arguments."""
+
+    @property
+    def kwargs(self) -> Mapping[str, object]:
+        """Its keyword arguments."""
+
+    @property
+    def label(self) -> str:
+        """The name of the function."""
+
+    @property
+    def owner(self) -> ActorRef[Any] | None:
+        """The actor with which the task ends."""
+
+    @property
+    def linked(self) -> bool:
+        """Whether the owner crashes with the task."""
+
+    @property
+    def timeout(self) -> float | None:
+        """The seconds after which the task is ended."""
+
+    def actor_started(self, ref: ActorRef[TaskActor]) -> ExitReason | None:
+        """Store the actor; return the reason to end with, if the task was told to end before."""
+
+    def actor_ended(self, outcome: Outcome | None) -> None:
+        """Store the result, as the actor has ended."""
+
+
 class TaskActor(Actor):
-    """The actor of a `Task`. While its function runs it takes messages, so it can be stopped and asked what it is at."""
+    """The actor of a `Task`. It handles messages while its function runs, so it can be stopped, and inspected."""
 
     restart: ClassVar[str] = "temporary"
 
-    def __init__(self, task: Task[Any]) -> None:
+    def __init__(self, task: Job) -> None:
         self._task = task
         self._running: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
         self._outcome: Outcome | None = None
 
     def on_start(self) -> None:
-        """Watch the owner, and go to work."""
-        order = self._task._started(self.actor_ref)
-        self.actor_ref.down().add_done_callback(lambda _: self._task._ended(self._outcome))
+        """Monitor the owner, then call the function."""
+        order = self._task.actor_started(self.actor_ref)
+        self.actor_ref.down().add_done_callback(lambda _: self._task.actor_ended(self._outcome))
         self.own(self._abandon)
         self._bind(self._task.owner)
         if self._task.timeout is not None:
             self.send_after(self._task.timeout, End(TIMED_OUT))
-        self.send(self, _Run() if order is None else End(order))
+        self.send(self, _CallFunction() if order is None else End(order))
 
     def _bind(self, owner: ActorRef[Any] | None) -> None:
-        # A link does not carry a normal end, and tasks that are not linked have none: so each has a monitor.
+        # A link does not report a normal end, and a task may not be linked: so each has a monitor.
         if owner is not None:
             self.monitor(owner)
             if self._task.linked:
                 self.link(owner)
 
-    def on_receive(self, message: Any) -> Any:
-        """Call the function, and end with it, with the owner, or when told to."""
+    def on_receive(self, message: object) -> object:
+        """Call the function; end when it returns, when the owner ends, or when told to."""
         match message:
-            case _Run():
-                return self._start_running()
+            case _CallFunction():
+                self._start_running()
+                return None
             case _Ran(outcome=outcome):
                 return self._on_ran(outcome)
             case End(reason=reason):
@@ -106,26 +144,27 @@ class TaskActor(Actor):
         current_task.set(self._task)
         try:
             outcome = Outcome(await self._call())
-        except BaseException as error:  # noqa: BLE001  # whatever the function raises ends this task and nobody else
+        except BaseException as error:  # noqa: BLE001  # whatever the function raises ends this task only
             outcome = Outcome(error=error)
         self.send(self, _Ran(outcome))
 
-    async def _call(self) -> Any:
+    async def _call(self) -> object:
         task = self._task
         if _is_async(task.function):
-            return await task.function(*task.args, **task.kwargs)
+            coroutine: Any = task.function(*task.args, **task.kwargs)
+            return await coroutine
         value = await self._call_in_thread()
         if not inspect.iscoroutine(value):
             return value
-        # Such as a lambda makes that only calls a coroutine function.
+        # As from a lambda that calls a coroutine function.
         if self._process.ending is None:
             return await value
         value.close()
         return None
 
-    # A daemon thread of its own, not one of a pool: threads cannot be ended, so those that hang would use a pool up, and
-    # keep the program from its end; and tasks of a full pool that wait for others which have no thread yet would wait for ever.
-    async def _call_in_thread(self) -> Any:
+    # A daemon thread of its own, not one of a pool. A thread cannot be ended: threads that hang would exhaust a pool, and
+    # keep the program from exiting. And tasks in a full pool would deadlock when they wait for tasks that have no thread yet.
+    async def _call_in_thread(self) -> object:
         task, scheduler = self._task, self._process.scheduler
         returned: asyncio.Future[Outcome] = scheduler.loop.create_future()
 
@@ -135,7 +174,7 @@ class TaskActor(Actor):
 
         def call() -> None:
             outcome = _call_function(task)
-            with contextlib.suppress(ActorDeadError):  # that loop is closed: nobody waits there any more
+            with contextlib.suppress(ActorDeadError):  # that loop is closed, and this actor dead
                 scheduler.post(settle, outcome)
 
         self._thread = threading.Thread(target=copy_context().run, args=(call,), name=str(self), daemon=True)
@@ -159,8 +198,8 @@ class TaskActor(Actor):
 
     # The end
 
-    def terminate(self, reason: ExitReason) -> Any:
-        """Cut the function short where it waits; a thread is waited for."""
+    def terminate(self, reason: ExitReason) -> object:
+        """Cancel the function where it awaits; wait for a thread."""
         running = self._running
         if running is None or running.done():
             return None
@@ -173,14 +212,14 @@ class TaskActor(Actor):
         return _until_over(running)
 
     def _abandon(self) -> None:
-        """Give up what still runs when the actor is killed."""
+        """Abandon a function that is still running when the actor is killed."""
         if self._running is None or self._running.done():
             return
         self._running.cancel()
         if self._thread is not None:
-            _log.warning("%s was killed, but its thread cannot be: its function goes on, its result will be lost", self)
+            _log.warning("%s was killed, but its thread cannot be: its function runs on, its result will be lost", self)
 
-    def _describe(self, message: Any) -> str:
+    def _describe(self, message: object) -> str:
         task = self._task
         arguments = [reprlib.repr(value) for value in task.args]
         arguments += [f"{name}={reprlib.repr(value)}" for name, value in task.kwargs.items()]
@@ -188,15 +227,15 @@ class TaskActor(Actor):
 
 
 async def _until_over(running: asyncio.Task[None]) -> None:
-    with contextlib.suppress(asyncio.CancelledError):  # it was ended before its first step
+    with contextlib.suppress(asyncio.CancelledError):  # it was cancelled before its first step
         await running
 
 
-def _is_async(function: Callable[..., Any]) -> bool:
+def _is_async(function: Callable[..., object]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
-def _call_function(task: Task[Any]) -> Outcome:
+def _call_function(task: Job) -> Outcome:
     try:
         return Outcome(task.function(*task.args, **task.kwargs))
     except BaseException as error:  # noqa: BLE001  # it is raised in the task

@@ -1,10 +1,10 @@
-"""A task for each of many items, a bounded number at a time, and what came of them in turn (Elixir's `async_stream`)."""
+"""A task for each of many items, a bounded number at a time, and their results in turn (Elixir's `async_stream`)."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from actors.future import Future
@@ -19,20 +19,20 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 Items = Iterable[T] | AsyncIterable[T]
-"""What a stream takes its items from."""
+"""The items of a stream."""
 
-_END: Any = object()
-_LATER: Any = object()
+_END = object()
+_LATER = object()
 
 
 class TaskStream(Generic[T, R]):
-    """An async iterator that starts a task for each item, and gives what came of them.
+    """An async iterator that starts a task for each item and yields their results.
 
-    At most `max_concurrency` items are at work or waiting to be taken: the next one is asked for only when there is room, and
-    tasks are started only while somebody waits for the next result. So `items` may be endless. With `ordered` the results come
-    in the order of the items, and a slow one holds up those after it; else they come as they are ready.
+    At most `max_concurrency` items are being processed or waiting to be taken: the next item is requested only when there is
+    room, and tasks are started only while the next result is awaited. So `items` may be endless. With `ordered` the results
+    are in the order of the items, and a slow one delays those after it; otherwise each is yielded when it is ready.
 
-    When the iteration stops, by its end, an exception or a `break`, the tasks that still run are told to end.
+    When the iteration ends, normally, by an exception or a `break`, the tasks that are still running are told to end.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class TaskStream(Generic[T, R]):
 
     async def _next_done(self) -> Task[T]:
         while True:
-            # Made before the tasks are looked at: one that ends after that wakes us.
+            # Made before the tasks are checked: one that ends after that wakes us.
             woken = self._wake.renew()
             self._start_more()
             task = self._done_in_turn()
@@ -96,7 +96,7 @@ class TaskStream(Generic[T, R]):
         return None
 
     def close(self) -> None:
-        """Start no more, and tell the tasks that still run to end."""
+        """Start no more tasks, and tell those that are running to end."""
         self._exhausted = True
         self._items.close()
         tasks, self._tasks = self._tasks, {}
@@ -104,17 +104,17 @@ class TaskStream(Generic[T, R]):
             task.cancel()
 
     async def aclose(self) -> None:
-        """Close it: for `contextlib.aclosing`."""
+        """Close it, for `contextlib.aclosing`."""
         self.close()
 
     def __del__(self) -> None:
-        # After a `break`, nobody holds it any more: its tasks hold no more of it than `_wake`.
+        # After a `break` it is freed, as its tasks refer only to `_wake`.
         if hasattr(self, "_tasks"):
             self.close()
 
 
 class _Wake:
-    """Wakes the one who waits for the next result."""
+    """Wakes the iteration that waits for the next result."""
 
     def __init__(self) -> None:
         self._woken: Future[None] = Future()
@@ -124,33 +124,33 @@ class _Wake:
         return self._woken
 
     def __call__(self, _: object = None) -> None:
-        # It may be called in two threads, the actors' and the one that iterates; once is enough.
+        # It may be called in two threads, the actors' and the iterating one; once is enough.
         with contextlib.suppress(RuntimeError):
             self._woken.set(None)
 
 
 class _Iterated:
-    """Items that are at hand."""
+    """The items of an iterable."""
 
-    def __init__(self, items: Iterable[Any]) -> None:
-        self._iterator: Iterator[Any] = iter(items)
+    def __init__(self, items: Iterable[object]) -> None:
+        self._iterator: Iterator[object] = iter(items)
 
-    def poll(self) -> Any:
+    def poll(self) -> object:
         return next(self._iterator, _END)
 
     def close(self) -> None:
-        """Nothing is under way."""
+        """Do nothing: no item is being fetched."""
 
 
 class _AsyncIterated:
-    """Items that come when they come: one is asked for at a time, while those before it are at work."""
+    """The items of an async iterable: one is requested at a time, while earlier ones are processed."""
 
-    def __init__(self, items: AsyncIterable[Any], wake: Callable[[object], None]) -> None:
+    def __init__(self, items: AsyncIterable[object], wake: Callable[[object], None]) -> None:
         self._iterator = aiter(items)
         self._wake = wake
-        self._pull: asyncio.Task[Any] | None = None
+        self._pull: asyncio.Task[object] | None = None
 
-    def poll(self) -> Any:
+    def poll(self) -> object:
         if self._pull is None:
             self._pull = asyncio.get_running_loop().create_task(_next(self._iterator))
             self._pull.add_done_callback(self._wake)
@@ -162,11 +162,11 @@ class _AsyncIterated:
     def close(self) -> None:
         pull, self._pull = self._pull, None
         if pull is not None:
-            with contextlib.suppress(RuntimeError):  # that loop is closed, and the pull gone with it
+            with contextlib.suppress(RuntimeError):  # that loop is closed, and the pull with it
                 pull.get_loop().call_soon_threadsafe(pull.cancel)
 
 
-async def _next(iterator: Any) -> Any:
+async def _next(iterator: AsyncIterator[object]) -> object:
     return await anext(iterator, _END)
 
 

@@ -94,7 +94,7 @@ def ended(process: Process, error: BaseException | None = None) -> None:
         )
 
 
-class _Work:
+class Work:
     """One thing for a thread to do, and what came of it."""
 
     __slots__ = ("call", "doing", "done", "error", "over", "value")
@@ -133,8 +133,8 @@ class ActorThread:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._at: _Work | None = None
-        self._queue: SimpleQueue[_Work | None] = SimpleQueue()
+        self._at: Work | None = None
+        self._queue: SimpleQueue[Work | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name=process.name, daemon=True)
         self._thread.start()
 
@@ -146,11 +146,11 @@ class ActorThread:
         `doing` is for reports; None stands for the current message.
         """
         scheduler = self._process.scheduler
-        work = self._at = _Work(doing, partial(function, *args), scheduler.loop.create_future())
+        work = self._at = Work(doing, partial(function, *args), scheduler.loop.create_future())
         scheduler.thread_works(self._process, partial(self._queue.put, work))
         return work.result()
 
-    def _on_done(self, work: _Work) -> None:
+    def _on_done(self, work: Work) -> None:
         self._at = None
         if not work.done.done():
             work.done.set_result(None)
@@ -161,6 +161,11 @@ class ActorThread:
         work = self._at
         if work is not None and not work.over:
             leave_behind(self._thread, self._process, work.doing or self.describe())
+
+    @property
+    def ident(self) -> int | None:
+        """The identifier of the thread."""
+        return self._thread.ident
 
     def describe(self) -> str:
         """Describe the message that the thread is at."""
@@ -182,7 +187,7 @@ class ActorThread:
                 del work
         ended(self._process, error)
 
-    def _hand_back(self, work: _Work) -> None:
+    def _hand_back(self, work: Work) -> None:
         work.over = True
         with contextlib.suppress(ActorDeadError):  # that loop is closed: nobody waits there any more
             self._process.scheduler.thread_rests(self._on_done, work)

@@ -37,7 +37,7 @@ def _on_loop(method: Callable[P, T]) -> Callable[P, T]:
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         actor: Any = args[0]
         thread = actor._actor_thread
-        if thread is None or actor._process.scheduler.is_current_thread():
+        if thread is None or actor.actor_inbox.scheduler.is_current_thread():
             return method(*args, **kwargs)
         value: T = thread.on_loop(method, *args, **kwargs)
         return value

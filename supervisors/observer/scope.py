@@ -30,7 +30,7 @@ class Scope:
         """Return those who run the actors."""
         if self._system is not None:
             return [self._system.ref.process.scheduler]
-        return [scheduler for scheduler in list(ActorRegistry._schedulers) if not scheduler.loop.is_closed()]
+        return [scheduler for scheduler in ActorRegistry.schedulers() if not scheduler.loop.is_closed()]
 
     def scheduler(self) -> Scheduler:
         """Return the one whose clock is to be used."""

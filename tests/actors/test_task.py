@@ -649,7 +649,7 @@ def test_a_task_that_is_killed_leaves_its_thread_behind_and_says_so(
     task.ref.kill()
     runtime.settle()
     assert caplog.messages == [
-        f"{task.ref} was killed, but its thread cannot be: its function goes on, its result will be lost"
+        f"{task.ref} was killed, but its thread cannot be: its function runs on, its result will be lost"
     ]
     assert task.exit_reason == KILLED
     blocked.release()
