@@ -21,6 +21,7 @@ from ashtree import (
     Endpoint,
     Metrics,
     Observer,
+    Payload,
     Presence,
     Reply,
     Socket,
@@ -44,14 +45,14 @@ class DemoChannel(Channel):
     # These broadcasts are passed to handle_out() instead of being pushed to the client.
     intercept = ("debounce_ping",)
 
-    def join(self, topic: str, payload: Any) -> Reply:
+    def join(self, topic: str, payload: Payload) -> Reply:
         """Accept every join; the first tick is pushed right after the reply."""
         self.assigns["current_tick"] = 0
         self.assigns["debounce_ping_debounce_state"] = "idle"
         self.send(self, "tick")
         return ok()
 
-    def handle_in(self, event: str, payload: Any) -> Any:
+    def handle_in(self, event: str, payload: Payload) -> Any:
         """Handle an event that the client has pushed."""
         match event.split(":"):
             case ["ping"]:
@@ -80,7 +81,7 @@ class DemoChannel(Channel):
 
     # Debouncing: the first broadcast is pushed at once, then at most one every three seconds; the last is never lost.
 
-    def handle_out(self, event: str, payload: Any) -> None:
+    def handle_out(self, event: str, payload: Payload) -> None:
         """Push an intercepted broadcast, unless one was pushed in the last three seconds."""
         if self.assigns["debounce_ping_debounce_state"] == "idle":
             self.push_and_debounce()
@@ -112,7 +113,7 @@ class RoomChannel(Channel):
     # The last 20 messages are part of a crash report: see last_crash() at the prompt, the log, and the page at /observer.
     record = 20
 
-    def join(self, topic: str, payload: Any) -> Reply:
+    def join(self, topic: str, payload: Payload) -> Reply:
         """Accept joins of every room but the VIPs'."""
         if topic == "room:vip":
             return error({"reason": "unauthorized"})
@@ -126,7 +127,7 @@ class RoomChannel(Channel):
                 presence.track(self, self.assigns["user"], {"online_at": int(wall_time())})
                 self.push("presence_state", presence.list(self.topic))
 
-    def handle_in(self, event: str, payload: Any) -> Any:
+    def handle_in(self, event: str, payload: Payload) -> Any:
         """Handle an event that the client has pushed."""
         user = self.assigns["user"]
         match event:
@@ -158,11 +159,11 @@ class RoomChannel(Channel):
 class BenchChannel(Channel):
     """A minimal channel, for load generators."""
 
-    def join(self, topic: str, payload: Any) -> Reply:
+    def join(self, topic: str, payload: Payload) -> Reply:
         """Accept every join."""
         return ok()
 
-    def handle_in(self, event: str, payload: Any) -> Any:
+    def handle_in(self, event: str, payload: Payload) -> Any:
         """Echo to this client, or broadcast to all."""
         match event:
             case "echo":

@@ -15,17 +15,17 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from ashtree import Channel, Endpoint, Reply, Socket, System, ok
+from ashtree import Channel, Endpoint, Payload, Reply, Socket, System, ok
 
 
 class RoomChannel(Channel):
     """A chat room."""
 
-    def join(self, topic: str, payload: Any) -> Reply:
+    def join(self, topic: str, payload: Payload) -> Reply:
         """Accept every join."""
         return ok()
 
-    def handle_in(self, event: str, payload: Any) -> Any:
+    def handle_in(self, event: str, payload: Payload) -> Any:
         """Broadcast what a client says."""
         match event:
             case "new_msg":

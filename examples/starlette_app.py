@@ -18,17 +18,17 @@ from starlette.requests import Request  # noqa: TC002  # as in Starlette's own e
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from ashtree import Channel, Endpoint, Reply, Socket, System, ok
+from ashtree import Channel, Endpoint, Payload, Reply, Socket, System, ok
 
 
 class RoomChannel(Channel):
     """A chat room."""
 
-    def join(self, topic: str, payload: Any) -> Reply:
+    def join(self, topic: str, payload: Payload) -> Reply:
         """Accept every join."""
         return ok()
 
-    def handle_in(self, event: str, payload: Any) -> Any:
+    def handle_in(self, event: str, payload: Payload) -> Any:
         """Broadcast what a client says."""
         match event:
             case "new_msg":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ashtree import Channel, Endpoint, Reply, Shutdown, Socket, Stop, System, error, ok
+from ashtree import Channel, Endpoint, Payload, Reply, Shutdown, Socket, Stop, System, error, ok
 
 PATIENCE = 60.0
 """Seconds of silence after which a member is removed."""
@@ -20,7 +20,7 @@ WARNING = 10.0
 class RoomChannel(Channel):
     """One member of a room."""
 
-    def join(self, topic: str, payload: Any) -> Reply:
+    def join(self, topic: str, payload: Payload) -> Reply:
         """Accept members with a name."""
         if not payload.get("name"):
             return error({"reason": "what is your name?"})
@@ -36,7 +36,7 @@ class RoomChannel(Channel):
         self.assigns["warning"] = self.send_after(PATIENCE - WARNING, "warning")
         self.assigns["end"] = self.send_after(PATIENCE, "end")
 
-    def handle_in(self, event: str, payload: Any) -> Any:
+    def handle_in(self, event: str, payload: Payload) -> Any:
         """Broadcast what the member says."""
         match event:
             case "say":
@@ -46,7 +46,7 @@ class RoomChannel(Channel):
             case _:
                 return super().handle_in(event, payload)
 
-    def handle_info(self, message: Any) -> Any:
+    def handle_info(self, message: Any) -> Stop | None:
         """Warn the member, or end the channel."""
         match message:
             case "warning":
