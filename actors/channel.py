@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from actors.channels.channel_socket import ChannelSocket
     from actors.pubsub.pubsub import PubSub
 
-__all__ = ["Channel", "reply"]
+__all__ = ["Channel", "as_sent", "reply"]
 
 _log = logging.getLogger("ashtree.channels")
 
@@ -326,12 +326,8 @@ class Channel(Actor):
 
     # The end
 
-    def _as_sent(self, message: object) -> object:
-        """Return the client's join message in place of the channel's own `_JOIN`."""
-        return self._join_message if message is _JOIN else message
-
     def _describe(self, message: object) -> str:
-        message = self._as_sent(message)
+        message = as_sent(self, message)
         if type(message) is Message:
             payload = filter_parameters(message.payload, self.socket.filter_parameters)
             return repr(msgspec.structs.replace(message, payload=payload))
@@ -361,3 +357,8 @@ def _checked_reply(value: object) -> Reply:
     if not isinstance(value, Reply):
         raise BadReturnError("handle_in", f"with a Stop, as its reply, {_REPLIES}", value)
     return value
+
+
+def as_sent(channel: Channel, message: object) -> object:
+    """Return the client's join message in place of the channel's own request to join, and other messages as they are."""
+    return channel._join_message if message is _JOIN else message

@@ -12,6 +12,7 @@ from actors.exceptions import Timeout
 from actors.testing.lockstep import Lockstep
 from actors.testing.manual_clock import ManualClock
 from actors.testing.virtual_loop import LoopOnClock
+from actors.validation import check_number
 
 if TYPE_CHECKING:
     from actors.future import Future
@@ -164,8 +165,7 @@ class ManualRuntime:
         Raises:
             ValueError: if `seconds` is less than 0.
         """
-        if not seconds >= 0:
-            raise ValueError(f"seconds must be >= 0, got {seconds!r}")
+        check_number("seconds", seconds)
         end = self.clock.now() + seconds
         self.settle()
         while self.clock.step(end):

@@ -139,7 +139,7 @@ def test_a_crash_may_be_expected() -> None:
     ],
 )
 def test_what_is_left_behind_is_named(monkeypatch: pytest.MonkeyPatch, what: str, left: str) -> None:
-    monkeypatch.setattr("transport.testing.live_endpoint._GOODBYE", 0.1)
+    monkeypatch.setattr("transport.testing.live_endpoint._CLOSING", 0.1)
 
     def leave(_: LiveEndpoint, client: ClientConnection) -> None:
         push(client, what)

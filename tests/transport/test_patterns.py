@@ -131,7 +131,7 @@ def test_any_is_equal_to_everything() -> None:
 
 @pytest.mark.parametrize("pattern", [list[int], int | None, Any], ids=str)
 def test_an_annotation_is_no_pattern(pattern: Any) -> None:
-    with pytest.raises(TypeError, match="is no pattern; write"):
+    with pytest.raises(TypeError, match="is not a pattern; write"):
         list(differences({"items": pattern}, {"items": ["a"]}))
 
 

@@ -15,21 +15,20 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from actors.channels.message import Broadcast, Message, Reply
-from transport.socket import ConnectInfo, Socket
-from transport.testing.client_base import ClientBase, PushedBase, TopicBase
+from transport.testing.channel_test_base import ChannelTestBase, ClientBase, PushedBase, TopicBase
 from transport.testing.crashes import AsyncCrashBlock
 from transport.testing.exceptions import JoinRefusedError
 from transport.testing.loop_runtime import LoopRuntime
 from transport.testing.patterns import ANY
-from transport.testing.system_under_test import DEFAULT_INFO, SystemUnderTest, check_accepted, new_socket
+from transport.testing.system_under_test import DEFAULT_INFO, SystemUnderTest, check_accepted
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from supervisors.child_spec import Supervised
+    from transport.socket import ConnectInfo, Socket
     from transport.testing.crashes import ExpectedCrash, Kinds
     from transport.testing.expectation import Expectation
-    from transport.testing.system_under_test import Channels
 
 __all__ = ["AsyncChannelTest", "AsyncJoinedChannel", "AsyncPushed", "AsyncTestClient", "AsyncVirtualClock"]
 
@@ -54,7 +53,7 @@ class AsyncVirtualClock:
         await self._test.settle()
 
 
-class AsyncChannelTest:
+class AsyncChannelTest(ChannelTestBase["AsyncTestClient"]):
     """What `async with ChannelTest(…)` runs: a system on the test's event loop, for one test."""
 
     runtime: LoopRuntime
@@ -139,19 +138,10 @@ class AsyncChannelTest:
         if inspect.isawaitable(result):
             result = await result
         check_accepted(result, socket, params)
-        return AsyncTestClient(self, made)
+        return self._client(made)
 
-    def socket(
-        self,
-        socket: type[Socket] = Socket,
-        *,
-        id: str | None = None,  # noqa: A002  # Phoenix's word
-        assigns: Mapping[str, Any] | None = None,
-        channels: Channels | None = None,
-    ) -> AsyncTestClient:
-        """Create a client without calling `connect`: with the assigns that it would have set, and optionally other channels."""
-        made = new_socket(socket, self.system.endpoint, identity=id, assigns=assigns or {}, channels=channels)
-        return AsyncTestClient(self, made)
+    def _client(self, socket: Socket) -> AsyncTestClient:
+        return AsyncTestClient(self, socket)
 
     # Waiting
 
@@ -182,7 +172,7 @@ class AsyncChannelTest:
         return AsyncCrashBlock(self.system.crashes, kind, match, self.settle)
 
 
-class AsyncTestClient(ClientBase[AsyncChannelTest]):
+class AsyncTestClient(ClientBase[AsyncChannelTest, "AsyncPushed"]):
     """A connected client: it joins topics and receives messages."""
 
     async def connect(self, params: Mapping[str, str] | None = None) -> AsyncTestClient:
@@ -223,9 +213,9 @@ class AsyncTestClient(ClientBase[AsyncChannelTest]):
         """Expect that an actor crashes inside the block: `async with client.expect_crash(ValueError) as crash:`."""
         return self.test.expect_crash(kind, match=match)
 
-    def try_join(self, topic: str, payload: object = None) -> AsyncPushed:
-        """Send a join, and return it for assertions on its reply."""
-        return AsyncPushed(self, topic, self.end.push(None, topic, "phx_join", payload), "phx_join")
+    def pushed(self, join_ref: str | None, topic: str, event: str, payload: object) -> AsyncPushed:
+        """Send a message with a new ref, and return it for assertions on its reply."""
+        return AsyncPushed(self, topic, self.end.push(join_ref, topic, event, payload), event)
 
     async def join(self, topic: str, payload: object = None) -> AsyncJoinedChannel:
         """Join a topic.
@@ -261,7 +251,7 @@ class AsyncTestClient(ClientBase[AsyncChannelTest]):
         return self.end.take(event, topic, ref, payload)
 
 
-class AsyncJoinedChannel(TopicBase[AsyncTestClient]):
+class AsyncJoinedChannel(TopicBase[AsyncTestClient, "AsyncPushed"]):
     """A topic that a client has joined."""
 
     async def assigns(self) -> dict[str, Any]:
@@ -269,14 +259,6 @@ class AsyncJoinedChannel(TopicBase[AsyncTestClient]):
         __tracebackhide__ = True
         await self.client.test.settle()
         return self._current_assigns()
-
-    def push(self, event: str, payload: object = None) -> AsyncPushed:
-        """Push an event to the channel, and return it for assertions on its reply."""
-        return AsyncPushed(self.client, self.topic, self._send(event, payload), event)
-
-    def leave(self) -> AsyncPushed:
-        """Leave the topic."""
-        return self.push("phx_leave")
 
     async def close(self) -> None:
         """Close the client's connection, and with it this channel."""

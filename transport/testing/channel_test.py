@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from actors.channels.message import Broadcast, Message, Reply
 from actors.testing.manual_runtime import ManualRuntime
 from actors.testing.probe import WAIT
-from transport.socket import ConnectInfo, Socket
 from transport.testing.async_channel_test import AsyncChannelTest, AsyncJoinedChannel
-from transport.testing.client_base import ClientBase, PushedBase, TopicBase
+from transport.testing.channel_test_base import ChannelTestBase, ClientBase, PushedBase, TopicBase
 from transport.testing.crashes import CrashBlock
 from transport.testing.exceptions import JoinRefusedError
 from transport.testing.patterns import ANY
-from transport.testing.system_under_test import DEFAULT_INFO, SystemUnderTest, check_accepted, new_socket
+from transport.testing.system_under_test import DEFAULT_INFO, SystemUnderTest, check_accepted
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -33,10 +32,10 @@ if TYPE_CHECKING:
     from actors.channels.message import Serializer
     from actors.clock import Interval, Timer
     from supervisors.child_spec import Supervised
+    from transport.socket import ConnectInfo, Socket
     from transport.testing.async_channel_test import AsyncTestClient
     from transport.testing.crashes import ExpectedCrash, Kinds
     from transport.testing.expectation import Expectation
-    from transport.testing.system_under_test import Channels
 
 __all__ = ["ChannelTest", "JoinedChannel", "Pushed", "TestClient", "VirtualClock", "remaining", "state"]
 
@@ -61,7 +60,7 @@ class VirtualClock:
         self._test.settle()
 
 
-class ChannelTest:
+class ChannelTest(ChannelTestBase["TestClient"]):
     """A system for one test, with a first client; use it as a context manager, `with` or `async with`.
 
     - `endpoint`: what channels see as `self.socket.endpoint`; by default one without sockets.
@@ -182,19 +181,10 @@ class ChannelTest:
         if inspect.isawaitable(result):
             result = self.runtime.run(result, WAIT)
         check_accepted(result, socket, params)
-        return TestClient(self, made)
+        return self._client(made)
 
-    def socket(
-        self,
-        socket: type[Socket] = Socket,
-        *,
-        id: str | None = None,  # noqa: A002  # Phoenix's word
-        assigns: Mapping[str, Any] | None = None,
-        channels: Channels | None = None,
-    ) -> TestClient:
-        """Create a client without calling `connect`: with the assigns that it would have set, and optionally other channels."""
-        made = new_socket(socket, self.system.endpoint, identity=id, assigns=assigns or {}, channels=channels)
-        return TestClient(self, made)
+    def _client(self, socket: Socket) -> TestClient:
+        return TestClient(self, socket)
 
     # Waiting
 
@@ -227,7 +217,7 @@ class ChannelTest:
         return CrashBlock(self.system.crashes, kind, match, self.settle)
 
 
-class TestClient(ClientBase[ChannelTest]):
+class TestClient(ClientBase[ChannelTest, "Pushed"]):
     """A connected client: it joins topics and receives messages."""
 
     __test__ = False
@@ -272,9 +262,9 @@ class TestClient(ClientBase[ChannelTest]):
         """Expect that an actor crashes inside the block: `with client.expect_crash(ValueError) as crash:`."""
         return self.test.expect_crash(kind, match=match)
 
-    def try_join(self, topic: str, payload: object = None) -> Pushed:
-        """Send a join, and return it for assertions on its reply."""
-        return Pushed(self, topic, self.end.push(None, topic, "phx_join", payload), "phx_join")
+    def pushed(self, join_ref: str | None, topic: str, event: str, payload: object) -> Pushed:
+        """Send a message with a new ref, and return it for assertions on its reply."""
+        return Pushed(self, topic, self.end.push(join_ref, topic, event, payload), event)
 
     def join(self, topic: str, payload: object = None) -> JoinedChannel:
         """Join a topic.
@@ -308,7 +298,7 @@ class TestClient(ClientBase[ChannelTest]):
         return self.end.take(event, topic, ref, payload)
 
 
-class JoinedChannel(TopicBase[TestClient]):
+class JoinedChannel(TopicBase[TestClient, "Pushed"]):
     """A topic that a client has joined."""
 
     @property
@@ -317,14 +307,6 @@ class JoinedChannel(TopicBase[TestClient]):
         __tracebackhide__ = True
         self.client.test.settle()
         return self._current_assigns()
-
-    def push(self, event: str, payload: object = None) -> Pushed:
-        """Push an event to the channel, and return it for assertions on its reply."""
-        return Pushed(self.client, self.topic, self._send(event, payload), event)
-
-    def leave(self) -> Pushed:
-        """Leave the topic."""
-        return self.push("phx_leave")
 
     def close(self) -> None:
         """Close the client's connection, and with it this channel."""

@@ -1,4 +1,4 @@
-"""Crashes of the actors under test: each fails the test, unless the test expects it."""
+"""Crashes of the actors under test: each one fails the test unless the test expects it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, cont
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from actors.channel import Channel
+from actors.channel import Channel, as_sent
 from actors.channels.message import Message
 from actors.exits import Crash
 from transport.testing.exceptions import UnexpectedCrashError
@@ -26,7 +26,7 @@ _NOTED = 5
 
 
 class ExpectedCrash:
-    """A crash that a test expects, and, when it has happened, the exception and the name of the actor."""
+    """A crash that a test expects; once it has happened, the exception and the name of the actor."""
 
     def __init__(self, kind: Kinds, match: str | None) -> None:
         self._kind, self._match = kind, match
@@ -45,7 +45,7 @@ class ExpectedCrash:
         return self._exception
 
     def accepts(self, actor: str, error: BaseException) -> bool:
-        """Tell whether this is the crash, and take note of it."""
+        """Return whether this is the expected crash; record it if so."""
         if not isinstance(error, self._kind) or (self._match is not None and not re.search(self._match, str(error))):
             return False
         if self._exception is None:
@@ -53,7 +53,11 @@ class ExpectedCrash:
         return True
 
     def check(self) -> None:
-        """Fail if it did not happen."""
+        """Fail if it did not happen.
+
+        Raises:
+            AssertionError: naming the exceptions that were expected.
+        """
         __tracebackhide__ = True
         if self._exception is None:
             kinds = self._kind if isinstance(self._kind, tuple) else (self._kind,)
@@ -63,9 +67,9 @@ class ExpectedCrash:
 
 
 class Crashes:
-    """What has crashed in a runtime, and what may; `expected` may at any time.
+    """The crashes in a runtime; exceptions of the kinds `expected` never fail the test.
 
-    `block` is how a test begins a block in which it expects a crash, for whoever has not.
+    `block` is the code that precedes `.expect_crash(…)` in the hint of an UnexpectedCrashError.
     """
 
     def __init__(self, expected: Kinds = (), block: str = "with client") -> None:
@@ -74,7 +78,7 @@ class Crashes:
         self._unexpected: list[UnexpectedCrashError] = []
 
     def watch(self, scheduler: Scheduler) -> None:
-        """Take note of every actor of that scheduler that crashes from now on."""
+        """Record every crash of an actor of this scheduler from now on."""
         scheduler.watch_ends(self._on_end)
 
     def _on_end(self, process: Process) -> None:
@@ -82,7 +86,7 @@ class Crashes:
         if not isinstance(reason, Crash):
             return
         error = reason.exception
-        # What nobody raised was the reason of an exit signal or of a Stop.
+        # Without a traceback it was not raised, but the reason of an exit signal or of a Stop.
         if error.__traceback__ is None:
             return
         if isinstance(error, self._always) or any(crash.accepts(name_of(process), error) for crash in self._expected):
@@ -94,11 +98,15 @@ class Crashes:
 
     @property
     def first(self) -> UnexpectedCrashError | None:
-        """The first crash that the test did not expect, if there is one."""
+        """The first unexpected crash, or None."""
         return self._unexpected[0] if self._unexpected else None
 
     def check(self) -> None:
-        """Fail the test with the first crash that it did not expect, and name the others."""
+        """Fail the test with the first unexpected crash; the others are notes of it.
+
+        Raises:
+            UnexpectedCrashError: if there was one.
+        """
         __tracebackhide__ = True
         if self._unexpected:
             (first, *others), self._unexpected = self._unexpected, []
@@ -109,7 +117,7 @@ class Crashes:
             raise first
 
     def note_on(self, failure: BaseException) -> None:
-        """Say in what a test fails by anyway what has crashed meanwhile: that may be why."""
+        """Add the crashes so far to another failure of the test, as they may be its cause."""
         for crash in self._unexpected[:_NOTED]:
             failure.add_note(crash.summary)
 
@@ -124,11 +132,11 @@ class Crashes:
             self._expected.remove(expected)
 
 
-# Blocks in which an actor is to crash. They are no generators: pytest would show contextlib's part in how a test fails.
+# Classes instead of generators with @contextmanager: pytest would show the frames of contextlib in the failure of a test.
 
 
 class CrashBlock(AbstractContextManager[ExpectedCrash]):
-    """The block of `expect_crash`; `settle` lets the actors run until they rest."""
+    """The block of `expect_crash`; `settle` lets the actors run until they are idle."""
 
     def __init__(self, crashes: Crashes, kind: Kinds, match: str | None, settle: Callable[[], object]) -> None:
         self._expecting, self._settle = crashes.expecting(kind, match), settle
@@ -178,14 +186,14 @@ class AsyncCrashBlock(AbstractAsyncContextManager[ExpectedCrash]):
 def _last_message(process: Process) -> str:
     actor, message = process.actor, process.current
     if isinstance(actor, Channel):
-        message = actor._as_sent(message)  # noqa: SLF001  # what a person knows of it is what the client has sent
+        message = as_sent(actor, message)
     if isinstance(message, Message):
         return f"{message.event!r} with {message.payload!r}"
     return "none" if message is None else repr(message)
 
 
 def _authors_part(traceback: TracebackType | None) -> TracebackType | None:
-    """Leave out the frames of the runtime that come before the author's own."""
+    """Return the traceback without the frames of the runtime that come before the author's own."""
     part = traceback
     while part is not None and str(part.tb_frame.f_globals.get("__name__", "")).startswith(_OURS):
         part = part.tb_next

@@ -1,16 +1,16 @@
-"""How a test of a channel fails.
+"""The failures of a channel test.
 
 AssertionError
 ├── ConnectRefusedError     a socket's `connect` refused the client
-├── JoinRefusedError        a join that was to succeed did not
-├── UnexpectedCrashError    an actor crashed, and the test did not expect it
+├── JoinRefusedError        a join that should have succeeded did not
+├── UnexpectedCrashError    an actor crashed unexpectedly
 └── LeftBehindError         actors, timers, subscriptions or tasks outlived the test
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from actors.channels.message import Reply
@@ -21,22 +21,22 @@ __all__ = ["ConnectRefusedError", "JoinRefusedError", "LeftBehindError", "Unexpe
 class ConnectRefusedError(AssertionError):
     """A socket's `connect` refused the client."""
 
-    def __init__(self, socket: type, params: Mapping[str, Any]) -> None:
+    def __init__(self, socket: type, params: Mapping[str, object]) -> None:
         self.socket, self.params = socket, params
         super().__init__(f"{socket.__name__}.connect() refused {dict(params)!r}")
 
 
 class JoinRefusedError(AssertionError):
-    """A join that was to succeed did not."""
+    """A join that should have succeeded did not."""
 
     def __init__(self, topic: str, reply: Reply | None, hints: Sequence[str] = ()) -> None:
         self.topic, self.reply = topic, reply
-        said = ["there is no reply yet", *hints] if reply is None else [f"{reply.status} {reply.payload!r}"]
-        super().__init__(f"could not join {topic!r}: " + "\n".join(said))
+        lines = ["there is no reply yet", *hints] if reply is None else [f"{reply.status} {reply.payload!r}"]
+        super().__init__(f"could not join {topic!r}: " + "\n".join(lines))
 
 
 class UnexpectedCrashError(AssertionError):
-    """An actor crashed, and the test did not expect it; the actor's own exception is the cause."""
+    """An actor crashed unexpectedly; the actor's own exception is the cause."""
 
     def __init__(self, actor: str, error: BaseException, last_message: str, block: str) -> None:
         self.actor, self.error = actor, error

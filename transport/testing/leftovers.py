@@ -1,4 +1,4 @@
-"""What is left when all is over: actors with their subscriptions, links and timers, timers of nobody, and tasks."""
+"""What is left after a test: actors with their subscriptions, links and timers, other timers, and tasks."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = ["check_actors", "describe", "left_behind", "name_of"]
 def left_behind(
     scheduler: Scheduler, pubsub: PubSub, tasks: Collection[asyncio.Task[Any]], timers: Collection[Timer]
 ) -> list[str]:
-    """Name everything that outlived the test.
+    """Describe everything that outlived the test.
 
-    `tasks` and `timers` are those to be looked at; an actor's own are told of with the actor.
+    `tasks` and `timers` are those to check; those of an actor are described with the actor.
     """
     processes = list(scheduler.processes.values())
     owned = {timer for process in processes for timer in process.timers or ()}
@@ -43,7 +43,7 @@ def left_behind(
 
 
 def check_actors(before: Collection[ActorRef[Any]]) -> None:
-    """Make sure that no more actors live, in any event loop, than before.
+    """Check that no actors other than `before` are alive, in any event loop.
 
     Raises:
         LeftBehindError: with the names of the others.
@@ -54,13 +54,13 @@ def check_actors(before: Collection[ActorRef[Any]]) -> None:
 
 
 def name_of(process: Bonds) -> str:
-    """Write "RoomChannel 'room:lobby' <0.7.0>": what a person looks for is the class, and then the topic."""
+    """Return a name such as "RoomChannel 'room:lobby' <0.7.0>": the class, the label and the pid."""
     label = f" {process.label!r}" if process.label else ""
     return f"{process.actor_class.__name__}{label} {process.pid}"
 
 
 def describe(process: Process, pubsub: PubSub | None = None) -> str:
-    """Name an actor and what it is tied to."""
+    """Describe an actor with its links, timers and subscriptions."""
     bonds = [*_bonds(process), *(_subscriptions(process, pubsub) if pubsub is not None else ())]
     return f"the actor {name_of(process)}" + (f": {', '.join(bonds)}" if bonds else "")
 
@@ -81,5 +81,5 @@ def _subscriptions(process: Process, pubsub: PubSub) -> Iterator[str]:
 
 
 def _name(task: asyncio.Task[Any]) -> str:
-    coroutine: Any = task.get_coro()
+    coroutine = task.get_coro()
     return f"{task.get_name()!r} of {getattr(coroutine, '__qualname__', coroutine)}()"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from actors.lowlevel import in_thread
 from supervisors.exceptions import SystemDownError
@@ -24,22 +24,24 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveEndpoint"]
 
-# Seconds after which the timers that are still there are not those of connections that close; and between two looks.
-_GOODBYE, _SOON = 6.0, 0.01
+T = TypeVar("T")
+
+# Seconds that closing connections may take, and between two polls of their timers.
+_CLOSING, _POLL = 6.0, 0.01
 
 
 class LiveEndpoint:
-    """A system with an endpoint on a free port of 127.0.0.1, in a thread of its own; use it as a context manager.
+    """A system with an endpoint on a free port of 127.0.0.1, in its own thread; use it as a context manager.
 
-    `sockets` are paths with socket classes, for which an `Endpoint` is made with the `options`, or an endpoint of yours, whose
+    `sockets` maps paths to socket classes, for which an `Endpoint` with the `options` is created; or it is an endpoint, whose
     port is replaced. `children` come before it in the system.
 
-    At the end the system is stopped. What has crashed and was not expected to, or is left, is raised then.
+    At the end the system is stopped, and unexpected crashes and whatever is left are raised.
 
     Raises:
-        UnexpectedCrashError: if an actor has crashed that was not expected to.
+        UnexpectedCrashError: if an actor has crashed unexpectedly.
         LeftBehindError: if actors, timers, subscriptions or tasks are left.
-        SystemDownError: if the system has ended by itself.
+        SystemDownError: if the system has stopped on its own.
     """
 
     def __init__(
@@ -91,7 +93,7 @@ class LiveEndpoint:
         if not root.is_alive():
             raise SystemDownError(self.system.name, root.exit_reason)
         await self.system.stop()
-        await self._let_clients_go()
+        await self._connections_closed()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         scheduler = self._thread.scheduler
         left = left_behind(scheduler, self.system.pubsub, tasks, scheduler.clock.timers())
@@ -99,16 +101,16 @@ class LiveEndpoint:
             task.cancel()
         return left
 
-    async def _let_clients_go(self) -> None:
-        """Wait until the clients have answered that they were sent away; the time that each has for it is a timer."""
+    async def _connections_closed(self) -> None:
+        """Wait until the clients have replied to the close frames; the timeout of each reply is a timer."""
         clock, woken = self._thread.scheduler.clock, asyncio.Event()
-        end = clock.now() + _GOODBYE
+        end = clock.now() + _CLOSING
         while clock.timers() and clock.now() < end:
-            clock.call_after(_SOON, woken.set)
+            clock.call_after(_POLL, woken.set)
             await woken.wait()
             woken.clear()
 
-    def _run(self, coroutine: Any) -> Any:
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._thread.scheduler.loop).result()
 
     @property
@@ -117,7 +119,7 @@ class LiveEndpoint:
         return self.endpoint.url
 
     def websocket_url(self, path: str = "/socket", vsn: str = "2.0.0") -> str:
-        """Return the address of a socket's WebSocket, for clients that are no phoenix.js and want all of it."""
+        """Return the URL of a socket's WebSocket, for clients other than phoenix.js, which need the full URL."""
         return f"{self.url.replace('http:', 'ws:', 1)}{path}/websocket?vsn={vsn}"
 
     @property
@@ -128,8 +130,8 @@ class LiveEndpoint:
     def expect_crash(
         self, kind: Kinds = Exception, *, match: str | None = None
     ) -> AbstractContextManager[ExpectedCrash]:
-        """Allow that an actor crashes inside the block, or at the end of it, with that exception.
+        """Allow that an actor crashes inside the block with that exception.
 
-        The client must have seen the crash before the block ends; call `check()` on what is given to make sure of it.
+        The client must have seen the crash before the block ends; call `check()` on the result to make sure that it happened.
         """
         return self._crashes.expecting(kind, match)

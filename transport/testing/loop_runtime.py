@@ -1,16 +1,17 @@
-"""Actors on the running event loop, with a clock that the test moves: what a `ManualRuntime` is to a test without a loop."""
+"""Actors on the running event loop, with a clock that the test moves: the `ManualRuntime` of `async def` tests."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from actors.clock import LoopClock
-from actors.lowlevel import Scheduler
+from actors.lowlevel import Scheduler, next_round
 from actors.testing.manual_clock import ManualClock
 from actors.testing.probe import WAIT
+from actors.validation import check_number
 
 if TYPE_CHECKING:
     from actors.lowlevel import Process
@@ -19,31 +20,29 @@ __all__ = ["LoopRuntime"]
 
 T = TypeVar("T")
 
-# Rounds of the loop in which no actor gets anything to do, after which all are taken to rest. There are more while a handler
-# waits: its coroutine may go through a few rounds before it does something that can be seen.
+# Rounds of the loop without work for an actor, after which all actors count as idle. More are needed while a handler waits: its
+# coroutine may take a few rounds before it does something that can be observed.
 _QUIET, _QUIET_IN_HANDLER = 2, 32
 _ENDLESS = 100_000
 
 
-class _Round:
-    """Awaited, it lets the loop go round once."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        yield
-
-
 class _LoopScheduler(Scheduler):
-    """A scheduler that counts how often actors get something to do, and knows which tasks its actors have started."""
+    """A scheduler that counts how often actors get work, and tracks the tasks that its actors start."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: ManualClock) -> None:
         super().__init__(loop, clock)
         self.wakes = 0
-        self.happened = asyncio.Event()
+        self.woken = asyncio.Event()
         self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._outer_factory: Any = loop.get_task_factory()
         loop.set_task_factory(self._make_task)
 
-    def _make_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+    def _make_task(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        coroutine: Coroutine[Any, Any, T] | Generator[Any, None, T],
+        **options: Any,
+    ) -> asyncio.Future[T]:
         make = self._outer_factory
         task = asyncio.Task(coroutine, loop=loop, **options) if make is None else make(loop, coroutine, **options)
         if self.current is not None:
@@ -51,14 +50,14 @@ class _LoopScheduler(Scheduler):
         return task
 
     def ready(self, process: Process) -> None:
-        """Put a process in the ready queue, and count that."""
+        """Add a process to the ready queue, and count that."""
         self.wakes += 1
-        self.happened.set()
+        self.woken.set()
         super().ready(process)
 
     @property
-    def rests(self) -> bool:
-        """Tell whether no actor is ready."""
+    def is_idle(self) -> bool:
+        """Whether no actor is ready."""
         return not self._ready and not self._inbound
 
     @property
@@ -67,16 +66,16 @@ class _LoopScheduler(Scheduler):
         return [process.task for process in self.processes.values() if process.task is not None]
 
     def close(self) -> None:
-        """End all, and give the loop back as it was."""
+        """Kill all actors, and restore the task factory of the loop."""
         super().close()
         self.loop.set_task_factory(self._outer_factory)
 
 
 class LoopRuntime:
-    """Actors on the running event loop, with a `ManualClock`; the loop is the test's, and so is what else runs there.
+    """Actors on the running event loop, with a `ManualClock`; the loop belongs to the test, which may run other code on it.
 
     Raises:
-        RuntimeError: if no loop of asyncio runs, saying how anyio is told to run one.
+        RuntimeError: if no asyncio loop is running; it says how to make anyio run one.
     """
 
     def __init__(self) -> None:
@@ -90,63 +89,62 @@ class LoopRuntime:
         return [task for task in self._scheduler.tasks if not task.done()]
 
     async def settle(self) -> None:
-        """Return when no actor has anything left to do, timers aside, and those that wait for the world outside.
+        """Return when no actor has work left, except for timers and for handlers that wait for the outside world.
 
         Raises:
-            RuntimeError: if they never rest.
+            RuntimeError: if the actors never become idle.
         """
         scheduler, quiet = self._scheduler, 0
         for _ in range(_ENDLESS):
             before = scheduler.wakes
-            await _Round()
-            quiet = quiet + 1 if scheduler.rests and scheduler.wakes == before else 0
+            await next_round()
+            quiet = quiet + 1 if scheduler.is_idle and scheduler.wakes == before else 0
             if quiet >= (_QUIET_IN_HANDLER if scheduler.handlers else _QUIET):
                 return
         raise RuntimeError("the actors never rest")
 
     async def advance(self, seconds: float) -> None:
-        """Move the clock, stopping at each timer on the way until all that it leads to is done.
+        """Move the clock, stopping at each due timer until everything that it causes is done.
 
         Raises:
             ValueError: if `seconds` is less than 0.
         """
-        if not seconds >= 0:
-            raise ValueError(f"seconds must be >= 0, got {seconds!r}")
+        check_number("seconds", seconds)
         end = self.clock.now() + seconds
         await self.settle()
         while self.clock.step(end):
             await self.settle()
 
-    async def until(self, look: Callable[[], T | None]) -> T | None:
-        """Return what `look` finds when all actors rest, or None.
+    async def until(self, find: Callable[[], T | None]) -> T | None:
+        """Return what `find` returns once all actors are idle, or None.
 
-        While a handler waits for the world outside, such as a database, this waits for it too; at most `WAIT` seconds.
+        While a handler waits for the outside world, such as a database, this waits too, for at most `WAIT` seconds.
         """
-        late = _Alarm(self._scheduler)
+        deadline = _Deadline(self._scheduler)
         try:
             await self.settle()
-            while (found := look()) is None and self._scheduler.handlers and not late.is_over:
-                await self._something()
+            while (found := find()) is None and self._scheduler.handlers and not deadline.is_over:
+                await self._woken()
                 await self.settle()
             return found
         finally:
-            late.cancel()
+            deadline.cancel()
 
-    async def _something(self) -> None:
-        """Wait until an actor gets something to do, or a handler comes to its end, or the time is over."""
-        happened = self._scheduler.happened
-        happened.clear()
+    async def _woken(self) -> None:
+        """Wait until an actor gets work, a handler ends, or the deadline has passed."""
+        woken = self._scheduler.woken
+        woken.clear()
         for task in self._scheduler.handlers:
-            task.add_done_callback(lambda _: happened.set())
-        await happened.wait()
+            task.add_done_callback(lambda _: woken.set())
+        await woken.wait()
 
     async def close(self) -> None:
-        """Kill all actors, cancel their tasks, and give the loop back as it was."""
+        """Kill all actors, cancel their tasks, and restore the loop."""
         self._scheduler.close()
         for task in self.tasks:
             task.cancel()
         for _ in range(_QUIET):
-            await _Round()
+            await next_round()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:
@@ -159,17 +157,17 @@ def _running_loop() -> asyncio.AbstractEventLoop:
         ) from None
 
 
-class _Alarm:
-    """Wakes whoever waits when the real time is over."""
+class _Deadline:
+    """Ends a wait after `WAIT` seconds of real time."""
 
     def __init__(self, scheduler: _LoopScheduler) -> None:
         self.is_over = False
-        self._happened = scheduler.happened
-        self._timer = LoopClock(scheduler.loop).call_after(WAIT, self._ring)
+        self._woken = scheduler.woken
+        self._timer = LoopClock(scheduler.loop).call_after(WAIT, self._pass)
 
-    def _ring(self) -> None:
+    def _pass(self) -> None:
         self.is_over = True
-        self._happened.set()
+        self._woken.set()
 
     def cancel(self) -> None:
         self._timer.cancel()

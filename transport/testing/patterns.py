@@ -1,22 +1,22 @@
-"""What a payload is to look like: literals, parts of dictionaries, types, conditions, and values to be captured.
+"""Patterns for payloads: literals, parts of dictionaries, types, conditions, and values to be captured.
 
-| pattern | fits |
+| pattern | matches |
 |---|---|
 | `ANY` | everything |
-| a dict | a dict with at least these keys, whose values fit |
-| a list or a tuple | a list of the same length, whose items fit |
-| a class | its instances; `int` does not fit `True` |
+| a dict | a dict with at least these keys, whose values match |
+| a list or a tuple | a list of the same length, whose items match |
+| a class | its instances; `int` does not match `True` |
 | a compiled regular expression | a str in which it is found |
 | a function | what it returns true for |
-| `Capture()` | everything, or its own pattern; keeps the value |
-| anything else | what is equal to it; `1` does not fit `True` |
+| `Capture()` | everything, or its own pattern; stores the value |
+| anything else | what is equal to it; `1` does not match `True` |
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, get_origin
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeGuard, get_origin
 
 import msgspec
 
@@ -37,39 +37,39 @@ class _Any:
 
 
 ANY: Any = _Any()
-"""Fits everything."""
+"""Matches everything."""
 
-_NOTHING: Any = object()
+_NOTHING = object()
 
 
 class Capture:
-    """Fits what `pattern` fits, and keeps it for the test: `who = Capture()`, `{"user": who}`, then `who.value`."""
+    """Matches what `pattern` matches, and stores it for the test: `who = Capture()`, `{"user": who}`, then `who.value`."""
 
-    def __init__(self, pattern: Any = ANY) -> None:
+    def __init__(self, pattern: object = ANY) -> None:
         self.pattern = pattern
-        self._value: Any = _NOTHING
+        self._value: object = _NOTHING
 
     def __repr__(self) -> str:
         return f"Capture({'' if self.pattern is ANY else repr(self.pattern)})"
 
     @property
     def value(self) -> Any:
-        """What was captured last.
+        """The value captured last.
 
         Raises:
-            LookupError: if nothing was.
+            LookupError: if nothing was captured.
         """
         if self._value is _NOTHING:
             raise LookupError("nothing has been captured; give the Capture to an assertion first")
         return self._value
 
-    def keep(self, value: Any) -> None:
-        """Keep a value that fits."""
+    def keep(self, value: object) -> None:
+        """Store a value that matches."""
         self._value = value
 
 
-def differences(expected: Any, actual: Any, where: str = "") -> Iterator[str]:
-    """Yield in words where `actual` does not fit the pattern `expected`; nothing if it fits."""
+def differences(expected: object, actual: object, where: str = "") -> Iterator[str]:
+    """Yield descriptions of where `actual` does not match the pattern `expected`; nothing if it matches."""
     actual = _plain(actual)
     if isinstance(expected, Capture):
         yield from differences(expected.pattern, actual, where)
@@ -77,16 +77,16 @@ def differences(expected: Any, actual: Any, where: str = "") -> Iterator[str]:
         yield from _different_dict(expected, actual, where)
     elif isinstance(expected, list | tuple):
         yield from _different_list(expected, actual, where)
-    elif not _fits(expected, actual):
+    elif not _matches(expected, actual):
         yield _different(expected, actual, where)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Return a Struct as the object that it becomes on the wire."""
     return msgspec.to_builtins(value) if isinstance(value, msgspec.Struct) else value
 
 
-def _different_dict(expected: dict[Any, Any], actual: Any, where: str) -> Iterator[str]:
+def _different_dict(expected: Mapping[object, object], actual: object, where: str) -> Iterator[str]:
     if not isinstance(actual, Mapping):
         yield _different(expected, actual, where)
         return
@@ -98,7 +98,7 @@ def _different_dict(expected: dict[Any, Any], actual: Any, where: str) -> Iterat
             yield f"{path}: expected {_shown(value)}, but there is no such key"
 
 
-def _different_list(expected: list[Any] | tuple[Any, ...], actual: Any, where: str) -> Iterator[str]:
+def _different_list(expected: Sequence[object], actual: object, where: str) -> Iterator[str]:
     if not isinstance(actual, list | tuple) or len(actual) != len(expected):
         yield _different(expected, actual, where)
         return
@@ -106,37 +106,41 @@ def _different_list(expected: list[Any] | tuple[Any, ...], actual: Any, where: s
         yield from differences(value, item, f"{where}[{index}]")
 
 
-def _fits(expected: Any, actual: Any) -> bool:
+def _matches(expected: object, actual: object) -> bool:
     _check_pattern(expected)
     if isinstance(expected, type):
         return isinstance(actual, expected) and not (expected is int and isinstance(actual, bool))
     if isinstance(expected, re.Pattern):
         return isinstance(actual, str) and expected.search(actual) is not None
-    if callable(expected):
+    if _is_condition(expected):
         return bool(expected(actual))
     if isinstance(expected, int | float) and isinstance(expected, bool) != isinstance(actual, bool):
         return False
     return bool(expected == actual)
 
 
-def _check_pattern(expected: Any) -> None:
-    """Refuse what is written as an annotation: called, `list[int]` makes a list of anything, and would fit anything.
+def _is_condition(expected: object) -> TypeGuard[Callable[[object], object]]:
+    return callable(expected)
+
+
+def _check_pattern(expected: object) -> None:
+    """Raise if the pattern is an annotation: `list[int]` is callable, makes a list of any iterable, and so would match it.
 
     Raises:
         TypeError: saying what to write instead.
     """
     if expected is Any:
-        raise TypeError("typing.Any is no pattern; write ANY")
+        raise TypeError("typing.Any is not a pattern; write ANY")
     if get_origin(expected) is not None:
-        raise TypeError(f"{expected!r} is no pattern; write a type, such as list, or a function of the value")
+        raise TypeError(f"{expected!r} is not a pattern; write a type, such as list, or a function of the value")
 
 
-def _different(expected: Any, actual: Any, where: str) -> str:
+def _different(expected: object, actual: object, where: str) -> str:
     return f"{where or 'payload'}: expected {_shown(expected)}, got {actual!r}"
 
 
-def _shown(expected: Any) -> str:
-    """Write a pattern as its author would say it."""
+def _shown(expected: object) -> str:
+    """Describe a pattern in the words of its author."""
     if isinstance(expected, type):
         return f"a value of type {expected.__name__}"
     if isinstance(expected, re.Pattern):
@@ -146,15 +150,15 @@ def _shown(expected: Any) -> str:
     return repr(expected)
 
 
-def take_captures(expected: Any, actual: Any) -> None:
-    """Give each `Capture` in a pattern its part of a value that fits."""
+def take_captures(expected: object, actual: object) -> None:
+    """Store in each `Capture` of a pattern its part of a value that matches."""
     actual = _plain(actual)
     if isinstance(expected, Capture):
         take_captures(expected.pattern, actual)
         expected.keep(actual)
-    elif isinstance(expected, dict):
+    elif isinstance(expected, dict) and isinstance(actual, Mapping):
         for key, value in expected.items():
             take_captures(value, actual[key])
-    elif isinstance(expected, list | tuple):
+    elif isinstance(expected, list | tuple) and isinstance(actual, list | tuple):
         for value, item in zip(expected, actual, strict=True):
             take_captures(value, item)

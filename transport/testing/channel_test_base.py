@@ -1,40 +1,59 @@
-"""What the clients of `ChannelTest` and `AsyncChannelTest` share: all that does not wait for the actors.
+"""What `ChannelTest` and `AsyncChannelTest` share: everything that does not wait for the actors.
 
 `channel_test.py` and `async_channel_test.py` add the waiting: blocking in one, awaited in the other.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from actors.channel import Channel
 from actors.channels.message import Broadcast, Message, Payload, Reply, checked_payload
+from transport.socket import Socket
 from transport.testing.expectation import Expectation, WantedEvent, WantedReply
 from transport.testing.patterns import ANY
+from transport.testing.system_under_test import new_socket
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
-    from transport.socket import Socket
     from transport.testing.client_end import ClientEnd
-    from transport.testing.system_under_test import SystemUnderTest
+    from transport.testing.system_under_test import Channels, SystemUnderTest
     from transport.transport import Transport
 
-__all__ = ["ClientBase", "PushedBase", "TopicBase"]
+__all__ = ["ChannelTestBase", "ClientBase", "PushedBase", "TopicBase"]
+
+TestT = TypeVar("TestT", bound="ChannelTestBase[Any]")
+ClientT = TypeVar("ClientT", bound="ClientBase[Any, Any]")
+PushedT = TypeVar("PushedT", bound="PushedBase[Any]")
 
 
-class RunningTest(Protocol):
-    """What a client uses of its test."""
+class ChannelTestBase(Generic[ClientT]):
+    """A system for one test."""
 
-    @property
-    def system(self) -> SystemUnderTest:
-        """The actors of the test."""
+    system: SystemUnderTest
+
+    def socket(
+        self,
+        socket: type[Socket] = Socket,
+        *,
+        id: str | None = None,  # noqa: A002  # Phoenix's word
+        assigns: Mapping[str, Any] | None = None,
+        channels: Channels | None = None,
+    ) -> ClientT:
+        """Create a client without calling `connect`: with the assigns that it would have set, and optionally other channels."""
+        endpoint = self.system.endpoint
+        return self._client(new_socket(socket, endpoint, identity=id, assigns=assigns or {}, channels=channels))
+
+    @abstractmethod
+    def _client(self, socket: Socket) -> ClientT:
+        """Return a client with this socket."""
 
 
-TestT = TypeVar("TestT", bound=RunningTest)
-
-
-class ClientBase(Generic[TestT]):
+class ClientBase(Generic[TestT, PushedT]):
     """A connected client."""
 
     def __init__(self, test: TestT, socket: Socket) -> None:
@@ -55,6 +74,14 @@ class ClientBase(Generic[TestT]):
         """Subscribe the test to a topic, for `assert_broadcast`."""
         self.test.system.subscribe(topic)
 
+    def try_join(self, topic: str, payload: object = None) -> PushedT:
+        """Send a join, and return it for assertions on its reply."""
+        return self.pushed(None, topic, "phx_join", payload)
+
+    @abstractmethod
+    def pushed(self, join_ref: str | None, topic: str, event: str, payload: object) -> PushedT:
+        """Send a message with a new ref, and return it for assertions on its reply."""
+
     # Low level
 
     def send(self, join_ref: object, ref: object, topic: object, event: object, payload: object) -> None:
@@ -66,10 +93,7 @@ class ClientBase(Generic[TestT]):
         return self.end.next_ref()
 
 
-ClientT = TypeVar("ClientT", bound=ClientBase[Any])
-
-
-class TopicBase(Generic[ClientT]):
+class TopicBase(Generic[ClientT, PushedT]):
     """A topic that a client has joined."""
 
     def __init__(self, client: ClientT, topic: str, join_ref: str, reply: Reply) -> None:
@@ -83,6 +107,15 @@ class TopicBase(Generic[ClientT]):
             LookupError: if there is none.
         """
         return self.client.end.channel(self.topic)
+
+    def push(self, event: str, payload: object = None) -> PushedT:
+        """Push an event to the channel, and return it for assertions on its reply."""
+        pushed: PushedT = self.client.pushed(self.join_ref, self.topic, event, payload)
+        return pushed
+
+    def leave(self) -> PushedT:
+        """Leave the topic."""
+        return self.push("phx_leave")
 
     def broadcast_from(self, event: str, payload: Payload) -> None:
         """Broadcast on the topic from the test: to all channels of the topic, but not to `assert_broadcast`."""
@@ -99,10 +132,6 @@ class TopicBase(Generic[ClientT]):
         channel = self.ref.process.actor
         assert isinstance(channel, Channel)
         return channel.assigns
-
-    def _send(self, event: str, payload: object) -> str:
-        """Send an event to the channel; return its ref."""
-        return self.client.end.push(self.join_ref, self.topic, event, payload)
 
     def _expected_push(self, event: str, payload: object) -> Expectation[Message]:
         return self._system.expect(self.client.end.inbox, WantedEvent("push", self.topic, event, payload))
