@@ -1,4 +1,4 @@
-"""The endpoint: where clients come in. It mounts sockets and pages on paths and is a child of a `System`."""
+"""The endpoint, to which clients connect: it mounts sockets and pages on paths, and is a child of a `System`."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from transport.protocol.versions import Versions
 if TYPE_CHECKING:
     from websockets.http11 import Request
 
+    from actors.actor import Actor
     from actors.channels.message import Serializer
     from actors.clock import Clock
     from actors.pubsub.pubsub import PubSub
@@ -61,24 +62,25 @@ class Endpoint:
     - `routes`: paths to functions that answer a plain GET.
     - `host`, `port`: where to listen; port 0 takes a free one (see `url`), `None` none: see `asgi`.
     - `check_origin`: the pages that may connect, such as `["//localhost", "https://*.example.com"]`; by default only those
-      of the host that is asked. "conn" also compares scheme and port; a function gets an `Origin` and returns a bool;
-      `False` lets every page connect.
+      of the host that is requested. "conn" also compares scheme and port; a function gets an `Origin` and returns a bool;
+      `False` allows every page.
     - `secret_key`: for signed tokens; or a list of secrets, newest first, of which the first signs and any verifies.
-    - `session`: how to read sessions out of cookies; see docs/security.md.
+    - `session`: how to read sessions from cookies; see docs/security.md.
     - `filter_parameters`: parameters whose names contain one of these are "[FILTERED]" in the log.
     - `max_frame_size`: bytes that one message may have; `max_channels`: topics that one connection may join;
-      `idle_timeout`: seconds without a byte of a client, after which its connection is closed.
-    - `longpoll`: the times of long polling; `None` serves none.
-    - `serializers`: how messages look, for each version of the protocol; see docs/serializers.md.
-    - `metrics`: what Prometheus reads, at "/metrics"; by default there are none; see docs/observability.md.
-    - `observer`: the live page of the supervision tree, at "/observer"; by default there is none; see docs/observer_page.md.
+      `idle_timeout`: seconds without a byte from the client after which its connection is closed.
+    - `longpoll`: the times of long polling; `None` disables it.
+    - `serializers`: the wire format for each version of the protocol; see docs/serializers.md.
+    - `metrics`: `Metrics()` serves metrics for Prometheus at "/metrics"; see docs/observability.md.
+    - `observer`: `Observer()` serves the live page of the supervision tree at "/observer"; see docs/observer_page.md.
+    - `extensions`: other tools with pages and sockets of their own; see `Extension`.
     - `name`: its id and label in the supervision tree; two endpoints under one supervisor need two.
 
     It uses the PubSub of its own tree: a child of its supervisor, or of one above.
 
     Raises:
-        SocketError: if a socket class, one of its channels, an origin, a serializer or the name is invalid, or if the observer
-            needs a token.
+        SocketError: if a socket class, one of its channels, an origin, a serializer, an extension or the name is invalid, if an
+            extension serves a path that is taken, or if the observer needs a token.
     """
 
     def __init__(
@@ -126,7 +128,7 @@ class Endpoint:
         for where, extension in _named(metrics, observer, extensions):
             self._extend(where, extension)
         self._pubsub: PubSub | None = None
-        self._transports: ActorRef[Any] | None = None
+        self._transports: ActorRef[Actor] | None = None
 
     def _mount(self, path: str, mount: Mount, longpoll: LongPoll | None) -> None:
         self._handlers[f"{path}/websocket"] = WebSocketHandler(mount, self._carriers["websocket"]).handle
@@ -135,7 +137,7 @@ class Endpoint:
             self._handlers[f"{path}/longpoll"] = handler.handle
 
     def _extend(self, where: str, given: Extension) -> None:
-        """Bind an extension to this endpoint, and serve what it brings."""
+        """Bind an extension to this endpoint, and serve its pages and sockets."""
         if not isinstance(given, Extension):
             raise SocketError(f"{where} must be a transport.Extension, such as Metrics() or Observer(), got {given!r}")
         extension = given.bind(self)
@@ -150,7 +152,7 @@ class Endpoint:
         self._extensions.append(extension)
 
     def child_spec(self) -> ChildSpec:
-        """Return how a supervisor runs it."""
+        """Return the spec by which a supervisor starts it."""
         return ChildSpec(EndpointSupervisor, (self,), id=self.name, shutdown=INFINITY)
 
     @property
@@ -165,10 +167,10 @@ class Endpoint:
         return f"http://{self.host}:{self.port}"
 
     def asgi(self, system: System | None = None) -> AsgiApplication:
-        """Return it as an ASGI application, to be served by itself or mounted in another one; see docs/asgi.md.
+        """Return it as an ASGI application, to be served standalone or mounted in another one; see docs/asgi.md.
 
-        `system` is started and stopped by the application's lifespan. Without it, whoever mounts the application runs the
-        system, on the same event loop.
+        `system` is started and stopped by the application's lifespan. Without it, the system must be run elsewhere, on the same
+        event loop.
         """
         return AsgiApplication(self, system)
 
@@ -177,7 +179,7 @@ class Endpoint:
         """The PubSub of the system that it runs in.
 
         Raises:
-            RuntimeError: if it does not run.
+            RuntimeError: if it is not running.
         """
         if self._pubsub is None:
             raise RuntimeError("the endpoint is not running; make it a child of a System")
@@ -185,17 +187,17 @@ class Endpoint:
 
     @property
     def metrics(self) -> MetricsExtension | None:
-        """The metrics, whose `registry` takes those of the application too; None without."""
+        """The metrics, whose `registry` takes those of the application too; None if the endpoint has none."""
         return self.extension(MetricsExtension)
 
     @property
     def observer(self) -> ObserverExtension | None:
-        """The observer's page; None without."""
+        """The observer; None if the endpoint has none."""
         return self.extension(ObserverExtension)
 
     @property
     def observer_url(self) -> str | None:
-        """The address of the live page, for people; None without one. It holds the token, so tell it to nobody else.
+        """The address of the live page, for people; None without an observer. It contains the token: keep it secret.
 
         Raises:
             RuntimeError: if it has no port of its own.
@@ -219,7 +221,7 @@ class Endpoint:
         """
         self.pubsub.broadcast(topic, Broadcast(topic, event, checked_payload(payload)))
 
-    def broadcast_from(self, sender: ActorRef[Any], topic: str, event: str, payload: Payload) -> None:
+    def broadcast_from(self, sender: ActorRef[Actor], topic: str, event: str, payload: Payload) -> None:
         """Send an event to all clients that have joined `topic` except that of the channel `sender`."""
         self.pubsub.broadcast_from(sender, topic, Broadcast(topic, event, checked_payload(payload)))
 
@@ -227,24 +229,28 @@ class Endpoint:
         """Send an event to the clients of this process that have joined `topic`; the adapter of the PubSub is not asked."""
         self.pubsub.local_broadcast(topic, Broadcast(topic, event, checked_payload(payload)))
 
-    def subscribe(self, topic: str, subscriber: ActorRef[Any]) -> None:
-        """Send an actor the broadcasts on `topic`, as `Broadcast` messages, until it unsubscribes or ends."""
+    def subscribe(self, topic: str, subscriber: ActorRef[Actor]) -> None:
+        """Send an actor the broadcasts on `topic`, as `Broadcast` messages, until it unsubscribes or exits."""
         self.pubsub.subscribe(topic, subscriber)
 
-    def unsubscribe(self, topic: str, subscriber: ActorRef[Any]) -> None:
-        """End what `subscribe` began."""
+    def unsubscribe(self, topic: str, subscriber: ActorRef[Actor]) -> None:
+        """Undo `subscribe`."""
         self.pubsub.unsubscribe(topic, subscriber)
 
     def sign(self, salt: str, data: Any) -> str:
-        """Sign a token with this endpoint's secret."""
+        """Sign a token with this endpoint's secret; see `transport.token.sign`."""
         return token.sign(self._secret(), salt, data)
 
     def verify(self, salt: str, signed: str, *, max_age: float = token.DAY) -> Any:
-        """Return the data of a token that was signed by this endpoint's secret; TokenError if it was not, or is too old."""
+        """Return the data of a token that this endpoint has signed; TokenError if it has not, or if the token is too old."""
         return token.verify(self._secret(), salt, signed, max_age=max_age)
 
     def make_session(self, data: Mapping[str, Any]) -> SessionCookie:
-        """Make a session for a browser, and the CSRF token that its page needs to connect with it."""
+        """Return a session for a browser, with the CSRF token that its page needs to connect.
+
+        Raises:
+            RuntimeError: if the endpoint has no `session` options.
+        """
         if self._session is None:
             raise RuntimeError("sessions need options: Endpoint(…, session=SessionOptions(…))")
         return make_session(self._session, self._secret(), data)
@@ -254,9 +260,9 @@ class Endpoint:
             raise RuntimeError("tokens need a secret: Endpoint(…, secret_key=…)")
         return self._secret_key
 
-    # What its supervisor calls
+    # For its supervisors
 
-    def attach(self, supervisor: ActorRef[Any], port: int | None) -> None:
+    def attach(self, supervisor: ActorRef[Actor], port: int | None) -> None:
         """Store the tree that it runs in, and the port that it got; attach the extensions until the supervisor ends."""
         process = supervisor.process
         pubsub = nearest_pubsub(process, self._pubsub)
@@ -267,11 +273,11 @@ class Endpoint:
             extension.attach(supervisor, pubsub)
             process.own(extension.detach)
 
-    def attach_transports(self, transports: ActorRef[Any]) -> None:
-        """Take note of the supervisor under which connections are started."""
+    def attach_transports(self, transports: ActorRef[Actor]) -> None:
+        """Store the supervisor under which connections are started."""
         self._transports, self._clock = transports, transports.process.scheduler.clock
 
-    # What the listener calls
+    # For the listener and the ASGI application
 
     def handle(self, incoming: Incoming) -> Answer | Awaitable[Answer]:
         """Answer one request."""
@@ -299,26 +305,26 @@ class Endpoint:
                 "with check_origin=False and check_csrf=False every page could use a visitor's session; check one of them"
             )
 
-    # What its mounts ask
+    # For its mounts
 
     def now(self) -> float:
-        """Return the monotonic time, to measure with; 0 as long as it has never run."""
+        """Return the monotonic time in seconds, to measure durations; 0 before the first start."""
         return 0.0 if self._clock is None else self._clock.now()
 
     def session_of(self, request: Request, params: Mapping[str, str]) -> dict[str, Any] | None:
-        """Return the session of a request, if it has one, and may use it."""
+        """Return the session of a request, if it has one and its CSRF token is valid."""
         if self._session is None:
             return None
         return read_session(self._session, self._secret(), request.headers.get_all("Cookie"), params.get(CSRF))
 
     @property
-    def transports(self) -> ActorRef[Any] | None:
+    def transports(self) -> ActorRef[Actor] | None:
         """The supervisor under which connections are started, while it runs."""
         transports = self._transports
         return transports if transports is not None and transports.is_alive() else None
 
     def origin_allowed(self, incoming: Incoming) -> bool:
-        """Tell whether a page of the request's origin may connect (Phoenix's `check_origin`)."""
+        """Return whether a page of the request's origin may connect (Phoenix's `check_origin`)."""
         if self._check_origin is False:
             return True
         try:
@@ -334,7 +340,7 @@ class Endpoint:
 def _named(
     metrics: Extension | None, observer: Extension | None, others: Sequence[Extension]
 ) -> Iterator[tuple[str, Extension]]:
-    """Yield all extensions that were given, with what an author calls them."""
+    """Yield all extensions, with the option by which each was given."""
     if metrics is not None:
         yield "metrics", metrics
     if observer is not None:
@@ -351,7 +357,7 @@ def _checked_name(name: object) -> str:
     )
 
 
-def _checked_names(names: Any) -> tuple[str, ...]:
+def _checked_names(names: Collection[Any]) -> tuple[str, ...]:
     if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
         raise SocketError(f'filter_parameters takes names such as ("password", "token"), got {names!r}')
     return tuple(name.lower() for name in names)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from actors.exits import SHUTDOWN, ExitReason
 from supervisors.child_spec import ChildSpec
@@ -16,6 +16,7 @@ from transport.http.listener import Listener, bind, unbind
 from transport.socket_events import socket_drain
 
 if TYPE_CHECKING:
+    from actors.actor import Actor
     from actors.ref import ActorRef
     from transport.carriers.idle_connections import IdleConnections
     from transport.http.exchange import Answer, Incoming
@@ -31,10 +32,10 @@ class SupervisedEndpoint(EndpointAPI, Protocol):
 
     idle: IdleConnections
 
-    def attach(self, supervisor: ActorRef[Any], port: int | None) -> None:
+    def attach(self, supervisor: ActorRef[Actor], port: int | None) -> None:
         """Store the supervisor that runs the endpoint, and the port that it listens on."""
 
-    def attach_transports(self, transports: ActorRef[Any]) -> None:
+    def attach_transports(self, transports: ActorRef[Actor]) -> None:
         """Store the supervisor under which connections are started."""
 
     def handle(self, incoming: Incoming) -> Answer | Awaitable[Answer]:
@@ -42,7 +43,7 @@ class SupervisedEndpoint(EndpointAPI, Protocol):
 
 
 class EndpointSupervisor(Supervisor):
-    """Runs an endpoint: the connections, and then the listener, so that at the end nobody comes in any more."""
+    """Runs an endpoint: first the connections and then the listener, so that on shutdown the listener stops first."""
 
     def __init__(self, endpoint: SupervisedEndpoint) -> None:
         self._endpoint = endpoint
@@ -53,15 +54,15 @@ class EndpointSupervisor(Supervisor):
         transports = ChildSpec(Transports, (endpoint,), id="transports")
         super().__init__([transports] if endpoint.port is None else [transports, listener])
 
-    def on_start(self) -> Any:
-        """Open the port, if there is to be one, then start the children."""
+    def on_start(self) -> Coroutine[object, object, None]:
+        """Open the port, if the endpoint has one, then start the children."""
         endpoint = self._endpoint
         endpoint.attach(self.actor_ref, endpoint.port if endpoint.port is None else self._open(endpoint.port))
         self.send_interval(endpoint.idle.interval, _SWEEP)
         return super().on_start()
 
     def _open(self, port: int) -> int:
-        """Open the listening sockets and return the port that they got."""
+        """Open the listening sockets and return their port."""
         self.own(self._close_connections)
         self._sockets.extend(bind(self._endpoint.host, port))
         for opened in self._sockets:
@@ -70,12 +71,12 @@ class EndpointSupervisor(Supervisor):
         return bound
 
     def _close_connections(self) -> None:
-        """End those that wait for a request; they outlive a listener, but not their endpoint."""
+        """Close the connections that wait for a request; they outlive a listener, but not the endpoint."""
         for connection in list(self._connections):
             connection.close()
 
-    def on_receive(self, message: Any) -> Any:
-        """Look for idle connections now and then."""
+    def on_receive(self, message: object) -> object:
+        """Close idle connections at each interval."""
         if message is _SWEEP:
             self._endpoint.idle.sweep()
             return None
@@ -83,19 +84,19 @@ class EndpointSupervisor(Supervisor):
 
 
 class Transports(DynamicSupervisor):
-    """The supervisor of all connections: one transport for each."""
+    """The supervisor of all connections: one transport actor for each."""
 
     def __init__(self, endpoint: SupervisedEndpoint) -> None:
         super().__init__()
         self._endpoint = endpoint
 
     def on_start(self) -> None:
-        """Let the endpoint know where connections are started."""
+        """Tell the endpoint where to start connections."""
         super().on_start()
         self._endpoint.attach_transports(self.actor_ref)
 
-    def terminate(self, reason: ExitReason) -> Any:
-        """Tell that all connections are closed, and close them."""
+    def terminate(self, reason: ExitReason) -> object:
+        """Report and close all connections."""
         if self._children and reason == SHUTDOWN:
             socket_drain(self._endpoint, len(self._children))
         return super().terminate(reason)

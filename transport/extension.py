@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+    from actors.actor import Actor
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
     from transport.endpoint_api import EndpointAPI
@@ -54,7 +55,7 @@ class Extension:
         """Return sockets by path; the WebSocket of "/live" is at "/live/websocket". They have no long polling."""
         return {}
 
-    def attach(self, supervisor: ActorRef[Any], pubsub: PubSub) -> None:
+    def attach(self, supervisor: ActorRef[Actor], pubsub: PubSub) -> None:
         """Begin to work: the endpoint is starting, under this supervisor. What this raises keeps it from starting."""
 
     def detach(self) -> None:

@@ -1,4 +1,4 @@
-"""The transport: one actor for each client's connection."""
+"""The transport: the actor that owns the connection of one client."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ from transport.protocol.connection import (
 )
 
 if TYPE_CHECKING:
+    from actors.actor import Actor
+    from actors.channel import Channel
     from actors.future import Future
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
@@ -50,10 +52,10 @@ MALFORMED = Shutdown("malformed message")
 
 CLOSE_CODES: dict[ExitReason, int] = {
     NORMAL: 1000,
-    # phoenix.js reconnects unless the code is 1000, and whoever is disconnected by an administrator may come back.
+    # phoenix.js reconnects unless the code is 1000, and a client that was disconnected on purpose may reconnect.
     DISCONNECTED: 1001,
     MALFORMED: 1011,
-    # The service restarts; come back soon.
+    # "Service restart": phoenix.js reconnects.
     SHUTDOWN: 1012,
 }
 
@@ -61,21 +63,21 @@ CLOSE_CODES: dict[ExitReason, int] = {
 _CHANNELS = ChildSpec(DynamicSupervisor, id="channels", restart=Restart.TEMPORARY)
 
 _CUT = 1006
-"""What a client sees of a connection that ends without a close frame."""
+"""The close code that a client sees if the connection ends without a close frame."""
 
 
 class _Started(msgspec.Struct, frozen=True, eq=False):
     """The answer of the channels' supervisor to a `StartChannel`."""
 
     joined: Joined
-    future: Future[ActorRef[Any]]
+    future: Future[ActorRef[Channel]]
 
 
 class Transport(ClientActor):
-    """Speaks for one client: decodes what comes in, starts and watches its channels, writes what goes out.
+    """Owns the connection of one client: decodes its messages, starts and monitors its channels, and sends it frames.
 
-    It ends with the connection, and its channels with it. If it crashes or is killed the connection is cut without a close
-    frame, and the client reconnects.
+    It exits when the connection ends, and its channels exit with it. If it crashes or is killed the connection is cut without a
+    close frame, and the client reconnects.
     """
 
     restart: ClassVar[str] = Restart.TEMPORARY
@@ -96,12 +98,12 @@ class Transport(ClientActor):
         self.carrier = carrier
         self._began = 0.0
         self._client_code: int | None = None
-        self._end_told = False
+        self._end_reported = False
         self._id: str | None = None
         self._channels = Child(_CHANNELS)
 
     def on_start(self) -> None:
-        """Take over the wire, and start the supervisor of the channels."""
+        """Attach to the carrier, and start the supervisor of the channels."""
         self.trap_exit = True
         self._began = self.clock.now()
         self.own(self._cut)
@@ -114,27 +116,27 @@ class Transport(ClientActor):
 
     # Messages
 
-    def on_receive(self, message: Any) -> Any:
-        """Do what this message is for; one that is for nothing is ignored, as in Phoenix."""
+    def on_receive(self, message: object) -> object:
+        """Handle a message by its type; other messages are ignored, as in Phoenix."""
         handle = _MESSAGES.get(type(message))
         try:
             return handle(self, message) if handle is not None else None
         except (MalformedMessageError, RecursionError) as error:
-            # What was nested just not too deep to be read may be too deep to be mirrored, now or at the end of a channel.
+            # A message that is nested almost too deep to be decoded may be too deep to be sent back, now or at a channel's end.
             return self._refuse(error)
 
     def _receive_at_once(self, data: str | bytes) -> bool:
-        """Hand what came in to its channel without a turn of ours; tell whether this was all that there is to do.
+        """Deliver a received message to its channel without a turn of this actor; return whether nothing is left to do.
 
-        It is for what most messages are: for a channel that has joined, which lives on the same loop. What cannot be read is
-        read again in a turn, which then ends this actor.
+        That is possible for most messages: those for a channel that has joined. A malformed message is decoded again in a turn,
+        which then stops this actor.
         """
         if telemetry.attached and socket_events.FRAME_IN in telemetry.attached:
             return False
         try:
             message = self.serializer.decode(data)
             channel = self.connection.addressee(message)
-        except Exception:  # noqa: BLE001  # whatever it is, it is raised again where it counts
+        except Exception:  # noqa: BLE001  # whatever it is, it is raised again in the turn
             return False
         if channel is None:
             self._process.put(message)
@@ -177,9 +179,9 @@ class Transport(ClientActor):
         self._carry_out(self.connection.down(down.actor, down.reason, self.clock.now()))
 
     def _on_exit(self, exit_: Exit) -> Stop | None:
-        """The supervisor of the channels is replaced; its channels have gone with it and tell so themselves."""
+        """Replace the supervisor of the channels; its channels have exited with it, and each is reported on its own."""
         if exit_.actor is self._channels.ref:
-            _log.error("%s starts its channels' supervisor anew, which ended: %s", self, exit_.reason)
+            _log.error("%s restarts the supervisor of its channels, which exited: %s", self, exit_.reason)
             launch(self._process, self._channels)
             return None
         return None if exit_.reason == NORMAL else Stop(exit_.reason)
@@ -231,14 +233,14 @@ class Transport(ClientActor):
         self._supervisor.send(calls.TerminateChild(end.channel, end.reason))
 
     @property
-    def _supervisor(self) -> ActorRef[Any]:
+    def _supervisor(self) -> ActorRef[Actor]:
         assert self._channels.ref is not None
         return self._channels.ref
 
     # The end
 
-    def _describe(self, message: Any) -> str:
-        """Show what the client sent without its secrets; of what is sent to it, the size."""
+    def _describe(self, message: object) -> str:
+        """Return a message of the client without its secrets, and the size of a frame that is sent to it."""
         match message:
             case str() | bytes():
                 return self._describe_data(message)
@@ -257,27 +259,27 @@ class Transport(ClientActor):
         except (MalformedMessageError, RecursionError):
             return f"<malformed {type(data).__name__} of length {len(data)}>"
 
-    def terminate(self, reason: ExitReason) -> Any:
-        """Close the connection with the code for `reason`; when the tree is stopped, wait for the channels too."""
+    def terminate(self, reason: ExitReason) -> object:
+        """Close the connection with the code for `reason`; on shutdown, wait for the channels too."""
         code = CLOSE_CODES.get(reason, 1000) if reason.is_graceful else _CUT
-        self._tell_end(code if self._client_code is None else self._client_code)
+        self._report_end(code if self._client_code is None else self._client_code)
         if not reason.is_graceful:
             return None
         self.carrier.close(code)
         return stop_children(self._process, [self._channels]) if reason == SHUTDOWN else None
 
     def _cut(self) -> None:
-        """Cut the connection, unless good-bye has been said; of one who is killed nobody has told before."""
-        if not self._end_told:
-            self._tell_end(_CUT)
+        """Cut the connection unless a close frame has been sent, and report its end if `terminate` was not called."""
+        if not self._end_reported:
+            self._report_end(_CUT)
         self.carrier.abort()
 
-    def _tell_end(self, code: int) -> None:
-        self._end_told = True
+    def _report_end(self, code: int) -> None:
+        self._end_reported = True
         socket_events.socket_disconnected(self.socket, code, self.clock.now() - self._began)
 
 
-_MESSAGES: dict[type, Callable[[Transport, Any], Any]] = {
+_MESSAGES: dict[type, Callable[[Transport, Any], object]] = {
     str: Transport._on_data,
     bytes: Transport._on_data,
     Message: Transport._on_message,

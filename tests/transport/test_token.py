@@ -143,5 +143,7 @@ def test_an_age_without_end_is_one() -> None:
 
 @pytest.mark.parametrize("wrong", [[], [""], "", ["good", None], 5, b"bytes", [5]], ids=repr)
 def test_a_secret_that_is_none_is_an_error_at_the_start(wrong: Any) -> None:
-    with pytest.raises(SocketError, match="secret_key must be a string that is not empty, or a list of such"):
+    with pytest.raises(
+        SocketError, match="secret_key must be a non-empty string or a list of them, newest first, got an invalid"
+    ):
         Endpoint({}, secret_key=wrong)

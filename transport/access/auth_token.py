@@ -1,6 +1,6 @@
-"""The token that a client shows when it connects, outside the address, which may be logged (phoenix.js' `authToken`).
+"""The token that a client sends when it connects, outside the URL, which may be logged (phoenix.js' `authToken`).
 
-A browser can give a WebSocket no headers but the names of subprotocols, so there the token travels as one. Its name says
+For a WebSocket a browser can set no header but the names of subprotocols, so there the token is sent as one. The prefix says
 base64url, but both phoenix.js and Phoenix use the standard alphabet, without padding.
 """
 
@@ -26,20 +26,20 @@ __all__ = [
 
 PREFIX = "base64url.bearer.phx."
 SUBPROTOCOL = "phoenix"
-"""What is spoken when a token was offered beside it."""
+"""The subprotocol that is selected if a token was offered beside it."""
 SUBPROTOCOL_HEADER = "Sec-WebSocket-Protocol"
 LONGPOLL_HEADER = "X-Phoenix-AuthToken"
 
 
 class Offer(NamedTuple):
-    """What a handshake offers: the names of subprotocols, and the encoded auth token that was among them, or None."""
+    """The subprotocols that a handshake offers: their names, and the encoded auth token that was among them, or None."""
 
     names: list[str]
     encoded: str | None
 
     @staticmethod
     def read(headers: Headers) -> Offer:
-        """Read the subprotocols of a handshake."""
+        """Parse the subprotocols of a handshake."""
         lines = headers.get_all(SUBPROTOCOL_HEADER)
         offered = [name.strip() for line in lines for name in line.split(",")]
         names = [name for name in offered if not name.startswith(PREFIX)]
@@ -74,7 +74,7 @@ def _decode(encoded: str) -> str:
     try:
         return base64.b64decode(unpadded + "=" * (-len(unpadded) % 4), validate=True).decode()
     except ValueError:
-        # Without the value, and without the cause that may show it: this goes to the log.
+        # Without the value, and without the cause, which may show it: this is logged.
         raise TokenInvalidError(
             f"an auth token is base64 of UTF-8 (standard alphabet, no padding), got {len(encoded)} other characters"
         ) from None

@@ -1,4 +1,4 @@
-"""What comes from this machine and from no other."""
+"""Is this client local?"""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from ipaddress import ip_address
 
 __all__ = ["is_from_this_machine", "is_loopback"]
 
-# What proxies add. One on this machine may have clients anywhere.
+# Headers that proxies add. A proxy on this machine may have clients anywhere.
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host or an address can be reached from this machine alone."""
+    """Return whether a host name or an address is reachable from this machine only."""
     try:
         return host == "localhost" or ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -20,10 +20,10 @@ def is_loopback(host: str) -> bool:
 
 
 def is_from_this_machine(peer: tuple[str, int] | None, host: str | None, headers: Container[str]) -> bool:
-    """Tell whether a client is here, came without a proxy that says so, and asks for a loopback `host`.
+    """Return whether a client is on this machine, is not behind a proxy, and requests a loopback `host`.
 
-    A page from elsewhere whose name leads to this machine (DNS rebinding) asks for its own name, and is none of ours. The
-    names in `headers` are looked up in lower case.
+    A foreign page whose name resolves to this machine (DNS rebinding) requests that name, and is not local. The names in
+    `headers` are looked up in lower case.
     """
     if peer is None or not is_loopback(peer[0]) or any(name in headers for name in _FORWARDED):
         return False

@@ -1,4 +1,4 @@
-"""Which pages may open a socket: the rules for the Origin header, as pure functions (Phoenix's `check_origin`)."""
+"""The pages that may open a socket: the rules for the Origin header, as pure functions (Phoenix's `check_origin`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class AllowedOrigin(NamedTuple):
-    """One entry of a list of origins; None stands for any scheme or any port, `*.` before the host for it and all below it."""
+    """One entry of a list of origins; None means any scheme or any port, `*.` before the host includes all its subdomains."""
 
     scheme: str | None
     host: str
@@ -31,7 +31,7 @@ class AllowedOrigin(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where a page comes from; the port is the scheme's own if the page does not name another."""
+    """The origin of a page; the port is the scheme's default unless the page has another."""
 
     scheme: str
     host: str
@@ -39,24 +39,24 @@ class Origin(NamedTuple):
 
 
 CheckOrigin = bool | Literal["conn"] | Collection[str] | Callable[[Origin], bool]
-"""What an author may write as an endpoint's `check_origin`."""
+"""The values of an endpoint's `check_origin`."""
 
-# The listener speaks no TLS itself; a server that carries us by ASGI may.
+# The listener does not do TLS; an ASGI server may.
 OWN_SCHEME = "http"
 
 
 class OriginRule(Protocol):
-    """The Origin and the Host header of a request in, with the scheme it came by; whether that page may connect out."""
+    """A function of the Origin and Host headers of a request, and its scheme."""
 
     def __call__(self, origin: str | None, host: str | None, scheme: str = OWN_SCHEME, /) -> bool:
-        """Judge one request."""
+        """Return whether the page may connect."""
 
 
 def origin_rule(check_origin: CheckOrigin) -> OriginRule:
-    """Make the rule for a value of `check_origin`.
+    """Return the rule for a value of `check_origin`.
 
     Raises:
-        SocketError: naming the value, or the entry of a list, that cannot be read.
+        SocketError: naming the invalid value, or the invalid entry of a list.
     """
     if check_origin is False:
         return lambda _origin, _host, _scheme=OWN_SCHEME: True
@@ -65,7 +65,7 @@ def origin_rule(check_origin: CheckOrigin) -> OriginRule:
     if check_origin == "conn":
         return _same_origin
     if callable(check_origin):
-        return partial(_asked, check_origin)
+        return partial(_allowed_by, check_origin)
     if isinstance(check_origin, str | bytes) or not isinstance(check_origin, Collection):
         raise SocketError(f'check_origin must be a bool, "conn", a list of origins or a function, got {check_origin!r}')
     entries = parse_origins(check_origin)
@@ -73,7 +73,7 @@ def origin_rule(check_origin: CheckOrigin) -> OriginRule:
 
 
 def read_origin(origin: str) -> Origin | None:
-    """Read an Origin header; None if it names no host, such as "null"."""
+    """Parse an Origin header; None if it has no host, such as "null"."""
     try:
         parts = urlsplit(origin)
         host, port = parts.hostname, parts.port
@@ -83,14 +83,16 @@ def read_origin(origin: str) -> Origin | None:
 
 
 def _same_origin(origin: str | None, host: str | None, scheme: str = OWN_SCHEME) -> bool:
-    """Tell whether a page comes from the very scheme, host and port that are asked (Phoenix's `:conn`)."""
+    """Return whether a page has the scheme, host and port of the request (Phoenix's `:conn`)."""
     if origin is None:
         return True
     page = read_origin(origin)
     return page is not None and page == read_origin(f"{scheme}://{host or ''}")
 
 
-def _asked(allows: Callable[[Origin], bool], origin: str | None, _host: str | None, _scheme: str = OWN_SCHEME) -> bool:
+def _allowed_by(
+    allows: Callable[[Origin], bool], origin: str | None, _host: str | None, _scheme: str = OWN_SCHEME
+) -> bool:
     if origin is None:
         return True
     page = read_origin(origin)
@@ -98,16 +100,16 @@ def _asked(allows: Callable[[Origin], bool], origin: str | None, _host: str | No
         return False
     allowed: object = allows(page)
     if not isinstance(allowed, bool):
-        # Whatever it is, such as a coroutine, it would be true.
+        # Another value, such as a coroutine, could be truthy by mistake.
         raise SocketError(f"the function that is check_origin must return a bool, got {allowed!r}")
     return allowed
 
 
 def parse_origins(origins: Collection[str]) -> list[AllowedOrigin]:
-    """Read entries such as "//localhost", "https://example.com", "//*.example.com:8443".
+    """Parse entries such as "//localhost", "https://example.com", "//*.example.com:8443".
 
     Raises:
-        SocketError: naming the entry that cannot be read.
+        SocketError: naming the invalid entry.
     """
     return [_parse(origin) for origin in origins]
 
@@ -126,10 +128,10 @@ def _parse(origin: str) -> AllowedOrigin:
 
 
 def origin_allowed(origin: str | None, allowed: Collection[AllowedOrigin] | None, host: str | None) -> bool:
-    """Tell whether a page of `origin` may connect.
+    """Return whether a page of `origin` may connect.
 
-    Without an Origin header it is no page, and may. With a list, one entry must fit; without one (`allowed` is None),
-    the page must come from the very `host` that is asked (the Host header).
+    A request without an Origin header is not from a page, and may. With a list, one entry must match; without one (`allowed` is
+    None), the page must have the requested `host` (the Host header).
     """
     if origin is None:
         return True
@@ -138,7 +140,7 @@ def origin_allowed(origin: str | None, allowed: Collection[AllowedOrigin] | None
         return False
     if allowed is None:
         return page.host == _hostname(host)
-    return any(_fits(entry, page) for entry in allowed)
+    return any(_matches(entry, page) for entry in allowed)
 
 
 def _hostname(host: str | None) -> str | None:
@@ -148,7 +150,7 @@ def _hostname(host: str | None) -> str | None:
         return None
 
 
-def _fits(entry: AllowedOrigin, page: Origin) -> bool:
+def _matches(entry: AllowedOrigin, page: Origin) -> bool:
     if entry.scheme is not None and entry.scheme != page.scheme:
         return False
     if entry.port is not None and entry.port != page.port:

@@ -1,7 +1,7 @@
-"""Sessions in signed cookies, for sockets that are to know who is logged in to the page (Phoenix's `connect_info: [:session]`).
+"""Sessions in signed cookies: they tell a socket which user is logged in on the page (Phoenix's `connect_info: [:session]`).
 
-A browser sends cookies with every WebSocket, whatever page opened it. So a session counts only if the page also knows the
-CSRF token that stands in it.
+A browser sends cookies with every WebSocket, whichever page opened it. So a session counts only if the page also knows the
+CSRF token in it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from actors.validation import is_within
 from transport.access import token
 from transport.exceptions import SocketError, TokenError
 
@@ -29,13 +30,13 @@ class SessionOptions:
     """How an endpoint reads sessions.
 
     - `cookie`: the cookie's name.
-    - `salt`: what its signature is for; others that sign with the same secret use another.
-    - `max_age`: seconds for which a session is good.
-    - `check_csrf`: whether the parameter `_csrf_token` must be the session's.
+    - `salt`: the purpose of the signature; other signatures with the same secret use another.
+    - `max_age`: seconds for which a session is valid.
+    - `check_csrf`: whether the parameter `_csrf_token` must match the session's.
     - `secure`: whether the cookie is for https only.
 
     Raises:
-        SocketError: if one of them is not as it must be.
+        SocketError: if one of them is invalid.
     """
 
     cookie: str
@@ -47,23 +48,23 @@ class SessionOptions:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.cookie):
             raise SocketError(f'a session\'s cookie needs a name such as "_my_app", got {self.cookie!r}')
-        if not self.max_age > 0:
+        if not is_within(self.max_age, "> 0"):
             raise SocketError(f"a session's max_age must be > 0 seconds, got {self.max_age!r}")
 
 
 class SessionCookie(NamedTuple):
-    """A session on its way to a browser."""
+    """A session for a browser."""
 
     cookie: str
-    """As a client sends it back: `name=value`."""
+    """The cookie as a client sends it back: `name=value`."""
     set_cookie: str
     """The value of the header Set-Cookie."""
     csrf_token: str
-    """For the page, to connect with as the parameter `_csrf_token`."""
+    """The parameter `_csrf_token` with which the page must connect."""
 
 
 def make_session(options: SessionOptions, secret: token.Secrets, data: Mapping[str, Any]) -> SessionCookie:
-    """Make a session of `data` (JSON values), with a new CSRF token unless there is one in it."""
+    """Return a session of `data` (JSON values), with a new CSRF token unless it contains one."""
     session = {CSRF: secrets.token_urlsafe(18), **data}
     cookie = f"{options.cookie}={token.sign(secret, options.salt, session)}"
     secure = "; Secure" if options.secure else ""
@@ -74,7 +75,7 @@ def make_session(options: SessionOptions, secret: token.Secrets, data: Mapping[s
 def read_session(
     options: SessionOptions, secret: token.Secrets, cookies: Iterable[str], csrf_token: str | None
 ) -> dict[str, Any] | None:
-    """Return the session of the Cookie headers; None if there is none, it is forged or too old, or the page is not its own."""
+    """Return the session of the Cookie headers; None if there is none, it is forged or too old, or the CSRF token is wrong."""
     signed = _cookie(options.cookie, cookies)
     if signed is None:
         return None
@@ -88,7 +89,7 @@ def read_session(
 
 
 def _cookie(name: str, cookies: Iterable[str]) -> str | None:
-    """Return the value of a cookie; of several the first, whose path is the closest (RFC 6265, section 5.4)."""
+    """Return the value of a cookie; of several the first, which has the longest path (RFC 6265, section 5.4)."""
     for line in cookies:
         for pair in line.split(";"):
             found, _, value = pair.strip().partition("=")
@@ -98,7 +99,7 @@ def _cookie(name: str, cookies: Iterable[str]) -> str | None:
 
 
 def _same(left: object, right: object) -> bool:
-    """Compare in a time that tells nothing about how much of it is right."""
+    """Compare in constant time."""
     if not (isinstance(left, str) and isinstance(right, str) and left):
         return False
     return hmac.compare_digest(left.encode(), right.encode())

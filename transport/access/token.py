@@ -1,7 +1,7 @@
-"""Signed tokens, to let a client prove later what you told it earlier (Phoenix.Token).
+"""Signed tokens, by which a client proves later what the server told it earlier (Phoenix.Token).
 
-A secret may be a list of secrets, newest first: the first signs, any of them verifies. So a secret is replaced by putting
-the new one before it, and is taken away when what it has signed is too old anyway.
+A secret may be a list of secrets, newest first: the first signs, any of them verifies. To rotate a secret, put the new one
+before it, and remove the old one when all tokens that it has signed have expired.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from transport.exceptions import SocketError, TokenExpiredError, TokenInvalidErr
 __all__ = ["DAY", "Secrets", "check_secrets", "sign", "verify"]
 
 DAY = 86_400.0
-"""The default age, in seconds, after which a token is refused (Phoenix's)."""
+"""The default age, in seconds, after which a token is rejected (Phoenix's)."""
 
 Secrets = str | Sequence[str]
 """One secret, or several, newest first."""
 
 
 class _Signing(NamedTuple):
-    """What signs for one purpose; both are made once, as they cost more than their work."""
+    """The signers for one purpose; they are made once, as making them costs more than signing."""
 
     payloads: itsdangerous.URLSafeSerializer
     signer: itsdangerous.Signer
 
 
 def sign(secret: Secrets, salt: str, data: Any, *, signed_at: float | None = None) -> str:
-    """Sign `data` (any JSON value) for the purpose `salt`; the data can be read by everybody, but not changed.
+    """Return a token with `data` (any JSON value), signed for the purpose `salt`; anyone can read it, but not change it.
 
     `signed_at` is the Unix time in seconds, now by default.
     """
@@ -44,11 +44,11 @@ def sign(secret: Secrets, salt: str, data: Any, *, signed_at: float | None = Non
 
 
 def verify(secret: Secrets, salt: str, token: str, *, max_age: float = DAY, now: float | None = None) -> Any:
-    """Return the data of a token that was signed with the same secret and salt within `max_age` seconds.
+    """Return the data of a token that was signed with the same secret and salt at most `max_age` seconds ago.
 
     Raises:
-        TokenExpiredError: if it is older.
-        TokenInvalidError: if it is anything else.
+        TokenExpiredError: if it is older, or its time of signing is in the future.
+        TokenInvalidError: if it was not signed with them.
     """
     signing = _signing(_keys(secret), salt)
     try:
@@ -64,21 +64,21 @@ def verify(secret: Secrets, salt: str, token: str, *, max_age: float = DAY, now:
 
 
 def check_secrets(secret: Secrets) -> None:
-    """See that an endpoint has secrets that are some.
+    """Raise unless `secret` is a non-empty string or a list of them.
 
     Raises:
-        SocketError: if not; without the value, which is a secret.
+        SocketError: with the type but without the value, which is a secret.
     """
     several = (secret,) if isinstance(secret, str) else secret
     if not (isinstance(several, list | tuple) and several and all(isinstance(one, str) and one for one in several)):
         kind = type(secret).__name__
         raise SocketError(
-            f"secret_key must be a string that is not empty, or a list of such, newest first, got a wrong {kind}"
+            f"secret_key must be a non-empty string or a list of them, newest first, got an invalid {kind}"
         )
 
 
 def _keys(secret: Secrets) -> tuple[str, ...]:
-    # itsdangerous wants the newest last.
+    # itsdangerous expects the newest last.
     return (secret,) if isinstance(secret, str) else tuple(reversed(secret))
 
 

@@ -1,7 +1,7 @@
-"""One HTTP/1.1 connection of the listener, until it ends or becomes a WebSocket.
+"""One HTTP/1.1 connection of the listener, until it is closed or becomes a WebSocket.
 
-llhttp (through httptools) does the parsing: `websockets` reads handshakes without a body only, and this port is to serve
-pages and long polling as well.
+llhttp (through httptools) does the parsing: `websockets` parses only handshakes, which have no body, and this port also serves
+pages and long polling.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _log = logging.getLogger("ashtree.transport")
 
 # The bytes that the head of a request may have, as in most servers.
 MAX_HEAD = 64 * 1024
-# Seconds that a client may take for a request, or stay connected without one.
+# Seconds that a client may take to send a request, or stay connected without one.
 REQUEST_TIMEOUT = 60.0
 
 
 class HttpConnection(asyncio.Protocol):
-    """Reads requests one after the other and writes what the application answers, in order."""
+    """Reads requests and writes the application's answers in the order of the requests."""
 
     def __init__(self, application: Application, scheduler: Scheduler, alive: set[HttpConnection]) -> None:
         self._application, self._scheduler, self._alive = application, scheduler, alive
@@ -55,14 +55,14 @@ class HttpConnection(asyncio.Protocol):
     # asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Start to wait for a request."""
         self._transport = cast("asyncio.Transport", transport)
         self._peer = self._transport.get_extra_info("peername")
         self._alive.add(self)
         self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget what was under way."""
+        """Cancel the answer that is being prepared."""
         self._alive.discard(self)
         self._expect_nothing()
         self._parser = None
@@ -70,12 +70,12 @@ class HttpConnection(asyncio.Protocol):
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came in."""
+        """Parse the received bytes, and answer the requests in them."""
         self._size += len(data)
         try:
             self._parse(data)
         except httptools.HttpParserError as error:
-            # Those before it were good, and are answered first.
+            # The requests before it were valid, and are answered first.
             self._work()
             self._give_up(400, f"bad request: {error}")
             return
@@ -89,7 +89,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _parse(self, data: bytes) -> None:
         if self._upgrading or self._parser is None:
-            # The answer is under way; this is for whoever takes over then.
+            # The handshake is being answered; this is for the WebSocket.
             self._early += data
             return
         try:
@@ -98,7 +98,7 @@ class HttpConnection(asyncio.Protocol):
             self._upgrading, self._early = True, data[upgrade.args[0] :]
 
     def close(self) -> None:
-        """End the connection when what has been written is out."""
+        """Close the connection once all that was written has been sent."""
         self._transport.close()
 
     def _expect_request(self) -> None:
@@ -106,33 +106,33 @@ class HttpConnection(asyncio.Protocol):
         self._timer = self._scheduler.clock.call_after(REQUEST_TIMEOUT, self._transport.close)
 
     def _expect_nothing(self) -> None:
-        """While an answer takes its time, the client has nothing to hurry with."""
+        """Stop the timer: the client is waiting for an answer."""
         if self._timer is not None:
             self._timer.cancel()
 
     def _give_up(self, status: int, text: str) -> None:
-        # What follows a last answer is nobody's business any more.
+        # After the last answer, whatever follows is ignored.
         if not self._transport.is_closing():
             self._write(respond(status, text), keep_alive=False)
 
     # httptools
 
     def on_url(self, url: bytes) -> None:
-        """Take a piece of the path and query."""
+        """Append a part of the path and query."""
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
+        """Add a header."""
         self._headers.append((name.decode("latin-1"), value.decode("latin-1")))
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of the body."""
+        """Append a part of the body."""
         self._body += body
         if len(self._body) > MAX_BODY:
             self._body_too_large = True
 
     def on_message_complete(self) -> None:
-        """Put the whole request in the queue."""
+        """Queue the complete request."""
         parser = self._parser
         assert parser is not None
         request = Request(
@@ -141,7 +141,7 @@ class HttpConnection(asyncio.Protocol):
             parser.get_method().decode("latin-1"),
             f"HTTP/{parser.get_http_version()}",
         )
-        # What follows a request for an upgrade is not HTTP, whether it is granted or not.
+        # The bytes after a request for an upgrade are not HTTP, whether it is accepted or not.
         keep_alive = parser.should_keep_alive() and not parser.should_upgrade()
         self._queue.append((Incoming(request, bytes(self._body), self._peer), keep_alive))
         self._begin()
@@ -149,7 +149,7 @@ class HttpConnection(asyncio.Protocol):
     # Answers
 
     def _work(self) -> None:
-        """Answer what is in the queue, one request at a time."""
+        """Answer the queued requests, one at a time."""
         while self._queue and self._task is None and not self._transport.is_closing():
             incoming, keep_alive = self._queue.popleft()
             try:
@@ -189,7 +189,7 @@ class HttpConnection(asyncio.Protocol):
         self._write(answer, keep_alive=keep_alive)
 
     def _write(self, response: Response, *, keep_alive: bool) -> None:
-        # A copy: an author may give the same answer again and again.
+        # A copy: an application may return the same response many times.
         headers = response.headers.copy()
         headers["Connection"] = "keep-alive" if keep_alive else "close"
         self._transport.write(replace(response, headers=headers).serialize())
@@ -201,7 +201,7 @@ class HttpConnection(asyncio.Protocol):
     def _upgrade(self, upgrade: Upgrade) -> None:
         self._alive.discard(self)
         self._expect_nothing()
-        # It leads back here: without it we are free as soon as the WebSocket has taken over.
+        # It refers back to this object: without it this is freed as soon as the WebSocket has taken over.
         self._parser = None
         self._transport.write(upgrade.response.serialize())
         protocol = cast("asyncio.Protocol", upgrade.protocol)

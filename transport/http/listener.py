@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Listener", "bind", "unbind"]
 
-# As many as Linux lets wait by default (net.core.somaxconn), so that 10,000 clients may come back at once.
+# The most that Linux allows by default (net.core.somaxconn), so that 10,000 clients may reconnect at once.
 BACKLOG = 4096
 
 
@@ -25,7 +25,7 @@ def bind(host: str, port: int) -> list[socket.socket]:
     """Open the listening sockets for a host and port; port 0 is any free one, the same for all addresses of the host.
 
     Raises:
-        OSError: if the address is in use, or not ours.
+        OSError: if the address is in use, or does not belong to this machine.
     """
     sockets: list[socket.socket] = []
     try:
@@ -42,7 +42,7 @@ def bind(host: str, port: int) -> list[socket.socket]:
 
 
 def unbind(opened: socket.socket) -> None:
-    """Close a listening socket with all its copies, which a listener may still have open: the port is free at once."""
+    """Shut down and close a listening socket: the port is free at once, even if a listener still has a duplicate open."""
     with contextlib.suppress(OSError):
         opened.shutdown(socket.SHUT_RDWR)
     opened.close()
@@ -66,8 +66,8 @@ def _listen(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> 
 class Listener(Actor):
     """Accepts connections for an application.
 
-    The listening sockets are its supervisor's: if the listener dies, those who connect meanwhile wait in the kernel's queue
-    until it is restarted.
+    Its supervisor owns the listening sockets: if the listener crashes, new clients wait in the kernel's queue until it has been
+    restarted.
     """
 
     shutdown: ClassVar[float] = 5.0

@@ -18,7 +18,7 @@ __all__ = ["Page", "pages"]
 Page = Callable[["Request"], "Response"]
 """A function that answers a plain GET."""
 
-# The pages are our own and need nothing from elsewhere; what a user types must not become a script.
+# The pages load nothing from other origins; what a user types must not become a script.
 _HEADERS = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "

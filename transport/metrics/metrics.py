@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hmac import compare_digest
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from websockets.datastructures import MultipleValuesError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from websockets.http11 import Response
 
+    from actors.actor import Actor
     from actors.lowlevel import Process, Scheduler
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
@@ -108,7 +109,7 @@ class MetricsPage(MetricsExtension):
         """Return the page."""
         return {self.path: self.handle}
 
-    def attach(self, supervisor: ActorRef[Any], pubsub: PubSub) -> None:
+    def attach(self, supervisor: ActorRef[Actor], pubsub: PubSub) -> None:
         """Count from now on, until the tree that the endpoint is in ends."""
         process = supervisor.process
         self._scheduler = process.scheduler
