@@ -6,12 +6,13 @@ Each function is called where the event happens. Without a handler and below the
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from actors import telemetry
 from actors.redaction import filter_parameters
 
 if TYPE_CHECKING:
+    from actors.actor import Actor
     from actors.channels.channel_socket import ChannelSocket
     from actors.channels.message import Message, Reply
     from actors.exits import ExitReason
@@ -46,7 +47,7 @@ class ReportedChannel(Protocol):
     """What is reported of a channel."""
 
     @property
-    def actor_ref(self) -> ActorRef[Any]:
+    def actor_ref(self) -> ActorRef[Actor]:
         """The channel, to be named in events."""
 
     @property

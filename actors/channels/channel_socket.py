@@ -11,6 +11,7 @@ from actors.redaction import SECRETS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from actors.actor import Actor
     from actors.channels.message import Payload, Serializer
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
@@ -28,19 +29,19 @@ class ChannelEndpoint(Protocol):
     def broadcast(self, topic: str, event: str, payload: Payload) -> None:
         """Send an event to all clients that have joined `topic`."""
 
-    def broadcast_from(self, sender: ActorRef[Any], topic: str, event: str, payload: Payload) -> None:
+    def broadcast_from(self, sender: ActorRef[Actor], topic: str, event: str, payload: Payload) -> None:
         """Send an event to all clients that have joined `topic` except that of the channel `sender`."""
 
     def local_broadcast(self, topic: str, event: str, payload: Payload) -> None:
         """Send an event to the clients of this process that have joined `topic`."""
 
-    def subscribe(self, topic: str, subscriber: ActorRef[Any]) -> None:
+    def subscribe(self, topic: str, subscriber: ActorRef[Actor]) -> None:
         """Send an actor the broadcasts on `topic`."""
 
-    def unsubscribe(self, topic: str, subscriber: ActorRef[Any]) -> None:
+    def unsubscribe(self, topic: str, subscriber: ActorRef[Actor]) -> None:
         """Undo `subscribe`."""
 
-    def sign(self, salt: str, data: Any) -> str:
+    def sign(self, salt: str, data: object) -> str:
         """Sign a token with the endpoint's secret."""
 
     def verify(self, salt: str, signed: str, *, max_age: float = ...) -> Any:
@@ -55,11 +56,11 @@ class ChannelSocket(msgspec.Struct, eq=False):
     - `endpoint`: the endpoint that the client is connected to.
     """
 
-    transport: ActorRef[Any]
+    transport: ActorRef[Actor]
     serializer: Serializer
     pubsub: PubSub
     topic: str
-    join_ref: Any
+    join_ref: object
     assigns: dict[str, Any]
     id: str | None = None
     endpoint: ChannelEndpoint = None  # type: ignore[assignment]  # only a channel tested on its own has none

@@ -1,4 +1,4 @@
-"""What travels between a client, its transport, its channels and PubSub: frozen values."""
+"""The messages between a client, its transport, its channels and PubSub: frozen values."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 if TYPE_CHECKING:
+    from actors.actor import Actor
     from actors.exits import ExitReason
     from actors.ref import ActorRef
 
@@ -28,14 +29,14 @@ __all__ = [
 ]
 
 Payload = Any
-"""The content of a message: a JSON object (a dict or a msgspec Struct) or binary data (bytes)."""
+"""The content of a message: a JSON object (a dict or a msgspec.Struct) or binary data (bytes); in replies any JSON value."""
 
 
-def checked_payload(payload: Any) -> Payload:
-    """Return what is to be pushed or broadcast: an object, as every client expects, or binary; `{}` if nothing was given.
+def checked_payload(payload: object) -> Payload:
+    """Return a payload to be pushed or broadcast, which must be an object or binary; `{}` if none was given.
 
     Raises:
-        TypeError: if it is anything else.
+        TypeError: if it is neither.
     """
     if payload is msgspec.UNSET:
         return {}
@@ -52,13 +53,16 @@ class Opcode(enum.IntEnum):
 
 
 class Message(msgspec.Struct, array_like=True, frozen=True, eq=False):
-    """One message of a client: `[join_ref, ref, topic, event, payload]` (Phoenix.Socket.Message)."""
+    """One message of a client: `[join_ref, ref, topic, event, payload]` (Phoenix.Socket.Message).
 
-    join_ref: Any
-    ref: Any
+    The members are as the client sent them. Usually all but the payload are strings, and the refs strings or None.
+    """
+
+    join_ref: object
+    ref: object
     topic: Any
     event: Any
-    payload: Any
+    payload: Payload
 
 
 class Broadcast(msgspec.Struct, frozen=True):
@@ -72,31 +76,31 @@ class Broadcast(msgspec.Struct, frozen=True):
 class Reply(msgspec.Struct, frozen=True, rename={"payload": "response"}):
     """What a callback returns to answer the client: a status, usually "ok" or "error", and any JSON value or bytes.
 
-    Written as JSON it is what the protocol wants: `{"status": "ok", "response": …}`.
+    Encoded as JSON it is a reply of the protocol: `{"status": "ok", "response": …}`.
     """
 
     status: str
-    payload: Any
+    payload: Payload
 
 
-_EMPTY: dict[str, Any] = {}
+_EMPTY: dict[str, object] = {}
 
 
-def ok(payload: Any = _EMPTY) -> Reply:
+def ok(payload: Payload = _EMPTY) -> Reply:
     """Answer a join or a push with status "ok"."""
     return Reply("ok", payload)
 
 
-def error(payload: Any = _EMPTY) -> Reply:
+def error(payload: Payload = _EMPTY) -> Reply:
     """Answer a join or a push with status "error"."""
     return Reply("error", payload)
 
 
 class Frame(msgspec.Struct, eq=False):
-    """An encoded message on its way to clients: made once, written to many.
+    """An encoded message for clients: encoded once, written to many.
 
-    `data` is what the serializer made: bytes, but for that of the test kit. `wire` is for the carrier: the bytes as they go
-    on its wire, kept with the frame so that one broadcast is framed once.
+    - `data`: what the serializer returned: bytes, except in the test kit, which does not encode.
+    - `wire`: the bytes that a carrier writes for it, kept so that a broadcast is framed once.
     """
 
     opcode: Opcode
@@ -108,45 +112,45 @@ class Frame(msgspec.Struct, eq=False):
 
 
 class Serializer(Protocol):
-    """How messages look on the wire, for one version of the protocol.
+    """Encodes and decodes messages, for one version of the protocol.
 
-    What cannot be written raises, at the author whose reply, push or broadcast it is.
+    A payload that cannot be encoded raises, in the turn of the reply, push or broadcast.
     """
 
     def decode(self, data: str | bytes) -> Message:
-        """Read one message: text from str, binary from bytes; raise MalformedMessageError if it is none."""
+        """Decode one message, text from str and binary from bytes; raise MalformedMessageError unless it is valid."""
 
-    def encode_reply(self, join_ref: Any, ref: Any, topic: Any, reply: Reply) -> Frame:
-        """Write the answer to the message `ref`."""
+    def encode_reply(self, join_ref: object, ref: object, topic: Any, reply: Reply) -> Frame:
+        """Encode the reply to the message `ref`."""
 
-    def encode_push(self, join_ref: Any, ref: Any, topic: str, event: str, payload: Payload) -> Frame:
-        """Write a message to one client."""
+    def encode_push(self, join_ref: object, ref: object, topic: str, event: str, payload: Payload) -> Frame:
+        """Encode a message to one client."""
 
     def encode_broadcast(self, broadcast: Broadcast) -> Frame | None:
-        """Write a message to all clients of a topic; None if this version has no form for it, and its clients go without."""
+        """Encode a message to all clients of a topic; None if this version has no form for it, so its clients do not get it."""
 
 
 class SocketRef(msgspec.Struct, frozen=True, eq=False):
-    """Where to send the answer to one message, later and from anywhere (Phoenix's `socket_ref`)."""
+    """Where to send the reply to one message, later and from anywhere (Phoenix's `socket_ref`)."""
 
-    transport: ActorRef[Any]
+    transport: ActorRef[Actor]
     serializer: Serializer
     topic: str
-    ref: Any
-    join_ref: Any
+    ref: object
+    join_ref: object
 
 
 class JoinReply(msgspec.Struct, frozen=True, eq=False):
-    """A channel tells its transport how `join` went."""
+    """Sent by a channel to its transport: the result of `join`, with the encoded reply."""
 
     channel: ActorRef[Any]
     topic: str
     joined: bool
-    reply: Any
+    reply: Frame
 
 
 class SocketClose(msgspec.Struct, frozen=True, eq=False):
-    """A channel tells its transport that it ends on purpose: the client gets phx_close, not phx_error."""
+    """Sent by a channel to its transport: it stops on purpose, so the client gets phx_close and not phx_error."""
 
     channel: ActorRef[Any]
     reason: ExitReason

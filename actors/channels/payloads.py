@@ -1,9 +1,8 @@
-"""Typed payloads: what a channel declares for its events is checked before its callbacks see it."""
+"""Typed payloads: the payloads of declared events are validated before a channel's callbacks get them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
@@ -13,41 +12,41 @@ from actors.exceptions import ChannelError
 __all__ = ["JOIN", "InvalidPayloadError", "check_payloads", "typed"]
 
 JOIN = "phx_join"
-"""The event whose payload `join` gets."""
+"""The event whose payload is that of the join."""
 
 
 class InvalidPayloadError(Exception):
-    """A client's payload does not fit; `reply` tells it where and why."""
+    """A client's payload does not validate; `reply` tells the client where and why."""
 
     def __init__(self, path: str, expected: str) -> None:
         self.reply: Reply = error({"reason": "invalid payload", "path": path, "message": expected})
         super().__init__(f"{path}: {expected}")
 
 
-def typed(payload: Any, kind: type[msgspec.Struct]) -> msgspec.Struct:
+def typed(payload: object, kind: type[msgspec.Struct]) -> msgspec.Struct:
     """Return a payload as the Struct declared for its event.
 
     Raises:
-        InvalidPayloadError: if it does not fit.
+        InvalidPayloadError: if it does not validate.
     """
     try:
-        # The keys of JSON's objects are texts, whatever the keys of the dict declared.
+        # The keys of JSON objects are strings, whatever the declared type of the keys is.
         return msgspec.convert(payload, kind, str_keys=True)
     except msgspec.ValidationError as invalid:
         raise _invalid(str(invalid)) from invalid
 
 
 def _invalid(text: str) -> InvalidPayloadError:
-    """Take msgspec's text apart: "Expected `str`, got `int` - at `$.body`", or without the place for the payload itself."""
+    """Split msgspec's text: "Expected `str`, got `int` - at `$.body`", or without a path for the payload itself."""
     expected, at, path = text.rpartition(" - at ")
     return InvalidPayloadError(path.replace("`", ""), expected) if at else InvalidPayloadError("$", text)
 
 
 def check_payloads(channel: str, payloads: object) -> None:
-    """Check what a channel class declares.
+    """Check the `payloads` of a channel class.
 
     Raises:
-        ChannelError: naming what is wrong.
+        ChannelError: if a declaration is invalid; it names the event.
     """
     if not isinstance(payloads, Mapping):
         raise ChannelError(f'{channel}.payloads must be a dict such as {{"new_msg": NewMessage}}, got {payloads!r}')
@@ -64,4 +63,4 @@ def _check_fields(where: str, kind: type[msgspec.Struct]) -> None:
     try:
         msgspec.inspect.type_info(kind)
     except (TypeError, NameError) as wrong:
-        raise ChannelError(f"{where}: {kind.__name__} is no type that can be read: {wrong}") from wrong
+        raise ChannelError(f"{where}: {kind.__name__} is not a type that can be decoded: {wrong}") from wrong

@@ -8,7 +8,7 @@ of PubSub takes no part in this. It monitors the subscribers and removes those t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from actors import telemetry
 from actors.channels.message import Broadcast
@@ -19,6 +19,7 @@ from actors.watcher import WatchedTable, Watcher
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+    from actors.actor import Actor
     from actors.channels.fastlane import Fastlane
     from actors.channels.message import Frame, Serializer
     from actors.pubsub.lanes import Lanes
@@ -71,7 +72,7 @@ class PubSub(WatchedTable):
     def subscribe(
         self,
         topic: str,
-        subscriber: ActorRef[Any],
+        subscriber: ActorRef[Actor],
         fastlane: Fastlane | None = None,
         intercepts: Collection[str] = (),
     ) -> None:
@@ -91,7 +92,7 @@ class PubSub(WatchedTable):
         if first.of_topic:
             self.adapter.subscribed(subscription.topic)
 
-    def unsubscribe(self, topic: str, subscriber: ActorRef[Any]) -> None:
+    def unsubscribe(self, topic: str, subscriber: ActorRef[Actor]) -> None:
         """Remove all subscriptions of `subscriber` to `topic`."""
         self.scheduler.run_or_post(self._unsubscribe, topic, subscriber.process)
 
@@ -112,7 +113,7 @@ class PubSub(WatchedTable):
         """
         self.scheduler.run_or_post(self._broadcast, topic, message, None)
 
-    def broadcast_from(self, sender: ActorRef[Any], topic: str, message: object) -> None:
+    def broadcast_from(self, sender: ActorRef[Actor], topic: str, message: object) -> None:
         """Send a message to all subscribers of `topic` except `sender`."""
         self.scheduler.run_or_post(self._broadcast, topic, message, sender.process)
 
@@ -151,7 +152,7 @@ class PubSub(WatchedTable):
 
     # Inspect
 
-    def subscribers(self, topic: str) -> list[ActorRef[Any]]:
+    def subscribers(self, topic: str) -> list[ActorRef[Actor]]:
         """Return the actors that are subscribed to `topic` in this process."""
         return [subscription.subscriber.ref for subscription in list(self.subscriptions.of(topic))]
 

@@ -129,8 +129,11 @@ class Forward(msgspec.Struct):
         ({"a": dict}, r"Bad.payloads\['a'\] must be a subclass of msgspec.Struct, got <class 'dict'>"),
         ({"a": Point(1)}, r"Bad.payloads\['a'\] must be a subclass of msgspec.Struct, got Point\(x=1, y=0\)"),
         ({5: Point}, r"Bad.payloads\[5\]: an event must be a str"),
-        ({"a": Broken}, r"Bad.payloads\['a'\]: Broken is no type that can be read: Type unions may not contain"),
-        ({"a": Forward}, r"Bad.payloads\['a'\]: Forward is no type that can be read: name 'Nowhere' is not defined"),
+        ({"a": Broken}, r"Bad.payloads\['a'\]: Broken is not a type that can be decoded: Type unions may not contain"),
+        (
+            {"a": Forward},
+            r"Bad.payloads\['a'\]: Forward is not a type that can be decoded: name 'Nowhere' is not defined",
+        ),
     ],
 )
 def test_a_wrong_declaration_is_an_error_at_the_start(payloads: Any, text: str) -> None:

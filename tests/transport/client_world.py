@@ -98,7 +98,7 @@ class World:
         self.socket.failed(self.socket.connection, OSError("refused"))
         self.settle()
 
-    def say(self, join_ref: str | None, ref: str | None, topic: str, event: str, payload: Any) -> None:
+    def say(self, join_ref: object, ref: object, topic: str, event: str, payload: Any) -> None:
         self.socket.received(self.socket.connection, Message(join_ref, ref, topic, event, payload))
         self.settle()
 

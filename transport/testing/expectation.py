@@ -90,7 +90,7 @@ class Inbox(Generic[M]):
 
     def __init__(self) -> None:
         self.messages: list[M] = []
-        self.sent: dict[str, str] = {}
+        self.sent: dict[object, str] = {}
 
     def find(self, wanted: Wanted) -> M | None:
         """Return the first message that matches, or None."""
