@@ -351,7 +351,7 @@ def test_the_fixtures_say_what_they_are_for(project: pytest.Pytester) -> None:
 
 
 def test_loading_the_plugin_imports_nothing_but_itself() -> None:
-    heavy = "{'actors', 'supervisors', 'transport', 'asyncio', 'msgspec', 'pykka', 'websockets'}"
+    heavy = "{'actors', 'ashtree', 'supervisors', 'transport', 'asyncio', 'msgspec', 'pykka', 'websockets'}"
     code = f"import sys, pytest; before = set(sys.modules); import pytest_ashtree; print({heavy} & set(sys.modules) - before)"
     done = subprocess.run(  # noqa: S603  # our own line
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True, timeout=WAIT
