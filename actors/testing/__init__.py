@@ -1,11 +1,11 @@
-"""Tests of actors: time that moves when you say so, chance that a seed repeats, and an actor that stands for the test.
+"""Tests of actors: virtual time, seeded simulations, and a probe that receives messages on behalf of the test.
 
     with ManualRuntime() as runtime:
         ref = Ticker.start()
         runtime.advance(12)
         assert runtime.ask(ref, "ticks") == 2
 
-No test waits for a timer, and none sleeps: what has happened is settled before a call returns.
+Tests neither wait for timers nor sleep: when a call returns, everything that it caused is done.
 """
 
 from actors.testing.exceptions import ScenarioError, SimulatedCrashError

@@ -1,4 +1,4 @@
-"""A scheduler that leaves it to chance who goes on next, one message at a time."""
+"""A scheduler that chooses the next actor at random, one message at a time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from actors.exits import Crash
 from actors.runtime.coroutine import Contained
 from actors.runtime.process import Process
 from actors.testing.manual_runtime import ENDLESS, ManualScheduler
-from actors.testing.trace import Trace
-from actors.testing.virtual_loop import VirtualLoop
+from actors.testing.trace import SimulationTrace
+from actors.testing.virtual_loop import KeptCall, VirtualLoop
 
 if TYPE_CHECKING:
     from actors.clock import Clock
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 
 __all__ = ["ChanceScheduler", "Crashed"]
 
-# Seconds of virtual time after which what has no time-out of its own is taken never to come.
+# Seconds of virtual time that a wait without a timeout lasts at most.
 _PATIENCE = 600.0
 
-_LoopTask = tuple[asyncio.Task[Any], asyncio.Handle]
+_LoopTask = tuple[asyncio.Task[Any], KeptCall]
 
 
 class Crashed(NamedTuple):
-    """An actor that raised an exception, or what raised one outside of actors."""
+    """An actor that raised an exception, or a description of code outside actors that did."""
 
     actor: str
     error: BaseException
 
 
 class ChanceScheduler(ManualScheduler):
-    """At each step one actor handles one message, or one task goes on, or the loop makes one call: whichever is drawn.
+    """At each step one actor handles one message, one task continues, or the loop makes one call: one of them is drawn.
 
-    What is promised holds: an actor handles its messages in the order they came, and whoever is ready gets a turn at last.
+    All guarantees hold: an actor handles its messages in the order received, and every actor that is ready runs eventually.
     """
 
     clock: ManualClock
@@ -51,35 +51,35 @@ class ChanceScheduler(ManualScheduler):
         self.loop.turn = self._turn
         self.loop.set_exception_handler(self._on_loop_error)
         self.messages_per_turn = 1
-        self.random, self.trace = random, Trace()
+        self.random, self.trace = random, SimulationTrace()
         self.faults: list[Fault] = []
         self.crashes: list[Crashed] = []
-        # Until which step; without end for those that wait for the clock.
+        # The step at which the delay ends; infinity for delays that the clock ends.
         self._delayed: dict[Process, float] = {}
         self._last_step = 0
 
-    # Nobody goes first
+    # No actor has priority
 
     def ready(self, process: Process) -> None:
-        """Put a process among those of which one is drawn."""
+        """Add a process to those of which one is drawn."""
         self._ready.append(process)
 
     def run_ready(self) -> None:
-        """Leave it to chance when they get their turns, even if somebody waits for one of them."""
+        """Do nothing: the turns are drawn, even while a caller waits for an answer."""
 
-    # Until all rest, and longer
+    # Running until idle, and longer
 
     def settle(self) -> None:
-        """Do step after step until there is nothing left to do.
+        """Run steps until no work is left.
 
         Raises:
-            RuntimeError: if there is no end to it.
+            RuntimeError: if the actors never become idle.
         """
         self._last_step = self.trace.steps + ENDLESS
         self.loop.run_forever()
 
     def wait_until(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Let all rest, then time go by, until something is so; tell whether it came to be in `timeout` seconds."""
+        """Run until idle, then move the clock, until `done()` is true; return whether it was within `timeout` seconds."""
         end = self.clock.now() + (_PATIENCE if timeout is None else timeout)
         self.settle()
         while not done() and self.clock.step(end):
@@ -87,7 +87,7 @@ class ChanceScheduler(ManualScheduler):
         return done()
 
     def block_on(self, future: Future[Any], timeout: float | None) -> None:
-        """Let the actors run, and time go by."""
+        """Let the actors run, and move the clock."""
         if not self.may_block():
             super().block_on(future, timeout)
         if not self.wait_until(lambda: future.done, timeout):
@@ -97,7 +97,7 @@ class ChanceScheduler(ManualScheduler):
 
     def _turn(self) -> None:
         if self.trace.steps >= self._last_step:
-            raise RuntimeError("\n".join(["the actors never rest; the last steps:", *self.trace.lines()[-10:]]))
+            raise RuntimeError("\n".join(["the actors never become idle; the last steps:", *self.trace.lines()[-10:]]))
         ready, tasks, callbacks = self._ready, self.loop.tasks, self.loop.callbacks
         if not ready and not tasks and not callbacks:
             self.loop.stop()
@@ -107,7 +107,7 @@ class ChanceScheduler(ManualScheduler):
         self._draw(*self._choices())
 
     def _choices(self) -> tuple[Sequence[Process], Sequence[_LoopTask]]:
-        """Return who can go on: all that are ready but those that are delayed."""
+        """Return the processes and tasks that can continue: those that are ready and not delayed."""
         delayed = self._delayed
         if not delayed:
             return self._ready, self.loop.tasks
@@ -140,13 +140,13 @@ class ChanceScheduler(ManualScheduler):
             self._context.run(process.turn)
         finally:
             self.current = None
-        self._look_for_crash(process)
+        self._record_crash(process)
 
     def _run_task(self, task: _LoopTask) -> None:
         self.loop.tasks.remove(task)
         process = process_of(task[0])
         self.trace.note(self.clock.now(), process, "goes on" if process else f"{_name_of(task[0])} goes on")
-        task[1]._run()
+        task[1].run()
 
     def _run_callback(self) -> None:
         owner, handle = self.loop.callbacks.popleft()
@@ -154,14 +154,14 @@ class ChanceScheduler(ManualScheduler):
             return
         process = owner if isinstance(owner, Process) else None
         self.trace.note(self.clock.now(), process, "has waited" if process else "the loop goes on")
-        handle._run()
+        handle.run()
         if process is not None:
-            self._look_for_crash(process)
+            self._record_crash(process)
 
     # Crashes
 
-    def _look_for_crash(self, process: Process) -> None:
-        """Take note of an actor that has raised something itself, and not of those that it took with it."""
+    def _record_crash(self, process: Process) -> None:
+        """Record an actor that raised an exception itself, but not actors that exited because of a link."""
         reason = process.reason
         if not isinstance(reason, Crash) or reason.exception.__traceback__ is None:
             return
@@ -178,7 +178,7 @@ class ChanceScheduler(ManualScheduler):
     # Delays
 
     def delay(self, process: Process, *, steps: int | None, seconds: float) -> None:
-        """Give an actor no turn for some steps, or for some seconds."""
+        """Give an actor no turn for a number of steps or seconds."""
         if steps is not None:
             self._delayed[process] = self.trace.steps + steps
         else:
@@ -186,11 +186,11 @@ class ChanceScheduler(ManualScheduler):
             self.clock.call_after(seconds, lambda: self._delayed.pop(process, None))
 
     def is_delayed(self, process: Process) -> bool:
-        """Tell whether an actor gets no turn now."""
+        """Return whether an actor is delayed now."""
         return process in self._delayed
 
     def _end_delay(self) -> None:
-        """End one delay before its time, as nobody else has anything to do; or rest until the clock moves."""
+        """End the next delay early, as no other actor has work; or stop until the clock moves."""
         first = min(self._delayed, key=self._delayed.__getitem__, default=None)
         if first is None or self._delayed[first] == math.inf:
             self.loop.stop()
@@ -198,19 +198,19 @@ class ChanceScheduler(ManualScheduler):
             del self._delayed[first]
 
     def close(self) -> None:
-        """End all; nothing goes wrong or waits any more."""
+        """Kill all actors, without faults and delays."""
         self.faults.clear()
         self._delayed.clear()
         super().close()
 
 
 def process_of(task: asyncio.Task[Any]) -> Process | None:
-    """Return the actor whose handler a task is."""
-    coroutine: Any = task.get_coro()
+    """Return the actor whose handler a task runs, or None."""
+    coroutine = task.get_coro()
     return coroutine.process if isinstance(coroutine, Contained) else None
 
 
 def _name_of(task: asyncio.Task[Any]) -> str:
-    """Name a task: as its maker did, or else by its coroutine, as asyncio numbers the tasks of the whole program."""
+    """Return the name given to a task, or that of its coroutine, as asyncio numbers the tasks of the whole program."""
     name = task.get_name()
     return str(getattr(task.get_coro(), "__qualname__", "a task")) if name.startswith("Task-") else name

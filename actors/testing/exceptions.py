@@ -1,8 +1,8 @@
-"""How a simulation fails.
+"""The failures of a simulation.
 
 AssertionError
 ├── ScenarioError           a scenario failed under a seed
-└── SimulatedCrashError     an actor crashed, and the scenario did not expect it
+└── SimulatedCrashError     an actor crashed unexpectedly
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ __all__ = ["ScenarioError", "SimulatedCrashError"]
 
 
 class ScenarioError(AssertionError):
-    """A scenario failed under a seed; what it raised is the cause.
+    """A scenario failed under a seed; the exception that it raised is the cause.
 
-    `trace` has the last steps. `replays` is False if the same seed did not lead to the same steps once more: then the scenario
-    depends on something else, such as the order of a set, real time, a file or a thread.
+    `trace` has the last steps. `replays` is False if a second run with the seed took other steps: then the scenario depends on
+    something else, such as the order of a set, real time, a file or a thread.
     """
 
     def __init__(self, seed: int, error: str, report: str, trace: Sequence[str]) -> None:
@@ -28,17 +28,17 @@ class ScenarioError(AssertionError):
         )
 
     def compare(self, again: ScenarioError | None) -> None:
-        """Say so if a second run with the same seed was another one."""
+        """Add a note if a second run with the same seed took other steps."""
         self.replays = again is not None and again.trace == self.trace
         if not self.replays:
             self.add_note(
-                "it will not replay: a second run with this seed went another way; the scenario depends on something else, "
+                "it will not replay: a second run with this seed took other steps; the scenario depends on something else, "
                 "such as the order of a set, real time, a file or a thread"
             )
 
 
 class SimulatedCrashError(AssertionError):
-    """An actor crashed, and the scenario did not expect it; the actor's own exception is the cause."""
+    """An actor crashed unexpectedly; the actor's own exception is the cause."""
 
     def __init__(self, actor: str, error: BaseException) -> None:
         self.actor, self.error = actor, error

@@ -1,4 +1,4 @@
-"""What goes wrong in a simulation: when, how often, and with whom."""
+"""Faults of a simulation: when and how often they happen, and to which actors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.actor import Actor
 from actors.ref import ActorRef
+from actors.validation import check_count, check_share
 
 if TYPE_CHECKING:
     from actors.runtime.process import Process
@@ -15,30 +16,32 @@ if TYPE_CHECKING:
 __all__ = ["Fault", "Who", "check_who", "is_chosen_by"]
 
 Who = type[Actor] | ActorRef[Any] | Callable[[ActorRef[Any]], bool]
-"""Which actors: a class, one by its ref, or those for which a function is true."""
+"""The actors that a fault may happen to: a class, one ref, or a condition on refs."""
 
 
 class Fault:
-    """Something that goes wrong at a step with a probability, at most `limit` times.
+    """A fault that happens at each step with a probability, at most `limit` times.
 
-    `action()` does it; if there was nothing to do it to, it returns False, and it does not count.
+    `action()` makes it happen; if it returns False nothing was affected, and that does not count.
     """
 
     def __init__(self, action: Callable[[], object], probability: float, limit: int) -> None:
-        if not 0 <= probability <= 1:
-            raise ValueError(f"probability must be from 0 to 1, got {probability!r}")
-        if limit < 1:
-            raise ValueError(f"limit must be >= 1, got {limit!r}")
+        check_share("probability", probability)
+        check_count("limit", limit, least=1)
         self._action, self._probability, self._left = action, probability, limit
 
     def strike(self, random: Random) -> None:
-        """Draw whether it goes wrong now, and let it."""
+        """Draw whether the fault happens now, and make it happen."""
         if self._left and random.random() < self._probability and self._action() is not False:
             self._left -= 1
 
 
 def check_who(who: object) -> None:
-    """Refuse what can choose no actor."""
+    """Raise unless `who` is an Actor class, a ref or a function.
+
+    Raises:
+        TypeError: with the value.
+    """
     if isinstance(who, ActorRef) or (isinstance(who, type) and issubclass(who, Actor)):
         return
     if isinstance(who, type) or not callable(who):
@@ -46,7 +49,7 @@ def check_who(who: object) -> None:
 
 
 def is_chosen_by(who: Who, process: Process) -> bool:
-    """Tell whether an actor is one of those that are meant."""
+    """Return whether `who` includes an actor."""
     if isinstance(who, ActorRef):
         return process is who.process
     if isinstance(who, type):

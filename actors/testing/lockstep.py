@@ -1,17 +1,17 @@
-"""Threads of actors under virtual time: the loop and they go on in turns, one at a time.
+"""Threads of actors under virtual time: the loop and the threads take turns, one at a time.
 
-Whenever a thread is given something to do, the loop waits until it rests: until it has done that, or itself waits for a
-`Future` (so for every `ask`). What happens is therefore the same in each run, and when all actors rest so do their threads.
-Time-outs in the threads are on the clock of the runtime too.
+Whenever a thread gets work, the loop waits until the thread is idle: until it is done, or waits for a `Future` itself (as every
+`ask` does). Each run is therefore the same, and when all actors are idle, so are their threads. Timeouts in the threads are
+measured by the clock of the runtime too.
 
-A test that wants to hold a handler does it by a `Future` of its own: `held.get()` in the handler, `held.set()` in the test.
+To block a handler, a test uses a `Future` of its own: `held.get()` in the handler, `held.set()` in the test.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from actors.runtime.current import actor_of_thread
 from actors.runtime.scheduler import Scheduler
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Lockstep"]
 
-# Seconds of real time after which a thread is taken to wait for something that this runtime knows nothing of.
+P = ParamSpec("P")
+
+# Seconds of real time after which a thread must be waiting for something that this runtime does not know.
 _PATIENCE = 30.0
 
 
 class Lockstep(Scheduler):
-    """A scheduler that does nothing else while a thread of one of its actors is at work."""
+    """A scheduler that does nothing else while a thread of one of its actors is working."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock | None = None) -> None:
         super().__init__(loop, clock)
@@ -41,10 +43,10 @@ class Lockstep(Scheduler):
         self._rested = threading.Event()
 
     def thread_works(self, actor: Process, go: Callable[[], object]) -> None:
-        """Let the thread of an actor go on, and wait until it rests; do meanwhile what it asks of the loop.
+        """Let the thread of an actor continue, and wait until it is idle; meanwhile run what it posts to the loop.
 
         Raises:
-            RuntimeError: if it does not rest.
+            RuntimeError: if it does not become idle.
         """
         self._turns_of_threads.append((actor, go))
         if self._in_turns:
@@ -62,33 +64,33 @@ class Lockstep(Scheduler):
         while self._at_work:
             if not self._rested.wait(_PATIENCE):
                 raise RuntimeError(
-                    f"the thread of {actor.name} is at work for {_PATIENCE:g} seconds; under virtual time a handler may "
-                    "wait for an actors.Future, but not for an Event or a sleep"
+                    f"the thread of {actor.name} has been working for {_PATIENCE:g} seconds; under virtual time a handler "
+                    "may wait for an actors.Future, but not for an Event or a sleep"
                 )
             self._rested.clear()
             self._drain()
 
-    def thread_rests(self, callback: Callable[..., object], *args: Any) -> None:
-        """Post `callback(*args)` as the last thing that an actor's thread does before it waits."""
-        self.post(self._on_rest, callback, args)
+    def thread_rests(self, callback: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Post `callback(*args)` as the last action of an actor's thread before it waits."""
+        self.post(self._on_rest, lambda: callback(*args, **kwargs))
         self._rested.set()
 
-    def _on_rest(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+    def _on_rest(self, callback: Callable[[], object]) -> None:
         self._at_work = False
-        callback(*args)
+        callback()
 
     def wait_in_thread(self, future: Future[Any], answered: threading.Event, timeout: float | None) -> bool:
-        """Wait for the answer in the thread of an actor, or for the clock; tell whether it came in time."""
+        """Wait in the thread of an actor for the answer or the timeout; return whether the answer arrived in time."""
         actor = actor_of_thread()
         assert actor is not None
-        wait = _Wait(self, actor)
+        wait = _ThreadWait(self, actor)
         self.thread_rests(wait.begin, future, timeout)
         wait.over.wait()
         return future.done
 
 
-class _Wait:
-    """One wait of a thread: it ends with the answer or the time-out, whichever comes first."""
+class _ThreadWait:
+    """One wait of a thread: it ends with the answer or the timeout, whichever comes first."""
 
     def __init__(self, scheduler: Lockstep, actor: Process) -> None:
         self._scheduler, self._actor = scheduler, actor
@@ -99,7 +101,7 @@ class _Wait:
     def begin(self, future: Future[Any], timeout: float | None) -> None:
         if timeout is not None:
             self._timer = self._scheduler.clock.call_after(timeout, self._wake)
-        # Not at once: whoever answers is in the middle of something.
+        # Posted, because the actor that answers is in the middle of its handler.
         future.add_done_callback(lambda _: self._scheduler.post(self._wake))
 
     def _wake(self) -> None:

@@ -1,4 +1,4 @@
-"""Time that moves when a test says so."""
+"""A clock that a test moves."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ __all__ = ["ManualClock"]
 
 
 class ManualClock(Clock):
-    """A clock that stands still until it is told to move."""
+    """A clock that stands still until it is moved."""
 
     def __init__(self, start: float = 0.0) -> None:
         super().__init__()
         self._now = start
 
     def now(self) -> float:
-        """Return the time that it was set to."""
+        """Return the time that the clock was moved to."""
         return self._now
 
     def _rearm(self) -> None:
-        """Nobody waits for it: whoever moves it looks what is due."""
+        """Do nothing: moving the clock fires the timers that are due."""
 
     def step(self, end: float) -> bool:
         """Move to the next timer up to `end` and fire it; without one, move to `end` and return False."""

@@ -1,9 +1,9 @@
-"""Actors in the thread of the test, on time that moves when the test says so."""
+"""Actors in the thread of the test, on a clock that the test moves."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, Unpack
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 __all__ = ["ENDLESS", "ManualRuntime", "ManualScheduler"]
 
 ENDLESS = 100_000
-"""Rounds after which a runtime that is still busy is taken for one that never rests."""
+"""Rounds after which a runtime that is still busy is reported as never becoming idle."""
 
 Args = TypeVarTuple("Args")
 T = TypeVar("T")
 
 
 class _CountingLoop(LoopOnClock, asyncio.SelectorEventLoop):
-    """An event loop that counts what is put in its queue, so that one can tell when nothing is left to do."""
+    """An event loop that counts the calls put in its queue, which shows when no work is left."""
 
     scheduled = 0
     _waits = False
 
     def wait(self) -> None:
-        """Wait until something is put in the queue, which is then still to be done, or `stop` is called."""
+        """Wait until a call is put in the queue, which is not run yet, or `stop` is called."""
         self._waits = True
         try:
-            # Else a thread was quicker; 1 is the stop of the round before.
+            # Otherwise another thread was faster; the 1 is the stop of the round before.
             if self.scheduled <= 1:
                 self.run_forever()
         finally:
@@ -62,31 +62,31 @@ class _CountingLoop(LoopOnClock, asyncio.SelectorEventLoop):
 
 
 class ManualScheduler(Lockstep):
-    """A scheduler whose loop only runs while the test lets it."""
+    """A scheduler whose loop runs only inside calls of the test."""
 
     def is_serving(self) -> bool:
-        """Tell whether its loop is still there."""
+        """Return whether its loop is still open."""
         return not self.loop.is_closed()
 
     def may_block(self) -> bool:
-        """Tell whether the caller is the test itself, or another thread."""
+        """Return whether the caller is the test itself or another thread."""
         return not self.is_current_thread() or (self.current is None and not self.loop.is_running())
 
     def block_on(self, future: Future[Any], timeout: float | None) -> None:
-        """Let the actors run; what they have not answered when all rest, nobody will without time going by."""
+        """Let the actors run; when all are idle and there is no answer, only moving the clock could bring one."""
         if not self.may_block():
             super().block_on(future, timeout)
         if not self.wait_until(lambda: future.done):
-            raise Timeout("all actors rest, and there is no answer; move the clock, or let another actor answer")
+            raise Timeout("all actors are idle, and there is no answer; move the clock, or let another actor answer")
 
     def wait_until(self, done: Callable[[], bool]) -> bool:
-        """Let the actors run; tell whether something has come to be so."""
+        """Let the actors run; return whether `done()` is true then."""
         self.settle()
         return done()
 
     @property
-    def waits_for_the_world(self) -> bool:
-        """Tell whether a handler waits for something that is neither an actor's answer nor the clock."""
+    def waits_for_outside(self) -> bool:
+        """Whether a handler waits for something other than an actor's answer or the clock."""
         loop = self.loop
         assert isinstance(loop, _CountingLoop)
         return any(
@@ -94,27 +94,31 @@ class ManualScheduler(Lockstep):
             for process in self.processes.values()
         )
 
-    def let_the_world_go_on(self, done: Callable[[], bool], seconds: float) -> None:
-        """Wait for what comes from outside, and let the actors run, until all is done, or as long as this real time lasts."""
-        loop, late = self.loop, False
+    def run_until(self, done: Callable[[], bool], seconds: float) -> None:
+        """Let the actors run and wait for the outside world until `done()` is true, for at most `seconds` of real time."""
+        loop, expired = self.loop, False
         assert isinstance(loop, _CountingLoop)
 
-        def be_late() -> None:
-            nonlocal late
-            late = True
+        def expire() -> None:
+            nonlocal expired
+            expired = True
             loop.stop()
 
-        alarm = Alarm(loop, seconds, be_late)
+        alarm = Alarm(loop, seconds, expire)
         try:
             self.settle()
-            while not done() and not late:
+            while not done() and not expired:
                 loop.wait()
                 self.settle()
         finally:
             alarm.cancel()
 
     def settle(self) -> None:
-        """Let the loop run until it has nothing left to do."""
+        """Let the loop run until no work is left.
+
+        Raises:
+            RuntimeError: if the actors never become idle.
+        """
         loop = self.loop
         assert isinstance(loop, _CountingLoop)
         for _ in range(ENDLESS):
@@ -123,14 +127,14 @@ class ManualScheduler(Lockstep):
             loop.run_forever()
             if loop.scheduled == 1 and not self._ready:
                 return
-        raise RuntimeError(f"the actors never rest; busy: {[process.name for process in self._ready]}")
+        raise RuntimeError(f"the actors never become idle; busy: {[process.name for process in self._ready]}")
 
 
 class ManualRuntime:
     """Actors in the thread of the test, with a `ManualClock`.
 
-    Inside the block, `start()` starts actors here; blocking calls such as `ask` let them run instead of blocking. asyncio's
-    sleeps and time-outs are on the clock too. At the end all actors are killed.
+    Inside the block, `start()` starts actors here; blocking calls such as `ask` run the actors instead of blocking. asyncio's
+    sleeps and timeouts are measured by the clock too. At the end all actors are killed.
     """
 
     def __enter__(self) -> Self:
@@ -148,19 +152,19 @@ class ManualRuntime:
 
     @property
     def actors(self) -> list[ActorRef[Any]]:
-        """All actors that live here."""
+        """All living actors of this runtime."""
         return [process.ref for process in self._scheduler.processes.values()]
 
     def settle(self) -> None:
-        """Return when no actor has anything left to do, timers aside.
+        """Return when no actor has work left, except for timers.
 
         Raises:
-            RuntimeError: if they never rest.
+            RuntimeError: if the actors never become idle.
         """
         self._scheduler.settle()
 
     def advance(self, seconds: float) -> None:
-        """Move the clock, stopping at each timer on the way until all that it leads to is done.
+        """Move the clock, stopping at each due timer until everything that it causes is done.
 
         Raises:
             ValueError: if `seconds` is less than 0.
@@ -171,37 +175,35 @@ class ManualRuntime:
         while self.clock.step(end):
             self.settle()
 
-    def ask(self, ref: ActorRef[Any], message: Any) -> Any:
-        """Ask, and let the actors run until there is an answer."""
+    def ask(self, ref: ActorRef[Any], message: object) -> Any:
+        """Ask an actor, and let the actors run until it answers."""
         return ref.ask(message)
 
-    def until(self, look: Callable[[], T | None], seconds: float) -> T | None:
-        """Return what `look` finds when all actors rest, or None.
+    def until(self, find: Callable[[], T | None], seconds: float) -> T | None:
+        """Return what `find` returns once all actors are idle, or None.
 
-        While a handler waits for the world outside, such as a database, this waits for it too, at most so many real seconds.
+        While a handler waits for the outside world, such as a database, this waits too, for at most `seconds` of real time.
         """
-        self._scheduler.let_the_world_go_on(
-            lambda: look() is not None or not self._scheduler.waits_for_the_world, seconds
-        )
-        return look()
+        self._scheduler.run_until(lambda: find() is not None or not self._scheduler.waits_for_outside, seconds)
+        return find()
 
-    def run(self, awaitable: Any, seconds: float = 0.0) -> Any:
-        """Let the actors run, and return what is awaited; for code that is `async` in a test that is not.
+    def run(self, awaitable: Awaitable[T], seconds: float = 0.0) -> T:
+        """Let the actors run, and return the result of an awaitable; for `async` code in a test that is not.
 
-        If it waits for the world outside, this does too, at most so many real seconds.
+        If it waits for the outside world, this waits too, for at most `seconds` of real time.
 
         Raises:
-            pykka.Timeout: if it does not come without time going by.
+            pykka.Timeout: if there is no result unless the clock moves.
         """
 
-        async def wait() -> Any:
+        async def wait() -> T:
             return await awaitable
 
         task = self._scheduler.loop.create_task(wait(), name="the test")
         if not self._scheduler.wait_until(task.done):
-            self._scheduler.let_the_world_go_on(task.done, seconds)
+            self._scheduler.run_until(task.done, seconds)
         if not task.done():
             task.cancel()
             self.settle()
-            raise Timeout("all actors rest, and what is awaited has not come; move the clock")
+            raise Timeout("all actors are idle, and there is no result; move the clock")
         return task.result()

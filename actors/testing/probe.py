@@ -1,4 +1,4 @@
-"""An actor that stands for the test: it keeps what it gets, and the test looks at it."""
+"""An actor that receives messages on behalf of the test, which inspects them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 __all__ = ["WAIT", "Probe", "sync"]
 
 WAIT = 5.0 * float(os.environ.get("ASHTREE_WAIT", "1"))
-"""Seconds that a test waits for another thread at most; the environment variable ASHTREE_WAIT scales it."""
+"""Seconds that a test waits for another thread at most; scaled by the environment variable ASHTREE_WAIT."""
 
 
 def sync(*refs: ActorRef[Any]) -> None:
-    """Return when each actor has handled everything that was in its mailbox (a barrier, in any runtime)."""
+    """Return when each actor has handled everything that was in its mailbox: a barrier, in any runtime."""
     for ref in refs:
         ref.ask(pykka.messages.ProxyGetAttr(attr_path=("actor_urn",)), timeout=WAIT)
 
 
-class _Mailbox(Actor):
-    """The actor of a probe: it keeps what it gets."""
+class _ProbeActor(Actor):
+    """The actor of a probe: it keeps the messages that it receives."""
 
     def __init__(self, arrived: threading.Condition, messages: list[Any]) -> None:
         self._arrived, self._messages = arrived, messages
@@ -36,7 +36,7 @@ class _Mailbox(Actor):
     def on_start(self) -> None:
         self.trap_exit = True
 
-    def on_receive(self, message: Any) -> Any:
+    def on_receive(self, message: object) -> object:
         if isinstance(message, _Do):
             return message.what(self)
         with self._arrived:
@@ -46,65 +46,65 @@ class _Mailbox(Actor):
 
 
 class _Do:
-    """Something to be done by the probe's actor itself."""
+    """A function to be called by the probe's actor itself."""
 
-    def __init__(self, what: Callable[[_Mailbox], Any]) -> None:
+    def __init__(self, what: Callable[[_ProbeActor], object]) -> None:
         self.what = what
 
 
 class Probe:
-    """An actor that stands for the test: send to `probe.ref`, then look at what came.
+    """An actor that receives messages on behalf of the test: send to `probe.ref`, then check what it received.
 
-    It traps exits, so that being linked to what crashes only brings it an `Exit`.
+    It traps exits: if an actor that it is linked to exits, it receives an `Exit`.
     """
 
     def __init__(self) -> None:
         self._arrived = threading.Condition()
         self.messages: list[Any] = []
-        self.ref: ActorRef[Any] = _Mailbox.start(self._arrived, self.messages)
+        self.ref: ActorRef[Any] = _ProbeActor.start(self._arrived, self.messages)
 
     def monitor(self, ref: ActorRef[Any]) -> MonitorRef:
-        """Watch an actor: its `Down` comes here."""
-        monitor: MonitorRef = self.ref.ask(_Do(lambda mailbox: mailbox.monitor(ref)))
+        """Monitor an actor: the probe receives its `Down`."""
+        monitor: MonitorRef = self.ref.ask(_Do(lambda actor: actor.monitor(ref)))
         return monitor
 
     def link(self, ref: ActorRef[Any]) -> None:
-        """Link to an actor: its `Exit` comes here."""
-        self.ref.ask(_Do(lambda mailbox: mailbox.link(ref)))
+        """Link to an actor: the probe receives its `Exit`."""
+        self.ref.ask(_Do(lambda actor: actor.link(ref)))
 
-    def assert_receive(self, expected: Any) -> Any:
-        """Return the first message that fits, and take it out; wait for it if actors run in another thread.
+    def assert_receive(self, expected: object) -> Any:
+        """Remove and return the first message that matches; wait for it if actors run in another thread.
 
-        A class fits its instances, a function what it returns true for, any other value what is equal to it.
+        A class matches its instances, a function what it returns true for, any other value what is equal to it.
         """
         found = self._take(expected)
         assert found, f"expected {expected!r}, got {self.messages!r}"
         return found[0]
 
-    def refute_received(self, expected: Any) -> None:
-        """Make sure that no message that fits has come by now."""
+    def refute_received(self, expected: object) -> None:
+        """Check that no message that matches has been received so far."""
         sync(self.ref)
         with self._arrived:
-            unwanted = [message for message in self.messages if _fits(expected, message)]
+            unwanted = [message for message in self.messages if _matches(expected, message)]
         assert not unwanted, f"expected no {expected!r}, got {unwanted!r}"
 
-    def _take(self, expected: Any) -> list[Any]:
+    def _take(self, expected: object) -> list[Any]:
         sync(self.ref)
         with self._arrived:
             found = self._pop(expected)
-            # In the test's own thread nothing more can come; from another one it may.
+            # More can arrive only if the actors run in another thread.
             while not found and not self.ref.process.scheduler.is_current_thread() and self._arrived.wait(WAIT):
                 found = self._pop(expected)
             return found
 
-    def _pop(self, expected: Any) -> list[Any]:
+    def _pop(self, expected: object) -> list[Any]:
         for index, message in enumerate(self.messages):
-            if _fits(expected, message):
+            if _matches(expected, message):
                 return [self.messages.pop(index)]
         return []
 
 
-def _fits(expected: Any, message: Any) -> bool:
+def _matches(expected: object, message: object) -> bool:
     if isinstance(expected, type):
         return isinstance(message, expected)
     if callable(expected):

@@ -1,4 +1,4 @@
-"""A crash once more, in a test: what an actor had recorded is fed to a fresh one."""
+"""Reproduce a crash in a test: the messages that an actor recorded are fed to a new one."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ __all__ = ["replay"]
 
 A = TypeVar("A", bound="Actor")
 
-# Seconds: what was timed on another clock is not to end a rounding error too late.
+# Seconds that a rounding error between two clocks may make a timer late.
 _MARGIN = 0.001
 
 
 def replay(
     messages: Iterable[Recorded], runtime: ManualRuntime, actor_class: type[A], *args: Any, **kwargs: Any
 ) -> ActorRef[A]:
-    """Start an actor, and feed it the messages that one like it has recorded: in their order, as far apart in time.
+    """Start an actor, and feed it the messages that another one recorded: in their order and at their intervals.
 
         report = last_crash()
         ref = replay(report.messages, runtime, Account, 100)
         assert ref.is_alive()
 
-    Nothing else reaches it meanwhile: what it sends to itself, now or by a timer, is among the messages already, if it came.
-    What it sends to others goes to them. When this returns it is an ordinary actor of the test, or has ended again.
+    Meanwhile it receives nothing else: messages that it sends to itself, directly or by a timer, are among the recorded ones.
+    Messages to other actors are sent. When this returns it is an ordinary actor of the test, or has crashed again.
     """
     ref = actor_class.start(*args, **kwargs)
     feed = _Feed(ref.process)
@@ -54,12 +54,12 @@ def replay(
 class _Fed:
     """A recorded message in the mailbox."""
 
-    def __init__(self, message: Any) -> None:
+    def __init__(self, message: object) -> None:
         self.message = message
 
 
 class _Feed(Debug):
-    """Stands between an actor and its mailbox, and drops all that is not fed."""
+    """Stands between an actor and its mailbox, and drops all messages that are not fed."""
 
     __slots__ = ("_before",)
 
@@ -70,12 +70,12 @@ class _Feed(Debug):
         process.debug = self
 
     def put(self, recorded: Recorded) -> None:
-        """Feed a message; who asked then does not ask now, but the actor answers."""
+        """Feed a message; if it was an ask, the actor answers a future that is not read."""
         fed = _Fed(recorded.message)
         self.process.put(Envelope(fed, Future(self.process.scheduler)) if recorded.asked else fed)
 
     def end(self) -> None:
-        """Let all messages through again."""
+        """Deliver all messages again."""
         if self.process.debug is self:
             self.process.debug = self._before
 

@@ -1,4 +1,4 @@
-"""Chance under control: what happens next is drawn, and a seed draws the same once more."""
+"""Simulations: the order of events is drawn at random, and a seed reproduces it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Kinds = type[BaseException] | tuple[type[BaseException], ...]
 
 
 class Simulation(ManualRuntime):
-    """A `ManualRuntime` in which chance, by a seed, says who goes on next; and what goes wrong.
+    """A `ManualRuntime` in which a seed determines which actor runs next, and which faults happen.
 
         with Simulation(seed=7) as simulation:
             account = Account.start(100)
@@ -37,13 +37,13 @@ class Simulation(ManualRuntime):
             simulation.settle()
             assert account.ask("balance") in (0, 100)
 
-    At each step one actor that is ready handles one message, or one coroutine that can go on does so, up to its next `await`.
-    All guarantees hold: what one actor sends to another arrives in order, and whoever is ready runs at last. The same seed
-    leads to the same steps, in any process and on any machine, if the scenario itself depends on nothing else. `random` of
-    the standard library is seeded inside the block; a scenario takes what it draws from there or from `simulation.random`.
+    At each step one ready actor handles one message, or one coroutine continues up to its next `await`. All guarantees hold:
+    messages from one actor to another arrive in order, and every ready actor runs eventually. The same seed leads to the same
+    steps, in any process and on any machine, if the scenario depends on nothing else. The standard library's `random` is seeded
+    inside the block; a scenario draws from there or from `simulation.random`.
 
-    Blocking calls, and `run`, let time go by if they have to. asyncio's sleeps and time-outs are on the clock too. There is no
-    I/O, and what is handed to an executor is done at once.
+    Blocking calls and `run` move the clock if necessary. asyncio's sleeps and timeouts are measured by the clock too. There is
+    no I/O, and calls handed to an executor are made at once.
 
     At the end of the block an actor that has crashed fails it, unless with one of the `expected_crashes`. An exception that
     leaves the block has the seed and the last steps in its notes. To run many seeds, see `explore`.
@@ -53,7 +53,7 @@ class Simulation(ManualRuntime):
 
     def __init__(self, seed: int, *, expected_crashes: Kinds = ()) -> None:
         self.seed = seed
-        self.random = random.Random(seed)  # noqa: S311  # to be repeated is what it is for
+        self.random = random.Random(seed)  # noqa: S311  # it must be reproducible
         self._expected_crashes = expected_crashes
 
     def __enter__(self) -> Self:
@@ -69,13 +69,13 @@ class Simulation(ManualRuntime):
         error = exc[1]
         assert error is None or isinstance(error, BaseException)
         try:
-            self._tell(error)
+            self._report_failure(error)
         finally:
             random.setstate(self._outer_random)
             super().__exit__(*exc)
 
-    def _tell(self, error: BaseException | None) -> None:
-        """Add the seed and the last steps to what has failed the block, or fails it now."""
+    def _report_failure(self, error: BaseException | None) -> None:
+        """Add the seed and the last steps to the failure of the block, or fail it for a crash."""
         if isinstance(error, ScenarioError):
             return
         if error is not None:
@@ -87,16 +87,16 @@ class Simulation(ManualRuntime):
             late.add_note(self.report())
             raise
 
-    # What goes wrong
+    # Faults
 
     def fault(self, name: str, action: Callable[[], object], *, probability: float = 0.05, limit: int = 1) -> None:
-        """Call `action()` at steps that are drawn, such as one that drops a connection.
+        """Call `action()` at random steps, for example to drop a connection.
 
-        At each step it is drawn with `probability` whether it happens, at most `limit` times. If it returns False it had
-        nothing to do, and does not count.
+        At each step it is called with `probability`, at most `limit` times in all. If it returns False
+        nothing was affected, and that does not count.
 
         Raises:
-            ValueError: if `probability` is not from 0 to 1, or `limit` less than 1.
+            ValueError: if `probability` is not from 0 to 1, or `limit` is not a whole number >= 1.
         """
 
         def act() -> object:
@@ -111,7 +111,7 @@ class Simulation(ManualRuntime):
         self._scheduler.faults.append(Fault(action, probability, limit))
 
     def kills(self, who: Who, *, probability: float = 0.05, limit: int = 1) -> None:
-        """Kill an actor at steps that are drawn: any one that lives then and is of a class, is that ref, or fits a function."""
+        """Kill an actor at random steps: one of those alive that is of a class, is that ref, or meets a condition."""
         check_who(who)
 
         def kill(process: Process) -> None:
@@ -132,10 +132,10 @@ class Simulation(ManualRuntime):
         probability: float = 0.05,
         limit: int = 1,
     ) -> None:
-        """Give an actor no turn for a while, from steps that are drawn: as if its handler took that long.
+        """Delay an actor at random steps, as if its handler took that long.
 
-        The while is either a number of steps of others, or seconds of virtual time. What the actor is sent meanwhile waits, in
-        order.
+        The delay is either a number of steps of other actors, or seconds of virtual time. Messages that the actor receives
+        meanwhile wait in order.
 
         Raises:
             ValueError: if not exactly one of `steps` and `seconds` is given.
@@ -143,10 +143,10 @@ class Simulation(ManualRuntime):
         check_who(who)
         if (steps is None) == (seconds is None):
             raise ValueError(f"a delay takes either steps or seconds, got steps={steps!r}, seconds={seconds!r}")
-        while_ = f"{steps} steps" if steps is not None else f"{seconds:g} s"
+        duration = f"{steps} steps" if steps is not None else f"{seconds:g} s"
 
         def delay(process: Process) -> None:
-            self._scheduler.trace.note(self.clock.now(), process, f"is delayed for {while_} by a fault")
+            self._scheduler.trace.note(self.clock.now(), process, f"is delayed for {duration} by a fault")
             self._scheduler.delay(process, steps=steps, seconds=seconds or 0.0)
 
         def is_meant(ref: ActorRef[Any]) -> bool:
@@ -155,13 +155,13 @@ class Simulation(ManualRuntime):
         self._add(lambda: self._to_one_of(is_meant, delay), probability, limit)
 
     def _to_one_of(self, is_meant: Callable[[ActorRef[Any]], bool], act: Callable[[Process], None]) -> bool:
-        """Do something to one of those that are meant; tell whether there was one."""
+        """Act on one of the actors that are meant; return whether there was one."""
         meant = [process for process in self._scheduler.processes.values() if is_meant(process.ref)]
         if meant:
             act(self.random.choice(meant))
         return bool(meant)
 
-    # What has happened
+    # Results
 
     @property
     def steps(self) -> int:
@@ -170,16 +170,16 @@ class Simulation(ManualRuntime):
 
     @property
     def trace(self) -> list[str]:
-        """The last 1,000 steps in words, the oldest first: the same for each run with this seed."""
+        """The last 1,000 steps as texts, the oldest first: the same for each run with this seed."""
         return self._scheduler.trace.lines()
 
     @property
     def crashes(self) -> list[Crashed]:
-        """Who has raised what, expected or not; those that were killed or only linked to one are not among them."""
+        """The actors that raised an exception, with it, expected or not; without those that were killed or exited by a link."""
         return list(self._scheduler.crashes)
 
     def check(self) -> None:
-        """Let all come to rest, and fail if an actor has crashed that was not to.
+        """Run until idle, and fail if an actor has crashed unexpectedly.
 
         Raises:
             SimulatedCrashError: if one has.
@@ -190,13 +190,14 @@ class Simulation(ManualRuntime):
                 raise SimulatedCrashError(self._scheduler.trace.anonymous(actor), error) from error
 
     def report(self) -> str:
-        """Say how far it has come: the last steps, who lives, and who has crashed."""
+        """Return a report: the last steps, the crashes, and the living actors."""
         trace = self._scheduler.trace
         living = ", ".join(trace.anonymous(str(ref)) for ref in self.actors) or "nobody"
         crashed = [f"crashed: {trace.anonymous(actor)}: {error!r}" for actor, error in self._scheduler.crashes]
         return "\n".join([f"the last steps of seed {self.seed}:", *self.trace[-_SHOWN:], *crashed, f"alive: {living}"])
 
-    def _failed(self, error: Exception) -> ScenarioError:
+    def failed(self, error: Exception) -> ScenarioError:
+        """Return the failure of a scenario that raised an exception."""
         text = self._scheduler.trace.anonymous(f"{type(error).__name__}: {error}")
         return ScenarioError(self.seed, text, self.report(), self.trace)
 
@@ -204,7 +205,7 @@ class Simulation(ManualRuntime):
 def explore(
     scenario: Callable[[Simulation], object], *, seeds: Iterable[int] = range(1000), expected_crashes: Kinds = ()
 ) -> None:
-    """Run a scenario, `def` or `async def`, in a `Simulation` for each seed, up to the first that fails.
+    """Run a scenario, `def` or `async def`, in a `Simulation` for each seed, until one fails.
 
         class Teller(Actor):
             def __init__(self, account):
@@ -212,7 +213,7 @@ def explore(
 
             async def on_receive(self, amount):
                 if await self.account.call("balance") >= amount:
-                    await self.account.call(("withdraw", amount))  # another may have been served meanwhile
+                    await self.account.call(("withdraw", amount))  # another teller may have withdrawn meanwhile
 
         def withdrawals(simulation):
             account = Account.start(100)
@@ -224,13 +225,12 @@ def explore(
         def test_nobody_is_paid_twice():
             explore(withdrawals)  # ScenarioError: seed 3: AssertionError: …
 
-    The environment variable ASHTREE_SEED takes the place of `seeds`, to replay one: `ASHTREE_SEED=3 pytest …`. A failure is run
-    once more, to tell whether its seed replays it. An actor that crashes fails the scenario, unless with one of the
-    `expected_crashes`.
+    The environment variable ASHTREE_SEED replaces `seeds`, to replay one: `ASHTREE_SEED=3 pytest …`. A failing seed is run a
+    second time, to check that it replays. An actor that crashes fails the scenario, unless with one of the `expected_crashes`.
 
     Raises:
-        ScenarioError: with the seed, the last steps and how to replay it, from what the scenario raised.
-        ValueError: if ASHTREE_SEED is no number.
+        ScenarioError: with the seed, the last steps and how to replay them; its cause is what the scenario raised.
+        ValueError: if ASHTREE_SEED is not a number.
     """
     for seed in _seeds(seeds):
         failed = _failure(scenario, seed, expected_crashes)
@@ -250,13 +250,13 @@ def _seeds(seeds: Iterable[int]) -> Iterable[int]:
 
 
 def _failure(scenario: Callable[[Simulation], object], seed: int, expected_crashes: Kinds) -> ScenarioError | None:
-    """Run the scenario once; return how it failed, if it did."""
+    """Run the scenario once; return its failure, or None."""
     try:
         with Simulation(seed, expected_crashes=expected_crashes) as simulation:
             try:
                 _play(scenario, simulation)
             except Exception as error:
-                raise simulation._failed(error) from error
+                raise simulation.failed(error) from error
     except ScenarioError as failed:
         return failed
     return None

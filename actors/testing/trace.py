@@ -1,10 +1,10 @@
-"""What a simulation did, step by step, in words that are the same in each run."""
+"""The log of a simulation's steps, in texts that are the same in each run."""
 
 from __future__ import annotations
 
 import re
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from actors.runtime.behaviour import described
 from actors.runtime.envelope import Envelope
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from actors.runtime.behaviour import Behaviour
     from actors.runtime.process import Process
 
-__all__ = ["Trace"]
+__all__ = ["SimulationTrace"]
 
-# Steps that are kept.
+# The number of steps that are kept.
 _KEPT = 1_000
 
 _PID = re.compile(r" ?<0\.(\d+)\.0>")
@@ -28,14 +28,14 @@ class _Step(NamedTuple):
     process: Process | None
     actor: Behaviour | None
     what: str
-    message: Any
+    message: object
 
 
-class Trace:
+class SimulationTrace:
     """The last steps of a simulation.
 
-    The pids in the text are those of the simulation, from 1 on, and addresses are left out, so that two runs compare. A step
-    is put into words when they are asked for.
+    Pids are numbered from 1 within the simulation, and addresses are left out, so that two runs can be compared. A step is
+    formatted when it is read.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Trace:
         self._pids: dict[str, int] = {}
 
     def turn(self, process: Process, at: float) -> None:
-        """Note that an actor obeys a signal, or handles its next message."""
+        """Record that an actor handles an exit signal or its next message."""
         queue = process.queue
         if process.signal is not None:
             self.note(at, process, "obeys", process.signal)
@@ -55,8 +55,8 @@ class Trace:
         else:
             self.note(at, process, "goes on")
 
-    def note(self, at: float, process: Process | None, what: str, message: Any = None) -> None:
-        """Note a step."""
+    def note(self, at: float, process: Process | None, what: str, message: object = None) -> None:
+        """Record a step."""
         self.steps += 1
         actor = None
         if process is not None:
@@ -65,11 +65,11 @@ class Trace:
         self._kept.append(_Step(self.steps, at, process, actor, what, message))
 
     def lines(self) -> list[str]:
-        """Return the steps in words, the oldest first."""
+        """Return the steps as texts, the oldest first."""
         return [self.anonymous(_line(step)) for step in self._kept]
 
     def anonymous(self, text: str) -> str:
-        """Put the simulation's own pids in the place of the program's, and leave out addresses."""
+        """Replace pids by those of the simulation, and leave out addresses."""
         return _ADDRESS.sub("", _PID.sub(self._renumbered, text))
 
     def _renumbered(self, pid: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Event loops on virtual time; one has no I/O either, and what it does next is not its own choice."""
+"""Event loops on virtual time; `VirtualLoop` has no I/O either, and leaves the order of its calls to a simulation."""
 
 from __future__ import annotations
 
@@ -12,20 +12,30 @@ from weakref import WeakSet
 if TYPE_CHECKING:
     from actors.clock import Clock, Timer
 
-__all__ = ["LoopOnClock", "VirtualLoop"]
+__all__ = ["KeptCall", "LoopOnClock", "VirtualLoop"]
 
 Args = TypeVarTuple("Args")
 T = TypeVar("T")
 
 
-class _TimerHandle(asyncio.TimerHandle):
-    """A timer of asyncio's that is one of the clock's."""
+class KeptCall(asyncio.Handle):
+    """A call that a loop keeps until its turn."""
+
+    __slots__ = ()
+
+    def run(self) -> None:
+        """Make the call, which must not be cancelled."""
+        self._run()
+
+
+class _ClockHandle(asyncio.TimerHandle, KeptCall):
+    """A timer of asyncio that is one of the clock."""
 
     timer: Timer
 
 
 class LoopOnClock(asyncio.BaseEventLoop):
-    """Has the sleeps and time-outs of asyncio on `clock`: they are over when somebody moves it."""
+    """Measures the sleeps and timeouts of asyncio by `clock`: they end when the clock is moved."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -39,38 +49,38 @@ class LoopOnClock(asyncio.BaseEventLoop):
     def call_at(
         self, when: float, callback: Callable[[Unpack[Args]], object], *args: *Args, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        """Keep a call to be made when the clock has come to `when`."""
-        handle = _TimerHandle(when, callback, args, self, context)
+        """Keep a call to be made when the clock reaches `when`."""
+        handle = _ClockHandle(when, callback, args, self, context)
         handle.timer = self._clock.call_at(when, lambda: self._keep(callback, handle))
-        # asyncio.sleep() has the future that it waits for answered by a timer.
+        # asyncio.sleep() waits for a future that a timer resolves; the future is an argument of the call.
         self._sleeps.update(argument for argument in args if isinstance(argument, asyncio.Future))
         return handle
 
     def sleeps(self, task: asyncio.Task[Any]) -> bool:
-        """Tell whether a task waits for the clock, in asyncio.sleep()."""
+        """Return whether a task waits for the clock, in asyncio.sleep()."""
         return getattr(task, "_fut_waiter", None) in self._sleeps
 
-    def _keep(self, _callback: Callable[..., object], handle: asyncio.Handle) -> None:
-        """Make a call whose time has come, unless it is cancelled before its turn."""
-        self.call_soon(lambda: None if handle.cancelled() else handle._run())
+    def _keep(self, _callback: Callable[..., object], handle: KeptCall) -> None:
+        """Make a call that is due, unless it is cancelled before its turn."""
+        self.call_soon(lambda: None if handle.cancelled() else handle.run())
 
-    def _timer_handle_cancelled(self, handle: _TimerHandle) -> None:
+    def _timer_handle_cancelled(self, handle: _ClockHandle) -> None:
         handle.timer.cancel()
 
 
 class VirtualLoop(LoopOnClock):
-    """Keeps what is to be called, each with its owner, until `turn` does one thing of it.
+    """Keeps all calls, each with its owner, until `turn` makes one of them.
 
-    `tasks` are the tasks that can go on; a task is there once at most. `callbacks` is everything else, in order. The sleeps and
-    time-outs of asyncio are on `clock`. What is handed to an executor is done at once. There is no I/O.
+    `tasks` are the tasks that can continue, each at most once. `callbacks` are all other calls, in order. asyncio's sleeps and
+    timeouts are measured by `clock`. Calls handed to an executor are made at once. There is no I/O.
     """
 
     turn: Callable[[], object]
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
-        self.tasks: deque[tuple[asyncio.Task[Any], asyncio.Handle]] = deque()
-        self.callbacks: deque[tuple[Any, asyncio.Handle]] = deque()
+        self.tasks: deque[tuple[asyncio.Task[Any], KeptCall]] = deque()
+        self.callbacks: deque[tuple[object, KeptCall]] = deque()
 
     def _run_once(self) -> None:
         self.turn()
@@ -79,14 +89,14 @@ class VirtualLoop(LoopOnClock):
         self, callback: Callable[[Unpack[Args]], object], *args: *Args, context: Context | None = None
     ) -> asyncio.Handle:
         """Keep a call to be made."""
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = KeptCall(callback, args, self, context)
         self._keep(callback, handle)
         return handle
 
-    # From other threads too: to append to a deque is one step.
+    # Safe from other threads too: appending to a deque is atomic.
     call_soon_threadsafe = call_soon
 
-    def _keep(self, callback: Callable[..., object], handle: asyncio.Handle) -> None:
+    def _keep(self, callback: Callable[..., object], handle: KeptCall) -> None:
         if self.is_closed():
             raise RuntimeError("the event loop of this simulation is closed")
         owner = getattr(callback, "__self__", None)
@@ -95,11 +105,11 @@ class VirtualLoop(LoopOnClock):
         else:
             self.callbacks.append((owner, handle))
 
-    def run_in_executor(self, executor: Any, func: Callable[[Unpack[Args]], T], *args: *Args) -> asyncio.Future[T]:
-        """Call `func` at once: a thread would go its own way in each run."""
+    def run_in_executor(self, executor: object, func: Callable[[Unpack[Args]], T], *args: *Args) -> asyncio.Future[T]:
+        """Call `func` at once: a thread would make each run different."""
         future: asyncio.Future[T] = self.create_future()
         try:
             future.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001  # it is for whoever awaits it
+        except Exception as error:  # noqa: BLE001  # it is raised where the future is awaited
             future.set_exception(error)
         return future

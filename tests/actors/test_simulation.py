@@ -291,7 +291,7 @@ def test_whoever_is_ready_gets_a_turn_though_others_never_rest(monkeypatch: pyte
         Noting.start(log).tell("a turn")
         for ref in refs:
             ref.tell("a turn")
-        with pytest.raises(RuntimeError, match=r"the actors never rest; the last steps:\n.*Restless#"):
+        with pytest.raises(RuntimeError, match=r"the actors never become idle; the last steps:\n.*Restless#"):
             simulation.settle()
         for ref in refs:
             ref.kill()
@@ -474,7 +474,7 @@ def test_a_coroutine_that_is_delayed_does_not_go_on() -> None:
     ("options", "text"),
     [
         ({"probability": 1.5}, "probability must be from 0 to 1, got 1.5"),
-        ({"limit": 0}, "limit must be >= 1, got 0"),
+        ({"limit": 0}, "limit must be a whole number >= 1, got 0"),
     ],
     ids=["a probability beyond 1", "a limit of none"],
 )

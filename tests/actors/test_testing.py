@@ -197,7 +197,7 @@ def test_actors_that_never_rest_are_named(runtime: ManualRuntime, monkeypatch: p
 
     ref = Restless.start()
     ref.tell("x")
-    with pytest.raises(RuntimeError, match=f"the actors never rest; busy: .*Restless {ref.pid}"):
+    with pytest.raises(RuntimeError, match=f"the actors never become idle; busy: .*Restless {ref.pid}"):
         runtime.settle()
     ref.kill()
     runtime.settle()

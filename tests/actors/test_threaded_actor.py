@@ -723,6 +723,6 @@ def test_a_time_out_in_a_thread_is_on_the_clock_of_the_runtime(runtime: ManualRu
     assert not answer.done
     runtime.advance(0.1)
     assert answer.result() == "nobody"
-    with pytest.raises(Timeout, match="all actors rest"):
+    with pytest.raises(Timeout, match="all actors are idle"):
         deaf.ask("anybody there?")
     never.set()

@@ -375,6 +375,6 @@ async def test_actors_that_never_rest_are_an_error(client: AsyncTestClient, monk
     monkeypatch.setattr("transport.testing.loop_runtime._ENDLESS", 100)
     restless = Restless.start()
     restless.send("again")
-    with pytest.raises(RuntimeError, match="the actors never rest"):
+    with pytest.raises(RuntimeError, match="the actors never become idle"):
         await client.test.settle()
     restless.kill()

@@ -101,7 +101,7 @@ class LoopRuntime:
             quiet = quiet + 1 if scheduler.is_idle and scheduler.wakes == before else 0
             if quiet >= (_QUIET_IN_HANDLER if scheduler.handlers else _QUIET):
                 return
-        raise RuntimeError("the actors never rest")
+        raise RuntimeError("the actors never become idle")
 
     async def advance(self, seconds: float) -> None:
         """Move the clock, stopping at each due timer until everything that it causes is done.
