@@ -117,14 +117,19 @@ class Channel(Actor):
         return self.socket.topic
 
     @property
-    def join_ref(self) -> Any:
+    def join_ref(self) -> object:
         """The client's reference for this join."""
         return self.socket.join_ref
 
     @property
-    def join_payload(self) -> Any:
-        """What the client sent with its join."""
+    def join_payload(self) -> Payload:
+        """The payload of the client's join."""
         return self._join_message.payload
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether the client was accepted by `join`."""
+        return self._joined is True
 
     @property
     def pubsub(self) -> PubSub:
@@ -133,17 +138,17 @@ class Channel(Actor):
 
     # Callbacks, to be overridden
 
-    def join(self, topic: str, payload: Any) -> Any:
+    def join(self, topic: str, payload: Payload) -> object:
         """Accept the client with `ok(…)`, or refuse it with `error(…)`."""
         raise NotImplementedError(
             f"{type(self).__name__} needs a join(self, topic, payload) that returns ok() or error()"
         )
 
-    def handle_in(self, event: str, payload: Any) -> Any:
+    def handle_in(self, event: str, payload: Payload) -> Any:
         """Handle a push of the client; call this one, as `super().handle_in(…)`, for events that you do not know."""
         raise UnhandledEventError(type(self).__name__, event)
 
-    def handle_out(self, event: str, payload: Any) -> Any:
+    def handle_out(self, event: str, payload: Payload) -> Any:
         """Handle a broadcast that is named in `intercept`; by default it is pushed to the client."""
         self.push(event, payload)
 

@@ -96,8 +96,8 @@ def _id(socket: ClientSocket) -> str | None:
 
 def channel_info(process: Process) -> ChannelInfo | None:
     """Look at a channel; None if it has ended."""
-    actor: Any = process.actor
-    if actor is None:
+    actor = process.actor
+    if not isinstance(actor, Channel):
         return None
     info = process_info(process)
     return ChannelInfo(
@@ -105,7 +105,7 @@ def channel_info(process: Process) -> ChannelInfo | None:
         pid=info.pid,
         topic=actor.topic,
         channel=info.actor,
-        status="joined" if actor._joined else "joining",
+        status="joined" if actor.is_joined else "joining",
         transport=actor.socket.transport.pid,
         mailbox=info.mailbox,
         handled=info.handled,

@@ -190,6 +190,19 @@ def test_join_lets_the_client_in_and_subscribes_it(stage: Stage, client: Client,
     assert stage.pubsub.subscribers(TOPIC) == [channel]
 
 
+def test_a_channel_is_joined_once_its_client_was_accepted(client: Client, make: Make) -> None:
+    seen: list[bool] = []
+
+    def look(channel: Channel, *_: object) -> Any:
+        seen.append(channel.is_joined)
+        return ok()
+
+    client.join(make(join=look, handle_in=look))
+    client.push("look")
+    client.try_join(make(join=lambda *_: error(), terminate=look))
+    assert seen == [False, True, False]
+
+
 def test_the_join_reply_names_its_channel(client: Client, make: Make) -> None:
     channel = client.try_join(make())
     assert client.probe.assert_receive(JoinReply).channel is channel
