@@ -1,4 +1,4 @@
-"""What a supervisor can be asked, by its ref or its name: OTP's calls, each a function and the message behind it."""
+"""The calls of a supervisor, by its ref or its name (OTP): each is a function and the message it sends."""
 
 from __future__ import annotations
 
@@ -38,34 +38,34 @@ __all__ = [
 
 
 class StartChild(msgspec.Struct, frozen=True, eq=False):
-    """Ask a supervisor to start one more child; the answer is its ref."""
+    """Ask a supervisor to start one more child; the reply is its ref."""
 
     spec: ChildSpec
 
 
 class TerminateChild(msgspec.Struct, frozen=True, eq=False):
-    """Ask a supervisor to end a child, by an exit signal with `reason`, and not to start it again."""
+    """Ask a supervisor to stop a child, by an exit signal with `reason`, and not to restart it."""
 
-    child: Any
+    child: Hashable
     reason: ExitReason = SHUTDOWN
 
 
 class RestartChild(msgspec.Struct, frozen=True, eq=False):
-    """Ask a supervisor to start a child that does not run; the answer is its ref."""
+    """Ask a supervisor to start a child that is not running; the reply is its ref."""
 
-    child: Any
+    child: Hashable
 
 
 class DeleteChild(msgspec.Struct, frozen=True, eq=False):
-    """Ask a supervisor to forget a child that does not run."""
+    """Ask a supervisor to delete the spec of a child that is not running."""
 
-    child: Any
+    child: Hashable
 
 
 class GetChildSpec(msgspec.Struct, frozen=True, eq=False):
     """Ask a supervisor for the spec of a child."""
 
-    child: Any
+    child: Hashable
 
 
 class WhichChildren(msgspec.Struct, frozen=True):
@@ -77,7 +77,7 @@ class CountChildren(msgspec.Struct, frozen=True):
 
 
 class ChildCount(NamedTuple):
-    """How many children a supervisor has, how many of them run, and how many are of each kind, whether they run or not."""
+    """How many children a supervisor has, how many of them are running, and how many are of each kind, running or not."""
 
     specs: int
     active: int
@@ -86,46 +86,46 @@ class ChildCount(NamedTuple):
 
 
 def start_child(supervisor: Target, child: Supervised) -> Future[ActorRef[Any]]:
-    """Start one more child under a running supervisor; the future is of its ref.
+    """Start one more child under a running supervisor; return a future of its ref.
 
     Raises (in the future):
-        StartError: if the child could not start; it is forgotten.
-        AlreadyStartedError, AlreadyPresentError: if a `Supervisor` has a child with that id, which runs, or does not.
-        TooManyChildrenError: if a `DynamicSupervisor` has as many as it may.
-        ValueError: if it is significant, and the supervisor has no `auto_shutdown`.
+        StartError: if the child could not start; its spec is discarded.
+        AlreadyStartedError, AlreadyPresentError: if a `Supervisor` has a child with that id, running or not.
+        TooManyChildrenError: if a `DynamicSupervisor` has `max_children` already.
+        SignificantChildError: if it is significant, and the supervisor has no `auto_shutdown`.
     """
     return ask(supervisor, StartChild(child_spec(child)), block=False, timeout=None)
 
 
 def terminate_child(supervisor: Target, child: Hashable) -> Future[None]:
-    """End a child, given by its id (or its ref, under a `DynamicSupervisor`), or keep it from being started again.
+    """Stop a child, given by its id (or its ref, under a `DynamicSupervisor`), or cancel its pending restart.
 
     A `Supervisor` keeps its spec, unless it is temporary: see `restart_child` and `delete_child`.
 
     Raises (in the future):
-        ChildNotFoundError: if there is none such.
+        ChildNotFoundError: if there is no such child.
     """
     return ask(supervisor, TerminateChild(child), block=False, timeout=None)
 
 
 def restart_child(supervisor: Target, child_id: Hashable) -> Future[ActorRef[Any]]:
-    """Start a child of a `Supervisor` that does not run; the future is of its new ref.
+    """Start a child of a `Supervisor` that is not running; return a future of its new ref.
 
     Raises (in the future):
         StartError: if it could not start; its spec is kept.
-        ChildRunningError, ChildRestartingError: if it runs, or is about to be started again.
-        ChildNotFoundError: if there is none with that id.
+        ChildRunningError, ChildRestartingError: if it is running, or about to be restarted.
+        ChildNotFoundError: if there is no child with that id.
         UnsupportedCallError: from a `DynamicSupervisor`.
     """
     return ask(supervisor, RestartChild(child_id), block=False, timeout=None)
 
 
 def delete_child(supervisor: Target, child_id: Hashable) -> Future[None]:
-    """Make a `Supervisor` forget a child that does not run.
+    """Delete the spec of a child of a `Supervisor` that is not running.
 
     Raises (in the future):
-        ChildRunningError, ChildRestartingError: if it runs, or is about to be started again.
-        ChildNotFoundError: if there is none with that id.
+        ChildRunningError, ChildRestartingError: if it is running, or about to be restarted.
+        ChildNotFoundError: if there is no child with that id.
         UnsupportedCallError: from a `DynamicSupervisor`.
     """
     return ask(supervisor, DeleteChild(child_id), block=False)
@@ -135,7 +135,7 @@ def get_child_spec(supervisor: Target, child: Hashable) -> Future[ChildSpec]:
     """Return a future of the spec of a child, given by its id (or its ref, under a `DynamicSupervisor`).
 
     Raises (in the future):
-        ChildNotFoundError: if there is none such.
+        ChildNotFoundError: if there is no such child.
     """
     return ask(supervisor, GetChildSpec(child), block=False)
 

@@ -1,4 +1,4 @@
-"""A child under supervision: what every supervisor does with one."""
+"""A child under supervision: how every supervisor starts and stops one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from actors.lowlevel import Process
     from actors.ref import ActorRef
 
-    # A child that was told to end, with the future of its end.
+    # A child that was told to exit, with the future of its exit reason.
     _Leaving = tuple["Child", ActorRef[Any], Future[ExitReason]]
 
 __all__ = ["Child", "ChildInfo", "launch", "start", "stop_children", "until_started"]
@@ -33,9 +33,9 @@ _log = logging.getLogger("ashtree.supervisors")
 
 
 class Child:
-    """A spec with the actor that runs by it now, if one does.
+    """A child spec with the actor that is running from it, if there is one.
 
-    While `again` is set the child is to be started again, and `ref` is the one it had last.
+    While `again` is set the child is waiting to be restarted, and `ref` is its previous one.
     """
 
     __slots__ = ("again", "ref", "restarts", "spec", "waits")
@@ -49,16 +49,16 @@ class Child:
 
     @property
     def is_running(self) -> bool:
-        """Tell whether it runs, as far as its supervisor knows."""
+        """Whether it is running, as far as its supervisor knows."""
         return self.ref is not None and self.again is None
 
     @property
     def is_stopped(self) -> bool:
-        """Tell whether it neither runs nor is to be started again."""
+        """Whether it is neither running nor waiting to be restarted."""
         return self.ref is None and self.again is None
 
     def wait(self, now: float, chance: float) -> float:
-        """Return the seconds that it has to wait before it is started again, having ended at the monotonic time `now`."""
+        """Return the seconds to wait before it is restarted, having ended at the monotonic time `now`."""
         if self.spec.backoff is None:
             return 0.0
         if self.waits is None:
@@ -66,7 +66,7 @@ class Child:
         return self.waits.next(now, chance)
 
     def info(self) -> ChildInfo:
-        """Return what `which_children` tells of it."""
+        """Return its row of `which_children`."""
         spec, restarting = self.spec, self.again is not None
         ref = None if restarting else self.ref
         return ChildInfo(spec.id, ref, spec.kind, spec.actor, self.restarts, restarting)
@@ -75,7 +75,7 @@ class Child:
 class ChildInfo(NamedTuple):
     """One row of `which_children`.
 
-    `ref` is None for a child that does not run: either it is `restarting`, or it stays as it is until somebody asks.
+    `ref` is None for a child that is not running: either it is `restarting`, or it stays stopped until `restart_child`.
     """
 
     id: Hashable
@@ -87,7 +87,7 @@ class ChildInfo(NamedTuple):
 
 
 def launch(parent: Process, child: Child) -> Future[ActorRef[Any]] | None:
-    """Start the child; return a future to wait for if its `on_start` is a coroutine.
+    """Start the child; return a future to await if its `on_start` is a coroutine.
 
     Raises:
         StartError: if it could not start.
@@ -100,16 +100,16 @@ def launch(parent: Process, child: Child) -> Future[ActorRef[Any]] | None:
         )
     except StartError:
         raise
-    except BaseException as error:  # whatever an actor raises ends that actor and no other
+    except BaseException as error:  # whatever the constructor of a child raises must not end its supervisor
         raise StartError(label, error) from error
     return child.ref.process.started
 
 
 async def until_started(child: Child, starting: Future[ActorRef[Any]]) -> ActorRef[Any]:
-    """Wait for what `launch` returned.
+    """Await the future that `launch` returned.
 
     Raises:
-        StartError: if the child could not start, or was ended while it did.
+        StartError: if the child could not start, or was stopped while it was starting.
     """
     try:
         return await starting
@@ -118,7 +118,7 @@ async def until_started(child: Child, starting: Future[ActorRef[Any]]) -> ActorR
 
 
 async def start(parent: Process, child: Child) -> None:
-    """Start the child, and wait until it has started.
+    """Start the child, and wait until its `on_start` is done.
 
     Raises:
         StartError: if it could not start, or was ended while it did.
@@ -129,7 +129,7 @@ async def start(parent: Process, child: Child) -> None:
 
 
 async def stop_children(parent: Process, children: Iterable[Child], reason: ExitReason = SHUTDOWN) -> None:
-    """Tell all these children to end, and wait until they have; kill each that takes longer than its `shutdown`."""
+    """Stop all these children at once, and wait for them; kill those that take longer than their `shutdown`."""
     leaving = [(child, child.ref) for child in children if child.ref is not None]
     for child, ref in leaving:
         if child.spec.shutdown is BRUTAL_KILL:
@@ -137,7 +137,7 @@ async def stop_children(parent: Process, children: Iterable[Child], reason: Exit
         else:
             ref.process.exit_signal(reason, parent)
     if leaving:
-        # In their next turn most children end: they need neither a monitor nor a timer.
+        # Most children exit in their next turn: they need neither a monitor nor a timer.
         await next_round()
     await _until_down(parent, [(child, ref, _down(ref.process)) for child, ref in leaving if ref.process.alive])
     for child, _ in leaving:
@@ -163,7 +163,7 @@ async def _until_down(parent: Process, leaving: Sequence[_Leaving]) -> None:
 
 
 def _arm(parent: Process, leaving: Sequence[_Leaving]) -> list[Timer]:
-    """Set one timer for each length of time, at which those are killed that had no longer and have not ended."""
+    """Set one timer for each `shutdown` time, which kills those of its children that have not exited."""
     late: dict[float, list[_Leaving]] = defaultdict(list)
     for child, ref, down in leaving:
         seconds = child.spec.shutdown
@@ -177,10 +177,7 @@ def _arm(parent: Process, leaving: Sequence[_Leaving]) -> list[Timer]:
 def _kill(late: Sequence[_Leaving]) -> None:
     for _, ref, down in late:
         if not down.done:
-            _log.warning("%s did not end in time and is killed; its current message: %s", ref, _current_message(ref))
+            _log.warning(
+                "%s did not end in time and is killed; its current message: %s", ref, ref.process.current_message()
+            )
             ref.kill()
-
-
-def _current_message(ref: ActorRef[Any]) -> str:
-    """Describe what an actor is at, as it would itself: without secrets."""
-    return repr(None) if ref.process.current is None else ref.process.current_message()

@@ -1,4 +1,4 @@
-"""What a supervisor must know of a child: how to start it, when to start it again, how long it may take to end."""
+"""The spec of a child: how to start it, when to restart it, how long it may take to stop."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from actors.threads.pykka_actor import ActorClass, actor_class_of
+from actors.validation import check_count, check_seconds
 from actors.via import Via
 from supervisors.backoff import Backoff
 
@@ -33,24 +34,24 @@ __all__ = [
 
 
 class Restart(enum.StrEnum):
-    """When a child that has ended is started again (OTP)."""
+    """When a child that has ended is restarted (OTP)."""
 
     PERMANENT = "permanent"
     """Always."""
     TRANSIENT = "transient"
-    """When it ended otherwise than by NORMAL or a shutdown."""
+    """Unless it ended with NORMAL or a shutdown."""
     TEMPORARY = "temporary"
     """Never."""
 
 
 class ChildKind(enum.StrEnum):
-    """What a child is to those who walk the tree (OTP's `type`)."""
+    """Whether a child is a worker or a supervisor, for readers of the tree (OTP's `type`)."""
 
     WORKER = "worker"
     SUPERVISOR = "supervisor"
 
 
-# The same as plain texts, for type checkers.
+# The same as string literals, for type checkers.
 RestartName = Literal["permanent", "transient", "temporary"]
 ChildKindName = Literal["worker", "supervisor"]
 
@@ -69,7 +70,7 @@ INFINITY = math.inf
 
 E = TypeVar("E", bound=enum.StrEnum)
 
-# Stands for an option that was not given, where None is no value of it.
+# An option that was not given, where None would be an invalid value.
 _FROM_CLASS: Any = object()
 
 
@@ -77,22 +78,23 @@ _FROM_CLASS: Any = object()
 class ChildSpec:
     """One child of a supervisor.
 
-    - `actor`: its class, an `Actor` or a `pykka.ThreadingActor` (see `PykkaActor`); `args` and `kwargs` are for its
-      `__init__`, at each start anew.
+    - `actor`: its class, an `Actor` or a `pykka.ThreadingActor` (see `PykkaActor`); `args` and `kwargs` are passed to its
+      `__init__` at each start.
     - `id`: unique among its siblings, by default the name of the class.
-    - `restart`: a `Restart`, or its name; by default the attribute `restart` of the class, else PERMANENT.
-    - `shutdown`: the seconds that it may take to end before it is killed, `INFINITY`, or `BRUTAL_KILL`; by default the
-      attribute `shutdown` of the class (`INFINITY` of a supervisor), else 5.
-    - `name`: a name to register it under, usable wherever its ref is; `Via(registry, key)` for a registry of your own.
-    - `significant`: its end may end its supervisor, see `AutoShutdown`; never one that is PERMANENT.
-    - `backoff`: how long it waits before it is started again; by default it does not wait. The supervisor serves others
-      meanwhile, but the siblings that are to be restarted with the child are stopped at once, and wait too.
-    - `kind`: a `ChildKind`, or its name; by default SUPERVISOR for the supervisors of this package, else WORKER.
-    - `record`: how many of its last messages it keeps, for the report of a crash; 0: none. By default the attribute `record`
-      of the class, else what its supervisor was given.
+    - `restart`: a `Restart` or its name; by default the attribute `restart` of the class, else PERMANENT.
+    - `shutdown`: the seconds that it may take to stop before it is killed, `INFINITY`, or `BRUTAL_KILL`; by default the
+      attribute `shutdown` of the class (`INFINITY` for supervisors), else 5.
+    - `name`: the name to register it under, which can be used in place of its ref; `Via(registry, key)` for a registry of
+      your own.
+    - `significant`: whether its exit can shut down its supervisor, see `AutoShutdown`; not for a PERMANENT child.
+    - `backoff`: how long it waits before it is restarted; by default it is restarted at once. Meanwhile the supervisor goes on,
+      but siblings that are restarted together with the child are stopped at once, and wait too.
+    - `kind`: a `ChildKind` or its name; by default SUPERVISOR for the supervisors of this package, else WORKER.
+    - `record`: how many of its latest messages it keeps for crash reports; 0 for none. By default the attribute `record` of the
+      class, else the value of its supervisor.
 
     Raises:
-        TypeError, ValueError: naming the option that is wrong, with its value.
+        TypeError, ValueError: naming the invalid option, with its value.
     """
 
     actor: type[Any]
@@ -150,7 +152,7 @@ class ChildSpec:
         return replace(self, **changes)
 
     def of_another(self, args: tuple[Any, ...], child_id: Hashable) -> ChildSpec:
-        """Return the same spec for a child with other arguments; the options have been checked, and are not checked again."""
+        """Return the same spec for a child with other arguments, without checking its options again."""
         spec = object.__new__(ChildSpec)
         for name in _OPTIONS:
             object.__setattr__(spec, name, getattr(self, name))
@@ -163,7 +165,7 @@ _OPTIONS = tuple(option.name for option in fields(ChildSpec) if option.name not 
 
 
 class SupportsChildSpec(Protocol):
-    """Anything that knows how it is to be supervised."""
+    """An object that provides its own child spec."""
 
     def child_spec(self) -> ChildSpec:
         """Return the spec."""
@@ -182,17 +184,15 @@ class Served(Protocol):
         """The class of the actor, which is started with the object and has its name as its id."""
 
 
-# What can be a child of a supervisor.
+# What a supervisor accepts as a child.
 Supervised = ChildSpec | ActorClass | SupportsChildSpec | Served
 
 
 def child_spec(child: Supervised) -> ChildSpec:
-    """Make a spec of what a supervisor is given as a child.
-
-    An actor class stands for a child without arguments.
+    """Return the spec of whatever a supervisor accepts as a child; an actor class is a child without arguments.
 
     Raises:
-        TypeError: if it is not a child, or brings companions, which only the list of a `Supervisor` can start.
+        TypeError: if `child` is none of these, or has companions, which only the list of a `Supervisor` can start.
     """
     specs = child_specs(child)
     if len(specs) > 1:
@@ -202,7 +202,7 @@ def child_spec(child: Supervised) -> ChildSpec:
 
 
 def child_specs(child: Supervised) -> list[ChildSpec]:
-    """Make the specs of what is in the list of a supervisor: its own, and those of the companions that it brings."""
+    """Return the specs for one item in the list of a supervisor: its own, and those of its companions."""
     return [_spec_of(child), *map(_spec_of, getattr(child, "companions", ()))]
 
 
@@ -227,7 +227,7 @@ def _spec_of(child: Supervised) -> ChildSpec:
 
 
 def check_children(children: object) -> None:
-    """Refuse what is no list of children, such as one child by itself."""
+    """Raise unless `children` is a list, and not for example a single child."""
     if isinstance(children, str) or not isinstance(children, Iterable):
         raise TypeError(f"children must be a list, such as [Worker, ChildSpec(…)], got {children!r}")
 
@@ -263,16 +263,14 @@ def _one_of(names: type[E], option: str, value: str) -> E:
 def _kind(value: str, actor: type[Actor]) -> ChildKind:
     if value is not _FROM_CLASS:
         return _one_of(ChildKind, "kind", value)
-    # Unlike `restart` and `shutdown`, `kind` is a name that an actor may well use for something else.
+    # Unlike `restart` and `shutdown`, `kind` is a likely name for an attribute of an actor's own.
     kind = getattr(actor, "kind", None)
     return kind if isinstance(kind, ChildKind) else ChildKind.WORKER
 
 
 def _check_shutdown(value: object) -> None:
-    if value is BRUTAL_KILL:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        raise ValueError(f"shutdown must be seconds >= 0, INFINITY or BRUTAL_KILL, got {value!r}")
+    if value is not BRUTAL_KILL:
+        check_seconds("shutdown", value, others=", INFINITY or BRUTAL_KILL")
 
 
 def _check_significant(value: object, restart: Restart) -> None:
@@ -288,6 +286,6 @@ def _check_backoff(value: object) -> None:
 
 
 def check_record(value: object) -> None:
-    """Refuse what is no number of messages to keep."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise ValueError(f"record must be a number of messages >= 0 or None, got {value!r}")
+    """Raise unless `value` is a number of messages to keep, or None."""
+    if value is not None:
+        check_count("record", value, unit="a number of messages", others=" or None")

@@ -1,9 +1,10 @@
-"""The supervisor of children that come and go: any number, each by itself."""
+"""The supervisor of children that are started on demand, independent of each other."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from actors.validation import check_count
 from supervisors.child import Child, stop_children
 from supervisors.child_spec import INFINITY, ChildSpec
 from supervisors.exceptions import (
@@ -15,16 +16,21 @@ from supervisors.exceptions import (
 from supervisors.supervision import Children, Supervision
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from actors.exits import ExitReason
 
 __all__ = ["DynamicSupervisor"]
 
 
 class DynamicSupervisor(Supervision):
-    """Starts children on demand (`start_child`), one_for_one; its work for a child does not grow with their number.
+    """Starts children on demand (`start_child`), with the strategy one_for_one (Elixir's `DynamicSupervisor`).
 
-    Callers name a child by its ref, as any number may have one id. A child that has ended for good is forgotten. At the end all
-    children are told at once and awaited together.
+    The cost of a child does not grow with their number. A child is given by its ref, as several may have the same id. A child
+    that has ended and is not restarted is removed. At shutdown all children are stopped at the same time.
+
+    Raises:
+        ValueError: naming the invalid option, with its value.
     """
 
     def __init__(self, *, max_children: float = INFINITY, max_restarts: int = 3, max_seconds: float = 5.0) -> None:
@@ -44,24 +50,22 @@ class DynamicSupervisor(Supervision):
         return Child(spec)
 
     def _discard(self, child: Child) -> None:
-        """It was known by its ref alone."""
+        """Nothing to do: it was known by its ref alone."""
 
-    def _find(self, key: Any) -> Child:
+    def _find(self, key: Hashable) -> Child:
         try:
             return self._by_ref[key]
         except (KeyError, TypeError):
             raise ChildNotFoundError(key) from None
 
-    def _find_stopped(self, key: Any) -> NoReturn:
+    def _find_stopped(self, key: Hashable) -> NoReturn:
         raise UnsupportedCallError
 
     def terminate(self, reason: ExitReason) -> Any:
-        """Stop all children together."""
+        """Stop all children at the same time."""
         return stop_children(self._process, self._children) if self._by_ref else None
 
 
 def _check_max_children(value: object) -> None:
-    if value == INFINITY:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"max_children must be a whole number >= 0 or INFINITY, got {value!r}")
+    if value != INFINITY:
+        check_count("max_children", value, others=" or INFINITY")

@@ -1,19 +1,19 @@
-"""What `supervisors` raises at its authors and callers.
+"""The errors of `supervisors`.
 
 SupervisorsError
-├── ChildExistsError         two children of one supervisor cannot have one id
-│   ├── AlreadyStartedError  the one there is runs
-│   └── AlreadyPresentError  the one there is does not run
+├── ChildExistsError         a supervisor has a child with that id already
+│   ├── AlreadyStartedError  and it is running
+│   └── AlreadyPresentError  and it is not running
 ├── ChildNotFoundError       there is no such child
-├── ChildRunningError        the child runs, and what was asked is for one that does not
-├── ChildRestartingError     the child is about to be started again
+├── ChildRunningError        the call needs a child that is not running
+├── ChildRestartingError     the child is about to be restarted
 ├── SignificantChildError    a significant child needs a supervisor with auto_shutdown
-├── TooManyChildrenError     a DynamicSupervisor has as many as it may
-├── UnsupportedCallError     this kind of supervisor cannot do that
-├── UnknownActorError        the observer finds nobody by that
-├── AmbiguousActorError      the observer finds more than one by that
-├── ConsoleError             there can be no console at that path
-└── SystemDownError          the system ended by itself
+├── TooManyChildrenError     a DynamicSupervisor has max_children already
+├── UnsupportedCallError     this kind of supervisor does not support the call
+├── UnknownActorError        the observer finds no actor by that name
+├── AmbiguousActorError      the observer finds several actors by that name
+├── ConsoleError             a console cannot be opened at that path
+└── SystemDownError          the system ended unexpectedly
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 
 
 class SupervisorsError(Exception):
-    """The base of every error that this package raises on its own account."""
+    """The base class of the errors of this package."""
 
 
 class ChildExistsError(SupervisorsError, ValueError):
@@ -51,7 +51,7 @@ class ChildExistsError(SupervisorsError, ValueError):
 
 
 class AlreadyStartedError(ChildExistsError):
-    """A supervisor has a child with that id already, and it runs (OTP's `already_started`)."""
+    """A supervisor has a child with that id already, and it is running (OTP's `already_started`)."""
 
     def __init__(self, child_id: object, ref: object) -> None:
         self.ref = ref
@@ -59,7 +59,7 @@ class AlreadyStartedError(ChildExistsError):
 
 
 class AlreadyPresentError(ChildExistsError):
-    """A supervisor has a child with that id already, which does not run now (OTP's `already_present`)."""
+    """A supervisor has a child with that id already, which is not running (OTP's `already_present`)."""
 
     def __init__(self, child_id: object) -> None:
         super().__init__(child_id, "it does not run: start it with restart_child(), or delete_child() it first")
@@ -74,7 +74,7 @@ class ChildNotFoundError(SupervisorsError, LookupError):
 
 
 class ChildRunningError(SupervisorsError):
-    """The child runs, and only one that does not can be restarted or deleted (OTP's `running`)."""
+    """The child is running, so that it cannot be restarted or deleted (OTP's `running`)."""
 
     def __init__(self, child_id: object) -> None:
         self.id = child_id
@@ -82,7 +82,7 @@ class ChildRunningError(SupervisorsError):
 
 
 class ChildRestartingError(SupervisorsError):
-    """The child has ended and its supervisor is about to start it again (OTP's `restarting`)."""
+    """The child has ended, and its supervisor is about to restart it (OTP's `restarting`)."""
 
     def __init__(self, child_id: object) -> None:
         self.id = child_id
@@ -90,7 +90,7 @@ class ChildRestartingError(SupervisorsError):
 
 
 class SignificantChildError(SupervisorsError, ValueError):
-    """A significant child is for a supervisor that may end with it (OTP's `bad_combination`)."""
+    """A significant child needs a supervisor with `auto_shutdown` (OTP's `bad_combination`)."""
 
     def __init__(self, child_id: object) -> None:
         self.id = child_id
@@ -108,35 +108,35 @@ class TooManyChildrenError(SupervisorsError):
 
 
 class UnsupportedCallError(SupervisorsError):
-    """A DynamicSupervisor forgets a child that has ended, so there is nothing to restart or to delete."""
+    """A DynamicSupervisor removes a child that has ended, so there is nothing to restart or to delete."""
 
     def __init__(self) -> None:
         super().__init__(
-            "a DynamicSupervisor has no restart_child() and delete_child(): it forgets children that have ended; "
+            "a DynamicSupervisor has no restart_child() and delete_child(): it removes children that have ended; "
             "use start_child()"
         )
 
 
 class UnknownActorError(SupervisorsError, LookupError):
-    """Nobody that lives has that name, label, pid or topic; `nearest` are those that are written almost so."""
+    """No living actor has that name, label, pid or topic; `nearest` are the closest matches."""
 
     def __init__(self, target: object, nearest: Sequence[str] = ()) -> None:
         self.target, self.nearest = target, tuple(nearest)
-        advice = f"the nearest: {', '.join(map(repr, nearest))}" if nearest else "ps() lists all who live"
+        advice = f"closest matches: {', '.join(map(repr, nearest))}" if nearest else "ps() lists all actors"
         super().__init__(f"there is no actor {target!r}; {advice}")
 
 
 class AmbiguousActorError(SupervisorsError, LookupError):
-    """More than one actor is labelled so, or is on that topic."""
+    """Several actors have that label, or are subscribed to that topic."""
 
     def __init__(self, target: object, refs: Sequence[object]) -> None:
         self.target, self.refs = target, tuple(refs)
-        some = ", ".join(str(ref) for ref in refs[:5]) + (", …" if len(refs) > 5 else "")  # noqa: PLR2004  # what one reads
-        super().__init__(f"{len(refs)} actors are {target!r}: {some}; write the pid of one")
+        some = ", ".join(str(ref) for ref in refs[:5]) + (", …" if len(refs) > 5 else "")  # noqa: PLR2004  # enough to choose from
+        super().__init__(f"{len(refs)} actors match {target!r}: {some}; give the pid of one")
 
 
 class ConsoleError(SupervisorsError):
-    """There can be no console at a path."""
+    """A console cannot be opened at a path."""
 
     def __init__(self, path: str, reason: str) -> None:
         self.path, self.reason = path, reason
@@ -144,7 +144,7 @@ class ConsoleError(SupervisorsError):
 
 
 class SystemDownError(SupervisorsError):
-    """The whole system ended by itself: its supervisor gave up, or was ended."""
+    """The whole system ended unexpectedly: its root supervisor gave up, or was stopped."""
 
     def __init__(self, name: str, reason: object) -> None:
         self.name, self.reason = name, reason

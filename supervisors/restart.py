@@ -1,4 +1,4 @@
-"""OTP's rules of restarting, as pure functions: hold them beside the manual page of `supervisor`."""
+"""OTP's restart rules as pure functions; compare them with the manual page of `supervisor`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
+from actors.validation import check_count, check_number
 from supervisors.child_spec import Restart
 
 if TYPE_CHECKING:
@@ -19,10 +20,10 @@ T = TypeVar("T")
 
 
 class Strategy(enum.StrEnum):
-    """Who is restarted with a child that has ended (OTP)."""
+    """Which children are restarted together with one that has ended (OTP)."""
 
     ONE_FOR_ONE = "one_for_one"
-    """Nobody else."""
+    """No others."""
     ONE_FOR_ALL = "one_for_all"
     """All its siblings."""
     REST_FOR_ONE = "rest_for_one"
@@ -34,27 +35,27 @@ class Strategy(enum.StrEnum):
 
 
 class AutoShutdown(enum.StrEnum):
-    """Whether a supervisor ends when children that are `significant` have ended by themselves (OTP)."""
+    """Whether a supervisor shuts down when its `significant` children have ended on their own (OTP)."""
 
     NEVER = "never"
-    """It does not, and has no significant children."""
+    """It does not, and cannot have significant children."""
     ANY_SIGNIFICANT = "any_significant"
-    """It ends with the first of them."""
+    """When the first of them has ended."""
     ALL_SIGNIFICANT = "all_significant"
-    """It ends with the last of them."""
+    """When the last of them has ended."""
 
     @classmethod
     def _missing_(cls, value: object) -> NoReturn:
         raise ValueError(f"auto_shutdown must be one of {', '.join(cls)}, got {value!r}")
 
 
-# The same as plain texts, for type checkers.
+# The same as string literals, for type checkers.
 StrategyName = Literal["one_for_one", "one_for_all", "rest_for_one"]
 AutoShutdownName = Literal["never", "any_significant", "all_significant"]
 
 
 def should_restart(restart: Restart, reason: ExitReason) -> bool:
-    """Tell whether a child with that restart type is started again after ending with `reason`."""
+    """Return whether a child with that restart type is restarted after it ended with `reason`."""
     match restart:
         case Restart.PERMANENT:
             return True
@@ -65,7 +66,7 @@ def should_restart(restart: Restart, reason: ExitReason) -> bool:
 
 
 def affected(strategy: Strategy, children: Iterable[T], failed: T) -> list[T]:
-    """Return the children to start again, in start order; those that still run are first stopped, in reverse."""
+    """Return the children to restart, in start order; those that are running are stopped first, in reverse order."""
     match strategy:
         case Strategy.ONE_FOR_ONE:
             return [failed]
@@ -76,9 +77,9 @@ def affected(strategy: Strategy, children: Iterable[T], failed: T) -> list[T]:
 
 
 def shuts_down(auto_shutdown: AutoShutdown, *, significant: bool, others: Iterable[bool]) -> bool:
-    """Tell whether a supervisor ends because a child has ended by itself and is not restarted.
+    """Return whether a supervisor shuts down because a child has ended on its own and is not restarted.
 
-    `significant` says whether that child is; `others`, for each significant child, whether it still runs or is to be restarted.
+    `significant` is whether that child is; `others` says of each significant child whether it is running or being restarted.
     """
     match auto_shutdown:
         case AutoShutdown.NEVER:
@@ -90,27 +91,25 @@ def shuts_down(auto_shutdown: AutoShutdown, *, significant: bool, others: Iterab
 
 
 class RestartIntensity:
-    """How many restarts a supervisor bears: more than `max_restarts` within `max_seconds` are too many."""
+    """Counts the restarts of a supervisor: more than `max_restarts` within `max_seconds` are too many (OTP).
+
+    Raises:
+        ValueError: naming the invalid option, with its value.
+    """
 
     __slots__ = ("_times", "max_restarts", "max_seconds")
 
     def __init__(self, max_restarts: int = 3, max_seconds: float = 5.0) -> None:
-        _check_intensity(max_restarts, max_seconds)
+        check_count("max_restarts", max_restarts)
+        check_number("max_seconds", max_seconds, "> 0")
         self.max_restarts, self.max_seconds = max_restarts, max_seconds
         self._times: deque[float] | None = None
 
     def allows(self, now: float) -> bool:
-        """Count a restart at the monotonic time `now`; tell whether it is not one too many."""
+        """Count a restart at the monotonic time `now`; return whether it is within the limit."""
         if self._times is None:
             self._times = deque()
         self._times.append(now)
         while self._times[0] < now - self.max_seconds:
             self._times.popleft()
         return len(self._times) <= self.max_restarts
-
-
-def _check_intensity(max_restarts: object, max_seconds: object) -> None:
-    if isinstance(max_restarts, bool) or not isinstance(max_restarts, int) or max_restarts < 0:
-        raise ValueError(f"max_restarts must be a whole number >= 0, got {max_restarts!r}")
-    if isinstance(max_seconds, bool) or not isinstance(max_seconds, int | float) or not max_seconds > 0:
-        raise ValueError(f"max_seconds must be a number > 0, got {max_seconds!r}")

@@ -1,6 +1,6 @@
-"""What supervisors tell telemetry.
+"""The telemetry events of supervisors.
 
-A function is called where the thing happens. It costs a look-up when nobody listens.
+Each function is called where the event happens; without a handler it costs one lookup.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RESTARTED = ("ashtree", "child_restarted")
 
 
 def child_restarted(supervisor: ActorRef[Any], child: Child, reason: ExitReason | Exception) -> None:
-    """A supervisor starts a child again that ended with `reason`, at once or after its back-off."""
+    """Report that a supervisor restarts a child that ended with `reason`, at once or after its backoff."""
     if RESTARTED in telemetry.attached:
         about = {"supervisor": supervisor, "id": child.spec.id, "reason": reason}
         telemetry.execute(RESTARTED, {"restarts": child.restarts}, about)

@@ -1,10 +1,10 @@
-"""What every supervisor does: it starts children, minds their ends, starts them again by the rules, and answers calls."""
+"""What every supervisor does: it starts children, monitors them, restarts them by the rules, and answers calls."""
 
 from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Reversible
+from collections.abc import Callable, Collection, Hashable, Iterable, Reversible
 from random import random
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from actors.future import Future
     from actors.ref import ActorRef
 
-Failed = Callable[[Child, StartError], Any]
+Failed = Callable[[Child, StartError], object]
+"""What to do about a child that could not start; its result is that of the supervisor's handler."""
 
 __all__ = ["TOO_MANY_RESTARTS", "Children", "Supervision", "supervised_by", "supervised_child"]
 
@@ -43,7 +44,7 @@ TOO_MANY_RESTARTS = Shutdown("restart intensity reached")
 
 
 class _Again(msgspec.Struct, frozen=True, eq=False):
-    """A supervisor tells itself to start a child that waited, or to count one more failure of one that could not start."""
+    """A supervisor's message to itself: restart a child after its backoff, or count the failure of a restart."""
 
     child: Child
     failure: StartError | None = None
@@ -54,15 +55,15 @@ class Children(Collection[Child], Reversible[Child], Protocol):
 
 
 class Supervision(Actor):
-    """What `Supervisor` and `DynamicSupervisor` share; they say which children there are, and who is restarted with whom."""
+    """The base of `Supervisor` and `DynamicSupervisor`, which keep the children and decide which are restarted together."""
 
     shutdown: ClassVar[float] = INFINITY
     kind: ClassVar[ChildKind] = ChildKind.SUPERVISOR
 
     def __init__(self, max_restarts: int, max_seconds: float) -> None:
         self._intensity = RestartIntensity(max_restarts, max_seconds)
-        # Those that run, and, under the ref that they had last, those that are to be started again.
-        self._by_ref: dict[ActorRef[Any], Child] = {}
+        # Running children by their refs, and those waiting for a restart by their previous refs.
+        self._by_ref: dict[Hashable, Child] = {}
 
     @property
     @abstractmethod
@@ -71,32 +72,32 @@ class Supervision(Actor):
 
     @abstractmethod
     def _add(self, spec: ChildSpec) -> Child:
-        """Return a child that is to be started, or raise what keeps it from being one."""
+        """Return a new child to be started, or raise the reason why it cannot be added."""
 
     @abstractmethod
     def _discard(self, child: Child) -> None:
-        """Forget a child that does not run."""
+        """Remove a child that is not running."""
 
     @abstractmethod
-    def _find(self, key: Any) -> Child:
-        """Return the child that callers mean by `key`, or raise ChildNotFoundError."""
+    def _find(self, key: Hashable) -> Child:
+        """Return the child that callers identify by `key`, or raise ChildNotFoundError."""
 
     @abstractmethod
-    def _find_stopped(self, key: Any) -> Child:
-        """Return the child that callers mean by `key`, or raise what keeps it from being restarted or deleted."""
+    def _find_stopped(self, key: Hashable) -> Child:
+        """Return the child that callers identify by `key`, or raise the reason why it cannot be restarted or deleted."""
 
     def on_start(self) -> Any:
-        """Be told when a child ends."""
+        """Trap exits, to be notified when a child ends."""
         self.trap_exit = True
 
     def on_receive(self, message: Any) -> Any:
-        """Mind the children that end, and do what is asked."""
+        """Handle the exits of children and the calls of others."""
         try:
             return self._handle(message)
         except SupervisorsError as error:
             return Refuse(error)
 
-    def _handle(self, message: Any) -> Any:
+    def _handle(self, message: object) -> object:
         match message:
             case Exit(actor=ref, reason=reason):
                 return self._on_exit(ref, reason)
@@ -118,40 +119,44 @@ class Supervision(Actor):
                 return _count(self._children)
         return super().on_receive(message)
 
-    def _describe(self, message: Any) -> str:
-        # The arguments of a child may be secret: those of a channel are what its client sent.
+    def _describe(self, message: object) -> str:
+        # The arguments of a child may be secret: for a channel they are what its client sent.
         if isinstance(message, StartChild):
             return f"StartChild({message.spec.actor.__name__}, id={message.spec.id!r})"
         return super()._describe(message)
 
     # Children that start
 
-    def _launch(self, child: Child, failed: Failed) -> Any:
-        """Start a child; return its ref or what `failed` makes of the error, or a coroutine of it if the start takes time."""
-        last: Any = child.ref
+    def _launch(self, child: Child, failed: Failed) -> object:
+        """Start a child; return its ref or the result of `failed`, or a coroutine of these if its `on_start` is one."""
+        previous = child.ref
         try:
             starting = launch(self._process, child)
         except StartError as error:
             return failed(child, error)
         if starting is None:
-            return self._launched(child, last)
-        return self._await_launched(child, last, starting, failed)
+            return self._launched(child, previous)
+        return self._await_launched(child, previous, starting, failed)
 
-    async def _await_launched(self, child: Child, last: Any, starting: Future[Any], failed: Failed) -> Any:
-        # Known before it has started: should the supervisor be ended meanwhile, it stops this child too.
-        ref: Any = child.ref
+    async def _await_launched(
+        self, child: Child, previous: ActorRef[Actor] | None, starting: Future[ActorRef[Actor]], failed: Failed
+    ) -> object:
+        ref = child.ref
+        assert ref is not None
+        # Registered before it has started: if the supervisor is stopped meanwhile, it stops this child too.
         self._by_ref[ref] = child
         try:
             await until_started(child, starting)
         except StartError as error:
             del self._by_ref[ref]
-            child.ref = last
+            child.ref = previous
             return failed(child, error)
-        return self._launched(child, last)
+        return self._launched(child, previous)
 
-    def _launched(self, child: Child, last: Any) -> ActorRef[Any]:
+    def _launched(self, child: Child, previous: ActorRef[Actor] | None) -> ActorRef[Actor]:
         assert child.ref is not None
-        self._by_ref.pop(last, None)
+        if previous is not None:
+            self._by_ref.pop(previous, None)
         self._by_ref[child.ref] = child
         child.again = None
         return child.ref
@@ -162,7 +167,7 @@ class Supervision(Actor):
 
     # Children that end
 
-    def _on_exit(self, ref: ActorRef[Any], reason: ExitReason) -> Any:
+    def _on_exit(self, ref: ActorRef[Actor], reason: ExitReason) -> object:
         child = self._by_ref.get(ref)
         if child is None:
             return None
@@ -173,7 +178,7 @@ class Supervision(Actor):
         return self._on_end(child)
 
     def _on_end(self, child: Child) -> Stop | None:
-        """Take note that a child has ended by itself, for good."""
+        """Handle the end of a child that is not restarted."""
         self._retire(child)
         return None
 
@@ -181,35 +186,36 @@ class Supervision(Actor):
         if child.spec.restart is Restart.TEMPORARY:
             self._discard(child)
 
-    def _restart(self, child: Child, reason: ExitReason | StartError) -> Any:
-        """Count a restart, and start the child again: now, or when its back-off is over."""
+    def _restart(self, child: Child, reason: ExitReason | StartError) -> object:
+        """Count a restart, and restart the child: now, or after its backoff."""
         now = self.clock.now()
         if not self._intensity.allows(now):
             return self._give_up(child, reason)
         child.restarts += 1
         child_restarted(self.actor_ref, child, reason)
-        seconds = child.wait(now, random())  # noqa: S311  # it spreads the load, and is no secret
+        seconds = child.wait(now, random())  # noqa: S311  # it spreads the load and is not a secret
         when = f" in {seconds:g} s" if seconds else ""
         _log.info("%s restarts %s%s, which ended: %s", self, child.spec.id, when, reason)
         return self._delay(child, seconds) if seconds else self._start_again(child)
 
-    def _delay(self, child: Child, seconds: float) -> Any:
-        """Start the child again after some seconds, and do what others ask meanwhile."""
+    def _delay(self, child: Child, seconds: float) -> object:
+        """Restart the child after some seconds, and handle other messages meanwhile."""
         child.again = _Again(child)
         self.send_after(seconds, child.again)
+        return None
 
-    def _start_again(self, child: Child) -> Any:
+    def _start_again(self, child: Child) -> object:
         return self._launch(child, self._try_again)
 
     def _try_again(self, child: Child, error: StartError) -> None:
-        """Count the failure as one more end of the child, after what others have asked meanwhile (as OTP does)."""
+        """Count the failure as one more exit of the child, after the messages received meanwhile (as OTP does)."""
         child.again = _Again(child, error)
         self.send(self, child.again)
 
-    def _on_again(self, again: _Again) -> Any:
+    def _on_again(self, again: _Again) -> object:
         child = again.child
         if child.again is not again:
-            # It was terminated, or restarted with its siblings, while it waited.
+            # It was terminated, or restarted with its siblings, in the meantime.
             return None
         return self._start_again(child) if again.failure is None else self._restart(child, again.failure)
 
@@ -224,7 +230,7 @@ class Supervision(Actor):
         )
         return Stop(TOO_MANY_RESTARTS)
 
-    # Children that are ended
+    # Children that are stopped
 
     async def _terminate_child(self, child: Child, reason: ExitReason) -> None:
         await self._stop_children([child], reason)
@@ -232,18 +238,17 @@ class Supervision(Actor):
         self._retire(child)
 
     async def _stop_children(self, children: Collection[Child], reason: ExitReason = SHUTDOWN) -> None:
-        """End children together; those that wait to be started again will not be."""
-        refs: list[Any] = []
+        """Stop children at the same time, and cancel their pending restarts."""
+        refs = [child.ref for child in children if child.ref is not None]
         for child in children:
             child.again = None
-            refs.append(child.ref)
         await stop_children(self._process, children, reason)
-        # Forgotten last: should the supervisor be ended meanwhile, it waits for these too.
+        # Removed last: if the supervisor is stopped meanwhile, it waits for these too.
         for ref in refs:
             self._by_ref.pop(ref, None)
 
 
-# For readers of the tree. They are functions because a supervisor is subclassed by authors, whose attributes may have any name.
+# For readers of the tree. These are functions because authors subclass supervisors, and may give their attributes any name.
 
 
 def supervised_by(supervisor: Supervision) -> Children:
@@ -251,8 +256,8 @@ def supervised_by(supervisor: Supervision) -> Children:
     return supervisor._children
 
 
-def supervised_child(supervisor: Supervision, ref: ActorRef[Any]) -> Child | None:
-    """Return the child of a supervisor that runs under `ref`, or did last and is to be restarted; None if there is none."""
+def supervised_child(supervisor: Supervision, ref: ActorRef[Actor]) -> Child | None:
+    """Return the child that is running under `ref`, or is waiting for a restart and had it before; None if there is none."""
     return supervisor._by_ref.get(ref)
 
 

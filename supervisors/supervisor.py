@@ -1,4 +1,4 @@
-"""The supervisor of a fixed list of children: started in order, restarted by the rules, stopped in reverse."""
+"""The supervisor of a fixed list of children: started in order, restarted by the rules, stopped in reverse order."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ __all__ = ["Supervisor"]
 
 
 class Supervisor(Supervision):
-    """Starts its children in order, restarts those that end as their specs say, stops them in reverse.
+    """Starts its children in order, restarts them as their specs say, and stops them in reverse order (OTP's `supervisor`).
 
-    If a child cannot start, those before it are stopped and the supervisor itself cannot start. More than `max_restarts`
-    restarts within `max_seconds` end it, with all children; then its own supervisor decides. `auto_shutdown` says whether
-    it also ends, with SHUTDOWN, when significant children are done. A temporary child that has ended is forgotten.
+    If a child cannot start, those before it are stopped and the supervisor itself cannot start. After more than `max_restarts`
+    restarts within `max_seconds` it stops all children and exits; then its own supervisor decides. `auto_shutdown` says whether
+    it also exits, with SHUTDOWN, when significant children have ended. A temporary child that has ended is removed.
 
     Raises:
-        ValueError: naming the option, or the child, that is wrong.
+        ValueError: naming the invalid option or child.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class Supervisor(Supervision):
     def _discard(self, child: Child) -> None:
         del self._by_id[child.spec.id]
 
-    def _find(self, key: Any) -> Child:
+    def _find(self, key: Hashable) -> Child:
         try:
             return self._by_id[key]
         except (KeyError, TypeError):
             raise ChildNotFoundError(key) from None
 
-    def _find_stopped(self, key: Any) -> Child:
+    def _find_stopped(self, key: Hashable) -> Child:
         child = self._find(key)
         if child.again is not None:
             raise ChildRestartingError(key)
@@ -99,12 +99,12 @@ class Supervisor(Supervision):
                 await start(self._process, child)
                 self._launched(child, None)
         except BaseException:
-            # A child could not start, or the supervisor was told to end before all had.
+            # A child could not start, or the supervisor was told to exit before all had started.
             await self._roll_back()
             raise
 
     async def _roll_back(self) -> None:
-        # One that is told to end meanwhile begins anew with those that are left; one that is killed does nothing more.
+        # If it is told to exit meanwhile, it starts over with the children that are left; if it is killed, it does nothing.
         while self.actor_ref.is_alive():
             with suppress(CancelledError):
                 await self._stop_in_reverse(list(self._children))
@@ -119,17 +119,17 @@ class Supervisor(Supervision):
         return Stop(SHUTDOWN) if ends else None
 
     def _goes_on(self, child: Child) -> bool:
-        """Tell whether a child runs or is to be started again: by itself, or with a sibling that waits for that."""
+        """Return whether a child is running or going to be restarted, on its own or together with a sibling."""
         waiting = (other for other in self._children if other.again is not None)
         return not child.is_stopped or any(child in self._group(other) for other in waiting)
 
-    def _delay(self, child: Child, seconds: float) -> Any:
+    def _delay(self, child: Child, seconds: float) -> object:
         super()._delay(child, seconds)
-        # Those that go with it do not go on without it.
+        # The siblings that are restarted together with it do not run without it.
         others = [other for other in self._group(child) if other is not child]
         return self._stop_group(others) if others else None
 
-    def _start_again(self, child: Child) -> Any:
+    def _start_again(self, child: Child) -> object:
         group = self._group(child)
         # The common case, one_for_one with a plain on_start, needs no task.
         return self._restart_group(group) if len(group) > 1 else super()._start_again(child)
@@ -144,7 +144,7 @@ class Supervisor(Supervision):
                 continue
             launched = self._launch(child, self._try_again)
             if (await launched if iscoroutine(launched) else launched) is None:
-                # It could not start: it will be tried again, with its group, and those after it wait for that.
+                # It could not start: it is tried again together with its group, and those after it wait for that.
                 return
 
     async def _stop_group(self, group: Sequence[Child]) -> None:
@@ -155,7 +155,7 @@ class Supervisor(Supervision):
     # The end
 
     def terminate(self, reason: ExitReason) -> Any:
-        """Stop all children, the last started first."""
+        """Stop all children in reverse start order."""
         return self._stop_in_reverse(list(self._children))
 
     async def _stop_in_reverse(self, children: Sequence[Child]) -> None:

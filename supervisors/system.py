@@ -1,4 +1,4 @@
-"""The root of everything: one supervision tree, on an event loop of yours, in a thread of its own, or as the program."""
+"""The root of a supervision tree: on your event loop, in a thread of its own, or as the whole program."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import asyncio
 import logging
 import os
 import pkgutil
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,6 +18,7 @@ from supervisors.child_spec import check_children, check_record
 from supervisors.exceptions import SystemDownError
 from supervisors.garbage import rare_collections
 from supervisors.restart import AutoShutdown, AutoShutdownName, RestartIntensity, Strategy, StrategyName
+from supervisors.signals import Signals
 from supervisors.supervisor import Supervisor
 from supervisors.tree import draw
 
@@ -47,15 +46,19 @@ class System:
     - `with System(children) as system:` in synchronous code, on a loop in a thread of its own;
     - `System(children).run()` as the program itself, until Ctrl-C or SIGTERM.
 
-    The children start in order and stop in reverse. If one cannot start, StartError is raised. If the tree ends by itself later
-    (too many restarts, or `auto_shutdown`), `async with` cancels its body, and all three raise SystemDownError at the end. A
-    system that has stopped can be started again.
+    The children are started in order and stopped in reverse order. If one cannot start, StartError is raised. If the tree ends
+    unexpectedly later (too many restarts, or `auto_shutdown`), `async with` cancels its body, and all three raise
+    SystemDownError at the end. A system that has stopped can be started again.
 
-    - `watchdog`: what is watched on its event loop (see `Watchdog`); by default nothing.
-    - `record`: how many of its last messages each actor of the tree keeps, for the report of a crash, unless its class or its
-      child spec says otherwise; by default none.
-    - `console`: the path of a Unix socket for `python -m supervisors.console PATH`, which gives a prompt inside the running
-      system to the user that runs it (see `docs/console.md`); by default none.
+    - `name`: a label for logs and the tree. Two systems may share an event loop; see `PubSub(name=…)` there.
+    - `watchdog`: what to watch on the event loop (see `Watchdog`); by default nothing.
+    - `record`: how many of its latest messages each actor of the tree keeps for crash reports, unless its class or its child
+      spec says otherwise; by default none.
+    - `console`: the path of a Unix socket for `python -m supervisors.console PATH`, which opens a prompt inside the running
+      system, for the same user only (see `docs/console.md`); by default none.
+
+    Raises:
+        TypeError, ValueError: naming the invalid option, with its value.
     """  # noqa: D415  # the colon leads to the list
 
     def __init__(
@@ -74,15 +77,15 @@ class System:
     ) -> None:
         check_record(record)
         check_children(children)
-        RestartIntensity(max_restarts, max_seconds)  # refuses what is wrong here, and not when the system starts
+        RestartIntensity(max_restarts, max_seconds)  # raises here, and not when the system starts
         self.name = name
         self.pubsub = pubsub or PubSub()
         self._children: list[Supervised] = [self.pubsub, *children]
         if console is not None:
-            # Before the others, so that a stop that hangs can be looked at.
+            # Before the others, so that it is still there when a shutdown hangs.
             self._children.insert(0, _console(self, os.fspath(console)))
         if watchdog is not None:
-            # First, so that it sees all others start and end.
+            # First, so that it watches all others start and stop.
             self._children.insert(0, watchdog)
         self._record = record
         self._options: dict[str, Any] = {
@@ -109,7 +112,7 @@ class System:
 
     @property
     def names(self) -> Registry:
-        """The names of this system's actors."""
+        """The registered names of the actors on its event loop."""
         return self.ref.process.scheduler.names
 
     @property
@@ -139,7 +142,7 @@ class System:
             if ref.process.started is not None:
                 await ref.process.started
         except BaseException:
-            # It failed, or whoever started it would not wait any longer.
+            # It failed, or the caller was cancelled.
             ref.exit(SHUTDOWN)
             await ref.down()
             raise
@@ -148,14 +151,14 @@ class System:
         return self
 
     async def stop(self) -> None:
-        """Stop the tree in reverse order; return when it is gone."""
+        """Stop the tree in reverse start order, and wait until it has stopped."""
         self._stopping = True
         down = self.ref.down()
         self.ref.exit(SHUTDOWN)
         await down
 
     async def wait(self) -> ExitReason:
-        """Wait until the system ends, and return why."""
+        """Wait until the system ends, and return its exit reason."""
         ref = self.ref
         await ref.down()
         assert ref.exit_reason is not None
@@ -164,12 +167,12 @@ class System:
     def _on_down(self, reason: ExitReason) -> None:
         if self._stopping:
             return
-        _log.critical("%s has ended by itself: %s", self.name, reason)
+        _log.critical("%s ended unexpectedly: %s", self.name, reason)
         if self._body is not None:
             self._body.cancel()
 
     def _check(self) -> None:
-        """Raise if the system ended without being told to."""
+        """Raise if the system ended without having been stopped."""
         if not self._stopping and self._ref is not None and not self._ref.is_alive():
             raise SystemDownError(self.name, self._ref.exit_reason)
 
@@ -192,7 +195,7 @@ class System:
             self._check()
         except SystemDownError:
             if kind is not None:
-                # The cancellation was ours: take it back, as asyncio's task groups do.
+                # The cancellation was ours: undo it, as asyncio's task groups do.
                 task = asyncio.current_task()
                 if task is not None:
                     task.uncancel()
@@ -224,16 +227,16 @@ class System:
     # As the program
 
     def run(self, then: Callable[[System], object] | None = None) -> None:
-        """Run as the program: start, call `then(system)`, stop in order at Ctrl-C or SIGTERM.
+        """Run as the program: start, call `then(system)`, and stop in order at Ctrl-C or SIGTERM.
 
-        A second signal kills what is left. Meanwhile Python's garbage collector looks less often (see `rare_collections`).
+        A second signal kills what is left. Meanwhile Python collects garbage less often (see `rare_collections`).
 
         Raises:
             StartError: if it could not start.
-            SystemDownError: if it ended by itself.
+            SystemDownError: if it ended unexpectedly.
             SystemExit: with status 1, at a second signal.
         """
-        with _signals() as signals:
+        with Signals() as signals:
             try:
                 with asyncio.Runner(loop_factory=new_event_loop) as runner:
                     runner.run(self._serve(then, signals))
@@ -243,10 +246,10 @@ class System:
             if signals.count > 1:
                 sys.exit(1)
 
-    async def _serve(self, then: Callable[[System], object] | None, signals: _signals) -> None:
+    async def _serve(self, then: Callable[[System], object] | None, signals: Signals) -> None:
         serving, scheduler = asyncio.current_task(), Scheduler.here()
         assert serving is not None
-        signals.obey(serving.cancel, scheduler.close)
+        signals.handle(serving.cancel, scheduler.close)
         try:
             async with self:
                 if then is not None:
@@ -254,56 +257,10 @@ class System:
                 with rare_collections():
                     await self.wait()
         finally:
-            signals.rest()
+            signals.done()
             scheduler.close()
 
 
 def _console(system: System, path: str) -> ChildSpec:
     open_console: Callable[[System, str], ChildSpec] = pkgutil.resolve_name(_OPEN_CONSOLE)
     return open_console(system, path)
-
-
-class _signals:  # noqa: N801  # reads as the phrase it is: with signals
-    """Obey SIGINT and SIGTERM inside the block, where this thread may handle them, and count them.
-
-    Handlers of the event loop would be gone before the loop has ended.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._obeyed = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            self._before = {
-                number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-            }
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
-
-    def obey(self, first: Callable[[], object], second: Callable[[], object]) -> None:
-        """From now on, do `first()` at the first signal, and `second()` at all others, on the running loop."""
-        self._loop, self._orders = asyncio.get_running_loop(), (first, second)
-
-    def rest(self) -> None:
-        """From now on there is nothing left to stop in order."""
-        self._loop = None
-
-    def _on_signal(self, *_: object) -> None:
-        self.count += 1
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._obey)
-        if self._loop is None or self.count > self._obeyed + 1:
-            # Nobody obeys: the loop does not run, or an actor blocks it, which this then ends.
-            sys.exit(1)
-
-    def _obey(self) -> None:
-        self._obeyed += 1
-        first, second = self._orders
-        order = first if self._obeyed == 1 else second
-        order()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Required, TypedDict, TypeVar, overload
 
 from actors.exceptions import ActorDeadError
 from actors.names import whereis
@@ -12,11 +12,15 @@ from actors.ref import ASK_TIMEOUT
 from actors.task.task import Task
 from actors.task.task_actor import TaskActor
 from actors.task.task_stream import Items, TaskStream
+from actors.validation import check_seconds
 from supervisors.calls import start_child
 from supervisors.child_spec import ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
+    from actors.actor import Actor
     from actors.future import Future
     from actors.ref import ActorRef
     from actors.task.task import Owner
@@ -28,9 +32,19 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 P = ParamSpec("P")
 
+CoroutineFunction = Callable[P, Coroutine[Any, Any, T]]
+
+
+class _StreamOptions(TypedDict, total=False):
+    """The keywords of `async_stream` and `async_stream_nolink`."""
+
+    max_concurrency: Required[int]
+    ordered: bool
+    timeout: float | None
+
 
 class TaskSupervisor(DynamicSupervisor):
-    """A `DynamicSupervisor` of tasks: it ends them in order with the program, shows them in the tree, and bounds their number.
+    """A `DynamicSupervisor` of tasks: it stops them with the program, shows them in the tree, and limits their number.
 
     Make it a child of the `System`, and start tasks under it:
 
@@ -44,19 +58,15 @@ class TaskSupervisor(DynamicSupervisor):
                     self.index(page)
                 return await robots
 
-    Each gives a `Task` at once. What keeps the supervisor from starting it (it is gone; it has `max_children`) is raised where
-    the task is awaited. The owner of a task is an actor (`self` in its methods), a ref, or a task; when it ends, however it
-    does, so does the task.
+    Each returns a `Task` at once. If the supervisor cannot start it (it is dead, or has `max_children`), the error is raised
+    where the task is awaited. The owner of a task is an actor (`self` in its methods), a ref, or a task; when the owner exits,
+    for whatever reason, the task is stopped.
     """
 
     @overload
     @staticmethod
     def start_child(
-        supervisor: Target,
-        function: Callable[P, Coroutine[Any, Any, T]],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
+        supervisor: Target, function: CoroutineFunction[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Task[T]: ...
 
     @overload
@@ -64,20 +74,17 @@ class TaskSupervisor(DynamicSupervisor):
     def start_child(supervisor: Target, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Task[T]: ...
 
     @staticmethod
-    def start_child(supervisor: Target, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Task[Any]:
-        """Start a task that belongs to nobody but its supervisor: fire and forget, or for code that is no actor."""
+    def start_child(
+        supervisor: Target, function: Callable[..., object], /, *args: object, **kwargs: object
+    ) -> Task[Any]:
+        """Start a task without an owner: fire and forget, or for code that is not an actor."""
         ref = _living(supervisor)
         return _start(ref, Task(function, args, kwargs, scheduler=ref.process.scheduler))
 
     @overload
     @staticmethod
     def async_(
-        supervisor: Target,
-        owner: Owner,
-        function: Callable[P, Coroutine[Any, Any, T]],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
+        supervisor: Target, owner: Owner, function: CoroutineFunction[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Task[T]: ...
 
     @overload
@@ -88,21 +95,16 @@ class TaskSupervisor(DynamicSupervisor):
 
     @staticmethod
     def async_(
-        supervisor: Target, owner: Owner, function: Callable[..., Any], /, *args: Any, **kwargs: Any
+        supervisor: Target, owner: Owner, function: Callable[..., object], /, *args: object, **kwargs: object
     ) -> Task[Any]:
-        """Start a task that is linked to its owner: if it crashes, so does the owner, unless it traps exits."""
+        """Start a task that is linked to its owner: if the task crashes, so does the owner, unless it traps exits."""
         ref = _living(supervisor)
         return _start(ref, _owned(ref, owner, function, args, kwargs, linked=True))
 
     @overload
     @staticmethod
     def async_nolink(
-        supervisor: Target,
-        owner: Owner,
-        function: Callable[P, Coroutine[Any, Any, T]],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
+        supervisor: Target, owner: Owner, function: CoroutineFunction[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Task[T]: ...
 
     @overload
@@ -113,9 +115,9 @@ class TaskSupervisor(DynamicSupervisor):
 
     @staticmethod
     def async_nolink(
-        supervisor: Target, owner: Owner, function: Callable[..., Any], /, *args: Any, **kwargs: Any
+        supervisor: Target, owner: Owner, function: Callable[..., object], /, *args: object, **kwargs: object
     ) -> Task[Any]:
-        """Start a task whose crash reaches only those who await it."""
+        """Start a task whose crash is raised only where it is awaited."""
         ref = _living(supervisor)
         return _start(ref, _owned(ref, owner, function, args, kwargs))
 
@@ -124,12 +126,9 @@ class TaskSupervisor(DynamicSupervisor):
     def async_stream(
         supervisor: Target,
         owner: Owner | None,
-        function: Callable[[Item], Coroutine[Any, Any, T]],
+        function: CoroutineFunction[[Item], T],
         items: Items[Item],
-        *,
-        max_concurrency: int,
-        ordered: bool = ...,
-        timeout: float | None = ...,
+        **options: Unpack[_StreamOptions],
     ) -> TaskStream[T, T]: ...
 
     @overload
@@ -139,31 +138,31 @@ class TaskSupervisor(DynamicSupervisor):
         owner: Owner | None,
         function: Callable[[Item], T],
         items: Items[Item],
-        *,
-        max_concurrency: int,
-        ordered: bool = ...,
-        timeout: float | None = ...,
+        **options: Unpack[_StreamOptions],
     ) -> TaskStream[T, T]: ...
 
     @staticmethod
     def async_stream(
         supervisor: Target,
         owner: Owner | None,
-        function: Callable[[Any], Any],
+        function: Callable[[Any], object],
         items: Items[Any],
         *,
         max_concurrency: int,
         ordered: bool = True,
         timeout: float | None = ASK_TIMEOUT,
     ) -> TaskStream[Any, Any]:
-        """Iterate over the results of `function(item)` for all items, `max_concurrency` of them at work at a time.
+        """Iterate over the results of `function(item)` for all items, `max_concurrency` of them at a time.
 
             async for page in TaskSupervisor.async_stream("tasks", self, fetch, urls, max_concurrency=8):
                 ...
 
-        `items` is any iterable or async iterable, an endless one too; see `TaskStream`. An item that fails raises what it
-        raised, or `pykka.Timeout` after `timeout` seconds (None: never), when its turn has come; the others are ended then.
-        Outside of actors, `owner` is None.
+        `items` is any iterable or async iterable, also an endless one; see `TaskStream`. When the turn of an item that failed
+        has come, its exception is raised (`pykka.Timeout` after `timeout` seconds; None: no limit), and the other tasks are
+        stopped. Outside of actors, `owner` is None.
+
+        Raises:
+            ValueError: if `timeout` or `max_concurrency` is invalid.
         """
         start = _starter(supervisor, owner, function, timeout)
         return TaskStream(start, items, take=Task.get, max_concurrency=max_concurrency, ordered=ordered)
@@ -173,12 +172,9 @@ class TaskSupervisor(DynamicSupervisor):
     def async_stream_nolink(
         supervisor: Target,
         owner: Owner | None,
-        function: Callable[[Item], Coroutine[Any, Any, T]],
+        function: CoroutineFunction[[Item], T],
         items: Items[Item],
-        *,
-        max_concurrency: int,
-        ordered: bool = ...,
-        timeout: float | None = ...,
+        **options: Unpack[_StreamOptions],
     ) -> TaskStream[T, Task[T]]: ...
 
     @overload
@@ -188,24 +184,21 @@ class TaskSupervisor(DynamicSupervisor):
         owner: Owner | None,
         function: Callable[[Item], T],
         items: Items[Item],
-        *,
-        max_concurrency: int,
-        ordered: bool = ...,
-        timeout: float | None = ...,
+        **options: Unpack[_StreamOptions],
     ) -> TaskStream[T, Task[T]]: ...
 
     @staticmethod
     def async_stream_nolink(
         supervisor: Target,
         owner: Owner | None,
-        function: Callable[[Any], Any],
+        function: Callable[[Any], object],
         items: Items[Any],
         *,
         max_concurrency: int,
         ordered: bool = True,
         timeout: float | None = ASK_TIMEOUT,
     ) -> TaskStream[Any, Task[Any]]:
-        """Iterate over the tasks themselves, each when it has ended; one that fails ends no other.
+        """Iterate over the tasks themselves, each when it has ended; one that fails does not stop the others.
 
             async for task in TaskSupervisor.async_stream_nolink("tasks", self, fetch, urls, max_concurrency=8):
                 match task.exit_reason:
@@ -214,13 +207,13 @@ class TaskSupervisor(DynamicSupervisor):
                     case reason:
                         self.missing[task.args[0]] = reason
 
-        All else is as in `async_stream`. A task whose time was over has ended with `Shutdown("timeout")`.
+        Otherwise it works as `async_stream`. A task that timed out has ended with `Shutdown("timeout")`.
         """
         start = _starter(supervisor, owner, function, timeout)
         return TaskStream(start, items, take=_itself, max_concurrency=max_concurrency, ordered=ordered)
 
 
-def _living(supervisor: Target) -> ActorRef[Any]:
+def _living(supervisor: Target) -> ActorRef[Actor]:
     ref = whereis(supervisor)
     if ref is None:
         raise ActorDeadError(f"nobody is registered as {supervisor!r}")
@@ -228,11 +221,11 @@ def _living(supervisor: Target) -> ActorRef[Any]:
 
 
 def _owned(
-    supervisor: ActorRef[Any],
+    supervisor: ActorRef[Actor],
     owner: Owner | None,
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    function: Callable[..., object],
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
     *,
     linked: bool = False,
     timeout: float | None = None,
@@ -241,29 +234,24 @@ def _owned(
     return Task(function, args, kwargs, scheduler=scheduler, owner=owner, linked=linked, timeout=timeout)
 
 
-def _start(supervisor: ActorRef[Any], task: Task[Any]) -> Task[Any]:
-    start_child(supervisor, ChildSpec(TaskActor, (task,), id=task.label)).add_done_callback(partial(_on_started, task))
+def _start(supervisor: ActorRef[Actor], task: Task[T]) -> Task[T]:
+    spec = ChildSpec(TaskActor, (task,), id=task.label)
+    start_child(supervisor, spec).add_done_callback(partial(_on_started, task))
     return task
 
 
-def _on_started(task: Task[Any], started: Future[Any]) -> None:
+def _on_started(task: Task[Any], started: Future[ActorRef[Actor]]) -> None:
     if started.exception is not None:
         task.start_failed(started.exception)
 
 
 def _starter(
-    supervisor: Target, owner: Owner | None, function: Callable[[Any], Any], timeout: float | None
-) -> Callable[[Any], Task[Any]]:
-    _check_timeout(timeout)
+    supervisor: Target, owner: Owner | None, function: Callable[[Any], object], timeout: float | None
+) -> Callable[[object], Task[Any]]:
+    if timeout is not None:
+        check_seconds("timeout", timeout, "> 0", others=" or None")
     ref = _living(supervisor)
     return lambda item: _start(ref, _owned(ref, owner, function, (item,), {}, timeout=timeout))
-
-
-def _check_timeout(timeout: object) -> None:
-    if timeout is None:
-        return
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
-        raise ValueError(f"timeout must be seconds > 0 or None, got {timeout!r}")
 
 
 def _itself(task: Task[Any]) -> Task[Any]:

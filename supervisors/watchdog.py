@@ -1,8 +1,8 @@
-"""The watchdog: it tells of actors that are stuck, of an event loop that is blocked, and of mailboxes that fill up.
+"""The watchdog: it reports stuck actors, a blocked event loop, and mailboxes that fill up.
 
     System(children, watchdog=Watchdog(stuck=5.0))
 
-Each is told once, in the log and by telemetry, and again only after all was well in between:
+Each condition is reported once, in the log and by telemetry, and again only after it has cleared:
 
 | event | measurements | metadata |
 |---|---|---|
@@ -10,14 +10,13 @@ Each is told once, in the log and by telemetry, and again only after all was wel
 | `("ashtree", "loop_blocked")` | `duration` | `actor` (or None), `message`, `stack` |
 | `("ashtree", "mailbox_full")` | `length` | `actor`, `message` (the next one), `stack` |
 
-`actor` is a ref; `message` and `stack` are texts, the message as its actor describes it: without secrets. Where there are many
-at once the log shows ten and the number of the others, which telemetry is told without a stack.
+`actor` is a ref; `message` and `stack` are strings, the message as its actor describes it: without secrets. If there are many
+reports at a time, the log has ten of them and the number of the others; telemetry gets all, the others without a stack.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,12 +29,16 @@ from actors.actor import Actor
 from actors.clock import LoopClock
 from actors.exceptions import ActorDeadError
 from actors.lowlevel import blocked_at, described, waits_at
+from actors.validation import check_number, check_seconds
 from supervisors.child_spec import ChildSpec
+from supervisors.roster import Roster
 
 if TYPE_CHECKING:
     import asyncio
 
     from actors.lowlevel import Process, Scheduler
+
+    _AnyTask = asyncio.Task[Any]
 
 __all__ = ["LOOP_BLOCKED", "MAILBOX_FULL", "STUCK", "LoopWatch", "Watchdog", "WatchdogServer"]
 
@@ -45,27 +48,27 @@ STUCK = ("ashtree", "actor_stuck")
 LOOP_BLOCKED = ("ashtree", "loop_blocked")
 MAILBOX_FULL = ("ashtree", "mailbox_full")
 
-# How many actors are looked at in one turn: some 0.1 ms.
+# Actors that are inspected in one turn: some 0.1 ms.
 _SLICE = 1000
 
-# Of how many actors the log is told in one round: where thousands wait for one that is stuck, ten say it as well, and a stack
-# takes its time. The others are counted.
+# Actors that are logged in one round: where thousands wait for one that is stuck, ten say it as well, and a stack takes time to
+# format. The others are counted.
 _MOST = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watchdog:
-    """What is watched on an event loop, and from when on it is told; None: it is not watched.
+    """What to watch on an event loop, and the limit of each; None turns a check off.
 
-    - `stuck`: seconds that an actor has been in one message (or in `on_start`, or in `terminate`) whose handler waits, or has
-      a thread. The attribute `stuck_after` of a class goes before it. It is told up to two looks late.
-    - `blocked`: seconds in which the event loop gets to nothing, as a handler does not return. Half as much more is always
-      seen, less by chance. This is told from a thread, telemetry too. Not under a test's clock.
-    - `mailbox`: messages in one mailbox. It is well again with half of them.
-    - `every`: seconds between two looks at an actor; all actors of the loop are looked at, in small portions.
+    - `stuck`: seconds that an actor may spend on one message (or in `on_start`, or in `terminate`) in a handler that is a
+      coroutine or has a thread. The attribute `stuck_after` of a class overrides it. The report is up to two inspections late.
+    - `blocked`: seconds for which a handler may block the event loop. A block of one and a half times as long is always
+      detected, a shorter one sometimes. Both the log and telemetry are called from a thread. Not with a test's clock.
+    - `mailbox`: messages that may wait in one mailbox. The condition has cleared when half as many wait.
+    - `every`: seconds between two inspections of an actor; all actors of the loop are inspected, in small slices.
 
     Raises:
-        ValueError: naming the option that is wrong.
+        ValueError: naming the invalid option, with its value.
     """
 
     stuck: float | None = 10.0
@@ -76,135 +79,125 @@ class Watchdog:
     def __post_init__(self) -> None:
         for option in ("stuck", "blocked", "mailbox"):
             value = getattr(self, option)
-            if value is not None and not _is_positive(value):
-                raise ValueError(f"{option} must be a number > 0 or None, got {value!r}")
-        if not _is_positive(self.every):
-            raise ValueError(f"every must be seconds > 0, got {self.every!r}")
+            if value is not None:
+                check_number(option, value, "> 0", others=" or None")
+        check_seconds("every", self.every, "> 0")
 
     def child_spec(self) -> ChildSpec:
-        """Return how a supervisor starts it."""
+        """Return the spec of the actor that does it."""
         return ChildSpec(WatchdogServer, (self,), id="watchdog")
 
 
-def _is_positive(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-
-
 class _Poll(msgspec.Struct, frozen=True):
-    """The watchdog tells itself to go on."""
+    """The watchdog's message to itself: inspect the next slice."""
 
 
 class _TaskWait:
-    """An actor that was seen waiting in a task."""
+    """The task of an actor that was seen waiting, and since when."""
 
-    __slots__ = ("since", "task", "told")
+    __slots__ = ("is_reported", "since", "task")
 
-    def __init__(self, task: asyncio.Task[Any], since: float) -> None:
-        self.task, self.since, self.told = task, since, False
+    def __init__(self, task: _AnyTask, since: float) -> None:
+        self.task, self.since, self.is_reported = task, since, False
 
 
-class _Patrol:
-    """One look at each actor: those that are left, and what was found with the others."""
+class _Findings:
+    """What one round over all actors has found."""
 
-    def __init__(self, processes: list[Process]) -> None:
-        self.left = processes
+    def __init__(self) -> None:
         self.waits: dict[Process, _TaskWait] = {}
         self.full: set[Process] = set()
-        self._told = 0
+        self._reports = 0
 
     def next_is_logged(self) -> bool:
-        """Count one more actor to tell of; tell whether the log has room for it."""
-        self._told += 1
-        return self._told <= _MOST
+        """Count one more report; return whether it is to be logged."""
+        self._reports += 1
+        return self._reports <= _MOST
 
     @property
     def not_logged(self) -> int:
-        """How many the log had no room for."""
-        return max(0, self._told - _MOST)
+        """How many reports are not logged."""
+        return max(0, self._reports - _MOST)
 
 
 class WatchdogServer(Actor):
-    """The actor that a `Watchdog` stands for: it looks at all actors of its loop, round after round."""
+    """The actor of a `Watchdog`: it inspects all actors of its event loop, round after round."""
 
     def __init__(self, limits: Watchdog) -> None:
         self._limits = limits
-        self._before = self._round = _Patrol([])
-        self._pause = limits.every
+        self._previous = self._found = _Findings()
+        self._roster: Roster | None = None
 
     def on_start(self) -> None:
-        """Begin to look."""
+        """Start watching."""
         limits, scheduler = self._limits, self._process.scheduler
         if limits.blocked is not None and isinstance(self.clock, LoopClock):
             self.own(LoopWatch(scheduler, limits.blocked).end)
         self.send_after(limits.every, _Poll())
 
-    def on_receive(self, message: Any) -> Any:
-        """Look at some more actors."""
+    def on_receive(self, message: object) -> None:
+        """Inspect the next actors."""
         if not isinstance(message, _Poll):
             super().on_receive(message)
             return
-        if not self._round.left:
-            self._begin_round()
-        self._look()
-        self.send_after(self._pause, message)
-
-    def _begin_round(self) -> None:
-        processes = list(self._process.scheduler.processes.values())
-        self._before, self._round = self._round, _Patrol(processes)
-        self._pause = self._limits.every / math.ceil(len(processes) / _SLICE)
-
-    def _look(self) -> None:
-        left, now = self._round.left, self.clock.now()
-        for process in left[-_SLICE:]:
-            # Nearly all actors rest, and it must cost nothing to see that.
+        roster = self._roster
+        if roster is None or roster.is_done:
+            self._roster = roster = self._begin_round()
+        now = self.clock.now()
+        for process in roster.next():
+            # Nearly all actors are idle, and skipping them must cost nothing.
             if process.task is not None or process.queue or process.debug is not None:
-                self._look_at(process, now)
-        del left[-_SLICE:]
-        if not left and self._round.not_logged:
+                self._inspect(process, now)
+        if roster.is_done and self._found.not_logged:
             _log.warning(
-                "%d more actors are stuck, or have too many messages in their mailboxes", self._round.not_logged
+                "%d more actors are stuck, or have too many messages in their mailboxes", self._found.not_logged
             )
+        self.send_after(self._limits.every / roster.slices, message)
 
-    def _look_at(self, process: Process, now: float) -> None:
+    def _begin_round(self) -> Roster:
+        self._previous, self._found = self._found, _Findings()
+        return Roster(self._process.scheduler, _SLICE)
+
+    def _inspect(self, process: Process, now: float) -> None:
         if process.task is not None:
-            self._look_at_task(process, process.task, now)
+            self._check_task(process, process.task, now)
         if self._limits.mailbox is not None:
-            self._look_at_mailbox(process, self._limits.mailbox)
+            self._check_mailbox(process, self._limits.mailbox)
 
-    def _look_at_task(self, process: Process, task: asyncio.Task[Any], now: float) -> None:
-        wait = self._before.waits.get(process)
+    def _check_task(self, process: Process, task: _AnyTask, now: float) -> None:
+        wait = self._previous.waits.get(process)
         if wait is None or wait.task is not task:
             wait = _TaskWait(task, now)
-        self._round.waits[process] = wait
+        self._found.waits[process] = wait
         limit = process.actor_class.stuck_after
         limit = self._limits.stuck if limit is None else limit
-        if not wait.told and limit is not None and now - wait.since >= limit:
-            wait.told = True
+        if not wait.is_reported and limit is not None and now - wait.since >= limit:
+            wait.is_reported = True
             seconds, message = now - wait.since, described(process.actor, process.current)
-            self._tell(STUCK, {"duration": seconds}, process, message, _stuck(process, message, seconds))
+            self._report(STUCK, {"duration": seconds}, process, message, _stuck(process, message, seconds))
 
-    def _look_at_mailbox(self, process: Process, limit: int) -> None:
+    def _check_mailbox(self, process: Process, limit: int) -> None:
         length = process.waiting
-        is_known = process in self._before.full
+        is_known = process in self._previous.full
         if length > (limit / 2 if is_known else limit):
-            self._round.full.add(process)
+            self._found.full.add(process)
             if not is_known:
                 message = described(process.actor, process.next_message)
-                self._tell(MAILBOX_FULL, {"length": length}, process, message, _full(process, message, length))
+                self._report(MAILBOX_FULL, {"length": length}, process, message, _full(process, message, length))
 
-    def _tell(
+    def _report(
         self, event: telemetry.Event, measurements: Mapping[str, float], process: Process, message: str, text: str
     ) -> None:
-        """Tell telemetry, and the log if it has room in this round."""
+        """Execute a telemetry event, and log it unless this round has too many."""
         stack = ""
-        if self._round.next_is_logged():
+        if self._found.next_is_logged():
             stack = waits_at(process)
             _log.warning("%s", _with_stack(text, stack))
         telemetry.execute(event, measurements, _about(process, message, stack))
 
 
 class LoopWatch:
-    """A thread that has an event loop give signs of life, and tells where it is when one does not come in time."""
+    """A thread that pings an event loop, and reports where the loop is blocked when it does not respond in time."""
 
     def __init__(self, scheduler: Scheduler, seconds: float) -> None:
         self._scheduler, self._seconds = scheduler, seconds
@@ -213,49 +206,49 @@ class LoopWatch:
         self.thread.start()
 
     def end(self) -> None:
-        """Let the thread end."""
+        """Stop the thread."""
         self._ended.set()
         self._answered.set()
 
     def _serve(self) -> None:
         while not self._ended.wait(self._seconds / 2):
             try:
-                self._ask()
+                self._ping()
             except ActorDeadError:  # the loop is closed
                 return
 
-    def _ask(self) -> None:
+    def _ping(self) -> None:
         clock, answered = self._scheduler.clock, self._answered
         answered.clear()
         if self._ended.is_set():
             return
-        asked = clock.now()
+        sent_at = clock.now()
         self._scheduler.post(answered.set)
         if answered.wait(self._seconds):
             return
-        tell_blocked(self._scheduler, self._seconds)
+        report_blocked(self._scheduler, self._seconds)
         answered.wait()
         if not self._ended.is_set():
-            _log.info("the event loop goes on, after %.3f s", clock.now() - asked)
+            _log.info("the event loop is running again, after %.3f s", clock.now() - sent_at)
 
 
-# What is told
+# Reports
 
 
-def tell_blocked(scheduler: Scheduler, seconds: float) -> None:
-    """Tell, from another thread, of an event loop that has got to nothing for so long."""
+def report_blocked(scheduler: Scheduler, seconds: float) -> None:
+    """Report, from another thread, that an event loop has been blocked for so many seconds."""
     process, stack = scheduler.current, blocked_at(scheduler)
     message = described(process.actor, process.current) if process is not None else "none"
-    who = "no actor is at work" if process is None else f"{process.name} is {_doing(process, message)}"
-    text = f"the event loop is blocked: it has got to nothing else for {seconds:g} s; {who}"
+    culprit = "no actor is running" if process is None else f"{process.name} is {_doing(process, message)}"
+    text = f"the event loop is blocked: nothing else has run for {seconds:g} s; {culprit}"
     _log.warning("%s", _with_stack(text, stack))
     telemetry.execute(LOOP_BLOCKED, {"duration": seconds}, _about(process, message, stack))
 
 
 def _stuck(process: Process, message: str, seconds: float) -> str:
-    text = f"{process.name} is stuck: for {seconds:.1f} s it has been {_doing(process, message)}"
+    text = f"{process.name} is stuck: it has been {_doing(process, message)} for {seconds:.1f} s"
     asked = process.waits_for.asked if process.waits_for is not None else None
-    return text if asked is None else f"{text}\n  it waits for an answer of {asked.name}"
+    return text if asked is None else f"{text}\n  it is waiting for a reply from {asked.name}"
 
 
 def _full(process: Process, message: str, length: int) -> str:
@@ -271,7 +264,7 @@ def _with_stack(text: str, stack: str) -> str:
     return f"{text}\n{stack}" if stack else text
 
 
-def _about(process: Process | None, message: str, stack: str) -> dict[str, Any]:
+def _about(process: Process | None, message: str, stack: str) -> dict[str, object]:
     return {"actor": process.ref if process is not None else None, "message": message, "stack": stack}
 
 
@@ -280,4 +273,4 @@ def _doing(process: Process, message: str) -> str:
         return "in terminate"
     if process.started is not None:
         return "in on_start"
-    return f"at the message {message}"
+    return f"handling {message}"

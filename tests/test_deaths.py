@@ -629,7 +629,7 @@ async def test_too_many_restarts_end_the_system_with_a_clear_report(
     assert (
         "gives up: more than 3 restarts within 5 s; the last to end was pubsub: RuntimeError: the fourth" in critical[0]
     )
-    assert critical[1].startswith("Shop has ended by itself")
+    assert critical[1].startswith("Shop ended unexpectedly")
 
 
 @on_loop

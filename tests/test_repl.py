@@ -115,7 +115,7 @@ def test_words_are_completed(prompt: TerminalSession) -> None:
 def test_an_unknown_actor_is_told_in_the_last_line(prompt: TerminalSession) -> None:
     prompt.until_prompt()
     lines = prompt.run("state('lisstener')").splitlines()
-    assert lines[-1].endswith("UnknownActorError: there is no actor 'lisstener'; the nearest: 'listener'")
+    assert lines[-1].endswith("UnknownActorError: there is no actor 'lisstener'; closest matches: 'listener'")
     prompt.end()
 
 

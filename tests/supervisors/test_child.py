@@ -326,7 +326,7 @@ def test_a_child_that_takes_too_long_is_killed_and_the_log_says_so(
     assert ref.exit_reason == KILLED
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("ashtree.supervisors", logging.WARNING)
-    assert record.getMessage() == f"{name} did not end in time and is killed; its current message: None"
+    assert record.getMessage() == f"{name} did not end in time and is killed; its current message: none"
 
 
 def test_the_log_names_the_message_that_a_child_hangs_in(

@@ -135,7 +135,7 @@ def test_a_statement_of_several_lines_needs_them_all(prompt: Attached) -> None:
         ("input()", "EOFError"),
         (
             "state('nobody')",
-            "supervisors.exceptions.UnknownActorError: there is no actor 'nobody'; ps() lists all who live",
+            "supervisors.exceptions.UnknownActorError: there is no actor 'nobody'; ps() lists all actors",
         ),
     ],
     ids=str,

@@ -158,7 +158,7 @@ def test_who_is_suspended_handles_nothing_until_it_is_resumed(its: Commands, run
 )
 def test_who_is_unknown_is_told_by_every_word(its: Commands, word: str) -> None:
     more: dict[str, tuple[Any, ...]] = {"send": (1,), "ask": (1,), "replace_state": (dict,)}
-    with pytest.raises(UnknownActorError, match="the nearest: 'counter'"):
+    with pytest.raises(UnknownActorError, match="closest matches: 'counter'"):
         getattr(its, word)("countr", *more.get(word, ()))
 
 
@@ -184,7 +184,7 @@ def test_topics_are_listed_with_their_subscribers(its: Commands, system: System)
         system.pubsub.subscribe("weather", ref)
     assert its.topics() == [("weather", 2), ("news", 1)]
     assert [row.ref for row in its.subscribers("weather")] == [counter, other]
-    assert str(its.subscribers("wether")) == "nobody has subscribed to 'wether'; the nearest: 'weather'"
+    assert str(its.subscribers("wether")) == "nobody has subscribed to 'wether'; closest matches: 'weather'"
     assert str(its.topics(most=1)).splitlines()[-1] == "… and 1 more; most=None lists all"
 
 

@@ -83,7 +83,7 @@ def test_an_actor_is_found_by_the_topic_that_it_alone_has_subscribed_to(scope: S
     with pytest.raises(AmbiguousActorError) as several:
         find("news", scope)
     assert several.value.refs == (first, second)
-    assert str(several.value) == f"2 actors are 'news': {first}, {second}; write the pid of one"
+    assert str(several.value) == f"2 actors match 'news': {first}, {second}; give the pid of one"
 
 
 def test_a_name_goes_before_a_label_and_a_pid(scope: Scope, system: System) -> None:
@@ -105,12 +105,12 @@ def test_the_dead_are_found_by_their_ref_alone(scope: Scope, runtime: ManualRunt
 @pytest.mark.parametrize(
     ("target", "text"),
     [
-        ("countr", "there is no actor 'countr'; the nearest: 'counter'"),
-        ("pubsup", "there is no actor 'pubsup'; the nearest: 'pubsub'"),
-        ("newz", "there is no actor 'newz'; the nearest: 'news'"),
-        ("xyz", "there is no actor 'xyz'; ps() lists all who live"),
-        ("<0.0.0>", "there is no actor '<0.0.0>'; ps() lists all who live"),
-        (0, "there is no actor 0; ps() lists all who live"),
+        ("countr", "there is no actor 'countr'; closest matches: 'counter'"),
+        ("pubsup", "there is no actor 'pubsup'; closest matches: 'pubsub'"),
+        ("newz", "there is no actor 'newz'; closest matches: 'news'"),
+        ("xyz", "there is no actor 'xyz'; ps() lists all actors"),
+        ("<0.0.0>", "there is no actor '<0.0.0>'; ps() lists all actors"),
+        (0, "there is no actor 0; ps() lists all actors"),
     ],
     ids=str,
 )

@@ -76,7 +76,7 @@ def test_a_mistake_at_the_prompt_ends_nothing(typed: Type, capsys: pytest.Captur
     typed("state('pubsup')", "1 / 0", "print('still here')")
     repl(System())
     printed = capsys.readouterr()
-    assert "UnknownActorError: there is no actor 'pubsup'; the nearest: 'pubsub'" in printed.err
+    assert "UnknownActorError: there is no actor 'pubsup'; closest matches: 'pubsub'" in printed.err
     assert "ZeroDivisionError" in printed.err
     assert printed.out.endswith("still here\n")
 

@@ -104,7 +104,7 @@ def test_a_topic_stands_for_its_one_channel(ann: TestClient, its: Commands) -> N
     assert its.whereis("room:a") == room.ref
     assert [row.ref for row in its.subscribers("room:a")] == [room.ref]
     other = ann.connect({"user": "ben"}).join("room:a")
-    with pytest.raises(AmbiguousActorError, match=f"2 actors are 'room:a': {room.ref}, {other.ref}; write the pid"):
+    with pytest.raises(AmbiguousActorError, match=f"2 actors match 'room:a': {room.ref}, {other.ref}; give the pid"):
         its.whereis("room:a")
 
 

@@ -865,7 +865,7 @@ def test_a_child_that_hangs_is_killed_after_its_seconds_and_the_others_end_in_or
     assert hanging.exit_reason == KILLED
     assert down.result() == SHUTDOWN
     assert journal[-1] == "a ends: shutdown"
-    assert caplog.messages == [f"{name} did not end in time and is killed; its current message: None"]
+    assert caplog.messages == [f"{name} did not end in time and is killed; its current message: none"]
 
 
 def test_each_child_has_its_own_seconds(runtime: ManualRuntime, journal: list[str]) -> None:

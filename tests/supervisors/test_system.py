@@ -500,7 +500,7 @@ def test_with_raises_at_the_end_when_the_system_gave_up(journal: list[str], capl
     assert reached == ["the end of the body"]
     assert "Shop" not in [thread.name for thread in threading.enumerate()]
     critical = [record.getMessage() for record in caplog.records if record.levelno == logging.CRITICAL]
-    assert critical[-1] == f"Shop has ended by itself: {TOO_MANY_RESTARTS}"
+    assert critical[-1] == f"Shop ended unexpectedly: {TOO_MANY_RESTARTS}"
 
 
 def test_an_error_of_a_with_body_goes_before_the_end_of_the_system() -> None:

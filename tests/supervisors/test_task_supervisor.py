@@ -7,13 +7,15 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_type
 
 import pytest
 
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError, TaskExitError, Timeout
 from actors.exits import KILLED, NO_PROCESS, SHUTDOWN, Crash, Exit, Normal, Shutdown
+from actors.task.task import Task
+from actors.task.task_stream import TaskStream
 from actors.testing import WAIT, ManualRuntime, Probe
 from supervisors.calls import count_children, which_children
 from supervisors.child_spec import ChildSpec, Restart
@@ -25,7 +27,6 @@ from supervisors.task_supervisor import TaskSupervisor
 if TYPE_CHECKING:
     from actors.lowlevel import in_thread
     from actors.ref import ActorRef
-    from actors.task.task import Task
 
     Journal = list[str]
     Starter = Callable[..., Task[Any]]
@@ -499,3 +500,26 @@ def test_the_docstring_example(runtime: ManualRuntime) -> None:
 def test_a_name_that_nobody_has_is_an_error_at_once(runtime: ManualRuntime) -> None:
     with pytest.raises(ActorDeadError, match="nobody is registered as 'tasks'"):
         TaskSupervisor.start_child("tasks", double, 1)
+
+
+def test_type_checkers_know_what_a_task_results_in(
+    runtime: ManualRuntime, tasks: ActorRef[Any], owner: ActorRef[Idle]
+) -> None:
+    def half(number: int) -> float:
+        return number / 2
+
+    assert_type(TaskSupervisor.start_child(tasks, double, 4), Task[int])
+    assert_type(TaskSupervisor.start_child(tasks, half, 4), Task[float])
+    assert_type(TaskSupervisor.async_(tasks, owner, double, number=4), Task[int])
+    assert_type(TaskSupervisor.async_nolink(tasks, owner, partial(half, 4)), Task[float])
+    stream = TaskSupervisor.async_stream(tasks, owner, double, [4], max_concurrency=1)
+    assert_type(stream, TaskStream[int, int])
+    several = TaskSupervisor.async_stream_nolink(
+        tasks, owner, half, [4], max_concurrency=2, ordered=False, timeout=None
+    )
+    assert_type(several, TaskStream[float, Task[float]])
+    with pytest.raises(TypeError):
+        TaskSupervisor.async_stream(tasks, owner, double, [4])  # type: ignore[call-overload]  # without max_concurrency
+    with pytest.raises(TypeError):
+        TaskSupervisor.async_stream(tasks, owner, double, [4], maximum=1)  # type: ignore[call-overload]  # no such option
+    TaskSupervisor.start_child(tasks, double, "4").cancel()  # type: ignore[call-overload]  # not an int

@@ -131,7 +131,7 @@ def test_the_log_has_one_record_with_actor_message_and_stack(
     [record] = caplog.records
     first, *stack = record.getMessage().splitlines()
     assert (record.name, record.levelname) == ("ashtree.watchdog", "WARNING")
-    assert first == f"{ref} is stuck: for 5.0 s it has been at the message <a future>"
+    assert first == f"{ref} is stuck: it has been handling <a future> for 5.0 s"
     assert stack[0].startswith(f'  File "{__file__}", line ')
     assert stack[0].endswith(", in on_receive")
     assert len(stack) == 4
@@ -181,8 +181,8 @@ def test_an_actor_is_stuck_in_on_start_and_in_terminate_too(
     ref.stop(block=False)
     runtime.advance(7.0)
     assert [record.getMessage().splitlines()[0] for record in caplog.records] == [
-        f"{ref} is stuck: for 5.0 s it has been in on_start",
-        f"{ref} is stuck: for 5.0 s it has been in terminate",
+        f"{ref} is stuck: it has been in on_start for 5.0 s",
+        f"{ref} is stuck: it has been in terminate for 5.0 s",
     ]
 
 
@@ -193,7 +193,7 @@ def test_whom_it_waits_for_is_told(runtime: ManualRuntime, caplog: pytest.LogCap
     runtime.advance(6.0)
     [record] = caplog.records
     _, second, *stack = record.getMessage().splitlines()
-    assert second == f"  it waits for an answer of {debtor}"
+    assert second == f"  it is waiting for a reply from {debtor}"
     assert [line.strip() for line in stack[1::2]] == ['await message.call("?", timeout=None)']
 
 
@@ -259,8 +259,8 @@ def test_the_dead_are_forgotten(runtime: ManualRuntime, told: SimpleQueue[Told])
     runtime.advance(60.0)
     assert [event for event, _, _ in taken(told)] == [MAILBOX_FULL] * 3
     state = sys.get_state(ref).get()
-    assert (state["_round"].waits, state["_before"].waits) == ({}, {})
-    assert (state["_round"].full, state["_before"].full) == (set(), set())
+    assert (state["_found"].waits, state["_previous"].waits) == ({}, {})
+    assert (state["_found"].full, state["_previous"].full) == (set(), set())
 
 
 # Mailboxes that fill up
@@ -279,7 +279,7 @@ def test_a_mailbox_that_is_too_full_is_told_once(runtime: ManualRuntime, caplog:
     [record] = caplog.records
     first, second, *stack = record.getMessage().splitlines()
     assert first == f"{ref} has 5 messages in its mailbox, the next one <3 characters>"
-    assert second == "  it is at the message <a future>"
+    assert second == "  it is handling <a future>"
     assert len(stack) == 4
 
 
@@ -335,7 +335,7 @@ def test_what_is_held_back_from_a_suspended_actor_counts(
 
 def test_many_actors_are_looked_at_in_small_portions(runtime: ManualRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[tuple[float, str]] = []
-    monkeypatch.setattr(WatchdogServer, "_look_at", lambda _, process, now: looks.append((now, process.pid)))
+    monkeypatch.setattr(WatchdogServer, "_inspect", lambda _, process, now: looks.append((now, process.pid)))
     monkeypatch.setattr(watchdog, "_SLICE", 3)
     for _ in range(11):
         Waiting.start().tell(Future())
@@ -372,7 +372,7 @@ def test_ten_have_room_in_the_log(runtime: ManualRuntime, caplog: pytest.LogCapt
 
 def test_an_actor_that_rests_is_not_looked_into(runtime: ManualRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    monkeypatch.setattr(WatchdogServer, "_look_at", lambda _, process, now: seen.append(process.actor_class.__name__))
+    monkeypatch.setattr(WatchdogServer, "_inspect", lambda _, process, now: seen.append(process.actor_class.__name__))
     watch(runtime)
     Debtor.start()
     Waiting.start().tell(Future())
@@ -438,7 +438,7 @@ def test_an_actor_that_blocks_the_loop_is_told(
     assert lines[:2] == ["self.render(message)", "assert message.wait(WAIT)"]
     [text] = [record.getMessage() for record in caplog.records if "<a gate>" in record.getMessage()]
     assert text.splitlines()[0] == (
-        f"the event loop is blocked: it has got to nothing else for 0.02 s; {ref} is at the message <a gate>"
+        f"the event loop is blocked: nothing else has run for 0.02 s; {ref} is handling <a gate>"
     )
     assert text.endswith(metadata["stack"])
 
@@ -459,7 +459,7 @@ def test_a_block_is_told_once_and_the_next_one_again(
     said = [record.getMessage().splitlines()[0] for record in caplog.records]
     about = [index for index, line in enumerate(said) if "<a gate>" in line]
     assert len(about) == 2
-    assert any(line.startswith("the event loop goes on, after ") for line in said[about[0] : about[1]])
+    assert any(line.startswith("the event loop is running again, after ") for line in said[about[0] : about[1]])
 
 
 def test_what_is_blocked_is_not_asked_again_before_it_has_answered(
@@ -472,10 +472,10 @@ def test_what_is_blocked_is_not_asked_again_before_it_has_answered(
             did.append(timeout)
             return timeout is None
 
-    monkeypatch.setattr(watchdog, "tell_blocked", lambda *_: did.append("told"))
+    monkeypatch.setattr(watchdog, "report_blocked", lambda *_: did.append("told"))
     watching = LoopWatch(background.scheduler, WAIT * 100)
     monkeypatch.setattr(watching, "_answered", Silent())
-    watching._ask()
+    watching._ping()
     watching.end()
     assert did == [WAIT * 100, "told", None]
 
@@ -575,5 +575,5 @@ def test_a_supervisor_that_is_stuck_with_a_child_does_not_show_what_the_child_is
     runtime.advance(6.0)
     assert not started.done
     first, *_ = [record.getMessage() for record in caplog.records if "Supervisor" in record.getMessage()]
-    assert "at the message StartChild(Slow, id='slow')" in first
+    assert "handling StartChild(Slow, id='slow')" in first
     assert "hunter2" not in caplog.text
