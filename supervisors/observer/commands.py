@@ -202,7 +202,7 @@ class Commands:
         rows = [process_info(ref.process) for ref in found[:most]]
         known = [name for pubsub in self._scope.pubsubs() for name in pubsub.topics()]
         near = [] if found else nearest(topic, known)
-        advice = f"; the nearest: {', '.join(map(repr, near))}" if near else ""
+        advice = f"; closest matches: {', '.join(map(repr, near))}" if near else ""
         return self._table(rows, tables.PROCESSES, len(found), f"nobody has subscribed to {topic!r}{advice}")
 
     # Messages and signals
