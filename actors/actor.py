@@ -167,7 +167,7 @@ class Actor(_PykkaActor):
         if ref is not None:
             ref.send(message)
 
-    def whereis(self, name: Target) -> ActorRef[Any] | None:
+    def whereis(self, name: Target) -> ActorRef | None:
         """Return the actor that is registered under a name, or None."""
         return resolve(name, self._process.scheduler.names.whereis)
 

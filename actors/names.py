@@ -1,12 +1,12 @@
-"""Names wherever a ref can be: find, send to, ask.
+"""Finding, sending to and asking actors by name.
 
     send("logger", "hello")
-    answer = ask("counter", 1)                        # from a thread without an event loop
-    answer = await call(Via(rooms, "lobby"), "who")   # on one
+    answer = ask("counter", 1)                        # in a thread without an event loop
+    answer = await call(Via(rooms, "lobby"), "who")   # on an event loop
 
-A target is an actor, its ref, a name or a `Via`. A name is looked up at each use, so it finds the actor that has it now, also
-one that was restarted. Plain names are those of the runtime in whose thread the caller is; in any other thread (a script, a
-REPL, a worker of a web server), those of the one runtime that has the name.
+A target is an actor, its ref, a name or a `Via`. A name is looked up at each use, so it finds the actor that has it now,
+after a restart too. Plain names are those of the runtime of the current thread; in a thread without one (a script, a REPL, a
+worker of a web server), those of the only runtime that has the name.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["ask", "call", "send", "whereis"]
 
 
-def whereis(target: Target) -> ActorRef[Any] | None:
-    """Return the actor that has a name, or None; an actor or a ref is returned as its ref (OTP's `GenServer.whereis`).
+def whereis(target: Target) -> ActorRef | None:
+    """Return the actor that has a name, or None; for an actor or a ref, its ref (OTP's `GenServer.whereis`).
 
     Raises:
-        AmbiguousNameError: in a thread without actors, if several runtimes have the name.
+        AmbiguousNameError: in a thread without actors, if actors of several runtimes have the name.
     """
     scheduler = Scheduler.of_thread()
     if scheduler is not None and scheduler.is_serving():
@@ -39,8 +39,8 @@ def whereis(target: Target) -> ActorRef[Any] | None:
     return resolve(target, ActorRegistry.get_by_name)
 
 
-def send(target: Target, message: Any) -> None:
-    """Send a message; one to the dead, or to a name that nobody has, is dropped without a word (OTP's `GenServer.cast`).
+def send(target: Target, message: object) -> None:
+    """Send a message; silently dropped if the actor is dead, or no actor has the name (OTP's `GenServer.cast`).
 
     Raises:
         AmbiguousNameError: as `whereis`.
@@ -51,22 +51,22 @@ def send(target: Target, message: Any) -> None:
 
 
 @overload
-def ask(target: Target, message: Any, *, block: Literal[False], timeout: float | None = ...) -> Future[Any]: ...
+def ask(target: Target, message: object, *, block: Literal[False], timeout: float | None = ...) -> Future[Any]: ...
 
 
 @overload
-def ask(target: Target, message: Any, *, block: Literal[True] = ..., timeout: float | None = ...) -> Any: ...
+def ask(target: Target, message: object, *, block: Literal[True] = ..., timeout: float | None = ...) -> Any: ...
 
 
 @overload
-def ask(target: Target, message: Any, *, block: bool, timeout: float | None = ...) -> Any: ...
+def ask(target: Target, message: object, *, block: bool, timeout: float | None = ...) -> Any: ...
 
 
-def ask(target: Target, message: Any, *, block: bool = True, timeout: float | None = ASK_TIMEOUT) -> Any:
-    """Send a message and wait for the answer, as `ActorRef.ask` does.
+def ask(target: Target, message: object, *, block: bool = True, timeout: float | None = ASK_TIMEOUT) -> Any:
+    """Send a message and wait for the reply, as `ActorRef.ask` does.
 
     Raises (with `block=False`, in the future):
-        ActorDeadError: at once, if nobody has the name.
+        ActorDeadError: if no actor has the name.
         Everything that `ActorRef.ask` and `whereis` raise.
     """
     ref = whereis(target)
@@ -77,11 +77,11 @@ def ask(target: Target, message: Any, *, block: bool = True, timeout: float | No
     return future.get() if block else future
 
 
-async def call(target: Target, message: Any, *, timeout: float | None = ASK_TIMEOUT) -> Any:  # noqa: ASYNC109  # OTP's word; on the actors' clock
-    """Ask, and await the answer, as `ActorRef.call` does.
+async def call(target: Target, message: object, *, timeout: float | None = ASK_TIMEOUT) -> Any:  # noqa: ASYNC109  # OTP's term; on the actors' clock
+    """Send a message and await the reply, as `ActorRef.call` does.
 
     Raises:
-        ActorDeadError: at once, if nobody has the name.
+        ActorDeadError: if no actor has the name.
         Everything that `ActorRef.call` and `whereis` raise.
     """
     ref = whereis(target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 import pykka
 import pykka.messages
@@ -15,13 +15,20 @@ from actors.runtime.coroutine import next_round
 from actors.runtime.envelope import STOP, Envelope
 
 if TYPE_CHECKING:
+    # Known to type checkers without the package. `typing` has defaults from Python 3.13 on.
+    from typing_extensions import TypeVar
+
     from actors.runtime.behaviour import Behaviour
     from actors.runtime.process import Process
 
-__all__ = ["ASK_TIMEOUT", "ActorRef"]
+    # Covariant, so that an `ActorRef`, or a plain `ActorRef`, may be a reference to any actor.
+    A_co = TypeVar("A_co", bound=Behaviour, covariant=True, default=Behaviour)
+else:
+    from typing import TypeVar
 
-A_co = TypeVar("A_co", bound="Behaviour", covariant=True)
-"""The actor's class; covariant, so that an `ActorRef[Actor]` may be a reference to any actor."""
+    A_co = TypeVar("A_co", covariant=True)
+
+__all__ = ["ASK_TIMEOUT", "ActorRef"]
 
 # OTP's default for a call.
 ASK_TIMEOUT = 5.0

@@ -1,4 +1,4 @@
-"""Who is alive, and who is called what."""
+"""Registries: names for actors, and all living actors of the program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from actors.via import resolve
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from actors.future import Future
     from actors.ref import ActorRef
@@ -29,48 +29,52 @@ __all__ = ["ActorRegistry", "Keys", "Registered", "Registry", "Unregistered"]
 
 A = TypeVar("A", bound="Behaviour")
 
-# One for all registries: what a process keeps of its names is written by any of them. Reads go without it.
-# Re-entrant, as the functions of `update_value` and `unregister_match` are the author's.
+if TYPE_CHECKING:
+    Match = Callable[[Any], bool]
+    Entry = tuple[ActorRef, Any]
+
+# One for all registries, as any of them writes the names that a process keeps. Reads do not take it.
+# Re-entrant, as the functions given to `update_value` and `unregister_match` are the author's.
 _writing = threading.RLock()
 
 
 class Keys(enum.Enum):
-    """Whether a key of a `Registry` has one actor or many."""
+    """Whether a key of a `Registry` belongs to one actor or to many."""
 
     UNIQUE = "unique"
     DUPLICATE = "duplicate"
 
 
 class Registered(msgspec.Struct, frozen=True):
-    """Sent to the listeners of a `Registry` when an actor got a key, or a unique key another value by `register`."""
+    """Sent to the listeners of a `Registry` when an actor gets a key, or by `register` another value for a unique key."""
 
     registry: Registry
-    key: Any
-    actor: ActorRef[Any]
+    key: Hashable
+    actor: ActorRef
     value: Any
 
 
 class Unregistered(msgspec.Struct, frozen=True):
-    """Sent to the listeners of a `Registry` when an actor does not have a key any more, also because it has ended."""
+    """Sent to the listeners of a `Registry` when an actor no longer has a key, also because it has ended."""
 
     registry: Registry
-    key: Any
-    actor: ActorRef[Any]
+    key: Hashable
+    actor: ActorRef
 
 
 class Registry:
-    """Names for actors, by any hashable key; an entry ends with its actor, before anybody is told of its death.
+    """Names for actors, by any hashable key; an entry is removed when its actor ends, before links and monitors are notified.
 
-    With `Keys.UNIQUE` a key has one actor. With `Keys.DUPLICATE` it has many, and one that registers twice has two entries.
-    Listeners get a `Registered` or an `Unregistered` for each change, in order; as names or `Via` they are looked up at each,
-    a plain name among those of the runtime in which the registered actor lives.
+    With `Keys.UNIQUE` a key has one actor. With `Keys.DUPLICATE` it has many, and an actor that registers twice has two
+    entries. Listeners get a `Registered` or an `Unregistered` for each change, in order. A listener that is a name or a `Via`
+    is looked up at each change, a plain name in the runtime of the registered actor.
 
-    It is an object and not an actor: it cannot crash, so it is no child of a supervisor. Make it beside your System, and hand
-    it to whom it concerns. All of it is safe from any thread. A ref that was found may die before it is used, as everywhere.
-    To find an entry, to add one and to end one takes the same time however many there are.
+    It is an object and not an actor: it cannot crash, so it is not a child of a supervisor. Create it beside your System, and
+    pass it to the actors that need it. All methods are safe from any thread. An actor that was found may end before its ref
+    is used. To find, add or remove an entry takes constant time.
 
     Raises:
-        TypeError: if `keys` is no `Keys`, or a listener is None.
+        TypeError: if `keys` is not a `Keys`, or a listener is None.
     """
 
     def __init__(self, keys: Keys = Keys.UNIQUE, *, listeners: Iterable[Target] = ()) -> None:
@@ -81,7 +85,7 @@ class Registry:
         self.kind = keys
         self._listeners: tuple[Target, ...] = listeners
         # The values that each actor has under each key, in the order of registration.
-        self._entries: dict[Any, dict[Bonds, list[Any]]] = {}
+        self._entries: dict[Hashable, dict[Bonds, list[Any]]] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -92,10 +96,10 @@ class Registry:
 
     # Entries
 
-    def register(self, key: Any, ref: ActorRef[Any], value: Any = None) -> None:
-        """Give `ref` the name `key`, with a value of your own beside it.
+    def register(self, key: Hashable, ref: ActorRef, value: object = None) -> None:
+        """Register `ref` under `key`, with a value of your own.
 
-        A unique key that it has already gets the new value; with duplicate keys it has one entry more.
+        If it has a unique key already, that gets the new value; with duplicate keys it gets one more entry.
 
         Raises:
             NameTakenError: if keys are unique and another living actor has it.
@@ -106,23 +110,24 @@ class Registry:
             if self.kind is Keys.UNIQUE:
                 self._must_be_free(key, process)
             process.named(self, key)
-            # In this order: who ends is first dead and then gives its names back, so that in another thread one of us sees it.
+            # In this order: an actor that ends in another thread is first dead and then releases its names, so one of the two
+            # sees the other.
             if not process.alive:
                 process.unnamed(self, key)
                 raise pykka.ActorDeadError(f"{ref} is dead and cannot be registered as {key!r}")
             self._enter(key, process, value)
-            self._tell(process, Registered(self, key, ref, value))
+            self._notify(process, Registered(self, key, ref, value))
 
-    def _must_be_free(self, key: Any, process: Bonds) -> None:
+    def _must_be_free(self, key: Hashable, process: Bonds) -> None:
         for other in list(self._entries.get(key, ())):
             if other is process:
                 continue
             if other.alive:
                 raise NameTakenError(key, other.ref)
-            # It ends in another thread at this very moment.
+            # It is ending in another thread just now.
             self.forget(key, other)
 
-    def _enter(self, key: Any, process: Bonds, value: Any) -> None:
+    def _enter(self, key: Hashable, process: Bonds, value: object) -> None:
         values = self._entries.setdefault(key, {}).setdefault(process, [])
         if values and self.kind is Keys.UNIQUE:
             values[0] = value
@@ -130,14 +135,14 @@ class Registry:
             values.append(value)
             self._count += 1
 
-    def unregister(self, key: Any, ref: ActorRef[Any]) -> None:
-        """Take the name `key` from `ref`, with all its values; nothing happens if it does not have it."""
+    def unregister(self, key: Hashable, ref: ActorRef) -> None:
+        """Remove all entries of `ref` under `key`; does nothing if there are none."""
         with _writing:
             ref.process.unnamed(self, key)
             self.forget(key, ref.process)
 
-    def unregister_match(self, key: Any, ref: ActorRef[Any], matches: Callable[[Any], bool]) -> None:
-        """End those entries of `ref` under `key` whose value `matches`."""
+    def unregister_match(self, key: Hashable, ref: ActorRef, matches: Match) -> None:
+        """Remove the entries of `ref` under `key` for whose value `matches(value)` is true."""
         with _writing:
             values = self._entries.get(key, {}).get(ref.process, [])
             kept = [value for value in values if not matches(value)]
@@ -147,8 +152,8 @@ class Registry:
                 self._count -= len(values) - len(kept)
                 values[:] = kept
 
-    def forget(self, key: Any, process: Bonds) -> None:
-        """Drop what an actor has under a key; for the runtime, when the actor ends."""
+    def forget(self, key: Hashable, process: Bonds) -> None:
+        """Remove the entries of an actor under a key; for the runtime, when the actor ends."""
         with _writing:
             entries = self._entries.get(key, {})
             values = entries.pop(process, None)
@@ -157,12 +162,12 @@ class Registry:
             self._count -= len(values)
             if not entries:
                 del self._entries[key]
-            self._tell(process, Unregistered(self, key, process.ref))
+            self._notify(process, Unregistered(self, key, process.ref))
 
-    def update_value(self, key: Any, ref: ActorRef[Any], update: Callable[[Any], Any]) -> tuple[Any, Any]:
-        """Give `ref` the value `update(old)` under a unique key; return the new value and the old one.
+    def update_value(self, key: Hashable, ref: ActorRef, update: Callable[[Any], Any]) -> tuple[Any, Any]:
+        """Set the value of `ref` under a unique key to `update(old)`; return the new value and the old one.
 
-        No listener is told. Other threads that would change a registry wait meanwhile, so let `update` be quick.
+        Listeners are not notified. Other threads that change a registry wait meanwhile, so `update` must be quick.
 
         Raises:
             NotRegisteredError: if it does not have the key.
@@ -180,7 +185,7 @@ class Registry:
             new = values[0] = update(old)
             return new, old
 
-    def _tell(self, process: Bonds, message: Registered | Unregistered) -> None:
+    def _notify(self, process: Bonds, message: Registered | Unregistered) -> None:
         for listener in self._listeners:
             ref = resolve(listener, process.scheduler.names.whereis)
             if ref is not None:
@@ -188,8 +193,8 @@ class Registry:
 
     # Look-ups by key
 
-    def whereis(self, key: Any) -> ActorRef[Any] | None:
-        """Return the living actor called `key`, or None; with duplicate keys, the one registered first."""
+    def whereis(self, key: Hashable) -> ActorRef | None:
+        """Return the living actor registered as `key`, or None; with duplicate keys, the one registered first."""
         entries = self._entries.get(key, ())
         while True:
             try:
@@ -197,37 +202,37 @@ class Registry:
                     if process.alive:
                         return process.ref
             except RuntimeError:
-                # Another thread changed them meanwhile: look again, which is cheaper than a copy each time.
+                # Another thread changed them meanwhile: try again, which is cheaper than a copy each time.
                 continue
             return None
 
-    def lookup(self, key: Any) -> list[tuple[ActorRef[Any], Any]]:
-        """Return all living actors called `key` with their values, in the order of registration; one's own values together."""
+    def lookup(self, key: Hashable) -> list[Entry]:
+        """Return the living actors registered as `key` and their values, in order of registration, an actor's together."""
         entries = list(self._entries.get(key, {}).items())
         return [(process.ref, value) for process, values in entries if process.alive for value in list(values)]
 
-    def values(self, key: Any, ref: ActorRef[Any]) -> list[Any]:
-        """Return the values that `ref` has under `key`: none, one, or with duplicate keys as many as it registered."""
+    def values(self, key: Hashable, ref: ActorRef) -> list[Any]:
+        """Return the values of `ref` under `key`: none, one, or with duplicate keys as many as it registered."""
         return list(self._entries.get(key, {}).get(ref.process, ()))
 
-    def match(self, key: Any, matches: Callable[[Any], bool]) -> list[tuple[ActorRef[Any], Any]]:
-        """Return those entries of `key`, as `lookup` does, whose value `matches`."""
+    def match(self, key: Hashable, matches: Match) -> list[Entry]:
+        """Return the entries of `key`, as `lookup` does, for whose value `matches(value)` is true."""
         return [(ref, value) for ref, value in self.lookup(key) if matches(value)]
 
-    def count_match(self, key: Any, matches: Callable[[Any], bool]) -> int:
-        """Return how many entries of `key` have a value that `matches`."""
+    def count_match(self, key: Hashable, matches: Match) -> int:
+        """Return the number of entries of `key` for whose value `matches(value)` is true."""
         return len(self.match(key, matches))
 
-    def dispatch(self, key: Any, function: Callable[[list[tuple[ActorRef[Any], Any]]], object]) -> None:
-        """Call `function` once, here, with all entries of `key` as `lookup` returns them; not at all if there is none."""
+    def dispatch(self, key: Hashable, function: Callable[[list[Entry]], object]) -> None:
+        """Call `function` once, in this thread, with all entries of `key` as `lookup` returns them; not if there are none."""
         entries = self.lookup(key)
         if entries:
             function(entries)
 
-    # Look-ups through all
+    # Look-ups in all entries
 
-    def keys(self, ref: ActorRef[Any]) -> list[Any]:
-        """Return the keys of an actor, one as often as it has entries under it."""
+    def keys(self, ref: ActorRef) -> list[Any]:
+        """Return the keys of an actor, each once for each of its entries."""
         own = [key for registry, key in list(ref.process.names or ()) if registry is self]
         return [key for key in own for _ in self.values(key, ref)]
 
@@ -236,30 +241,30 @@ class Registry:
         return list(self._entries)
 
     def count(self) -> int:
-        """Return how many entries there are."""
+        """Return the number of entries."""
         return self._count
 
     def select(
-        self, matches: Callable[[Any, ActorRef[Any], Any], bool] = lambda _key, _ref, _value: True
-    ) -> list[tuple[Any, ActorRef[Any], Any]]:
-        """Return all entries for which `matches(key, ref, value)`, as key, ref and value."""
+        self, matches: Callable[[Any, ActorRef, Any], bool] = lambda _key, _ref, _value: True
+    ) -> list[tuple[Any, ActorRef, Any]]:
+        """Return all entries for which `matches(key, ref, value)` is true, as key, ref and value."""
         entries = [(key, ref, value) for key in self.names() for ref, value in self.lookup(key)]
         return [entry for entry in entries if matches(*entry)]
 
-    def count_select(self, matches: Callable[[Any, ActorRef[Any], Any], bool]) -> int:
-        """Return for how many entries `matches(key, ref, value)`."""
+    def count_select(self, matches: Callable[[Any, ActorRef, Any], bool]) -> int:
+        """Return the number of entries for which `matches(key, ref, value)` is true."""
         return len(self.select(matches))
 
 
 class ActorRegistry:
-    """All living actors of all event loops; pykka's look-ups, in constant time to enter and to leave."""
+    """All living actors of all event loops, with pykka's look-ups; an actor enters and leaves in constant time."""
 
-    # One for the interpreter, as pykka's; a scheduler that nobody needs any more takes its actors with it.
+    # One for the interpreter, as pykka's. A scheduler that is freed takes its actors with it.
     _schedulers: ClassVar[WeakSet[Scheduler]] = WeakSet()
 
     @classmethod
     def join(cls, scheduler: Scheduler) -> None:
-        """Take note of a scheduler whose actors are to be found; for the runtime."""
+        """Add a scheduler, whose actors are then found; for the runtime."""
         cls._schedulers.add(scheduler)
 
     @classmethod
@@ -274,7 +279,7 @@ class ActorRegistry:
 
     @classmethod
     def clear(cls) -> None:
-        """Take all actors for dead and forget them: they live in another process of the system; for the runtime."""
+        """Mark all actors as dead and forget them, after a fork: they run in the parent process; for the runtime."""
         for scheduler in cls.schedulers():
             for process in scheduler.processes.values():
                 process.alive, process.reason = False, KILLED
@@ -282,34 +287,34 @@ class ActorRegistry:
 
     @classmethod
     def get_all(cls) -> list[ActorRef[Any]]:
-        """Return all living actors, in the order they were started."""
+        """Return all living actors, in the order in which they were started."""
         living = [process for scheduler in cls.schedulers() for process in list(scheduler.processes.values())]
         return [process.ref for process in sorted(living, key=lambda process: process.number)]
 
     @classmethod
     def get_by_class(cls, actor_class: type[A]) -> list[ActorRef[A]]:
-        """Return all living actors of that class or a subclass."""
+        """Return all living actors of a class or its subclasses."""
         return [ref for ref in cls.get_all() if issubclass(ref.actor_class, actor_class)]
 
     @classmethod
-    def get_by_class_name(cls, actor_class_name: str) -> list[ActorRef[Any]]:
-        """Return all living actors whose class has that name."""
+    def get_by_class_name(cls, actor_class_name: str) -> list[ActorRef]:
+        """Return all living actors whose class has a name."""
         return [ref for ref in cls.get_all() if ref.actor_class.__name__ == actor_class_name]
 
     @classmethod
-    def get_by_urn(cls, actor_urn: str) -> ActorRef[Any] | None:
+    def get_by_urn(cls, actor_urn: str) -> ActorRef | None:
         """Return the living actor with that URN, or None."""
         return next((ref for ref in cls.get_all() if ref.actor_urn == actor_urn), None)
 
     @classmethod
-    def get_by_name(cls, name: Any) -> ActorRef[Any] | None:
-        """Return the living actor that has a name in whichever event loop, or None.
+    def get_by_name(cls, name: Hashable) -> ActorRef | None:
+        """Return the living actor that has a name, in any event loop, or None.
 
         Raises:
-            AmbiguousNameError: if the name has an actor in more than one.
+            AmbiguousNameError: if actors of several event loops have the name.
         """
         living = [scheduler for scheduler in cls.schedulers() if not scheduler.loop.is_closed()]
-        found: list[ActorRef[Any]] = []
+        found: list[ActorRef] = []
         for scheduler in living:
             ref = scheduler.names.whereis(name)
             if ref is not None:
@@ -320,7 +325,7 @@ class ActorRegistry:
         return found[0] if found else None
 
     @classmethod
-    def get_by_pid(cls, pid: str) -> ActorRef[Any] | None:
+    def get_by_pid(cls, pid: str) -> ActorRef | None:
         """Return the living actor with that pid text, such as `<0.41.0>`, or None."""
         try:
             number = int(pid.strip("<>").split(".")[1])
@@ -330,8 +335,8 @@ class ActorRegistry:
         return next((process.ref for process in found if process is not None), None)
 
     @classmethod
-    def broadcast(cls, message: Any, target_class: str | type[Behaviour] | None = None) -> None:
-        """Tell `message` to all living actors, or to those of one class or class name."""
+    def broadcast(cls, message: object, target_class: str | type[Behaviour] | None = None) -> None:
+        """Send `message` to all living actors, or to those of one class or class name."""
         if target_class is None:
             targets = cls.get_all()
         elif isinstance(target_class, str):
@@ -345,11 +350,11 @@ class ActorRegistry:
     def stop_all(cls, *, block: bool = True, timeout: float | None = None) -> list[Any]:
         """Stop all living actors, the last started first; return what each `stop` returned.
 
-        Those that have a parent, such as the children of a supervisor, are left to it: it ends them with itself, in its order,
-        where it would start again what somebody else stops. They are waited for, but not among what is returned.
+        Actors that have a parent, such as the children of a supervisor, are left to it: it stops them in its own order, and
+        would restart those that were stopped by others. They are waited for, but their results are not returned.
         """
-        top: list[ActorRef[Any]] = []
-        below: list[ActorRef[Any]] = []
+        top: list[ActorRef] = []
+        below: list[ActorRef] = []
         for ref in reversed(cls.get_all()):
             parent = ref.process.parent
             (top if parent is None or not parent.alive else below).append(ref)

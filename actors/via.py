@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import pykka
 
@@ -42,11 +42,11 @@ class Via:
     def __str__(self) -> str:
         return str(self.key)
 
-    def whereis(self) -> ActorRef[Any] | None:
+    def whereis(self) -> ActorRef | None:
         """Return the actor that has the name now, or None."""
         return self.registry.whereis(self.key)
 
-    def register(self, ref: ActorRef[Any]) -> None:
+    def register(self, ref: ActorRef) -> None:
         """Give the name to an actor.
 
         Raises:
@@ -55,14 +55,14 @@ class Via:
         self.registry.register(self.key, ref, self.value)
 
 
-Target: TypeAlias = "ActorRef[Any] | Via | Hashable"
+Target: TypeAlias = "ActorRef | Via | Hashable"
 """The receiver of a message: an actor, a ref, a `Via` or a name.
 
 A name is looked up at each use, so that it finds an actor that was restarted.
 """
 
 
-def resolve(target: Target, whereis: Callable[[Hashable], ActorRef[Any] | None]) -> ActorRef[Any] | None:
+def resolve(target: Target, whereis: Callable[[Hashable], ActorRef | None]) -> ActorRef | None:
     """Return the ref of a target now; None if it is a name that no actor has.
 
     Raises:

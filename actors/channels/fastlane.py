@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from actors.runtime.bypass import BUSY, WATCHED
 
@@ -121,7 +121,7 @@ def fastlane_of(process: Process) -> Fastlane | None:
     return process.bypass  # type: ignore[return-value]  # the kernel sees a Bypass; `open` is the only one to set it
 
 
-def send_frame(transport: ActorRef[Any], frame: Frame) -> None:
+def send_frame(transport: ActorRef, frame: Frame) -> None:
     """Send a frame to a transport actor for its client, from any thread; dropped if that actor is dead."""
     process = transport.process
     fastlane = process.bypass

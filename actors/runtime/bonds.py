@@ -248,7 +248,7 @@ class Bonds:
             else:
                 _in_thread_of(watcher, watcher._on_down, monitor, self.ref, reason)
 
-    def _on_down(self, monitor: MonitorRef, ref: ActorRef[Any], reason: ExitReason) -> None:
+    def _on_down(self, monitor: MonitorRef, ref: ActorRef, reason: ExitReason) -> None:
         if self.watching is not None and monitor in self.watching:
             del self.watching[monitor]
             self.put(Down(monitor, ref, reason))

@@ -277,11 +277,11 @@ class Task(Generic[T]):
         return exited
 
 
-Owner = Actor | ActorRef[Any] | Task[Any]
+Owner = Actor | ActorRef | Task[Any]
 """The owner of a task: an actor, its ref, or another task."""
 
 
-def _ref_of(owner: Owner) -> ActorRef[Any]:
+def _ref_of(owner: Owner) -> ActorRef:
     if isinstance(owner, Actor):
         return owner.actor_ref
     ref = owner.ref if isinstance(owner, Task) else owner

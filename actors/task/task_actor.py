@@ -76,7 +76,7 @@ class Job(Protocol):
         """The name of the function."""
 
     @property
-    def owner(self) -> ActorRef[Any] | None:
+    def owner(self) -> ActorRef | None:
         """The actor with which the task ends."""
 
     @property
@@ -115,7 +115,7 @@ class TaskActor(Actor):
             self.send_after(self._task.timeout, End(TIMED_OUT))
         self.send(self, _CallFunction() if order is None else End(order))
 
-    def _bind(self, owner: ActorRef[Any] | None) -> None:
+    def _bind(self, owner: ActorRef | None) -> None:
         # A link does not report a normal end, and a task may not be linked: so each has a monitor.
         if owner is not None:
             self.monitor(owner)

@@ -43,7 +43,7 @@ class LeftThread(NamedTuple):
     """
 
     thread: threading.Thread
-    actor: ActorRef[Any]
+    actor: ActorRef
     doing: str
 
     @property
