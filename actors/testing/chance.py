@@ -145,7 +145,7 @@ class ChanceScheduler(ManualScheduler):
     def _run_task(self, task: _LoopTask) -> None:
         self.loop.tasks.remove(task)
         process = process_of(task[0])
-        self.trace.note(self.clock.now(), process, "goes on" if process else f"{_name_of(task[0])} goes on")
+        self.trace.note(self.clock.now(), process, "continues" if process else f"{_name_of(task[0])} continues")
         task[1].run()
 
     def _run_callback(self) -> None:
@@ -153,7 +153,7 @@ class ChanceScheduler(ManualScheduler):
         if handle.cancelled():
             return
         process = owner if isinstance(owner, Process) else None
-        self.trace.note(self.clock.now(), process, "has waited" if process else "the loop goes on")
+        self.trace.note(self.clock.now(), process, "resumes" if process else "the event loop continues")
         handle.run()
         if process is not None:
             self._record_crash(process)

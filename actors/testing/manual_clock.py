@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actors.clock import Clock
+from actors.validation import check_number
 
 __all__ = ["ManualClock"]
 
@@ -20,6 +21,15 @@ class ManualClock(Clock):
 
     def _rearm(self) -> None:
         """Do nothing: moving the clock fires the timers that are due."""
+
+    def after(self, seconds: float) -> float:
+        """Return the time that is `seconds` from now.
+
+        Raises:
+            ValueError: unless `seconds` is a number >= 0.
+        """
+        check_number("seconds", seconds)
+        return self._now + seconds
 
     def step(self, end: float) -> bool:
         """Move to the next timer up to `end` and fire it; without one, move to `end` and return False."""

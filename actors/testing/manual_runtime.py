@@ -12,7 +12,6 @@ from actors.exceptions import Timeout
 from actors.testing.lockstep import Lockstep
 from actors.testing.manual_clock import ManualClock
 from actors.testing.virtual_loop import LoopOnClock
-from actors.validation import check_number
 
 if TYPE_CHECKING:
     from actors.future import Future
@@ -169,8 +168,7 @@ class ManualRuntime:
         Raises:
             ValueError: if `seconds` is less than 0.
         """
-        check_number("seconds", seconds)
-        end = self.clock.now() + seconds
+        end = self.clock.after(seconds)
         self.settle()
         while self.clock.step(end):
             self.settle()

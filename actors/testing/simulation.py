@@ -175,7 +175,7 @@ class Simulation(ManualRuntime):
 
     @property
     def crashes(self) -> list[Crashed]:
-        """The actors that raised an exception, with it, expected or not; without those that were killed or exited by a link."""
+        """The actors that raised an exception, with it, expected or not; but not those that were killed or exited because of a link."""
         return list(self._scheduler.crashes)
 
     def check(self) -> None:
@@ -192,7 +192,7 @@ class Simulation(ManualRuntime):
     def report(self) -> str:
         """Return a report: the last steps, the crashes, and the living actors."""
         trace = self._scheduler.trace
-        living = ", ".join(trace.anonymous(str(ref)) for ref in self.actors) or "nobody"
+        living = ", ".join(trace.anonymous(str(ref)) for ref in self.actors) or "no actor"
         crashed = [f"crashed: {trace.anonymous(actor)}: {error!r}" for actor, error in self._scheduler.crashes]
         return "\n".join([f"the last steps of seed {self.seed}:", *self.trace[-_SHOWN:], *crashed, f"alive: {living}"])
 

@@ -47,13 +47,13 @@ class SimulationTrace:
         """Record that an actor handles an exit signal or its next message."""
         queue = process.queue
         if process.signal is not None:
-            self.note(at, process, "obeys", process.signal)
+            self.note(at, process, "receives", process.signal)
         elif queue:
             item = queue[0]
             message = item.message if type(item) is Envelope else item
             self.note(at, process, "is asked" if type(item) is Envelope else "handles", message)
         else:
-            self.note(at, process, "goes on")
+            self.note(at, process, "continues")
 
     def note(self, at: float, process: Process | None, what: str, message: object = None) -> None:
         """Record a step."""
@@ -77,10 +77,10 @@ class SimulationTrace:
 
 
 def _line(step: _Step) -> str:
-    who = "" if step.process is None else f"{step.process.name} "
+    name = "" if step.process is None else f"{step.process.name} "
     message = "" if step.message is None else f" {_shown(step)}"
-    return f"{step.number:>6}  {step.at:.3f} s  {who}{step.what}{message}"
+    return f"{step.number:>6}  {step.at:.3f} s  {name}{step.what}{message}"
 
 
 def _shown(step: _Step) -> str:
-    return repr(step.message) if step.what == "obeys" else described(step.actor, step.message)
+    return repr(step.message) if step.what == "receives" else described(step.actor, step.message)

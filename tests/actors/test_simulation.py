@@ -526,7 +526,7 @@ def test_a_crash_that_nobody_expects_fails_the_simulation(message: str) -> None:
 def test_a_crash_fails_an_exploration_with_its_seed() -> None:
     failure = found(lambda _: Fragile.start().tell("x"))
     assert "seed 0: SimulatedCrashError: Fragile#1 crashed" in str(failure)
-    assert "crashed: Fragile#1: ValueError('on purpose')\nalive: nobody" in str(failure)
+    assert "crashed: Fragile#1: ValueError('on purpose')\nalive: no actor" in str(failure)
 
 
 def test_a_crash_that_is_expected_is_listed_once_and_not_with_those_it_took_along() -> None:
@@ -559,5 +559,5 @@ def test_a_failure_of_the_block_has_the_last_steps_in_its_notes() -> None:
         "the last steps of seed 9:",
         "     1  0.000 s  Account#1 is asked 'balance'",
         "     2  0.000 s  Account#1 is asked _ActorStop()",
-        "alive: nobody",
+        "alive: no actor",
     ]

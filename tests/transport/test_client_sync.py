@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.live import WAIT
+from transport import client as asynchronous
 from transport.client import (
     AlreadyJoinedError,
     ClosedError,
@@ -20,7 +21,7 @@ from transport.client import (
     ReplyError,
     ReplyTimeoutError,
 )
-from transport.client.sync import Presence, Socket, connect
+from transport.client.sync import Channel, Presence, Push, Socket, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,6 +38,21 @@ def no_thread_is_left() -> Iterator[None]:
 
 def client(demo: LiveDemo, user: str = "ann", **options: Any) -> Socket:
     return connect(f"{demo.websocket_address}/socket", params={"user": user}, **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "without"),
+    [
+        (Channel, {"call", "join_ref"}),
+        (Presence, {"is_pending"}),
+        (Push, set()),
+        (Socket, {"clock", "connect", "disconnect", "will_reconnect"}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_the_synchronous_classes_have_the_members_of_the_asynchronous_ones(kind: type, without: set[str]) -> None:
+    members = {name for name in dir(getattr(asynchronous, kind.__name__)) if not name.startswith("_")}
+    assert members - set(dir(kind)) == without
 
 
 def test_what_is_awaited_elsewhere_blocks_here(demo: LiveDemo) -> None:

@@ -41,7 +41,7 @@ class ExpectedCrash:
             LookupError: if it has not crashed yet.
         """
         if self._exception is None:
-            raise LookupError("no actor has crashed yet; look after the block")
+            raise LookupError("no actor has crashed yet; read it after the block")
         return self._exception
 
     def accepts(self, actor: str, error: BaseException) -> bool:

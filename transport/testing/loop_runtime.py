@@ -11,7 +11,6 @@ from actors.clock import LoopClock
 from actors.lowlevel import Scheduler, next_round
 from actors.testing.manual_clock import ManualClock
 from actors.testing.probe import WAIT
-from actors.validation import check_number
 
 if TYPE_CHECKING:
     from actors.lowlevel import Process
@@ -109,8 +108,7 @@ class LoopRuntime:
         Raises:
             ValueError: if `seconds` is less than 0.
         """
-        check_number("seconds", seconds)
-        end = self.clock.now() + seconds
+        end = self.clock.after(seconds)
         await self.settle()
         while self.clock.step(end):
             await self.settle()
