@@ -175,7 +175,7 @@ class Simulation(ManualRuntime):
 
     @property
     def crashes(self) -> list[Crashed]:
-        """The actors that raised an exception, with it, expected or not; but not those that were killed or exited because of a link."""
+        """The actors that raised an exception, with it; not those that were killed or exited because of a link."""
         return list(self._scheduler.crashes)
 
     def check(self) -> None:
