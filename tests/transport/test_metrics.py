@@ -513,7 +513,7 @@ def test_two_headers_of_one_name_admit_nobody() -> None:
 async def test_who_may_not_is_told_what_it_takes() -> None:
     async with serving(UserSocket, metrics=Metrics()) as server:
         refused = await answer(server, "X-Forwarded-For: 192.0.2.1")
-    assert (refused.status, "for this machine alone" in refused.body) == (403, True)
+    assert (refused.status, "for clients on this machine, unless they have a token" in refused.body) == (403, True)
     async with serving(UserSocket, metrics=Metrics(TOKEN)) as server:
         refused, admitted = await answer(server), await answer(server, f"Authorization: {BEARER}")
     assert (refused.status, refused.header("www-authenticate")) == (401, ["Bearer"])

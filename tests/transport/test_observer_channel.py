@@ -431,7 +431,7 @@ def test_kill(page: Page, caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize("order", ["kill", "suspend", "resume"])
 @pytest.mark.parametrize("id_", ["99999999", "12/keeper"])
 def test_who_does_not_run_can_be_told_nothing(page: Page, order: str, id_: str) -> None:
-    page.channel.push(order, {"id": id_}).assert_reply("error", {"reason": "it has ended"})
+    page.channel.push(order, {"id": id_}).assert_reply("error", {"reason": "it has exited"})
 
 
 def test_a_page_cannot_suspend_what_keeps_it_alive(page: Page) -> None:

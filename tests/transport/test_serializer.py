@@ -350,12 +350,14 @@ def test_version_1_ends_a_channel_with_the_clients_own_join_ref_if_it_has_one() 
 
 
 def test_version_1_has_no_form_for_binary(caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(UnencodableError, match=r"a client of version 1\.0\.0 cannot get a binary reply"):
+    with pytest.raises(UnencodableError, match=r"a client of version 1\.0\.0 cannot receive a binary reply"):
         V1.encode_reply("1", "2", "t", ok(b"data"))
-    with pytest.raises(UnencodableError, match=r"a client of version 1\.0\.0 cannot get a binary push, got 'e' on 't'"):
+    with pytest.raises(
+        UnencodableError, match=r"a client of version 1\.0\.0 cannot receive a binary push, got 'e' on 't'"
+    ):
         V1.encode_push("1", None, "t", "e", b"data")
     assert V1.encode_broadcast(Broadcast("t", "e", b"data")) is None
-    assert "do not get the binary broadcast 'e' on 't'" in caplog.text
+    assert "do not receive the binary broadcast 'e' on 't'" in caplog.text
 
 
 # Whatever comes

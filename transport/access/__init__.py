@@ -1,1 +1,1 @@
-"""Who may come in: origins, tokens, sessions, and what counts as this machine."""
+"""Access control: origins, tokens, sessions, and local clients."""

@@ -1,1 +1,1 @@
-"""What carries it: WebSockets, long polling and ASGI, behind one seam."""
+"""What carries the messages of a connection: WebSockets, long polling and ASGI, behind one protocol class."""

@@ -1,1 +1,1 @@
-"""The HTTP server: the listener, its connections, and pages."""
+"""The HTTP server: the listener, its connections, and static pages."""

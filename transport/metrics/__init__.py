@@ -1,1 +1,1 @@
-"""Metrics in Prometheus' format: what is counted, what is looked up when somebody asks, and who may see it."""
+"""Metrics in Prometheus' format: counters, gauges that are sampled at each scrape, and access to the page."""

@@ -1,4 +1,4 @@
-"""The numbers as Prometheus wants them: families with names, units, labels and help. No other module needs its library."""
+"""The metrics in Prometheus' terms: families with names, units, labels and help. Only this module needs its library."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _Numbers = Mapping[str, float] | Mapping[tuple[str, str], float]
 
 
 class EndpointCollector(Collector):
-    """Writes down one endpoint's counters, and its gauges if they have been read."""
+    """Collects one endpoint's counters, and its gauges if they have been read."""
 
     def __init__(self, counters: Counters, traffic: Mapping[str, Traffic]) -> None:
         self._counters, self._traffic = counters, traffic
@@ -45,19 +45,19 @@ def _actors(gauges: Gauges) -> Iterator[Metric]:
     by_class = gauges.mailboxes.items()
     yield _gauge(
         "ashtree_actors",
-        "Actors that live on the event loop, by class.",
+        "Actors on the event loop, by class.",
         ["class"],
         {name: mailboxes.actors for name, mailboxes in by_class},
     )
     yield _gauge(
         "ashtree_mailbox_messages",
-        "Messages that wait in the mailboxes of all actors of a class.",
+        "Messages waiting in the mailboxes of all actors of a class.",
         ["class"],
         {name: mailboxes.waiting for name, mailboxes in by_class},
     )
     yield _gauge(
         "ashtree_mailbox_max_messages",
-        "Messages that wait in the fullest mailbox of a class.",
+        "Messages waiting in the fullest mailbox of a class.",
         ["class"],
         {name: mailboxes.fullest for name, mailboxes in by_class},
     )
@@ -66,26 +66,26 @@ def _actors(gauges: Gauges) -> Iterator[Metric]:
 def _connections(gauges: Gauges) -> Iterator[Metric]:
     yield _gauge(
         "ashtree_connections",
-        "Clients that are connected, by transport: websocket or longpoll.",
+        "Connected clients, by transport: websocket or longpoll.",
         ["transport"],
         gauges.connections,
     )
     yield GaugeMetricFamily(
-        "ashtree_write_buffer_bytes", "Bytes that wait to be written, of all connections.", gauges.write_buffers
+        "ashtree_write_buffer_bytes", "Bytes waiting to be written, for all connections.", gauges.write_buffers
     )
     yield GaugeMetricFamily(
         "ashtree_write_buffer_max_bytes",
-        "Bytes that wait to be written to the client that lags most.",
+        "Bytes waiting to be written, for the connection with the most.",
         gauges.fullest_write_buffer,
     )
 
 
 def _restarts(counters: Counters, gauges: Gauges | None) -> Metric:
-    # A supervisor shows at 0 first, so that its first restart is seen as a change.
+    # Supervisors without restarts are exported with 0, so that a first restart is seen as a change.
     names = dict.fromkeys(() if gauges is None else gauges.supervisors, 0)
     return _counter(
         "ashtree_supervisor_restarts",
-        "Restarts of children, by the name of their supervisor; dynamic supervisors' supervisors are told by class.",
+        "Restarts of children, by the name of their supervisor; supervisors under a DynamicSupervisor are labelled by class.",
         ["supervisor"],
         names | counters.restarts,
     )
@@ -94,54 +94,54 @@ def _restarts(counters: Counters, gauges: Gauges | None) -> Metric:
 def _clients(counters: Counters) -> Iterator[Metric]:
     yield _counter(
         "ashtree_connections_accepted",
-        "Clients that were let in by connect(), by transport.",
+        "Clients that connect() accepted, by transport.",
         ["transport"],
         counters.accepted,
     )
     yield _counter(
         "ashtree_connections_refused",
-        "Clients that were refused, by transport and status of HTTP; 500 if connect() failed.",
+        "Clients that were refused, by transport and HTTP status; 500 if connect() raised.",
         ["transport", "code"],
         counters.refused,
     )
     yield _counter(
         "ashtree_connections_closed",
-        "Connections that have ended, by close code of RFC 6455; 1006 if without a close frame.",
+        "Closed connections, by close code (RFC 6455); 1006 if there was no close frame.",
         ["code"],
         counters.closed,
     )
     yield _counter(
         "ashtree_joins",
-        "Joins that were answered, by class of the channel and result: ok or error.",
+        "Answered joins, by class of the channel and result: ok or error.",
         ["channel", "result"],
         counters.joins,
     )
 
 
 def _messages(traffic: Mapping[str, Traffic]) -> Iterator[Metric]:
-    labels, heads = ["transport"], "of the listener's WebSockets with the heads of frames."
+    labels, headers = ["transport"], "for built-in WebSockets, frame headers included."
     kinds = traffic.items()
     yield _counter(
         "ashtree_messages_received",
-        "Messages that came from clients.",
+        "Messages received from clients.",
         labels,
         {kind: counts.messages_in for kind, counts in kinds},
     )
     yield _counter(
         "ashtree_messages_sent",
-        "Messages that went out to clients.",
+        "Messages sent to clients.",
         labels,
         {kind: counts.messages_out for kind, counts in kinds},
     )
     yield _counter(
         "ashtree_received_bytes",
-        f"Bytes that came from clients, {heads}",
+        f"Bytes received from clients; {headers}",
         labels,
         {kind: counts.bytes_in for kind, counts in kinds},
     )
     yield _counter(
         "ashtree_sent_bytes",
-        f"Bytes that went out to clients, {heads}",
+        f"Bytes sent to clients; {headers}",
         labels,
         {kind: counts.bytes_out for kind, counts in kinds},
     )
@@ -150,16 +150,16 @@ def _messages(traffic: Mapping[str, Traffic]) -> Iterator[Metric]:
 def _broadcasts(counters: Counters) -> Iterator[Metric]:
     yield HistogramMetricFamily(
         "ashtree_broadcast_fanout_seconds",
-        "Time in which a broadcast was encoded and put into the mailboxes of all its subscribers; the writing comes after.",
+        "Time to encode a broadcast and deliver it to the mailboxes of all subscribers; the writes to clients come after.",
         *_buckets(counters.fan_out),
     )
     yield CounterMetricFamily(
-        "ashtree_broadcast_deliveries", "Subscribers to whom broadcasts were delivered.", counters.deliveries
+        "ashtree_broadcast_deliveries", "Deliveries of broadcasts to subscribers.", counters.deliveries
     )
 
 
 def _buckets(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
-    """Return the buckets as Prometheus counts them, each with all below it, and the sum."""
+    """Return the cumulative buckets, as Prometheus expects them, and the sum."""
     bounds = [*map(str, BUCKETS), "+Inf"]
     return list(zip(bounds, accumulate(histogram.counts), strict=True)), histogram.sum
 

@@ -45,7 +45,7 @@ _Handler = Callable[[Mapping[str, float], Mapping[str, Any]], None]
 
 
 class Histogram:
-    """How many durations fell into each bucket, the last of which has no upper bound, and their sum in seconds."""
+    """The number of durations in each bucket, the last of which has no upper bound, and their sum in seconds."""
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BUCKETS) + 1)
@@ -58,10 +58,10 @@ class Histogram:
 
 
 class Counters:
-    """What has happened on one endpoint, and to the supervisors of its event loop; it goes on when the endpoint is restarted.
+    """Counts of the events of one endpoint, and of the supervisors of its event loop; restarts of the endpoint keep them.
 
-    What names the counts comes from the program and not from its clients: classes, codes, names of supervisors. So there are
-    few, however many topics and users there are.
+    The labels of the counts come from the program and not from its clients: classes, codes, names of supervisors. So there are
+    few of them, however many topics and users there are.
     """
 
     def __init__(self, endpoint: EndpointAPI) -> None:
@@ -86,19 +86,20 @@ class Counters:
         }
 
     def attach(self, pubsub: PubSub, scheduler: Scheduler) -> None:
-        """Count from now on what happens on this PubSub, on the event loop of these actors, and on no other."""
+        """Count the events of this PubSub and this event loop from now on, and not those of others."""
         self.detach()
         self._pubsub, self._scheduler = pubsub, scheduler
         telemetry.attach(self._name, self._handlers, self._on_event)
 
     def detach(self) -> None:
-        """Count no more."""
+        """Stop counting."""
         telemetry.detach(self._name)
 
     def _on_event(self, event: telemetry.Event, numbers: Mapping[str, float], about: Mapping[str, Any]) -> None:
         self._handlers[event](numbers, about)
 
-    # Events are told of all endpoints of the process, in whichever thread they run: only our own are counted, in our own.
+    # Telemetry reports the events of all endpoints of the process, in any thread: only those of our endpoint are counted, in
+    # its thread.
 
     def _on_connected(self, _numbers: Mapping[str, float], about: Mapping[str, Any]) -> None:
         if about["endpoint"] is self._endpoint and about["result"] == "ok":
@@ -128,7 +129,7 @@ class Counters:
 
 
 def supervisor_name(process: Process) -> str:
-    """Return what a supervisor is counted as: its name or id, or its class if it is one of any number under another one."""
+    """Return the label of a supervisor: its name or id, or its class if it is under a DynamicSupervisor."""
     parent = process.parent
     if process.label is None or (parent is not None and issubclass(parent.actor_class, DynamicSupervisor)):
         return process.actor_class.__name__

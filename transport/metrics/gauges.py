@@ -1,7 +1,7 @@
-"""What is looked up when somebody asks: actors, their mailboxes, connections and what waits to be written.
+"""Metrics that are sampled at each scrape: actors, their mailboxes, connections and their write buffers.
 
-Nothing of it is kept up to date meanwhile, so it costs nothing until then. The actors are looked at a slice at a time, and in
-between the event loop does its other work: a hundred thousand of them hold it up no longer than a few thousand do.
+They are not kept up to date between scrapes, so they cost nothing there. The actors are sampled in slices, and between slices
+the event loop does its other work: a hundred thousand actors block it no longer than a few thousand do.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["SLICE", "Gauges", "Mailboxes"]
 
 SLICE = 2_000
-"""Actors that are looked at in one go."""
+"""The number of actors that are sampled without a break."""
 
 
 class Mailboxes:
-    """The actors of the classes of one name: how many, how many messages wait for them, and in the fullest mailbox."""
+    """The actors of the classes with one name: their number, their waiting messages, and those in the fullest mailbox."""
 
     __slots__ = ("actors", "fullest", "waiting")
 
@@ -35,15 +35,15 @@ class Mailboxes:
         self.actors = self.waiting = self.fullest = 0
 
     def add(self, waiting: int) -> None:
-        """Count the mailbox of one actor, in which so many messages wait."""
+        """Count the mailbox of one actor, with its number of waiting messages."""
         self.waiting += waiting
         self.fullest = max(self.fullest, waiting)
 
 
 class Gauges:
-    """What one look at all actors of an event loop has found: actors by class, names of supervisors, an endpoint's connections.
+    """One sample of all actors of an event loop: actors by class, names of supervisors, an endpoint's connections.
 
-    An actor is counted as it was when it was looked at, and one that was born after the beginning is not.
+    Actors that are started while the sample is taken are not counted.
     """
 
     def __init__(self, endpoint: EndpointAPI) -> None:
@@ -55,7 +55,7 @@ class Gauges:
         self.write_buffers = self.fullest_write_buffer = 0
 
     async def read(self, scheduler: Scheduler) -> None:
-        """Look at all actors that live now; in the loop's own thread."""
+        """Sample all actors that are alive now; to be called in the thread of the loop."""
         roster = Roster(scheduler, SLICE)
         while not roster.is_done:
             for process in roster.next():
@@ -64,21 +64,21 @@ class Gauges:
 
     def _add(self, process: Process) -> None:
         found = self._by_class.get(process.actor_class)
-        mailboxes, look = self._begin(process.actor_class) if found is None else found
+        mailboxes, add_more = self._begin(process.actor_class) if found is None else found
         mailboxes.actors += 1
-        # Most are idle, and have no mailbox.
+        # Most actors are idle, and have no queue.
         if process.queue is not None or process.debug is not None:
             mailboxes.add(process.waiting)
-        if look is not None:
-            look(process)
+        if add_more is not None:
+            add_more(process)
 
     def _begin(self, actor: type[Behaviour]) -> tuple[Mailboxes, Callable[[Process], None] | None]:
-        look = None
+        add_more = None
         if issubclass(actor, Supervision):
-            look = self._add_supervisor
+            add_more = self._add_supervisor
         elif issubclass(actor, Transport):
-            look = self._add_connection
-        self._by_class[actor] = self.mailboxes.setdefault(actor.__name__, Mailboxes()), look
+            add_more = self._add_connection
+        self._by_class[actor] = self.mailboxes.setdefault(actor.__name__, Mailboxes()), add_more
         return self._by_class[actor]
 
     def _add_supervisor(self, process: Process) -> None:

@@ -1,4 +1,4 @@
-"""The option that turns metrics on, who may see them, and the page that shows them."""
+"""The option that enables metrics, the check of who may see them, and the page that shows them."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _TOKEN = re.compile(r"[!-~]{16,}")
 class Metrics(Extension):
     """Metrics in Prometheus' format at "/metrics", for `Endpoint(…, metrics=Metrics())`; it needs the extra `metrics`.
 
-    Without a `token` they are for this machine alone, whatever address the endpoint listens on. With one they are for whoever
-    shows it, as `Authorization: Bearer …`: what Prometheus calls `authorization: {credentials: …}`.
+    Without a `token` only clients on this machine may see them, whatever address the endpoint listens on. With one, all clients
+    that send it as `Authorization: Bearer …`, which Prometheus does with `authorization: {credentials: …}`.
 
     Raises:
-        SocketError: if the token is not as it must be.
+        SocketError: if the token is invalid.
         ModuleNotFoundError: if the library is not installed.
     """
 
@@ -56,7 +56,7 @@ class Metrics(Extension):
         if token is not None and not (isinstance(token, str) and _TOKEN.fullmatch(token)):
             raise SocketError(
                 "the token of metrics must be 16 or more characters of ASCII without spaces, "
-                "such as secrets.token_urlsafe() makes; got another one"
+                "such as secrets.token_urlsafe() returns; got another one"
             )
         if not self.installed():
             raise ModuleNotFoundError(
@@ -69,11 +69,11 @@ class Metrics(Extension):
 
     @staticmethod
     def installed() -> bool:
-        """Tell whether the library is installed that metrics need."""
+        """Return whether the library that metrics need is installed."""
         return find_spec(_LIBRARY) is not None
 
     def admits(self, incoming: Incoming) -> bool:
-        """Tell whether a client may see them: it has the token, or, if there is none, is on this machine."""
+        """Return whether a client may see them: it has the token, or, if there is none, is on this machine."""
         headers = incoming.request.headers
         try:
             shown, host = headers.get("Authorization", ""), headers.get("Host")
@@ -86,9 +86,10 @@ class Metrics(Extension):
 
 
 class MetricsPage(MetricsExtension):
-    """Counts what happens on one endpoint, and answers those who ask.
+    """Counts the events of one endpoint, and answers scrapes.
 
-    `registry` is a `prometheus_client.CollectorRegistry` of this endpoint alone. What else is registered there is shown too.
+    `registry` is a `prometheus_client.CollectorRegistry` of this endpoint alone. Collectors that an application registers there
+    are exported too.
     """
 
     path: ClassVar[str] = "/metrics"
@@ -110,7 +111,7 @@ class MetricsPage(MetricsExtension):
         return {self.path: self.handle}
 
     def attach(self, supervisor: ActorRef[Actor], pubsub: PubSub) -> None:
-        """Count from now on, until the tree that the endpoint is in ends."""
+        """Count from now on, until the root of the endpoint's tree exits."""
         process = supervisor.process
         self._scheduler = process.scheduler
         self._counters.attach(pubsub, process.scheduler)
@@ -121,7 +122,7 @@ class MetricsPage(MetricsExtension):
             root.own(self._counters.detach)
 
     async def handle(self, incoming: Incoming) -> Answer:
-        """Answer one request: GET, from whom it is for."""
+        """Answer one request: GET, from an admitted client."""
         if incoming.request.method not in ("GET", "HEAD"):
             return respond(405, "only GET is answered here")
         if not self._options.admits(incoming):
@@ -138,14 +139,14 @@ class MetricsPage(MetricsExtension):
         try:
             response = respond(200, encode(self.registry), content_type)
         finally:
-            # Whoever exports the registry otherwise shall not find what was so the last time.
+            # Another export of the registry must not find an old sample.
             self._collector.gauges = None
         response.headers["Cache-Control"] = "no-store"
         return response
 
     def _refuse(self) -> Response:
         if self._options.token is None:
-            return respond(403, "metrics are for this machine alone, unless they have a token: Metrics(token=…)")
+            return respond(403, "metrics are for clients on this machine, unless they have a token: Metrics(token=…)")
         response = respond(401, "metrics need their token: Authorization: Bearer …")
         response.headers["WWW-Authenticate"] = "Bearer"
         return response

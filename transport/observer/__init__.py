@@ -1,1 +1,1 @@
-"""The live page of the supervision tree: who may see it, what it is told, and how it looks into an actor."""
+"""The live page of the supervision tree: access to it, the channel behind it, and the inspection of one actor."""

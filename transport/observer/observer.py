@@ -1,4 +1,4 @@
-"""The option that turns the live page on: where it is, who may see it, and what serves it."""
+"""The option that enables the live page: its path, the check of who may see it, and its socket."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ __all__ = ["PATH", "Observer", "ObserverSocket"]
 PATH = "/observer"
 _ASSETS = f"{PATH}/"
 
-# What a browser may show as part of a subprotocol's name, once it is base64; `secrets.token_urlsafe()` makes such ones.
+# A browser sends its base64 as part of a subprotocol's name, which is limited; `secrets.token_urlsafe()` returns such tokens.
 _TOKEN = re.compile(r"[A-Za-z0-9_.~-]{16,}")
 _same_origin = origin_rule("conn")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Observer(ObserverExtension):
-    """The live page of the supervision tree, for `Endpoint(…, observer=Observer())`. Who sees it can kill every actor.
+    """The live page of the supervision tree, for `Endpoint(…, observer=Observer())`. Anyone who sees it can kill every actor.
 
-    Without a `token` it is for this machine alone: for endpoints that listen on a loopback address, and for pages of that
-    address in browsers that connect from one. With a token it is for whoever has it: the page asks for it.
+    Without a `token` it is for this machine only: for endpoints on a loopback address, and for browsers that connect
+    from one with a page of that address. With a token it is for everyone who has it: the page asks for the token.
 
     Raises:
-        SocketError: if the token is not as it must be.
+        SocketError: if the token is invalid.
     """
 
     token: str | None = None
@@ -52,7 +52,7 @@ class Observer(ObserverExtension):
         if self.token is not None and not _TOKEN.fullmatch(str(self.token)):
             raise SocketError(
                 "the observer's token must be 16 or more characters of A-Z a-z 0-9 _ . ~ - "
-                "such as secrets.token_urlsafe() makes; got another one"
+                "such as secrets.token_urlsafe() returns; got another one"
             )
 
     @property
@@ -70,13 +70,13 @@ class Observer(ObserverExtension):
         if self.token is None and not (host is not None and is_loopback(host)):
             listens = "an endpoint without a port of its own" if host is None else f"an endpoint on {host!r}"
             raise SocketError(
-                f"whoever sees the observer can kill every actor, so {listens} needs a token for it: "
-                "Endpoint(…, observer=Observer(token=…)), made by secrets.token_urlsafe() and told to nobody else"
+                f"anyone who sees the observer can kill every actor, so {listens} needs a token for it: "
+                "Endpoint(…, observer=Observer(token=…)), made by secrets.token_urlsafe() and kept secret"
             )
         return self
 
     def routes(self) -> Mapping[str, Page]:
-        """Return the files of the page; everybody may see them, as they hold no data."""
+        """Return the files of the page; everyone may see them, as they contain no data."""
         shared = pages("transport", "static/shared", assets=_ASSETS)
         return shared | pages("transport.observer", "page", index=PATH, assets=_ASSETS)
 
@@ -85,14 +85,14 @@ class Observer(ObserverExtension):
         return {f"{PATH}/socket": ObserverMount(endpoint, ObserverSocket)}
 
     def admits(self, info: ConnectInfo) -> bool:
-        """Tell whether a client may connect: it has the token, or, if there is none, is a page of this machine."""
+        """Return whether a client may connect: it has the token, or, if there is none, is a page of this machine."""
         if self.token is not None:
             return compare_digest((info.auth_token or "").encode(), self.token.encode())
         return _is_of_this_machine(info)
 
 
 def _is_of_this_machine(info: ConnectInfo) -> bool:
-    """Tell whether a client is on this machine, and, if it is a page, of the very address that it asks."""
+    """Return whether a client is on this machine, and, if it is a page, has the origin that it connects to."""
     uri = info.uri
     if uri is None or not is_from_this_machine(info.peer, uri.host, info.headers):
         return False
@@ -107,6 +107,6 @@ class ObserverSocket(Socket):
     log: ClassVar[str | None] = "info"
 
     def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Reply:
-        """Let in whom the observer admits."""
+        """Accept the clients that the observer admits."""
         observer = self.endpoint.extension(Observer)
         return ok() if observer is not None and observer.admits(connect_info) else error()

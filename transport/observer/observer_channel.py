@@ -1,14 +1,13 @@
-"""The channel behind the live page: it tells its client what has changed in the tree, and does to actors what it is told."""
+"""The channel behind the live page: it pushes changes of the supervision tree, and carries out the page's commands."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors import sys
 from actors.channel import Channel
-from actors.channels.message import Reply, error, ok
+from actors.channels.message import Payload, Reply, error, ok
 from actors.redaction import STATE_SECRETS
 from supervisors.snapshot import Search, Sweep
 from transport.observer.view import View
@@ -21,28 +20,28 @@ if TYPE_CHECKING:
 __all__ = ["INTERVAL", "ObserverChannel"]
 
 INTERVAL = 0.5
-"""Seconds between two looks at the tree."""
+"""Seconds between two samples of the tree."""
 
 _log = logging.getLogger("ashtree.transport")
 
-_LOOK = object()
+_SAMPLE = object()
 _SEARCH = object()
 
 
 class ObserverChannel(Channel):
-    """The tree as its client has unfolded it: a "difference" twice a second, if there is one.
+    """The tree as its client has unfolded it: a "difference" twice a second, unless it is empty.
 
     The client pushes "unfold" and "fold" (`{"id": "41"}`), "page" (`{"id", "first"}`), "search" (`{"text"}`), "select"
-    (`{"id"}`, null: none), "rest" and "watch" (while nobody looks at its page nothing is measured), and "suspend", "resume"
-    and "kill" (`{"id"}`), which are answered. A "difference" may have `rows`, `order` (the ids of all rows), `ended`,
-    `totals`, and `actor`: the one that is selected.
+    (`{"id"}`, null for none), "rest" and "watch" (sampling pauses while the page is hidden), and "suspend", "resume" and "kill"
+    (`{"id"}`), which are answered. A "difference" may have `rows`, `order` (the ids of all rows), `ended`, `totals`, and
+    `actor` (the selected one).
     """
 
     log_join: ClassVar[str | None] = "debug"
     log_handle_in: ClassVar[str | None] = None
 
-    def join(self, topic: str, payload: Any) -> Reply:
-        """Begin to watch; the first difference is the whole."""
+    def join(self, topic: str, payload: Payload) -> Reply:
+        """Start sampling; the first difference is the whole tree."""
         process = self.actor_ref.process
         self._scheduler = process.scheduler
         transport = self.socket.transport.process
@@ -51,38 +50,38 @@ class ObserverChannel(Channel):
         self._totals: dict[str, Any] = {}
         self._interval: Interval | None = None
         self._secrets = tuple({*STATE_SECRETS, *self.socket.filter_parameters})
-        self.own(self._leave_alone)
-        self.send(self, _LOOK)
-        self._go_on()
+        self.own(self._end_watch)
+        self.send(self, _SAMPLE)
+        self._resume()
         return ok({"interval": INTERVAL, "own": [str(process.number), str(transport.number)]})
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         if self._interval is None:
-            self._interval = self.send_interval(INTERVAL, _LOOK)
+            self._interval = self.send_interval(INTERVAL, _SAMPLE)
 
-    def _rest(self) -> None:
+    def _pause(self) -> None:
         if self._interval is not None:
             self._interval.cancel()
             self._interval = None
 
-    def handle_info(self, message: Any) -> None:
-        """Look at the tree, or go on with a search."""
-        if message is _LOOK:
-            self._look()
+    def handle_info(self, message: object) -> None:
+        """Sample the tree, or continue a search."""
+        if message is _SAMPLE:
+            self._sample()
         elif message is _SEARCH:
-            self._go_on_searching()
+            self._continue_search()
         else:
             super().handle_info(message)
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         self._sweep.poll()
         self._view.measure()
         if self._view.search is not None:
             self._view.search.poll()
-        self._tell()
+        self._push_difference()
 
-    def _tell(self) -> None:
-        """Push what has changed, if anything has."""
+    def _push_difference(self) -> None:
+        """Push what has changed since the last time, if anything has."""
         difference = self._view.difference(self._sweep)
         totals = self._read_totals()
         if totals != self._totals:
@@ -97,29 +96,29 @@ class ObserverChannel(Channel):
         totals = {"actors": len(self._scheduler.processes), "rate": round(sweep.rate, 1), "waiting": sweep.waiting}
         return totals if search is None else totals | {"hits": len(search.hits), "most": search.most}
 
-    # What the client asks
+    # Commands of the client
 
-    def handle_in(self, event: str, payload: Any) -> Any:
-        """Do what the client asks."""
+    def handle_in(self, event: str, payload: Payload) -> object:
+        """Carry out a command."""
         match event:
             case "unfold" | "fold" | "page":
-                self._turn(event, payload)
+                self._arrange(event, payload)
             case "search":
                 self._search(str(payload["text"]))
             case "select":
                 self._select(payload["id"])
             case "rest":
-                self._rest()
+                self._pause()
             case "watch":
-                self._go_on()
-                self._look()
+                self._resume()
+                self._sample()
             case "suspend" | "resume" | "kill":
-                return self._order(event, payload["id"])
+                return self._command(event, payload["id"])
             case _:
                 return super().handle_in(event, payload)
         return None
 
-    def _turn(self, event: str, payload: Mapping[str, Any]) -> None:
+    def _arrange(self, event: str, payload: Payload) -> None:
         number = int(payload["id"])
         if event == "page":
             self._view.turn_to(number, int(payload["first"]))
@@ -127,49 +126,49 @@ class ObserverChannel(Channel):
             self._view.unfold(number)
         else:
             self._view.fold(number)
-        self._tell()
+        self._push_difference()
 
     def _search(self, text: str) -> None:
         self._view.search = Search(self._scheduler, text) if text.strip() else None
-        self._go_on_searching()
+        self._continue_search()
 
-    def _go_on_searching(self) -> None:
-        """Look at some more actors, and then let others go on."""
+    def _continue_search(self) -> None:
+        """Search some more actors, then give other actors a turn."""
         search = self._view.search
         if search is not None and not search.poll():
             self.send(self, _SEARCH)
         else:
-            self._tell()
+            self._push_difference()
 
-    def _select(self, id_: Any) -> None:
-        self._leave_alone()
+    def _select(self, id_: object) -> None:
+        self._end_watch()
         process = None if id_ is None else self._find(id_)
         self._view.selected = process
         if process is not None:
             self._view.reveal(process)
             self._watch = Watch(process, self._secrets)
         elif id_ is not None:
-            gone = {"id": str(id_), "pid": f"<0.{id_}.0>", "status": "dead", "reason": "nobody knows any more"}
-            self.push("difference", {"actor": gone})
-        self._tell()
+            unknown = {"id": str(id_), "pid": f"<0.{id_}.0>", "status": "dead", "reason": "no longer known"}
+            self.push("difference", {"actor": unknown})
+        self._push_difference()
 
-    def _leave_alone(self) -> None:
+    def _end_watch(self) -> None:
         if self._watch is not None:
             self._watch.end()
             self._watch = None
 
-    def _find(self, id_: Any) -> Process | None:
-        """Return the living actor of a row; a child that does not run has none."""
-        return self._scheduler.processes.get(int(id_)) if str(id_).isdecimal() else None
+    def _find(self, id_: object) -> Process | None:
+        """Return the actor of a row if it is alive; a child that is not running has none."""
+        return self._scheduler.processes.get(int(str(id_))) if str(id_).isdecimal() else None
 
-    def _order(self, order: str, id_: Any) -> Reply:
+    def _command(self, command: str, id_: object) -> Reply:
         process = self._find(id_)
         if process is None:
-            return error({"reason": "it has ended"})
-        _log.info("%s: %s %s", self, order, process.name)
-        if order == "kill":
+            return error({"reason": "it has exited"})
+        _log.info("%s: %s %s", self, command, process.name)
+        if command == "kill":
             process.ref.kill()
-        elif order == "resume":
+        elif command == "resume":
             sys.resume(process.ref)
         elif process.ref in (self.actor_ref, self.socket.transport):
             return error({"reason": "this page could not resume it"})

@@ -1,4 +1,4 @@
-"""The socket of the live page on its endpoint, with a rule of its own for the pages that may connect."""
+"""The mount of the live page's socket, with an origin check of its own."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 __all__ = ["ObserverMount"]
 
-_of_own_host = origin_rule(True)  # noqa: FBT003  # as an author writes it
+_of_own_host = origin_rule(True)  # noqa: FBT003  # as an application writes it
 
 
 class ObserverMount(Mount):
-    """Lets pages of the host that is asked try, as its own page is one; of all others those that the endpoint allows.
+    """Allows pages of the requested host, as the observer's own page is one, and those that the endpoint allows.
 
-    An endpoint's `check_origin` is about the application's pages. The observer has a token, or looks closer still.
+    An endpoint's `check_origin` is about the application's pages. The observer checks a token, or that the client is local.
     """
 
     def origin_allowed(self, incoming: Incoming) -> bool:
-        """Tell whether a page of the request's origin may try."""
+        """Return whether a page of the request's origin may connect, if the observer admits it."""
         headers = incoming.request.headers
         try:
             is_own = _of_own_host(headers.get("Origin"), headers.get("Host"), incoming.scheme)

@@ -1,11 +1,11 @@
-"""What an actor holds, as text for people: indented, bounded in size, and without secrets."""
+"""Values as text for people: indented, bounded in size, and without secrets."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from textwrap import indent
-from typing import Any
 
 import msgspec
 
@@ -16,39 +16,39 @@ from actors.ref import ActorRef
 
 __all__ = ["pretty", "pretty_attribute", "reason_in_words"]
 
-# One value may have so many parts, so many levels, so many items in one container, and so many characters in one string.
+# The limits of one value: parts in total, levels, items in one container, characters in one string.
 PARTS = 400
 LEVELS = 6
 ITEMS = 50
 CHARACTERS = 300
 
-# Longer JSON is not read, and so not shown.
+# Longer JSON is not decoded, and so not shown.
 JSON = 64 * 1024
 
-# The common ones have theirs, all others a name.
+# The brackets of the common sequences; the others are shown with their class.
 BRACKETS: dict[type, tuple[str, str]] = {list: ("[", "]"), tuple: ("(", ")")}
 
-# What is not longer stands in one line.
+# Values up to this length are written on one line.
 LINE = 72
-# Items that are not longer stand side by side.
+# Items up to this length are written side by side.
 SHORT = 12
 
 
-def pretty(value: Any, secrets: Collection[str] = STATE_SECRETS) -> str:
-    """Return a value as text: the values of secret names are "[FILTERED]", what is too much is "…"; it never raises."""
+def pretty(value: object, secrets: Collection[str] = STATE_SECRETS) -> str:
+    """Return a value as text, with "[FILTERED]" for the values of secret names and "…" beyond the limits; never raises."""
     try:
         return _Pretty(secrets).text(value, LEVELS)
-    except Exception:  # noqa: BLE001  # such as a thread that changes the value meanwhile; whoever looks goes on
+    except Exception:  # noqa: BLE001  # such as a thread that changes the value meanwhile; the page goes on
         return _cannot_be_shown(value)
 
 
-def pretty_attribute(name: str, value: Any, secrets: Collection[str] = STATE_SECRETS) -> str:
-    """Return the value that is kept under a name as text, or "[FILTERED]" if the name is that of a secret."""
+def pretty_attribute(name: str, value: object, secrets: Collection[str] = STATE_SECRETS) -> str:
+    """Return the value of an attribute as text, or "[FILTERED]" if its name is a secret's."""
     return FILTERED if is_secret(name, secrets) else pretty(value, secrets)
 
 
 def reason_in_words(reason: ExitReason | None) -> str:
-    """Return why an actor ended: the exception, or "normal", "shutdown" with its detail, "killed"."""
+    """Return an exit reason as text: the exception, or "normal", "shutdown" with its detail, "killed"."""
     match reason:
         case Crash() | None:
             return _shortened(str(reason))
@@ -61,13 +61,13 @@ class _Pretty:
     def __init__(self, secrets: Collection[str]) -> None:
         self._secrets, self._left = secrets, PARTS
 
-    def text(self, value: Any, levels: int) -> str:
+    def text(self, value: object, levels: int) -> str:
         self._left -= 1
         if isinstance(value, str | bytes | bytearray):
             return self._string(value, levels)
         if isinstance(value, Mapping):
             return self._in_brackets("{", self._pairs(value.items(), levels), len(value), "}", levels)
-        if isinstance(value, list | tuple | set | frozenset) or type(value).__name__ == "deque":
+        if isinstance(value, list | tuple | set | frozenset | deque):
             return self._sequence(value, levels)
         names = shown_fields(value)
         if names is not None:
@@ -76,7 +76,7 @@ class _Pretty:
         return _shortened(str(value) if isinstance(value, ActorRef) else _repr(value))
 
     def _string(self, value: str | bytes | bytearray, levels: int) -> str:
-        """Show a text; one that is JSON, such as a frame of a client, as what it says: it may hold secrets too."""
+        """Return a string as text; JSON, such as a frame of a client, is decoded first, as it may contain secrets."""
         if value[:1] in ("[", "{", b"[", b"{"):
             if len(value) > JSON:
                 return f"<{len(value):,} characters of JSON>"
@@ -88,19 +88,19 @@ class _Pretty:
             return _shortened(repr(value[: CHARACTERS + 1]))
         return f"<{len(value)} bytes>"
 
-    def _sequence(self, value: Any, levels: int) -> str:
+    def _sequence(self, value: Collection[object], levels: int) -> str:
         kind = type(value)
         opening, closing = BRACKETS.get(kind) or (f"{kind.__name__}(", ")")
         return self._in_brackets(opening, self._items(value, levels), len(value), closing, levels)
 
-    def _items(self, values: Iterable[Any], levels: int) -> Iterator[str]:
+    def _items(self, values: Iterable[object], levels: int) -> Iterator[str]:
         return (self.text(value, levels - 1) for value in values)
 
-    def _pairs(self, pairs: Iterable[tuple[Any, Any]], levels: int) -> Iterator[str]:
+    def _pairs(self, pairs: Iterable[tuple[object, object]], levels: int) -> Iterator[str]:
         for key, value in pairs:
             yield f"{self.text(key, levels - 1)}: {self._unless_secret(key, value, levels)}"
 
-    def _unless_secret(self, name: Any, value: Any, levels: int) -> str:
+    def _unless_secret(self, name: object, value: object, levels: int) -> str:
         return FILTERED if is_secret(name, self._secrets) else self.text(value, levels - 1)
 
     def _in_brackets(self, opening: str, parts: Iterator[str], size: int, closing: str, levels: int) -> str:
@@ -122,7 +122,7 @@ class _Pretty:
 
 
 def _filled(texts: list[str]) -> str:
-    """Put short texts side by side, in lines."""
+    """Join short texts into lines."""
     lines = [""]
     for text in texts:
         if len(lines[-1]) + len(text) > LINE:
@@ -131,8 +131,8 @@ def _filled(texts: list[str]) -> str:
     return "\n".join(line.rstrip() for line in lines).removesuffix(",")
 
 
-def _repr(value: Any) -> str:
-    # The time that is left of a timer would change with each look.
+def _repr(value: object) -> str:
+    # The repr of a timer changes all the time.
     if isinstance(value, Timer | Interval) or repr_of(type(value)) is repr_of(object):
         return f"<{type(value).__name__}>"
     try:
@@ -141,7 +141,7 @@ def _repr(value: Any) -> str:
         return _cannot_be_shown(value)
 
 
-def _cannot_be_shown(value: Any) -> str:
+def _cannot_be_shown(value: object) -> str:
     return f"<{type(value).__name__} that cannot be shown>"
 
 

@@ -1,4 +1,4 @@
-"""What one watcher sees of the tree: which branches are unfolded, as rows, and how they differ from those it has."""
+"""The tree as one client sees it: its unfolded branches as rows, and how these differ from the rows it has."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 __all__ = ["Pager", "Row", "View"]
 
-# Of more children than these only a page is shown at a time, and the newest ones.
+# If an actor has more children than these, one page of them is shown, and the newest ones.
 PAGE = 15
 NEWEST = 3
-# The children of so many siblings are folded until somebody unfolds them.
+# With more siblings than these, an actor is folded at first.
 FEW = 12
-# A view has no more rows than these, and no more of them lead to actors without a parent.
+# The most rows of a view, and the most of them for actors without a parent.
 ROWS = 600
 ORPHANS = 20
-# A mailbox that is fuller is shown wherever it is.
+# An actor whose mailbox is fuller is shown wherever it is.
 FULL = 10
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One actor, or a child that does not run, as the page shows it; `rate` is in messages a second.
+    """One actor, or a child that is not running, as the page shows it; `rate` is in messages a second.
 
-    `id` is the number in the pid, or names the supervisor and the child's id. `open` says whether its children are shown, None
-    that it has none. `below` counts the messages in the fullest mailbox below it, if that is known. `position` and `siblings`
-    say where it stands among the children of its parent.
+    `id` is the number in the pid, or the supervisor's with the child's id. `open` says whether its children are shown, None if
+    there are none. `below` is the number of messages in the fullest mailbox below it, if that is known. `position` and
+    `siblings` are its place among the children of its parent, and their number.
     """
 
     id: str
@@ -60,7 +60,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Pager(msgspec.Struct, frozen=True):
-    """Stands for the children of `parent` that are not shown: those but `first` to `last`, counted from 1."""
+    """A row for the children of `parent` that are not shown: all but `first` to `last`, counted from 1."""
 
     id: str
     parent: str
@@ -71,10 +71,11 @@ class Pager(msgspec.Struct, frozen=True):
 
 
 class View:
-    """The tree as one watcher has unfolded it, and what was sent of it so far.
+    """The tree as one client has unfolded it, and the rows that were sent so far.
 
-    `own` are those that work for the watcher: they have no rate, which would change with each look at it.
-    It is bounded: a page of the children of one actor, `ROWS` rows altogether. The work for a look is that for its rows.
+    `watcher` is the client's channel. `own` are the other actors that work for it: their rate is not shown, as each difference
+    would change it. The view is bounded: one page of the children of one actor, `ROWS` rows altogether; making it costs as much
+    as its rows.
     """
 
     def __init__(self, watcher: Process, *own: Process) -> None:
@@ -89,7 +90,7 @@ class View:
         self.search: Search | None = None
         self.selected: Process | None = None
 
-    # What the watcher does
+    # Commands
 
     def unfold(self, number: int) -> None:
         """Show the children of an actor."""
@@ -97,7 +98,7 @@ class View:
         self._opened.add(number)
 
     def fold(self, number: int) -> None:
-        """Show them no more."""
+        """Hide the children of an actor."""
         self._opened.discard(number)
         self._folded.add(number)
 
@@ -111,38 +112,38 @@ class View:
         for ancestor in lineage(process)[:-1]:
             self.unfold(ancestor.number)
 
-    # What it sees
+    # Samples
 
     def measure(self) -> None:
-        """Reckon the rates of the actors that are shown, from what they have handled since the last time."""
+        """Compute the rates of the actors that are shown, from the messages that they have handled since the last time."""
         now = self._watcher.scheduler.clock.now()
         seconds, self._measured_at = now - self._measured_at, now
         known, self._rates = self._rates, {}
         for process in self._shown.values():
             handled, rate = known.get(process.number, (None, 0.0))
             if handled is not None and seconds > 0:
-                # Half of what it was, so that a message now and then does not flicker.
+                # Averaged with the previous rate, so that occasional messages do not flicker.
                 rate = (rate + (process.handled - handled) / seconds) / 2
             self._rates[process.number] = process.handled, rate if rate >= 0.05 else 0.0  # noqa: PLR2004  # shown as 0.1
 
     def difference(self, sweep: Sweep) -> dict[str, Any]:
-        """Return what has changed since the last time: rows, their order, and how the actors that were shown have ended."""
-        rows, shown = self._look(sweep)
+        """Return what has changed since the last time: rows, their order, and the exit reasons of actors that were shown."""
+        rows, shown = self._render(sweep)
         difference: dict[str, Any] = {}
         if changed := [row for id_, row in rows.items() if self._sent.get(id_) != row]:
             difference["rows"] = changed
         if list(rows) != list(self._sent):
             difference["order"] = list(rows)
-        if ended := [_ended(id_, process) for id_, process in self._shown.items() if not process.alive]:
+        if ended := [_exited(id_, process) for id_, process in self._shown.items() if not process.alive]:
             difference["ended"] = ended
         self._sent, self._shown = rows, shown
         return difference
 
-    def _look(self, sweep: Sweep) -> tuple[dict[str, Row | Pager], dict[str, Process]]:
+    def _render(self, sweep: Sweep) -> tuple[dict[str, Row | Pager], dict[str, Process]]:
         rows: dict[str, Row | Pager] = {}
         shown: dict[str, Process] = {}
-        look = _Look(self, sweep)
-        stack = [look.roots()]
+        rendering = _Rendering(self, sweep)
+        stack = [rendering.roots()]
         while stack and len(rows) < ROWS:
             row, process = next(stack[-1], (None, None))
             if row is None:
@@ -152,7 +153,7 @@ class View:
             if process is not None and isinstance(row, Row):
                 shown[row.id] = process
                 if row.open:
-                    stack.append(look.below(process, row.level + 1))
+                    stack.append(rendering.below(process, row.level + 1))
         return rows, shown
 
     def root(self) -> Process:
@@ -160,88 +161,87 @@ class View:
         return root_of(self._watcher)
 
     def rate_of(self, process: Process) -> float:
-        """Return the messages that an actor handles in a second, as it was measured."""
+        """Return the measured rate of an actor, in messages a second."""
         rate = 0.0 if process in self._own else self._rates.get(process.number, (0, 0.0))[1]
-        return round(rate, 1) if rate < 10 else round(rate)  # noqa: PLR2004  # as many digits as are read
+        return round(rate, 1) if rate < 10 else round(rate)  # noqa: PLR2004  # two digits are enough
 
     def is_open(self, number: int, siblings: int) -> bool:
-        """Tell whether the children of an actor are to be shown, which has so many siblings."""
+        """Return whether to show the children of an actor that has so many siblings."""
         if number in self._opened:
             return True
         return number not in self._folded and siblings <= FEW and self.search is None
 
     def first_of(self, number: int, size: int) -> int:
-        """Return where the page of an actor's children begins, counted from 0."""
+        """Return the index at which the page of an actor's children begins."""
         first = self._first.get(number, 0)
         return first if first < size else 0
 
 
-class _Look:
-    """One look at the tree: the actors that are shown whatever page they are on, and the rows."""
+class _Rendering:
+    """One rendering of the tree: the actors that are shown whatever page they are on, and the rows."""
 
     def __init__(self, view: View, sweep: Sweep) -> None:
         self._view, self._sweep = view, sweep
         self._hits = {} if view.search is None else {process.number for process in view.search.hits}
-        self._ways: dict[int, dict[int, Process]] = defaultdict(dict)
+        self._paths: dict[int, dict[int, Process]] = defaultdict(dict)
         self._below: dict[int, int] = {}
         self._pin()
 
     def _pin(self) -> None:
-        """Note the ways to what the watcher looks for, and to the fullest mailboxes."""
+        """Store the paths to search hits or the selected actor, and to the fullest mailboxes."""
         for process in self._sweep.fullest:
-            self._note_full(process)
+            self._add_full(process)
         view = self._view
         if view.search is not None:
             for process in view.search.hits:
-                self._note_way(process)
+                self._add_path(process)
         elif view.selected is not None:
-            self._note_way(view.selected)
+            self._add_path(view.selected)
 
-    def _note_full(self, process: Process) -> None:
+    def _add_full(self, process: Process) -> None:
         waiting = process.waiting
         if not process.alive or waiting <= FULL:
             return
         if self._view.search is None:
-            self._note_way(process)
+            self._add_path(process)
         for ancestor in lineage(process)[:-1]:
             self._below[ancestor.number] = max(self._below.get(ancestor.number, 0), waiting)
 
-    def _note_way(self, process: Process) -> None:
-        way = lineage(process)
-        for parent, child in pairwise(way):
-            self._ways[parent.number][child.number] = child
+    def _add_path(self, process: Process) -> None:
+        for parent, child in pairwise(lineage(process)):
+            self._paths[parent.number][child.number] = child
 
     def roots(self) -> Iterator[tuple[Row | Pager, Process | None]]:
-        """Yield the rows of the highest actors: the root of the watcher's own tree, then others without a parent."""
+        """Yield the rows of the topmost actors: the root of the watcher's tree, then others without a parent."""
         root = self._view.root()
         found = [root, *(process for process in self._sweep.roots if process.alive and process is not root)]
         if self._view.search is not None:
-            found = [process for process in found if process.number in self._hits or process.number in self._ways]
+            found = [process for process in found if process.number in self._hits or process.number in self._paths]
         for position, process in enumerate(found[:ORPHANS], 1):
             yield self._row(Branch(process, None), None, 1, position, min(len(found), ORPHANS)), process
 
     def below(self, process: Process, level: int) -> Iterator[tuple[Row | Pager, Process | None]]:
         """Yield the rows of the children of an actor."""
-        ways = self._ways.get(process.number, {})
+        paths = self._paths.get(process.number, {})
         found = Branches(process)
         size = len(found)
-        if self._view.search is not None and ways:
-            yield from self._rows(enumerate(map(branch_of, ways.values())), process, level, len(ways))
+        if self._view.search is not None and paths:
+            yield from self._rows(enumerate(map(branch_of, paths.values())), process, level, len(paths))
         elif size <= PAGE + NEWEST:
             yield from self._rows(enumerate(found), process, level, size)
         else:
-            yield from self._page(process, level, ways.values(), size)
+            yield from self._page(process, level, paths.values(), size)
 
     def _page(
         self, process: Process, level: int, pinned: Iterable[Process], size: int
     ) -> Iterator[tuple[Row | Pager, Process | None]]:
-        """Yield a page of many children, those that are shown wherever they are, and the newest."""
+        """Yield a page of many children, the pinned ones that are not on it, and the newest."""
         found, first = Branches(process), self._view.first_of(process.number, size)
         page = list(islice(found, first, first + PAGE))
         newest = list(enumerate(islice(reversed(found), min(NEWEST, size - first - len(page)))))
         here = {branch.process for branch in (*page, *(branch for _, branch in newest))}
         yield from self._rows(enumerate(page, first), process, level, size)
-        # Where among its siblings one of these stands would take a walk over them.
+        # Their exact position would take a walk over all siblings.
         elsewhere = ((first + PAGE, branch_of(other)) for other in pinned if other not in here)
         yield from self._rows(elsewhere, process, level, size)
         yield Pager(f"{process.number}+", str(process.number), level, first + 1, first + len(page), size), None
@@ -258,10 +258,10 @@ class _Look:
         process, above = branch.process, None if parent is None else str(parent.number)
         if process is None:
             assert branch.child is not None
-            return _row_of_none(branch.child, above, level, position, siblings)
+            return _row_without_actor(branch.child, above, level, position, siblings)
         children = len(Branches(process))
-        way = self._view.search is not None and process.number in self._ways
-        is_open = way or self._view.is_open(process.number, 1 if parent is None else siblings)
+        on_path = self._view.search is not None and process.number in self._paths
+        is_open = on_path or self._view.is_open(process.number, 1 if parent is None else siblings)
         return Row(
             id=str(process.number),
             parent=above,
@@ -283,8 +283,8 @@ class _Look:
         )
 
 
-def _row_of_none(child: Child, parent: str | None, level: int, position: int, siblings: int) -> Row:
-    """Return the row of a child that does not run."""
+def _row_without_actor(child: Child, parent: str | None, level: int, position: int, siblings: int) -> Row:
+    """Return the row of a child that is not running."""
     spec = child.spec
     return Row(
         id=f"{parent}/{spec.id}",
@@ -306,6 +306,6 @@ def _row_of_none(child: Child, parent: str | None, level: int, position: int, si
     )
 
 
-def _ended(id_: str, process: Process) -> dict[str, Any]:
+def _exited(id_: str, process: Process) -> dict[str, Any]:
     reason = process.reason
     return {"id": id_, "reason": reason_in_words(reason), "graceful": reason is not None and reason.is_graceful}

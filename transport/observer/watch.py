@@ -1,4 +1,4 @@
-"""A closer look at one actor: what it holds, whom it is tied to, and the messages that it gets while somebody looks."""
+"""The inspection of one actor: its state, its links and monitors, and its messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Watch"]
 
-# So many of its last messages, of its attributes, and of its links and the like are shown.
+# The most that are shown: of its last messages, of its attributes, and of its links, monitors and the like.
 MESSAGES = 20
 ATTRIBUTES = 60
 TIES = 25
@@ -28,9 +28,9 @@ _PLAIN = (str, bytes, int, float, dict, list, tuple, set, frozenset, type(None))
 
 
 class Watch:
-    """Watches one actor until `end()`; nothing it shows bears the value of a name with one of `secrets` in it.
+    """Watches one actor until `end()`; the values of names that contain one of `secrets` are filtered.
 
-    The first messages that it shows are those that the actor has kept, if it keeps any (`record`).
+    The first messages that it shows are those that the actor has recorded, if it records any (`record`).
     """
 
     def __init__(self, process: Process, secrets: Collection[str]) -> None:
@@ -42,17 +42,17 @@ class Watch:
         sys.install(process.ref, self._see)
 
     def end(self) -> None:
-        """Leave the actor alone."""
+        """Stop watching."""
         if self.process.alive:
             sys.remove(self.process.ref, self._see)
 
     def _see(self, event: sys.Event) -> None:
-        # It is written out when somebody looks: an actor may get many more than that.
+        # Formatted when a difference is made: an actor may receive many more messages than are shown.
         if not isinstance(event, sys.Got):
             self._new.append(event)
 
     def difference(self) -> dict[str, Any]:
-        """Return what has changed since the last time, and the messages since then; nothing if that is nothing."""
+        """Return what has changed since the last time, and the new messages; empty if nothing has."""
         facts = (
             self._facts() if self.process.alive else {"status": "dead", "reason": reason_in_words(self.process.reason)}
         )
@@ -93,7 +93,7 @@ class Watch:
             ],
         }
 
-    def _text(self, value: Any) -> str:
+    def _text(self, value: object) -> str:
         return pretty(value, self._secrets)
 
     def _new_messages(self) -> list[dict[str, Any]]:
@@ -116,7 +116,7 @@ class Watch:
 
 
 def _handled(recorded: Iterable[Recorded]) -> Iterator[sys.Handled | sys.Raised]:
-    """Yield what the flight recorder has, but for what the actor is still at; it does not keep what was replied."""
+    """Yield the messages of the flight recorder that have been handled; it does not record replies."""
     for one in recorded:
         if one.error is not None:
             yield sys.Raised(one.at + (one.seconds or 0.0), one.message, one.seconds or 0.0, one.error)
@@ -124,12 +124,12 @@ def _handled(recorded: Iterable[Recorded]) -> Iterator[sys.Handled | sys.Raised]
             yield sys.Handled(one.at + one.seconds, one.message, one.seconds, None)
 
 
-def _rank(attribute: tuple[str, Any]) -> tuple[bool, bool]:
-    """Return where an attribute stands: plain values before objects, what the author calls private last."""
+def _rank(attribute: tuple[str, object]) -> tuple[bool, bool]:
+    """Return the sort key of an attribute: plain values before objects, private ones last."""
     name, value = attribute
     return name.startswith("_"), not isinstance(value, _PLAIN)
 
 
-def _cut(names: list[str], ties: Collection[Any] | None) -> list[str]:
+def _cut(names: list[str], ties: Collection[object] | None) -> list[str]:
     more = len(ties or ()) - len(names)
     return [*names, f"… {more:,} more"] if more > 0 else names

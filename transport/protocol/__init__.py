@@ -1,1 +1,1 @@
-"""What is said: Phoenix's protocol as pure rules, and how its messages look on the wire."""
+"""Phoenix's protocol: its rules as pure functions, and the wire format of its messages."""

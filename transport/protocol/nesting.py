@@ -1,8 +1,8 @@
-"""Values nested deeper than a thread's stack allows, read and written all the same.
+"""JSON that is nested deeper than a thread's stack allows, decoded and encoded all the same.
 
-Reading and writing JSON recurses in C, and Python stops that after about a thousand levels, lest the stack of the thread
-overflow. Phoenix has no such limit. So what is nested deeper is done again in a thread with a stack for it: that is slow,
-but nobody's messages are like that; and what could be read can be written, wherever on its own stack the caller is.
+The JSON codec recurses in C, and Python stops that after about a thousand levels, before the stack of the thread overflows.
+Phoenix has no such limit. So what is nested deeper is processed again in a thread with a larger stack. That is slow, but no
+ordinary message is nested like that; and what could be decoded can be encoded, however deep the caller's own stack is.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from typing import TypeVar
 __all__ = ["MAX_NESTING", "read_deep", "write_deep"]
 
 MAX_NESTING = 10_000
-"""The levels that a message may have, about; JSON that is nested deeper is malformed."""
+"""The approximate number of levels that a message may have; JSON that is nested deeper is malformed."""
 
-# An answer wraps what it mirrors.
+# A reply adds levels around a payload that it sends back.
 _WRAPPING = 100
-# msgspec takes less than 420 bytes of stack for a level (measured on x86-64).
+# msgspec needs less than 420 bytes of stack for a level (measured on x86-64).
 _STACK_SIZE = 2048 * (MAX_NESTING + _WRAPPING)
 
 Value = TypeVar("Value")
 Result = TypeVar("Result")
 
-# The recursion limit and the stack size of new threads belong to the whole process.
+# The recursion limit and the stack size of new threads are settings of the whole process.
 _lock = threading.Lock()
 
 
 def read_deep(read: Callable[[Value], Result], data: Value) -> Result:
-    """Return `read(data)`; RecursionError if it is nested too deep even so."""
+    """Return `read(data)`; RecursionError if it is nested deeper than `MAX_NESTING`."""
     return _on_a_deep_stack(read, data, MAX_NESTING)
 
 
 def write_deep(write: Callable[[Value], Result], value: Value) -> Result:
-    """Return `write(value)`; RecursionError if it is nested too deep even so."""
+    """Return `write(value)`; RecursionError if it is nested much deeper than `MAX_NESTING`."""
     return _on_a_deep_stack(write, value, MAX_NESTING + _WRAPPING)
 
 
@@ -46,7 +46,7 @@ def _on_a_deep_stack(function: Callable[[Value], Result], value: Value, levels: 
     def run() -> None:
         try:
             results.append(function(value))
-        except Exception as error:  # noqa: BLE001  # raised again, where it is waited for
+        except Exception as error:  # noqa: BLE001  # raised again in the caller's thread
             errors.append(error)
 
     with _lock:

@@ -1,4 +1,4 @@
-"""How messages look on the wire, for each version of the protocol.
+"""The wire format of messages, for each version of the protocol.
 
 | | in | out |
 |---|---|---|
@@ -6,8 +6,8 @@
 | 2.0.0, text | `[join_ref, ref, topic, event, payload]` | the same |
 | 2.0.0, binary | a push | a push, a reply or a broadcast, see below |
 
-A payload that is `bytes` goes in a binary frame: one byte for its kind, one for the size of each field, the fields in UTF-8,
-and then the data as it is.
+A payload that is `bytes` is sent in a binary frame: one byte for its kind, one for the size of each field, the fields in UTF-8,
+and then the payload as it is.
 
     push of the client   0 | join_ref | ref | topic | event
     push                 0 | join_ref | topic | event
@@ -34,7 +34,7 @@ _log = logging.getLogger("ashtree.transport")
 Data = TypeVar("Data", str, bytes, str | bytes)
 Read = TypeVar("Read")
 
-# To look up a member of an enum takes longer than to make a frame.
+# Looking up a member of an enum takes longer than making a frame.
 _TEXT, _BINARY = Opcode.TEXT, Opcode.BINARY
 
 
@@ -44,7 +44,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def _text(value: object) -> Frame:
-    """Write JSON in a text frame."""
+    """Encode a value as JSON in a text frame."""
     try:
         return Frame(_TEXT, _encode(value))
     except RecursionError:
@@ -52,7 +52,7 @@ def _text(value: object) -> Frame:
 
 
 def _read(decode: Callable[[Data], Read], data: Data) -> Read:
-    """Read a message; MalformedMessageError if it is none."""
+    """Decode a message; raise MalformedMessageError if it is malformed."""
     try:
         try:
             return decode(data)
@@ -77,39 +77,41 @@ _decode_v1 = msgspec.json.Decoder(_V1Message).decode
 
 
 class V1JSONSerializer:
-    """Version 1.0.0: a JSON object, without a join_ref from the server. It has no form for binary payloads."""
+    """Version 1.0.0: a JSON object, without a join_ref from the server. It does not support binary payloads."""
 
     def decode(self, data: str | bytes) -> Message:
-        """Read one message; in a binary frame too, as Phoenix does."""
+        """Decode one message; from a binary frame too, as in Phoenix."""
         message = _read(_decode_v1, data)
         return Message(message.join_ref, message.ref, message.topic, message.event, message.payload)
 
-    def encode_reply(self, join_ref: Any, ref: Any, topic: Any, reply: Reply) -> Frame:
-        """Write the event phx_reply.
+    def encode_reply(self, join_ref: object, ref: object, topic: object, reply: Reply) -> Frame:
+        """Encode the event phx_reply.
 
         Raises:
             UnencodableError: if the payload is binary.
         """
         if isinstance(reply.payload, bytes):
-            raise UnencodableError(f"a client of version 1.0.0 cannot get a binary reply, got {reply!r}")
+            raise UnencodableError(f"a client of version 1.0.0 cannot receive a binary reply, got {reply!r}")
         return _text({"topic": topic, "event": "phx_reply", "payload": reply, "ref": ref})
 
-    def encode_push(self, join_ref: Any, ref: Any, topic: str, event: str, payload: Payload) -> Frame:
-        """Write an event for one client.
+    def encode_push(self, join_ref: object, ref: object, topic: str, event: str, payload: Payload) -> Frame:
+        """Encode an event for one client.
 
         Raises:
             UnencodableError: if the payload is binary.
         """
         if isinstance(payload, bytes):
-            raise UnencodableError(f"a client of version 1.0.0 cannot get a binary push, got {event!r} on {topic!r}")
+            raise UnencodableError(
+                f"a client of version 1.0.0 cannot receive a binary push, got {event!r} on {topic!r}"
+            )
         return _text({"topic": topic, "event": event, "payload": payload, "ref": ref})
 
     def encode_broadcast(self, broadcast: Broadcast) -> Frame | None:
-        """Write an event for all clients; None if its payload is binary."""
+        """Encode an event for all clients; None if its payload is binary."""
         topic, event, payload = broadcast.topic, broadcast.event, broadcast.payload
         if isinstance(payload, bytes):
-            # It would be wrong to fail whoever broadcasts for who else has joined.
-            _log.warning("clients of version 1.0.0 do not get the binary broadcast %r on %r", event, topic)
+            # Not an error of the sender, which does not know which clients have joined.
+            _log.warning("clients of version 1.0.0 do not receive the binary broadcast %r on %r", event, topic)
             return None
         return _text({"topic": topic, "event": event, "payload": payload, "ref": None})
 
@@ -119,7 +121,7 @@ class V1JSONSerializer:
 _decode_v2 = msgspec.json.Decoder(Message).decode
 
 _PUSH, _REPLY, _BROADCAST = range(3)
-# Of a client's push: its kind and four sizes.
+# The size of the header of a client's push: its kind and four sizes.
 _HEAD = 5
 _MAX_FIELD = 255
 
@@ -128,25 +130,25 @@ class V2JSONSerializer:
     """Version 2.0.0: a JSON array in a text frame, or a binary frame for a binary payload."""
 
     def decode(self, data: str | bytes) -> Message:
-        """Read one message; elements of the array after the fifth are ignored, as in Phoenix."""
+        """Decode one message; elements of the array after the fifth are ignored, as in Phoenix."""
         return _read(_decode_v2, data) if isinstance(data, str) else _read(_decode_push, data)
 
-    def encode_reply(self, join_ref: Any, ref: Any, topic: Any, reply: Reply) -> Frame:
-        """Write the event phx_reply."""
+    def encode_reply(self, join_ref: object, ref: object, topic: object, reply: Reply) -> Frame:
+        """Encode the event phx_reply."""
         payload = reply.payload
         if isinstance(payload, bytes):
             fields = {"join_ref": join_ref, "ref": ref, "topic": topic, "status": reply.status}
             return _binary(_REPLY, fields, payload)
         return _text((join_ref, ref, topic, "phx_reply", reply))
 
-    def encode_push(self, join_ref: Any, ref: Any, topic: str, event: str, payload: Payload) -> Frame:
-        """Write an event for one client; a binary one has no place for the ref."""
+    def encode_push(self, join_ref: object, ref: object, topic: str, event: str, payload: Payload) -> Frame:
+        """Encode an event for one client; a binary one has no field for the ref."""
         if isinstance(payload, bytes):
             return _binary(_PUSH, {"join_ref": join_ref, "topic": topic, "event": event}, payload)
         return _text((join_ref, ref, topic, event, payload))
 
     def encode_broadcast(self, broadcast: Broadcast) -> Frame:
-        """Write an event for all clients: without refs, so that it is the same for each."""
+        """Encode an event for all clients: without refs, so that the frame is the same for each."""
         topic, event, payload = broadcast.topic, broadcast.event, broadcast.payload
         if isinstance(payload, bytes):
             return _binary(_BROADCAST, {"topic": topic, "event": event}, payload)
@@ -154,7 +156,7 @@ class V2JSONSerializer:
 
 
 def _decode_push(data: bytes) -> Message:
-    """Read the one kind of binary frame that a client sends; an empty ref is "" here and not null, as in Phoenix."""
+    """Decode a push, the only binary message of a client; an empty ref is "" and not null, as in Phoenix."""
     if len(data) < _HEAD or data[0] != _PUSH:
         raise MalformedMessageError(f"a binary message must be a push, got {data[:_HEAD]!r}…")
     ref = _HEAD + data[1]
@@ -172,8 +174,8 @@ def _decode_push(data: bytes) -> Message:
     )
 
 
-def _binary(kind: int, fields: Mapping[str, Any], data: bytes) -> Frame:
-    """Write a binary frame.
+def _binary(kind: int, fields: Mapping[str, object], data: bytes) -> Frame:
+    """Encode a binary frame.
 
     Raises:
         UnencodableError: naming the field that is too long.
@@ -182,8 +184,8 @@ def _binary(kind: int, fields: Mapping[str, Any], data: bytes) -> Frame:
     return Frame(_BINARY, b"".join((bytes((kind, *map(len, written))), *written, data)))
 
 
-def _field(name: str, value: Any) -> bytes:
-    """Write a field; a ref may be null, which is empty here, or any JSON value that the client chose."""
+def _field(name: str, value: object) -> bytes:
+    """Encode a field; a ref may be null, which is empty here, or any JSON value that the client chose."""
     if value is None:
         return b""
     field = value.encode() if isinstance(value, str) else _encode(value)
@@ -195,4 +197,4 @@ def _field(name: str, value: Any) -> bytes:
 
 
 SERIALIZERS: Mapping[str, Serializer] = {"1.0.0": V1JSONSerializer(), "2.0.0": V2JSONSerializer()}
-"""Phoenix's own: a serializer for each version of the protocol."""
+"""Phoenix's serializers, by the version of the protocol."""

@@ -1,4 +1,4 @@
-"""Which serializer speaks the version of the protocol that a client asks for."""
+"""The negotiation of the protocol's version: which serializer a client gets for its `vsn`."""
 
 from __future__ import annotations
 
@@ -14,53 +14,61 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_VERSION", "Versions"]
 
 DEFAULT_VERSION = "1.0.0"
-"""What a client speaks that does not say: version 2 came with the parameter `vsn`."""
+"""The version of a client that sends none: the parameter `vsn` came with version 2."""
 
-_NUMBER = "0|[1-9][0-9]*"
-_TAG = f"{_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*"
-_SEMVER = re.compile(
-    rf"(?P<minor>(?:{_NUMBER})\.(?:{_NUMBER}))\.(?P<patch>{_NUMBER})"
-    rf"(?P<pre>-(?:{_TAG})(?:\.(?:{_TAG}))*)?"
-    r"(?P<build>\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?"
-)
+_NUMBER = re.compile("0|[1-9][0-9]*")
+_IDENTIFIER = re.compile("[0-9A-Za-z-]+")
 
 
 class _Version(NamedTuple):
     """A version, such as 2.0.9; a pre-release comes before its release (semver.org, section 11)."""
 
     minor: str
-    # As text after its length, which is in the order of the numbers however long they are.
+    # Its length and text: they compare as the numbers do, whose digits a client may choose to be very many.
     patch: tuple[int, str]
     released: bool
 
     def fits(self, first: _Version) -> bool:
-        """Tell whether this is `~> first`, in the words of Elixir's Version: no older, and newer in the patch only."""
+        """Return whether this is `~> first` in the syntax of Elixir's Version: not older, and newer in the patch only."""
         return self.minor == first.minor and self[1:] >= first[1:]
 
 
 def _parse(text: str) -> _Version | None:
-    match = _SEMVER.fullmatch(text)
-    if match is None:
+    """Parse a version, such as "2.0.0-rc.1+build.5"; None if it is not one (semver.org)."""
+    version, plus, build = text.partition("+")
+    release, minus, pre = version.partition("-")
+    numbers = release.split(".")
+    if len(numbers) != 3 or not all(map(_NUMBER.fullmatch, numbers)):  # noqa: PLR2004  # major, minor, patch
         return None
-    return _Version(match["minor"], (len(match["patch"]), match["patch"]), match["pre"] is None)
+    if minus and not all(map(_is_pre_release, pre.split("."))):
+        return None
+    if plus and not all(map(_IDENTIFIER.fullmatch, build.split("."))):
+        return None
+    major, minor, patch = numbers
+    return _Version(f"{major}.{minor}", (len(patch), patch), released=not minus)
+
+
+def _is_pre_release(identifier: str) -> bool:
+    pattern = _NUMBER if identifier.isdecimal() else _IDENTIFIER
+    return pattern.fullmatch(identifier) is not None
 
 
 class Versions:
     """The serializers of an endpoint, each by the first version that it speaks.
 
     Raises:
-        SocketError: naming what is no version, or no serializer.
+        SocketError: naming the invalid version, or the invalid serializer.
     """
 
     def __init__(self, serializers: Mapping[str, Serializer]) -> None:
         self._serializers = [(_checked_version(vsn), _checked(vsn, each)) for vsn, each in serializers.items()]
 
     def negotiate(self, vsn: str) -> Serializer | None:
-        """Return the serializer for a client's `vsn`, the first that fits; None if there is none for it."""
-        asked = _parse(vsn)
-        if asked is not None:
+        """Return the first serializer that matches a client's `vsn`, or None."""
+        requested = _parse(vsn)
+        if requested is not None:
             for first, serializer in self._serializers:
-                if asked.fits(first):
+                if requested.fits(first):
                     return serializer
         return None
 
