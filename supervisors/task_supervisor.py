@@ -213,7 +213,7 @@ class TaskSupervisor(DynamicSupervisor):
         return TaskStream(start, items, take=_itself, max_concurrency=max_concurrency, ordered=ordered)
 
 
-def _living(supervisor: Target) -> ActorRef[Actor]:
+def _living(supervisor: Target) -> ActorRef:
     ref = whereis(supervisor)
     if ref is None:
         raise ActorDeadError(f"nobody is registered as {supervisor!r}")
