@@ -20,7 +20,6 @@ from supervisors.dynamic_supervisor import DynamicSupervisor
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from actors.actor import Actor
     from actors.future import Future
     from actors.ref import ActorRef
     from actors.task.task import Owner
@@ -221,7 +220,7 @@ def _living(supervisor: Target) -> ActorRef:
 
 
 def _owned(
-    supervisor: ActorRef[Actor],
+    supervisor: ActorRef,
     owner: Owner | None,
     function: Callable[..., object],
     args: tuple[object, ...],
@@ -234,13 +233,13 @@ def _owned(
     return Task(function, args, kwargs, scheduler=scheduler, owner=owner, linked=linked, timeout=timeout)
 
 
-def _start(supervisor: ActorRef[Actor], task: Task[T]) -> Task[T]:
+def _start(supervisor: ActorRef, task: Task[T]) -> Task[T]:
     spec = ChildSpec(TaskActor, (task,), id=task.label)
     start_child(supervisor, spec).add_done_callback(partial(_on_started, task))
     return task
 
 
-def _on_started(task: Task[Any], started: Future[ActorRef[Actor]]) -> None:
+def _on_started(task: Task[Any], started: Future[ActorRef]) -> None:
     if started.exception is not None:
         task.start_failed(started.exception)
 

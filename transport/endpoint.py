@@ -36,7 +36,6 @@ from transport.protocol.versions import Versions
 if TYPE_CHECKING:
     from websockets.http11 import Request
 
-    from actors.actor import Actor
     from actors.channels.message import Serializer
     from actors.clock import Clock
     from actors.pubsub.pubsub import PubSub
@@ -128,7 +127,7 @@ class Endpoint:
         for where, extension in _named(metrics, observer, extensions):
             self._extend(where, extension)
         self._pubsub: PubSub | None = None
-        self._transports: ActorRef[Actor] | None = None
+        self._transports: ActorRef | None = None
 
     def _mount(self, path: str, mount: Mount, longpoll: LongPoll | None) -> None:
         self._handlers[f"{path}/websocket"] = WebSocketHandler(mount, self._carriers["websocket"]).handle
@@ -221,7 +220,7 @@ class Endpoint:
         """
         self.pubsub.broadcast(topic, Broadcast(topic, event, checked_payload(payload)))
 
-    def broadcast_from(self, sender: ActorRef[Actor], topic: str, event: str, payload: Payload) -> None:
+    def broadcast_from(self, sender: ActorRef, topic: str, event: str, payload: Payload) -> None:
         """Send an event to all clients that have joined `topic` except that of the channel `sender`."""
         self.pubsub.broadcast_from(sender, topic, Broadcast(topic, event, checked_payload(payload)))
 
@@ -229,11 +228,11 @@ class Endpoint:
         """Send an event to the clients of this process that have joined `topic`; the adapter of the PubSub is not asked."""
         self.pubsub.local_broadcast(topic, Broadcast(topic, event, checked_payload(payload)))
 
-    def subscribe(self, topic: str, subscriber: ActorRef[Actor]) -> None:
+    def subscribe(self, topic: str, subscriber: ActorRef) -> None:
         """Send an actor the broadcasts on `topic`, as `Broadcast` messages, until it unsubscribes or exits."""
         self.pubsub.subscribe(topic, subscriber)
 
-    def unsubscribe(self, topic: str, subscriber: ActorRef[Actor]) -> None:
+    def unsubscribe(self, topic: str, subscriber: ActorRef) -> None:
         """Undo `subscribe`."""
         self.pubsub.unsubscribe(topic, subscriber)
 
@@ -262,7 +261,7 @@ class Endpoint:
 
     # For its supervisors
 
-    def attach(self, supervisor: ActorRef[Actor], port: int | None) -> None:
+    def attach(self, supervisor: ActorRef, port: int | None) -> None:
         """Store the tree that it runs in, and the port that it got; attach the extensions until the supervisor ends."""
         process = supervisor.process
         pubsub = nearest_pubsub(process, self._pubsub)
@@ -273,7 +272,7 @@ class Endpoint:
             extension.attach(supervisor, pubsub)
             process.own(extension.detach)
 
-    def attach_transports(self, transports: ActorRef[Actor]) -> None:
+    def attach_transports(self, transports: ActorRef) -> None:
         """Store the supervisor under which connections are started."""
         self._transports, self._clock = transports, transports.process.scheduler.clock
 
@@ -318,7 +317,7 @@ class Endpoint:
         return read_session(self._session, self._secret(), request.headers.get_all("Cookie"), params.get(CSRF))
 
     @property
-    def transports(self) -> ActorRef[Actor] | None:
+    def transports(self) -> ActorRef | None:
         """The supervisor under which connections are started, while it runs."""
         transports = self._transports
         return transports if transports is not None and transports.is_alive() else None

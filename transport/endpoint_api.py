@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from actors.actor import Actor
     from actors.channels.message import Payload
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
@@ -41,16 +40,16 @@ class EndpointAPI(Protocol):
     def broadcast(self, topic: str, event: str, payload: Payload) -> None:
         """Send an event to all clients that have joined `topic`."""
 
-    def broadcast_from(self, sender: ActorRef[Actor], topic: str, event: str, payload: Payload) -> None:
+    def broadcast_from(self, sender: ActorRef, topic: str, event: str, payload: Payload) -> None:
         """Send an event to all clients that have joined `topic`, except the client of the channel `sender`."""
 
     def local_broadcast(self, topic: str, event: str, payload: Payload) -> None:
         """Send an event to the clients that have joined `topic` in this process."""
 
-    def subscribe(self, topic: str, subscriber: ActorRef[Actor]) -> None:
+    def subscribe(self, topic: str, subscriber: ActorRef) -> None:
         """Send an actor the broadcasts on `topic`."""
 
-    def unsubscribe(self, topic: str, subscriber: ActorRef[Actor]) -> None:
+    def unsubscribe(self, topic: str, subscriber: ActorRef) -> None:
         """End what `subscribe` began."""
 
     def sign(self, salt: str, data: Any) -> str:

@@ -16,7 +16,6 @@ from transport.http.listener import Listener, bind, unbind
 from transport.socket_events import socket_drain
 
 if TYPE_CHECKING:
-    from actors.actor import Actor
     from actors.ref import ActorRef
     from transport.carriers.idle_connections import IdleConnections
     from transport.http.exchange import Answer, Incoming
@@ -32,10 +31,10 @@ class SupervisedEndpoint(EndpointAPI, Protocol):
 
     idle: IdleConnections
 
-    def attach(self, supervisor: ActorRef[Actor], port: int | None) -> None:
+    def attach(self, supervisor: ActorRef, port: int | None) -> None:
         """Store the supervisor that runs the endpoint, and the port that it listens on."""
 
-    def attach_transports(self, transports: ActorRef[Actor]) -> None:
+    def attach_transports(self, transports: ActorRef) -> None:
         """Store the supervisor under which connections are started."""
 
     def handle(self, incoming: Incoming) -> Answer | Awaitable[Answer]:

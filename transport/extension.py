@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from actors.actor import Actor
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
     from transport.endpoint_api import EndpointAPI
@@ -55,7 +54,7 @@ class Extension:
         """Return sockets by path; the WebSocket of "/live" is at "/live/websocket". They have no long polling."""
         return {}
 
-    def attach(self, supervisor: ActorRef[Actor], pubsub: PubSub) -> None:
+    def attach(self, supervisor: ActorRef, pubsub: PubSub) -> None:
         """Begin to work: the endpoint is starting, under this supervisor. What this raises keeps it from starting."""
 
     def detach(self) -> None:

@@ -28,7 +28,6 @@ from transport.transport import Transport
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
-    from actors.actor import Actor
     from actors.channels.message import Serializer
     from actors.future import Future
     from actors.ref import ActorRef
@@ -50,7 +49,7 @@ class MountedOn(EndpointAPI, Protocol):
     max_channels: int
 
     @property
-    def transports(self) -> ActorRef[Actor] | None:
+    def transports(self) -> ActorRef | None:
         """The supervisor under which connections are started, while it runs."""
 
     def now(self) -> float:
@@ -81,7 +80,7 @@ class Mount:
         self._endpoint, self._socket_class, self._routes = endpoint, socket_class, Routes(socket_class)
 
     @property
-    def transports(self) -> ActorRef[Actor] | None:
+    def transports(self) -> ActorRef | None:
         """The supervisor of the connections, while it runs."""
         return self._endpoint.transports
 
@@ -185,7 +184,7 @@ class Mount:
             _log.warning("refused a client: no serializer for vsn %r", vsn)
         return serializer
 
-    def start(self, carrier: Carrier, client: Client) -> Future[ActorRef[Actor]]:
+    def start(self, carrier: Carrier, client: Client) -> Future[ActorRef]:
         """Start the transport actor of a client; if that fails, abort the carrier.
 
         Raises:
@@ -219,7 +218,7 @@ def _has_valid_id(socket: Socket) -> bool:
     return False
 
 
-def _check_started(carrier: Carrier, started: Future[ActorRef[Actor]]) -> None:
+def _check_started(carrier: Carrier, started: Future[ActorRef]) -> None:
     if started.exception is not None:
         _log.error("cannot start a transport: %s", started.exception, exc_info=started.exception)
         carrier.abort()

@@ -35,7 +35,6 @@ from transport.protocol.connection import (
 )
 
 if TYPE_CHECKING:
-    from actors.actor import Actor
     from actors.channel import Channel
     from actors.future import Future
     from actors.pubsub.pubsub import PubSub
@@ -233,7 +232,7 @@ class Transport(ClientActor):
         self._supervisor.send(calls.TerminateChild(end.channel, end.reason))
 
     @property
-    def _supervisor(self) -> ActorRef[Actor]:
+    def _supervisor(self) -> ActorRef:
         assert self._channels.ref is not None
         return self._channels.ref
 

@@ -27,7 +27,6 @@ from transport.carriers.outbox import OVERFLOWED
 from transport.http.exchange import MAX_BODY, Answer, Incoming, Late, Upgrade, respond
 
 if TYPE_CHECKING:
-    from actors.actor import Actor
     from actors.channels.message import Frame
     from actors.clock import Timer
     from actors.lowlevel import Process, Scheduler
@@ -56,7 +55,7 @@ class ServedEndpoint(Protocol):
     """An endpoint as its server sees it."""
 
     @property
-    def transports(self) -> ActorRef[Actor] | None:
+    def transports(self) -> ActorRef | None:
         """The supervisor of the connections, while it runs."""
 
     def handle(self, incoming: Incoming) -> Answer | Awaitable[Answer]:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from websockets.http11 import Response
 
-    from actors.actor import Actor
     from actors.lowlevel import Process, Scheduler
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
@@ -110,7 +109,7 @@ class MetricsPage(MetricsExtension):
         """Return the page."""
         return {self.path: self.handle}
 
-    def attach(self, supervisor: ActorRef[Actor], pubsub: PubSub) -> None:
+    def attach(self, supervisor: ActorRef, pubsub: PubSub) -> None:
         """Count from now on, until the root of the endpoint's tree exits."""
         process = supervisor.process
         self._scheduler = process.scheduler
