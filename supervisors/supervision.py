@@ -139,7 +139,7 @@ class Supervision(Actor):
         return self._await_launched(child, previous, starting, failed)
 
     async def _await_launched(
-        self, child: Child, previous: ActorRef[Actor] | None, starting: Future[ActorRef[Actor]], failed: Failed
+        self, child: Child, previous: ActorRef | None, starting: Future[ActorRef], failed: Failed
     ) -> object:
         ref = child.ref
         assert ref is not None
@@ -153,7 +153,7 @@ class Supervision(Actor):
             return failed(child, error)
         return self._launched(child, previous)
 
-    def _launched(self, child: Child, previous: ActorRef[Actor] | None) -> ActorRef[Actor]:
+    def _launched(self, child: Child, previous: ActorRef | None) -> ActorRef:
         assert child.ref is not None
         if previous is not None:
             self._by_ref.pop(previous, None)
@@ -167,7 +167,7 @@ class Supervision(Actor):
 
     # Children that end
 
-    def _on_exit(self, ref: ActorRef[Actor], reason: ExitReason) -> object:
+    def _on_exit(self, ref: ActorRef, reason: ExitReason) -> object:
         child = self._by_ref.get(ref)
         if child is None:
             return None
@@ -256,7 +256,7 @@ def supervised_by(supervisor: Supervision) -> Children:
     return supervisor._children
 
 
-def supervised_child(supervisor: Supervision, ref: ActorRef[Actor]) -> Child | None:
+def supervised_child(supervisor: Supervision, ref: ActorRef) -> Child | None:
     """Return the child that is running under `ref`, or is waiting for a restart and had it before; None if there is none."""
     return supervisor._by_ref.get(ref)
 

@@ -12,7 +12,6 @@ from actors import telemetry
 from actors.redaction import filter_parameters
 
 if TYPE_CHECKING:
-    from actors.actor import Actor
     from actors.channels.channel_socket import ChannelSocket
     from actors.channels.message import Message, Reply
     from actors.exits import ExitReason
@@ -47,7 +46,7 @@ class ReportedChannel(Protocol):
     """What is reported of a channel."""
 
     @property
-    def actor_ref(self) -> ActorRef[Actor]:
+    def actor_ref(self) -> ActorRef:
         """The channel, to be named in events."""
 
     @property

@@ -11,7 +11,6 @@ from actors.redaction import SECRETS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actors.actor import Actor
     from actors.channels.message import Payload, Serializer
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
@@ -29,16 +28,16 @@ class ChannelEndpoint(Protocol):
     def broadcast(self, topic: str, event: str, payload: Payload) -> None:
         """Send an event to all clients that have joined `topic`."""
 
-    def broadcast_from(self, sender: ActorRef[Actor], topic: str, event: str, payload: Payload) -> None:
+    def broadcast_from(self, sender: ActorRef, topic: str, event: str, payload: Payload) -> None:
         """Send an event to all clients that have joined `topic` except that of the channel `sender`."""
 
     def local_broadcast(self, topic: str, event: str, payload: Payload) -> None:
         """Send an event to the clients of this process that have joined `topic`."""
 
-    def subscribe(self, topic: str, subscriber: ActorRef[Actor]) -> None:
+    def subscribe(self, topic: str, subscriber: ActorRef) -> None:
         """Send an actor the broadcasts on `topic`."""
 
-    def unsubscribe(self, topic: str, subscriber: ActorRef[Actor]) -> None:
+    def unsubscribe(self, topic: str, subscriber: ActorRef) -> None:
         """Undo `subscribe`."""
 
     def sign(self, salt: str, data: object) -> str:
@@ -56,7 +55,7 @@ class ChannelSocket(msgspec.Struct, eq=False):
     - `endpoint`: the endpoint that the client is connected to.
     """
 
-    transport: ActorRef[Actor]
+    transport: ActorRef
     serializer: Serializer
     pubsub: PubSub
     topic: str

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from actors.actor import Actor
     from actors.exits import ExitReason
     from actors.ref import ActorRef
 
@@ -133,7 +132,7 @@ class Serializer(Protocol):
 class SocketRef(msgspec.Struct, frozen=True, eq=False):
     """Where to send the reply to one message, later and from anywhere (Phoenix's `socket_ref`)."""
 
-    transport: ActorRef[Actor]
+    transport: ActorRef
     serializer: Serializer
     topic: str
     ref: object

@@ -41,7 +41,7 @@ Entry = dict[str, Any]
 Listing = dict[str, Entry]
 # A dict or a msgspec.Struct.
 NewMeta = Any
-Tracked = Actor | ActorRef[Actor]
+Tracked = Actor | ActorRef
 
 
 class Presence(WatchedTable):

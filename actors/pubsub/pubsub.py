@@ -19,7 +19,6 @@ from actors.watcher import WatchedTable, Watcher
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from actors.actor import Actor
     from actors.channels.fastlane import Fastlane
     from actors.channels.message import Frame, Serializer
     from actors.pubsub.lanes import Lanes
@@ -72,7 +71,7 @@ class PubSub(WatchedTable):
     def subscribe(
         self,
         topic: str,
-        subscriber: ActorRef[Actor],
+        subscriber: ActorRef,
         fastlane: Fastlane | None = None,
         intercepts: Collection[str] = (),
     ) -> None:
@@ -92,7 +91,7 @@ class PubSub(WatchedTable):
         if first.of_topic:
             self.adapter.subscribed(subscription.topic)
 
-    def unsubscribe(self, topic: str, subscriber: ActorRef[Actor]) -> None:
+    def unsubscribe(self, topic: str, subscriber: ActorRef) -> None:
         """Remove all subscriptions of `subscriber` to `topic`."""
         self.scheduler.run_or_post(self._unsubscribe, topic, subscriber.process)
 
@@ -113,7 +112,7 @@ class PubSub(WatchedTable):
         """
         self.scheduler.run_or_post(self._broadcast, topic, message, None)
 
-    def broadcast_from(self, sender: ActorRef[Actor], topic: str, message: object) -> None:
+    def broadcast_from(self, sender: ActorRef, topic: str, message: object) -> None:
         """Send a message to all subscribers of `topic` except `sender`."""
         self.scheduler.run_or_post(self._broadcast, topic, message, sender.process)
 
@@ -152,7 +151,7 @@ class PubSub(WatchedTable):
 
     # Inspect
 
-    def subscribers(self, topic: str) -> list[ActorRef[Actor]]:
+    def subscribers(self, topic: str) -> list[ActorRef]:
         """Return the actors that are subscribed to `topic` in this process."""
         return [subscription.subscriber.ref for subscription in list(self.subscriptions.of(topic))]
 
