@@ -81,14 +81,18 @@ class WatchedTable(ABC):
 class Watcher(Actor):
     """Monitors every process in a table, and removes those that exit."""
 
-    def __init__(self, table: WatchedTable) -> None:
-        self._table = table
+    def __init__(self) -> None:
         self._monitors: dict[Process, MonitorRef] = {}
+
+    @property
+    @abstractmethod
+    def table(self) -> WatchedTable:
+        """The object whose table it watches."""
 
     def on_start(self) -> None:
         """Monitor every process in the table; after a restart, those that have exited since send their `Down` at once."""
-        self._table.attach(self, self._process)
-        for process in self._table.watched():
+        self.table.attach(self, self._process)
+        for process in self.table.watched():
             self.watch(process)
 
     @property
@@ -123,5 +127,5 @@ class Watcher(Actor):
             return super().on_receive(message)
         process = message.actor.process
         if self._monitors.pop(process, None) is not None:
-            self._table.drop(process)
+            self.table.drop(process)
         return None

@@ -138,7 +138,7 @@ def test_in_ipython(tmp_path: Path) -> None:
     with TerminalSession(*DEMO, prompt=r"In \[\d+\]: ", **simple) as prompt:
         assert "Try first" in prompt.until_prompt()
         assert "── listener <0.6.0> Listener" in prompt.run("tree()")
-        assert "pubsub = PubSub(name='pubsub'" in prompt.run("state('pubsub')")
+        assert "pubsub = PubSub(\n    name='pubsub'," in prompt.run("state('pubsub')")
         assert "Killed()" in prompt.run("kill('pubsub')")
         assert "<ActorRef PubSubServer 'pubsub' <0.7.0>>" in prompt.run("whereis('pubsub')")
         assert "KeyboardInterrupt" in prompt.interrupt()

@@ -298,8 +298,13 @@ class PresenceServer(Watcher):
     """The actor of a `Presence`: it removes the presences of actors that exit, and calls `handle_metas`."""
 
     def __init__(self, presence: Presence) -> None:
-        super().__init__(presence)
+        super().__init__()
         self.presence = presence
+
+    @property
+    def table(self) -> Presence:
+        """The Presence."""
+        return self.presence
 
     def changed(self, topic: str, diff: dict[str, Listing], presences: Metas) -> None:
         """Call `handle_metas` later, after the calls for earlier changes."""

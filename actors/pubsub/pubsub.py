@@ -201,8 +201,13 @@ class PubSubServer(Watcher):
     """The actor of a `PubSub`: it removes subscribers that exit."""
 
     def __init__(self, pubsub: PubSub) -> None:
-        super().__init__(pubsub)
+        super().__init__()
         self.pubsub = pubsub
+
+    @property
+    def table(self) -> PubSub:
+        """The PubSub."""
+        return self.pubsub
 
 
 def nearest_pubsub(process: Process, known: PubSub | None = None) -> PubSub | None:

@@ -23,7 +23,7 @@ Look  info(x)  state(x)  trace(x, n)  last_crash()
 Act   send(x, message)  ask(x, message)  replace_state(x, function)  suspend(x)  resume(x)  kill(x)
 
 x is a name, a pid such as "<0.2.0>" or 2, a label of the tree, a topic, or a ref; help(tree) says more of a word.
-Try first: tree(), then state("pubsub"), then kill("pubsub") and tree() again. Ctrl-D ends it.
+Try first: tree(), then state(system.pubsub.name), then kill(system.pubsub.name) and tree() again. Ctrl-D ends it.
 """
 """What a prompt says of its words."""
 

@@ -70,8 +70,8 @@ class Scope:
         return ActorRegistry.get_by_name(name) if self._system is None else self._system.names.whereis(name)
 
     def pubsubs(self) -> list[PubSub]:
-        """Return the PubSubs whose actors live; that of a system in any case."""
-        if self._system is not None:
-            return [self._system.pubsub]
-        servers = (process.actor for process in self.processes() if issubclass(process.actor_class, PubSubServer))
-        return [server.pubsub for server in servers if isinstance(server, PubSubServer)]
+        """Return the PubSubs whose actors live, in the order they were started; that of a system in any case, and first."""
+        own = [] if self._system is None else [self._system.pubsub]
+        servers = [process.actor for process in self.processes() if issubclass(process.actor_class, PubSubServer)]
+        found = [server.pubsub for server in servers if isinstance(server, PubSubServer)]
+        return own + [pubsub for pubsub in found if pubsub not in own]

@@ -29,13 +29,23 @@ class Table(WatchedTable):
 
     @property
     def actor(self) -> type[Watcher]:
-        return Watcher
+        return TableWatcher
 
     def watched(self) -> Iterable[Process]:
         return self.processes
 
     def drop(self, process: Process) -> None:
         self.processes.remove(process)
+
+
+class TableWatcher(Watcher):
+    def __init__(self, table: Table) -> None:
+        super().__init__()
+        self._of = table
+
+    @property
+    def table(self) -> Table:
+        return self._of
 
 
 class Member(Actor):
@@ -50,7 +60,7 @@ def table(runtime: ManualRuntime) -> Table:
 
 
 def start(table: Table) -> ActorRef[Watcher]:
-    return spawn(Watcher, (table,))
+    return spawn(table.actor, (table,))
 
 
 def watcher_of(table: Table) -> Watcher:

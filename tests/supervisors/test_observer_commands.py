@@ -13,6 +13,7 @@ import pytest
 from actors.exceptions import ActorDeadError
 from actors.exits import KILLED
 from actors.future import Future
+from actors.pubsub import PubSub
 from supervisors import observer
 from supervisors.child_spec import ChildSpec
 from supervisors.exceptions import UnknownActorError
@@ -186,6 +187,21 @@ def test_topics_are_listed_with_their_subscribers(its: Commands, system: System)
     assert [row.ref for row in its.subscribers("weather")] == [counter, other]
     assert str(its.subscribers("wether")) == "nobody has subscribed to 'wether'; closest matches: 'weather'"
     assert str(its.topics(most=1)).splitlines()[-1] == "… and 1 more; most=None lists all"
+
+
+def test_topics_are_those_of_all_pubsubs_whatever_their_names(runtime: ManualRuntime, out: StringIO) -> None:
+    chat = PubSub("chat")
+    system = System([chat, ChildSpec(Counter, name="counter")], pubsub=PubSub("shop"))
+    runtime.run(system.start())
+    its = Commands(system, out)
+    counter = its.whereis("counter")
+    assert counter is not None
+    for pubsub, topic in ((chat, "room:1"), (system.pubsub, "orders")):
+        pubsub.subscribe(topic, counter)
+    assert sorted(its.topics()) == [("orders", 1), ("room:1", 1)]
+    assert [row.ref for row in its.subscribers("room:1")] == [counter]
+    assert "pubsub = PubSub(\n    name='shop'" in str(its.state("shop"))
+    runtime.run(system.stop())
 
 
 def test_no_topics_and_no_connections_are_said_in_words(its: Commands) -> None:
