@@ -140,14 +140,14 @@ class Endpoint:
         if not isinstance(given, Extension):
             raise SocketError(f"{where} must be a transport.Extension, such as Metrics() or Observer(), got {given!r}")
         extension = given.bind(self)
-        routes, handlers, mounts = extension.routes(), extension.handlers(), extension.mounts(self)
-        for path in (*routes, *handlers, *(f"{path}/websocket" for path in mounts)):
+        routes, handlers, sockets = extension.routes(), extension.handlers(), extension.sockets()
+        for path in (*routes, *handlers, *(f"{path}/websocket" for path in sockets)):
             if path in self._routes or path in self._handlers:
                 raise SocketError(f"{where} serves {path!r}, which this endpoint serves already")
         self._routes |= routes
         self._handlers |= handlers
-        for path, mount in mounts.items():
-            self._mount(path, mount, None)
+        for path, cls in sockets.items():
+            self._mount(path, extension.mount(self, cls), None)
         self._extensions.append(extension)
 
     def child_spec(self) -> ChildSpec:

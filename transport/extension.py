@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from transport.mount import Mount
+
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
@@ -13,7 +15,8 @@ if TYPE_CHECKING:
     from transport.endpoint_api import EndpointAPI
     from transport.http.exchange import Application
     from transport.http.pages import Page
-    from transport.mount import Mount, MountedOn
+    from transport.mount import MountedOn
+    from transport.socket import Socket
 
 __all__ = ["Extension", "MetricsExtension", "ObserverExtension"]
 
@@ -34,7 +37,7 @@ class Extension:
                 self.running = False
 
     Override what the tool needs; by default each method does nothing. `bind` is called first and then `routes`, `handlers` and
-    `mounts`, once each, in the endpoint's constructor: what they raise is raised there. `attach` and `detach` are called each
+    `sockets`, once each, in the endpoint's constructor: what they raise is raised there. `attach` and `detach` are called each
     time the endpoint starts and stops, restarts included, on its event loop.
     """  # noqa: D415  # the colon leads to the example
 
@@ -50,9 +53,13 @@ class Extension:
         """Return functions by path that answer every request, whatever its method; they may be `async`."""
         return {}
 
-    def mounts(self, endpoint: MountedOn) -> Mapping[str, Mount]:
-        """Return sockets by path; the WebSocket of "/live" is at "/live/websocket". They have no long polling."""
+    def sockets(self) -> Mapping[str, type[Socket]]:
+        """Return socket classes by path, as `Endpoint(sockets)`; they are served by WebSocket only."""
         return {}
+
+    def mount(self, endpoint: MountedOn, socket: type[Socket]) -> Mount:
+        """Mount one of `sockets`; override it to allow other origins than the endpoint does."""
+        return Mount(endpoint, socket)
 
     def attach(self, supervisor: ActorRef, pubsub: PubSub) -> None:
         """Begin to work: the endpoint is starting, under this supervisor. What this raises keeps it from starting."""

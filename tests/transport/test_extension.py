@@ -9,7 +9,7 @@ import pytest
 
 from actors import ActorRef, Channel, PubSub, Reply, StartError, ok
 from supervisors import System
-from tests.transport.wire import Server, on_loop, serving, until
+from tests.transport.wire import HANDSHAKE, Server, on_loop, serving, until
 from transport import Endpoint, Extension, Metrics, Observer, Socket, SocketError, respond
 from transport.mount import Mount
 
@@ -54,8 +54,8 @@ class Load(Extension):
         await asyncio.sleep(0)
         return respond(202, f"{incoming.request.method} {incoming.body.decode()}")
 
-    def mounts(self, endpoint: MountedOn) -> Mapping[str, Mount]:
-        return {"/load/socket": Mount(endpoint, LoadSocket)}
+    def sockets(self) -> Mapping[str, type[Socket]]:
+        return {"/load/socket": LoadSocket}
 
     def attach(self, supervisor: ActorRef[Any], pubsub: PubSub) -> None:
         self.attached += 1
@@ -177,8 +177,30 @@ def test_a_path_that_the_endpoint_serves_already_is_an_error(options: dict[str, 
 
 def test_a_socket_that_the_endpoint_serves_already_is_an_error() -> None:
     class OnlySocket(Extension):
-        def mounts(self, endpoint: MountedOn) -> Mapping[str, Mount]:
-            return {"/socket": Mount(endpoint, LoadSocket)}
+        def sockets(self) -> Mapping[str, type[Socket]]:
+            return {"/socket": LoadSocket}
 
     with pytest.raises(SocketError, match=r"extensions\[0\] serves '/socket/websocket', which"):
         Endpoint({"/socket": LoadSocket}, extensions=[OnlySocket()])
+
+
+@on_loop
+async def test_it_may_allow_other_origins_than_the_endpoint_does() -> None:
+    class AnyOrigin(Mount):
+        def origin_allowed(self, incoming: Incoming) -> bool:
+            return True
+
+    class Public(Extension):
+        def sockets(self) -> Mapping[str, type[Socket]]:
+            return {"/public": LoadSocket, "/other": LoadSocket}
+
+        def mount(self, endpoint: MountedOn, socket: type[Socket]) -> Mount:
+            return AnyOrigin(endpoint, socket)
+
+    async with serving({"/socket": LoadSocket}, extensions=[Public()]) as server:
+        for path, status in {"/socket": 403, "/public": 101, "/other": 101}.items():
+            tcp = await server.tcp()
+            await tcp.send(
+                HANDSHAKE.replace("/socket/", f"{path}/").replace("\r\n\r\n", "\r\nOrigin: https://a.example\r\n\r\n")
+            )
+            assert (await tcp.answer()).status == status

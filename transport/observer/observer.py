@@ -80,9 +80,13 @@ class Observer(ObserverExtension):
         shared = pages("transport", "static/shared", assets=_ASSETS)
         return shared | pages("transport.observer", "page", index=PATH, assets=_ASSETS)
 
-    def mounts(self, endpoint: MountedOn) -> Mapping[str, Mount]:
+    def sockets(self) -> Mapping[str, type[Socket]]:
         """Return the socket of the page."""
-        return {f"{PATH}/socket": ObserverMount(endpoint, ObserverSocket)}
+        return {f"{PATH}/socket": ObserverSocket}
+
+    def mount(self, endpoint: MountedOn, socket: type[Socket]) -> Mount:
+        """Mount it with the observer's own check of origins."""
+        return ObserverMount(endpoint, socket)
 
     def admits(self, info: ConnectInfo) -> bool:
         """Return whether a client may connect: it has the token, or, if there is none, is a page of this machine."""
