@@ -1,4 +1,4 @@
-"""A crash once more: recorded messages fed to a fresh actor."""
+"""Replaying a crash: recorded messages are fed to a new actor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Till(Actor):
-    """Adds amounts; what it is told to do beside is a function of it. It keeps a journal, and the times."""
+    """Adds amounts, and calls the functions that it is sent. It keeps a journal with times."""
 
     record = 20
 
@@ -68,7 +68,7 @@ async def slowly(till: Till) -> None:
 
 
 def recorded(runtime: ManualRuntime, *messages: Any) -> list[Recorded]:
-    """Let an actor crash after these messages, three seconds apart, and return what it has recorded."""
+    """Crash an actor with these messages, three seconds apart, and return what it recorded."""
     ref = Till.start()
     for message in messages:
         ref.tell(message)

@@ -1,4 +1,4 @@
-"""Simulations: what is left to chance and what is not, what goes wrong on purpose, and how a failure is replayed."""
+"""Simulations: what is random and what is not, faults, and how a failure is replayed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def no_seed_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ASHTREE_SEED", raising=False)
 
 
-# The race: two tellers look at the balance, and then both take the money
+# The race: two tellers read the balance, and then both withdraw
 
 
 class Account(Actor):
@@ -50,7 +50,7 @@ class Account(Actor):
 
 
 class Teller(Actor):
-    """Checks, then acts: between the two, another teller may have been served."""
+    """Checks, then acts: in between, another teller may have withdrawn."""
 
     def __init__(self, account: ActorRef[Account]) -> None:
         self.account = account
@@ -129,7 +129,7 @@ def test_a_scenario_that_depends_on_something_else_is_told_so() -> None:
     assert "it will not replay" in failure.__notes__[0]
 
 
-# The same each time
+# Reproducible runs
 
 BUSY = """
 from tests.actors.test_simulation import busy_trace
@@ -138,7 +138,7 @@ print("\\n".join(busy_trace(11)))
 
 
 class Gossip(Actor):
-    """Tells others, some by ref and some by a set; sleeps; draws."""
+    """Sends to other actors, some by ref and some from a set; sleeps; draws random numbers."""
 
     def __init__(self, others: list[ActorRef[Any]]) -> None:
         self.others = others
@@ -191,11 +191,11 @@ def test_the_random_module_is_seeded_inside_and_as_before_afterwards() -> None:
     assert random.getstate() == state
 
 
-# What chance decides, and what it does not
+# What is random, and what is not
 
 
 class Noting(Actor):
-    """Writes down what it gets."""
+    """Records its messages."""
 
     def __init__(self, log: list[Any], name: str = "") -> None:
         self.log, self.name = log, name
@@ -205,7 +205,7 @@ class Noting(Actor):
 
 
 class Sending(Actor):
-    """Sends numbers to one actor, one a turn."""
+    """Sends numbers to one actor, one per turn."""
 
     def __init__(self, to: ActorRef[Any], name: str) -> None:
         self.to, self.name = to, name
@@ -382,7 +382,7 @@ def test_nothing_is_called_when_the_simulation_is_over() -> None:
         loop.call_soon(print)
 
 
-# What goes wrong
+# Faults
 
 
 @pytest.mark.parametrize("who", ["a class", "a ref", "a function"])

@@ -1,4 +1,4 @@
-"""The test kit itself."""
+"""The test kit for actors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Ticker(Actor):
 
 
 class Forward(Actor):
-    """Hands on what it gets, after a while."""
+    """Forwards its messages after a delay."""
 
     def __init__(self, to: ActorRef[Any], seconds: float | None = None) -> None:
         self.to, self.seconds = to, seconds
@@ -99,7 +99,7 @@ def test_twelve_seconds_are_two_ticks_of_five() -> None:
 
 
 class Sleeper(Actor):
-    """Sleeps as those who know asyncio would write it."""
+    """Sleeps with asyncio."""
 
     async def on_receive(self, seconds: float) -> float:
         with contextlib.suppress(TimeoutError):
@@ -256,11 +256,11 @@ def test_run_does_not_wait_for_time(runtime: ManualRuntime) -> None:
     assert cancelled == [True]
 
 
-# The world outside: what a runtime waits for in real time, if it is told for how long
+# The outside world: what a runtime waits for in real time, for at most the seconds given
 
 
 class Elsewhere:
-    """A thread that says something when the loop has begun to wait for it."""
+    """A thread that answers once the loop waits for it."""
 
     def __init__(self, runtime: ManualRuntime) -> None:
         self.loop = runtime._scheduler.loop

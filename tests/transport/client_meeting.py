@@ -1,4 +1,4 @@
-"""A client and what it is talking to, in one event loop, for tests over real connections."""
+"""A client and its server in one event loop, for tests over real connections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 def run(conversation: Coroutine[Any, Any, Result]) -> Result:
-    """Run a conversation to its end; it may leave no task behind."""
+    """Run a conversation until it ends; it must leave no task behind."""
 
     async def bounded() -> Result:
         async with asyncio.timeout(WAIT):
@@ -30,7 +30,7 @@ def run(conversation: Coroutine[Any, Any, Result]) -> Result:
 
 
 class Log:
-    """What was told by callbacks, and a way to wait for it."""
+    """A log of callbacks, and a way to wait for entries."""
 
     def __init__(self) -> None:
         self.entries: list[tuple[Any, ...]] = []
@@ -41,7 +41,7 @@ class Log:
         self._changed.set()
 
     async def until(self, count: int) -> list[tuple[Any, ...]]:
-        """Return the entries once there are so many."""
+        """Return the entries once there are `count`."""
         while len(self.entries) < count:
             self._changed.clear()
             await self._changed.wait()
@@ -61,7 +61,7 @@ def closes(socket: Socket) -> Log:
 
 
 def joins(channel: Channel, timeout: float | None = None) -> Log:
-    """Join, and log each answer."""
+    """Join, and log each reply."""
     log = Log()
     push = channel.join(timeout)
     for status in ("ok", "error", "timeout"):

@@ -1,4 +1,4 @@
-"""A client's protocol without a network: time is a ManualClock, and what it wants done is written down."""
+"""A client's protocol without a network: time is a ManualClock, and its effects are recorded."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 
 class World:
-    """A socket's protocol, what it has sent, opened and closed, and the means to answer it."""
+    """A socket's protocol; records what it sends, opens and closes, and plays the server."""
 
     def __init__(self, **options: Any) -> None:
         self.clock = ManualClock()
-        # No jitter, unless a test asks for it.
+        # No jitter unless a test sets it.
         self.socket = SocketProtocol(Options(**{"jitter": 0.0, **options}))
         self.sent: list[Message] = []
         self.opened: list[int] = []
@@ -84,7 +84,7 @@ class World:
     # The server
 
     def open(self) -> None:
-        """Connect, or let the connection that is being made succeed."""
+        """Connect, or let the pending connection succeed."""
         self.socket.connect()
         self.settle()
         self.socket.opened(self.socket.connection)
@@ -112,7 +112,7 @@ class World:
         return Member(self, topic, {} if params is None else params)
 
     def joined(self, topic: str = "room:1") -> Member:
-        """Return a channel that has joined; nothing of that is left in `sent`."""
+        """Return a channel that has joined; `sent` is empty then."""
         if not self.socket.is_open:
             self.open()
         member = self.channel(topic)
@@ -126,7 +126,7 @@ class World:
 
 
 class Member:
-    """A channel, and what it was told: `delivered` messages, `ends`, and `heard` for each event listened to."""
+    """A channel; records `delivered` messages, `ends`, and `heard` for each event with a callback."""
 
     def __init__(self, world: World, topic: str, params: Any) -> None:
         self.world = world
@@ -165,7 +165,7 @@ class Member:
 
 
 class Answers(list[tuple[str, Any]]):
-    """The status and the response of each answer to a push."""
+    """The status and the response of each reply to a push."""
 
     def __init__(self, push: PushProtocol) -> None:
         super().__init__()

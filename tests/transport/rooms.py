@@ -1,4 +1,4 @@
-"""A socket for the tests of the test kit: a room where everything happens that a test may want to see."""
+"""A socket for the tests of the test kit: a room with everything that a test may want to observe."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ TASKS: list[asyncio.Task[None]] = []
 
 
 class Worker(Actor):
-    """Outlives whoever starts it."""
+    """Outlives the actor that starts it."""
 
 
 class RoomChannel(Channel):
-    """Does what it is told."""
+    """Does what its events say."""
 
     intercept = ("whisper",)
 
@@ -82,11 +82,11 @@ class RoomChannel(Channel):
 
 
 def forgotten() -> None:
-    """Nobody waits for this any more."""
+    """A task that is never awaited."""
 
 
 class SlowChannel(Channel):
-    """Never lets anybody in."""
+    """Refuses every client."""
 
     async def join(self, topic: str, payload: Any) -> Reply:
         await self.actor_ref.down()
@@ -94,7 +94,7 @@ class SlowChannel(Channel):
 
 
 class UserSocket(Socket):
-    """Lets everybody in but Mallory."""
+    """Accepts everyone but Mallory."""
 
     channels = {"room:*": RoomChannel, "slow": SlowChannel}  # noqa: RUF012  # as an author writes it
 
@@ -104,7 +104,7 @@ class UserSocket(Socket):
 
 
 class AsyncSocket(UserSocket):
-    """Takes its time to decide."""
+    """Takes time to decide."""
 
     async def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Any:
         await asyncio.Event().wait() if params.get("user") == "nobody" else None

@@ -271,7 +271,7 @@ async def test_the_loop_keeps_its_own_task_factory() -> None:
 
 async def test_children_are_started_and_stopped(client: AsyncTestClient) -> None:
     class Child(Actor):
-        """Of a system."""
+        """A child of a system."""
 
     presence = Presence()
     await client.test.start_supervised(presence, ChildSpec(Child, id="child"))
@@ -290,11 +290,11 @@ async def test_a_child_that_cannot_start_is_the_tests_error_and_leaves_nothing()
     assert ActorRegistry.get_all() == before
 
 
-# The world outside
+# The outside world
 
 
 class LibraryChannel(Channel):
-    """Asks something that is no actor."""
+    """Calls something that is not an actor."""
 
     def join(self, topic: str, payload: Any) -> Reply:
         return ok()
@@ -365,7 +365,7 @@ async def test_an_assertion_waits_for_a_bounded_time(client: AsyncTestClient, mo
 
 
 class Restless(Actor):
-    """Never comes to rest."""
+    """Never becomes idle."""
 
     def on_receive(self, message: Any) -> None:
         self.send(self, message)

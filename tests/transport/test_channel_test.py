@@ -1,4 +1,4 @@
-"""The test kit for channels: what it shows, and what it says when a test fails."""
+"""The test kit for channels: its helpers, and the messages with which tests fail."""
 
 from __future__ import annotations
 
@@ -318,7 +318,7 @@ def test_an_endpoint_of_the_authors_is_used() -> None:
         assert endpoint.port == 4000
 
 
-# The end of a channel
+# Channels that end
 
 
 def test_a_topic_that_was_left_has_no_channel(client: TestClient) -> None:
@@ -383,7 +383,7 @@ def test_a_crash_fails_the_next_look_with_the_channels_own_traceback(client: Tes
 
 
 class CancelledChannel(Channel):
-    """Waits for what somebody else gives up."""
+    """Awaits a task that another one cancels."""
 
     def join(self, topic: str, payload: Any) -> Reply:
         return ok()
@@ -551,7 +551,7 @@ def test_of_those_linked_to_a_crash_the_one_that_raised_is_named() -> None:
 
 
 class Child(Actor):
-    """Of a system."""
+    """A child of a system."""
 
     def on_receive(self, message: Any) -> None:
         raise ArithmeticError("in a child")
@@ -564,11 +564,11 @@ def test_a_crash_of_a_child_of_the_system_counts_too() -> None:
         next(ref for ref in client.runtime.actors if ref.actor_class is Child).send("x")
 
 
-# The world outside
+# The outside world
 
 
 class LibraryChannel(Channel):
-    """Asks something that is no actor, in a thread."""
+    """Calls something that is not an actor, in a thread."""
 
     def join(self, topic: str, payload: Any) -> Reply:
         return ok()
@@ -584,7 +584,7 @@ class LibraryChannel(Channel):
 
 
 class LibrarySocket(UserSocket):
-    """Asks it before it lets anybody in."""
+    """Calls it before it accepts a client."""
 
     async def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Any:
         self.assigns["title"] = await asyncio.to_thread("Moby-Dick".upper)
@@ -703,7 +703,7 @@ class Point(msgspec.Struct):
 
 
 class Unwritable:
-    """No serializer has a form for it."""
+    """A value that no serializer can encode."""
 
 
 class PayloadChannel(Channel):

@@ -207,7 +207,7 @@ def test_params_that_fail_are_told_to_who_waits_and_tried_again(world: World) ->
     assert [type(cause) for cause in causes] == [KeyError, type(None)]
 
 
-# Being in error
+# Errors
 
 
 def test_a_channel_that_crashed_joins_again_and_says_so(world: World) -> None:
@@ -456,7 +456,7 @@ def test_messages_of_other_topics_are_not_heard(world: World) -> None:
     assert (len(member.delivered), len(other.delivered)) == (0, 1)
 
 
-# The end
+# Closing
 
 
 def test_leaving_is_over_when_the_server_says_so(world: World) -> None:

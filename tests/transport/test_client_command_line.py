@@ -238,7 +238,7 @@ def test_a_line_is_an_event_and_perhaps_a_payload(line: str, parsed: tuple[str, 
 
 
 class Stubborn:
-    """A server that answers joins, says something that no server should, and nothing to who leaves."""
+    """A server that replies to joins, sends an event that no server should, and does not reply to leaves."""
 
     def __init__(self) -> None:
         self.loop, self.ready, self.joins = asyncio.new_event_loop(), Event(), 0
@@ -267,7 +267,7 @@ class Stubborn:
                 await connection.close(1000, event)
 
     async def answer_joins(self, connection: ServerConnection, join_ref: str, ref: str) -> None:
-        """Let in the first, refuse the second, and say nothing to the others."""
+        """Accept the first, refuse the second, and do not reply to the others."""
         self.joins += 1
         replies = [{"status": "ok", "response": {}}, {"status": "error", "response": {"reason": "no more"}}]
         for reply in replies[self.joins - 1 : self.joins]:

@@ -1,4 +1,4 @@
-"""The ends that a client's connection may come to while it is being opened."""
+"""The ways in which a client's connection can end while it is opened."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAR_AWAY = "ws://127.0.0.1:1/socket/websocket"
 
 
 class Told:
-    """Writes down what a connection tells."""
+    """Records the events of a connection."""
 
     def __init__(self) -> None:
         self.log = Log()
@@ -41,7 +41,7 @@ class Told:
 
 
 class Silence:
-    """A server that accepts, and says nothing; `came` and `gone` tell of the one who connects."""
+    """A server that accepts and sends nothing; `came` and `gone` are set by the connecting client."""
 
     def __init__(self) -> None:
         self.came, self.gone = asyncio.Event(), asyncio.Event()
@@ -139,7 +139,7 @@ def test_a_connection_that_is_closed_at_the_moment_of_its_opening_is_ended(monke
         connection = WebSocketConnection(1, target, WebSocketOptions(), told, ManualClock())
 
         async def connect(*_arguments: Any, **_options: Any) -> Opened:
-            # It is open when that is called, but nobody has been told yet.
+            # The connection is open when this is called, but not reported yet.
             asyncio.get_running_loop().call_soon(connection.close, 1000, "")
             return Opened()
 

@@ -1,4 +1,4 @@
-"""What carries a client's effects out: connections to servers of all manners, timers on a clock, functions of the user."""
+"""The driver of a client: connections to all sorts of servers, timers on a clock, functions of the user."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Script:
-    """A server that does as a test says: it reads into `messages`, and `connections` counts who has come."""
+    """A server that a test controls: it reads into `messages`, and `connections` logs the clients."""
 
     def __init__(self) -> None:
         self.connections = Log()
@@ -52,7 +52,7 @@ class Script:
         return f"ws://127.0.0.1:{self.port}/socket"
 
     async def last(self, count: int) -> ServerConnection:
-        """Return the connection of that number, once it is there."""
+        """Return the connection of that number, once it exists."""
         connection: ServerConnection = (await self.connections.until(count))[count - 1][0]
         return connection
 
@@ -102,7 +102,7 @@ def test_a_server_that_falls_silent_is_noticed_as_time_goes_by() -> None:
                 closed, joined = closes(socket), joins(socket.channel("room:1"))
                 await joined.until(1)
                 ((first,),) = await connections.until(1)
-                # From here on it is as if the machine of the server were gone: it reads nothing, and says nothing.
+                # From here on the server behaves as if its machine were down: it reads and sends nothing.
                 first.transport.pause_reading()
                 assert (await joined.until(2))[:2] == [("ok", {})] * 2
                 assert closed.entries[0] == (1000, "heartbeat timeout")
@@ -118,7 +118,7 @@ def test_a_server_that_answers_no_close_frame_is_waited_for_two_seconds() -> Non
         came = asyncio.Event()
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            """Shake hands, and then do nothing at all."""
+            """Complete the handshake, then do nothing."""
             protocol = ServerProtocol()
             while not (events := protocol.events_received()):
                 protocol.receive_data(await reader.read(4096))
@@ -182,7 +182,7 @@ def test_nothing_is_left_on_the_clock_after_close() -> None:
     run(conversation())
 
 
-# What a client says and hears
+# Messages
 
 
 def test_what_was_said_before_the_end_is_written_before_it() -> None:
@@ -406,7 +406,7 @@ def test_params_that_can_never_do_are_refused_at_once(options: dict[str, Any], t
         Socket("ws://127.0.0.1:1/socket", **options)
 
 
-# What a user may get wrong
+# Mistakes of a user
 
 
 def test_a_payload_that_cannot_be_written_is_refused_where_it_is_pushed() -> None:
@@ -493,7 +493,7 @@ class TokenSocket(ServerSocket):
 
 def test_the_token_is_asked_for_anew_at_each_connect() -> None:
     TOKENS.clear()
-    # The second has a "/" in base64, which is no part of a subprotocol's name.
+    # The second has a "/" in base64, which is not allowed in the name of a subprotocol.
     tokens = iter(["first", "???"])
 
     async def conversation() -> None:

@@ -1,4 +1,4 @@
-"""Whatever happens to a client, in whatever order: in the end it is joined, and after that nothing is left of it."""
+"""Whatever happens to a client, in any order: in the end it is joined, and after closing it nothing is left."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ steps = st.lists(
 
 
 class Life:
-    """A client to which things happen, and the answers that it waits for."""
+    """A client, the events that happen to it, and the replies that it waits for."""
 
     def __init__(self) -> None:
         self.world = World(max_buffered=LIMIT)
@@ -88,13 +88,13 @@ class Life:
             assert member.state in {"closed", "leaving"}
 
     def recover(self) -> None:
-        """Let the server be there, and answer everything."""
+        """Make the server available, and reply to everything."""
         self.world.open()
         self.world.advance(0)
         for _ in range(3):
             for message in list(self.world.sent):
                 self.world.answer(message)
-            # By now all that were in error have tried again.
+            # By now all errored channels have tried to rejoin.
             self.world.advance(10)
         for message in list(self.world.sent):
             self.world.answer(message)

@@ -1,4 +1,4 @@
-"""Our client against the demo: the list of what phoenix.js is checked for (test_phoenix_js.py), and more."""
+"""Our client against the demo: what test_phoenix_js.py checks for phoenix.js, and more."""
 
 from __future__ import annotations
 
@@ -298,7 +298,7 @@ def test_a_server_that_is_started_again_is_found_and_what_was_pushed_meanwhile_a
     run(conversation())
 
 
-# Ends
+# Closing
 
 
 def test_a_channel_that_was_left_hears_no_more_and_does_not_join_again(demo: LiveDemo) -> None:
@@ -314,7 +314,7 @@ def test_a_channel_that_was_left_hears_no_more_and_does_not_join_again(demo: Liv
             ben = second.channel(room.topic)
             await ben.join()
             await ben.push("new_msg", {"body": "anybody here?"})
-            # Whatever was on its way to ann came before this reply.
+            # Anything sent to ann before has arrived before this reply.
             await other.push("echo")
             assert "new_msg" not in {message.event async for message in room}
             assert len(joined.entries) == 1

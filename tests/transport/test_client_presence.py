@@ -1,4 +1,4 @@
-"""The presence list of a client, as phoenix.js keeps it."""
+"""The presences of a client, as phoenix.js keeps them."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_diff_is_applied(state: State, diff: State, synced: State) -> None:
 
 
 class Topic:
-    """A channel, as far as a presence knows it."""
+    """The part of a channel that a presence uses."""
 
     def __init__(self) -> None:
         self.join_ref = "1"

@@ -1,4 +1,4 @@
-"""The messages of a channel that wait to be taken."""
+"""The queue of a channel's received messages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(test: Callable[[ReceiveQueue, ManualClock, Life], Coroutine[Any, Any, No
 
 
 async def turns() -> None:
-    """Let all tasks go as far as they can."""
+    """Let all tasks run as far as they can."""
     for _ in range(5):
         await asyncio.get_running_loop().run_in_executor(None, int)
 

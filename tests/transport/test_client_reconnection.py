@@ -1,4 +1,4 @@
-"""The delays between a client's tries."""
+"""The delays between a client's attempts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client's half of the serializers, held against literals and against the server's half."""
+"""The client's half of the serializers, compared with literals and with the server's half."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def parts(message: Message) -> tuple[Any, ...]:
 
 
 def on_the_wire(frame: Any) -> str | bytes:
-    """Return what a client's WebSocket makes of a frame of the server."""
+    """Return the data that a client's WebSocket reads from a frame of the server."""
     return frame.data.decode() if frame.opcode == 1 else bytes(frame.data)
 
 
@@ -81,7 +81,7 @@ def test_the_server_reads_what_the_client_writes(
 ) -> None:
     written = v2.encode(Message(join_ref, ref, topic, event, written_payload(payload)))
     read = parts(V2JSONSerializer().decode(written))
-    # In a binary frame an empty ref stands for none.
+    # In a binary frame an empty ref means None.
     empty = "" if isinstance(payload, bytes) else None
     expected = (empty if join_ref is None else join_ref, empty if ref is None else ref, topic, event, payload)
     assert read == expected

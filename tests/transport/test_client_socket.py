@@ -1,4 +1,4 @@
-"""A client's socket: when it connects, its heartbeat, who gets which message; in virtual time."""
+"""A client's socket: when it connects, its heartbeat, which channel gets which message; in virtual time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def world() -> World:
 
 
 def listened(world: World) -> list[tuple[Any, ...]]:
-    """Return what all callbacks of the socket have heard."""
+    """Return a log of all callbacks of the socket."""
     heard: list[tuple[Any, ...]] = []
     for kind in ("open", "close", "error", "message"):
         world.socket.on(kind, lambda *args, kind=kind: heard.append((kind, *args)))
@@ -102,7 +102,7 @@ def test_what_becomes_of_an_earlier_connection_does_not_matter(world: World) -> 
     assert (world.socket.state.value, heard) == ("open", [])
 
 
-# Its end
+# Losing the connection
 
 
 def test_a_connection_that_is_lost_is_made_again(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Endpoints on a free port: real clients reach them, and what they leave behind fails the test."""
+"""Endpoints on a free port: real clients can connect, and whatever is left behind fails the test."""
 
 from __future__ import annotations
 

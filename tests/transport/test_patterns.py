@@ -1,4 +1,4 @@
-"""Patterns: what fits, and in which words it is said what does not."""
+"""Patterns: what matches, and how differences are described."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Point(msgspec.Struct, rename={"x": "left"}):
 
 
 def named(value: object) -> str:
-    """Name a case without an address in memory: xdist wants the same names everywhere."""
+    """Name a case without a memory address: xdist needs the same names in all workers."""
     return (
         value.__name__
         if callable(value) and not isinstance(value, type) and hasattr(value, "__name__")

@@ -1,4 +1,4 @@
-"""The pytest plugin: what its fixtures do in somebody's test run, and what it does not do there."""
+"""The pytest plugin: what its fixtures do in a user's test run, and what it does not do."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ filterwarnings = error
 
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
-    """An empty project of somebody else."""
+    """An empty project of a user."""
     pytester.makeconftest(CONFTEST)
     pytester.makeini(INI)
     pytester.makepyfile(rooms=(ROOT / "tests/transport/rooms.py").read_text())
