@@ -276,10 +276,10 @@ def test_the_fullest_mailbox_is_shown_wherever_it_is_and_warms_those_above(page:
 
 
 def test_rates_are_of_what_was_handled(page: Page) -> None:
-    keeper = page.row("keeper").id
+    keeper = by_id(page.row("keeper").id)
     for _ in range(40):
         for _ in range(100):
-            by_id(keeper).send("hello")
+            keeper.send("hello")
         page.look()
     assert page.row("keeper").rate == 100 / INTERVAL
     assert page.totals["rate"] == 100 / INTERVAL
