@@ -1,4 +1,10 @@
-"""What clients and actors send, made fit for logs: without secrets (Phoenix's `filter_parameters`)."""
+"""Values as they may be shown: without secrets, and never raising.
+
+The rules are here: which names are secret (`is_secret`), which fields a record shows (`shown_fields`), what stands for a value
+that cannot be shown (`safe_repr`). Four walks over a value use them, each with a result of its own: `filter_parameters` makes
+JSON for logs (Phoenix), `without_secrets` something with the usual repr for log lines, `supervisors.observer.opened` values cut
+short for a prompt, `transport.observer.pretty` text for a page.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +25,10 @@ __all__ = [
     "filter_parameters",
     "is_secret",
     "repr_of",
+    "safe_repr",
+    "shortened",
     "shown_fields",
+    "unshowable",
     "without_secrets",
 ]
 
@@ -27,20 +36,20 @@ SECRETS = ("password", "token", "secret")
 """A parameter is filtered by default if its name contains one of these."""
 
 STATE_SECRETS = (*SECRETS, "passwd", "authorization", "cookie", "csrf", "api_key", "apikey", "private", "credential")
-"""State is filtered by these where people look into actors: it holds more kinds of secrets than parameters do."""
+"""The words for the state of actors, which holds more kinds of secrets than parameters do."""
 
 FILTERED = "[FILTERED]"
 
 MAX_DEPTH = 50
-"""The levels that are shown; a client may nest its parameters deeper than Python can recurse."""
+"""The levels that are shown: a client can nest its parameters deeper than Python can recurse."""
 
 DEEPER = "[DEEPER]"
 
 
-def filter_parameters(value: Any, secrets: Sequence[str] = SECRETS, depth: int = MAX_DEPTH) -> Any:
-    """Return a copy in which the value of each secret parameter, however deep, is "[FILTERED]".
+def filter_parameters(value: object, secrets: Sequence[str] = SECRETS, depth: int = MAX_DEPTH) -> Any:
+    """Return a copy in which the value of each secret parameter, at any depth, is "[FILTERED]".
 
-    Binary data is shortened to its size; what lies deeper than `depth` levels is "[DEEPER]".
+    Binary data is replaced by its size, and everything below `depth` levels by "[DEEPER]".
     """
     if depth < 0:
         return DEEPER
@@ -53,26 +62,26 @@ def filter_parameters(value: Any, secrets: Sequence[str] = SECRETS, depth: int =
     return value
 
 
-def _filter(key: Any, value: Any, secrets: Sequence[str], depth: int) -> Any:
+def _filter(key: object, value: object, secrets: Sequence[str], depth: int) -> Any:
     return FILTERED if is_secret(key, secrets) else filter_parameters(value, secrets, depth)
 
 
 def is_secret(name: object, secrets: Iterable[str]) -> bool:
-    """Tell whether what is kept under a name must not be shown, because the name contains one of `secrets`."""
+    """Return whether the value of a name must not be shown, because the name contains one of `secrets`."""
     if not isinstance(name, str):
         return False
     lower = name.lower()
     return any(secret in lower for secret in secrets)
 
 
-# Messages between actors, which are more than mappings
+# Messages between actors: not only mappings
 
 
 def without_secrets(value: Any, secrets: Sequence[str] = STATE_SECRETS, above: tuple[int, ...] = ()) -> Any:
-    """Return something whose repr is that of `value`, but for what dicts, and fields of records, keep under secret names.
+    """Return something with the repr of `value`, except that values of secret names are "[FILTERED]".
 
-    Lists and tuples are looked into too, and so are dataclasses and Structs, unless their authors wrote the repr. `above` are
-    the ids of those that hold the value.
+    It goes through dicts, lists, tuples, dataclasses and Structs, unless their authors wrote the repr. `above` are the ids of
+    the containers around the value.
     """
     kind, holders = type(value), (*above, id(value))
     names = shown_fields(value)
@@ -88,7 +97,7 @@ def without_secrets(value: Any, secrets: Sequence[str] = STATE_SECRETS, above: t
     return Shown(f"{kind.__name__}({', '.join(fields)})")
 
 
-def _unless_secret(name: Any, value: Any, secrets: Sequence[str], above: tuple[int, ...]) -> Any:
+def _unless_secret(name: object, value: object, secrets: Sequence[str], above: tuple[int, ...]) -> Any:
     return FILTERED if is_secret(name, secrets) else without_secrets(value, secrets, above)
 
 
@@ -105,16 +114,34 @@ class Shown:
 
 
 def shown_fields(value: object) -> Sequence[str] | None:
-    """Return the names of the fields that the repr of a value shows, secrets included; None if its author wrote the repr."""
+    """Return the names of the fields in the repr of a record, secrets included; None if the author wrote the repr."""
     kind = type(value)
     if isinstance(value, msgspec.Struct) and repr_of(kind) is repr_of(msgspec.Struct):
         return value.__struct_fields__
-    # The one that `dataclass` makes is wrapped, to stop at rings.
+    # A generated one is wrapped, to stop at cycles.
     if dataclasses.is_dataclass(value) and hasattr(repr_of(kind), "__wrapped__"):
         return [field.name for field in dataclasses.fields(value) if field.repr]
     return None
 
 
 def repr_of(kind: type) -> object:
-    """Return what makes the repr of a class."""
+    """Return the function that makes the repr of the instances of a class."""
     return inspect.getattr_static(kind, "__repr__")
+
+
+def safe_repr(value: object) -> str:
+    """Return the repr of a value, or a text in its place if the author's `__repr__` raises."""
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001  # whatever an author's __repr__ raises; showing the others goes on
+        return unshowable(value)
+
+
+def unshowable(value: object) -> str:
+    """Return the text in place of a value that cannot be shown."""
+    return f"<{type(value).__name__} that cannot be shown>"
+
+
+def shortened(text: str, most: int) -> str:
+    """Return the text, cut after `most` characters."""
+    return text if len(text) <= most else f"{text[:most]}…"

@@ -108,7 +108,7 @@ def test_ctrl_c_ends_what_refreshes(prompt: TerminalSession) -> None:
 def test_words_are_completed(prompt: TerminalSession) -> None:
     prompt.until_prompt()
     prompt.type(f"subscri{TAB}'x')\n")
-    assert "nobody has subscribed to 'x'" in prompt.until_prompt()
+    assert "no actor has subscribed to 'x'" in prompt.until_prompt()
     prompt.end()
 
 

@@ -1,4 +1,4 @@
-"""See what runs, and take part: the words of a prompt, and a prompt that has them."""
+"""Inspect a running system, and intervene: commands for a prompt, and a prompt that has them."""
 
 from supervisors.observer.commands import (
     ask,

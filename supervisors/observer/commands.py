@@ -1,18 +1,18 @@
-"""The words of a prompt: see who lives, look inside, send, ask, hold still, kill.
+"""The commands of a prompt: list actors, inspect them, send, ask, suspend, kill.
 
     >>> from supervisors.observer import *
     >>> tree()
     >>> state("room:lobby")
 
-Each works in any thread, and says of itself by `help(…)` what it takes. Whoever is meant may be given by a ref, an actor, a row
-of a table, a name, a label of the tree, a pid (`"<0.41.0>"`, `"0.41.0"` or 41) or a topic. What is returned shows itself at the
-prompt as text, and is a list, a dict or a value to a program.
+Each works in any thread, and `help(…)` describes its arguments. An actor is given by a ref, an actor, a row of a table, a name,
+a label of the tree, a pid (`"<0.41.0>"`, `"0.41.0"` or 41) or a topic. A prompt shows the results as text; a program gets
+lists, dicts and values.
 
-`tree`, `ps`, `topics`, `subscribers` and `whereis` work even while the actors' event loop is blocked; `info`, `state`,
-`sockets` and `channels` take a look on that loop, between two messages. All show what came of what was sent before, so far as
-the actors could deal with it at once. `ask`, `replace_state`, `suspend`, `resume` and `trace` wait until the actor comes to it,
-and `kill` until it is gone. At a prompt on the loop's own thread (`python -m asyncio` with `await System(…).start()`), where
-such a wait would hang, these and `top` return what is to be awaited instead.
+`tree`, `ps`, `topics`, `subscribers` and `whereis` work even while the event loop of the actors is blocked; `info`, `state`,
+`sockets` and `channels` read on that loop, between two messages. All of them include the effect of messages that were sent
+before, as far as the actors could handle them at once. `ask`, `replace_state`, `suspend`, `resume` and `trace` wait until the
+actor gets to the request, and `kill` until the actor has exited. At a prompt on the loop's own thread (`python -m asyncio` with
+`await System(…).start()`), where waiting would hang, these and `top` return something to await instead.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from supervisors.observer.sockets import (
 from supervisors.observer.state import Info, State, info_of
 from supervisors.observer.tracing import MessageTrace
 from supervisors.observer.tree_table import draw_with_details
-from supervisors.observer.waiting import answer, look, settle
+from supervisors.observer.waiting import answer, inspect, settle
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -79,22 +79,22 @@ __all__ = [
 
 T = TypeVar("T")
 
-# Rows that are shown unless more are asked for.
+# Rows that are shown by default.
 _MOST = 50
 
 
 class Commands:
-    """The words, for the actors of one system or, without one, for all of this program.
+    """The commands, for the actors of one system or, without a system, for all of this program.
 
-    `out` is where `trace` and `top` write, and what decides about colours; standard output by default.
+    `out` is where `trace` and `top` write, and decides about colours; by default standard output.
     """
 
     def __init__(self, system: System | None = None, out: TextIO | None = None) -> None:
         self._scope, self._out = Scope(system), out
 
-    # Who lives
+    # Lists of actors
 
-    def tree(self, x: Any = None, *, most: int | None = _MOST) -> Text:
+    def tree(self, x: object = None, *, most: int | None = _MOST) -> Text:
         """Draw the supervision tree, or the part below `x`: names, pids, classes, restarts, waiting messages and ages.
 
         Of the children of one supervisor at most `most` are drawn; None draws all.
@@ -106,17 +106,19 @@ class Commands:
     def ps(self, by: str = "pid", *, most: int | None = _MOST) -> Table[ProcessInfo]:
         """List the actors, sorted by "pid", "name", "actor", "status", "mailbox", "handled", "restarts" or "age".
 
-        Numbers are sorted from the largest down. At most `most` are listed; None lists all.
+        Numbers are sorted in descending order. At most `most` are listed; None lists all.
 
         Raises:
-            ValueError: if they cannot be sorted by that.
+            ValueError: if there is no such column.
         """
         self._settle()
         infos = [process_info(process) for process in self._scope.processes()]
-        return self._table(ranked(infos, by, most), tables.PROCESSES, len(infos), "no actor lives")
+        return self._table(ranked(infos, by, most), tables.PROCESSES, len(infos), "no actors are running")
 
-    def top(self, *, most: int = 20, every: float = 1.0, times: int | None = None) -> Coroutine[Any, Any, None] | None:
-        """Show the actors that handle the most messages, anew `every` so many seconds, until Ctrl-C or so many `times`."""
+    def top(
+        self, *, most: int = 20, every: float = 1.0, times: int | None = None
+    ) -> Coroutine[object, object, None] | None:
+        """Show the actors that handle the most messages, every `every` seconds, until Ctrl-C or `times` times."""
         scheduler = self._scope.scheduler()
         shown = Top(self._scope, scheduler, most, every, self._out or standard.stdout)
         if scheduler.is_current_thread():
@@ -124,46 +126,46 @@ class Commands:
         shown.run(times)
         return None
 
-    def whereis(self, x: Any) -> ActorRef[Any] | None:
+    def whereis(self, x: object) -> ActorRef[Any] | None:
         """Return the ref of an actor, or None if there is none."""
         try:
             return self._find(x)
         except UnknownActorError:
             return None
 
-    # Inside
+    # One actor
 
-    def info(self, x: Any) -> Info:
-        """Return all that the runtime knows of an actor: links, monitors, timers, its message, its state, and so on."""
+    def info(self, x: object) -> Info:
+        """Return everything the runtime knows of an actor: links, monitors, timers, current message, state, and so on."""
         process = self._find(x).process
-        return self._look(process, lambda: info_of(process, process_info(process).restarts))
+        return self._inspect(process, lambda: info_of(process, process_info(process).restarts))
 
-    def state(self, x: Any) -> State:
-        """Return the attributes of an actor as they are now, also in the midst of a handler that waits.
+    def state(self, x: object) -> State:
+        """Return the attributes of an actor as they are now, even in the middle of a handler that is waiting.
 
-        Secrets are filtered from what is shown; `state(x)["name"]` is the value itself.
+        Secrets are not shown; `state(x)["name"]` is the original value.
         """
         process = self._find(x).process
-        return self._look(process, lambda: State(process))
+        return self._inspect(process, lambda: State(process))
 
     def replace_state(
-        self, x: Any, function: Callable[[dict[str, Any]], Mapping[str, Any]]
+        self, x: object, function: Callable[[dict[str, Any]], Mapping[str, Any]]
     ) -> State | Future[dict[str, Any]]:
-        """Give an actor the attributes that `function` makes of those it has, between two messages; return them."""
+        """Replace the attributes of an actor by `function(attributes)`, between two messages; return the new ones."""
         ref = self._find(x)
         replaced = self._answer(ref, sys.replace_state(ref, function))
         return self.state(ref) if isinstance(replaced, dict) else replaced
 
-    def trace(self, x: Any, n: int = 10) -> Future[None] | None:
-        """Print the next `n` messages of an actor as they come, and what becomes of them; 0 ends that."""
+    def trace(self, x: object, n: int = 10) -> Future[None] | None:
+        """Print the next `n` messages of an actor and their outcomes as it handles them; 0 stops a trace."""
         ref = self._find(x)
         watch = MessageTrace(ref, n, self._out or standard.stdout)
         return self._answer(ref, sys.install(ref, watch) if n > 0 else sys.remove(ref, watch))
 
     def last_crash(self) -> CrashReport | None:
-        """Return the report of the latest crash of the program, or None; `print` it to read it whole.
+        """Return the report of the latest crash in the program, or None; `print` it for the full text.
 
-        It has the actor's last messages if it keeps them (`record`), its state, and the exception with its traceback.
+        It has the actor's latest messages if it keeps them (`record`), its state, and the exception with its traceback.
         """
         return lowlevel.last_crash()
 
@@ -173,16 +175,16 @@ class Commands:
         """List the connected clients: their transports, sockets, assigns without secrets, and topics."""
         self._settle()
         found = [process for process in self._scope.processes() if is_client(process)]
-        return self._table(self._rows(found, most, socket_info), tables.SOCKETS, len(found), "nobody is connected")
+        return self._table(self._rows(found, most, socket_info), tables.SOCKETS, len(found), "no clients are connected")
 
-    def channels(self, socket: Any = None, *, most: int | None = _MOST) -> Table[ChannelInfo]:
+    def channels(self, socket: object = None, *, most: int | None = _MOST) -> Table[ChannelInfo]:
         """List the channels of one client, given by its transport or a row of `sockets()`; or those of all."""
         self._settle()
         if socket is None:
             found = [process for process in self._scope.processes() if issubclass(process.actor_class, Channel)]
         else:
             found = list(channels_of(self._find(socket).process))
-        return self._table(self._rows(found, most, channel_info), tables.CHANNELS, len(found), "no channel is joined")
+        return self._table(self._rows(found, most, channel_info), tables.CHANNELS, len(found), "no channels are joined")
 
     def topics(self, *, most: int | None = _MOST) -> Table[TopicInfo]:
         """List the topics that actors have subscribed to, the largest first."""
@@ -193,7 +195,7 @@ class Commands:
             for topic in pubsub.topics()
         ]
         found.sort(key=lambda row: (-row.subscribers, row.topic))
-        return self._table(found[:most], tables.TOPICS, len(found), "nobody has subscribed to anything")
+        return self._table(found[:most], tables.TOPICS, len(found), "there are no subscriptions")
 
     def subscribers(self, topic: str, *, most: int | None = _MOST) -> Table[ProcessInfo]:
         """List the actors that have subscribed to a topic."""
@@ -203,21 +205,21 @@ class Commands:
         known = [name for pubsub in self._scope.pubsubs() for name in pubsub.topics()]
         near = [] if found else nearest(topic, known)
         advice = f"; closest matches: {', '.join(map(repr, near))}" if near else ""
-        return self._table(rows, tables.PROCESSES, len(found), f"nobody has subscribed to {topic!r}{advice}")
+        return self._table(rows, tables.PROCESSES, len(found), f"no actor has subscribed to {topic!r}{advice}")
 
     # Messages and signals
 
-    def send(self, x: Any, message: Any) -> None:
+    def send(self, x: object, message: object) -> None:
         """Send a message (Erlang's `!`)."""
         self._find(x).send(message)
 
-    def ask(self, x: Any, message: Any, *, timeout: float | None = ASK_TIMEOUT) -> Any:
-        """Send a message, wait for the answer at most `timeout` seconds, and return it."""
+    def ask(self, x: object, message: object, *, timeout: float | None = ASK_TIMEOUT) -> Any:
+        """Send a message, wait for the reply at most `timeout` seconds, and return it."""
         ref = self._find(x)
         return self._answer(ref, ref.ask(message, block=False, timeout=timeout))
 
-    def kill(self, x: Any) -> Any:
-        """End an actor at once and for sure (Erlang's `exit(Pid, kill)`); return why it ended, once it is gone."""
+    def kill(self, x: object) -> Any:
+        """Kill an actor, unconditionally (Erlang's `exit(Pid, kill)`); wait until it has exited, and return the reason."""
         ref = self._find(x)
         down = ref.down()
         ref.kill()
@@ -225,33 +227,33 @@ class Commands:
         self._settle()
         return reason
 
-    def suspend(self, x: Any) -> Future[None] | None:
-        """Let an actor handle no message until it is resumed; they wait in its mailbox."""
+    def suspend(self, x: object) -> Future[None] | None:
+        """Stop an actor from handling messages until it is resumed; they wait in its mailbox."""
         ref = self._find(x)
         return self._answer(ref, sys.suspend(ref))
 
-    def resume(self, x: Any) -> Future[None] | None:
-        """Let an actor go on after `suspend`."""
+    def resume(self, x: object) -> Future[None] | None:
+        """Let an actor handle messages again after `suspend`."""
         ref = self._find(x)
         return self._answer(ref, sys.resume(ref))
 
-    # What they share
+    # Parts of the commands
 
     def _settle(self) -> None:
         for scheduler in self._scope.schedulers():
             settle(scheduler)
 
-    def _find(self, x: Any) -> ActorRef[Any]:
+    def _find(self, x: object) -> ActorRef[Any]:
         return find(x, self._scope)
 
-    def _look(self, process: Process, function: Callable[[], T]) -> T:
-        return look(process.scheduler, function) if process.alive else function()
+    def _inspect(self, process: Process, function: Callable[[], T]) -> T:
+        return inspect(process.scheduler, function) if process.alive else function()
 
     def _answer(self, ref: ActorRef[Any], future: Future[T]) -> T | Future[T]:
         return answer(ref.process.scheduler, future)
 
     def _rows(self, processes: Iterable[Process], most: int | None, row: Callable[[Process], T | None]) -> list[T]:
-        found = (self._look(process, partial(row, process)) for process in list(processes)[:most])
+        found = (self._inspect(process, partial(row, process)) for process in list(processes)[:most])
         return [one for one in found if one is not None]
 
     def _table(self, rows: list[T], columns: Sequence[Column[T]], count: int, empty: str) -> Table[T]:
@@ -270,10 +272,10 @@ suspend, resume = _everywhere.suspend, _everywhere.resume
 last_crash = _everywhere.last_crash
 
 
-def words(system: System | None = None, out: TextIO | None = None) -> dict[str, Any]:
-    """Return the words by name, for the namespace of a prompt: those of one system, or of all this program.
+def words(system: System | None = None, out: TextIO | None = None) -> dict[str, Callable[..., object]]:
+    """Return the commands by name, for the namespace of a prompt: for one system, or for all of this program.
 
-    `out` is where `trace` and `top` write, and what decides about colours; standard output by default.
+    `out` is where `trace` and `top` write, and decides about colours; by default standard output.
     """
     own = Commands(system, out)
     return {name: member for name in dir(own) if not name.startswith("_") and callable(member := getattr(own, name))}

@@ -1,4 +1,4 @@
-"""Text and tables as a prompt shows them: plain, or in colours where they go to a terminal."""
+"""Text and tables as a prompt shows them: plain, or in colours on a terminal."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ ALARM = "31"
 WARN = "33"
 PID = "36"
 
-# Pieces of text with their styles, side by side.
+# Pieces of text with their styles.
 Cell = Sequence[tuple[str, str]]
 
 
 class Text(str):
-    """A string that a prompt shows as it is, in colours if it goes to a terminal (and NO_COLOR is not set)."""
+    """A string that a prompt shows without quotes, in colours on a terminal (unless NO_COLOR is set)."""
 
-    __slots__ = ("_coloured", "_out")
+    __slots__ = ("_out", "coloured")
 
-    _coloured: str
+    coloured: str
     _out: TextIO | None
 
     def __new__(cls, plain: str, coloured: str | None = None, out: TextIO | None = None) -> Self:
-        """Make it of the text without colours and with them; `out` is where it goes, standard output by default."""
+        """Create it from the text without and with colours; `out` is where it goes, by default standard output."""
         text = super().__new__(cls, plain)
-        text._coloured, text._out = plain if coloured is None else coloured, out
+        text.coloured, text._out = plain if coloured is None else coloured, out
         return text
 
     def __repr__(self) -> str:
-        return self._coloured if _takes_colours(self._out) else str(self)
+        return self.coloured if _takes_colours(self._out) else str(self)
 
 
 def _takes_colours(out: TextIO | None) -> bool:
@@ -52,7 +52,7 @@ def _takes_colours(out: TextIO | None) -> bool:
 def in_columns(
     titles: Sequence[str], rows: Iterable[Sequence[Cell]], right: Sequence[bool], out: TextIO | None = None
 ) -> Text:
-    """Lay rows of cells out below their titles, as wide as they need; those of a column that is `right` end in one line."""
+    """Lay out rows of cells below their titles, each column as wide as needed; `right` columns are aligned to the right."""
     lines: list[Sequence[Cell]] = [[((title, DIM),) for title in titles], *rows]
     widths = [max(_width(cell) for cell in column) for column in zip(*lines, strict=True)]
     plain, coloured = [], []
@@ -67,7 +67,7 @@ def _width(cell: Cell) -> int:
     return sum(len(text) for text, _ in cell)
 
 
-def _pad(cell: Cell, width: int, right: bool) -> Cell:  # noqa: FBT001  # a column of a table of arguments
+def _pad(cell: Cell, width: int, right: bool) -> Cell:  # noqa: FBT001  # one of the columns of a table
     space = ((" " * (width - _width(cell)), PLAIN),)
     return (*space, *cell) if right else (*cell, *space)
 
@@ -85,7 +85,7 @@ def _coloured(cell: Cell) -> str:
 
 
 class Column(NamedTuple, Generic[T]):
-    """A column of a table: its title, and how an item looks in it."""
+    """A column of a table: its title, and the function from an item to its cell."""
 
     title: str
     cell: Callable[[T], Cell]
@@ -115,11 +115,11 @@ class Table(list[T]):
         table = in_columns(titles, rows, right, self._out)
         if not self._footer:
             return table
-        return Text(f"{table}\n{self._footer}", f"{table._coloured}\n{self._footer}", self._out)
+        return Text(f"{table}\n{self._footer}", f"{table.coloured}\n{self._footer}", self._out)
 
 
 def duration(seconds: float) -> str:
-    """Write a time as a person would, such as `350 ms`, `12 s`, `5 min`, `3 h` or `9 d`."""
+    """Format a duration for people, such as `350 ms`, `12 s`, `5 min`, `3 h` or `9 d`."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     for unit, size, most in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172800)):

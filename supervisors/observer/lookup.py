@@ -1,4 +1,4 @@
-"""Whom a person means: by a ref, an actor, a name, a pid as text or number, a label of the tree, or a topic."""
+"""Find an actor by whatever a person types: a ref, an actor, a name, a pid, a label of the tree, or a topic."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ __all__ = ["find", "nearest"]
 
 _PID = re.compile(r"<?0\.(\d+)\.0>?")
 
-# Names that are looked through for one that is written almost so; among more, a person would not wait for the answer.
-_LOOKED_THROUGH = 10_000
+# Names that are compared for close matches: with more of them a person would wait too long.
+_COMPARED = 10_000
 
 
-def find(target: Any, scope: Scope) -> ActorRef[Any]:
-    """Return the one actor that is meant.
+def find(target: object, scope: Scope) -> ActorRef[Any]:
+    """Return the one actor that matches.
 
-    A name goes before a pid, a pid before a label of the tree, a label before a topic that somebody has subscribed to. A row
-    of a table stands for its actor. A ref, a row or an actor may be of the dead; all others are found among the living.
+    Names are tried first, then pids, labels of the tree, and topics with subscribers. A row of a table stands for its actor.
+    A ref, a row or an actor may be dead; everything else finds living actors only.
 
     Raises:
-        UnknownActorError: if it is nobody.
+        UnknownActorError: if no actor matches; it has the closest matches.
         AmbiguousActorError: if several actors have that label or topic.
         AmbiguousNameError: if several event loops have that name.
-        TypeError: if it is None, or nothing that could be a name.
+        TypeError: if it is None, or cannot be a name.
     """
     target = getattr(target, "ref", target) if isinstance(target, tuple) else target
     if target is None or not isinstance(target, Hashable):
@@ -46,19 +46,19 @@ def find(target: Any, scope: Scope) -> ActorRef[Any]:
     raise UnknownActorError(target, [] if isinstance(target, Via) else nearest(str(target), _known(scope)))
 
 
-def _the_one(target: Any, found: Sequence[ActorRef[Any]]) -> ActorRef[Any]:
+def _the_one(target: object, found: Sequence[ActorRef[Any]]) -> ActorRef[Any]:
     if len(found) > 1:
         raise AmbiguousActorError(target, found)
     return found[0]
 
 
-def _by_name(target: Any, scope: Scope) -> Sequence[ActorRef[Any]]:
+def _by_name(target: Hashable, scope: Scope) -> Sequence[ActorRef[Any]]:
     whereis: Callable[[Hashable], ActorRef[Any] | None] = scope.whereis
     found = resolve(target, whereis)
     return () if found is None else (found,)
 
 
-def _by_pid(target: Any, scope: Scope) -> Sequence[ActorRef[Any]]:
+def _by_pid(target: Hashable, scope: Scope) -> Sequence[ActorRef[Any]]:
     number = target if isinstance(target, int) else None
     if isinstance(target, str) and (pid := _PID.fullmatch(target.strip())):
         number = int(pid[1])
@@ -66,11 +66,11 @@ def _by_pid(target: Any, scope: Scope) -> Sequence[ActorRef[Any]]:
     return () if process is None else (process.ref,)
 
 
-def _by_label(target: Any, scope: Scope) -> Sequence[ActorRef[Any]]:
+def _by_label(target: Hashable, scope: Scope) -> Sequence[ActorRef[Any]]:
     return [process.ref for process in scope.processes() if name_of(process) == target]
 
 
-def _by_topic(target: Any, scope: Scope) -> Sequence[ActorRef[Any]]:
+def _by_topic(target: Hashable, scope: Scope) -> Sequence[ActorRef[Any]]:
     if not isinstance(target, str):
         return ()
     found = (ref for pubsub in scope.pubsubs() for ref in pubsub.subscribers(target))
@@ -78,8 +78,8 @@ def _by_topic(target: Any, scope: Scope) -> Sequence[ActorRef[Any]]:
 
 
 def nearest(text: str, names: Iterable[str]) -> list[str]:
-    """Return those names that are written almost as `text`, the nearest first."""
-    return get_close_matches(text, list(islice(names, _LOOKED_THROUGH)), n=3, cutoff=0.6)
+    """Return the names that are close matches of `text`, the closest first."""
+    return get_close_matches(text, list(islice(names, _COMPARED)), n=3, cutoff=0.6)
 
 
 def _known(scope: Scope) -> Iterable[str]:

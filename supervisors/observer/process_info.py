@@ -1,4 +1,4 @@
-"""What can be seen of a process from outside, from any thread, without asking it (Erlang's `process_info`)."""
+"""What can be read of a process from any thread, without sending it a message (Erlang's `process_info`)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from actors.lowlevel import Process
     from actors.ref import ActorRef
 
-__all__ = ["ProcessInfo", "process_info", "ranked"]
+__all__ = ["ProcessInfo", "TopRow", "process_info", "ranked"]
 
 
 class ProcessInfo(NamedTuple):
     """One row of `ps()`.
 
-    `status` is a word of `actors.sys.Status`; `mailbox` counts the messages that wait, `handled` those of the actor's life so
-    far; `restarts` says how often its supervisor has started it again, None if it has no supervisor; `age` is in seconds.
+    `status` is a word of `actors.sys.Status`; `mailbox` is the number of waiting messages, `handled` of those handled so far;
+    `restarts` is how many times its supervisor has restarted it, None without a supervisor; `age` is in seconds.
     """
 
     ref: ActorRef[Any]
@@ -33,12 +33,20 @@ class ProcessInfo(NamedTuple):
     age: float
 
 
-_FIELDS = ProcessInfo._fields[1:]
+class TopRow(NamedTuple):
+    """One row of `top()`: an actor, and how many messages per second it has handled since the previous sample."""
+
+    ref: ActorRef[Any]
+    info: ProcessInfo
+    rate: float
+
+
+_FIELDS = tuple(ProcessInfo.__annotations__)[1:]
 _NUMBERS = frozenset(("mailbox", "handled", "restarts", "age"))
 
 
 def process_info(process: Process) -> ProcessInfo:
-    """Look at a process as it is at this moment."""
+    """Return the row of a process as it is now."""
     return ProcessInfo(
         ref=process.ref,
         pid=process.pid,
@@ -53,10 +61,10 @@ def process_info(process: Process) -> ProcessInfo:
 
 
 def ranked(infos: Iterable[ProcessInfo], by: str, most: int | None) -> list[ProcessInfo]:
-    """Return the first `most` by the field `by` (None: all): numbers from the largest down, a pid and words upwards.
+    """Return the first `most` (None: all) by the field `by`: numbers in descending order, pids and strings in ascending order.
 
     Raises:
-        ValueError: if they cannot be sorted by that.
+        ValueError: if there is no such field.
     """
     if by not in _FIELDS:
         raise ValueError(f"actors can be sorted by {', '.join(map(repr, _FIELDS))}, got {by!r}")

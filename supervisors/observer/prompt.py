@@ -1,4 +1,4 @@
-"""A prompt with the words, beside a system that runs."""
+"""A prompt with the commands, for a running system."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 __all__ = ["BANNER", "repl"]
 
 BANNER = """
-See   tree()  ps()  top()  whereis(x)  topics()  subscribers(topic)  sockets()  channels(socket)
-Look  info(x)  state(x)  trace(x, n)  last_crash()
+List  tree()  ps()  top()  whereis(x)  topics()  subscribers(topic)  sockets()  channels(socket)
+Read  info(x)  state(x)  trace(x, n)  last_crash()
 Act   send(x, message)  ask(x, message)  replace_state(x, function)  suspend(x)  resume(x)  kill(x)
 
-x is a name, a pid such as "<0.2.0>" or 2, a label of the tree, a topic, or a ref; help(tree) says more of a word.
-Try first: tree(), then state(system.pubsub.name), then kill(system.pubsub.name) and tree() again. Ctrl-D ends it.
+x is a name, a pid such as "<0.2.0>" or 2, a label of the tree, a topic, or a ref; help(tree) describes a command.
+Try first: tree(), then state(system.pubsub.name), then kill(system.pubsub.name) and tree() again. Ctrl-D ends the prompt.
 """
-"""What a prompt says of its words."""
+"""The summary of the commands at the start of a prompt."""
 
 
 def repl(system: System, then: Callable[[System], object] | None = None) -> None:
-    """Give a prompt with the words of a system (see `supervisors.observer.commands`); return at Ctrl-D, `exit()` or SIGTERM.
+    """Open a prompt with the commands of a system (see `supervisors.observer`); return at Ctrl-D, `exit()` or SIGTERM.
 
-    A system that does not run yet is started in a thread of its own, and stopped in order at the end; `then(system)` is called
-    before the prompt comes. Ctrl-C interrupts the line, and nothing else. It is IPython's prompt if that is installed (the
+    A system that is not running is started in a thread of its own, and stopped in order at the end; `then(system)` is called
+    before the first prompt. Ctrl-C interrupts the current statement only. The prompt is IPython's if it is installed (the
     `repl` extra), else Python's own, with completion.
 
     Raises:
         RuntimeError: on the thread of the system's own event loop, which a prompt would block.
-        StartError: if it could not start.
-        SystemDownError: at the end, if it ended by itself.
+        StartError: if the system could not start.
+        SystemDownError: at the end, if the system ended unexpectedly.
     """
     if not system.is_running:
         with system:
@@ -61,7 +61,7 @@ def _prompt(system: System, then: Callable[[System], object] | None) -> None:
 
 def _shell() -> Callable[[dict[str, Any]], None]:
     try:
-        import IPython  # noqa: F401, PLC0415  # an extra: there or not
+        import IPython  # noqa: F401, PLC0415  # an extra, which need not be installed
     except ImportError:
         return _python
     return _ipython
@@ -80,7 +80,7 @@ def _exit_at_sigterm() -> Iterator[None]:
 
 
 def _ipython(namespace: dict[str, Any]) -> None:
-    from IPython import start_ipython  # noqa: PLC0415  # it is there
+    from IPython import start_ipython  # noqa: PLC0415  # it is installed
     from traitlets.config import Config  # noqa: PLC0415  # of IPython
 
     config = Config()
@@ -91,7 +91,7 @@ def _ipython(namespace: dict[str, Any]) -> None:
 
 def _python(namespace: dict[str, Any]) -> None:
     try:
-        import readline  # noqa: PLC0415  # not everywhere: it is GNU's
+        import readline  # noqa: PLC0415  # Python can be built without it
         import rlcompleter  # noqa: PLC0415  # as above
     except ImportError:
         pass

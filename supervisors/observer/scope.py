@@ -1,4 +1,4 @@
-"""What an observer sees: the actors of one system, or all of this program."""
+"""Which actors the commands see: those of one system, or all of this program."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from actors.registry import ActorRegistry, Registry
 from supervisors.supervision import Supervision
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from actors.lowlevel import Process
     from actors.ref import ActorRef
     from supervisors.system import System
@@ -18,32 +20,32 @@ __all__ = ["Scope"]
 
 
 class Scope:
-    """All actors on the event loop of a system; without one, those of all event loops.
+    """All actors on the event loop of a system; without a system, those of all event loops.
 
-    To look at it is safe from any thread, and costs the actors nothing: nobody is asked.
+    It may be read from any thread, and sends nothing to the actors.
     """
 
     def __init__(self, system: System | None = None) -> None:
         self._system = system
 
     def schedulers(self) -> list[Scheduler]:
-        """Return those who run the actors."""
+        """Return the schedulers that run the actors."""
         if self._system is not None:
             return [self._system.ref.process.scheduler]
         return [scheduler for scheduler in ActorRegistry.schedulers() if not scheduler.loop.is_closed()]
 
     def scheduler(self) -> Scheduler:
-        """Return the one whose clock is to be used."""
+        """Return the scheduler whose clock is to be used: that of this thread, or else the first."""
         found = self.schedulers()
         return next((one for one in found if one.is_current_thread()), found[0]) if found else Scheduler.here()
 
     def processes(self) -> list[Process]:
-        """Return the living, in the order they were started."""
+        """Return the living actors, in start order."""
         living = [process for scheduler in self.schedulers() for process in list(scheduler.processes.values())]
         return sorted(living, key=lambda process: process.number)
 
     def roots(self) -> list[Process]:
-        """Return the actors that stand at the top of a supervision tree."""
+        """Return the actors at the top of a supervision tree."""
         if self._system is not None:
             return [self._system.ref.process]
         return [
@@ -58,11 +60,11 @@ class Scope:
         return next((process for process in found if process is not None), None)
 
     def registries(self) -> list[Registry]:
-        """Return those that keep the plain names."""
+        """Return the registries of plain names."""
         return [scheduler.names for scheduler in self.schedulers()]
 
-    def whereis(self, name: Any) -> ActorRef[Any] | None:
-        """Return the living actor that has a name, or None.
+    def whereis(self, name: Hashable) -> ActorRef[Any] | None:
+        """Return the living actor with that name, or None.
 
         Raises:
             AmbiguousNameError: if several event loops have it.
@@ -70,7 +72,7 @@ class Scope:
         return ActorRegistry.get_by_name(name) if self._system is None else self._system.names.whereis(name)
 
     def pubsubs(self) -> list[PubSub]:
-        """Return the PubSubs whose actors live, in the order they were started; that of a system in any case, and first."""
+        """Return the PubSubs whose actors are alive, in start order; that of a system always, and first."""
         own = [] if self._system is None else [self._system.pubsub]
         servers = [process.actor for process in self.processes() if issubclass(process.actor_class, PubSubServer)]
         found = [server.pubsub for server in servers if isinstance(server, PubSubServer)]

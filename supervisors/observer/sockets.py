@@ -1,4 +1,4 @@
-"""Those who are connected, the channels they have joined, and the topics that actors have subscribed to."""
+"""The connected clients, the channels they have joined, and the topics that actors have subscribed to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from actors.channel import Channel
 from actors.channels.client_actor import ClientActor
 from supervisors.branches import children_of
-from supervisors.observer.opened import redacted
+from supervisors.observer.opened import redacted_entries
 from supervisors.observer.process_info import process_info
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class SocketInfo(NamedTuple):
     pid: str
     socket: str
     id: str | None
-    assigns: dict[str, Any]
+    assigns: dict[str, object]
     topics: list[str]
     age: float
 
@@ -49,7 +49,7 @@ class ChannelInfo(NamedTuple):
 
 
 class TopicInfo(NamedTuple):
-    """One row of `topics()`: a topic, and how many subscriptions there are."""
+    """One row of `topics()`: a topic, and the number of its subscriptions."""
 
     topic: str
     subscribers: int
@@ -61,7 +61,7 @@ def is_client(process: Process) -> bool:
 
 
 def channels_of(process: Process) -> Iterator[Process]:
-    """Yield the channels below an actor, the first started first."""
+    """Yield the channels below an actor, in start order."""
     for child, _ in children_of(process):
         if child is None:
             continue
@@ -71,7 +71,7 @@ def channels_of(process: Process) -> Iterator[Process]:
 
 
 def socket_info(process: Process) -> SocketInfo | None:
-    """Look at a client's transport, on its own thread; None if it has ended."""
+    """Return the row of a client's transport, read on its own thread; None if it has ended."""
     actor = process.actor
     if not isinstance(actor, ClientActor):
         return None
@@ -81,7 +81,7 @@ def socket_info(process: Process) -> SocketInfo | None:
         pid=process.pid,
         socket=type(socket).__name__,
         id=_id(socket),
-        assigns=redacted(getattr(socket, "assigns", {})),
+        assigns=redacted_entries(getattr(socket, "assigns", {})),
         topics=[channel.label or "" for channel in channels_of(process)],
         age=process_info(process).age,
     )
@@ -95,7 +95,7 @@ def _id(socket: ClientSocket) -> str | None:
 
 
 def channel_info(process: Process) -> ChannelInfo | None:
-    """Look at a channel; None if it has ended."""
+    """Return the row of a channel; None if it has ended."""
     actor = process.actor
     if not isinstance(actor, Channel):
         return None

@@ -1,4 +1,4 @@
-"""What is inside an actor: its state, and all that the runtime knows of it, as a prompt shows them."""
+"""The state of an actor, and everything the runtime knows of it, as a prompt shows them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Info", "State", "info_of"]
 
 
 class State(dict[str, Any]):
-    """An actor's attributes by name: the values themselves, which are shown without secrets."""
+    """An actor's attributes by name: the original values, shown without secrets."""
 
     def __init__(self, process: Process) -> None:
         super().__init__(state_of(process.actor))
@@ -30,7 +30,7 @@ class State(dict[str, Any]):
 
 
 class Info(Status, frozen=True, kw_only=True):
-    """A `Status` whose message and state are shown without secrets, and how often the actor was restarted."""
+    """A `Status` whose message and state are shown without secrets, with the number of restarts."""
 
     restarts: int | None
 
@@ -45,7 +45,7 @@ class Info(Status, frozen=True, kw_only=True):
 
 
 def info_of(process: Process, restarts: int | None) -> Info:
-    """Return all that the runtime knows of an actor; on its loop's own thread."""
+    """Return everything the runtime knows of an actor; on the thread of its event loop."""
     secrets, status = secrets_of(process.actor), status_of(process)
     fields: dict[str, Any] = {name: getattr(status, name) for name in Status.__struct_fields__}
     if status.message is not None:

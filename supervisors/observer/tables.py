@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from supervisors.observer.display import ALARM, BOLD, DIM, PID, PLAIN, WARN, Cell, Column, duration
 
 if TYPE_CHECKING:
-    from supervisors.observer.busiest import TopRow
-    from supervisors.observer.process_info import ProcessInfo
+    from supervisors.observer.process_info import ProcessInfo, TopRow
     from supervisors.observer.sockets import ChannelInfo, SocketInfo, TopicInfo
 
 __all__ = ["CHANNELS", "CROWDED", "PROCESSES", "SOCKETS", "TOP", "TOPICS", "mailbox_cell", "restarts_cell"]
 
-# A cell with more than this is cut: a table is to fit on a screen.
+# Longer cells are cut, so that a table fits on a screen.
 _WIDTH = 48
 
 
@@ -41,7 +40,7 @@ def _status(status: str) -> Cell:
     return _cell(status, {"running": DIM, "joined": DIM, "suspended": WARN, "ending": ALARM}.get(status, PLAIN))
 
 
-def _in_words(assigns: Any) -> str:
+def _in_words(assigns: Mapping[str, object]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in assigns.items())
 
 

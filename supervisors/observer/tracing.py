@@ -1,4 +1,4 @@
-"""The next messages of an actor, printed as they come."""
+"""The next messages of an actor, printed as it handles them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["MessageTrace"]
 
 
 class MessageTrace:
-    """Writes a line when its actor gets a message and one when it has handled it; goes away after `count` messages.
+    """Writes a line when its actor gets a message and another when it has handled it; removes itself after `count` messages.
 
-    It is installed by `sys.install`; an actor has one, so that a second takes the place of the first.
+    It is installed by `sys.install`. All traces of an actor are equal, so that a second one replaces the first.
     """
 
     def __init__(self, ref: ActorRef[Any], count: int, out: TextIO) -> None:
@@ -32,14 +32,14 @@ class MessageTrace:
         return hash((MessageTrace, self.ref))
 
     def __call__(self, event: Event) -> None:
-        """Take note of an event, on the actor's thread."""
+        """Print an event, on the actor's thread."""
         if isinstance(event, Got):
             self._seen += 1
         if self._seen > self._count:
             return
         self._write(self._line(event))
         if self._seen == self._count and not isinstance(event, Got):
-            self._write(f"{self.ref} is traced no more")
+            self._write(f"{self.ref} is no longer traced")
             sys.remove(self.ref, self)
 
     def _line(self, event: Event) -> str:

@@ -1,4 +1,4 @@
-"""How a person at a prompt waits for actors: in whatever thread the prompt is, and never so that they cannot answer."""
+"""How a prompt waits for actors, whichever thread it is in, without ever keeping them from replying."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from actors.future import Future
 if TYPE_CHECKING:
     from actors.lowlevel import Scheduler
 
-__all__ = ["after", "answer", "look", "settle"]
+__all__ = ["after", "answer", "inspect", "settle"]
 
 T = TypeVar("T")
 
 # Seconds, as in `actors.sys`.
 _TIMEOUT = 5.0
 
-# Seconds after which a loop is taken for busy, by those who can do without it.
+# Seconds after which a loop counts as busy, for commands that can do without it.
 _PATIENCE = 0.1
 
 
-def look(scheduler: Scheduler, function: Callable[[], T], timeout: float = _TIMEOUT) -> T:
-    """Return what `function()` returns on the loop's own thread, once the actors have dealt with what they were sent before.
+def inspect(scheduler: Scheduler, function: Callable[[], T], timeout: float = _TIMEOUT) -> T:
+    """Return the result of `function()` on the loop's own thread, called once the actors have handled their earlier messages.
 
-    Those that wait for something are not waited for. On that thread it is called at once; in all others this blocks for as long
-    as the loop is busy.
+    Actors that are waiting for something are not waited for. On that thread it is called at once; in any other thread this
+    blocks for as long as the loop is busy.
 
     Raises:
         pykka.Timeout: if the loop is busy for more than `timeout` seconds.
@@ -45,15 +45,15 @@ def look(scheduler: Scheduler, function: Callable[[], T], timeout: float = _TIME
 
 
 def settle(scheduler: Scheduler) -> None:
-    """Let the actors deal with what they were sent before, unless their loop is busy, or does not run."""
+    """Wait until the actors have handled their earlier messages, unless their loop is busy, or not running."""
     if not scheduler.is_serving():
         return
     with suppress(Timeout, ActorDeadError):
-        look(scheduler, lambda: None, _PATIENCE)
+        inspect(scheduler, lambda: None, _PATIENCE)
 
 
 def answer(scheduler: Scheduler, future: Future[T]) -> T | Future[T]:
-    """Wait for an answer and return it; on the loop's own thread, where that would hang, return the future to be awaited."""
+    """Wait for a result and return it; on the loop's own thread, where that would hang, return the future to await."""
     if scheduler.may_block():
         return future.get()
     scheduler.run_at_once()
@@ -61,7 +61,7 @@ def answer(scheduler: Scheduler, future: Future[T]) -> T | Future[T]:
 
 
 def after(scheduler: Scheduler, seconds: float) -> Future[None]:
-    """Return a future that is answered when some seconds have gone by on the clock of the actors."""
+    """Return a future that is done after some seconds on the clock of the actors."""
     over: Future[None] = Future(scheduler)
     scheduler.run_or_post(scheduler.clock.call_after, seconds, over.set)
     return over

@@ -196,7 +196,7 @@ def test_a_trace_prints_on_the_screen_of_its_session(system: System, attach: Att
     watching, other = attach(), attach()
     watching.run("trace('a', 1)")
     other.run("send('a', 'look')")
-    assert "got 'look'" in watching.until("is traced no more\n")
+    assert "got 'look'" in watching.until("is no longer traced\n")
     assert other.run("1") == "1\n"
 
 

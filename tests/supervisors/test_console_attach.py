@@ -93,7 +93,7 @@ def test_tab_completes(prompt: TerminalSession) -> None:
     prompt.type(f"subsc{TAB}")
     prompt.until(r"subscribers\(")
     prompt.type("'nowhere')\n")
-    assert "nobody has subscribed to 'nowhere'" in prompt.until_prompt()
+    assert "no actor has subscribed to 'nowhere'" in prompt.until_prompt()
     prompt.end()
 
 
@@ -120,7 +120,7 @@ def test_what_comes_while_a_line_is_typed_stands_above_it(system: System, prompt
     prompt.until(r"41 \+ ")
     child(system.ref, "a").send("look")
     prompt.until("got 'look'\n")
-    prompt.until(r"is traced no more\n>>> 41 \+ ")
+    prompt.until(r"is no longer traced\n>>> 41 \+ ")
     prompt.type("1\n")
     assert prompt.until_prompt().endswith("\n42\n")
     prompt.end()

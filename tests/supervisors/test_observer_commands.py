@@ -185,7 +185,7 @@ def test_topics_are_listed_with_their_subscribers(its: Commands, system: System)
         system.pubsub.subscribe("weather", ref)
     assert its.topics() == [("weather", 2), ("news", 1)]
     assert [row.ref for row in its.subscribers("weather")] == [counter, other]
-    assert str(its.subscribers("wether")) == "nobody has subscribed to 'wether'; closest matches: 'weather'"
+    assert str(its.subscribers("wether")) == "no actor has subscribed to 'wether'; closest matches: 'weather'"
     assert str(its.topics(most=1)).splitlines()[-1] == "… and 1 more; most=None lists all"
 
 
@@ -205,9 +205,9 @@ def test_topics_are_those_of_all_pubsubs_whatever_their_names(runtime: ManualRun
 
 
 def test_no_topics_and_no_connections_are_said_in_words(its: Commands) -> None:
-    assert str(its.topics()) == "nobody has subscribed to anything"
-    assert str(its.sockets()) == "nobody is connected"
-    assert str(its.channels()) == "no channel is joined"
+    assert str(its.topics()) == "there are no subscriptions"
+    assert str(its.sockets()) == "no clients are connected"
+    assert str(its.channels()) == "no channels are joined"
 
 
 # Threads
@@ -277,7 +277,7 @@ def test_who_only_looks_needs_no_loop_that_answers(beside: Commands) -> None:
     try:
         assert "counter" in beside.tree()
         assert len(beside.ps()) == 3
-        assert str(beside.topics()) == "nobody has subscribed to anything"
+        assert str(beside.topics()) == "there are no subscriptions"
     finally:
         held.set()
 

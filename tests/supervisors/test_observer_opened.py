@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from actors.actor import Actor
-from supervisors.observer.opened import pretty, redacted
+from supervisors.observer.opened import pretty, redacted, redacted_entries
 
 if TYPE_CHECKING:
     from actors.testing import ManualRuntime
@@ -86,7 +86,7 @@ def test_a_value_is_shown_short_and_without_secrets(value: Any, text: str) -> No
 
 
 def test_a_mapping_of_many_is_cut_short() -> None:
-    shown = redacted(dict.fromkeys(range(52)))
+    shown = redacted_entries(dict.fromkeys(range(52)))
     assert len(shown) == 51
     assert repr(shown).endswith("49: None, …: 2 more}")
 

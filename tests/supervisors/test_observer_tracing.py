@@ -27,7 +27,7 @@ def test_the_next_messages_are_printed_and_no_more(its: Commands, out: StringIO,
     assert lines[1].startswith(f"{ref} handled it in ")
     assert lines[1].endswith(" ms, with 1")
     assert lines[2] == f"{ref} got {{'token': [FILTERED]}}"
-    assert lines[4:] == [f"{ref} is traced no more"]
+    assert lines[4:] == [f"{ref} is no longer traced"]
     runtime.settle()
     assert ref.process.debug is None
 

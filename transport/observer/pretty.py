@@ -11,7 +11,17 @@ import msgspec
 
 from actors.clock import Interval, Timer
 from actors.exits import Crash, ExitReason, Shutdown
-from actors.redaction import DEEPER, FILTERED, STATE_SECRETS, is_secret, repr_of, shown_fields
+from actors.redaction import (
+    DEEPER,
+    FILTERED,
+    STATE_SECRETS,
+    is_secret,
+    repr_of,
+    safe_repr,
+    shortened,
+    shown_fields,
+    unshowable,
+)
 from actors.ref import ActorRef
 
 __all__ = ["pretty", "pretty_attribute", "reason_in_words"]
@@ -39,7 +49,7 @@ def pretty(value: object, secrets: Collection[str] = STATE_SECRETS) -> str:
     try:
         return _Pretty(secrets).text(value, LEVELS)
     except Exception:  # noqa: BLE001  # such as a thread that changes the value meanwhile; the page goes on
-        return _cannot_be_shown(value)
+        return unshowable(value)
 
 
 def pretty_attribute(name: str, value: object, secrets: Collection[str] = STATE_SECRETS) -> str:
@@ -51,7 +61,7 @@ def reason_in_words(reason: ExitReason | None) -> str:
     """Return an exit reason as text: the exception, or "normal", "shutdown" with its detail, "killed"."""
     match reason:
         case Crash() | None:
-            return _shortened(str(reason))
+            return shortened(str(reason), CHARACTERS)
         case Shutdown(detail=detail) if detail is not None:
             return f"shutdown: {detail if isinstance(detail, str) else pretty(detail)}"
     return type(reason).__name__.lower()
@@ -73,7 +83,7 @@ class _Pretty:
         if names is not None:
             named = (f"{name}={self._unless_secret(name, getattr(value, name), levels)}" for name in names)
             return self._in_brackets(f"{type(value).__name__}(", named, 0, ")", levels)
-        return _shortened(str(value) if isinstance(value, ActorRef) else _repr(value))
+        return shortened(str(value) if isinstance(value, ActorRef) else _repr(value), CHARACTERS)
 
     def _string(self, value: str | bytes | bytearray, levels: int) -> str:
         """Return a string as text; JSON, such as a frame of a client, is decoded first, as it may contain secrets."""
@@ -85,7 +95,7 @@ class _Pretty:
             except (msgspec.DecodeError, UnicodeDecodeError):
                 pass
         if isinstance(value, str):
-            return _shortened(repr(value[: CHARACTERS + 1]))
+            return shortened(repr(value[: CHARACTERS + 1]), CHARACTERS)
         return f"<{len(value)} bytes>"
 
     def _sequence(self, value: Collection[object], levels: int) -> str:
@@ -135,15 +145,4 @@ def _repr(value: object) -> str:
     # The repr of a timer changes all the time.
     if isinstance(value, Timer | Interval) or repr_of(type(value)) is repr_of(object):
         return f"<{type(value).__name__}>"
-    try:
-        return repr(value)
-    except Exception:  # noqa: BLE001  # the author's
-        return _cannot_be_shown(value)
-
-
-def _cannot_be_shown(value: object) -> str:
-    return f"<{type(value).__name__} that cannot be shown>"
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]}…"
+    return safe_repr(value)
