@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from actors.caller import From
     from actors.clock import Clock, Interval, Timer
-    from actors.ref import ActorRef
+    from actors.ref import ActorRef, Stopped
     from actors.runtime.scheduler import Scheduler
     from actors.via import Target
 
@@ -42,48 +42,48 @@ _log = logging.getLogger("ashtree.actors")
 
 
 class Actor(_PykkaActor):
-    """A small process: state of its own, a mailbox, one message at a time.
+    """A lightweight process: state of its own, a mailbox, one message at a time.
 
     Write it as a pykka actor: `on_start`, `on_receive(message)`, `on_stop`, `on_failure`, and public methods for proxies.
-    Each may be `def` (runs at once, must not block) or `async def` (the actor takes its next message when the coroutine has
-    ended; other actors go on). What is different, and OTP's:
+    Each may be `def` (runs at once, must not block) or `async def` (the actor handles its next message when the coroutine has
+    ended; other actors run meanwhile). What differs from pykka is OTP's:
 
-    - An exception in a handler ends the actor, whether it was told or asked; the asker gets the exception too.
-    - `terminate(reason)` runs at every end but KILL; by default it calls pykka's `on_stop` or `on_failure`.
-    - Links, monitors, exit signals, timers and names end with the actor.
+    - An exception in a handler ends the actor; if the message was asked, the caller gets the exception too.
+    - `terminate(reason)` runs at every end except KILL; by default it calls pykka's `on_stop` or `on_failure`.
+    - Links, monitors, timers and names end with the actor.
 
     Start it with `start(…)`, or better: as a child of a supervisor.
     """
 
     start_timeout: ClassVar[float | None] = None
-    """Seconds that an `async` `on_start` may take; None: for ever. After them the start has failed, by `Timeout`."""
+    """Seconds that an `async` `on_start` may take; then the start fails with `Timeout`. None: unlimited."""
 
     record: ClassVar[int | None] = None
-    """How many of its last messages it keeps, for the report of a crash: see `actors.recorder`.
+    """How many of its last messages it keeps for the report of a crash: see `actors.recorder`.
 
     None: as many as its supervisor. 0: none.
     """
 
     stuck_after: ClassVar[float | None] = None
-    """Seconds in one message after which a watchdog takes it to be stuck; None: as the watchdog says; `math.inf`: never."""
+    """Seconds in one message after which a watchdog reports it as stuck; None: the watchdog's own; `math.inf`: never."""
 
     _process: Process
 
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
-        """Make the actor with its process, so that a subclass may use `actor_ref` anywhere in its `__init__`."""
+    def __new__(cls, *_args: object, **_kwargs: object) -> Self:
+        """Create the actor and its process, so that a subclass can use `actor_ref` anywhere in its `__init__`."""
         actor = super().__new__(cls)
         actor._process = Process(actor)
         return actor
 
-    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
-        # pykka's own __init__ would make a queue, a lock and a UUID for each actor; __new__ has done what is needed.
+    def __init__(self, *_args: object, **_kwargs: object) -> None:
+        # pykka's own __init__ would make a queue, a lock and a UUID for each actor. __new__ has done what is needed.
         pass
 
     @classmethod
     def start(cls, *args: Any, **kwargs: Any) -> ActorRef[Self]:
         """Start an actor with the arguments of its `__init__`, without a supervisor.
 
-        On a thread with a running event loop it lives there; in a plain script, on a loop in the background.
+        It runs on the event loop of the current thread; without one, as in a plain script, on a loop in the background.
 
         Raises:
             StartError: if `on_start` raised.
@@ -107,12 +107,12 @@ class Actor(_PykkaActor):
 
     @property
     def actor_ref(self) -> ActorRef[Self]:
-        """What others hold of this actor."""
+        """The reference to this actor, to be given to others."""
         return self._process.ref
 
     @property
-    def actor_stopped(self) -> Any:
-        """Pykka's stop flag, to be read only."""
+    def actor_stopped(self) -> Stopped:
+        """Pykka's stop flag, read-only."""
         return self._process.ref.actor_stopped
 
     @property
@@ -122,20 +122,20 @@ class Actor(_PykkaActor):
 
     @property
     def clock(self) -> Clock:
-        """The time of this actor's runtime."""
-        return self._process.scheduler.clock
+        """The clock of this actor's runtime."""
+        return self._process.clock
 
     # Life
 
     def on_start(self) -> Any:
-        """Prepare, before the first message; an exception here is the starter's error."""
+        """Prepare before the first message; an exception here makes the start fail, with StartError."""
 
     def on_receive(self, message: Any) -> Any:
-        """Handle a message; what is returned answers an `ask`. Return `Stop(reason, reply=…)` to end."""
+        """Handle a message; the return value is the reply to an `ask`. Return `Stop(reason, reply=…)` to end the actor."""
         _log.warning("%s got an unexpected message: %s", self, described(self, message))
 
     def terminate(self, reason: ExitReason) -> Any:
-        """Clean up; called once with the reason at every end but KILL and a failed start."""
+        """Clean up; called once, with the exit reason, except after KILL and a failed start."""
         if isinstance(reason, Crash):
             error = reason.exception
             return self.on_failure(type(error), error, error.__traceback__)
@@ -153,7 +153,7 @@ class Actor(_PykkaActor):
         """Clean up after a crash (pykka's hook)."""
 
     def stop(self, reason: object = NORMAL) -> None:
-        """End this actor when it has handled what it was sent before; with another reason than normal, next."""
+        """End this actor when it has handled all earlier messages; with a reason other than NORMAL, before its next message."""
         if reason is NORMAL:
             self.send(self, STOP)
         else:
@@ -161,18 +161,18 @@ class Actor(_PykkaActor):
 
     # Messages and signals: a target is an actor, a ref, a name or a `Via`
 
-    def send(self, target: Target, message: Any) -> None:
-        """Send a message to an actor, a ref or a registered name; one to the dead or to nobody is dropped."""
+    def send(self, target: Target, message: object) -> None:
+        """Send a message to an actor, a ref or a name; silently dropped if the actor is dead, or no actor has the name."""
         ref = self.whereis(target)
         if ref is not None:
             ref.send(message)
 
     def whereis(self, name: Target) -> ActorRef | None:
-        """Return the actor that is registered under a name, or None."""
+        """Return the actor that has a name, or None."""
         return resolve(name, self._process.scheduler.names.whereis)
 
     def register(self, name: Hashable | Via) -> None:
-        """Take a name; it is free again when this actor ends.
+        """Register this actor under a name, until it ends.
 
         Raises:
             NameTakenError: if another living actor has it.
@@ -180,22 +180,22 @@ class Actor(_PykkaActor):
         Via.of(name, self._process.scheduler.names).register(self.actor_ref)
 
     def reply_later(self) -> From:
-        """Keep whoever asked the message at hand, to answer later: `from_.reply(value)`, by anyone (OTP's `from`).
+        """Keep the caller of the current message, to reply later: `from_.reply(value)`, by any actor (OTP's `from`).
 
-        What the handler returns is then no answer. If this actor ends before, whoever asked gets ActorDeadError.
+        What the handler returns is then not a reply. If this actor ends before there is one, the caller gets ActorDeadError.
         """
         return self._process.reply_later()
 
-    def continue_with(self, message: Any) -> None:
-        """Handle `message` next, before anything that is in the mailbox (OTP's `continue`).
+    def continue_with(self, message: object) -> None:
+        """Handle `message` next, before everything in the mailbox (OTP's `continue`).
 
-        In `on_start` it is for work that the starter shall not wait for, and that must be done before the first message.
+        In `on_start` it is for work that must be done before the first message, but that the start need not wait for.
         """
         self._process.continue_with(message)
 
     @property
     def idle_timeout(self) -> float | None:
-        """Seconds without a message after which this actor gets an `IdleTimeout`, and again after as many; None: never."""
+        """Seconds without a message after which this actor gets an `IdleTimeout`, repeatedly; None: never."""
         idle = self._process.idle
         return None if idle is None else idle.seconds
 
@@ -207,10 +207,10 @@ class Actor(_PykkaActor):
         process.idle = None if seconds is None else Idle(process, seconds)
 
     def exit(self, target: Target, reason: object) -> None:
-        """Send an exit signal in this actor's name: one that traps exits gets it as an `Exit` (Erlang's `exit/2`).
+        """Send an exit signal from this actor; a target that traps exits gets it as an `Exit` (Erlang's `exit/2`).
 
-        `reason` is an exit reason, an exception, or `KILL`, which cannot be trapped and arrives as KILLED. NORMAL is ignored by
-        others, unless they trap exits. Nothing happens if the target has ended, or nobody has the name.
+        `reason` is an exit reason, an exception, or `KILL`, which cannot be trapped and ends the target with KILLED. NORMAL is
+        ignored by other actors, unless they trap exits. Does nothing if the target is dead, or no actor has the name.
         """
         ref = self.whereis(target)
         if ref is not None:
@@ -218,7 +218,7 @@ class Actor(_PykkaActor):
 
     @property
     def trap_exit(self) -> bool:
-        """Whether exit signals from links come as `Exit` messages instead of ending this actor."""
+        """Whether exit signals from links arrive as `Exit` messages instead of ending this actor."""
         return self._process.trap_exit
 
     @trap_exit.setter
@@ -226,17 +226,17 @@ class Actor(_PykkaActor):
         self._process.trap_exit = trap
 
     def link(self, target: Target) -> None:
-        """Tie this actor's life to another one's, both ways; if that has ended, an exit signal NO_PROCESS comes at once."""
+        """Link this actor and another: when one ends, the other gets an exit signal; at once, NO_PROCESS, if it is dead."""
         self._process.link(self._process_of(target))
 
     def unlink(self, target: Target) -> None:
-        """Undo `link`."""
+        """Remove a link."""
         self._process.unlink(self._process_of(target))
 
     def monitor(self, target: Target) -> MonitorRef:
-        """Be told by one `Down` message when another actor ends; at once, with NO_PROCESS, if it has ended.
+        """Get one `Down` message when another actor ends; at once, with NO_PROCESS, if it is dead or no actor has the name.
 
-        The same goes for a name that nobody has. Otherwise it is the actor that is watched, not whoever has the name later.
+        A name is looked up once: the actor that has it now is monitored, not one that gets the name later.
         """
         return self._process.monitor(self._process_of(target))
 
@@ -245,21 +245,21 @@ class Actor(_PykkaActor):
         return _Nobody(target, self._process.scheduler)._process if ref is None else ref.process
 
     def demonitor(self, monitor: MonitorRef, *, flush: bool = False) -> None:
-        """End a monitor; with `flush`, also take its `Down` out of the mailbox."""
+        """Remove a monitor; with `flush`, a `Down` that is in the mailbox is not handled either."""
         self._process.demonitor(monitor, flush=flush)
 
     def own(self, close: Callable[[], object]) -> None:
-        """Have `close()` called when this actor ends, even if it is killed (as Erlang closes a process's ports)."""
+        """Call `close()` when this actor ends, even if it is killed (as Erlang closes the ports of a process)."""
         if not callable(close):
             raise TypeError(f"own() takes a function, such as connection.close, got {close!r}")
         self._process.own(close)
 
     # Time
 
-    def send_after(self, seconds: float, message: Any, target: Target | None = None) -> Timer:
+    def send_after(self, seconds: float, message: object, target: Target | None = None) -> Timer:
         """Send `message` after `seconds`, to this actor or to `target`, unless it has ended by then.
 
-        A name is looked up when the time has come; until then it may be nobody's.
+        A name is looked up when the time is up.
         """
         if target is None:
             return self.clock.send_after(seconds, self._process, message)
@@ -268,81 +268,83 @@ class Actor(_PykkaActor):
         check_duration(seconds)
         return self.clock.call_after(seconds, lambda: self.send(target, message))
 
-    def send_interval(self, seconds: float, message: Any) -> Interval:
+    def send_interval(self, seconds: float, message: object) -> Interval:
         """Send `message` to this actor every `seconds`, until it is cancelled or the actor ends."""
         return self.clock.send_interval(seconds, self._process, message)
 
     def cancel(self, timer: Timer | Interval) -> float | None:
-        """Keep a timer from firing; return the seconds that were left, or None if it was too late."""
+        """Cancel a timer; return the seconds that were left, or None if it had fired or was cancelled before."""
         return timer.cancel()
 
     def remaining(self, timer: Timer | Interval) -> float | None:
-        """Return the seconds left (Erlang's `read_timer`), or None once it has fired or was cancelled."""
+        """Return the seconds left (Erlang's `read_timer`), or None if the timer has fired or was cancelled."""
         return timer.remaining()
 
-    # The kernel's side
+    # What the kernel calls: see `actors.runtime.behaviour.Behaviour`
 
     @staticmethod
     def _create_future() -> Future[Any]:
         return Future()
 
     @staticmethod
-    def _create_actor_inbox() -> Any:
+    def _create_actor_inbox() -> object:
         raise NotImplementedError("an actor's mailbox is made with its process")
 
     def _start_actor_loop(self) -> None:
         raise NotImplementedError("actors are started by spawn()")
 
-    def _describe(self, message: Any) -> str:
-        """Return what the log says of a message: it, without what dicts and records keep under names of secrets."""
+    def _describe(self, message: object) -> str:
+        """Return a message as text for logs, without the values that dicts and records have under the names of secrets."""
         return repr(without_secrets(message))
 
     def _exit_reason(self, reason: ExitReason) -> ExitReason:
         """Return the reason to end with when a signal with `reason` has arrived."""
         return reason
 
-    def _proxied(self) -> Any:
-        """Return what a proxy shows."""
+    def _proxied(self) -> object:
+        """Return the object that a proxy shows."""
         return self
 
-    def _prepare(self) -> Any:
-        """Begin."""
+    def _prepare(self) -> object:
+        """Run `on_start`."""
         return self.on_start()
 
     def _cut_short(self, task: asyncio.Task[Any], reason: ExitReason) -> None:
-        """Interrupt a handler that waits: a signal has come."""
+        """Interrupt a waiting handler, as an exit signal has arrived."""
         task.cancel()
 
-    def _end(self, reason: ExitReason) -> Any:
-        """Clean up."""
+    def _end(self, reason: ExitReason) -> object:
+        """Run `terminate`."""
         return self.terminate(reason)
 
-    def _receive(self, message: Any) -> Any:
-        """Handle what comes out of the mailbox: pykka's own messages, the runtime's, or the author's."""
+    def _receive(self, message: object) -> object:
+        """Handle a message: pykka's, the runtime's, or the author's."""
         handle = _MESSAGES.get(type(message))
         return self.on_receive(message) if handle is None else handle(self, message)
 
 
 class _Nobody(Actor):
-    """Stands in a `Down` or an `Exit` for the actor that a name did not lead to; it never lived."""
+    """Represents in a `Down` or an `Exit` a name that no actor has; it never runs."""
 
     def __init__(self, name: object, scheduler: Scheduler) -> None:
         process = self._process
         process.scheduler, process.label, process.reason = scheduler, str(name), NO_PROCESS
 
 
-def _attribute(actor: Actor, path: tuple[str, ...]) -> Any:
-    value: Any = actor
+def _attribute(actor: Actor, path: tuple[str, ...]) -> object:
+    value: object = actor
     for name in path:
         value = getattr(value, name)
     return value
 
 
-def _call(actor: Actor, message: pykka.messages.ProxyCall) -> Any:
-    return _attribute(actor, message.attr_path)(*message.args, **message.kwargs)
+def _call(actor: Actor, message: pykka.messages.ProxyCall) -> object:
+    method: Any = _attribute(actor, message.attr_path)
+    result: object = method(*message.args, **message.kwargs)
+    return result
 
 
-def _get(actor: Actor, message: pykka.messages.ProxyGetAttr) -> Any:
+def _get(actor: Actor, message: pykka.messages.ProxyGetAttr) -> object:
     return _attribute(actor, message.attr_path)
 
 
@@ -350,19 +352,19 @@ def _set(actor: Actor, message: pykka.messages.ProxySetAttr) -> None:
     setattr(_attribute(actor, message.attr_path[:-1]), message.attr_path[-1], message.value)
 
 
-def _answer(actor: Actor, message: SystemCall[Process]) -> Any:
+def _answer(actor: Actor, message: SystemCall[Process]) -> object:
     process = actor._process
-    process.handled -= 1  # it is no message of the actor's
+    process.handled -= 1  # it is not a message of the actor's
     return message.answer(process)
 
 
-def _down(actor: Actor, message: Down) -> Any:
+def _down(actor: Actor, message: Down) -> object:
     return None if message.ref.flushed else actor.on_receive(message)
 
 
 _STOP_NORMALLY = Stop(NORMAL)
 
-_MESSAGES: dict[type, Callable[[Actor, Any], Any]] = {
+_MESSAGES: dict[type, Callable[[Actor, Any], object]] = {
     ActorStop: lambda _actor, _message: _STOP_NORMALLY,
     SystemCall: _answer,
     Down: _down,

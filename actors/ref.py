@@ -28,13 +28,13 @@ else:
 
     A_co = TypeVar("A_co", covariant=True)
 
-__all__ = ["ASK_TIMEOUT", "ActorRef"]
+__all__ = ["ASK_TIMEOUT", "ActorRef", "Stopped"]
 
 # OTP's default for a call.
 ASK_TIMEOUT = 5.0
 
 
-class _Stopped:
+class Stopped:
     """The part of `threading.Event` that pykka's `actor_stopped` needs, without the cost of an Event."""
 
     __slots__ = ("_process",)
@@ -100,9 +100,9 @@ class ActorRef(_PykkaRef[A_co], Generic[A_co]):
         return self.process
 
     @property
-    def actor_stopped(self) -> _Stopped:
+    def actor_stopped(self) -> Stopped:
         """Pykka's stop flag, read-only."""
-        return _Stopped(self.process)
+        return Stopped(self.process)
 
     def _actor_weakref(self) -> A_co | None:
         actor = self.process.actor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import pykka.messages
 
@@ -55,11 +55,19 @@ class Answer:
         self.value = value
 
 
-def refuse(item: object, name: str) -> None:
-    """Reply to a message that the actor called `name` will never handle; a caller of `stop()` gets what it asked for."""
+class Named(Protocol):
+    """A process, as far as an error names it."""
+
+    @property
+    def name(self) -> str:
+        """Its name, for people."""
+
+
+def refuse(item: object, process: Named) -> None:
+    """Reply to a message that a process will never handle; a caller of `stop()` gets what it asked for."""
     if type(item) is not Envelope or item.reply_to.done:
         return
     if type(item.message) is ActorStop:
         item.reply_to.set(True)
     else:
-        item.reply_to.set_exception(ActorDeadError(f"{name} is dead"))
+        item.reply_to.set_exception(ActorDeadError(f"{process.name} is dead"))

@@ -103,7 +103,7 @@ class Mailbox(Bonds):
     def put(self, item: object) -> None:
         """Put a message, or an `Envelope`, in the mailbox; dropped if the actor is dead."""
         if not self.alive:
-            refuse(item, self.name)
+            refuse(item, self)
             return
         if self.queue is None:
             self.queue = deque((item,))
@@ -276,7 +276,7 @@ class Mailbox(Bonds):
             if not future.done:
                 future.set_exception(ActorDeadError(f"{self.name} is dead"))
         for item in self.queue or ():
-            refuse(item, self.name)
+            refuse(item, self)
         self.queue = self.reply_to = self.deferred = None
         if self.started is not None and not self.started.done:
             self.started.set_exception(ActorDeadError(f"{self.name} was ended while it started"))
