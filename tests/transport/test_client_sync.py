@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import threading
 from queue import SimpleQueue
@@ -21,6 +22,7 @@ from transport.client import (
     ReplyError,
     ReplyTimeoutError,
 )
+from transport.client.client_socket import SocketOptions
 from transport.client.sync import Channel, Presence, Push, Socket, connect
 
 if TYPE_CHECKING:
@@ -53,6 +55,11 @@ def client(demo: LiveDemo, user: str = "ann", **options: Any) -> Socket:
 def test_the_synchronous_classes_have_the_members_of_the_asynchronous_ones(kind: type, without: set[str]) -> None:
     members = {name for name in dir(getattr(asynchronous, kind.__name__)) if not name.startswith("_")}
     assert members - set(dir(kind)) == without
+
+
+def test_the_options_are_those_of_the_asynchronous_socket() -> None:
+    parameters = inspect.signature(asynchronous.Socket).parameters.values()
+    assert list(SocketOptions.__annotations__) == [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
 
 
 def test_what_is_awaited_elsewhere_blocks_here(demo: LiveDemo) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from actors.channels.message import Message
 from transport.client.client_push import Push
@@ -27,7 +27,7 @@ class Channel:
     messages are kept for iteration; then the oldest is dropped and counted in `dropped`.
     """
 
-    def __init__(self, driver: Driver, topic: str, params: Any, max_queue: int) -> None:
+    def __init__(self, driver: Driver, topic: str, params: object, max_queue: int) -> None:
         _checked_name("a topic", topic)
         written = params if callable(params) else written_payload(params)
         driver.check(Message(None, None, topic, "phx_join", written))
@@ -71,7 +71,7 @@ class Channel:
         """
         return self._pushed(self._protocol.join(timeout))
 
-    def push(self, event: str, payload: Any = None, timeout: float | None = None) -> Push:
+    def push(self, event: str, payload: object = None, timeout: float | None = None) -> Push:
         """Send an event; await it for the reply. `payload` is a JSON value, `{}` if None, or bytes.
 
         If the channel is not joined or the socket not connected, the event is buffered until it is, for at most its timeout.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar
 
 from actors.validation import check_count
 from transport.client.address import checked_params, checked_token, checked_url, connect_url, subprotocols
@@ -24,13 +24,33 @@ if TYPE_CHECKING:
     from actors.channels.message import Message
     from actors.clock import Clock
 
-__all__ = ["Socket"]
+__all__ = ["Socket", "SocketOptions"]
 
 Params = Mapping[str, Any]
 Checked = TypeVar("Checked")
 
 _MAX_REASON = 123
 """Bytes; a control frame has at most 125, two of which are the code (RFC 6455, section 5.5)."""
+
+
+class SocketOptions(TypedDict, total=False):
+    """The options of a `Socket`, for functions that pass them on."""
+
+    params: Params | Callable[[], Any] | None
+    auth_token: str | Callable[[], Any] | None
+    vsn: str
+    heartbeat_interval: float
+    timeout: float
+    reconnect_after: Delay
+    rejoin_after: Delay
+    jitter: float
+    max_buffered: int
+    headers: Mapping[str, str] | None
+    origin: str | None
+    ssl: SSLContext | None
+    proxy: str | Literal[True] | None
+    max_size: int | None
+    clock: Clock | None
 
 
 class Socket:
@@ -192,7 +212,7 @@ class Socket:
 
     # Channels
 
-    def channel(self, topic: str, params: Any = None, *, max_queue: int = 1000) -> Channel:
+    def channel(self, topic: str, params: object = None, *, max_queue: int = 1000) -> Channel:
         """Create a channel for a topic, to be joined with `join()`.
 
         `params` is the payload of the join, `{}` if None, or a function or coroutine function that returns it, which is

@@ -14,7 +14,7 @@ Callbacks are called one after the other in another thread, named "phoenix callb
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from transport.client.client_presence import Presence as AsyncPresence
 from transport.client.client_socket import Socket as AsyncSocket
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from transport.client.client_channel import Channel as AsyncChannel
     from transport.client.client_presence import Entry, Joined, Left, State
     from transport.client.client_push import Push as AsyncPush
+    from transport.client.client_socket import SocketOptions
     from transport.client.protocol.effects import Callback
 
 __all__ = ["Channel", "Presence", "Push", "Socket", "connect"]
@@ -37,7 +38,7 @@ P = ParamSpec("P")
 Item = TypeVar("Item")
 
 
-def connect(url: str, **options: Any) -> Socket:
+def connect(url: str, **options: Unpack[SocketOptions]) -> Socket:
     """Return a connected socket; the options are those of `transport.client.Socket`.
 
     Raises:
@@ -110,7 +111,7 @@ class Channel:
         """
         return self._pushed(self.asynchronous.join, timeout).reply()
 
-    def push(self, event: str, payload: Any = None, timeout: float | None = None) -> Push:
+    def push(self, event: str, payload: object = None, timeout: float | None = None) -> Push:
         """Send an event, without waiting; `.reply()` waits for the reply, if it has one.
 
         Raises:
@@ -169,11 +170,12 @@ class Channel:
 class Socket:
     """A client of a Phoenix server; `connect` returns a connected one. See `transport.client.Socket`."""
 
-    def __init__(self, url: str, **options: Any) -> None:
+    def __init__(self, url: str, **options: Unpack[SocketOptions]) -> None:
         self._threads = Threads()
-        for name in ("params", "auth_token"):
-            if callable(options.get(name)):
-                options[name] = self._threads.in_own_thread(options[name])
+        if callable(params := options.get("params")):
+            options["params"] = self._threads.in_own_thread(params)
+        if callable(token := options.get("auth_token")):
+            options["auth_token"] = self._threads.in_own_thread(token)
         self._socket = AsyncSocket(url, **options)
 
     def __repr__(self) -> str:
@@ -220,7 +222,7 @@ class Socket:
         """
         self._threads.stop(self._socket.close())
 
-    def channel(self, topic: str, params: Any = None, *, max_queue: int = 1000) -> Channel:
+    def channel(self, topic: str, params: object = None, *, max_queue: int = 1000) -> Channel:
         """Create a channel for a topic, to be joined with `join()`."""
         if callable(params):
             params = self._threads.in_own_thread(params)
