@@ -1,4 +1,4 @@
-"""Is this client local?"""
+"""Is this client local? It is if it is on this machine, and not behind a proxy."""
 
 from __future__ import annotations
 
