@@ -174,8 +174,9 @@ GROUPS = (
         "actors.sys",
         "Debugging of one actor",
         {
-            "otp.md#names-and-inspecting-actors": """Status get_log get_state get_statistics get_status log peek replace_state
-                resume statistics suspend trace""",
+            "otp.md#names-and-inspecting-actors": """Event Got Handled Raised Statistics Status get_log get_state get_statistics
+                get_status install log no_debug peek remove replace_state resume state_of statistics status_of status_word
+                suspend trace""",
         },
     ),
     Group(
