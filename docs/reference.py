@@ -82,6 +82,7 @@ GROUPS = (
         "Supervision",
         {
             "otp.md#supervisors": """BRUTAL_KILL INFINITY AlreadyPresentError AlreadyStartedError AutoShutdown Backoff
+                ChildCount
                 ChildExistsError ChildInfo ChildKind ChildNotFoundError ChildRestartingError ChildRunningError ChildSpec
                 DynamicSupervisor Restart RestartIntensity SignificantChildError Strategy Supervisor
                 TooManyChildrenError UnsupportedCallError count_children delete_child get_child_spec restart_child
@@ -99,7 +100,7 @@ GROUPS = (
         "transport",
         "Endpoints and sockets",
         {
-            "channels.md#sockets-and-topics": "Endpoint Route Socket",
+            "channels.md#sockets-and-topics": "Endpoint Route Socket SocketError",
             "extensions.md#extensions": "Extension is_loopback",
             "extensions.md#pages": "pages respond",
             "security.md#pages": "Origin",
