@@ -55,11 +55,11 @@ GROUPS = (
         "Actors, channels, PubSub and presence",
         {
             "otp.md#a-process": "Actor ActorRef",
-            "otp.md#messages-and-replies": """ActorDeadError AskCycleError BlockingCallError From Future IdleTimeout Refuse
-                StartError Timeout ask call send""",
+            "otp.md#messages-and-replies": """ActorDeadError AskCycleError BlockingCallError From Future IdleTimeout
+                Refuse StartError Timeout ask call send""",
             "otp.md#links-monitors-and-exit-signals": EXIT_REASONS,
-            "otp.md#names-and-inspecting-actors": """AmbiguousNameError Keys NameTakenError NotRegisteredError Registered
-                Registry Unregistered Via whereis""",
+            "otp.md#names-and-inspecting-actors": """AmbiguousNameError Keys NameTakenError NotRegisteredError
+                Registered Registry Unregistered Via whereis""",
             "otp.md#tasks-and-threads-that-block": """LeftThread PykkaActor Task TaskExitError TaskStream ThreadedActor
                 threads_left""",
             "otp.md#otps-terms-and-ours": "Interval Timer",
@@ -82,11 +82,10 @@ GROUPS = (
         "Supervision",
         {
             "otp.md#supervisors": """BRUTAL_KILL INFINITY AlreadyPresentError AlreadyStartedError AutoShutdown Backoff
-                ChildCount
-                ChildExistsError ChildInfo ChildKind ChildNotFoundError ChildRestartingError ChildRunningError ChildSpec
-                DynamicSupervisor Restart RestartIntensity SignificantChildError Strategy Supervisor
-                TooManyChildrenError UnsupportedCallError count_children delete_child get_child_spec restart_child
-                start_child terminate_child which_children""",
+                ChildCount ChildExistsError ChildInfo ChildKind ChildNotFoundError ChildRestartingError
+                ChildRunningError ChildSpec DynamicSupervisor Restart RestartIntensity SignificantChildError Strategy
+                Supervisor TooManyChildrenError UnsupportedCallError count_children delete_child get_child_spec
+                restart_child start_child terminate_child which_children""",
             "../README.md#using-actors-without-a-web-server": "System SystemDownError",
             "otp.md#tasks-and-threads-that-block": "TaskSupervisor",
             "observability.md#watchdog": "Watchdog",
@@ -121,8 +120,8 @@ GROUPS = (
         "transport.testing",
         "Tests of channels",
         {
-            "testing.md#the-helpers": """ChannelTest ConnectRefusedError JoinRefusedError JoinedChannel Pushed TestClient
-                VirtualClock remaining state""",
+            "testing.md#the-helpers": """ChannelTest ConnectRefusedError JoinRefusedError JoinedChannel Pushed
+                TestClient VirtualClock remaining state""",
             "testing.md#patterns": "ANY Capture",
             "testing.md#when-a-test-fails": "ExpectedCrash UnexpectedCrashError",
             "testing.md#leaks": "LeftBehindError",
@@ -136,8 +135,8 @@ GROUPS = (
         "actors.testing",
         "Tests of actors",
         {
-            "otp.md#time-and-chance-in-tests": """WAIT ManualRuntime Probe ScenarioError SimulatedCrashError Simulation explore
-                sync""",
+            "otp.md#time-and-chance-in-tests": """WAIT ManualRuntime Probe ScenarioError SimulatedCrashError Simulation
+                explore sync""",
             "client.md#testing-code-that-uses-it": "ManualClock",
             "observability.md#replaying-it-in-a-test": "replay",
         },
@@ -148,8 +147,8 @@ GROUPS = (
         "A client for Phoenix servers, with an event loop",
         {
             "client.md#with-an-event-loop": "Channel ConnectError Socket",
-            "client.md#replies": """AlreadyJoinedError BufferFullError ClientError ClosedError JoinError NotJoinedError Push
-                ReplyError ReplyTimeoutError""",
+            "client.md#replies": """AlreadyJoinedError BufferFullError ClientError ClosedError JoinError NotJoinedError
+                Push ReplyError ReplyTimeoutError""",
             "client.md#presence": "Presence",
             "client.md#failures-and-reconnection": "ParamsError",
         },
@@ -175,9 +174,9 @@ GROUPS = (
         "actors.sys",
         "Debugging of one actor",
         {
-            "otp.md#names-and-inspecting-actors": """Event Got Handled Raised Statistics Status get_log get_state get_statistics
-                get_status install log no_debug peek remove replace_state resume state_of statistics status_of status_word
-                suspend trace""",
+            "otp.md#names-and-inspecting-actors": """Event Got Handled Raised Statistics Status get_log get_state
+                get_statistics get_status install log no_debug peek remove replace_state resume state_of statistics
+                status_of status_word suspend trace""",
         },
     ),
     Group(
