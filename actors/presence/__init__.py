@@ -1,4 +1,4 @@
-"""Who is here: presences by topic and key, their diffs, and the actor that watches whom they stand for."""
+"""Presence: the users on each topic, the diffs that are broadcast, and the actor that watches the tracked actors."""
 
 from actors.presence.presence import Presence
 

@@ -63,7 +63,8 @@ class Presence(WatchedTable):
         System([presence, Endpoint(…)])
 
     A presence is an actor under a key on a topic, with a meta; several actors may share a key, as a user's tabs do. Each change
-    is broadcast on the topic of this process, in order, as the event "presence_diff". When the actor exits, its presences end.
+    is broadcast on the topic, in this process and in order, as the event "presence_diff". The presences of an actor end when it
+    exits.
 
     It uses the PubSub of its own tree: a child of its supervisor, or of one above. `name` is the name that its actor is
     registered under; two presences on one event loop need two names.
@@ -80,7 +81,7 @@ class Presence(WatchedTable):
         self.presences: Presences[Process] = Presences()
         self._pubsub: PubSub | None = None
 
-    # What the author writes
+    # Callbacks, to be overridden
 
     def fetch(self, topic: str, presences: Listing) -> Listing:
         """Return the presences with additional data for the clients: `{key: {"metas": […], "user": …}}`.
@@ -98,7 +99,7 @@ class Presence(WatchedTable):
         that waited in its mailbox are lost to this method.
         """
 
-    # What the author calls
+    # What applications call
 
     @overload
     def track(self, channel: Channel, key: object, meta: NewMeta, /) -> str: ...
@@ -225,7 +226,7 @@ class Presence(WatchedTable):
         assert self._pubsub is not None
         self._pubsub.local_broadcast(topic, Broadcast(topic, "presence_diff", payload))
 
-    # What its supervisor and its actor call
+    # What its supervisor and its watcher call
 
     @property
     def actor(self) -> type[PresenceServer]:
@@ -267,9 +268,9 @@ def _topic(topic: str | Channel) -> str:
 
 
 def _plain(key: object, meta: NewMeta) -> tuple[str, Meta]:
-    """Return key and meta as clients see them: text, and a copy in JSON's types that nobody else can change.
+    """Return key and meta as clients see them: a str, and a copy in JSON's types that the caller cannot change.
 
-    What cannot be sent is refused here, where its author is told, and not when its end must be told to others.
+    A meta that cannot be encoded raises here, in the turn of its author, and not later, when its leave is broadcast.
     """
     [(text, plain)] = msgspec.json.decode(msgspec.json.encode({str(key): meta})).items()
     if not isinstance(plain, dict):
@@ -282,7 +283,7 @@ def _new_ref() -> str:
 
 
 def _listing(metas: Metas) -> Listing:
-    """Return metas as clients get them, in copies that `fetch` may add to."""
+    """Return metas as clients get them, copied so that `fetch` may add to them."""
     return {key: {"metas": [meta.copy() for meta in of_key]} for key, of_key in metas.items()}
 
 

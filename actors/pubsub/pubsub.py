@@ -143,7 +143,7 @@ class PubSub(WatchedTable):
         _send_to_each(self.subscriptions.of(topic), message, sender)
 
     def _lanes(self, topic: str, broadcast: Broadcast) -> Lanes | None:
-        """Return the lanes of a topic, if the broadcast may be written to all of them without a look at each subscriber."""
+        """Return the lanes of a topic, if a broadcast may be written to all of them without checking each subscriber."""
         if self.server is None or not self.server.is_up_to_date:
             return None
         lanes = self.subscriptions.lanes(topic)
