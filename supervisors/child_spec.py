@@ -194,6 +194,8 @@ def child_spec(child: Supervised) -> ChildSpec:
     Raises:
         TypeError: if `child` is none of these, or has companions, which only the list of a `Supervisor` can start.
     """
+    if isinstance(child, ChildSpec):
+        return child
     specs = child_specs(child)
     if len(specs) > 1:
         others = ", ".join(str(spec.id) for spec in specs[1:])

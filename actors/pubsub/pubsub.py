@@ -17,11 +17,10 @@ from actors.pubsub.subscriptions import Subscription, Subscriptions
 from actors.watcher import WatchedTable, Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from actors.channels.fastlane import Fastlane
     from actors.channels.message import Frame, Serializer
-    from actors.pubsub.lanes import Lanes
     from actors.ref import ActorRef
     from actors.runtime.bonds import Bonds
     from actors.runtime.process import Process
@@ -125,29 +124,32 @@ class PubSub(WatchedTable):
         self.adapter.publish(topic, message)
 
     def _deliver(self, topic: str, message: object, sender: Process | None) -> None:
-        if BROADCAST not in telemetry.attached:
-            self._dispatch(topic, message, sender)
-            return
+        report = self._begin_report(topic, message) if BROADCAST in telemetry.attached else None
+        if type(message) is not Broadcast or not self._write(topic, message, sender):
+            _send_to_each(self.subscriptions.of(topic), message, sender)
+        if report is not None:
+            report()
+
+    def _begin_report(self, topic: str, message: object) -> Callable[[], None]:
+        """Return what reports a delivery that begins now, when it is done."""
         clock, deliveries = self.scheduler.clock, len(self.subscriptions.of(topic))
         began = clock.now()
-        self._dispatch(topic, message, sender)
-        measurements = {"deliveries": deliveries, "duration": clock.now() - began}
-        telemetry.execute(BROADCAST, measurements, {"pubsub": self, "topic": topic, "message": message})
 
-    def _dispatch(self, topic: str, message: object, sender: Process | None) -> None:
-        if type(message) is Broadcast:
-            lanes = self._lanes(topic, message)
-            if lanes is not None:
-                lanes.write(message, None if sender is None else self.subscriptions.fastlane_of(topic, sender))
-                return
-        _send_to_each(self.subscriptions.of(topic), message, sender)
+        def report() -> None:
+            measurements = {"deliveries": deliveries, "duration": clock.now() - began}
+            telemetry.execute(BROADCAST, measurements, {"pubsub": self, "topic": topic, "message": message})
 
-    def _lanes(self, topic: str, broadcast: Broadcast) -> Lanes | None:
-        """Return the lanes of a topic, if a broadcast may be written to all of them without checking each subscriber."""
+        return report
+
+    def _write(self, topic: str, broadcast: Broadcast, sender: Process | None) -> bool:
+        """Write a broadcast to the lanes of a topic, if it may go there without checking each subscriber; return whether."""
         if self.server is None or not self.server.is_up_to_date:
-            return None
+            return False
         lanes = self.subscriptions.lanes(topic)
-        return lanes if lanes is not None and lanes.may_carry(broadcast.event) else None
+        if lanes is None or not lanes.may_carry(broadcast.event):
+            return False
+        lanes.write(broadcast, None if sender is None else self.subscriptions.fastlane_of(topic, sender))
+        return True
 
     # Inspect
 

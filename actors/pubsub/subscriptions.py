@@ -62,7 +62,7 @@ class Subscriptions:
         self._forget_lanes(topic)
         of_subscriber = self._by_subscriber.setdefault(subscriber, [])
         of_subscriber.append(subscription)
-        return First(of_subscriber=len(of_subscriber) == 1, of_topic=len(of_topic) == 1)
+        return First(len(of_subscriber) == 1, len(of_topic) == 1)
 
     def remove(self, topic: str, subscriber: Process) -> Last:
         """Remove all subscriptions of a subscriber to a topic."""
@@ -76,7 +76,7 @@ class Subscriptions:
             self._by_subscriber[subscriber] = kept
         else:
             self._by_subscriber.pop(subscriber, None)
-        return Last(of_subscriber=not kept, of_topic=ended)
+        return Last(not kept, ended)
 
     def drop(self, subscriber: Process) -> list[str]:
         """Remove all subscriptions of a subscriber; return the topics that have no subscribers any more."""
