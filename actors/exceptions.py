@@ -1,21 +1,21 @@
-"""What `actors` raises at its authors and callers.
+"""The exceptions of `actors`, raised at authors and callers.
 
-pykka.ActorDeadError        the actor is gone (yours to handle: everything can die)
-pykka.Timeout               no answer in time
+pykka.ActorDeadError        the actor is dead (expect it: any actor may end at any time)
+pykka.Timeout               no reply in time
 ActorsError
-├── AmbiguousNameError      the name has an actor in more than one event loop
-├── AskCycleError           you ask somebody who waits for your own answer
-├── BlockingCallError       you would have blocked the loop that has to answer you
-├── NameTakenError          the name belongs to somebody else
-├── NotRegisteredError      the actor does not have that key
+├── AmbiguousNameError      actors of several event loops have the name
+├── AskCycleError           you ask an actor that waits for your own reply
+├── BlockingCallError       you would block the event loop that has to reply
+├── NameTakenError          another actor has the name
+├── NotRegisteredError      the actor is not registered under the key
 ├── AlreadyTrackedError     the actor is on the topic under that key already
 ├── NotTrackedError         the actor is not on the topic under that key
 ├── StartError              an actor could not start
 ├── TaskExitError           a task ended without a result (it is an ActorDeadError too)
 └── ChannelError
     ├── BadReturnError      a callback returned a shape it may not return
-    ├── NotJoinedError      a push or broadcast before the join was answered
-    └── UnhandledEventError no clause for an event
+    ├── NotJoinedError      a push or broadcast before the reply to the join
+    └── UnhandledEventError a channel does not handle an event
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ __all__ = [
 
 
 class ActorsError(Exception):
-    """The base of every error that this package raises on its own account."""
+    """The base of all exceptions of this package."""
 
 
 class BlockingCallError(ActorsError):
-    """A blocking wait was asked for on the thread that would have to do the work."""
+    """A blocking wait was requested on the thread of the event loop that has to reply."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class BlockingCallError(ActorsError):
 
 
 class AskCycleError(ActorsError):
-    """An actor was about to wait for one that, directly or through others, waits for it."""
+    """An actor is about to wait for one that, directly or through others, waits for it."""
 
     def __init__(self, chain: Sequence[str]) -> None:
         self.chain = tuple(chain)
@@ -84,7 +84,7 @@ class NameTakenError(ActorsError):
 
 
 class NotRegisteredError(ActorsError):
-    """The actor does not have that key in the registry."""
+    """The actor is not registered under that key."""
 
     def __init__(self, key: object, actor: object) -> None:
         self.key, self.actor = key, actor
@@ -92,7 +92,7 @@ class NotRegisteredError(ActorsError):
 
 
 class AmbiguousNameError(ActorsError):
-    """A name has an actor in more than one event loop, and the thread that uses it runs none of them."""
+    """Actors of several event loops have the name, and the current thread runs none of these loops."""
 
     def __init__(self, name: object, owners: Sequence[object]) -> None:
         self.name, self.owners = name, tuple(owners)
@@ -103,7 +103,7 @@ class AmbiguousNameError(ActorsError):
 
 
 class AlreadyTrackedError(ActorsError):
-    """An actor is present on a topic under one key once."""
+    """An actor is tracked on a topic under the key already."""
 
     def __init__(self, actor: object, topic: str, key: str) -> None:
         self.actor, self.topic, self.key = actor, topic, key
@@ -111,7 +111,7 @@ class AlreadyTrackedError(ActorsError):
 
 
 class NotTrackedError(ActorsError):
-    """There is no such presence to update."""
+    """An actor is not tracked on a topic under the key."""
 
     def __init__(self, actor: object, topic: str, key: str) -> None:
         self.actor, self.topic, self.key = actor, topic, key
@@ -132,7 +132,7 @@ class StartError(ActorsError):
 
 
 class TaskExitError(ActorsError, ActorDeadError):
-    """A task ended without a result: it was told to end, killed, or its owner is gone."""
+    """A task ended without a result: it was told to end, was killed, or its owner ended."""
 
     def __init__(self, task: str, reason: object) -> None:
         self.task, self.reason = task, reason
@@ -140,7 +140,7 @@ class TaskExitError(ActorsError, ActorDeadError):
 
 
 class ChannelError(ActorsError):
-    """The base of the errors that a channel's author can make."""
+    """The base of the errors of channel authors."""
 
 
 class BadReturnError(ChannelError, TypeError):
@@ -163,7 +163,7 @@ class NotJoinedError(ChannelError):
 
 
 class UnhandledEventError(ChannelError):
-    """A channel got an event for which it has no clause."""
+    """A channel got an event that it does not handle."""
 
     def __init__(self, channel: str, event: object) -> None:
         self.channel, self.event = channel, event

@@ -1,4 +1,4 @@
-"""Where an actor is: in a handler that waits, in its thread, or on the loop that it blocks; as the lines of a traceback."""
+"""Where an actor is: in a waiting handler, in its thread, or blocking its event loop; as the lines of a traceback."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from actors.runtime.coroutine import Contained
 from actors.runtime.process import Process
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["blocked_at", "waits_at"]
 
-# Where the runtime, or the event loop, calls what is the author's.
+# The functions in which the runtime, or the event loop, calls the author's code.
 _CALLERS: frozenset[CodeType] = frozenset(
     function.__code__
     for function in (
@@ -35,7 +35,7 @@ _CALLERS: frozenset[CodeType] = frozenset(
 
 
 def waits_at(process: Process) -> str:
-    """Return where an actor's handler waits, or its thread is at work; empty if it does not."""
+    """Return where the handler of an actor waits, or its thread is; empty if neither."""
     if process.task is None:
         return ""
     thread = getattr(process.actor, "_actor_thread", None)
@@ -43,12 +43,12 @@ def waits_at(process: Process) -> str:
         return _thread_is_at(thread.ident)
     frames = list(_frames(process.task.get_coro()))
     authors = [index for index, frame in enumerate(frames) if not _is_ours(frame)]
-    # What is below the author's last line is how the runtime waits.
+    # The frames below the author's last one show how the runtime waits.
     return _text(frames[: authors[-1] + 1] if authors else frames)
 
 
 def blocked_at(scheduler: Scheduler) -> str:
-    """Return where the thread of an event loop is; from another thread."""
+    """Return where the thread of an event loop is, from another thread."""
     return _thread_is_at(scheduler.thread_id)
 
 
@@ -59,31 +59,47 @@ def _thread_is_at(ident: int | None) -> str:
     return _text(frames[calls[-1] + 1 :] if calls else frames)
 
 
-def _frames(awaited: Any) -> Iterator[FrameType]:
-    """Yield the frames from a coroutine to what it waits for in the end."""
+def _frames(awaited: object) -> Iterator[FrameType]:
+    """Yield the frames from a coroutine down to the one in which it is suspended."""
     while awaited is not None:
         if isinstance(awaited, Contained):
             awaited = awaited.coroutine
             continue
-        frame, awaited = _step(awaited)
+        frame = _frame_of(awaited)
         if frame is not None:
             yield frame
+        awaited = _awaited_by(awaited)
 
 
-def _step(awaited: Any) -> tuple[FrameType | None, Any]:
-    if isinstance(awaited, CoroutineType):
-        return awaited.cr_frame, awaited.cr_await
-    if isinstance(awaited, GeneratorType):
-        return awaited.gi_frame, awaited.gi_yieldfrom
-    if isinstance(awaited, AsyncGeneratorType):
-        return awaited.ag_frame, awaited.ag_await
-    # What stands for a coroutine in `__await__`, or for a step of an async generator, shows it to the collector only.
+def _frame_of(awaited: object) -> FrameType | None:
+    """Return the frame of a coroutine or generator; None if it has returned, or is another awaitable."""
+    match awaited:
+        case CoroutineType():
+            return awaited.cr_frame
+        case GeneratorType():
+            return awaited.gi_frame
+        case AsyncGeneratorType():
+            return awaited.ag_frame
+    return None
+
+
+def _awaited_by(awaited: object) -> object:
+    """Return what a coroutine or another awaitable waits for; None if that is not known."""
+    match awaited:
+        case CoroutineType():
+            return awaited.cr_await
+        case GeneratorType():
+            return awaited.gi_yieldfrom
+        case AsyncGeneratorType():
+            return awaited.ag_await
+    # CPython's wrappers, of `coroutine.__await__()` and of one step of an async generator, have no attribute that leads to the
+    # coroutine; the garbage collector knows what they refer to.
     inner = (value for value in gc.get_referents(awaited) if isinstance(value, CoroutineType | AsyncGeneratorType))
-    return None, next(inner, None)
+    return next(inner, None)
 
 
 def _text(frames: list[FrameType]) -> str:
-    """Show frames, those at the head left out that are between the runtime and the author's handler."""
+    """Format frames, without those at the top between the runtime and the author's handler."""
     authors = next((index for index, frame in enumerate(frames) if not _is_ours(frame)), 0)
     lines = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames[authors:])
     return "".join(lines.format()).rstrip()

@@ -1,11 +1,11 @@
-"""Look into any actor, and hold it still, without its co-operation (OTP's `sys`).
+"""Inspect, trace and suspend any actor, without its cooperation (OTP's `sys`).
 
     >>> sys.get_state("counter").get()
     {'count': 3}
 
-Each function takes whatever names an actor, and returns a future: await it on an event loop, or `get()` it in another thread.
-The question goes through the mailbox, so that it sees the effect of what was sent before; only `peek` looks at once. All raise,
-in the future, ActorDeadError if the actor has ended and `pykka.Timeout` if it does not come to it within 5 seconds.
+Each function takes an actor, a ref or a name, and returns a future: await it on an event loop, or `get()` it in another thread.
+The request goes through the mailbox, so that it sees the effects of earlier messages; only `peek` does not. In the future, all
+raise ActorDeadError if the actor is dead, and `pykka.Timeout` if it does not get to the request within 5 seconds.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from actors.runtime.behaviour import described, state_of
 from actors.runtime.behaviour import replace_state as give_state
 from actors.runtime.debug import Debug, Event, Got, Handled, Raised, Statistics
 from actors.runtime.envelope import SystemCall
+from actors.validation import check_count
 
 if TYPE_CHECKING:
     from actors.exits import MonitorRef
@@ -79,13 +80,13 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     names: list[Any]
     trap_exit: bool
     mailbox: int
-    """How many messages wait, those that are held back while it is suspended included."""
+    """How many messages wait, including those held back while it is suspended."""
     message: str | None
-    """The message at hand, as the actor lets it be shown."""
+    """The message that is being handled, as the actor describes it."""
     age: float
     handled: int
     timers: list[float]
-    """The seconds that are left of each, the next one first."""
+    """The seconds left of each, the next one first."""
     log: list[Event]
     state: State
 
@@ -99,14 +100,14 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def get_state(target: Target) -> Future[State]:
-    """Return the attributes of an actor: a dictionary of its own, with the values themselves."""
+    """Return the attributes of an actor: a new dictionary, with the values themselves."""
     return _ask(target, lambda process: state_of(process.actor))
 
 
 def replace_state(target: Target, function: Callable[[State], Mapping[str, Any]]) -> Future[State]:
-    """Give an actor the attributes that `function` makes of those it has; return them.
+    """Replace the attributes of an actor by those that `function` returns for the present ones; return them.
 
-    If it raises, or returns anything but a mapping of names, the actor has what it had, and the future the error.
+    If it raises, or does not return a mapping of names, the actor is unchanged, and the future raises the error.
     """
 
     def replace(process: Process) -> State:
@@ -122,20 +123,20 @@ def replace_state(target: Target, function: Callable[[State], Mapping[str, Any]]
 
 
 def get_status(target: Target) -> Future[Status]:
-    """Return all that the runtime knows of an actor, and its state."""
+    """Return what the runtime knows of an actor, and its state."""
     return _ask(target, status_of)
 
 
 def peek(target: Target) -> Future[Status]:
-    """Return the same without waiting in its mailbox: of an actor in the midst of a handler that waits, of a dead one too."""
+    """Return the same without waiting in its mailbox: also for an actor whose handler is waiting, and a dead one."""
     ref = names.whereis(target)
     if ref is None:
-        return _ask(target, status_of)  # which says that nobody has the name
+        return _ask(target, status_of)  # raises that no actor has the name
     return run_on(ref.process.scheduler, status_of, ref.process, timeout=_TIMEOUT)
 
 
 def status_of(process: Process, most: int | None = None) -> Status:
-    """Return what the runtime knows of a process, of links and the like `most` each; on its loop's own thread."""
+    """Return what the runtime knows of a process, at most `most` links, monitors, names and timers each; in its own thread."""
     clock, debug = process.scheduler.clock, process.debug
     left = (timer.remaining() for timer in process.timers or ())
     return Status(
@@ -151,7 +152,7 @@ def status_of(process: Process, most: int | None = None) -> Status:
         names=[key for _, key in islice(process.names or (), most)],
         trap_exit=process.trap_exit,
         mailbox=process.waiting,
-        message=_message_at_hand(process),
+        message=_current_message(process),
         age=clock.now() - process.started_at,
         handled=process.handled,
         timers=sorted(seconds for seconds in islice(left, most) if seconds is not None),
@@ -161,7 +162,7 @@ def status_of(process: Process, most: int | None = None) -> Status:
 
 
 def status_word(process: Process) -> str:
-    """Return what an actor is at, in the words of `Status.status`; from any thread."""
+    """Return what an actor is doing, in the words of `Status.status`; from any thread."""
     if not process.alive:
         return "dead"
     if process.ending is not None:
@@ -178,21 +179,21 @@ def _watcher(monitor: MonitorRef) -> str:
     return "a future" if isinstance(watcher, Future) else watcher.name
 
 
-def _message_at_hand(process: Process) -> str | None:
+def _current_message(process: Process) -> str | None:
     current = process.current
     return None if current is None or type(current) is SystemCall else described(process.actor, current)
 
 
-# Holding still
+# Suspending
 
 
 def suspend(target: Target) -> Future[None]:
-    """Let an actor handle no message until it is resumed; exit signals, and the questions of this module, still reach it."""
+    """Suspend an actor: it handles no messages until it is resumed, only exit signals and the requests of this module."""
     return _ask(target, lambda process: Debug.of(process).suspend())
 
 
 def resume(target: Target) -> Future[None]:
-    """Let an actor go on, with the first message that it missed; nothing happens if it is not suspended."""
+    """Resume a suspended actor, with the first message that was held back; does nothing if it is not suspended."""
 
     def go_on(process: Process) -> None:
         if process.debug is not None:
@@ -202,11 +203,11 @@ def resume(target: Target) -> Future[None]:
     return _ask(target, go_on)
 
 
-# Watching
+# Tracing
 
 
 def trace(target: Target, to: Callable[[str], object] | None = print) -> Future[None]:
-    """Have a line printed for each message that an actor gets and has handled, or given to `to`; None: no more."""
+    """Print a line when an actor gets and has handled a message, or call `to` with it; None: stop tracing."""
 
     def line(process: Process, event: Event) -> str:
         text = described(process.actor, event.message)
@@ -222,7 +223,7 @@ def trace(target: Target, to: Callable[[str], object] | None = print) -> Future[
 
 
 def install(target: Target, function: Callable[[Event], object]) -> Future[None]:
-    """Have `function(event)` called on the actor's thread for each event, until it raises or is taken away by `remove`."""
+    """Call `function(event)` on the actor's thread for each event, until it raises or is removed by `remove`."""
 
     def add(process: Process) -> None:
         Debug.of(process).watchers[function] = function
@@ -231,20 +232,20 @@ def install(target: Target, function: Callable[[Event], object]) -> Future[None]
 
 
 def remove(target: Target, function: Callable[[Event], object]) -> Future[None]:
-    """Undo `install`."""
+    """Remove a function that was installed by `install`."""
     return _ask(target, lambda process: _unwatch(process, function))
 
 
-def _unwatch(process: Process, key: Any) -> None:
+def _unwatch(process: Process, key: object) -> None:
     if process.debug is not None:
         process.debug.watchers.pop(key, None)
         process.debug.rest()
 
 
 def log(target: Target, last: int | None = 10) -> Future[None]:
-    """Have an actor keep its last events, to be had by `get_log`; None: no more."""
-    if last is not None and last < 1:
-        raise ValueError(f"last must be >= 1 or None, got {last!r}")
+    """Keep the last events of an actor, for `get_log`; None: keep none."""
+    if last is not None:
+        check_count("last", last, least=1, others=" or None")
 
     def keep(process: Process) -> None:
         debug = Debug.of(process)
@@ -255,12 +256,12 @@ def log(target: Target, last: int | None = 10) -> Future[None]:
 
 
 def get_log(target: Target) -> Future[list[Event]]:
-    """Return the last events that an actor has kept, the oldest first; none if it keeps none."""
+    """Return the kept events of an actor, the oldest first."""
     return _ask(target, lambda process: list(process.debug.last or ()) if process.debug is not None else [])
 
 
 def statistics(target: Target, on: bool = True) -> Future[None]:  # noqa: FBT001, FBT002  # as in OTP
-    """Have an actor count what it does, from now on, or no more."""
+    """Count what an actor does, from now on; False: stop counting."""
 
     def count(process: Process) -> None:
         debug = Debug.of(process)
@@ -271,12 +272,12 @@ def statistics(target: Target, on: bool = True) -> Future[None]:  # noqa: FBT001
 
 
 def get_statistics(target: Target) -> Future[Statistics | None]:
-    """Return what an actor did since `statistics` was turned on; None if it was not."""
+    """Return what an actor did since `statistics` was turned on; None if it is off."""
     return _ask(target, lambda process: process.debug.statistics() if process.debug is not None else None)
 
 
 def no_debug(target: Target) -> Future[None]:
-    """End all that watches an actor: trace, log, statistics and installed functions; it stays suspended if it is."""
+    """Turn off tracing, log, statistics and installed functions of an actor; it stays suspended if it is."""
 
     def end(process: Process) -> None:
         if process.debug is not None:

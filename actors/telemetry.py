@@ -1,9 +1,9 @@
-"""Events that tell what happens, for those who count and measure (Phoenix's names, Erlang's `telemetry`).
+"""Events of a running system, for counting and measuring (Phoenix's names, Erlang's `telemetry`).
 
     telemetry.attach("metrics", [("phoenix", "channel_joined")], count_join)
 
-An event has measurements (numbers; durations are seconds as float) and metadata. With nobody attached an event costs one
-look-up. Handlers run in the actor that emits: they must be quick. One that raises is logged and detached.
+An event has measurements (numbers; durations are seconds as float) and metadata. An event without a handler costs one
+look-up. Handlers run in the actor that emits: they must be quick. A handler that raises is logged and detached.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Handler = Callable[[Event, Mapping[str, float], Mapping[str, Any]], object]
 
 _log = logging.getLogger("ashtree.telemetry")
 _lock = threading.Lock()
-# To be read only: whoever would measure for an event asks first whether it is in here. Its handlers are replaced as a
+# Read-only: code that measures for an event first checks whether it is in here. The handlers of an event are replaced as a
 # whole when they change, so that they are read without a lock.
 attached: dict[Event, tuple[tuple[str, Handler], ...]] = {}
 """The handlers of each event that has any, for code that measures only if the result is used; read-only."""
@@ -33,7 +33,7 @@ def attach(name: str, events: Iterable[Event], handler: Handler) -> None:
     """Call `handler(event, measurements, metadata)` at each of these events.
 
     Raises:
-        ValueError: if there is a handler of that name already.
+        ValueError: if a handler of that name is attached already.
     """
     with _lock:
         if any(name == taken for pairs in attached.values() for taken, _ in pairs):
@@ -43,7 +43,7 @@ def attach(name: str, events: Iterable[Event], handler: Handler) -> None:
 
 
 def detach(name: str) -> None:
-    """Remove a handler from all its events; nothing happens if there is none of that name."""
+    """Remove a handler from all its events; does nothing if there is none of that name."""
     with _lock:
         for event, pairs in list(attached.items()):
             attached[event] = tuple(pair for pair in pairs if pair[0] != name)
@@ -56,6 +56,6 @@ def execute(event: Event, measurements: Mapping[str, float], metadata: Mapping[s
     for name, handler in attached.get(event, ()):
         try:
             handler(event, measurements, metadata)
-        except Exception:  # noqa: BLE001  # whoever watches must not harm
+        except Exception:  # noqa: BLE001  # the actor that emits must not fail with a handler
             _log.exception("the telemetry handler %r failed at %s and is detached", name, ".".join(event))
             detach(name)

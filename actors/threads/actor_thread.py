@@ -1,10 +1,10 @@
 """The thread of an actor whose work blocks, and the threads that such actors left behind.
 
-The loop hands the thread one piece of work at a time and never waits for it. The thread in turn does nothing itself to what
-belongs to the loop: it has the loop do it, and waits for that. So neither can hold up the other for ever.
+The event loop gives the thread one piece of work at a time and never waits for it. The thread does not touch what belongs to
+the loop: it posts a call to the loop and waits for the result. So they cannot deadlock.
 
-A thread cannot be killed. One that is still at work when its actor is ended is left to itself: the log says so, `threads_left`
-shows it, and the log says when it has ended at last.
+A thread cannot be killed. One that is still working when its actor is ended is left behind: that is logged, `threads_left`
+shows it, and its end is logged too.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from actors.exceptions import ActorDeadError
-from actors.future import run_on
+from actors.future import Future, run_on
 from actors.runtime.behaviour import described
 from actors.runtime.current import thread_belongs_to
 
 if TYPE_CHECKING:
-    from actors.actor import Actor
     from actors.ref import ActorRef
     from actors.runtime.process import Process
 
@@ -35,11 +34,14 @@ __all__ = ["ActorThread", "LeftThread", "leave_behind", "stack_of", "threads_lef
 
 _log = logging.getLogger("ashtree.actors")
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 class LeftThread(NamedTuple):
-    """A thread that runs on though its actor has ended.
+    """A thread that runs on although its actor has ended.
 
-    `doing` says what it was at when it was left: a message, `on_start` or `terminate`.
+    `doing` is what it was doing when its actor ended: a message, `on_start` or `terminate`.
     """
 
     thread: threading.Thread
@@ -48,29 +50,29 @@ class LeftThread(NamedTuple):
 
     @property
     def stack(self) -> str:
-        """Where it is now, as the lines of a traceback; empty when it has ended."""
+        """Where it is now, as the lines of a traceback; empty if it has ended."""
         return stack_of(self.thread)
 
 
-# By thread; one that is about to end and one that is about to be left behind meet here.
+# By thread. The lock is for a thread that is ending while it is being left behind.
 _left: dict[threading.Thread, LeftThread] = {}
 _leaving = threading.Lock()
 
 
 def threads_left() -> list[LeftThread]:
-    """Return the threads that run on though their actors have ended, the one left first at the head."""
+    """Return the threads that run on although their actors have ended, the oldest first."""
     with _leaving:
         return [left for left in _left.values() if left.thread.is_alive()]
 
 
 def stack_of(thread: threading.Thread) -> str:
-    """Return where a thread is, as the lines of a traceback; empty if it does not run."""
+    """Return where a thread is, as the lines of a traceback; empty if it is not running."""
     frame = sys._current_frames().get(thread.ident or 0)
     return "".join(traceback.format_stack(frame)).rstrip() if frame is not None else ""
 
 
 def leave_behind(thread: threading.Thread, process: Process, doing: str) -> None:
-    """Take note of a thread that is at work though its actor has ended, and tell the log."""
+    """Record and log a thread that is working although its actor has ended."""
     with _leaving:
         for dead in [thread for thread in _left if not thread.is_alive()]:
             del _left[dead]
@@ -85,7 +87,7 @@ def leave_behind(thread: threading.Thread, process: Process, doing: str) -> None
 
 
 def ended(process: Process, error: BaseException | None = None) -> None:
-    """Take note, in a thread, that it ends."""
+    """Remove the current thread, which is ending, from those left behind, and log its end."""
     with _leaving:
         left = _left.pop(threading.current_thread(), None)
     if left is not None:
@@ -95,25 +97,25 @@ def ended(process: Process, error: BaseException | None = None) -> None:
 
 
 class Work:
-    """One thing for a thread to do, and what came of it."""
+    """One call for a thread, and its result."""
 
     __slots__ = ("call", "doing", "done", "error", "over", "value")
 
-    def __init__(self, doing: str | None, call: Callable[[], Any], done: asyncio.Future[None]) -> None:
+    def __init__(self, doing: str | None, call: Callable[[], object], done: asyncio.Future[None]) -> None:
         self.doing, self.call, self.done = doing, call, done
-        self.value: Any = None
+        self.value: object = None
         self.error: BaseException | None = None
         self.over = False
 
     def run(self) -> None:
         try:
             self.value = self.call()
-            if type(self.value) is CoroutineType:
+            if isinstance(self.value, CoroutineType):
                 self.error = _refused(self.value)
         except BaseException as error:  # noqa: BLE001  # whatever an actor raises ends that actor and no other
             self.error = error
 
-    async def result(self) -> Any:
+    async def result(self) -> object:
         await self.done
         if self.error is not None:
             raise self.error
@@ -129,7 +131,7 @@ def _refused(coroutine: CoroutineType[Any, Any, Any]) -> TypeError:
 
 
 class ActorThread:
-    """A daemon thread that works for one actor, for the actor's whole life."""
+    """The daemon thread of one actor, from its start to its end."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -140,13 +142,13 @@ class ActorThread:
 
     # On the loop
 
-    def run(self, doing: str | None, function: Callable[..., Any], *args: Any) -> Any:
-        """Have the thread call `function(*args)`; return a coroutine of what that returns.
+    def run(self, doing: str | None, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> object:
+        """Call `function(*args)` in the thread; return a coroutine of its result.
 
         `doing` is for reports; None stands for the current message.
         """
         scheduler = self._process.scheduler
-        work = self._at = Work(doing, partial(function, *args), scheduler.loop.create_future())
+        work = self._at = Work(doing, partial(function, *args, **kwargs), scheduler.loop.create_future())
         scheduler.thread_works(self._process, partial(self._queue.put, work))
         return work.result()
 
@@ -156,7 +158,7 @@ class ActorThread:
             work.done.set_result(None)
 
     def leave(self) -> None:
-        """Let the thread end when it has done what it is at; the actor has ended."""
+        """End the thread after its current call, as the actor has ended."""
         self._queue.put(None)
         work = self._at
         if work is not None and not work.over:
@@ -168,13 +170,13 @@ class ActorThread:
         return self._thread.ident
 
     def describe(self) -> str:
-        """Describe the message that the thread is at."""
+        """Return the message that the thread is handling, as the actor describes it."""
         return described(self._process.actor, self._process.current)
 
     # In the thread
 
     def is_current(self) -> bool:
-        """Tell whether the caller runs in this thread."""
+        """Return whether the caller runs in this thread."""
         return threading.current_thread() is self._thread
 
     def _serve(self) -> None:
@@ -189,18 +191,19 @@ class ActorThread:
 
     def _hand_back(self, work: Work) -> None:
         work.over = True
-        with contextlib.suppress(ActorDeadError):  # that loop is closed: nobody waits there any more
+        with contextlib.suppress(ActorDeadError):  # that loop is closed, and all its actors dead
             self._process.scheduler.thread_rests(self._on_done, work)
 
-    def on_loop(self, method: Callable[..., Any], actor: Actor, *args: Any, **kwargs: Any) -> Any:
-        """Have the loop call `method(actor, …)`; wait for what it returns or raises.
+    def on_loop(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call `method(*args)` on the event loop; wait for its result and return it, or raise its exception.
 
         Raises:
-            ActorDeadError: if the actor has ended, so that a thread left behind comes to its end too.
+            ActorDeadError: if the actor has ended, so that a thread left behind ends too.
         """
-        return run_on(self._process.scheduler, self._call, partial(method, actor, *args, **kwargs)).get()
+        result: Future[T] = run_on(self._process.scheduler, self._call, partial(method, *args, **kwargs))
+        return result.get()
 
-    def _call(self, call: Callable[[], Any]) -> Any:
+    def _call(self, call: Callable[[], T]) -> T:
         if not self._process.alive:
             raise ActorDeadError(f"{self._process.name} is dead")
         return call()

@@ -1,6 +1,6 @@
-"""pykka's own `ThreadingActor` as one of our processes, so that it can be linked, monitored, named and supervised.
+"""pykka's `ThreadingActor` as one of our processes, so that it can be linked, monitored, named and supervised.
 
-A `PykkaActor` stands for it: it starts the pykka actor, passes on what it is sent, and ends with it.
+A `PykkaActor` represents it: it starts the pykka actor, forwards messages to it, and ends with it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["ActorClass", "PykkaActor", "actor_class_of"]
 
 ActorClass: TypeAlias = type[Actor] | type[pykka.ThreadingActor]
 
-# What a class may say of itself as a child, which its stand-in repeats.
+# The options of a child that a class may have, which are copied to its stand-in.
 _OPTIONS = ("restart", "shutdown", "start_timeout")
 
 _STOP_NORMALLY = Stop(NORMAL)
@@ -45,9 +45,9 @@ class _Ended:
 
 
 class _Supervised(pykka.ThreadingActor):
-    """Goes before the author's class: it tells the stand-in how the actor fares, from the actor's thread."""
+    """Mixin ahead of the author's class; reports its lifecycle to the stand-in, from the actor's thread."""
 
-    # Its supervisor ends it in order; what will not end must not keep the program from its end.
+    # Its supervisor stops it in order; one that does not stop must not keep the program from exiting.
     use_daemon_thread: ClassVar[bool] = True
     _stand_in: PykkaActor
 
@@ -78,7 +78,7 @@ class _Supervised(pykka.ThreadingActor):
         stand_in._begun.set()
 
     def on_stop(self) -> None:
-        # pykka stops an actor that raised a SystemExit or the like while it handles that.
+        # pykka stops an actor that raised a SystemExit or the like while it is being handled.
         self._stand_in._note(sys.exc_info()[1])
         try:
             super().on_stop()
@@ -95,7 +95,7 @@ class _Supervised(pykka.ThreadingActor):
         self._stand_in._note(exception_value)
         super().on_failure(exception_type, exception_value, traceback)
 
-    def _handle_receive(self, message: Any) -> Any:
+    def _handle_receive(self, message: object) -> object:
         self._stand_in._at = message
         try:
             return super()._handle_receive(message)
@@ -104,19 +104,19 @@ class _Supervised(pykka.ThreadingActor):
 
 
 class PykkaActor(Actor):
-    """Stands for an actor of pykka's: `ChildSpec(MyThreadingActor, …)` starts one.
+    """Represents a pykka actor: `ChildSpec(MyThreadingActor, …)` starts one.
 
-    The ref, with `tell`, `ask`, `stop` and `proxy()`, reaches the pykka actor, inside which pykka's own rules hold:
+    The ref, with `tell`, `ask`, `stop` and `proxy()`, reaches the pykka actor, inside which pykka's rules hold:
 
     - `on_start` and all handlers run in its thread, `__init__` in the thread of its supervisor: it must not block.
-    - An exception in a message that was asked goes to whoever asked, and the actor lives on. One in a message that was told
-      ends it, with `Crash(exception)`. A start that fails is a `StartError`, as with any child.
-    - A stop, its own or by `ref.stop()`, is NORMAL. Its supervisor shuts it down by a stop: it handles what is in its inbox
-      first. After the `shutdown` seconds, and at KILL, it has ended for everybody else, but its thread cannot be killed:
-      it ends when the handler that it is in returns. The log says so, and `threads_left()` shows it.
-    - SystemExit and the like stop all actors of pykka's in the program; the supervisors of the others see a NORMAL end.
-    - `actors.sys` shows and replaces its attributes, also while its thread is at work.
-    - It has no links or monitors of its own making. `ManualRuntime` does not wait for its thread.
+    - An exception in the handler of an `ask` goes to the caller, and the actor goes on. One in the handler of a `tell` ends it,
+      with `Crash(exception)`. A failed start is a `StartError`, as with any child.
+    - A stop, its own or by `ref.stop()`, is NORMAL. Its supervisor shuts it down by a stop: it handles the messages in its
+      inbox first. After the `shutdown` seconds, and at KILL, it has ended for all others, but its thread cannot be killed: it
+      ends when the current handler returns. That is logged, and `threads_left()` shows it.
+    - SystemExit and the like stop all pykka actors of the program; the supervisors of the others see a NORMAL end.
+    - `actors.sys` shows and replaces its attributes, also while its thread is working.
+    - It cannot link or monitor others. `ManualRuntime` does not wait for its thread.
     """
 
     pykka_class: ClassVar[type[_Supervised]]
@@ -124,11 +124,11 @@ class PykkaActor(Actor):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._args, self._kwargs = args, kwargs
         self._pykka: _Supervised | None = None
-        # Told by the pykka actor's thread.
+        # Set by the pykka actor's thread.
         self._begun: Future[None] = Future()
         self._gone: Future[None] = Future()
         self._thread: threading.Thread | None = None
-        self._at: Any = None
+        self._at: object = None
         self._error: BaseException | None = None
 
     async def on_start(self) -> None:
@@ -136,20 +136,20 @@ class PykkaActor(Actor):
         actor = self._pykka = self.pykka_class(*self._args, **self._kwargs)
         actor._stand_in = self
         self.own(self._abandon)
-        # What pykka's `start` does, which leaves no room between the two.
+        # As pykka's `start` does, which has no hook between creating and starting.
         pykka.ActorRegistry.register(actor.actor_ref)
         actor._start_actor_loop()
         await self._begun
 
-    def terminate(self, reason: ExitReason) -> Any:
-        """Stop the pykka actor, and wait for it.
+    def terminate(self, reason: ExitReason) -> object:
+        """Stop the pykka actor, and wait until it has ended.
 
         Raises:
-            What it crashed with meanwhile.
+            The exception with which it crashed meanwhile.
         """
         if not self._gone.done:
             return self._stop_pykka()
-        # It may have crashed without our having been told when we were told to end.
+        # It may have crashed before the message of that has arrived here.
         if self._error is not None and reason != Crash(self._error):
             raise self._error
         return None
@@ -162,7 +162,7 @@ class PykkaActor(Actor):
             raise self._error
 
     def _abandon(self) -> None:
-        """Have the pykka actor end after the message that it is at, if it has not ended yet."""
+        """Make the pykka actor end after its current message, if it has not ended yet."""
         assert self._pykka is not None
         if self._gone.done:
             return
@@ -172,10 +172,10 @@ class PykkaActor(Actor):
         if thread is not None and at is not None:
             leave_behind(thread, self._process, at if at == "on_start" else repr(at))
 
-    # Told by the pykka actor's thread
+    # Called in the pykka actor's thread
 
     def _note(self, error: BaseException | None) -> None:
-        """Remember the first exception as what it ends by."""
+        """Store the first exception, as the reason of its end."""
         if self._error is None:
             self._error = error
 
@@ -184,9 +184,9 @@ class PykkaActor(Actor):
         self._gone.set()
         self.actor_ref.send(_Ended(NORMAL if self._error is None else Crash(self._error)))
 
-    # The kernel's side
+    # What the kernel calls
 
-    def _receive(self, message: Any) -> Any:
+    def _receive(self, message: object) -> object:
         if type(message) is _Ended:
             return Stop(message.reason)
         if type(message) is ActorStop:
@@ -195,19 +195,19 @@ class PykkaActor(Actor):
             return super()._receive(message)
         assert self._pykka is not None
         if self._process.reply_to is None:
-            with contextlib.suppress(ActorDeadError):  # what it ended by is on its way to us
+            with contextlib.suppress(ActorDeadError):  # the message of its end is on its way
                 self._pykka.actor_ref.tell(message)
             return None
         answer: Any = self._pykka.actor_ref.ask(message, block=False)
         answer.add_done_callback(partial(_answer, self.reply_later()))
         return None
 
-    def _proxied(self) -> Any:
+    def _proxied(self) -> object:
         return self if self._pykka is None else self._pykka
 
 
 def _answer(caller: From, future: Future[Any]) -> None:
-    with contextlib.suppress(ActorDeadError):  # that loop is closed: nobody waits there any more
+    with contextlib.suppress(ActorDeadError):  # that loop is closed, and all its actors dead
         if future.exception is None:
             caller.reply(future.result())
         else:
@@ -215,10 +215,7 @@ def _answer(caller: From, future: Future[Any]) -> None:
 
 
 def actor_class_of(value: object) -> type[Actor] | None:
-    """Return the class to start for what is given as one: an `Actor` as it is, the stand-in of a `pykka.ThreadingActor`.
-
-    None: it is neither.
-    """
+    """Return the class to start for `value`: an `Actor` itself, the stand-in of a `pykka.ThreadingActor`; None for others."""
     if not isinstance(value, type):
         return None
     if issubclass(value, Actor):

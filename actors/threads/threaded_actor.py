@@ -1,4 +1,4 @@
-"""The actor for work that blocks: it has a thread of its own."""
+"""The actor for blocking work: it has a thread of its own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _HOOKS = ("on_start", "on_receive", "terminate", "on_stop", "on_failure")
 
 
 def _on_loop(method: Callable[P, T]) -> Callable[P, T]:
-    """Have a method of `Actor` done by the loop, to which all that it touches belongs."""
+    """Make a method of `Actor` run on the event loop, which owns everything that it touches."""
 
     @wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -59,21 +59,22 @@ class ThreadedActor(Actor):
             def terminate(self, reason):
                 self.db.close()
 
-    It is an `Actor` in all that others see: mailbox, links, monitors, exits, names, timers, supervision. What is different:
+    To other actors it is an `Actor` in every respect: mailbox, links, monitors, exits, names, timers, supervision. What
+    differs:
 
-    - `on_start`, `on_receive`, `terminate` (with `on_stop`, `on_failure`) and what proxies call run in one thread, the actor's
-      own, which starts with the first and ends with the last of them. All are plain `def`. `__init__` runs where the actor
-      is started, in a tree on the loop: it must not block.
+    - `on_start`, `on_receive`, `terminate` (with `on_stop`, `on_failure`) and methods called by proxies run in one thread of
+      its own, which starts with the first and ends with the last of them. All are plain `def`. `__init__` runs where the
+      actor is started, below a supervisor on the event loop: it must not block.
     - `start()` on an event loop does not wait for `on_start`: await `ref.started()`. A supervisor does wait.
-    - A handler cannot be interrupted. An exit signal that comes meanwhile ends the actor when the handler has returned.
-    - KILL ends the actor at once for everybody else, but no thread can be killed: it runs on until its handler returns, the log
-      says so, and `threads_left()` shows it. The actor's own methods raise ActorDeadError in it from then on. The same is true
-      when `on_start` takes longer than `start_timeout`, and when a supervisor's `shutdown` seconds are over.
-    - What `own` closes is closed on the loop, at once: closing a socket there is how to free a thread that reads from it.
-      What belongs to the thread is closed in `terminate`.
-    - Cancel timers by `self.cancel(timer)`, not by `timer.cancel()`, which is for the loop.
+    - A handler cannot be interrupted. An exit signal that arrives meanwhile ends the actor when the handler has returned.
+    - KILL ends the actor at once for all others, but a thread cannot be killed: it runs on until its handler returns, which is
+      logged and shown by `threads_left()`. From then on the actor's own methods raise ActorDeadError in it. The same happens
+      when `on_start` takes longer than `start_timeout`, and when the `shutdown` time of a supervisor is over.
+    - What `own` closes is closed on the event loop, at once: closing a socket there frees a thread that reads from it.
+      Close what belongs to the thread in `terminate`.
+    - Cancel timers with `self.cancel(timer)`, not with `timer.cancel()`, which is for the event loop.
 
-    The thread is a daemon: it does not keep the program from its end.
+    The thread is a daemon: it does not keep the program from exiting.
 
     Raises:
         TypeError: at a class whose hooks are `async def`.
@@ -83,7 +84,7 @@ class ThreadedActor(Actor):
     _actor_thread: ActorThread | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Refuse hooks that are coroutines."""
+        """Raise TypeError if a hook is a coroutine function."""
         super().__init_subclass__(**kwargs)
         for name in _HOOKS:
             if inspect.iscoroutinefunction(getattr(cls, name)):
@@ -106,26 +107,26 @@ class ThreadedActor(Actor):
     cancel = _on_loop(Actor.cancel)
     idle_timeout = property(_IDLE.fget, _on_loop(_IDLE.fset), doc=_IDLE.__doc__)
 
-    def send(self, target: Target, message: Any) -> None:
-        """Send a message to an actor, a ref or a registered name; one to the dead or to nobody is dropped."""
+    def send(self, target: Target, message: object) -> None:
+        """Send a message to an actor, a ref or a name; silently dropped if the actor is dead, or no actor has the name."""
         if not self._process.alive and self._actor_thread is not None and self._actor_thread.is_current():
             raise ActorDeadError(f"{self} is dead")
         super().send(target, message)
 
-    # The kernel's side
+    # What the kernel calls
 
-    def _prepare(self) -> Any:
+    def _prepare(self) -> object:
         self._actor_thread = ActorThread(self._process)
         self.own(self._actor_thread.leave)
         return self._actor_thread.run("on_start", self.on_start)
 
-    def _receive(self, message: Any) -> Any:
+    def _receive(self, message: object) -> object:
         if type(message) is SystemCall:
-            return super()._receive(message)  # it is for the loop, and the thread rests
+            return super()._receive(message)  # it is for the event loop; the thread is idle
         assert self._actor_thread is not None
         return self._actor_thread.run(None, super()._receive, message)
 
-    def _end(self, reason: ExitReason) -> Any:
+    def _end(self, reason: ExitReason) -> object:
         assert self._actor_thread is not None
         return self._actor_thread.run("terminate", super()._end, reason)
 

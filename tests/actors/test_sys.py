@@ -396,7 +396,7 @@ def test_the_last_events_are_kept(runtime: ManualRuntime) -> None:
 
 @pytest.mark.parametrize("last", [0, -1])
 def test_a_log_of_nothing_is_an_error(runtime: ManualRuntime, last: int) -> None:
-    with pytest.raises(ValueError, match=f"last must be >= 1 or None, got {last}"):
+    with pytest.raises(ValueError, match=f"last must be a whole number >= 1 or None, got {last}"):
         sys.log(Counter.start(), last)
 
 

@@ -409,6 +409,40 @@ def test_what_belongs_to_the_loop_is_done_by_the_loop(
     ref.down().get(timeout=WAIT)
 
 
+# What a thread may use of an `Actor` as it is, each with its reason. All other public members belong to the loop.
+OF_ANY_THREAD = {
+    "actor_inbox": "a reference",
+    "actor_ref": "a reference, for any thread",
+    "actor_stopped": "reads one attribute",
+    "actor_urn": "never changes",
+    "clock": "never changes",
+    "exit": "sends, from any thread",
+    "pid": "never changes",
+    "record": "an option of the class",
+    "remaining": "reads two attributes",
+    "start": "made for any thread",
+    "start_timeout": "an option of the class",
+    "stuck_after": "an option of the class",
+    "trap_exit": "reads or writes one attribute, as an `Actor` on the loop does",
+    "whereis": "reads a registry, which is for any thread",
+}
+HOOKS = {"on_start", "on_receive", "terminate", "on_stop", "on_failure"}
+
+
+def test_each_public_member_of_an_actor_is_wrapped_or_for_any_thread() -> None:
+    public = {name for name in dir(Actor) if not name.startswith("_")}
+    assert public - vars(ThreadedActor).keys() == OF_ANY_THREAD.keys() | HOOKS
+
+
+@pytest.mark.parametrize("name", sorted({name for name in vars(ThreadedActor) if not name.startswith("_")} - {"send"}))
+def test_what_is_wrapped_is_the_member_of_an_actor(name: str) -> None:
+    wrapped, original = vars(ThreadedActor)[name], vars(Actor)[name]
+    if isinstance(wrapped, property):
+        assert wrapped.fget is original.fget
+        wrapped, original = wrapped.fset, original.fset
+    assert wrapped.__wrapped__ is original
+
+
 def test_exits_are_trapped_from_the_thread(runtime: ManualRuntime, log: list[Any]) -> None:
     ref, other = Puppet.start(log), Puppet.start()
 
