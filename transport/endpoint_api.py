@@ -1,4 +1,4 @@
-"""What the parts of an endpoint may use of it; `Endpoint` is the class that does it."""
+"""The part of an endpoint that its sockets, channels and extensions may use; `Endpoint` implements it."""
 
 from __future__ import annotations
 

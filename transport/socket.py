@@ -1,4 +1,4 @@
-"""The socket: who may connect, and which channel serves which topic."""
+"""The socket: it accepts or refuses clients, and maps topics to channels."""
 
 from __future__ import annotations
 

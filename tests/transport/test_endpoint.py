@@ -1,24 +1,22 @@
-"""The endpoint: who is let in, in which order that is asked, and what an application calls."""
+"""The endpoint: its mounts and routes, what an application calls, and its place in the tree."""
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
 import pytest
 
-from actors import Actor, Broadcast, Channel, Reply, StartError, error, ok
+from actors import Actor, Broadcast, Channel, Reply, StartError, ok
 from actors.lowlevel import spawn
 from actors.pubsub import Adapter, PubSub
 from supervisors import ChildExistsError, ChildSpec, System, start_child, terminate_child, which_children
 from supervisors.supervisor import Supervisor
 from tests.live import WAIT
-from tests.transport.wire import HANDSHAKE, NO_CLOSE_FRAME, Server, barrier, on_loop, serving, until
-from transport import ConnectInfo, Endpoint, Socket, SocketError, respond
+from tests.transport.wire import Server, barrier, on_loop, serving, status, until
+from transport import Endpoint, Socket, SocketError, respond
 
 
 class RoomChannel(Channel):
@@ -46,247 +44,14 @@ class Recorder(Actor):
 
 
 class UserSocket(Socket):
-    """Does with a client what its parameter `do` says, and writes down what it is asked."""
-
     channels = {"room:*": RoomChannel}  # noqa: RUF012  # as an author writes it
-    asked: list[Any] = []  # noqa: RUF012  # cleared for each test
 
-    def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Any:
-        self.asked.append((dict(params), connect_info))
-        self.assigns["do"] = params.get("do")
-        match params.get("do"):
-            case "refuse":
-                return error({"reason": "no"})
-            case "raise":
-                raise RuntimeError("on purpose")
-            case "nonsense":
-                return "yes"
-        return ok()
-
-    def id(self) -> Any:
-        self.asked.append("id")
-        match self.assigns["do"]:
-            case "number":
-                return 5
-            case "raise in id":
-                raise RuntimeError("on purpose")
-            case "raise in id later" if self.asked.count("id") > 1:
-                raise RuntimeError("later")
+    def id(self) -> str:
         return "users:alice"
 
 
-class LaterSocket(UserSocket):
-    """The same, but `async`."""
-
-    async def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Any:
-        await asyncio.sleep(0)
-        return super().connect(params, connect_info)
-
-
-SOCKETS = {"/socket": UserSocket, "/later": LaterSocket}
-
-
-@pytest.fixture(autouse=True)
-def asked() -> list[Any]:
-    UserSocket.asked.clear()
-    return UserSocket.asked
-
-
-async def status(server: Server, request: str = HANDSHAKE, **replaced: str) -> int:
-    """Return how a handshake is answered."""
-    for name, text in replaced.items():
-        old = {"query": "vsn=2.0.0", "path": "/socket", "method": "GET"}[name]
-        request = request.replace(old, text, 1)
-    tcp = await server.tcp()
-    await tcp.send(request)
-    return (await tcp.answer()).status
-
-
-# Who is let in
-
-
-@pytest.mark.parametrize("path", ["/socket", "/later"])
-@pytest.mark.parametrize(
-    ("do", "expected", "logged"),
-    [
-        ("accept", 101, ""),
-        ("refuse", 403, ""),
-        ("raise", 500, "on purpose"),
-        ("nonsense", 500, "connect() must return ok() or error(), got 'yes'"),
-        ("number", 403, "Socket.id() must return a str or None, got 5"),
-        ("raise+in+id", 500, "on purpose"),
-    ],
-)
-@on_loop
-async def test_connect_and_id_decide(
-    path: str, do: str, expected: int, logged: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with serving(SOCKETS) as server:
-        assert await status(server, path=path, query=f"vsn=2.0.0&do={do}") == expected
-        assert await status(server, path=path) == 101
-    assert logged in caplog.text
-
-
-@on_loop
-async def test_a_transport_that_cannot_start_cuts_the_connection(caplog: pytest.LogCaptureFixture) -> None:
-    async with serving(UserSocket) as server:
-        client = await server.connect(do="raise in id later")
-        assert await client.closed() == NO_CLOSE_FRAME
-        await server.nothing_is_left()
-    assert "cannot start a transport" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("query", "expected"),
-    [
-        ("vsn=2.0.0", 101),
-        ("vsn=2.0.9&other=1", 101),
-        ("vsn=1.0.0", 101),
-        ("", 101),
-        ("vsn=9&vsn=2.0.0", 101),
-        ("vsn=2.0.0&vsn=9", 403),
-        ("vsn=", 403),
-        ("vsn=2", 403),
-        ("vsn=2.0", 403),
-        ("vsn=2.1.0", 403),
-        ("vsn[]=2.0.0", 403),
-        ("vsn=2.0.0%0a", 403),
-        ("vsn=2.0.0&user=%ff", 400),
-    ],
-)
-@on_loop
-async def test_the_query_says_the_version(query: str, expected: int) -> None:
-    async with serving(UserSocket) as server:
-        assert await status(server, query=query) == expected
-
-
-@pytest.mark.parametrize(
-    ("check_origin", "origin", "expected"),
-    [
-        (True, None, 101),
-        (True, "http://localhost:1234", 101),
-        (True, "http://evil.org", 403),
-        (False, "http://evil.org", 101),
-        (["//example.com"], "https://example.com", 101),
-        (["//example.com"], "http://localhost", 403),
-        (["//example.com"], None, 101),
-        ([], "http://localhost", 403),
-    ],
-)
-@on_loop
-async def test_the_page_must_be_an_allowed_one(
-    check_origin: Any, origin: str | None, expected: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    header = "" if origin is None else f"Origin: {origin}\r\n"
-    async with serving(UserSocket, check_origin=check_origin) as server:
-        assert await status(server, HANDSHAKE.replace("\r\n", "\r\n" + header, 1)) == expected
-    assert (f"refused a page of origin {origin!r}" in caplog.text) is (expected == 403)
-
-
-@pytest.mark.parametrize(
-    "headers",
-    ["Origin: http://localhost\r\nOrigin: http://localhost\r\n", "Origin: http://localhost\r\nHost: other\r\n"],
-)
-@on_loop
-async def test_a_page_that_says_two_things_is_refused(headers: str) -> None:
-    async with serving(UserSocket) as server:
-        assert await status(server, HANDSHAKE.replace("\r\n", "\r\n" + headers, 1)) == 403
-
-
-@pytest.mark.parametrize(
-    ("request_text", "expected", "is_asked"),
-    [
-        (HANDSHAKE.replace("GET", "POST", 1).replace("vsn=2.0.0", "vsn=9&a=%ff"), 400, False),
-        (HANDSHAKE.replace("vsn=2.0.0", "vsn=9&a=%ff").replace("Host", "Origin: http://evil.org\r\nHost"), 400, False),
-        (HANDSHAKE.replace("vsn=2.0.0", "vsn=9").replace("Host", "Origin: http://evil.org\r\nHost"), 403, False),
-        (HANDSHAKE.replace("vsn=2.0.0", "vsn=9&do=raise"), 403, False),
-        (HANDSHAKE.replace("vsn=2.0.0", "vsn=2.0.0&do=refuse").replace("Upgrade", "Downgrade"), 403, True),
-        (HANDSHAKE.replace("Upgrade", "Downgrade"), 400, True),
-    ],
-    ids=["method", "query", "origin", "version", "connect", "handshake"],
-)
-@on_loop
-async def test_what_is_wrong_first_decides(
-    request_text: str, expected: int, asked: list[Any], *, is_asked: bool
-) -> None:
-    async with serving(UserSocket) as server:
-        assert await status(server, request_text) == expected
-    assert bool(asked) is is_asked
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        pytest.param("Upgrade: websocket\r\n", "", id="no Upgrade"),
-        pytest.param("Upgrade: websocket", "Upgrade: h2c", id="other Upgrade"),
-        pytest.param("Connection: Upgrade\r\n", "", id="no Connection"),
-        pytest.param("Connection: Upgrade", "Connection: keep-alive", id="other Connection"),
-        pytest.param("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", id="no key"),
-        pytest.param("dGhlIHNhbXBsZSBub25jZQ==", "dGhl", id="short key"),
-        pytest.param("dGhlIHNhbXBsZSBub25jZQ==", "?", id="key not base64"),
-        pytest.param(
-            "Sec-WebSocket-Key:", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key:", id="two keys"
-        ),
-        pytest.param("Sec-WebSocket-Version: 13\r\n", "", id="no version"),
-        pytest.param("Version: 13", "Version: 8", id="old version"),
-        pytest.param("Version: 13", "Version: x", id="version no number"),
-    ],
-)
-@on_loop
-async def test_a_broken_handshake_is_400_with_the_reason(old: str, new: str) -> None:
-    async with serving(UserSocket) as server:
-        tcp = await server.tcp()
-        assert old in HANDSHAKE
-        await tcp.send(HANDSHAKE.replace(old, new))
-        answer = await tcp.answer()
-    assert answer.status == 400
-    assert "WebSocket" in answer.body
-
-
-@pytest.mark.parametrize("method", ["POST", "PUT", "HEAD", "OPTIONS"])
-@on_loop
-async def test_a_websocket_is_opened_by_get_only(method: str) -> None:
-    async with serving(UserSocket) as server:
-        assert await status(server, HANDSHAKE.replace("GET", method, 1)) == 400
-
-
-@on_loop
-async def test_the_answer_to_a_handshake_has_the_key_and_no_extension() -> None:
-    async with serving(UserSocket) as server:
-        tcp = await server.tcp()
-        offers = "Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol: phoenix, other\r\nHost:"
-        await tcp.send(HANDSHAKE.replace("Host:", offers, 1))
-        answer = await tcp.answer()
-    assert answer.status == 101
-    assert answer.header("Sec-WebSocket-Accept") == ["s3pPLMBiTxaQ9kYGzzhZRbK+xOo="]
-    assert answer.header("Sec-WebSocket-Extensions") == []
-    assert answer.header("Sec-WebSocket-Protocol") == []
-
-
-@on_loop
-async def test_connect_gets_the_parameters_and_what_is_known_of_the_connection(asked: list[Any]) -> None:
-    async with serving(UserSocket) as server:
-        tcp = await server.tcp()
-        query = "vsn=2.0.0&user=J%C3%BCrgen+M&a=1&a=2&empty="
-        await tcp.send(HANDSHAKE.replace("vsn=2.0.0", query).replace("Host:", "X-Some-Header: one\r\nHost:"))
-        await tcp.answer()
-        me = tcp.writer.get_extra_info("sockname")
-    params, info = asked[0]
-    assert params == {"vsn": "2.0.0", "user": "Jürgen M", "a": "2", "empty": ""}
-    assert (info.peer, info.path) == (me, "/socket/websocket")
-    assert (info.headers["x-some-header"], info.headers["host"]) == ("one", "localhost")
-
-
-@on_loop
-async def test_while_the_connections_supervisor_is_away_a_client_is_told_to_try_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with serving(UserSocket) as server:
-        transports = server.endpoint._transports
-        monkeypatch.setattr(server.endpoint, "_transports", None)
-        assert await status(server) == 503
-        monkeypatch.setattr(server.endpoint, "_transports", transports)
-        assert await status(server) == 101
+class OtherSocket(UserSocket):
+    """Another one, on another path."""
 
 
 # Mounts and routes
@@ -295,7 +60,7 @@ async def test_while_the_connections_supervisor_is_away_a_client_is_told_to_try_
 @on_loop
 async def test_sockets_and_routes_share_a_port() -> None:
     routes = {"/": lambda _: respond(200, "page")}
-    async with serving({"/one/": UserSocket, "/two": LaterSocket}, routes=routes) as server:
+    async with serving({"/one/": UserSocket, "/two": OtherSocket}, routes=routes) as server:
         assert await status(server, path="/one") == 101
         assert await status(server, path="/two") == 101
         assert await status(server, path="/three") == 404
@@ -409,7 +174,7 @@ async def test_an_endpoint_without_a_system_says_what_it_needs() -> None:
 
 @on_loop
 async def test_two_endpoints_may_share_a_system() -> None:
-    one, two = Endpoint({"/socket": UserSocket}, port=0), Endpoint({"/socket": LaterSocket}, port=0)
+    one, two = Endpoint({"/socket": UserSocket}, port=0), Endpoint({"/socket": OtherSocket}, port=0)
     async with System([one, two.child_spec().having(id="second")]):
         assert one.port != two.port
         assert one.pubsub is two.pubsub

@@ -290,3 +290,13 @@ async def serving(socket: type[Socket] | Mapping[str, type[Socket]], **options: 
             yield Server(endpoint, system, stack)
     assert not scheduler.processes
     await until(lambda: scheduler.clock.pending() == 0 and asyncio.all_tasks() == tasks)
+
+
+async def status(server: Server, request: str = HANDSHAKE, **replaced: str) -> int:
+    """Return how a handshake is answered."""
+    for name, text in replaced.items():
+        old = {"query": "vsn=2.0.0", "path": "/socket", "method": "GET"}[name]
+        request = request.replace(old, text, 1)
+    tcp = await server.tcp()
+    await tcp.send(request)
+    return (await tcp.answer()).status

@@ -1,4 +1,4 @@
-"""What carries a connection's frames: the seam between the transport actor and its wire."""
+"""The seam between a transport actor and its wire: the interface of all carriers, and what they share."""
 
 from __future__ import annotations
 

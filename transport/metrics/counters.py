@@ -1,4 +1,4 @@
-"""What is counted while it happens, told by telemetry: plain numbers, which no library needs to know."""
+"""Metrics that are counted as telemetry reports events: plain numbers, independent of Prometheus' library."""
 
 from __future__ import annotations
 

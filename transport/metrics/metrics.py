@@ -80,8 +80,8 @@ class Metrics(Extension):
             return False
         if self.token is not None:
             return compare_digest(shown.encode(errors="surrogateescape"), f"Bearer {self.token}".encode())
-        asked = read_origin(f"{incoming.scheme}://{host or ''}")
-        return is_from_this_machine(incoming.peer, asked and asked.host, headers)
+        requested = read_origin(f"{incoming.scheme}://{host or ''}")
+        return is_from_this_machine(incoming.peer, requested and requested.host, headers)
 
 
 class MetricsPage(MetricsExtension):

@@ -215,11 +215,11 @@ class Connection:
         joined = self._by_channel.get(reply.channel)
         if joined is None:
             return ()
-        asked = joined.status is TopicStatus.JOINING
+        joining = joined.status is TopicStatus.JOINING
         if not reply.joined:
-            return self._join_failed(joined, SendFrame(reply.reply)) if asked else self._crashed(joined)
+            return self._join_failed(joined, SendFrame(reply.reply)) if joining else self._crashed(joined)
         joined.status = TopicStatus.JOINED
-        answer = (SendFrame(reply.reply), *self._close_old(joined)) if asked else ()
+        answer = (SendFrame(reply.reply), *self._close_old(joined)) if joining else ()
         return (*answer, *self._go_on(joined))
 
     def closed(self, channel: ActorRef[Channel], reason: ExitReason, now: float) -> Effects:
