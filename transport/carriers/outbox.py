@@ -17,10 +17,10 @@ OVERFLOWED = 1006
 class OutboxPolicy:
     """The policy of all carriers of an endpoint.
 
-    A carrier counts the bytes that wait for its client (`get_write_buffer_size`), in the form in which it keeps them, and checks
-    after each write whether they overflow. If so, it cuts the connection without a close frame, which would only wait behind the
-    other bytes, drops these, and sends its transport actor `Disconnected(OVERFLOWED)`. So one slow client costs no more memory
-    than `max_bytes` and the message that exceeded it.
+    A carrier counts the bytes that wait for its client (`get_write_buffer_size`), in the form in which it keeps them, and after
+    each write checks whether they overflow. If so, it cuts the connection without a close frame, which would only wait behind
+    the other bytes, drops these, and sends its transport actor `Disconnected(OVERFLOWED)`. So one slow client costs no more
+    memory than `max_bytes` and the message that exceeded it.
     """
 
     max_bytes: int = MAX_WAITING
