@@ -52,15 +52,19 @@ class Sweep:
         self._sample: _Sample | None = None
         # Of the latest samples, as many as there are in a round.
         self._rates: deque[float] = deque(maxlen=1)
-        self._begin_round()
+        self._roster: Roster | None = None
 
-    def _begin_round(self) -> None:
-        self._roster = Roster(self._scheduler, self._at_once, mixed=True, without=self._without)
-        self._rates = deque(self._rates, maxlen=self._roster.slices)
+    def _begin_round(self) -> Roster:
+        # At the first poll of a round and not after the last of the one before: actors that were started in between are in it.
+        roster = Roster(self._scheduler, self._at_once, mixed=True, without=self._without)
+        self._rates = deque(self._rates, maxlen=roster.slices)
         self._waiting, self._full, self._roots = 0, [], []  # type: tuple[int, list[Process], list[Process]]
+        return roster
 
     def poll(self) -> None:
         """Inspect the next sample; call it at intervals."""
+        if self._roster is None or self._roster.is_done:
+            self._roster = self._begin_round()
         now = self._scheduler.clock.now()
         if self._sample is not None and now > self._sample.at:
             self._rates.append(self._sample.rate(now))
@@ -71,7 +75,6 @@ class Sweep:
         self._inspect(processes)
         if self._roster.is_done:
             self.waiting, self.fullest, self.roots = self._waiting, self._full, self._roots
-            self._begin_round()
 
     def _inspect(self, processes: list[Process]) -> None:
         full = [process for process in processes if process.queue or process.debug is not None]

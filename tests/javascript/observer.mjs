@@ -100,11 +100,18 @@ const scenarios = {
     const observer = await observe()
     // Its own channel is the last to come, on a busy machine after the first look.
     await observer.row("observer").first().waitFor()
-    const tree = await observer.page.locator("#tree").getAttribute("role")
-    const items = await observer.page.locator("#tree > .row:not(.ghost)").evaluateAll(
-      rows => rows.map(({role, ariaLevel, ariaPosInSet, ariaSetSize, tabIndex}) => [role, ariaLevel, ariaPosInSet, ariaSetSize, tabIndex]))
-    const status = await observer.text("#status"), actors = await observer.text("#actors")
-    return {tree, items, status, actors, names: await observer.names()}
+    // All of it at one time: between two reads the page may show that another scenario has connected.
+    return await observer.page.evaluate(() => {
+      const text = (selector, element = document) => element.querySelector(selector).textContent
+      const rows = [...document.querySelectorAll("#tree > .row:not(.ghost)")]
+      return {
+        tree: document.querySelector("#tree").role,
+        items: rows.map(({role, ariaLevel, ariaPosInSet, ariaSetSize, tabIndex}) => [role, ariaLevel, ariaPosInSet, ariaSetSize, tabIndex]),
+        status: text("#status"),
+        actors: text("#actors"),
+        names: rows.map(row => text(".name", row)),
+      }
+    })
   },
 
   async "join"({observe, visit}){

@@ -160,6 +160,27 @@ def test_the_first_difference_is_the_whole_tree_with_the_pages_own_line_first(pa
     assert [row.level for row in page.shown[-6:]] == [1, 2, 2, 3, 3, 2]
 
 
+def test_the_number_of_actors_is_that_of_the_tree_whatever_comes_and_goes(page: Page) -> None:
+    def is_consistent() -> bool:
+        running = [row for row in page.shown if isinstance(row, Row) and row.pid is not None]
+        return page.totals["actors"] == len(running)
+
+    assert is_consistent()
+    refs = grow(page, 3)
+    assert is_consistent()
+    refs[0].kill()
+    page.look()
+    assert is_consistent()
+    page.push("unfold", {"id": page.row("inner").id})
+    assert is_consistent()
+    loner = Keeper.start()
+    page.look()
+    assert is_consistent()
+    loner.kill()
+    page.look()
+    assert is_consistent()
+
+
 def test_a_row_says_what_there_is_to_know(page: Page) -> None:
     row = page.row("inner")
     assert (row.actor, row.supervisor, row.children, row.open) == ("Supervisor", True, 2, True)
