@@ -163,7 +163,7 @@ def test_the_first_difference_is_the_whole_tree_with_the_pages_own_line_first(pa
 def test_the_number_of_actors_is_that_of_the_tree_whatever_comes_and_goes(page: Page) -> None:
     def is_consistent() -> bool:
         running = [row for row in page.shown if isinstance(row, Row) and row.pid is not None]
-        return page.totals["actors"] == len(running)
+        return bool(page.totals["actors"] == len(running))
 
     assert is_consistent()
     refs = grow(page, 3)
