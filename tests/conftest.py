@@ -27,6 +27,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(pytest_ashtree, "ashtree")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Processes that run tests in parallel must collect the same ones.
+    if unstable := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"the ids of tests contain addresses, give them `ids`: {', '.join(unstable)}")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup() -> Iterator[None]:
     with time_limit(LIMIT):

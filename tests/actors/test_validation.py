@@ -55,7 +55,7 @@ def test_a_duration_is_zero_or_more(value: float) -> None:
         (partial(check_share, "jitter", None, meaning=", a part"), "jitter must be from 0 to 1, a part, got None"),
         (partial(check_share, "jitter", math.nan), "jitter must be from 0 to 1, got nan"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else value.func.__name__,
 )  # fmt: skip
 def test_an_error_has_the_name_the_bound_and_the_value(check: Callable[[], None], message: str) -> None:
     with pytest.raises(ValueError, match=r"got .+$") as caught:
