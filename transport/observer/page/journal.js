@@ -15,7 +15,7 @@ export class Journal {
   }
 
   reborn({ name, pid }, before) {
-    this.#note("reborn", element("b", "", name), " was restarted as ", element("code", "", pid), ", before: ", element("code", "", before));
+    this.#note("reborn", element("b", "", name), " is now ", element("code", "", pid), ", before: ", element("code", "", before));
   }
 
   #note(kind, ...parts) {
