@@ -49,9 +49,9 @@ class Adapter(ABC):
     actor: type[Actor] | None = None
     """The class of the adapter's own actor, None if it has none.
 
-    It is started with the adapter as its only argument, by the supervisor of the PubSub and after it, and restarted on its own.
-    When it starts, first or again, topics may have subscribers already: ask `self.pubsub.topics()`. While it is down, `publish`
-    is called as always, and may drop the messages.
+    It is started with the adapter as its only argument, by the supervisor of the PubSub and after it, and restarted on its own,
+    as its class attributes `restart` and `shutdown` say. Whenever it starts, topics may have subscribers already: see
+    `self.pubsub.topics()`. While it is down the three methods are called as always; `publish` may drop the messages.
     """
 
     @property
@@ -79,11 +79,11 @@ class Adapter(ABC):
 
     @abstractmethod
     def subscribed(self, topic: str) -> None:
-        """Learn that a topic has its first local subscriber."""
+        """Begin to receive the messages on a topic, which has its first local subscriber."""
 
     @abstractmethod
     def unsubscribed(self, topic: str) -> None:
-        """Learn that a topic has no local subscribers any more."""
+        """Stop receiving the messages on a topic, which has no local subscribers any more."""
 
 
 class LocalAdapter(Adapter):
