@@ -62,9 +62,14 @@ class Versions:
 
     def __init__(self, serializers: Mapping[str, Serializer]) -> None:
         self._serializers = [(_checked_version(vsn), _checked(vsn, each)) for vsn, each in serializers.items()]
+        # Nearly every client sends one of these texts.
+        self._common = {vsn: self._first_match(vsn) for vsn in serializers}
 
     def negotiate(self, vsn: str) -> Serializer | None:
         """Return the first serializer that matches a client's `vsn`, or None."""
+        return self._common[vsn] if vsn in self._common else self._first_match(vsn)
+
+    def _first_match(self, vsn: str) -> Serializer | None:
         requested = _parse(vsn)
         if requested is not None:
             for first, serializer in self._serializers:
