@@ -22,13 +22,13 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m supervis
 
 
 def parser(prog: str) -> argparse.ArgumentParser:
-    """Say what can be asked for."""
+    """Return the parser of the command line."""
     made = argparse.ArgumentParser(
         prog=prog,
         description="Attach to a running server that was started with System(console=PATH), and get a prompt inside it. "
-        "Ctrl-C interrupts, Ctrl-D leaves; the server goes on. Statements may also be piped in.",
+        "Ctrl-C interrupts the current statement and Ctrl-D leaves; the server keeps running. Statements may also be piped in.",
     )
-    made.add_argument("path", help="of the server's Unix socket")
+    made.add_argument("path", help="path of the server's Unix socket")
     return made
 
 

@@ -1,20 +1,20 @@
-"""What the console and its clients say to each other, on a stream of bytes.
+"""The protocol between the console and its clients, on a stream of bytes.
 
-A frame is its length (4 bytes, most significant first), then that many bytes of MessagePack: a map with the name of the frame
-under "type" and its fields. It goes like this, the client's frames on the left:
+A frame is its length (4 bytes, big-endian) and that many bytes of MessagePack: a map with the type of the frame under "type",
+and its fields. A session, with the client's frames on the left:
 
-    Hello                   who I am; the first frame
-                  Ready 0   a line may come
-    Evaluate 1              evaluate what has been typed so far
-                  Output    what that prints, any number of times
-    Interrupt 1             Ctrl-C: stop it; a second one gives it up
+    Hello                   the first frame
+                  Ready 0   ready for a line
+    Evaluate 1              evaluate what was typed so far
+                  Output    what it prints, any number of times
+    Interrupt 1             Ctrl-C: interrupt it; a second one abandons it
                   Ready 1   it is done, or `needs_more` lines
     Complete 2              Tab
-            Completions 2   what the last word may become
-                  Bye       the session is over, and why
+            Completions 2   completions of the last word
+                  Bye       the session is over, with the reason
 
-The client sends one Evaluate or Complete at a time, and numbers them, so that an answer that comes too late is known as such. A
-trace may print at any time. The client leaves by closing the connection. Nothing the server sends is executed by the client.
+The client sends one Evaluate or Complete at a time, with a number, so that a late reply can be told from the current one. A
+trace may print at any time. The client leaves by closing the connection. It executes nothing that the server sends.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ __all__ = [
     "encode",
 ]
 
-# Of this protocol; both sides must have the same.
+# The version of this protocol, which must be the same on both sides.
 VERSION = 1
 
-# Bytes in a frame.
+# Maximal bytes in a frame.
 MOST = 1 << 20
 
 _LENGTH = 4
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
-    """The client's first frame: whether it shows colours, and whether somebody sits before it, who wants a banner."""
+    """The client's first frame: whether it shows colours, and whether it is interactive, and so wants a banner."""
 
     version: int
     has_colours: bool
@@ -59,20 +59,20 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 
 
 class Evaluate(msgspec.Struct, frozen=True, tag="run"):
-    """Evaluate one statement, or find that it goes on in more lines."""
+    """Evaluate one statement, or find that it needs more lines."""
 
     number: int
     source: str
 
 
 class Interrupt(msgspec.Struct, frozen=True, tag="interrupt"):
-    """Stop the Evaluate, or the Complete, of that number."""
+    """Interrupt the Evaluate or Complete with that number."""
 
     number: int
 
 
 class Complete(msgspec.Struct, frozen=True, tag="complete"):
-    """Say what a word, which may have dots in it, can become."""
+    """Complete a word, which may have dots in it."""
 
     number: int
     text: str
@@ -85,21 +85,21 @@ class Output(msgspec.Struct, frozen=True, tag="output"):
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """The Evaluate of that number is done; or it has not begun, because the statement needs more lines."""
+    """The Evaluate with that number is done, or was not started because the statement needs more lines."""
 
     number: int
     needs_more: bool = False
 
 
 class Completions(msgspec.Struct, frozen=True, tag="completions"):
-    """What the word can become, in order."""
+    """The completions of the word, sorted."""
 
     number: int
     matches: list[str]
 
 
 class Bye(msgspec.Struct, frozen=True, tag="bye"):
-    """The session is over; the reason is empty if the client wanted it."""
+    """The session is over; the reason is empty if the client asked for it."""
 
     reason: str
 
@@ -117,14 +117,14 @@ def encode(frame: FromClient | FromServer) -> bytes:
 
 
 def encodable(text: str) -> str:
-    """Return text that has a form in UTF-8: what has none, such as a lone surrogate, is written as an escape."""
+    """Return text that can be encoded in UTF-8: what cannot, such as a lone surrogate, is escaped."""
     return text.encode(errors="backslashreplace").decode()
 
 
 class Frames:
-    """Takes bytes as they come, and gives frames.
+    """Decodes frames from received bytes.
 
-    `kinds` is the union of those that may come. After an error nothing more is to be fed.
+    `kinds` is the union of the expected frames. Nothing may be fed after an error.
     """
 
     def __init__(self, kinds: object) -> None:
@@ -132,10 +132,10 @@ class Frames:
         self._data = bytearray()
 
     def feed(self, data: bytes) -> Iterator[FromClient | FromServer]:
-        """Yield the frames that are complete now.
+        """Yield the frames that are now complete.
 
         Raises:
-            ValueError: if what has come is no frame, or one of more than `MOST` bytes.
+            ValueError: if a frame is malformed, or has more than `MOST` bytes.
         """
         self._data += data
         while len(self._data) >= _LENGTH:

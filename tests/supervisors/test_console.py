@@ -223,7 +223,7 @@ def test_a_completion_that_hangs_is_given_up_at_the_second_ctrl_c(prompt: Attach
     prompt.begin_to_complete("hanging.")
     prompt.interrupt()
     prompt.interrupt()
-    assert prompt.until_ready().startswith("\nGiven up.")
+    assert prompt.until_ready().startswith("\nAbandoned.")
     left = [one.thread for one in threads_left()]
     assert prompt.run("gate.set()") == ""
     assert_ended(left)
@@ -319,7 +319,7 @@ def test_what_does_not_let_itself_be_interrupted_is_given_up_at_the_second_ctrl_
     prompt.until("begun\n")
     prompt.interrupt()
     prompt.interrupt()
-    assert prompt.until_ready().startswith("\nGiven up.")
+    assert prompt.until_ready().startswith("\nAbandoned.")
     (left,) = threads_left()
     assert prompt.run("gate.set()") == ""
     left.thread.join(WAIT)
@@ -412,7 +412,7 @@ def test_a_system_that_stops_ends_its_sessions_and_says_so(source: str, path: Pa
         sync(*(session.ref for session in sessions(system)))
     reader.join(WAIT)
     prompt.close()
-    assert ends == ["the server stops"]
+    assert ends == ["the server is stopping"]
     assert not path.exists()
     assert_ended(threads)
 
@@ -441,13 +441,13 @@ def test_a_client_that_does_not_read_does_not_hold_up_the_end(path: Path) -> Non
 def test_what_is_no_frame_ends_the_session(data: bytes, reason: str, prompt: Attached) -> None:
     prompt.send_bytes(data)
     bye = prompt.bye()
-    assert bye.startswith("that is no client of a console: ")
+    assert bye.startswith("not a client of a console: ")
     assert reason.lower() in bye.lower()
 
 
 def test_a_client_of_another_version_is_told_so(prompt: Attached) -> None:
     prompt.send(Hello(99, has_colours=False, is_interactive=False))
-    assert prompt.bye() == "the server speaks version 1 of the console's protocol, not 99"
+    assert prompt.bye() == "the server has version 1 of the console's protocol, not 99"
 
 
 def test_a_client_that_does_not_wait_is_told_so(prompt: Attached) -> None:
@@ -458,7 +458,7 @@ def test_a_client_that_does_not_wait_is_told_so(prompt: Attached) -> None:
 def test_there_is_an_end_to_the_number_of_sessions(path: Path, attach: Attach) -> None:
     for _ in range(16):
         attach()
-    with pytest.raises(AssertionError, match="there can be no session: there are 16 children already"):
+    with pytest.raises(AssertionError, match="cannot start a session: there are 16 children already"):
         attach()
 
 
@@ -512,7 +512,7 @@ def test_a_file_that_is_no_socket_is_left_alone(path: Path) -> None:
     path.write_text("precious")
     with refused(path) as reason, System(console=path):
         pass
-    assert reason == ["there is a file that is no socket"]
+    assert reason == ["there is a file that is not a socket"]
     assert path.read_text() == "precious"
 
 
@@ -520,7 +520,7 @@ def test_a_path_that_is_too_long_is_told_with_its_length(tmp_path: Path) -> None
     path = tmp_path / ("x" * 120)
     with refused(path) as reason, System(console=path):
         pass
-    assert reason == [f"a Unix socket cannot have a path of {len(str(path))} bytes; take a shorter one"]
+    assert reason == [f"a Unix socket cannot have a path of {len(str(path))} bytes; choose a shorter one"]
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_a_server_that_stops_ends_the_line_that_is_typed(path: Path) -> None:
             prompt.type("half a li")
             prompt.until("half a li")
             server.close()
-            prompt.until("console: the server stops\n")
+            prompt.until("console: the server is stopping\n")
 
 
 class DeafTerminal(Terminal):
@@ -176,7 +176,7 @@ class DeafTerminal(Terminal):
         """Write nothing."""
 
     def _next_line(self, prompt: str) -> str:
-        self._server.sendall(encode(Bye("the server stops")))
+        self._server.sendall(encode(Bye("the server is stopping")))
         self._server.shutdown(socket.SHUT_WR)
         Event().wait(WAIT)
         raise AssertionError("nothing has ended the line")
@@ -236,7 +236,7 @@ def test_a_server_that_ends_is_told(system: System, path: Path) -> None:
 @pytest.mark.parametrize(
     ("answer", "status", "shown"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", 1, "console: that is no console: a frame may have"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", 1, "console: not a console: a frame may have"),
         (encode(Bye("go away")), 1, "console: go away\n"),
         (encode(Output("\x1b]0;title\x07")) + encode(Ready(0)) + encode(Bye("")), 0, "\\x1b]0;title\\x07"),
     ],

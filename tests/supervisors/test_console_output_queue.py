@@ -99,7 +99,7 @@ def test_who_may_not_wait_loses_what_has_no_room_and_the_client_is_told() -> Non
     assert wire.text == (
         "x" * (LIMIT - 1)
         + "yy"
-        + "\n[4 characters were dropped: they came faster than this client took them]\n"
+        + "\n[4 characters were dropped: there was more output than this client could receive]\n"
         + "again"
     )
     assert Ready(1) in wire.frames

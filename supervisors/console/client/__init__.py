@@ -1,1 +1,1 @@
-"""The client's side of the console: what is typed goes to the server, what it prints is shown."""
+"""The client's side of the console: it sends what is typed, and shows the output."""

@@ -1,4 +1,4 @@
-"""The client of a console: it sends what is typed, and shows what comes."""
+"""The client of a console: it sends what is typed, and shows the output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from supervisors.console.protocol import (
     VERSION,
@@ -36,18 +36,18 @@ __all__ = ["ConsoleClient", "complain", "connect"]
 
 HISTORY = Path("~/.ashtree_history")
 
-# Seconds that Tab waits: what is completed may be an object whose attributes take time.
+# Seconds that Tab waits: finding the attributes of an object may take time.
 _PATIENCE = 2.0
 
-# Seconds after which a line that was to end is told so again: readline does not see a signal that comes just before it waits
-# for a key.
+# Seconds after which the signal that ends a line is sent again: readline misses one that arrives just before it waits for
+# a key.
 _AGAIN = 0.1
 
 _CUT_OFF = Bye("the server has closed the connection")
 
 
 def complain(text: object) -> None:
-    """Print a line that does not come from the server."""
+    """Print a message of the client itself."""
     print(f"console: {text}", file=sys.stderr, flush=True)  # noqa: T201  # it is a command line
 
 
@@ -55,7 +55,7 @@ def connect(path: str) -> socket.socket:
     """Connect to the console at a path.
 
     Raises:
-        OSError: if there is none, or it is another user's.
+        OSError: if there is none, or it belongs to another user.
     """
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -67,7 +67,7 @@ def connect(path: str) -> socket.socket:
 
 
 class ConsoleClient:
-    """Takes a person, or a program, through a session."""
+    """Runs a session for a person at a terminal, or for a program that pipes statements in."""
 
     def __init__(self, connected: socket.socket, terminal: Terminal) -> None:
         self._socket, self._terminal = connected, terminal
@@ -79,7 +79,7 @@ class ConsoleClient:
         self._has_left = False
 
     def run(self) -> int:
-        """Run until the input ends or the server does not go on; return the exit status."""
+        """Run until the input ends or the server closes the session; return the exit status."""
         history = HISTORY.expanduser()
         self._terminal.edit_lines(history, self._complete)
         before = signal.signal(signal.SIGINT, self._on_interrupt)
@@ -110,14 +110,14 @@ class ConsoleClient:
             if not needs_more:
                 typed.clear()
         if typed and needs_more:
-            # The end of the input ends the statement too.
+            # The end of the input completes the statement.
             self._evaluate("\n".join([*typed, ""]))
 
     def _read_line(self, prompt: str) -> str:
         return self._terminal.read_line(prompt, is_over=lambda: self._bye is not None)
 
     def _forget(self, typed: list[str]) -> bool | None:
-        """Begin a new line after Ctrl-C; there is none if it is the reader who has ended the line."""
+        """Start a new line after Ctrl-C; return None if the session is over, which ends the line in the same way."""
         if self._bye is not None:
             self._terminal.show("\n")
             return None
@@ -125,10 +125,10 @@ class ConsoleClient:
         self._terminal.show("\nKeyboardInterrupt\n")
         return False
 
-    # One thing at a time
+    # One request at a time
 
     def _evaluate(self, source: str) -> bool | None:
-        """Have a statement evaluated; tell whether it needs more lines, or None if the session is over."""
+        """Have a statement evaluated; return whether it needs more lines, or None if the session is over."""
         self._number += 1
         self._runs = True
         self._send(Evaluate(self._number, source))
@@ -157,12 +157,12 @@ class ConsoleClient:
                     case Bye():
                         return ()
         except Empty:
-            # Twice: it is given up, so that the next line finds nothing at work.
+            # Twice: it is abandoned, so that the next line can be evaluated at once.
             self._send(Interrupt(self._number))
             self._send(Interrupt(self._number))
             return ()
 
-    def _on_interrupt(self, _number: int, _frame: Any) -> None:
+    def _on_interrupt(self, _number: int, _frame: object) -> None:
         if self._runs:
             self._send(Interrupt(self._number))
         elif self._terminal.is_prompting and not self._is_line_ended.is_set():
@@ -176,7 +176,7 @@ class ConsoleClient:
         try:
             self._socket.sendall(encode(frame))
         except OSError:
-            # The reader knows it too, and what the server has said before.
+            # The reader thread gets the error too, after the last frames of the server.
             return
 
     def _read(self) -> None:
@@ -191,20 +191,20 @@ class ConsoleClient:
         except OSError:
             pass
         except ValueError as error:
-            bye = Bye(f"that is no console: {error}")
+            bye = Bye(f"not a console: {error}")
         self._end(bye)
 
-    def _take(self, frame: Any) -> None:
+    def _take(self, frame: FromClient | FromServer) -> None:
         if isinstance(frame, Output):
             self._terminal.show(frame.text)
-        elif not isinstance(frame, Bye):
+        elif isinstance(frame, Ready | Completions):
             self._answers.put(frame)
 
     def _end(self, bye: Bye) -> None:
         self._bye = bye
         self._answers.put(bye)
         while self._terminal.is_prompting and self._terminal.is_interactive and not self._is_line_ended.is_set():
-            # Nothing else ends the line that is being typed.
+            # Only a signal ends the line that is being typed.
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             self._is_line_ended.wait(_AGAIN)
 
@@ -215,7 +215,7 @@ class ConsoleClient:
         self._socket.close()
 
     def _status(self) -> int:
-        """Say why the session is over, if it is not the client's doing; return the exit status."""
+        """Print why the session is over, unless the client ended it; return the exit status."""
         assert self._bye is not None
         if self._has_left or not self._bye.reason:
             return 0

@@ -1,4 +1,4 @@
-"""The terminal of a client: text that cannot do it harm, and lines with editing, history and completion."""
+"""The terminal of a client: harmless output, and line editing with history and completion."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from typing import TextIO
 
 try:
     import readline as _imported
-except ImportError:  # Python can be built without it: then lines are not edited
+except ImportError:  # Python can be built without it: then there is no line editing
     _readline: ModuleType | None = None
 else:
     _readline = _imported
 
 __all__ = ["Filter", "Terminal"]
 
-# Colours, and what top() clears the screen with (ECMA-48): to the upper left, erase all.
+# Colours, and the sequences with which top() clears the screen (ECMA-48).
 _ALLOWED = re.compile(r"\x1b\[(?:[0-9;]*m|H|2J)")
 _ODD = re.compile(rf"{_ALLOWED.pattern}|[^ -~\n\t]")
-# An escape sequence that may go on in the next text.
+# The beginning of an escape sequence, which may continue in the next text.
 _BEGUN = re.compile(r"\x1b(?:\[[0-9;]*)?\Z")
 
 _HISTORY_LENGTH = 1000
 
 
 class Filter:
-    """Makes text harmless: control characters are written as escapes, but for new lines, tabs, colours and a cleared screen.
+    """Makes text harmless: control characters are escaped, except line feeds, tabs, colours and clearing the screen.
 
-    What a server shows may come from an attacker's message.
+    The output of a server may contain an attacker's message.
     """
 
     def __init__(self) -> None:
         self._begun = ""
 
     def feed(self, text: str) -> str:
-        """Return the text, but keep an escape sequence at its end that may go on."""
+        """Return the text, but hold back an escape sequence at its end that may continue."""
         text = self._begun + text
         begun = _BEGUN.search(text)
         self._begun = "" if begun is None else begun.group()
         return _ODD.sub(_escaped, text[: len(text) - len(self._begun)])
 
     def end(self) -> str:
-        """Return what was kept: it does not go on."""
+        """Return what was held back: it does not continue."""
         begun, self._begun = self._begun, ""
         return _ODD.sub(_escaped, begun)
 
@@ -57,7 +57,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 class Terminal:
-    """Where a person types and reads; or a program, which then sees no prompts."""
+    """Where a person types and reads; a program, whose input is not a terminal, gets no prompts."""
 
     def __init__(self, source: TextIO | None = None, out: TextIO | None = None) -> None:
         self._source, self._out = source or sys.stdin, out or sys.stdout
@@ -77,7 +77,7 @@ class Terminal:
         return self._prompt is not None
 
     def show(self, text: str) -> None:
-        """Write what the server says; while a line is being typed, above it. For any thread."""
+        """Write output of the server; while a line is being typed, above it. For any thread."""
         harmless = self._filter.feed(text)
         if self._prompt is None or not self.is_interactive:
             self._write(harmless)
@@ -87,7 +87,7 @@ class Terminal:
         self._write(f"\r\x1b[K{harmless}{line_end}{self._prompt}{typed}")
 
     def end_of_output(self) -> None:
-        """Be ready for a prompt, which stands at the beginning of a line."""
+        """Start a new line for the next prompt, unless the output ended with one."""
         rest = self._filter.end()
         self._write(rest if self._is_at_line_start or not self.is_interactive else f"{rest}\n")
 
@@ -98,7 +98,7 @@ class Terminal:
             self._out.flush()
 
     def read_line(self, prompt: str, *, is_over: Callable[[], bool]) -> str:
-        """Return the next line, without its end; do not begin to wait for one when `is_over()`.
+        """Return the next line, without its end; do not wait for one when `is_over()`.
 
         Raises:
             EOFError: at the end of the input: Ctrl-D.
@@ -106,7 +106,7 @@ class Terminal:
         """
         self._prompt = prompt
         try:
-            # Asked when whoever ends it can see that a line is awaited.
+            # Checked after `is_prompting` is set, so that the thread that ends the session sees it.
             if is_over():
                 raise KeyboardInterrupt
             return self._next_line(prompt)
@@ -124,7 +124,7 @@ class Terminal:
     # readline
 
     def edit_lines(self, history: Path, complete: Callable[[str], Sequence[str]]) -> None:
-        """Edit lines, remember them in a file, and ask `complete(word)` at Tab."""
+        """Turn on line editing, with a history file and `complete(word)` for Tab."""
         if _readline is None or not self.is_interactive:
             return
         matches: list[str] = []
@@ -141,7 +141,7 @@ class Terminal:
             _readline.read_history_file(history)
 
     def remember(self, history: Path) -> None:
-        """Write the history; what was typed may be secret, so it is for its user only."""
+        """Write the history, readable by its user only, as what was typed may be secret."""
         if _readline is None or not self.is_interactive:
             return
         with suppress(OSError):

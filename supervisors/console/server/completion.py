@@ -1,6 +1,6 @@
-"""What a word at the prompt can become.
+"""The completions of a word at the prompt.
 
-`rlcompleter` is not used: it imports readline, which takes hold of the terminal, and that one is the server's.
+`rlcompleter` is not used: it imports readline, which would take over the terminal of the server.
 """
 
 from __future__ import annotations
@@ -10,21 +10,20 @@ import inspect
 import keyword
 import re
 from collections.abc import Mapping
-from typing import Any
 
 __all__ = ["completions"]
 
 _DOTTED = re.compile(r"(?:(?P<path>\w+(?:\.\w+)*)\.)?(?P<word>\w*)")
 
-# More than that nobody reads.
+# More are of no use.
 _MOST = 500
 
 
-def completions(text: str, namespace: Mapping[str, Any]) -> list[str]:
-    """Return the names that begin with `text`, or, after a dot, the attributes; those with underscores only if asked for.
+def completions(text: str, namespace: Mapping[str, object]) -> list[str]:
+    """Return the names that start with `text`, or after a dot the attributes; those with underscores only if one was typed.
 
-    What can be called has a bracket after it. To find the attributes of `a.b`, `b` is taken from `a` as code would; nothing
-    else is evaluated.
+    Callables have a bracket appended. To find the attributes of `a.b`, `b` is read from `a` as code would do it; nothing else
+    is evaluated.
     """
     found = _DOTTED.fullmatch(text)
     if found is None:
@@ -36,17 +35,17 @@ def completions(text: str, namespace: Mapping[str, Any]) -> list[str]:
     return [f"{prefix}{name}{'(' if callable(known[name]) else ''}" for name in fitting[:_MOST]]
 
 
-def _names(namespace: Mapping[str, Any]) -> Mapping[str, Any]:
+def _names(namespace: Mapping[str, object]) -> Mapping[str, object]:
     return {**dict.fromkeys([*keyword.kwlist, *keyword.softkwlist]), **vars(builtins), **namespace}
 
 
-def _attributes(path: str, namespace: Mapping[str, Any]) -> Mapping[str, Any]:
+def _attributes(path: str, namespace: Mapping[str, object]) -> Mapping[str, object]:
     first, *others = path.split(".")
     try:
         value = namespace[first] if first in namespace else getattr(builtins, first)
         for name in others:
             value = getattr(value, name)
-        # Properties are not asked for their values.
+        # Properties are not evaluated.
         return {name: inspect.getattr_static(value, name, None) for name in dir(value)}
     except Exception:  # noqa: BLE001  # the author's __getattr__ or __dir__
         return {}

@@ -1,4 +1,4 @@
-"""The console of a system: it listens at a Unix socket, and has a session for each client."""
+"""The console of a system: it listens on a Unix socket, and starts a session for each client."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ConsoleServer", "open_console"]
 
-# Sessions at a time: each has a thread.
+# Maximal number of sessions: each has a thread.
 _MOST = 16
 
 
@@ -31,10 +31,10 @@ def open_console(system: System, path: str) -> ChildSpec:
 
 
 class ConsoleServer(DynamicSupervisor):
-    """Supervises the sessions of those who are attached to `system` at `path`; see `System(console=…)`.
+    """Supervises the sessions of the clients that are attached to `system` at `path`; see `System(console=…)`.
 
     Raises:
-        StartError: from ConsoleError, if there can be no socket at that path.
+        StartError: from ConsoleError, if there cannot be a socket at that path.
     """
 
     shutdown: ClassVar[float] = 5.0
@@ -46,7 +46,7 @@ class ConsoleServer(DynamicSupervisor):
         self._server: asyncio.Server | None = None
 
     def on_start(self) -> Any:
-        """Listen."""
+        """Start listening."""
         super().on_start()
         return self._listen()
 
@@ -58,7 +58,7 @@ class ConsoleServer(DynamicSupervisor):
 
     def _close(self, socket: UnixSocket) -> None:
         if self._server is not None:
-            # First, as it still watches the socket.
+            # First, as it is still polling the socket.
             self._server.close()
         socket.close()
 
@@ -67,7 +67,7 @@ class ConsoleServer(DynamicSupervisor):
         start_child(self.actor_ref, spec).add_done_callback(partial(_on_started, connection))
 
     def terminate(self, reason: ExitReason) -> Any:
-        """Let nobody in any more, and end the sessions."""
+        """Stop accepting clients, and stop the sessions."""
         if self._server is not None:
             self._server.close()
         return super().terminate(reason)
@@ -75,4 +75,4 @@ class ConsoleServer(DynamicSupervisor):
 
 def _on_started(connection: ConsoleConnection, started: Future[ActorRef[Session]]) -> None:
     if started.exception is not None:
-        connection.refuse(f"there can be no session: {started.exception}")
+        connection.refuse(f"cannot start a session: {started.exception}")

@@ -1,4 +1,4 @@
-"""The connection of one client: bytes in, frames to its session; what waits in its outbox, out."""
+"""The connection of one client: it passes frames to the session, and sends what is in the output queue."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ __all__ = ["ClientGone", "ConsoleConnection"]
 
 
 class ClientGone(msgspec.Struct, frozen=True):
-    """A connection tells its session that the client has gone, or is told to go because what it sends is no frame."""
+    """Tells a session that its client has disconnected, or must be, because it sent a malformed frame."""
 
     reason: str = ""
 
 
 class ConsoleConnection(asyncio.Protocol):
-    """Carries frames; it is no actor, and knows none of the rules.
+    """Carries frames between a client and its session. It is not an actor.
 
-    `accept(connection)` is called for a client that may have a session.
+    `accept(connection)` is called for each client that may have a session.
     """
 
     def __init__(self, accept: Callable[[ConsoleConnection], object]) -> None:
         loop = asyncio.get_running_loop()
         self.outbox = OutputQueue(loop)
         self.closed: asyncio.Future[None] = loop.create_future()
-        """Done when the connection is gone."""
+        """Done when the connection is closed."""
         self._accept = accept
         self._frames = Frames(FromClient)
         self._early: list[FromClient | FromServer | ClientGone] = []
@@ -44,18 +44,18 @@ class ConsoleConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def serve(self, session: ActorRef[Any]) -> None:
-        """Give the session what has come, and what comes."""
+        """Pass the frames received so far, and all later ones, to the session."""
         self._session = session
         for frame in self._early:
             session.send(frame)
         self._early.clear()
 
     def refuse(self, reason: str) -> None:
-        """Say why there is no session, or none any more, and close."""
+        """Send the reason why there is no session, or no longer one, and close."""
         self.outbox.finish(Bye(reason))
 
     def abort(self) -> None:
-        """Close, without another word."""
+        """Close at once."""
         self.outbox.close()
         if self._transport is not None:
             self._transport.abort()
@@ -63,10 +63,10 @@ class ConsoleConnection(asyncio.Protocol):
     # asyncio's callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let it have a session, if it comes from the same user."""
+        """Accept the client, if it is the same user."""
         self._transport = cast("asyncio.Transport", transport)
         self.outbox.open(self._transport)
-        # A copy, as the object of another event loop is no socket.
+        # A duplicate, as another event loop's object is not a socket.
         with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as connected:
             if not is_of_this_user(connected):
                 self.refuse("this console is for the user of the server only")
@@ -74,14 +74,14 @@ class ConsoleConnection(asyncio.Protocol):
         self._accept(self)
 
     def data_received(self, data: bytes) -> None:
-        """Pass frames on."""
+        """Pass on the frames that are complete."""
         try:
             for frame in self._frames.feed(data):
                 self._pass_on(frame)
         except ValueError as error:  # msgspec's are ValueErrors too
             assert self._transport is not None
             self._transport.pause_reading()
-            self._pass_on(ClientGone(f"that is no client of a console: {error}"))
+            self._pass_on(ClientGone(f"not a client of a console: {error}"))
 
     def _pass_on(self, frame: FromClient | FromServer | ClientGone) -> None:
         if self._session is None:
@@ -90,15 +90,15 @@ class ConsoleConnection(asyncio.Protocol):
             self._session.send(frame)
 
     def pause_writing(self) -> None:
-        """Let text wait in the outbox."""
+        """Keep output in the queue, as the client is slow."""
         self.outbox.pause()
 
     def resume_writing(self) -> None:
-        """Send what waits."""
+        """Send what is in the queue."""
         self.outbox.resume()
 
     def connection_lost(self, _error: Exception | None) -> None:
-        """Tell the session."""
+        """Tell the session that the client has disconnected."""
         self.outbox.close()
         self.closed.set_result(None)
         self._pass_on(ClientGone())

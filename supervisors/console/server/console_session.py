@@ -1,4 +1,4 @@
-"""The session of one client: it has a namespace, and minds what is evaluated there."""
+"""The session of one client: its namespace, and the statement that is evaluated in it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
-# Seconds that there are for a client to take what was printed before the end, and for what runs to end.
+# Seconds at the end of a session for the client to receive the remaining output, and for a running statement to stop.
 _LINGER = 1.0
 
-_GIVEN_UP = "\nGiven up. What ran cannot be killed and runs on until it comes to its end (see actors.threads_left).\n"
+_ABANDONED = "\nAbandoned. The thread cannot be killed and runs until its statement ends (see actors.threads_left).\n"
 
 
 class Session(Actor):
@@ -39,16 +39,16 @@ class Session(Actor):
         self._outbox = connection.outbox
         self._namespace: dict[str, Any] = {"__name__": "__console__", "system": system}
         self._screen = Screen(self._outbox, self._namespace)
-        # A Screen is as much of a TextIO as is needed to write.
+        # A Screen has as much of a TextIO as writing needs.
         out = cast("TextIO", self._screen)
-        # Python's own help() may have a pager in the server's terminal.
+        # Python's own help() may open a pager in the server's terminal.
         self._namespace.update(words(system, out), help=Helper(StringIO(), out))
         self._running: int | None = None
         self._is_interrupted = False
-        self._bye = "the server stops"
+        self._bye = "the server is stopping"
 
     def on_start(self) -> None:
-        """Have a thread ready."""
+        """Start the evaluator, with its thread."""
         self._evaluator = self._start_evaluator()
         divert(self._screen)
         self.own(self._let_go)
@@ -60,21 +60,21 @@ class Session(Actor):
         arguments = (self.actor_ref, self._namespace, self._screen, self._interruption)
         return spawn(Evaluator, arguments, parent=self._process, label="evaluator")
 
-    def on_receive(self, message: Any) -> Any:
-        """Do what the client wants, and tell it what the evaluator has done."""
+    def on_receive(self, message: object) -> object:
+        """Handle the client's requests and the evaluator's results."""
         match message:
             case Hello():
                 return self._greet(message)
             case Evaluate(number=number) | Complete(number=number):
                 return self._evaluate(number, message)
             case Interrupt(number=number):
-                return self._interrupt(number)
+                self._interrupt(number)
             case Evaluated(number=number, needs_more=needs_more) if number == self._running:
                 self._answer(Ready(number, needs_more))
             case Completions(number=number) if number == self._running:
                 self._answer(message)
             case Evaluated() | Completions():
-                return None  # of an evaluator that was given up
+                return None  # of an evaluator that was abandoned
             case Leave():
                 return self._over("")
             case ClientGone(reason=reason):
@@ -85,7 +85,7 @@ class Session(Actor):
 
     def _greet(self, hello: Hello) -> Stop | None:
         if hello.version != VERSION:
-            return self._over(f"the server speaks version {VERSION} of the console's protocol, not {hello.version}")
+            return self._over(f"the server has version {VERSION} of the console's protocol, not {hello.version}")
         self._screen.has_colours = hello.has_colours
         if hello.is_interactive:
             self._outbox.write(f"This is {self._system.name}, process {os.getpid()}.\n\n{BANNER.strip()}\n\n")
@@ -109,7 +109,7 @@ class Session(Actor):
         if number != self._running:
             return
         if self._is_interrupted:
-            self._give_up(number)
+            self._abandon(number)
         else:
             self._stop_what_runs()
 
@@ -119,12 +119,12 @@ class Session(Actor):
             self._interruption.interrupt()
             self._outbox.wake()
 
-    def _give_up(self, number: int) -> None:
-        """Go on with another thread: this one is blocked, or does not let itself be interrupted."""
+    def _abandon(self, number: int) -> None:
+        """Continue with a new thread, as this one is blocked, or ignores the interrupt."""
         self._process.unlink(self._evaluator.process)
         self._evaluator.kill()
         self._evaluator = self._start_evaluator()
-        self._outbox.write(_GIVEN_UP)
+        self._outbox.write(_ABANDONED)
         self._answer(Ready(number))
 
     # The end
@@ -134,7 +134,7 @@ class Session(Actor):
         return Stop(Shutdown("the client has left"))
 
     async def terminate(self, reason: ExitReason) -> None:
-        """Stop what runs, and let the client know why."""
+        """Stop the running statement, and tell the client why the session is over."""
         self._stop_what_runs()
         is_orderly = isinstance(reason, Shutdown)
         self._connection.refuse(self._bye if is_orderly else f"the session has ended: {reason}")

@@ -1,4 +1,4 @@
-"""What is typed, evaluated in a thread of the session, or on the loop if it awaits."""
+"""Evaluates what is typed: in a thread of the session, or on the event loop if it awaits."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import ast
 import inspect
 import traceback
 from codeop import CommandCompiler
+from collections.abc import Callable
 from contextlib import suppress
 from types import CodeType, FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -25,25 +26,27 @@ if TYPE_CHECKING:
 
 __all__ = ["Evaluated", "Evaluator", "Leave"]
 
+T = TypeVar("T")
+
 _FILE = "<console>"
 
 
 class Evaluated(msgspec.Struct, frozen=True):
-    """An evaluator tells its session that an Evaluate is over."""
+    """Tells a session that an Evaluate is done."""
 
     number: int
     needs_more: bool
 
 
 class Leave(msgspec.Struct, frozen=True):
-    """An evaluator tells its session that the client wants to leave: `exit()`."""
+    """Tells a session that the client wants to leave: `exit()`."""
 
 
 class Evaluator(ThreadedActor):
     """Evaluates one statement after another.
 
-    It is an actor, so that an actor started at the prompt lives on the server's loop. It has a thread, so that what is typed
-    may block. Code with `await` at its top level runs as a task of the loop instead, and is what may not block.
+    It is an actor, so that actors started at the prompt run on the server's loop, and it has a thread, so that a statement may
+    block. Code with a top-level `await` runs as a task of the loop instead, and must not block.
     """
 
     def __init__(
@@ -52,16 +55,16 @@ class Evaluator(ThreadedActor):
         self._session, self._namespace = session, namespace
         self._screen, self._interruption = screen, interruption
         self._compile = CommandCompiler()
-        # As `python -m asyncio` does it.
+        # As `python -m asyncio` does.
         self._compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
     def on_start(self) -> None:
-        """Let all that this thread prints go to the client."""
+        """Redirect the output of this thread to the client."""
         self._interruption.begin()
         self._screen.take()
 
-    def on_receive(self, message: Any) -> None:
-        """Evaluate, or complete; tell the session."""
+    def on_receive(self, message: object) -> None:
+        """Evaluate or complete, and send the result to the session."""
         match message:
             case Evaluate(number=number, source=source):
                 self._session.send(Evaluated(number, self._run(source)))
@@ -75,23 +78,23 @@ class Evaluator(ThreadedActor):
             return []
 
     def _run(self, source: str) -> bool:
-        """Evaluate; tell whether the statement needs more lines."""
+        """Evaluate; return whether the statement needs more lines."""
         try:
             return bool(self._exposed(lambda: self._evaluate(source)))
         except KeyboardInterrupt:
-            self._tell("\nKeyboardInterrupt\n")
+            self._print("\nKeyboardInterrupt\n")
         except SystemExit:
             self._session.send(Leave())
-        except BaseException as error:  # noqa: BLE001  # it is shown to whoever typed this
-            self._tell(_harmless(_report(error)))
+        except BaseException as error:  # noqa: BLE001  # it is shown to the user
+            self._print(_harmless(_report(error)))
         return False
 
-    def _tell(self, text: str) -> None:
-        with suppress(BrokenPipeError):  # nobody is there any more
+    def _print(self, text: str) -> None:
+        with suppress(BrokenPipeError):  # the client has disconnected
             self._screen.write(text)
 
-    def _exposed(self, function: Any) -> Any:
-        """Return what `function()` returns, and let Ctrl-C interrupt that, and nothing after it."""
+    def _exposed(self, function: Callable[[], T]) -> T:
+        """Return the result of `function()`, during which, and not after it, Ctrl-C interrupts."""
         try:
             try:
                 self._interruption.expose()
@@ -99,7 +102,7 @@ class Evaluator(ThreadedActor):
             finally:
                 self._interruption.cover()
         except KeyboardInterrupt:
-            # It may have come before cover() could do anything; there is one at most.
+            # It may have been raised before cover() did anything; there is at most one.
             self._interruption.cover()
             raise
 
@@ -128,7 +131,7 @@ def _awaits(code: CodeType) -> bool:
 
 
 def _report(error: BaseException) -> str:
-    """Write a traceback, from the first line that was typed on."""
+    """Return a traceback as text, from the first typed line on."""
     found: TracebackType | None = error.__traceback__
     while found is not None and found.tb_frame.f_code.co_filename != _FILE:
         found = found.tb_next
@@ -136,5 +139,5 @@ def _report(error: BaseException) -> str:
 
 
 def _harmless(text: str) -> str:
-    """Write control characters, which may be an attacker's words in an error's, as escapes."""
+    """Escape control characters: the text of an error may contain an attacker's message."""
     return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)

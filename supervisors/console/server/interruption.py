@@ -1,4 +1,4 @@
-"""Ctrl-C for code that runs in a thread, or as a task on the loop, and for nothing else."""
+"""Ctrl-C for code in a thread, or in a task on the loop, and for no other code."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from typing import Any
 
 __all__ = ["Interruption"]
 
-# What code under evaluation is called with top-level `await` in it.
+# Evaluated code with a top-level `await`.
 Function = Callable[[], Coroutine[Any, Any, Any]]
 
 
 class Interruption:
     """Raises KeyboardInterrupt in code between `expose` and `cover`.
 
-    It may be told to do so once for each thing that runs: what handles the first one could be hit by a second.
+    There may be one interrupt for each statement: a second one could hit the handler of the first.
 
-    Python raises it between two bytecodes of a thread, wherever that is; so no lock and nothing that others rely on may be
-    touched in between. What blocks the thread, such as a read or a sleep, is interrupted when it is over.
+    Python raises the exception between two bytecodes of the thread, wherever it is; so no lock may be held and no shared state
+    changed while exposed. A call that blocks the thread, such as a read or a sleep, is interrupted when it returns.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._lock = threading.Lock()
         self.thread: threading.Thread | None = None
-        """Which thread it is, once that has begun."""
+        """The thread that is interrupted, once it has started."""
         self._is_exposed = False
         self._task: asyncio.Task[BaseException | None] | None = None
         self._is_cancelled = False
         self.is_pending = False
-        """Whether Ctrl-C has come, and has not been raised yet."""
+        """Whether there was a Ctrl-C that has not been raised yet."""
 
     def interrupt(self) -> None:
-        """Raise KeyboardInterrupt in what runs, now or as soon as it is exposed; on the loop."""
+        """Raise KeyboardInterrupt in the running code, now or as soon as it is exposed; on the loop."""
         with self._lock:
             if self._task is not None and self._task.cancel():
                 self._is_cancelled = True
@@ -46,25 +46,25 @@ class Interruption:
                 self.is_pending = True
 
     def reset(self) -> None:
-        """Forget an interrupt that has not been raised: it was for what is over. On the loop, before the next thing begins."""
+        """Discard a pending interrupt of the previous statement; on the loop, before the next one starts."""
         with self._lock:
             self.is_pending = False
 
     # In the thread
 
     def begin(self) -> None:
-        """Take this thread for the one that can be interrupted."""
+        """Make this thread the one that is interrupted."""
         self.thread = threading.current_thread()
 
     def is_here(self) -> bool:
-        """Tell whether the caller runs in the thread that can be interrupted."""
+        """Return whether the caller is in the thread that is interrupted."""
         return self.thread is threading.current_thread()
 
     def expose(self) -> None:
-        """Let an interrupt come from now on.
+        """Allow interrupts from now on.
 
         Raises:
-            KeyboardInterrupt: if it has come already.
+            KeyboardInterrupt: if one is pending.
         """
         with self._lock:
             if self.is_pending:
@@ -73,20 +73,20 @@ class Interruption:
             self._is_exposed = True
 
     def cover(self) -> bool:
-        """Let no interrupt come after this returns; tell whether one could.
+        """Allow no interrupt after this returns; return whether they were allowed before.
 
         Raises:
-            KeyboardInterrupt: the one that came just before.
+            KeyboardInterrupt: one that arrived just before.
         """
         with self._lock:
             was_exposed, self._is_exposed = self._is_exposed, False
-        _let_it_come()
+        _raise_pending()
         return was_exposed
 
     def run_on_loop(self, function: Function) -> BaseException | None:
-        """Run a coroutine as a task of the loop, in this thread's context; return what it raised.
+        """Run a coroutine as a task of the loop, in this thread's context; return the exception it raised.
 
-        That is a KeyboardInterrupt if it was interrupted, and a CancelledError if it was cancelled otherwise.
+        It is a KeyboardInterrupt if the task was interrupted, and a CancelledError if it was cancelled otherwise.
         """
         over = threading.Event()
         self._loop.call_soon_threadsafe(self._begin, function, over, context=copy_context())
@@ -107,16 +107,16 @@ class Interruption:
 
 
 async def _outcome(function: Function) -> BaseException | None:
-    # A task that raises SystemExit or KeyboardInterrupt ends its loop.
+    # A task that raises SystemExit or KeyboardInterrupt would end its loop.
     try:
         await function()
-    except BaseException as error:  # noqa: BLE001  # it is shown to whoever typed this
+    except BaseException as error:  # noqa: BLE001  # it is shown to the user
         return error
     return None
 
 
-def _let_it_come() -> None:
-    """Do nothing: an exception set for this thread is raised when a function is called, if not before."""
+def _raise_pending() -> None:
+    """Do nothing: an exception set for this thread is raised at the latest when a function is called."""
 
 
 def _raise_in(thread: threading.Thread, error: type[BaseException]) -> None:

@@ -1,4 +1,4 @@
-"""What is on its way to a client: in order, from any thread, and never more of it than a slow client may cost."""
+"""The output for a client: in order, from any thread, and limited for slow clients."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from supervisors.console.protocol import Bye, FromServer, Output, encodable, enc
 
 __all__ = ["LIMIT", "OutputQueue"]
 
-# Characters that wait for a slow client.
+# Characters that may wait for a slow client.
 LIMIT = 1 << 18
 
-# Characters in a frame; the loop serves others between two frames.
+# Characters in a frame; the loop does other work between two frames.
 _CHUNK = 1 << 14
 
 
 class OutputQueue:
     """Frames for a client.
 
-    `write` takes text. When `LIMIT` characters wait, a thread that may wait does so; for all others, who would hold up actors,
-    the text is dropped, and the client told so.
+    When `LIMIT` characters wait, `write` blocks in a thread that may block; in any other thread, where it would hold up actors,
+    the text is dropped, and the client is told how much.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -37,15 +37,15 @@ class OutputQueue:
     # In any thread
 
     def put(self, frame: FromServer) -> None:
-        """Send a frame that is no text."""
+        """Send a frame that is not text."""
         with self._changed:
             self._append(frame)
 
     def write(self, text: str, *, waits: Callable[[], bool] | None = None) -> None:
-        """Send text, in pieces; with `waits`, wait while there is no room and `waits()` is true, then drop the rest.
+        """Send text, in pieces; with `waits`, block while there is no room and `waits()` is true, then drop the rest.
 
         Raises:
-            BrokenPipeError: if the client has left.
+            BrokenPipeError: if the client has disconnected.
         """
         for start in range(0, len(text), _CHUNK):
             # Piece by piece, as others run between two pieces.
@@ -57,7 +57,7 @@ class OutputQueue:
             if waits is not None:
                 self._changed.wait_for(lambda: self._has_room() or self._is_closed or not waits())
             if self._is_closed:
-                raise BrokenPipeError("the client of this console has left")
+                raise BrokenPipeError("the client of this console has disconnected")
             if not self._has_room():
                 self._dropped += len(piece) if waits is None else 0
                 return waits is None
@@ -66,7 +66,7 @@ class OutputQueue:
             return True
 
     def wake(self) -> None:
-        """Let whoever waits for room look again whether it still wants to."""
+        """Let threads that are waiting for room check again whether they should."""
         with self._changed:
             self._changed.notify_all()
 
@@ -82,7 +82,7 @@ class OutputQueue:
         if self._is_armed:
             return
         try:
-            # Not through the scheduler, which would do it at once again and again if a thread writes on and on.
+            # Not through the scheduler, which would flush again and again while a thread keeps writing.
             self._loop.call_soon_threadsafe(self._flush)
         except RuntimeError as closed:
             raise BrokenPipeError("the event loop of this console is closed") from closed
@@ -91,20 +91,20 @@ class OutputQueue:
     # On the loop
 
     def open(self, transport: asyncio.Transport) -> None:
-        """Send from now on."""
+        """Start sending."""
         self._transport = transport
 
     def pause(self) -> None:
-        """Send no more for now: the client is slow."""
+        """Stop sending for now: the client is slow."""
         self._is_paused = True
 
     def resume(self) -> None:
-        """Send on."""
+        """Continue sending."""
         self._is_paused = False
         self._flush()
 
     def finish(self, bye: Bye) -> None:
-        """Take nothing more; send what waits, and `bye`, then close the connection."""
+        """Accept no more frames; send what is left and `bye`, then close the connection."""
         with self._changed:
             if not self._is_closed:
                 self._append(bye)
@@ -112,7 +112,7 @@ class OutputQueue:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Send nothing more; whoever waits for room gets an error."""
+        """Discard what is left; threads that are waiting for room get an error."""
         with self._changed:
             self._is_closed = True
             self._items.clear()
@@ -150,4 +150,4 @@ class OutputQueue:
 
     def _apology(self) -> Output:
         dropped, self._dropped = self._dropped, 0
-        return Output(f"\n[{dropped} characters were dropped: they came faster than this client took them]\n")
+        return Output(f"\n[{dropped} characters were dropped: there was more output than this client could receive]\n")

@@ -1,4 +1,4 @@
-"""What code at the prompt sees as `sys.stdout`, and how each prompt gets its own while the server keeps the real one."""
+"""`sys.stdout` for code at a prompt: each session gets its own, and the server keeps the real one."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _current: ContextVar[Screen | None] = ContextVar("screen of a console", default=
 
 
 class Screen(io.TextIOBase):
-    """Standard output of one session: text for its client.
+    """The standard output of one session, sent to its client.
 
-    The session's own thread waits for a client that is slow; what others print beyond that, such as a trace, is dropped.
+    The session's own thread waits for a slow client; the output of others, such as a trace, is dropped then.
     """
 
     def __init__(self, outbox: OutputQueue, namespace: dict[str, Any]) -> None:
         self._outbox, self._namespace = outbox, namespace
         self._interruption: Interruption | None = None
         self.given_up: set[threading.Thread] = set()
-        """The threads from which nothing is taken any more."""
+        """Abandoned threads, whose output is no longer accepted."""
         self._kept: list[object] = []
         self.has_colours = False
 
@@ -38,22 +38,22 @@ class Screen(io.TextIOBase):
         return "utf-8"
 
     def isatty(self) -> bool:
-        """Tell whether colours and the like are welcome."""
+        """Return whether the client shows colours."""
         return self.has_colours
 
     def writable(self) -> bool:
-        """Tell that it can be written to."""
+        """Return True."""
         return True
 
     def write(self, text: str) -> int:
         """Send text to the client.
 
         Raises:
-            BrokenPipeError: if the client has left, or has given up this thread.
+            BrokenPipeError: if the client has disconnected, or has abandoned this thread.
         """
         interruption = self._interruption
         if threading.current_thread() in self.given_up:
-            raise BrokenPipeError("the client of this console does not wait for this any more")
+            raise BrokenPipeError("the client of this console has abandoned this thread")
         if interruption is None or not interruption.is_here():
             self._outbox.write(text)
             return len(text)
@@ -68,44 +68,44 @@ class Screen(io.TextIOBase):
     # Values, shown as at Python's own prompt
 
     def display(self, value: object) -> None:
-        """Show a value, and keep it as `_`, now if this is the session's thread; from a task on the loop, when that is done."""
+        """Show a value and store it as `_`: now in the session's thread, or once the task is done if this is the loop."""
         if value is None:
             return
         if self._interruption is not None and self._interruption.is_here():
             self.write(f"{value!r}\n")
             self._namespace["_"] = value
         else:
-            # It may take long to write down, and the loop has others to serve.
+            # Its repr may take long, and must not block the loop.
             self._kept.append(value)
 
     def display_kept(self) -> None:
-        """Show the values that were kept."""
+        """Show the values that were kept for later."""
         kept, self._kept = self._kept, []
         for value in kept:
             self.display(value)
 
-    # For whom it is
+    # The threads it serves
 
     def take(self) -> None:
-        """Be the standard output of this thread, and of the tasks it starts, from now on."""
+        """Become the standard output of this thread, and of the tasks it starts."""
         _current.set(self)
 
     def serve(self, interruption: Interruption) -> None:
-        """Wait for room in the thread that this can interrupt, and take nothing more from the one before."""
+        """Serve the thread of this interruption, and abandon the previous one."""
         self.give_up()
         self._interruption = interruption
 
     def give_up(self) -> None:
-        """Take nothing more from the thread that is served."""
+        """Accept no more output from the current thread."""
         if self._interruption is not None and self._interruption.thread is not None:
             self.given_up.add(self._interruption.thread)
 
 
 class _Diverted:
-    """A standard stream that leads to the session whose code uses it, and for all others where it led before."""
+    """A standard stream that leads to the session whose code uses it, and for all other code to the original."""
 
     def __init__(self, before: Any, of: Callable[[Screen], Any]) -> None:
-        # A program without standard streams has None there, on which print() does nothing.
+        # In a program without standard streams it is None, with which print() does nothing.
         self.before, self._of = before, of
 
     def __getattr__(self, name: str) -> Any:
@@ -117,7 +117,7 @@ class _Diverted:
 
 
 class _DivertedHook:
-    """A displayhook that serves the session whose code uses it, and all others as before."""
+    """A displayhook that serves the session whose code uses it, and for all other code calls the original."""
 
     def __init__(self, before: Callable[[object], object]) -> None:
         self.before = before
@@ -131,7 +131,7 @@ class _DivertedHook:
 
 
 class _Nowhere(io.TextIOBase):
-    """Takes text, and does nothing."""
+    """Discards text."""
 
     def write(self, text: str) -> int:
         return len(text)
@@ -140,16 +140,16 @@ class _Nowhere(io.TextIOBase):
 _NAMES = ("stdin", "stdout", "stderr", "displayhook")
 _lock = threading.Lock()
 _served: set[Screen] = set()
-# Given up by sessions that are over: what these print must not go to the server's own standard output.
+# Abandoned by sessions that are over: their output must not go to the server's own standard output.
 _left: set[threading.Thread] = set()
 
 
 def divert(screen: Screen) -> None:
-    """Have standard streams and displayhook serve a session too, also if somebody has put others there since the last time."""
+    """Make standard streams and displayhook serve a session too, even if they were replaced since the last time."""
     with _lock:
         _served.add(screen)
         if not isinstance(sys.stdin, _Diverted):
-            # Nobody types at the server for a session: input() finds the end at once.
+            # A session has no standard input: input() raises EOFError.
             sys.stdin = cast("TextIO", _Diverted(sys.stdin, lambda _: io.StringIO()))
         if not isinstance(sys.stdout, _Diverted):
             sys.stdout = cast("TextIO", _Diverted(sys.stdout, lambda screen: screen))
@@ -160,7 +160,7 @@ def divert(screen: Screen) -> None:
 
 
 def restore(screen: Screen, left: Iterable[threading.Thread] = ()) -> None:
-    """Put all back as it was, if this was the last session, and no thread is left behind by it or others."""
+    """Restore the original streams, if this was the last session and no abandoned thread is running."""
     with _lock:
         _served.discard(screen)
         alive = {thread for thread in {*_left, *left} if thread.is_alive()}

@@ -1,4 +1,4 @@
-"""The Unix socket of a console: a file that only the user of the server can open, and that is gone with the console."""
+"""The Unix socket of a console: a file that only the user of the server can open, removed with the console."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 class UnixSocket:
-    """A listening socket at a path, with mode 0600; a file that a dead server left there is replaced.
+    """A listening socket at a path, with mode 0600; it replaces a socket file that a dead server has left.
 
     Raises:
-        ConsoleError: saying what is wrong with the path, or that a living server has it.
+        ConsoleError: with what is wrong with the path, or that a running server has it.
     """
 
     def __init__(self, path: str) -> None:
@@ -32,7 +32,7 @@ class UnixSocket:
         try:
             self.listening.settimeout(0)
             self._bind()
-            # Nobody can connect before listen(), so nobody has while the mode was another one.
+            # No client can connect before listen(), so none has while the mode was different.
             os.chmod(path, stat.S_IRUSR | stat.S_IWUSR)
             self.listening.listen(_BACKLOG)
             self._file = os.stat(path)
@@ -50,7 +50,7 @@ class UnixSocket:
             self.listening.bind(self.path)
 
     def close(self) -> None:
-        """Stop listening, and remove the file, unless it is another one by now."""
+        """Stop listening, and remove the file, unless it has been replaced."""
         self.listening.close()
         with contextlib.suppress(OSError):
             if os.path.samestat(os.stat(self.path), self._file):
@@ -58,7 +58,7 @@ class UnixSocket:
 
 
 def _is_stale(path: str) -> bool:
-    """Tell whether a path is a socket that nobody listens at."""
+    """Return whether a path is a socket on which no process listens."""
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
@@ -68,18 +68,18 @@ def _is_stale(path: str) -> bool:
 
 def _reason(path: str, error: OSError) -> str:
     if error.errno is None:
-        # Python's own refusal: the limit is the system's (108 bytes on Linux, 104 on macOS, with a closing zero).
-        return f"a Unix socket cannot have a path of {len(os.fsencode(path))} bytes; take a shorter one"
+        # Raised by Python: the limit is the system's (108 bytes on Linux, 104 on macOS, with a terminating zero).
+        return f"a Unix socket cannot have a path of {len(os.fsencode(path))} bytes; choose a shorter one"
     if error.errno != errno.EADDRINUSE:
         return error.strerror or str(error)
     with contextlib.suppress(OSError):
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            return "there is a file that is no socket"
+            return "there is a file that is not a socket"
     return "a running server has it"
 
 
 def is_of_this_user(connected: socket.socket) -> bool:
-    """Tell whether the other end belongs to the user of this process; where the system does not say, the mode must do."""
+    """Return whether the peer is the user of this process; if the system cannot tell, the mode of the file must do."""
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:
         return True
