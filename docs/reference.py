@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -206,7 +207,8 @@ def description(module: ModuleType, name: str) -> str:
         raise LookupError(
             f"{module.__name__}.{name} has no docstring; a constant has it as a string below its definition"
         )
-    return doc.strip().splitlines()[0]
+    # A last sentence that ends in a colon leads to a list or an example.
+    return re.sub(r"(?<=\.) [^.]*:$", "", doc.strip().splitlines()[0])
 
 
 def doc_of_assignment(module: ModuleType, name: str) -> str | None:
