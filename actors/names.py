@@ -73,7 +73,7 @@ def ask(target: Target, message: object, *, block: bool = True, timeout: float |
     if ref is not None:
         return ref.ask(message, block=block, timeout=timeout)
     future: Future[Any] = Future()
-    future.set_exception(_nobody(target))
+    future.set_exception(_not_registered(target))
     return future.get() if block else future
 
 
@@ -86,11 +86,11 @@ async def call(target: Target, message: object, *, timeout: float | None = ASK_T
     """
     ref = whereis(target)
     if ref is None:
-        raise _nobody(target)
+        raise _not_registered(target)
     return await ref.call(message, timeout=timeout)
 
 
-def _nobody(target: Target) -> ActorDeadError:
+def _not_registered(target: Target) -> ActorDeadError:
     if isinstance(target, Via):
-        return ActorDeadError(f"nobody is registered as {target.key!r} in {target.registry!r}")
-    return ActorDeadError(f"nobody is registered as {target!r}")
+        return ActorDeadError(f"no actor is registered as {target.key!r} in {target.registry!r}")
+    return ActorDeadError(f"no actor is registered as {target!r}")

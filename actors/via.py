@@ -76,6 +76,6 @@ def resolve(target: Target, whereis: Callable[[Hashable], ActorRef | None]) -> A
         return target.whereis()
     if target is None:
         raise TypeError(
-            "a target must be an actor, a ref, a name or Via(registry, key), got None; whereis() found nobody?"
+            "a target must be an actor, a ref, a name or Via(registry, key), got None; did whereis() find no actor?"
         )
     return whereis(target)

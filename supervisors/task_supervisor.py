@@ -215,7 +215,7 @@ class TaskSupervisor(DynamicSupervisor):
 def _living(supervisor: Target) -> ActorRef:
     ref = whereis(supervisor)
     if ref is None:
-        raise ActorDeadError(f"nobody is registered as {supervisor!r}")
+        raise ActorDeadError(f"no actor is registered as {supervisor!r}")
     return ref
 
 

@@ -8,7 +8,7 @@ be the only message and the actor does nothing with it but write it. So the send
 `send` at once. Frames from the client take the same shortcut in the other direction, by `receive`.
 
 What must not change is the order. A frame may use the fastlane only if nothing is waiting in the mailbox, because it would
-overtake it; and only if nobody traces, logs or has suspended the actor, because they must see every message. That is what
+overtake it; and only if the actor is not traced, logged or suspended, because then every message must be seen. That is what
 holds are for:
 
 - `hold(reason)` closes the fastlane for one reason, `release(reason)` ends that hold. Reasons are independent of each other,
@@ -54,7 +54,7 @@ class Outlet(Protocol):
 
     @property
     def watched(self) -> bool:
-        """Whether each frame must pass through its transport actor, because somebody is told of each."""
+        """Whether each frame must pass through its transport actor, because it is reported to telemetry."""
 
     def wire(self, frame: Frame) -> bytes:
         """Return the frame as it is written to the wire."""

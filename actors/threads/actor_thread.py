@@ -78,7 +78,7 @@ def leave_behind(thread: threading.Thread, process: Process, doing: str) -> None
             del _left[dead]
         _left[thread] = LeftThread(thread, process.ref, doing)
     _log.warning(
-        "%s has ended (%s), but its thread cannot be killed and runs on; it is at: %s\n%s",
+        "%s has ended (%s), but its thread cannot be killed and runs on; it is handling: %s\n%s",
         process.name,
         process.reason,
         doing,

@@ -98,7 +98,9 @@ def test_what_is_sent_to_nobody_is_dropped(runtime: ManualRuntime, name: Any) ->
 
 
 def test_who_asks_nobody_is_told_so_at_once(runtime: ManualRuntime, name: Any) -> None:
-    text = r"^nobody is registered as \('echo', 1\)$" if isinstance(name, tuple) else "^nobody is registered as 'echo'"
+    text = (
+        r"^no actor is registered as \('echo', 1\)$" if isinstance(name, tuple) else "^no actor is registered as 'echo'"
+    )
     with pytest.raises(ActorDeadError, match=text):
         names.ask(name, 1)
     future = names.ask(name, 1, block=False)
@@ -108,7 +110,7 @@ def test_who_asks_nobody_is_told_so_at_once(runtime: ManualRuntime, name: Any) -
 
 
 def test_who_asks_nobody_via_a_registry_is_told_which(runtime: ManualRuntime) -> None:
-    with pytest.raises(ActorDeadError, match=r"^nobody is registered as 'x' in <Registry unique, entries: 0>$"):
+    with pytest.raises(ActorDeadError, match=r"^no actor is registered as 'x' in <Registry unique, entries: 0>$"):
         names.ask(Via(Registry(), "x"), 1)
 
 
@@ -133,7 +135,7 @@ def test_the_time_out_of_a_question_is_that_of_a_ref(runtime: ManualRuntime) -> 
 
 
 def test_none_is_not_a_name(runtime: ManualRuntime) -> None:
-    with pytest.raises(TypeError, match=r"got None; whereis\(\) found nobody\?"):
+    with pytest.raises(TypeError, match=r"got None; did whereis\(\) find no actor\?"):
         names.send(names.whereis("nobody"), "hello")
 
 

@@ -334,7 +334,7 @@ def test_a_start_that_takes_too_long_fails_and_leaves_its_thread(
     assert [left.doing for left in threads_left()] == ["on_start"]
     held.set()
     runtime.settle()
-    assert "its thread cannot be killed and runs on; it is at: on_start" in caplog.text
+    assert "its thread cannot be killed and runs on; it is handling: on_start" in caplog.text
 
 
 def test_actors_that_are_started_in_the_thread_live_on_the_actors_loop(runtime: ManualRuntime) -> None:

@@ -69,7 +69,7 @@ def test_a_name_that_nobody_has_stands_for_none(runtime: ManualRuntime) -> None:
 
 
 def test_none_is_no_target() -> None:
-    with pytest.raises(TypeError, match=r"a target must be .* got None; whereis\(\) found nobody\?"):
+    with pytest.raises(TypeError, match=r"a target must be .* got None; did whereis\(\) find no actor\?"):
         resolve(None, Registry().whereis)
 
 

@@ -384,5 +384,5 @@ def test_a_supervisor_is_asked_by_its_name(runtime: ManualRuntime, journal: list
 
 
 def test_a_supervisor_that_nobody_knows_is_dead(runtime: ManualRuntime) -> None:
-    with pytest.raises(ActorDeadError, match="nobody is registered as 'boss'"):
+    with pytest.raises(ActorDeadError, match="no actor is registered as 'boss'"):
         which_children("boss").get()

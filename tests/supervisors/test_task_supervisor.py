@@ -498,7 +498,7 @@ def test_the_docstring_example(runtime: ManualRuntime) -> None:
 
 
 def test_a_name_that_nobody_has_is_an_error_at_once(runtime: ManualRuntime) -> None:
-    with pytest.raises(ActorDeadError, match="nobody is registered as 'tasks'"):
+    with pytest.raises(ActorDeadError, match="no actor is registered as 'tasks'"):
         TaskSupervisor.start_child("tasks", double, 1)
 
 
