@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
     from actors.via import Target
 
-__all__ = ["ask", "call", "send", "whereis"]
+__all__ = ["ask", "call", "not_registered", "send", "whereis"]
 
 
 def whereis(target: Target) -> ActorRef | None:
@@ -73,7 +73,7 @@ def ask(target: Target, message: object, *, block: bool = True, timeout: float |
     if ref is not None:
         return ref.ask(message, block=block, timeout=timeout)
     future: Future[Any] = Future()
-    future.set_exception(_not_registered(target))
+    future.set_exception(not_registered(target))
     return future.get() if block else future
 
 
@@ -86,11 +86,12 @@ async def call(target: Target, message: object, *, timeout: float | None = ASK_T
     """
     ref = whereis(target)
     if ref is None:
-        raise _not_registered(target)
+        raise not_registered(target)
     return await ref.call(message, timeout=timeout)
 
 
-def _not_registered(target: Target) -> ActorDeadError:
+def not_registered(target: Target) -> ActorDeadError:
+    """Return the error of a call to a name that no actor has."""
     if isinstance(target, Via):
         return ActorDeadError(f"no actor is registered as {target.key!r} in {target.registry!r}")
     return ActorDeadError(f"no actor is registered as {target!r}")

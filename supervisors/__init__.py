@@ -1,4 +1,4 @@
-"""Who restarts whom: child specs, strategies, restart intensity, and the tree that all of it makes."""
+"""OTP supervision: child specs, strategies, restart intensity, and the System at the root of the tree."""
 
 from supervisors.backoff import Backoff
 from supervisors.calls import (

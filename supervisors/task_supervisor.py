@@ -6,8 +6,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Required, TypedDict, TypeVar, overload
 
-from actors.exceptions import ActorDeadError
-from actors.names import whereis
+from actors.names import not_registered, whereis
 from actors.ref import ASK_TIMEOUT
 from actors.task.task import Task
 from actors.task.task_actor import TaskActor
@@ -215,7 +214,7 @@ class TaskSupervisor(DynamicSupervisor):
 def _living(supervisor: Target) -> ActorRef:
     ref = whereis(supervisor)
     if ref is None:
-        raise ActorDeadError(f"no actor is registered as {supervisor!r}")
+        raise not_registered(supervisor)
     return ref
 
 

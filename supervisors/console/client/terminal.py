@@ -57,7 +57,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 class Terminal:
-    """Where a person types and reads; a program, whose input is not a terminal, gets no prompts."""
+    """Input and output of a client: lines are edited at a terminal; other input, such as a pipe, gets no prompts."""
 
     def __init__(self, source: TextIO | None = None, out: TextIO | None = None) -> None:
         self._source, self._out = source or sys.stdin, out or sys.stdout
