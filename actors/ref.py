@@ -144,7 +144,7 @@ class ActorRef(_PykkaRef[A_co], Generic[A_co]):
         process = self.process
         if process.alive:
             try:
-                process.scheduler.run_or_post(process.put, message)
+                process.deliver(message)
             except ActorDeadError:
                 return
 
@@ -157,7 +157,7 @@ class ActorRef(_PykkaRef[A_co], Generic[A_co]):
         process = self.process
         if not process.alive:
             raise ActorDeadError(f"{self} is dead")
-        process.scheduler.run_or_post(process.put, message)
+        process.deliver(message)
 
     @overload
     def ask(self, message: object, *, block: Literal[False], timeout: float | None = ...) -> Future[Any]: ...
@@ -201,7 +201,7 @@ class ActorRef(_PykkaRef[A_co], Generic[A_co]):
         if scheduler is None:
             future.set_exception(ActorDeadError(f"{self} is dead"))
         else:
-            scheduler.run_or_post(process.put, Envelope(message, future))
+            process.deliver(Envelope(message, future))
         return future
 
     async def call(self, message: object, *, timeout: float | None = ASK_TIMEOUT) -> Any:  # noqa: ASYNC109  # OTP's term; on the actors' clock

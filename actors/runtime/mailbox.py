@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
+from threading import get_ident
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +112,20 @@ class Mailbox(Bonds):
             self.queue.append(item)
         if not self.scheduled:
             self._be_ready()
+
+    def deliver(self, item: object) -> None:
+        """Put a message, or an `Envelope`, in the mailbox, from any thread.
+
+        Raises:
+            ActorDeadError: from another thread, if the event loop is closed.
+        """
+        scheduler = self.scheduler
+        if (
+            scheduler.thread_id == get_ident()
+        ):  # not by run_or_post(): most messages pass here, and `*args` costs twice as much
+            self.put(item)
+        else:
+            scheduler.post(self.put, item)
 
     def continue_with(self, message: object) -> None:
         """Handle a message next: before everything in the mailbox, but after earlier messages of this kind."""
