@@ -32,7 +32,7 @@ class From:
     """The caller of a request, kept to reply later (OTP's `from`): by this actor or any other, from any thread.
 
     The first reply counts. A reply is dropped when no caller waits for it: the message was sent without asking, the caller's
-    time-out is over, or the actor that kept this has ended, at which its caller got ActorDeadError.
+    timeout is over, or the actor that kept this has ended, at which its caller got ActorDeadError.
     """
 
     __slots__ = ("_future", "_process")

@@ -48,7 +48,7 @@ class Runtime(Protocol):
 
     @property
     def clock(self) -> Clock:
-        """The clock of its actors, on which their time-outs are."""
+        """The clock of its actors, on which their timeouts are."""
 
     def is_current_thread(self) -> bool:
         """Return whether the caller runs in the thread of the event loop."""
@@ -228,7 +228,7 @@ class Future(pykka.Future[T]):
                 self._event = threading.Event()
         actor = actor_of_thread()
         wait = self._event.wait if actor is None else partial(actor.scheduler.wait_in_thread, self, self._event)
-        # A lock cannot wait for infinity, which is a valid time-out here.
+        # A lock cannot wait for infinity, which is a valid timeout here.
         if not self._done and not wait(None if timeout == math.inf else timeout):
             raise Timeout(f"no answer in {timeout} seconds")
 
@@ -267,7 +267,7 @@ class Future(pykka.Future[T]):
                 loop.call_soon_threadsafe(_wake, woken)
 
     def _call_later(self, wake: Callable[[], None]) -> Callable[[], object]:
-        """Set the time-out on the actors' clock, so that a test that owns the clock controls it; return its `cancel`."""
+        """Set the timeout on the actors' clock, so that a test that owns the clock controls it; return its `cancel`."""
         if self._timeout is None or self._timeout == math.inf:
             return lambda: None
         _check_timeout(self._timeout)

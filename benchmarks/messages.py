@@ -76,7 +76,7 @@ class Wire(asyncio.Transport):
         return True
 
     def write_eof(self) -> None:
-        """Nobody reads it."""
+        """Do nothing."""
 
     def is_closing(self) -> bool:
         return self.closing
@@ -259,7 +259,7 @@ def main() -> None:
         "--number", type=int, default=100_000, help="messages a run; a hundredth of that for join and churn"
     )
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--once", action="store_true", help="one run as it is, for whoever measures from outside")
+    parser.add_argument("--once", action="store_true", help="one run as it is, to be measured from outside")
     options = parser.parse_args()
     if unknown := set(options.rows) - set(ROWS):
         parser.error(f"there is no row {', '.join(unknown)}; there are {', '.join(ROWS)}")

@@ -1,4 +1,4 @@
-"""The time-out of an actor that gets no messages."""
+"""The timeout of an actor that gets no messages."""
 
 from __future__ import annotations
 

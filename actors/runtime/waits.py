@@ -1,4 +1,4 @@
-"""Which actor waits for which: a cycle of asks raises at once, instead of ending in time-outs.
+"""Which actor waits for which: a cycle of asks raises at once, instead of ending in timeouts.
 
 An actor counts as waiting while its handler awaits the reply to its own `ask`; what tasks that it started wait for is not
 followed. A request that was deferred with `reply_later` may be answered by any actor, so it closes no cycle.

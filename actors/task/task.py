@@ -201,7 +201,7 @@ class Task(Generic[T]):
         self._answer.add_done_callback(lambda _: callback(self))
 
     def _waiter(self, timeout: float | None) -> Future[None]:
-        """Return a future for one caller, with a time-out of its own."""
+        """Return a future for one caller, with a timeout of its own."""
         ended: Future[None] = Future(self._scheduler, timeout=timeout)
         # So that a cycle of asks through a task raises at once, as it does between actors.
         ended.asked = None if self._ref is None else self._ref.process
