@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -48,7 +49,10 @@ def pytest_runtest_call() -> Iterator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown() -> Iterator[None]:
     with time_limit(LIMIT):
-        return (yield)
+        result = yield
+    # All tests after it would run slower and slower.
+    assert gc.isenabled(), "this test has left the garbage collector off"
+    return result
 
 
 @pytest.fixture

@@ -25,7 +25,9 @@ def _as_python_starts() -> Iterator[None]:
     gc.set_threshold(*DEFAULT)
     yield
     gc.set_threshold(*before)
-    if not enabled:
+    if enabled:
+        gc.enable()
+    else:
         gc.disable()
 
 
