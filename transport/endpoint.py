@@ -127,6 +127,7 @@ class Endpoint:
         for where, extension in _named(metrics, observer, extensions):
             self._extend(where, extension)
         self._pubsub: PubSub | None = None
+        self._supervisor: ActorRef | None = None
         self._transports: ActorRef | None = None
 
     def _mount(self, path: str, mount: Mount, longpoll: LongPoll | None) -> None:
@@ -263,11 +264,13 @@ class Endpoint:
 
     def attach(self, supervisor: ActorRef, port: int | None) -> None:
         """Store the tree that it runs in, and the port that it got; attach the extensions until the supervisor ends."""
+        if self._supervisor is not None and self._supervisor.is_alive():
+            raise RuntimeError(f"Endpoint {self.name!r} is running already; each System needs one of its own")
         process = supervisor.process
         pubsub = nearest_pubsub(process, self._pubsub)
         if pubsub is None:
             raise RuntimeError("an endpoint needs a PubSub that runs before it; make it a child of a System")
-        self._pubsub, self.port = pubsub, port
+        self._supervisor, self._pubsub, self.port = supervisor, pubsub, port
         for extension in self._extensions:
             extension.attach(supervisor, pubsub)
             process.own(extension.detach)

@@ -42,6 +42,10 @@ class Adapter(ABC):
 
     The three methods are called in the thread of the PubSub's event loop, in the turn of the actor that broadcasts, subscribes
     or exits: they must return at once. An adapter that connects, waits or receives does so in an actor of its own, `actor`.
+
+    What `publish` raises reaches the caller of `broadcast`, after local delivery. What `subscribed` raises reaches the caller
+    of `subscribe`, and nothing is subscribed. What `unsubscribed` raises reaches the caller of `unsubscribe`, after it took
+    effect; it is logged if the subscriber has exited.
     """
 
     pubsub: LocalPubSub

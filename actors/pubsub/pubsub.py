@@ -8,6 +8,7 @@ of PubSub takes no part in this. It monitors the subscribers and removes those t
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from actors import telemetry
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from actors.runtime.process import Process
 
 __all__ = ["BROADCAST", "PubSub", "PubSubServer", "nearest_pubsub"]
+
+_log = logging.getLogger("ashtree.actors")
 
 BROADCAST = ("ashtree", "broadcast")
 """The telemetry event of a broadcast that was delivered to the local subscribers."""
@@ -85,10 +88,15 @@ class PubSub(WatchedTable):
         if not subscription.subscriber.alive:
             return
         first = self.subscriptions.add(subscription)
+        if first.of_topic:
+            try:
+                self.adapter.subscribed(subscription.topic)
+            except BaseException:
+                # Without it the next subscriber would not be the first, and the adapter would never receive the topic.
+                self.subscriptions.remove(subscription.topic, subscription.subscriber)
+                raise
         if first.of_subscriber and self.server is not None:
             self.server.watch(subscription.subscriber)
-        if first.of_topic:
-            self.adapter.subscribed(subscription.topic)
 
     def unsubscribe(self, topic: str, subscriber: ActorRef) -> None:
         """Remove all subscriptions of `subscriber` to `topic`."""
@@ -170,7 +178,11 @@ class PubSub(WatchedTable):
     def drop(self, process: Process) -> None:
         """Remove all subscriptions of an actor that has exited."""
         for topic in self.subscriptions.drop(process):
-            self.adapter.unsubscribed(topic)
+            try:
+                self.adapter.unsubscribed(topic)
+            except Exception:  # noqa: BLE001  # the adapter's code may raise anything
+                # No caller to raise it to; the other topics are reported, and the watcher goes on.
+                _log.exception("%r raised in unsubscribed(%r)", self.adapter, topic)
 
 
 def _send_to_each(subscriptions: Iterable[Subscription], message: object, sender: Process | None) -> None:

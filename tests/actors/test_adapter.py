@@ -205,6 +205,68 @@ def test_it_learns_of_those_that_exit_while_the_actor_of_the_pubsub_is_down(
     assert (adapter.take(), pubsub.topics()) == ([("unsubscribed", "b")], ["a"])
 
 
+class Failing(Recording):
+    """It raises for the topics in `broken`, in both directions."""
+
+    def __init__(self, *broken: str) -> None:
+        super().__init__()
+        self.broken = set(broken)
+
+    def subscribed(self, topic: str) -> None:
+        self._fail(topic)
+        super().subscribed(topic)
+
+    def unsubscribed(self, topic: str) -> None:
+        self._fail(topic)
+        super().unsubscribed(topic)
+
+    def _fail(self, topic: str) -> None:
+        if topic in self.broken:
+            raise ConnectionError("the broker is away")
+
+
+def test_an_adapter_that_raises_at_the_first_subscriber_is_asked_again_at_the_next(runtime: ManualRuntime) -> None:
+    adapter, probe = Failing("a"), Probe()
+    pubsub = PubSub(adapter=adapter)
+    spawn(Supervisor, ([pubsub],))
+    runtime.settle()
+    for _ in range(2):
+        with pytest.raises(ConnectionError, match="the broker is away"):
+            pubsub.subscribe("a", probe.ref)
+    assert pubsub.topics() == []
+    adapter.broken.clear()
+    pubsub.subscribe("a", probe.ref)
+    pubsub.broadcast("a", 1)
+    runtime.settle()
+    assert (probe.messages, adapter.take()) == ([1], [("subscribed", "a"), ("publish", "a", 1)])
+    probe.ref.kill()
+    runtime.settle()
+    assert adapter.take() == [("unsubscribed", "a")]
+
+
+def test_an_adapter_that_raises_when_subscribers_exit_does_not_harm_the_watcher(
+    runtime: ManualRuntime, caplog: pytest.LogCaptureFixture
+) -> None:
+    adapter, probes = Failing(), [Probe() for _ in range(10)]
+    pubsub = PubSub(adapter=adapter)
+    spawn(Supervisor, ([pubsub],))
+    runtime.settle()
+    server = pubsub.server
+    for number, probe in enumerate(probes):
+        pubsub.subscribe(f"broken {number}", probe.ref)
+        pubsub.subscribe(f"sound {number}", probe.ref)
+    adapter.take()
+    adapter.broken = {f"broken {number}" for number in range(10)}
+    for probe in probes:
+        probe.ref.kill()
+    runtime.settle()
+    assert adapter.take() == [("unsubscribed", f"sound {number}") for number in range(10)]
+    assert (pubsub.topics(), pubsub.server is server) == ([], True)
+    assert [record.levelname for record in caplog.records] == ["ERROR"] * 10
+    assert "raised in unsubscribed('broken 0')" in caplog.text
+    assert "ConnectionError: the broker is away" in caplog.text
+
+
 def test_by_default_a_pubsub_is_alone(runtime: ManualRuntime) -> None:
     adapter = PubSub().adapter
     assert (type(adapter), adapter.actor, PubSub().companions) == (LocalAdapter, None, [])

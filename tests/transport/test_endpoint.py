@@ -229,6 +229,21 @@ async def test_two_systems_with_endpoints_share_an_event_loop() -> None:
 
 
 @on_loop
+async def test_an_endpoint_runs_in_one_system_at_a_time() -> None:
+    # Without a port, as under ASGI, no listening socket is in the way of the second one.
+    first, endpoint = a_system("shop", port=None)
+    second = System([endpoint], pubsub=PubSub(name="forum"))
+    async with first:
+        transports = endpoint.transports
+        with pytest.raises(StartError) as failed:
+            await second.start()
+        assert str(failed.value.root) == "Endpoint 'endpoint' is running already; each System needs one of its own"
+        assert (endpoint.pubsub, endpoint.transports) == (first.pubsub, transports)
+    async with second:
+        assert endpoint.pubsub is second.pubsub
+
+
+@on_loop
 async def test_an_endpoint_is_restarted_with_the_pubsub_of_its_tree_also_while_that_is_down() -> None:
     (shop, first), (forum, second) = a_system("shop"), a_system("forum")
     async with shop, forum, AsyncExitStack() as stack:
