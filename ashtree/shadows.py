@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,7 +32,11 @@ def check_packages() -> None:
 
 def _location(name: str) -> Path:
     """Return the file that is imported by this name; of a namespace package, which has none, its first folder."""
-    spec = find_spec(name)
+    try:
+        spec = find_spec(name)
+    except ValueError:
+        # It was put into `sys.modules` without a spec, as stubs of tests are.
+        return Path(getattr(sys.modules[name], "__file__", None) or f"sys.modules[{name!r}]")
     if spec is None:
         return _FOLDER / name
     return Path(spec.origin or next(iter(spec.submodule_search_locations or ()))).resolve()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -60,6 +61,14 @@ def test_a_package_that_fails_to_import_is_named_and_its_failure_is_the_cause(pr
     with pytest.raises(ImportError, match="shadows") as raised:
         check_packages()
     assert str(raised.value.__cause__) == "not configured"
+
+
+def test_a_stub_without_a_spec_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stub = ModuleType("transport")
+    monkeypatch.setitem(sys.modules, "transport", stub)
+    assert_shadowed("transport", Path("sys.modules['transport']"))
+    stub.__file__ = str(project / "transport.py")
+    assert_shadowed("transport", project / "transport.py")
 
 
 @pytest.mark.parametrize("name", PACKAGES)
