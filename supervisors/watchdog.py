@@ -58,7 +58,7 @@ _MOST = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watchdog:
-    """What to watch on an event loop, and the limit of each; None turns a check off.
+    """Configure what is watched on an event loop: each check has a limit, and None turns it off.
 
     - `stuck`: seconds that an actor may spend on one message (or in `on_start`, or in `terminate`) in a handler that is a
       coroutine or has a thread. The attribute `stuck_after` of a class overrides it. The report is up to two inspections late.
@@ -102,7 +102,7 @@ class _TaskWait:
 
 
 class _Findings:
-    """What one round over all actors has found."""
+    """The findings of one round over all actors."""
 
     def __init__(self) -> None:
         self.waits: dict[Process, _TaskWait] = {}

@@ -90,7 +90,7 @@ class Transports(DynamicSupervisor):
         self._endpoint = endpoint
 
     def on_start(self) -> None:
-        """Tell the endpoint where to start connections."""
+        """Register this actor with the endpoint, which starts its connections here."""
         super().on_start()
         self._endpoint.attach_transports(self.actor_ref)
 

@@ -131,7 +131,7 @@ class Scheduler:
         by hand, without a task: up to the `yield`, from which the loop later closes it.
         """
         self._last = _at_shutdown(ref(self))
-        with suppress(StopIteration):  # the step has come to the `yield`
+        with suppress(StopIteration):  # the step has reached the `yield`
             self._last.__anext__().send(None)
 
     @staticmethod

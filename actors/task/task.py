@@ -216,11 +216,11 @@ class Task(Generic[T]):
     # Its end
 
     def cancel(self) -> None:
-        """Tell it to end, without waiting. Its owner goes on, linked or not."""
+        """Ask it to exit, without waiting. Its owner goes on, linked or not."""
         self._end(SHUTDOWN)
 
     async def shutdown(self, *, timeout: float | None = ASK_TIMEOUT) -> ExitReason:  # noqa: ASYNC109  # as in `result`
-        """Tell it to end, wait until it has, and return its exit reason; kill it after `timeout` seconds (None: never).
+        """Ask it to exit, wait until it has, and return its exit reason; kill it after `timeout` seconds (None: never).
 
         NORMAL means that it had a result before it ended. Its owner goes on, linked or not.
         """
@@ -235,7 +235,7 @@ class Task(Generic[T]):
         return self.exit_reason
 
     def _end(self, reason: ExitReason) -> None:
-        """Tell it to end with this reason; if it has not been started, its function is never called."""
+        """Ask it to exit with this reason; if it has not been started, its function is never called."""
         # Written before the ref is read; the actor that starts sets the ref before it reads the order.
         self._order = reason
         if self._ref is not None:

@@ -87,7 +87,7 @@ class ChanceScheduler(ManualScheduler):
         return done()
 
     def block_on(self, future: Future[Any], timeout: float | None) -> None:
-        """Let the actors run, and move the clock."""
+        """Run the actors, and move the clock."""
         if not self.may_block():
             super().block_on(future, timeout)
         if not self.wait_until(lambda: future.done, timeout):

@@ -72,14 +72,14 @@ class ManualScheduler(Lockstep):
         return not self.is_current_thread() or (self.current is None and not self.loop.is_running())
 
     def block_on(self, future: Future[Any], timeout: float | None) -> None:
-        """Let the actors run; when all are idle and there is no answer, only moving the clock could bring one."""
+        """Run the actors; when all are idle and there is no answer, only moving the clock could bring one."""
         if not self.may_block():
             super().block_on(future, timeout)
         if not self.wait_until(lambda: future.done):
             raise Timeout("all actors are idle, and there is no answer; move the clock, or let another actor answer")
 
     def wait_until(self, done: Callable[[], bool]) -> bool:
-        """Let the actors run; return whether `done()` is true then."""
+        """Run the actors until they are idle; return whether `done()` is true then."""
         self.settle()
         return done()
 
@@ -94,7 +94,7 @@ class ManualScheduler(Lockstep):
         )
 
     def run_until(self, done: Callable[[], bool], seconds: float) -> None:
-        """Let the actors run and wait for the outside world until `done()` is true, for at most `seconds` of real time."""
+        """Run the actors and wait for I/O and threads until `done()` is true, for at most `seconds` of real time."""
         loop, expired = self.loop, False
         assert isinstance(loop, _CountingLoop)
 
@@ -113,7 +113,7 @@ class ManualScheduler(Lockstep):
             alarm.cancel()
 
     def settle(self) -> None:
-        """Let the loop run until no work is left.
+        """Run the loop until no work is left.
 
         Raises:
             RuntimeError: if the actors never become idle.
@@ -186,7 +186,7 @@ class ManualRuntime:
         return find()
 
     def run(self, awaitable: Awaitable[T], seconds: float = 0.0) -> T:
-        """Let the actors run, and return the result of an awaitable; for `async` code in a test that is not.
+        """Run the actors until an awaitable is done, and return its result; for `async` code in a synchronous test.
 
         If it waits for the outside world, this waits too, for at most `seconds` of real time.
 

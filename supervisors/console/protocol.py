@@ -13,7 +13,7 @@ and its fields. A session, with the client's frames on the left:
             Completions 2   completions of the last word
                   Bye       the session is over, with the reason
 
-The client sends one Evaluate or Complete at a time, with a number, so that a late reply can be told from the current one. A
+The client sends one Evaluate or Complete at a time, with a number, so that a late reply is not taken for the current one. A
 trace may print at any time. The client leaves by closing the connection. It executes nothing that the server sends.
 """
 
@@ -44,14 +44,14 @@ __all__ = [
 # The version of this protocol, which must be the same on both sides.
 VERSION = 1
 
-# Maximal bytes in a frame.
+# Maximum number of bytes in a frame.
 MOST = 1 << 20
 
 _LENGTH = 4
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
-    """The client's first frame: whether it shows colours, and whether it is interactive, and so wants a banner."""
+    """The client's first frame: whether it shows colours, and whether it is interactive and gets a banner."""
 
     version: int
     has_colours: bool

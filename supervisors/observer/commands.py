@@ -233,7 +233,7 @@ class Commands:
         return self._answer(ref, sys.suspend(ref))
 
     def resume(self, x: object) -> Future[None] | None:
-        """Let an actor handle messages again after `suspend`."""
+        """Resume a suspended actor: it handles messages again."""
         ref = self._find(x)
         return self._answer(ref, sys.resume(ref))
 

@@ -171,18 +171,18 @@ async def test_a_room_can_be_closed(client: AsyncTestClient) -> None:
 
 async def test_failures_say_the_same_as_in_a_test_that_is_not_async(client: AsyncTestClient) -> None:
     room = await client.subscribe_and_join("room:1")
-    assert await failure(room.assert_push("pushed")) == "no push 'pushed' on 'room:1'; nothing has come"
-    assert await failure(room.assert_broadcast("said")) == "no broadcast 'said' on 'room:1'; nothing has come"
+    assert await failure(room.assert_push("pushed")) == "no push 'pushed' on 'room:1'; nothing was received"
+    assert await failure(room.assert_broadcast("said")) == "no broadcast 'said' on 'room:1'; nothing was received"
     room.push("later")
     assert await failure(room.push("push", {}).assert_reply("ok")) == (
-        "no reply 'ok' to 'push' (ref '3') on 'room:1'; this has come:\n"
+        "no reply 'ok' to 'push' (ref '3') on 'room:1'; received:\n"
         "  push 'pushed' {}\n"
         "The clock stands still; the next timer is due in 2.000 s."
     )
     assert await failure(room.refute_push("pushed")) == (
-        "there was to be no push 'pushed' on 'room:1'; this has come:\n  push 'pushed' {}"
+        "expected no push 'pushed' on 'room:1'; received:\n  push 'pushed' {}"
     )
-    assert (await failure(room.push("echo").refute_reply())).startswith("there was to be no reply to 'echo' (ref '4')")
+    assert (await failure(room.push("echo").refute_reply())).startswith("expected no reply to 'echo' (ref '4')")
 
 
 async def test_a_crash_fails_the_next_look(client: AsyncTestClient) -> None:

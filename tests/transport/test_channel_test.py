@@ -180,7 +180,7 @@ def test_a_missing_reply_says_what_came_instead_and_when_the_next_timer_is_due(c
     room.push("push", {"n": 1})
     other.push("echo", {"n": 2})
     assert failure(room.push("later").assert_reply, "ok") == (
-        "no reply 'ok' to 'later' (ref '5') on 'room:1'; this has come:\n"
+        "no reply 'ok' to 'later' (ref '5') on 'room:1'; received:\n"
         "  push 'pushed' {'n': 1}\n"
         "  reply 'ok' to 'echo' (ref '4') on 'room:2' {'n': 2}\n"
         "The clock stands still; the next timer is due in 2.000 s."
@@ -191,7 +191,7 @@ def test_a_reply_with_another_status_or_payload_is_shown_with_the_difference(cli
     room = client.join("room:1")
     ref = room.push("echo", {"a": 1})
     assert failure(ref.assert_reply, "error", {"a": 2}) == (
-        "no reply 'error' with {'a': 2} to 'echo' (ref '2') on 'room:1'; this has come:\n"
+        "no reply 'error' with {'a': 2} to 'echo' (ref '2') on 'room:1'; received:\n"
         "  reply 'ok' to 'echo' (ref '2') {'a': 1}\n"
         "    status: expected 'error', got 'ok'\n"
         "    a: expected 2, got 1"
@@ -201,8 +201,7 @@ def test_a_reply_with_another_status_or_payload_is_shown_with_the_difference(cli
 
 def test_an_unwanted_reply_is_shown(client: TestClient) -> None:
     assert failure(client.join("room:1").push("echo", {"a": 1}).refute_reply) == (
-        "there was to be no reply to 'echo' (ref '2') on 'room:1'; this has come:\n"
-        "  reply 'ok' to 'echo' (ref '2') {'a': 1}"
+        "expected no reply to 'echo' (ref '2') on 'room:1'; received:\n  reply 'ok' to 'echo' (ref '2') {'a': 1}"
     )
 
 
@@ -223,7 +222,7 @@ def test_a_push_is_found_by_event_topic_and_payload(client: TestClient) -> None:
 def test_a_missing_push_says_that_nothing_came(client: TestClient) -> None:
     room = client.join("room:1")
     assert failure(room.assert_push, "pushed", {"n": 1}) == (
-        "no push 'pushed' with {'n': 1} on 'room:1'; nothing has come"
+        "no push 'pushed' with {'n': 1} on 'room:1'; nothing was received"
     )
 
 
@@ -244,7 +243,7 @@ def test_an_unwanted_push_is_shown(client: TestClient) -> None:
     room.refute_push("pushed", {"n": 2})
     room.refute_push("other")
     assert failure(room.refute_push, "pushed") == (
-        "there was to be no push 'pushed' on 'room:1'; this has come:\n  push 'pushed' {'n': 1}"
+        "expected no push 'pushed' on 'room:1'; received:\n  push 'pushed' {'n': 1}"
     )
     room.assert_push("pushed")
 
@@ -288,11 +287,11 @@ def test_a_missing_and_an_unwanted_broadcast_are_shown(client: TestClient) -> No
     room = client.subscribe_and_join("room:1")
     room.push("say", {"body": "hi"})
     assert failure(room.assert_broadcast, "said", {"body": "bye"}) == (
-        "no broadcast 'said' with {'body': 'bye'} on 'room:1'; this has come:\n"
+        "no broadcast 'said' with {'body': 'bye'} on 'room:1'; received:\n"
         "  broadcast 'said' {'body': 'hi'}\n"
         "    body: expected 'bye', got 'hi'"
     )
-    assert failure(room.refute_broadcast, "said").startswith("there was to be no broadcast 'said' on 'room:1'")
+    assert failure(room.refute_broadcast, "said").startswith("expected no broadcast 'said' on 'room:1'")
 
 
 def test_a_broadcast_from_the_test_reaches_the_channel_and_not_the_test(client: TestClient) -> None:

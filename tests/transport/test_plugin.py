@@ -73,7 +73,7 @@ def test_a_failing_assertion_points_at_the_test_and_shows_what_came(project: pyt
     result.stdout.fnmatch_lines(
         [
             '>*room.assert_push("pushed", {"n": 2})',
-            "E *AssertionError: no push 'pushed' with {'n': 2} on 'room:1'; this has come:",
+            "E *AssertionError: no push 'pushed' with {'n': 2} on 'room:1'; received:",
             "E *  push 'pushed' {'n': 1}",
             "E *    n: expected 2, got 1",
             "test_a_failing_assertion_points_at_the_test_and_shows_what_came.py:6: AssertionError",
@@ -201,7 +201,7 @@ def test_async_tests_work_with_every_plugin(project: pytest.Pytester, plugin: st
     result.stdout.fnmatch_lines(
         [
             '>*await room.assert_push("tick")',
-            "E *AssertionError: no push 'tick' on 'room:1'; nothing has come",
+            "E *AssertionError: no push 'tick' on 'room:1'; nothing was received",
         ]
     )
 

@@ -223,7 +223,7 @@ class Connection:
         return (*answer, *self._go_on(joined))
 
     def closed(self, channel: ActorRef[Channel], reason: ExitReason, now: float) -> Effects:
-        """Tell the client that a channel stops on purpose, unless the server restarts it."""
+        """Notify the client that a channel stops on purpose, unless the server restarts it."""
         joined = self._by_channel.get(channel)
         if joined is None:
             return ()
@@ -233,7 +233,7 @@ class Connection:
         return (self._close(joined),)
 
     def down(self, channel: ActorRef[Channel], reason: ExitReason, now: float) -> Effects:
-        """Tell the client that a channel has exited, unless the server restarts it."""
+        """Notify the client that a channel has exited, unless the server restarts it."""
         joined = self._by_channel.get(channel)
         if joined is None:
             return ()

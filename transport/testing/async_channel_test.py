@@ -156,7 +156,7 @@ class AsyncChannelTest(ChannelTestBase["AsyncTestClient"]):
         self.system.crashes.check()
 
     async def decide(self, expectation: Expectation[M]) -> Expectation[M]:
-        """Let the actors run until the expectation is decided, or they have no work left; return it."""
+        """Run the actors until the expectation is decided, or they have no work left; return it."""
         __tracebackhide__ = True
         await self.runtime.until(expectation.outcome)
         return expectation

@@ -200,7 +200,7 @@ class ChannelTest(ChannelTestBase["TestClient"]):
         self.system.crashes.check()
 
     def decide(self, expectation: Expectation[M]) -> Expectation[M]:
-        """Let the actors run until the expectation is decided, or they have no work left; return it."""
+        """Run the actors until the expectation is decided, or they have no work left; return it."""
         __tracebackhide__ = True
         _refuse_running_loop()
         self.runtime.until(expectation.outcome, WAIT)

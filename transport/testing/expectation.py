@@ -118,9 +118,9 @@ class Inbox(Generic[M]):
     def missing(self, wanted: Wanted, hints: Sequence[str] = ()) -> str:
         """Describe that there is no such message, what was received instead, and where the closest ones differ."""
         if not self.messages:
-            return "\n".join([f"no {wanted}; nothing has come", *hints])
+            return "\n".join([f"no {wanted}; nothing was received", *hints])
         left_out = len(self.messages) - _SHOWN
-        lines: list[str] = [f"no {wanted}; this has come:"]
+        lines: list[str] = [f"no {wanted}; received:"]
         lines += [f"  … {left_out} earlier ones"] if left_out > 0 else []
         for message in self.messages[-_SHOWN:]:
             lines.append(f"  {self._shown(message, wanted.topic)}")
@@ -130,7 +130,7 @@ class Inbox(Generic[M]):
 
     def unwanted(self, wanted: Wanted, found: M) -> str:
         """Describe that a message was received that the test refutes."""
-        return f"there was to be no {wanted}; this has come:\n  {self._shown(found, wanted.topic)}"
+        return f"expected no {wanted}; received:\n  {self._shown(found, wanted.topic)}"
 
     def _shown(self, message: Message | Broadcast, topic: str) -> str:
         where = "" if message.topic == topic else f" on {message.topic!r}"

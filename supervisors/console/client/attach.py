@@ -55,7 +55,7 @@ def connect(path: str) -> socket.socket:
     """Connect to the console at a path.
 
     Raises:
-        OSError: if there is none, or it belongs to another user.
+        OSError: if no server listens there, or the socket belongs to another user.
     """
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -128,7 +128,7 @@ class ConsoleClient:
     # One request at a time
 
     def _evaluate(self, source: str) -> bool | None:
-        """Have a statement evaluated; return whether it needs more lines, or None if the session is over."""
+        """Send a statement and wait until it is done; return whether it needs more lines, or None if the session is over."""
         self._number += 1
         self._runs = True
         self._send(Evaluate(self._number, source))
@@ -157,7 +157,7 @@ class ConsoleClient:
                     case Bye():
                         return ()
         except Empty:
-            # Twice: it is abandoned, so that the next line can be evaluated at once.
+            # The second one abandons the completion, so that the next line can be evaluated at once.
             self._send(Interrupt(self._number))
             self._send(Interrupt(self._number))
             return ()

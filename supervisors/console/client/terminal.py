@@ -1,4 +1,4 @@
-"""The terminal of a client: harmless output, and line editing with history and completion."""
+"""The terminal of a client: output with control characters escaped, and line editing with history and completion."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _HISTORY_LENGTH = 1000
 
 
 class Filter:
-    """Makes text harmless: control characters are escaped, except line feeds, tabs, colours and clearing the screen.
+    """Escapes control characters, except line feeds, tabs, colours and clearing the screen.
 
     The output of a server may contain an attacker's message.
     """
@@ -46,7 +46,7 @@ class Filter:
         return _ODD.sub(_escaped, text[: len(text) - len(self._begun)])
 
     def end(self) -> str:
-        """Return what was held back: it does not continue."""
+        """Return what was held back, as no more text follows it."""
         begun, self._begun = self._begun, ""
         return _ODD.sub(_escaped, begun)
 

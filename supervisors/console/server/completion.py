@@ -15,7 +15,7 @@ __all__ = ["completions"]
 
 _DOTTED = re.compile(r"(?:(?P<path>\w+(?:\.\w+)*)\.)?(?P<word>\w*)")
 
-# More are of no use.
+# More completions would be of no use.
 _MOST = 500
 
 

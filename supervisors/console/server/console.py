@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ConsoleServer", "open_console"]
 
-# Maximal number of sessions: each has a thread.
+# Maximum number of sessions: each has a thread.
 _MOST = 16
 
 

@@ -21,7 +21,7 @@ __all__ = ["ClientGone", "ConsoleConnection"]
 
 
 class ClientGone(msgspec.Struct, frozen=True):
-    """Tells a session that its client has disconnected, or must be, because it sent a malformed frame."""
+    """Reports to the session that its client has disconnected, or must be disconnected after a malformed frame."""
 
     reason: str = ""
 
@@ -29,7 +29,7 @@ class ClientGone(msgspec.Struct, frozen=True):
 class ConsoleConnection(asyncio.Protocol):
     """Carries frames between a client and its session. It is not an actor.
 
-    `accept(connection)` is called for each client that may have a session.
+    `accept(connection)` is called for each client that runs as the same user.
     """
 
     def __init__(self, accept: Callable[[ConsoleConnection], object]) -> None:
@@ -51,7 +51,7 @@ class ConsoleConnection(asyncio.Protocol):
         self._early.clear()
 
     def refuse(self, reason: str) -> None:
-        """Send the reason why there is no session, or no longer one, and close."""
+        """Send the reason why the session was refused or has ended, and close."""
         self.outbox.finish(Bye(reason))
 
     def abort(self) -> None:
@@ -63,10 +63,10 @@ class ConsoleConnection(asyncio.Protocol):
     # asyncio's callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Accept the client, if it is the same user."""
+        """Accept the client if it runs as the same user."""
         self._transport = cast("asyncio.Transport", transport)
         self.outbox.open(self._transport)
-        # A duplicate, as another event loop's object is not a socket.
+        # A duplicate, as the object of an event loop is not a `socket.socket`.
         with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as connected:
             if not is_of_this_user(connected):
                 self.refuse("this console is for the user of the server only")
@@ -98,7 +98,7 @@ class ConsoleConnection(asyncio.Protocol):
         self.outbox.resume()
 
     def connection_lost(self, _error: Exception | None) -> None:
-        """Tell the session that the client has disconnected."""
+        """Notify the session that the client has disconnected."""
         self.outbox.close()
         self.closed.set_result(None)
         self._pass_on(ClientGone())

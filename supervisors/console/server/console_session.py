@@ -39,7 +39,7 @@ class Session(Actor):
         self._outbox = connection.outbox
         self._namespace: dict[str, Any] = {"__name__": "__console__", "system": system}
         self._screen = Screen(self._outbox, self._namespace)
-        # A Screen has as much of a TextIO as writing needs.
+        # A Screen has the part of TextIO that writing needs.
         out = cast("TextIO", self._screen)
         # Python's own help() may open a pager in the server's terminal.
         self._namespace.update(words(system, out), help=Helper(StringIO(), out))
@@ -120,7 +120,7 @@ class Session(Actor):
             self._outbox.wake()
 
     def _abandon(self, number: int) -> None:
-        """Continue with a new thread, as this one is blocked, or ignores the interrupt."""
+        """Continue with a new thread, as the current one is blocked or ignores the interrupt."""
         self._process.unlink(self._evaluator.process)
         self._evaluator.kill()
         self._evaluator = self._start_evaluator()
@@ -134,7 +134,7 @@ class Session(Actor):
         return Stop(Shutdown("the client has left"))
 
     async def terminate(self, reason: ExitReason) -> None:
-        """Stop the running statement, and tell the client why the session is over."""
+        """Stop the running statement, and send the client the reason why the session is over."""
         self._stop_what_runs()
         is_orderly = isinstance(reason, Shutdown)
         self._connection.refuse(self._bye if is_orderly else f"the session has ended: {reason}")

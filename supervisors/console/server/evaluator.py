@@ -32,14 +32,14 @@ _FILE = "<console>"
 
 
 class Evaluated(msgspec.Struct, frozen=True):
-    """Tells a session that an Evaluate is done."""
+    """Reports to the session that an Evaluate is done."""
 
     number: int
     needs_more: bool
 
 
 class Leave(msgspec.Struct, frozen=True):
-    """Tells a session that the client wants to leave: `exit()`."""
+    """Reports to the session that the client wants to leave: `exit()`."""
 
 
 class Evaluator(ThreadedActor):
@@ -55,7 +55,7 @@ class Evaluator(ThreadedActor):
         self._session, self._namespace = session, namespace
         self._screen, self._interruption = screen, interruption
         self._compile = CommandCompiler()
-        # As `python -m asyncio` does.
+        # As in `python -m asyncio`.
         self._compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
     def on_start(self) -> None:
@@ -94,7 +94,7 @@ class Evaluator(ThreadedActor):
             self._screen.write(text)
 
     def _exposed(self, function: Callable[[], T]) -> T:
-        """Return the result of `function()`, during which, and not after it, Ctrl-C interrupts."""
+        """Return the result of `function()`; Ctrl-C can interrupt it, but nothing after it."""
         try:
             try:
                 self._interruption.expose()

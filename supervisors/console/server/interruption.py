@@ -1,4 +1,4 @@
-"""Ctrl-C for code in a thread, or in a task on the loop, and for no other code."""
+"""Interrupt code in one thread or in one task of the loop with KeyboardInterrupt, and no other code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Function = Callable[[], Coroutine[Any, Any, Any]]
 class Interruption:
     """Raises KeyboardInterrupt in code between `expose` and `cover`.
 
-    There may be one interrupt for each statement: a second one could hit the handler of the first.
+    Interrupt each statement once at most: a second interrupt could be raised in the handler of the first.
 
     Python raises the exception between two bytecodes of the thread, wherever it is; so no lock may be held and no shared state
     changed while exposed. A call that blocks the thread, such as a read or a sleep, is interrupted when it returns.
@@ -73,10 +73,10 @@ class Interruption:
             self._is_exposed = True
 
     def cover(self) -> bool:
-        """Allow no interrupt after this returns; return whether they were allowed before.
+        """Forbid interrupts once this has returned; return whether they were allowed before.
 
         Raises:
-            KeyboardInterrupt: one that arrived just before.
+            KeyboardInterrupt: if one arrived just before.
         """
         with self._lock:
             was_exposed, self._is_exposed = self._is_exposed, False

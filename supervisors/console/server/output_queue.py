@@ -22,8 +22,8 @@ _CHUNK = 1 << 14
 class OutputQueue:
     """Frames for a client.
 
-    When `LIMIT` characters wait, `write` blocks in a thread that may block; in any other thread, where it would hold up actors,
-    the text is dropped, and the client is told how much.
+    When `LIMIT` characters wait, `write` blocks in a thread that may block. In any other thread, where it would hold up actors,
+    the text is dropped, and the client receives a line with the number of characters.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -48,7 +48,7 @@ class OutputQueue:
             BrokenPipeError: if the client has disconnected.
         """
         for start in range(0, len(text), _CHUNK):
-            # Piece by piece, as others run between two pieces.
+            # Piece by piece: other threads run between two pieces.
             if not self._write(encodable(text[start : start + _CHUNK]), waits):
                 return
 
@@ -66,7 +66,7 @@ class OutputQueue:
             return True
 
     def wake(self) -> None:
-        """Let threads that are waiting for room check again whether they should."""
+        """Wake the threads that are waiting for room, to check again whether they should wait."""
         with self._changed:
             self._changed.notify_all()
 
@@ -133,7 +133,7 @@ class OutputQueue:
 
     def _next(self) -> FromServer | None:
         if not self._items:
-            return self._apology() if self._dropped else None
+            return self._notice_of_loss() if self._dropped else None
         pieces, length = [], 0
         while length < _CHUNK and self._next_is_text():
             piece = cast("str", self._items.popleft())
@@ -148,6 +148,6 @@ class OutputQueue:
     def _next_is_text(self) -> bool:
         return bool(self._items) and isinstance(self._items[0], str)
 
-    def _apology(self) -> Output:
+    def _notice_of_loss(self) -> Output:
         dropped, self._dropped = self._dropped, 0
         return Output(f"\n[{dropped} characters were dropped: there was more output than this client could receive]\n")

@@ -102,7 +102,7 @@ class Screen(io.TextIOBase):
 
 
 class _Diverted:
-    """A standard stream that leads to the session whose code uses it, and for all other code to the original."""
+    """A standard stream that leads to the session whose code uses it, and for all other code to the original stream."""
 
     def __init__(self, before: Any, of: Callable[[Screen], Any]) -> None:
         # In a program without standard streams it is None, with which print() does nothing.
