@@ -216,11 +216,25 @@ def test_words_are_completed(text: str, fits: list[str], prompt: Attached) -> No
     assert prompt.complete(text) == fits
 
 
-def test_a_completion_that_hangs_is_given_up_at_the_second_ctrl_c(prompt: Attached) -> None:
+# The first Ctrl-C must not end it, whether or not its thread waits for the gate yet.
+HANGS = """class Hanging:
+  def __dir__(self):
+    while True:
+      try:
+        begun.set()
+        return [str(gate.wait())]
+      except KeyboardInterrupt:
+        pass
+"""
+
+
+def test_a_completion_that_hangs_is_given_up_at_the_second_ctrl_c(system: System, prompt: Attached) -> None:
     prompt.run("import threading; gate = threading.Event()")
-    prompt.run("class Hanging:\n  def __dir__(self): return [str(gate.wait())]\n")
+    prompt.run("begun = system.__dict__['begun'] = threading.Event()")
+    prompt.run(HANGS)
     prompt.run("hanging = Hanging()")
     prompt.begin_to_complete("hanging.")
+    assert system.__dict__["begun"].wait(WAIT)
     prompt.interrupt()
     prompt.interrupt()
     assert prompt.until_ready().startswith("\nAbandoned.")
