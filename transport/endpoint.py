@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Awaitable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -29,9 +30,11 @@ from transport.endpoint_supervisor import EndpointSupervisor
 from transport.exceptions import SocketError
 from transport.extension import Extension, MetricsExtension, ObserverExtension
 from transport.http.exchange import Answer, Application, Incoming, respond
+from transport.limits import Limits
 from transport.mount import Mount
 from transport.protocol.serializer import SERIALIZERS
 from transport.protocol.versions import Versions
+from transport.socket_events import broadcast_dropped, limit_reached
 
 if TYPE_CHECKING:
     from websockets.http11 import Request
@@ -50,7 +53,7 @@ _log = logging.getLogger("ashtree.transport")
 
 Kind = TypeVar("Kind")
 
-_LONGPOLL = LongPoll()
+_LONGPOLL, _LIMITS, _OUTBOX = LongPoll(), Limits(), OutboxPolicy()
 
 
 class Endpoint:
@@ -69,6 +72,9 @@ class Endpoint:
     - `max_frame_size`: bytes that one message may have; `max_channels`: topics that one connection may join;
       `idle_timeout`: seconds without a byte from the client after which its connection is closed.
     - `longpoll`: the times of long polling; `None` disables it.
+    - `limits`: what one client, one address and all clients may use; see docs/security.md.
+    - `outbox`: how much may wait for a client that reads too slowly, and what happens above that; a socket class may have
+      its own.
     - `serializers`: the wire format for each version of the protocol; see docs/serializers.md.
     - `metrics`: `Metrics()` serves metrics for Prometheus at "/metrics"; see docs/observability.md.
     - `observer`: `Observer()` serves the live page of the supervision tree at "/observer"; see docs/observer_page.md.
@@ -97,6 +103,8 @@ class Endpoint:
         max_channels: int = 100,
         idle_timeout: float = IDLE_TIMEOUT,
         longpoll: LongPoll | None = _LONGPOLL,
+        limits: Limits = _LIMITS,
+        outbox: OutboxPolicy = _OUTBOX,
         serializers: Mapping[str, Serializer] = SERIALIZERS,
         metrics: Extension | None = None,
         observer: Extension | None = None,
@@ -108,7 +116,15 @@ class Endpoint:
         self.idle = IdleConnections(idle_timeout)
         self.max_channels = max_channels
         self.traffic: dict[str, Traffic] = {"websocket": WebSocketTraffic(), "longpoll": Traffic()}
-        shared = (self.idle, max_frame_size, OutboxPolicy())
+        self.limits = limits
+        shared = (
+            self.idle,
+            max_frame_size,
+            outbox,
+            limits,
+            partial(limit_reached, self),
+            partial(broadcast_dropped, self),
+        )
         self._carriers = {kind: CarrierOptions(traffic, *shared) for kind, traffic in self.traffic.items()}
         self._routes = dict(routes or {})
         self._check_origin, self._origin_rule = check_origin, origin_rule(check_origin)
@@ -131,9 +147,10 @@ class Endpoint:
         self._transports: ActorRef | None = None
 
     def _mount(self, path: str, mount: Mount, longpoll: LongPoll | None) -> None:
-        self._handlers[f"{path}/websocket"] = WebSocketHandler(mount, self._carriers["websocket"]).handle
+        carriers = {kind: mount.carriers(options) for kind, options in self._carriers.items()}
+        self._handlers[f"{path}/websocket"] = WebSocketHandler(mount, carriers["websocket"]).handle
         if longpoll is not None:
-            handler = LongPollHandler(mount, longpoll, self._carriers["longpoll"], self._longpoll_secret)
+            handler = LongPollHandler(mount, longpoll, carriers["longpoll"], self._longpoll_secret)
             self._handlers[f"{path}/longpoll"] = handler.handle
 
     def _extend(self, where: str, given: Extension) -> None:

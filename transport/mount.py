@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from actors.channels.message import Serializer
     from actors.future import Future
     from actors.ref import ActorRef
-    from transport.carriers.carrier import Carrier, WebSocket
+    from transport.carriers.carrier import Carrier, CarrierOptions, WebSocket
     from transport.http.exchange import Incoming
     from transport.protocol.versions import Versions
 
@@ -83,6 +83,11 @@ class Mount:
     def transports(self) -> ActorRef | None:
         """The supervisor of the connections, while it runs."""
         return self._endpoint.transports
+
+    def carriers(self, options: CarrierOptions) -> CarrierOptions:
+        """Return the options of the endpoint's carriers with what the socket class has in their place."""
+        outbox = self._socket_class.outbox
+        return options if outbox is None else replace(options, outbox=outbox)
 
     def refused(self, transport: str, code: int) -> None:
         """Report that a client of the transport "websocket" or "longpoll" was refused with an HTTP status."""

@@ -15,6 +15,7 @@ from actors.channels.message import Reply, ok
 from actors.channels.payloads import check_payloads
 from actors.exceptions import ChannelError
 from supervisors.child_spec import ChildSpec, Restart
+from transport.carriers.outbox import OutboxPolicy
 from transport.exceptions import SocketError
 
 if TYPE_CHECKING:
@@ -94,12 +95,14 @@ class Socket:
 
     `channels` maps topics, or prefixes that end with `*`, to channel classes; the first match counts. A `Route` instead of a
     class adds assigns. `auth_token` says whether clients may send a token when they connect (phoenix.js' `authToken`), which is
-    then in `connect_info`. `log` is the level at which accepted and refused connections are logged; None for never.
+    then in `connect_info`. `log` is the level at which accepted and refused connections are logged; None for never. `outbox` is
+    the policy for clients that read too slowly; None for the endpoint's.
     """  # noqa: D415  # the colon leads to the example
 
     channels: ClassVar[Mapping[str, type[Channel] | Route]] = {}
     auth_token: ClassVar[bool] = False
     log: ClassVar[str | None] = "info"
+    outbox: ClassVar[OutboxPolicy | None] = None
 
     def __init__(self, endpoint: EndpointAPI) -> None:
         self.endpoint = endpoint
@@ -152,6 +155,8 @@ def _check_options(socket: type[Socket]) -> None:
     _check_level(f"{socket.__name__}.log", socket.log)
     if not isinstance(socket.auth_token, bool):
         raise SocketError(f"{socket.__name__}.auth_token must be True or False, got {socket.auth_token!r}")
+    if socket.outbox is not None and not isinstance(socket.outbox, OutboxPolicy):
+        raise SocketError(f"{socket.__name__}.outbox must be an OutboxPolicy or None, got {socket.outbox!r}")
 
 
 def _check_level(where: str, level: str | None) -> None:

@@ -21,15 +21,19 @@ if TYPE_CHECKING:
     from transport.socket import ConnectInfo, Socket
 
 __all__ = [
+    "BROADCAST_DROPPED",
     "CONNECTED",
     "DISCONNECTED",
     "DRAIN",
     "FRAME_IN",
     "FRAME_OUT",
+    "LIMIT_REACHED",
     "REFUSED",
     "Attempt",
+    "broadcast_dropped",
     "frame_in",
     "frame_out",
+    "limit_reached",
     "socket_connected",
     "socket_disconnected",
     "socket_drain",
@@ -40,6 +44,8 @@ CONNECTED = ("phoenix", "socket_connected")
 REFUSED = ("ashtree", "socket_refused")
 DISCONNECTED = ("ashtree", "socket_disconnected")
 DRAIN = ("phoenix", "socket_drain")
+LIMIT_REACHED = ("ashtree", "limit_reached")
+BROADCAST_DROPPED = ("ashtree", "broadcast_dropped")
 FRAME_IN = ("ashtree", "frame_in")
 FRAME_OUT = ("ashtree", "frame_out")
 
@@ -85,6 +91,18 @@ def socket_disconnected(socket: Socket, code: int, duration: float) -> None:
     if DISCONNECTED in telemetry.attached:
         about = {"endpoint": socket.endpoint, "socket": socket, "code": code}
         telemetry.execute(DISCONNECTED, {"duration": duration}, about)
+
+
+def limit_reached(endpoint: EndpointAPI, limit: str) -> None:
+    """Report that a limit of an endpoint was reached, by the name of its option."""
+    if LIMIT_REACHED in telemetry.attached:
+        telemetry.execute(LIMIT_REACHED, {"count": 1}, {"endpoint": endpoint, "limit": limit})
+
+
+def broadcast_dropped(endpoint: EndpointAPI, size: int) -> None:
+    """Report that a client that does not keep up misses a broadcast of `size` bytes, or gets a newer one in its place."""
+    if BROADCAST_DROPPED in telemetry.attached:
+        telemetry.execute(BROADCAST_DROPPED, {"count": 1, "bytes": size}, {"endpoint": endpoint})
 
 
 def frame_in(socket: Socket, data: str | bytes) -> None:

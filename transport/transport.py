@@ -21,6 +21,7 @@ from supervisors.child_spec import ChildSpec, Restart
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from transport import socket_events
 from transport.carriers.carrier import Disconnected
+from transport.carriers.intake import Waiting
 from transport.exceptions import MalformedMessageError
 from transport.protocol.connection import (
     Connection,
@@ -30,13 +31,16 @@ from transport.protocol.connection import (
     EndChannel,
     Joined,
     Monitor,
+    Resume,
     SendFrame,
     StartChannel,
+    Wait,
 )
 
 if TYPE_CHECKING:
     from actors.channel import Channel
     from actors.future import Future
+    from actors.lowlevel import Process
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
     from transport.carriers.carrier import Carrier
@@ -63,6 +67,10 @@ _CHANNELS = ChildSpec(DynamicSupervisor, id="channels", restart=Restart.TEMPORAR
 
 _CUT = 1006
 """The close code that a client sees if the connection ends without a close frame."""
+
+
+# Up to this number of messages of this size, in bytes, wait uncounted for a channel that handles them at once.
+_FEW, _SMALL = 64, 1024
 
 
 class _Started(msgspec.Struct, frozen=True, eq=False):
@@ -138,16 +146,30 @@ class Transport(ClientActor):
         except Exception:  # noqa: BLE001  # whatever it is, it is raised again in the turn
             return False
         if channel is None:
-            self._process.put(message)
-        else:
-            self._process.count_message()
-            channel.process.put(message)
+            return False
+        self._process.count_message()
+        self._put(channel.process, message, len(data))
         return True
+
+    def _put(self, channel: Process, message: Message, size: int) -> None:
+        """Put a message in the mailbox of a channel; it counts as waiting there, unless it is handled presently."""
+        queue = channel.queue
+        if (
+            size <= _SMALL
+            and (queue is None or len(queue) < _FEW)
+            and channel.task is None  # its handler waits for something
+            and channel.debug is None  # it may be suspended
+        ):
+            channel.put(message)
+        else:
+            channel.put_counted(message, Waiting(self.carrier.intake, size))
 
     def _on_data(self, data: str | bytes) -> None:
         if telemetry.attached and socket_events.FRAME_IN in telemetry.attached:
             socket_events.frame_in(self.socket, data)
-        self._on_message(self.serializer.decode(data))
+        size = len(data)
+        self._carry_out(self.connection.receive(self.serializer.decode(data), size))
+        self.carrier.intake.done(size)
 
     def _on_message(self, message: Message) -> None:
         self._carry_out(self.connection.receive(message))
@@ -202,7 +224,13 @@ class Transport(ClientActor):
         self._on_frame(send.frame)
 
     def _deliver(self, deliver: Deliver) -> None:
-        deliver.channel.send(deliver.message)
+        self._put(deliver.channel.process, deliver.message, deliver.size)
+
+    def _wait(self, wait: Wait) -> None:
+        self.carrier.intake.add(wait.size)
+
+    def _resume(self, resume: Resume) -> None:
+        self.carrier.intake.done(resume.size)
 
     def _start_channel(self, start: StartChannel) -> None:
         joined, mailbox = start.joined, self._process
@@ -298,4 +326,6 @@ _EFFECTS: dict[type[Effect], Callable[[Transport, Any], None]] = {
     StartChannel: Transport._start_channel,
     Monitor: Transport._monitor,
     EndChannel: Transport._end_channel,
+    Wait: Transport._wait,
+    Resume: Transport._resume,
 }

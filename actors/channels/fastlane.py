@@ -109,11 +109,16 @@ class Fastlane:
         except Exception as error:  # noqa: BLE001  # it ends the actor that owns the connection, and not the sender
             self.process.fail(frame, error)
 
-    def take(self, data: str | bytes) -> None:
-        """Handle a frame from the client, after everything that was received before."""
+    def take(self, data: str | bytes) -> bool:
+        """Handle a frame from the client, after everything that was received before.
+
+        Return False if it is in the mailbox now.
+        """
         receive = self.receive
         if self.held & _BY_MAILBOX or receive is None or not receive(data):
             self.process.put(data)
+            return False
+        return True
 
 
 def fastlane_of(process: Process) -> Fastlane | None:

@@ -100,11 +100,13 @@ class Frame(msgspec.Struct, eq=False):
 
     - `data`: what the serializer returned: bytes, except in the test kit, which does not encode.
     - `wire`: the bytes that a carrier writes for it, kept so that a broadcast is framed once.
+    - `broadcast`: what was encoded, if it is a broadcast; a client that reads too slowly may miss it (see `OutboxPolicy`).
     """
 
     opcode: Opcode
     data: Any
     wire: bytes | None = None
+    broadcast: Broadcast | None = None
 
     def __repr__(self) -> str:
         return f"<Frame {self.opcode.name} {self.data!r}>"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from actors.channels.fastlane import Fastlane, Outlet
     from actors.channels.message import Broadcast, Frame, Serializer
 
-__all__ = ["MANY", "Lanes"]
+__all__ = ["MANY", "Lanes", "encode_broadcast"]
 
 MANY = 16
 """The number of subscribers from which on it pays to remember the lanes of a topic."""
@@ -84,11 +84,19 @@ class Lanes:
     def write(self, broadcast: Broadcast, without: Fastlane | None) -> None:
         """Write a broadcast to all clients except that of the fastlane `without`."""
         for (serializer, outlet), lanes in self.groups.items():
-            frame = serializer.encode_broadcast(broadcast)
+            frame = encode_broadcast(serializer, broadcast)
             if frame is None:
                 continue
             data = outlet.wire(frame)
             outlet.wrote(data, len(lanes) - _write(lanes, frame, data, without))
+
+
+def encode_broadcast(serializer: Serializer, broadcast: Broadcast) -> Frame | None:
+    """Encode a broadcast, and mark the frame as one: unlike a reply, it may be dropped for a client that does not keep up."""
+    frame = serializer.encode_broadcast(broadcast)
+    if frame is not None:
+        frame.broadcast = broadcast
+    return frame
 
 
 def _write(lanes: Iterable[Fastlane], frame: Frame, data: bytes, without: Fastlane | None) -> int:

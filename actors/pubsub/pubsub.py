@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from actors import telemetry
 from actors.channels.message import Broadcast
 from actors.pubsub.adapter import Adapter, LocalAdapter
+from actors.pubsub.lanes import encode_broadcast
 from actors.pubsub.subscriptions import Subscription, Subscriptions
 from actors.watcher import WatchedTable, Watcher
 
@@ -200,7 +201,7 @@ def _send_to_each(subscriptions: Iterable[Subscription], message: object, sender
         try:
             frame = encoded[serializer]
         except KeyError:
-            frame = encoded[serializer] = serializer.encode_broadcast(message)
+            frame = encoded[serializer] = encode_broadcast(serializer, message)
         if frame is not None:
             fastlane.push(frame)
 

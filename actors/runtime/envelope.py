@@ -13,7 +13,7 @@ from actors.exits import Refuse
 if TYPE_CHECKING:
     from actors.future import Future
 
-__all__ = ["STOP", "ActorStop", "Answer", "Envelope", "SystemCall", "refuse"]
+__all__ = ["STOP", "ActorStop", "Answer", "Envelope", "Receipt", "SystemCall", "refuse"]
 
 P = TypeVar("P")
 
@@ -21,12 +21,38 @@ ActorStop: type = pykka.messages._ActorStop  # pykka's own message behind `ref.s
 STOP = ActorStop()
 
 
+class Receipt:
+    """What a mailbox keeps in the place of a caller's future when the sender only needs to know that a message is over.
+
+    `over` is called once: when the handler has returned, the actor has crashed, or it is dead. The reply does not matter.
+    """
+
+    __slots__ = ("done",)
+
+    def __init__(self) -> None:
+        self.done = False
+
+    def over(self) -> None:
+        """The message has been handled, or never will be."""
+        raise NotImplementedError
+
+    def set(self, _value: object = None) -> None:
+        """Take the reply as the sign that the message is over."""
+        if not self.done:
+            self.done = True
+            self.over()
+
+    def set_exception(self, _error: BaseException) -> None:
+        """Take the refusal as the sign that the message is over."""
+        self.set()
+
+
 class Envelope:
     """A message whose sender waits for a reply."""
 
     __slots__ = ("message", "reply_to")
 
-    def __init__(self, message: object, reply_to: Future[Any]) -> None:
+    def __init__(self, message: object, reply_to: Future[Any] | Receipt) -> None:
         self.message, self.reply_to = message, reply_to
 
 

@@ -13,7 +13,7 @@ from actors.exceptions import ActorDeadError
 from actors.exits import Crash, ExitReason, Refuse, Stop
 from actors.runtime.bonds import Bonds
 from actors.runtime.bypass import BUSY, WATCHED
-from actors.runtime.envelope import ActorStop, Answer, Envelope, refuse
+from actors.runtime.envelope import ActorStop, Answer, Envelope, Receipt, refuse
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -74,7 +74,7 @@ class Mailbox(Bonds):
     # Of a transport actor: the way past its mailbox, which is held while the mailbox is in use.
     bypass: Bypass | None
     # Requests without a reply: the one being handled, and those kept to be answered later.
-    reply_to: Future[Any] | None
+    reply_to: Future[Any] | Receipt | None
     deferred: dict[Future[Any], None] | None
     # The exit signal that was received, and the reason with which it is ending.
     signal: ExitReason | None
@@ -112,6 +112,10 @@ class Mailbox(Bonds):
             self.queue.append(item)
         if not self.scheduled:
             self._be_ready()
+
+    def put_counted(self, message: object, receipt: Receipt) -> None:
+        """Put a message in the mailbox whose sender is notified by `receipt` when it has been handled, or never will be."""
+        self.put(Envelope(message, receipt))
 
     def deliver(self, item: object) -> None:
         """Put a message, or an `Envelope`, in the mailbox, from any thread.
@@ -263,6 +267,9 @@ class Mailbox(Bonds):
     def reply_later(self) -> From:
         """Keep the caller of the message that is being handled, to reply other than by what the handler returns."""
         future, self.reply_to = self.reply_to, None
+        if isinstance(future, Receipt):
+            future.set()
+            future = None
         if future is not None:
             self.deferred = {} if self.deferred is None else self.deferred
             self.deferred[future] = None
@@ -296,7 +303,7 @@ class Mailbox(Bonds):
         if self.started is not None and not self.started.done:
             self.started.set_exception(ActorDeadError(f"{self.name} was ended while it started"))
 
-    def _answer_last(self, reply_to: Future[Any]) -> None:
+    def _answer_last(self, reply_to: Future[Any] | Receipt) -> None:
         """Reply to the request that ended this actor, with the exception that its handler raised."""
         if reply_to.done:
             return

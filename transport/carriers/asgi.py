@@ -23,6 +23,7 @@ from websockets.http11 import Request, Response
 from actors.channels.message import Opcode
 from actors.exceptions import ActorDeadError, StartError
 from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected
+from transport.carriers.intake import Intake
 from transport.carriers.outbox import OVERFLOWED
 from transport.http.exchange import MAX_BODY, Answer, Incoming, Late, Upgrade, respond
 
@@ -264,6 +265,7 @@ class AsgiCarrier:
     def __init__(self, scheduler: Scheduler, options: CarrierOptions) -> None:
         self._scheduler, self._options, self._traffic = scheduler, options, options.traffic
         self.sweeps = 0
+        self.intake = Intake(options.limits, lambda: None)
         self._process: Process | None = None
         self._open = True
         self._close_event: Event | None = None
@@ -310,6 +312,7 @@ class AsgiCarrier:
         if size > self._options.max_size:
             self._fail(CloseCode.MESSAGE_TOO_BIG)
         elif self._process is not None:
+            self.intake.add(len(data))
             self._process.put(data)
 
     def _disconnected(self, code: int) -> None:
@@ -379,7 +382,7 @@ class AsgiCarrier:
         self._traffic.messages_out += 1
         self._traffic.bytes_out += len(data)
         self._put(event, len(data))
-        if self._options.outbox.overflows(self._size):
+        if self._size > self._options.outbox.max_bytes:
             self._disconnected(OVERFLOWED)
             self._over.set()
 

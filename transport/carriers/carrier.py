@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -9,12 +10,14 @@ import msgspec
 
 from transport.carriers.idle_connections import IdleConnections
 from transport.carriers.outbox import OutboxPolicy
+from transport.limits import Limits
 
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
     from actors.channels.message import Frame
     from actors.lowlevel import Process
+    from transport.carriers.intake import Intake
     from transport.carriers.traffic import Traffic
 
 __all__ = ["CLOSE_TIMEOUT", "MAX_FRAME_SIZE", "Carrier", "CarrierOptions", "Disconnected", "WebSocket"]
@@ -42,6 +45,9 @@ class Carrier(Protocol):
     kind: ClassVar[str]
     """What Phoenix calls the transport: "websocket" or "longpoll"."""
 
+    intake: Intake
+    """What its client has sent and is not handled yet; while it is held, the carrier does not read."""
+
     def get_write_buffer_size(self) -> int:
         """Return how many bytes wait to be written, as `asyncio.WriteTransport` does."""
 
@@ -65,6 +71,10 @@ class WebSocket(Carrier, Protocol):
         """Return the answer to the handshake: 101, or what is wrong with the request."""
 
 
+def _unreported(_what: object) -> None:
+    """Report nothing: what carriers do that belong to no endpoint."""
+
+
 @dataclass(frozen=True, slots=True)
 class CarrierOptions:
     """What all carriers of one kind on an endpoint share.
@@ -73,9 +83,15 @@ class CarrierOptions:
     - `idle`: where they register, to be closed when the client is silent for too long.
     - `max_size`: the bytes that one message may have.
     - `outbox`: what happens to a client that reads too slowly.
+    - `limits`: what one client may use.
+    - `reached(limit)`: reports that a limit was reached, by the name of its option.
+    - `dropped(size)`: reports that an outbox has dropped a broadcast.
     """
 
     traffic: Traffic
     idle: IdleConnections = field(default_factory=IdleConnections)
     max_size: int = MAX_FRAME_SIZE
     outbox: OutboxPolicy = field(default_factory=OutboxPolicy)
+    limits: Limits = field(default_factory=Limits)
+    reached: Callable[[str], object] = _unreported
+    dropped: Callable[[int], object] = _unreported

@@ -23,6 +23,7 @@ from actors.validation import check_seconds
 from transport.access import token
 from transport.carriers.batch import read_batch, text_of
 from transport.carriers.carrier import Disconnected
+from transport.carriers.intake import Intake
 from transport.carriers.outbox import OVERFLOWED
 from transport.exceptions import MalformedMessageError, TokenError
 from transport.http.exchange import Answer, Incoming, Late, respond
@@ -79,6 +80,7 @@ class LongPollCarrier:
     def __init__(self, window: float, options: CarrierOptions) -> None:
         self.id = secrets.token_urlsafe(16)
         self._window, self._outbox, self._traffic = window, options.outbox, options.traffic
+        self.intake = Intake(options.limits, lambda: None)
         self._messages: list[str] = []
         self._size = 0
         self._process: Process | None = None
@@ -111,7 +113,7 @@ class LongPollCarrier:
         self._size += len(text)
         self._traffic.messages_out += 1
         self._traffic.bytes_out += len(frame.data)
-        if self._outbox.overflows(self._size) and self._process is not None:
+        if self._size > self._outbox.max_bytes and self._process is not None:
             self._process.put(Disconnected(OVERFLOWED))
             self.take()
         self._wake()
@@ -133,6 +135,8 @@ class LongPollCarrier:
         self._traffic.messages_in += len(messages)
         self._traffic.bytes_in += size
         *first, last = messages
+        for message in messages:
+            self.intake.add(len(message))
         for message in first:
             process.put(message)
         try:

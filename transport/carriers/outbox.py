@@ -1,30 +1,145 @@
-"""The outbox policy: how much may wait for a client that reads too slowly, and what happens above that."""
+"""The outbox of a connection: the frames that wait because the client reads more slowly than it is sent to.
+
+One for each connection, whatever its carrier. It keeps the frames themselves, which all connections share, and not copies in
+the form of a wire: a broadcast that waits for a hundred slow clients is in memory once.
+"""
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-__all__ = ["MAX_WAITING", "OVERFLOWED", "OutboxPolicy"]
+from actors.validation import check_count
 
-MAX_WAITING = 64 * 1024 * 1024
-"""The bytes that may wait for one client by default."""
+if TYPE_CHECKING:
+    from actors.channels.message import Broadcast, Frame
 
-OVERFLOWED = 1006
-"""The close code of a connection that was cut because its outbox overflowed: no close frame was sent."""
+__all__ = ["OVERFLOWED", "Outbox", "OutboxPolicy"]
+
+OVERFLOWED = 1013
+"""The close code of a client that did not keep up: "try again later". phoenix.js reconnects and joins again, which is how such
+a client gets a state that is complete again; 1000 would end its attempts."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxPolicy:
-    """The policy of all carriers of an endpoint.
+    """How much may wait for a client that reads too slowly, and what happens above that.
 
-    A carrier counts the bytes that wait for its client (`get_write_buffer_size`), in the form in which it keeps them, and after
-    each write checks whether they overflow. If so, it cuts the connection without a close frame, which would only wait behind
-    the other bytes, drops these, and sends its transport actor `Disconnected(OVERFLOWED)`. So one slow client costs no more
-    memory than `max_bytes` and the message that exceeded it.
+    - `max_bytes`, `max_messages`: what may wait, beside what the kernel and the event loop have taken already (64 KiB). One
+      message may be larger if nothing else waits.
+    - `overflow`: "disconnect" closes the connection with code 1013; "drop_oldest" drops the oldest waiting broadcasts;
+      "conflate" keeps, of the waiting broadcasts that have one `key`, the last one only.
+    - `key(broadcast)`: what makes a broadcast replace an older one; None for one that replaces none.
+
+    Only broadcasts are dropped or replaced. If what remains, replies and pushes, is above the bound too, the connection is
+    closed.
+
+    Raises:
+        ValueError: naming the option and its value.
     """
 
-    max_bytes: int = MAX_WAITING
+    max_bytes: int = 1024 * 1024
+    max_messages: int = 10_000
+    overflow: Literal["disconnect", "drop_oldest", "conflate"] = "disconnect"
+    key: Callable[[Broadcast], Hashable | None] | None = None
 
-    def overflows(self, waiting: int) -> bool:
-        """Return whether that number of waiting bytes is above the limit."""
-        return waiting > self.max_bytes
+    def __post_init__(self) -> None:
+        check_count("max_bytes", self.max_bytes, least=1)
+        check_count("max_messages", self.max_messages, least=1)
+        if self.overflow not in ("disconnect", "drop_oldest", "conflate"):
+            raise ValueError(f'overflow must be "disconnect", "drop_oldest" or "conflate", got {self.overflow!r}')
+        if (self.overflow == "conflate") is not callable(self.key):
+            raise ValueError(
+                f'overflow="conflate" goes with key=…, a function of a Broadcast, got {self.overflow!r} and {self.key!r}'
+            )
+
+
+class _Entry:
+    """One frame in an outbox, with its size and the key by which a newer one replaces it."""
+
+    __slots__ = ("frame", "key", "size")
+
+    def __init__(self, frame: Frame, size: int, key: Hashable | None) -> None:
+        self.frame, self.size, self.key = frame, size, key
+
+
+class Outbox:
+    """The frames that wait for one client, oldest first.
+
+    `bytes` and `messages` are what waits, `own_bytes` the part that is not broadcasts: replies and pushes. `on_drop(size)` is
+    called for each broadcast that is dropped or replaced.
+    """
+
+    __slots__ = ("_broadcasts", "_by_key", "_on_drop", "_policy", "_waiting", "bytes", "own_bytes")
+
+    def __init__(self, policy: OutboxPolicy, on_drop: Callable[[int], object]) -> None:
+        self._policy, self._on_drop = policy, on_drop
+        # Ordered dictionaries: frames are taken from the front, and dropped anywhere.
+        self._waiting: OrderedDict[_Entry, None] = OrderedDict()
+        self._broadcasts: OrderedDict[_Entry, None] = OrderedDict()
+        self._by_key: dict[Hashable, _Entry] = {}
+        self.bytes = self.own_bytes = 0
+
+    @property
+    def messages(self) -> int:
+        """The number of frames that wait."""
+        return len(self._waiting)
+
+    def put(self, frame: Frame, size: int) -> bool:
+        """Keep a frame of `size` bytes; return False if the connection has to be closed, as too much waits."""
+        broadcast, policy = frame.broadcast, self._policy
+        key = None if broadcast is None or policy.key is None else policy.key(broadcast)
+        waiting = _Entry(frame, size, key)
+        self._waiting[waiting] = None
+        self.bytes += size
+        if broadcast is None:
+            self.own_bytes += size
+        else:
+            self._broadcasts[waiting] = None
+        if key is not None:
+            older = self._by_key.get(key)
+            if older is not None:
+                self._drop(older)
+            self._by_key[key] = waiting
+        return not self._overflows() or (policy.overflow == "drop_oldest" and self._make_room())
+
+    def _overflows(self) -> bool:
+        policy, messages = self._policy, len(self._waiting)
+        return messages > 1 and (self.bytes > policy.max_bytes or messages > policy.max_messages)
+
+    def _make_room(self) -> bool:
+        """Drop the oldest broadcasts until the rest fits; return whether it does."""
+        while self._broadcasts and self._overflows():
+            self._drop(next(iter(self._broadcasts)))
+        return not self._overflows()
+
+    def _drop(self, waiting: _Entry) -> None:
+        self._remove(waiting)
+        self._on_drop(waiting.size)
+
+    def _remove(self, waiting: _Entry) -> None:
+        del self._waiting[waiting]
+        self.bytes -= waiting.size
+        if waiting.frame.broadcast is None:
+            self.own_bytes -= waiting.size
+            return
+        del self._broadcasts[waiting]
+        if waiting.key is not None and self._by_key.get(waiting.key) is waiting:
+            del self._by_key[waiting.key]
+
+    def pop(self) -> Frame | None:
+        """Remove and return the oldest frame; None if none waits."""
+        if not self._waiting:
+            return None
+        waiting = next(iter(self._waiting))
+        self._remove(waiting)
+        return waiting.frame
+
+    def clear(self) -> None:
+        """Forget all frames, as the connection ends."""
+        self._waiting.clear()
+        self._broadcasts.clear()
+        self._by_key.clear()
+        self.bytes = self.own_bytes = 0

@@ -22,6 +22,7 @@ from transport import socket_events
 from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected
 from transport.carriers.frames import CLOSE_HEAD, close_frame, common_close, common_frames, frame_end, wire
 from transport.carriers.handshake import common_handshake
+from transport.carriers.intake import Intake
 from transport.carriers.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -73,12 +74,14 @@ class WebSocketCarrier(asyncio.Protocol):
         "_timer",
         "_traffic",
         "_transport",
+        "intake",
         "sweeps",
     )
 
     def __init__(self, scheduler: Scheduler, options: CarrierOptions) -> None:
         self._scheduler, self._options, self._traffic = scheduler, options, options.traffic
         self.sweeps = 0
+        self.intake = Intake(options.limits, lambda: None)
         # Made when it is first needed, see `_rules`.
         self._protocol: ServerProtocol | None = None
         # The code of the client's close frame, if it was of the common kind.
@@ -288,10 +291,11 @@ class WebSocketCarrier(asyncio.Protocol):
         if self._process is None:
             if self._early is not None:
                 self._early.append(data)
-        elif self._fastlane is not None:
-            self._fastlane.take(data)
-        else:
+        elif self._fastlane is None:
+            self.intake.add(len(data))
             self._process.put(data)
+        elif not self._fastlane.take(data):
+            self.intake.add(len(data))
 
     def _uncork(self) -> None:
         """Write all that is corked, in one write."""
@@ -305,7 +309,7 @@ class WebSocketCarrier(asyncio.Protocol):
         if transport is not None:
             self._traffic.wrote(data, 1, messages)
             transport.write(data)
-            if self._paused and self._options.outbox.overflows(transport.get_write_buffer_size()):
+            if self._paused and transport.get_write_buffer_size() > self._options.outbox.max_bytes:
                 transport.abort()
 
     def _flush(self) -> None:
@@ -374,6 +378,7 @@ class WebSocketCarrier(asyncio.Protocol):
         if fastlane is not None:
             self._join(fastlane, self._transport)
         for data in early or ():
+            self.intake.add(len(data))
             transport.put(data)
 
     def _join(self, fastlane: Fastlane, transport: asyncio.Transport) -> None:

@@ -7,6 +7,7 @@ effects, so the rules can be read here from top to bottom, and tested as values.
 from __future__ import annotations
 
 import enum
+from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -30,9 +31,11 @@ __all__ = [
     "EndChannel",
     "Joined",
     "Monitor",
+    "Resume",
     "SendFrame",
     "StartChannel",
     "TopicStatus",
+    "Wait",
 ]
 
 _CRASHED = {"reason": "channel_crash"}
@@ -63,14 +66,20 @@ class Joined:
         self.status = TopicStatus.JOINING
         self.channel: ActorRef[Channel] | None = None
         self.closes = closes
-        self.pending: list[Message] | None = None
+        # With their sizes.
+        self.pending: deque[tuple[Message, int]] | None = None
         self.intensity: RestartIntensity | None = None
 
-    def wait(self, message: Message) -> None:
+    @property
+    def is_waiting(self) -> bool:
+        """Whether messages for its channel wait until the join is answered."""
+        return self.status is TopicStatus.JOINING or self.status is TopicStatus.RESTARTING
+
+    def wait(self, message: Message, size: int) -> None:
         """Keep a message until the join is answered."""
         if self.pending is None:
-            self.pending = []
-        self.pending.append(message)
+            self.pending = deque()
+        self.pending.append((message, size))
 
     def may_restart(self, reason: ExitReason, now: float) -> bool:
         """Return whether the server joins again on behalf of the client, by OTP's table and within OTP's intensity."""
@@ -92,6 +101,19 @@ class Deliver(msgspec.Struct, frozen=True):
 
     channel: ActorRef[Channel]
     message: Message
+    size: int = 0
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Count a message of `size` bytes as received but not handled: it waits for a join."""
+
+    size: int
+
+
+class Resume(msgspec.Struct, frozen=True):
+    """End the count of a `Wait`: what is done with the message now are the effects that follow."""
+
+    size: int
 
 
 class StartChannel(msgspec.Struct, frozen=True):
@@ -113,7 +135,7 @@ class EndChannel(msgspec.Struct, frozen=True):
     reason: ExitReason
 
 
-Effect = SendFrame | Deliver | StartChannel | Monitor | EndChannel
+Effect = SendFrame | Deliver | StartChannel | Monitor | EndChannel | Wait | Resume
 Effects = Iterable[Effect]
 
 
@@ -143,8 +165,8 @@ class Connection:
         )
         return joined.channel if is_current else None
 
-    def receive(self, message: Message) -> Effects:
-        """Return the effects of a message of the client.
+    def receive(self, message: Message, size: int = 0) -> Effects:
+        """Return the effects of a message of the client, which had `size` bytes.
 
         Raises:
             MalformedMessageError: if it joins a topic that is not a string.
@@ -153,10 +175,10 @@ class Connection:
         joined = self.topics.get(topic) if isinstance(topic, str) else None
         if joined is None or (topic == "phoenix" and message.event == "heartbeat"):
             return self._receive_unjoined(message)
-        if joined.status is TopicStatus.JOINING or joined.status is TopicStatus.RESTARTING:
+        if joined.is_waiting:
             # Phoenix stops reading while a join runs; here only this topic waits.
-            joined.wait(message)
-            return ()
+            joined.wait(message, size)
+            return (Wait(size),)
         if message.event == "phx_join":
             return self._join_again(joined, message)
         if message.join_ref is not None and not _same(message.join_ref, joined.join_ref):
@@ -164,7 +186,7 @@ class Connection:
         if message.event == "phx_leave":
             joined.status = TopicStatus.LEAVING
         assert joined.channel is not None
-        return (Deliver(joined.channel, message),)
+        return (Deliver(joined.channel, message, size),)
 
     def _receive_unjoined(self, message: Message) -> Effects:
         match message:
@@ -272,8 +294,17 @@ class Connection:
         return () if old is None else (self._close(old),)
 
     def _go_on(self, joined: Joined) -> Effects:
+        """Handle the messages that have waited; those behind another join of the topic go on waiting, for that one."""
         pending, joined.pending = joined.pending, None
-        return [effect for message in pending or () for effect in self.receive(message)]
+        effects: list[Effect] = []
+        while pending:
+            message, size = pending.popleft()
+            effects += (Resume(size), *self.receive(message, size))
+            current = self.topics.get(joined.topic)
+            if pending and current is not None and current.is_waiting:
+                # As a whole: to move them one by one, for each of N joins, would take N² steps.
+                current.pending, pending = pending, None
+        return effects
 
     # Frames
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors.channels.message import Frame, Message
 from transport.carriers.carrier import Disconnected
+from transport.carriers.intake import Intake
+from transport.limits import Limits
 from transport.testing.expectation import Inbox
 from transport.testing.patterns import differences
 from transport.transport import Transport
@@ -28,6 +30,7 @@ class ClientEnd:
 
     def __init__(self) -> None:
         self.inbox: Inbox[Message] = Inbox()
+        self.intake = Intake(Limits(), lambda: None)
         self.close_code: int | None = None
         self.transport: ActorRef[Transport]
         self._refs = count(1)
