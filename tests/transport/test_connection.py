@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Self
 
 import pytest
 from hypothesis import given, settings
@@ -14,15 +17,19 @@ from actors import Channel, error, ok
 from actors.channels.message import JoinReply, Message
 from actors.exits import KILLED, NORMAL, Crash, ExitReason, Shutdown
 from transport.exceptions import MalformedMessageError
+from transport.protocol import connection as connection_module
 from transport.protocol.connection import (
     Connection,
     Deliver,
+    Effect,
     Effects,
     EndChannel,
     Monitor,
+    Resume,
     SendFrame,
     StartChannel,
     TopicStatus,
+    Wait,
 )
 from transport.protocol.serializer import V2JSONSerializer
 from transport.socket import Routes, Socket
@@ -57,45 +64,70 @@ TOO_MANY = {"status": "error", "response": {"reason": "too many channels joined"
 CHANNEL_CRASH = {"reason": "channel_crash"}
 
 
-def receive(connection: Connection, message: Message) -> Effects:
+SIZE = 10
+"""The bytes of every message here."""
+
+
+def receive(connection: Connection, message: Message) -> list[Effect]:
     """Have a message received, by the short way too: where that says for whom it is, nothing else follows from it."""
     channel = connection.addressee(message)
-    effects = list(connection.receive(message))
-    assert channel is None or effects == [Deliver(channel, message)]
+    effects = list(connection.receive(message, SIZE))
+    assert channel is None or effects == [Deliver(channel, message, SIZE)]
     return effects
+
+
+class Count:
+    """The messages that wait for joins, by the effects: never fewer than none."""
+
+    def __init__(self) -> None:
+        self.messages = self.bytes = 0
+
+    def add(self, effects: Effects) -> None:
+        for effect in effects:
+            match effect:
+                case Wait(size=size):
+                    self.messages, self.bytes = self.messages + 1, self.bytes + size
+                case Resume(size=size):
+                    self.messages, self.bytes = self.messages - 1, self.bytes - size
+            assert self.messages >= 0
+            assert self.bytes == SIZE * self.messages
+
+    def is_of(self, connection: Connection) -> bool:
+        return self.messages == sum(len(joined.pending or ()) for joined in connection.topics.values())
 
 
 class Peer:
     """A connection, with names for its channels and effects that can be read.
 
-    A frame that is sent stands for itself, as a list; the other effects are tuples.
+    A frame that is sent stands for itself, as a list; the other effects are tuples, except for what waits, which is counted.
     """
 
     def __init__(self, socket: type[Socket] = UserSocket, max_channels: int = 100) -> None:
         self.connection = Connection(Routes(socket), SERIALIZER, max_channels)
+        self.count = Count()
 
     def receive(self, join_ref: Any, ref: Any, topic: Any, event: Any, payload: Any = None) -> list[Any]:
         message = Message(join_ref, ref, topic, event, {} if payload is None else payload)
-        return seen(receive(self.connection, message))
+        return self.seen(receive(self.connection, message))
 
     def start(self, topic: str, channel: Any) -> list[Any]:
         """The channel of a topic has been started."""
-        return seen(self.connection.started(self.connection.topics[topic], channel))
+        return self.seen(self.connection.started(self.connection.topics[topic], channel))
 
     def not_started(self, topic: str) -> list[Any]:
-        return seen(self.connection.not_started(self.connection.topics[topic]))
+        return self.seen(self.connection.not_started(self.connection.topics[topic]))
 
     def reply(self, channel: Any, join_ref: Any = "1", ref: Any = "1", *, refuse: bool = False) -> list[Any]:
         """The channel answers the join."""
         answer = error({"reason": "no"}) if refuse else ok()
         frame = SERIALIZER.encode_reply(join_ref, ref, "t", answer)
-        return seen(self.connection.join_replied(JoinReply(channel, "t", not refuse, frame)))
+        return self.seen(self.connection.join_replied(JoinReply(channel, "t", not refuse, frame)))
 
     def closed(self, channel: Any, reason: ExitReason = NORMAL, now: float = 0.0) -> list[Any]:
-        return seen(self.connection.closed(channel, reason, now))
+        return self.seen(self.connection.closed(channel, reason, now))
 
     def down(self, channel: Any, reason: ExitReason = CRASH, now: float = 0.0) -> list[Any]:
-        return seen(self.connection.down(channel, reason, now))
+        return self.seen(self.connection.down(channel, reason, now))
 
     def join(self, topic: str, channel: Any, join_ref: Any = "1", ref: Any = "1") -> None:
         """Join with success."""
@@ -107,9 +139,11 @@ class Peer:
     def topics(self) -> list[str]:
         return list(self.connection.topics)
 
-
-def seen(effects: Effects) -> list[Any]:
-    return [described(effect) for effect in effects]
+    def seen(self, effects: Effects) -> list[Any]:
+        effects = list(effects)
+        self.count.add(effects)
+        assert self.count.is_of(self.connection)
+        return [described(effect) for effect in effects if not isinstance(effect, Wait | Resume)]
 
 
 def described(effect: Any) -> Any:
@@ -319,6 +353,116 @@ def test_a_join_while_joining_waits_and_then_is_a_duplicate() -> None:
         ["1", "1", "room:1", "phx_close", {}],
         ("deliver", "second", "echo", "3"),
     ]
+
+
+def test_what_waits_is_counted_and_the_count_ends_before_the_message_is_passed_on() -> None:
+    connection = Connection(Routes(UserSocket), SERIALIZER)
+    channel: Any = "channel"
+    connection.receive(Message("1", "1", "room:1", "phx_join", {}), 100)
+    one, two = Message("1", "2", "room:1", "one", {}), Message("old", "3", "room:1", "stale", {})
+    assert list(connection.receive(one, 7)) == [Wait(7)]
+    assert list(connection.receive(two, 8)) == [Wait(8)]
+    connection.started(connection.topics["room:1"], channel)
+    frame = SERIALIZER.encode_reply("1", "1", "t", ok())
+    replied = connection.join_replied(JoinReply(channel, "room:1", joined=True, reply=frame))
+    assert list(replied)[1:] == [Resume(7), Deliver(channel, one, 7), Resume(8)]
+
+
+# The work is linear in the messages
+
+
+class Steps:
+    """Calls and line events of connection.py while it is entered."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._before = sys.gettrace()
+
+    def __enter__(self) -> Self:
+        sys.settrace(self._enter)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+
+    def _enter(self, frame: FrameType, _event: str, _arg: object) -> Any:
+        return self._step if frame.f_code.co_filename == connection_module.__file__ else None
+
+    def _step(self, _frame: FrameType, _event: str, _arg: object) -> Any:
+        self.count += 1
+        return self._step
+
+
+def run_to_the_end(peer: Peer, *, joined: bool) -> None:
+    """Start each channel that is to be started, and answer each join, until there is nothing to do."""
+    number = 0
+    while waiting := [found for found in peer.connection.topics.values() if found.is_waiting]:
+        for found in waiting:
+            number += 1
+            channel: Any = number
+            peer.seen(peer.connection.started(found, channel))
+            peer.reply(channel, refuse=not joined)
+            if found.status is TopicStatus.LEAVING:
+                peer.closed(channel, Shutdown("left"))
+
+
+def joins_of_one_topic(peer: Peer, number: int) -> None:
+    for n in range(number):
+        peer.receive(str(n), str(n), "room:1", "phx_join")
+
+
+def joins_and_leaves(peer: Peer, number: int) -> None:
+    for n in range(number // 2):
+        peer.receive(str(n), str(n), "room:1", "phx_join")
+        peer.receive(str(n), str(n), "room:1", "phx_leave")
+
+
+def messages_behind_a_join(peer: Peer, number: int) -> None:
+    peer.receive("1", "1", "room:1", "phx_join")
+    for n in range(number):
+        peer.receive("1", str(n), "room:1", "echo")
+
+
+def messages_behind_a_restart(peer: Peer, number: int) -> None:
+    peer.join("permanent:1", "first")
+    peer.down("first")
+    for n in range(number):
+        peer.receive("1", str(n), "permanent:1", "echo")
+
+
+def joins_of_many_topics(peer: Peer, number: int) -> None:
+    for n in range(number):
+        peer.receive(str(n), str(n), f"room:{n % 100}", "phx_join")
+
+
+def messages_and_joins(peer: Peer, number: int) -> None:
+    for n in range(number // 2):
+        peer.receive(str(n), str(n), "room:1", "phx_join")
+        peer.receive(str(n), str(n), "room:1", "echo")
+
+
+@pytest.mark.parametrize("joined", [True, False], ids=["accepted", "refused"])
+@pytest.mark.parametrize(
+    "flood",
+    [
+        joins_of_one_topic,
+        joins_and_leaves,
+        messages_behind_a_join,
+        messages_behind_a_restart,
+        joins_of_many_topics,
+        messages_and_joins,
+    ],
+)
+def test_twice_the_messages_take_twice_the_steps(flood: Callable[[Peer, int], None], *, joined: bool) -> None:
+    steps = []
+    for number in (400, 800):
+        peer = Peer()
+        with Steps() as taken:
+            flood(peer, number)
+            run_to_the_end(peer, joined=joined)
+        steps.append(taken.count)
+        assert peer.count.messages == 0
+    assert steps[1] < 2.2 * steps[0]
 
 
 # Section 4: duplicate joins
@@ -646,10 +790,10 @@ TEXTS = (
 )
 
 
-def receive_data(connection: Connection, data: str | bytes) -> list[Any]:
+def receive_data(connection: Connection, data: str | bytes) -> list[Effect]:
     """Do what the transport does with what comes in."""
     try:
-        return list(receive(connection, SERIALIZER.decode(data)))
+        return receive(connection, SERIALIZER.decode(data))
     except MalformedMessageError:
         return []
 
@@ -658,9 +802,11 @@ def receive_data(connection: Connection, data: str | bytes) -> list[Any]:
 @given(st.lists(TEXTS, max_size=15))
 def test_whatever_comes_in_is_answered_or_malformed_and_is_kept_once_at_most(texts: list[str | bytes]) -> None:
     connection = Connection(Routes(UserSocket), SERIALIZER, max_channels=2)
+    count = Count()
     for data in texts:
-        receive_data(connection, data)
+        count.add(receive_data(connection, data))
     assert len(connection.topics) <= 2
+    assert count.is_of(connection)
     waiting = sum(len(joined.pending or ()) for joined in connection.topics.values())
     assert waiting + len(connection.topics) <= len(texts)
 
@@ -673,8 +819,11 @@ class AnyOrder(RuleBasedStateMachine):
         self.connection = Connection(Routes(UserSocket), SERIALIZER, max_channels=3)
         self.starting: list[Any] = []
         self.running: list[Any] = []
+        self.count = Count()
 
     def carry_out(self, effects: Effects) -> None:
+        effects = list(effects)
+        self.count.add(effects)
         for effect in effects:
             if isinstance(effect, StartChannel):
                 self.starting.append(effect.joined)
@@ -721,6 +870,10 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def it_has_no_more_topics_than_allowed(self) -> None:
         assert len(self.connection.topics) <= 3
+
+    @invariant()
+    def what_waits_is_counted(self) -> None:
+        assert self.count.is_of(self.connection)
 
     def teardown(self) -> None:
         while self.starting or self.running:
