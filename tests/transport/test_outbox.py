@@ -1,26 +1,237 @@
-"""The outbox policy: how much may wait for a client. The carriers' own tests show what they do above it."""
+"""The outbox: what waits for a client that reads too slowly, and what happens above the bound."""
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Hashable
+from typing import Any, Literal
 
-from transport.carriers.outbox import MAX_WAITING, OutboxPolicy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.channels.message import Broadcast, Frame, Opcode
+from transport.carriers.outbox import OVERFLOWED, Outbox, OutboxPolicy
+
+Overflow = Literal["disconnect", "drop_oldest", "conflate"]
+
+
+def by_event(broadcast: Broadcast) -> Hashable | None:
+    """Conflate by the event, except the event "each"."""
+    return None if broadcast.event == "each" else broadcast.event
+
+
+def policy(overflow: Overflow, max_bytes: int = 10, max_messages: int = 4) -> OutboxPolicy:
+    key = by_event if overflow == "conflate" else None
+    return OutboxPolicy(max_bytes=max_bytes, max_messages=max_messages, overflow=overflow, key=key)
+
+
+def reply(name: str) -> Frame:
+    return Frame(Opcode.TEXT, name.encode())
+
+
+def broadcast(name: str, event: str = "each") -> Frame:
+    frame = Frame(Opcode.TEXT, name.encode())
+    frame.broadcast = Broadcast("room:1", event, {})
+    return frame
+
+
+class Filled:
+    """An outbox with the sizes of what it has dropped."""
+
+    def __init__(self, policy: OutboxPolicy) -> None:
+        self.dropped: list[int] = []
+        self.outbox = Outbox(policy, self.dropped.append)
+
+    def put(self, *frames: Frame) -> list[bool]:
+        return [self.outbox.put(frame, len(frame.data)) for frame in frames]
+
+    def names(self) -> list[str]:
+        """Take everything out."""
+        names = []
+        while (frame := self.outbox.pop()) is not None:
+            names.append(frame.data.decode())
+        return names
+
+
+@pytest.mark.parametrize("overflow", ["disconnect", "drop_oldest", "conflate"])
+def test_frames_leave_in_the_order_in_which_they_were_put(overflow: Overflow) -> None:
+    filled = Filled(policy(overflow))
+    assert filled.put(reply("a"), broadcast("b"), reply("c")) == [True, True, True]
+    assert (filled.outbox.bytes, filled.outbox.own_bytes, filled.outbox.messages) == (3, 2, 3)
+    assert filled.names() == ["a", "b", "c"]
+    assert (filled.outbox.bytes, filled.outbox.own_bytes, filled.outbox.messages) == (0, 0, 0)
+
+
+def test_the_frames_themselves_wait_and_not_copies() -> None:
+    filled, frame = Filled(policy("disconnect")), broadcast("shared")
+    filled.put(frame)
+    assert filled.outbox.pop() is frame
+
+
+@pytest.mark.parametrize("overflow", ["disconnect", "drop_oldest", "conflate"])
+def test_one_message_may_be_larger_than_the_bound_if_nothing_else_waits(overflow: Overflow) -> None:
+    filled = Filled(policy(overflow))
+    assert filled.put(broadcast("a" * 1000)) == [True]
+    filled.outbox.clear()
+    assert filled.put(reply("a" * 1000)) == [True]
+    assert filled.dropped == []
 
 
 @pytest.mark.parametrize(
-    ("outbox", "waiting", "overflows"),
-    [
-        (OutboxPolicy(), 64 * 1024 * 1024, False),
-        (OutboxPolicy(), 64 * 1024 * 1024 + 1, True),
-        (OutboxPolicy(10), 0, False),
-        (OutboxPolicy(10), 10, False),
-        (OutboxPolicy(10), 11, True),
-    ],
+    ("sizes", "fits"),
+    [([5, 5], True), ([5, 6], False), ([1, 1, 1, 1], True), ([1, 1, 1, 1, 1], False)],
     ids=str,
 )
-def test_an_outbox_overflows_above_its_bound(outbox: OutboxPolicy, waiting: int, overflows: object) -> None:
-    assert outbox.overflows(waiting) is overflows
+@pytest.mark.parametrize("make", [reply, broadcast])
+def test_above_either_bound_the_connection_is_to_be_closed(make: Any, sizes: list[int], *, fits: bool) -> None:
+    filled = Filled(policy("disconnect"))
+    assert filled.put(*(make("a" * size) for size in sizes))[-1] is fits
+    assert filled.dropped == []
 
 
-def test_the_default_is_64_mebibytes() -> None:
-    assert OutboxPolicy().max_bytes == MAX_WAITING == 64 * 1024 * 1024
+def test_the_oldest_broadcasts_are_dropped_until_the_rest_fits() -> None:
+    filled = Filled(policy("drop_oldest"))
+    assert all(filled.put(broadcast("aaa"), reply("r"), broadcast("bbb"), broadcast("cccccc")))
+    assert filled.dropped == [3]
+    assert filled.names() == ["r", "bbb", "cccccc"]
+
+
+def test_a_broadcast_that_does_not_fit_beside_the_replies_is_dropped_itself() -> None:
+    filled = Filled(policy("drop_oldest"))
+    assert all(filled.put(broadcast("a"), reply("rr"), broadcast("b" * 9)))
+    assert filled.dropped == [1, 9]
+    assert filled.names() == ["rr"]
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "conflate"])
+def test_replies_are_never_dropped(overflow: Overflow) -> None:
+    filled = Filled(policy(overflow))
+    assert filled.put(*(reply("aaa") for _ in range(4))) == [True, True, True, False]
+    assert filled.dropped == []
+    assert filled.outbox.messages == 4
+
+
+def test_a_newer_broadcast_of_the_same_key_replaces_the_one_that_waits() -> None:
+    filled = Filled(policy("conflate"))
+    frames = [broadcast("p1", "price"), broadcast("q1", "quote"), broadcast("p2", "price"), broadcast("p3", "price")]
+    assert all(filled.put(*frames))
+    assert filled.dropped == [2, 2]
+    assert filled.names() == ["q1", "p3"]
+
+
+def test_a_broadcast_that_has_left_is_not_replaced() -> None:
+    filled = Filled(policy("conflate"))
+    filled.put(broadcast("p1", "price"))
+    assert filled.names() == ["p1"]
+    filled.put(broadcast("p2", "price"))
+    assert filled.dropped == []
+    assert filled.names() == ["p2"]
+
+
+def test_broadcasts_without_a_key_are_all_kept_and_the_bound_holds_for_them_too() -> None:
+    filled = Filled(policy("conflate"))
+    assert filled.put(*(broadcast("aaa") for _ in range(4))) == [True, True, True, False]
+    assert filled.dropped == []
+
+
+@pytest.mark.parametrize("overflow", ["disconnect", "drop_oldest", "conflate"])
+def test_after_clear_it_is_as_new(overflow: Overflow) -> None:
+    filled = Filled(policy(overflow))
+    filled.put(broadcast("aaa", "price"), reply("bbb"))
+    filled.outbox.clear()
+    assert (filled.outbox.bytes, filled.outbox.own_bytes, filled.outbox.messages) == (0, 0, 0)
+    assert filled.outbox.pop() is None
+    assert filled.put(broadcast("ccc", "price")) == [True]
+    assert filled.dropped == []
+    assert filled.names() == ["ccc"]
+
+
+class Model:
+    """What an outbox does, in lists, from the documentation of `OutboxPolicy`."""
+
+    def __init__(self, policy: OutboxPolicy) -> None:
+        self.policy = policy
+        self.waiting: list[Frame] = []
+        self.dropped: list[int] = []
+
+    def put(self, frame: Frame) -> bool:
+        for older in list(self.waiting):
+            if self._replaces(frame, older):
+                self._drop(older)
+        self.waiting.append(frame)
+        for older in list(self.waiting):
+            if self.policy.overflow == "drop_oldest" and not self._fits() and older.broadcast is not None:
+                self._drop(older)
+        return self._fits()
+
+    def _replaces(self, frame: Frame, older: Frame) -> bool:
+        if self.policy.key is None or frame.broadcast is None or older.broadcast is None:
+            return False
+        key = self.policy.key(frame.broadcast)
+        return key is not None and key == self.policy.key(older.broadcast)
+
+    def _drop(self, frame: Frame) -> None:
+        self.waiting.remove(frame)
+        self.dropped.append(len(frame.data))
+
+    def _fits(self) -> bool:
+        total = sum(len(frame.data) for frame in self.waiting)
+        return len(self.waiting) < 2 or (
+            total <= self.policy.max_bytes and len(self.waiting) <= self.policy.max_messages
+        )
+
+
+NAMES = st.text("abc", min_size=1, max_size=12)
+STEPS = st.lists(
+    st.one_of(NAMES.map(reply), st.builds(broadcast, NAMES, st.sampled_from(["each", "x", "y"])), st.none())
+)
+
+
+@given(st.sampled_from(["disconnect", "drop_oldest", "conflate"]), STEPS)
+def test_it_does_what_the_policy_says(overflow: Overflow, steps: list[Frame | None]) -> None:
+    model, filled = Model(policy(overflow)), Filled(policy(overflow))
+    for step in steps:
+        if step is None:
+            assert filled.outbox.pop() is (model.waiting.pop(0) if model.waiting else None)
+        else:
+            assert filled.put(step) == [model.put(step)]
+        assert filled.outbox.bytes == sum(len(frame.data) for frame in model.waiting)
+        assert filled.outbox.own_bytes == sum(len(frame.data) for frame in model.waiting if frame.broadcast is None)
+        assert filled.outbox.messages == len(model.waiting)
+        assert filled.dropped == model.dropped
+    assert filled.names() == [frame.data.decode() for frame in model.waiting]
+
+
+# Policies
+
+
+def test_the_default_is_one_mebibyte_and_ends_the_connection() -> None:
+    assert OutboxPolicy() == OutboxPolicy(max_bytes=1024 * 1024, max_messages=10_000, overflow="disconnect", key=None)
+
+
+def test_the_close_code_is_one_after_which_clients_reconnect() -> None:
+    """phoenix.js reconnects after every code but 1000; 1013 is "try again later"."""
+    assert OVERFLOWED == 1013
+
+
+@pytest.mark.parametrize("name", ["max_bytes", "max_messages"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "1", True, None])
+def test_a_bound_must_be_a_count(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        OutboxPolicy(**{name: value})
+
+
+@pytest.mark.parametrize("overflow", ["drop", "", None, 1])
+def test_what_happens_above_the_bound_must_be_one_of_three(overflow: Any) -> None:
+    with pytest.raises(ValueError, match='overflow must be "disconnect", "drop_oldest" or "conflate", got'):
+        OutboxPolicy(overflow=overflow)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"overflow": "conflate"}, {"key": by_event}, {"overflow": "conflate", "key": "event"}],
+    ids=["no key", "only a key", "a key that is no function"],
+)
+def test_conflating_and_a_key_go_together(options: Any) -> None:
+    with pytest.raises(ValueError, match='overflow="conflate" goes with key='):
+        OutboxPolicy(**options)

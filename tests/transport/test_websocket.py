@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -17,10 +16,8 @@ from actors.exits import ExitReason, Shutdown
 from actors.lowlevel import Process, Scheduler
 from tests.transport.wire import BEATEN, HANDSHAKE, HEARTBEAT, Server, Tcp, masked, on_loop, reset, serving, until
 from transport import Socket
-from transport import endpoint as endpoint_module
 from transport.carriers import websocket as websocket_module
 from transport.carriers.carrier import CarrierOptions
-from transport.carriers.outbox import OutboxPolicy
 from transport.carriers.websocket import WebSocketCarrier, WebSocketTraffic
 from transport.http.http_connection import HttpConnection
 from transport.transport import Transport
@@ -430,10 +427,7 @@ async def test_a_client_that_never_ends_its_side_is_cut_off(monkeypatch: pytest.
 
 
 @on_loop
-async def test_a_client_that_does_not_read_is_cut_off_and_others_are_not(
-    monkeypatch: pytest.MonkeyPatch, seen: list[Any]
-) -> None:
-    monkeypatch.setattr(endpoint_module, "OutboxPolicy", partial(OutboxPolicy, 1024 * 1024))
+async def test_a_client_that_does_not_read_is_cut_off_and_others_are_not(seen: list[Any]) -> None:
     async with serving(EchoSocket) as server:
         other = await server.connect()
         await other.join("room:2")
