@@ -190,8 +190,9 @@ class Mailbox(Bonds):
             self.handle_mail(self.actor._receive)
 
     def handle_mail(self, receive: Callable[[object], object]) -> None:
-        """Call `receive` with each message, until a handler is a coroutine, the actor ends, or the turn is over."""
-        queue, left = self.queue, self.scheduler.messages_per_turn
+        """Call `receive` with each message, until a handler is a coroutine, the actor ends, or the turn or the pass is over."""
+        queue, scheduler = self.queue, self.scheduler
+        left = scheduler.messages_per_turn
         while queue and left:
             left -= 1
             self.handled += 1
@@ -214,6 +215,9 @@ class Mailbox(Bonds):
             if self.signal is not None:
                 self._obey()
                 return
+            scheduler.work -= 1
+            if scheduler.work < 0 and scheduler.is_over():
+                break
         self.go_on()
 
     def go_on(self) -> None:

@@ -9,18 +9,21 @@ message, which is what makes an actor cheap.
    is idle, when an exit signal arrives, and when a turn ends before its mailbox is empty. `Process.scheduled` says that it is
    there, or that its handler is a coroutine that has not ended.
 2. The first process in an empty queue schedules one callback of the event loop (`_arm`). That callback gives each ready
-   process one turn of at most `TURN` messages, at most `PASS` turns in a row (`run_ready`), and schedules itself again if any
-   are left. So no actor starves another one, and no number of busy actors starves the sockets.
+   process one turn of at most `TURN` messages, at most `PASS` turns in a row and at most `BUDGET` seconds (`run_ready`), and
+   schedules itself again if any are left. So no actor starves another one, and no number of busy actors, and no handlers
+   that take long, starve the sockets and the timers. (A handler itself is never interrupted.)
 3. Code that has just read from a socket calls `run_ready` itself, so that what it received is handled, and answered, in the
    same iteration. `run_at_once` does the same for an `await ref.call(…)`, `AT_ONCE` times in a row: an answer from an idle
-   actor then costs no iteration of the loop. Neither runs a turn inside another turn: handlers are never re-entered.
+   actor then costs no iteration of the loop. Neither runs a turn inside another turn: handlers are never re-entered. Once
+   the time is used up both do nothing until the next iteration of the loop: however many sockets are read in one iteration,
+   the actors of a flood get their `BUDGET` once.
 4. A plain handler runs inside its turn. A coroutine becomes a task of the loop (`Process._run_coroutine`), and its process
    gets no more turns until it is done. `current` is the process whose code is running, in a turn or in such a task.
 5. Other threads do not touch any of this: they `post` a function, which is called in the thread of the loop. Calls posted by
    one thread keep their order; `_drain` calls all that are there for one wake-up of the loop. `run_or_post` calls at once in
    the thread itself. What one actor sends to another therefore arrives in order, across threads too.
-6. Time is the clock's (`actors/clock.py`). With a `ManualClock` and a loop without I/O the order of all turns is
-   reproducible, which the test kits rely on.
+6. Time is the clock's (`actors/clock.py`), and so is the budget. With a `ManualClock` and a loop without I/O the order of all
+   turns is reproducible, which the test kits rely on: there time does not advance within a pass, so none ends early.
 
 A loop with actors is found by its thread (`of_thread`). A thread without one uses the background scheduler, a daemon thread
 of ours.
@@ -48,15 +51,21 @@ if TYPE_CHECKING:
     from actors.future import Future
     from actors.runtime.process import Process
 
-__all__ = ["AT_ONCE", "PASS", "TURN", "Scheduler", "in_thread", "new_event_loop"]
+__all__ = ["AT_ONCE", "BUDGET", "PASS", "TURN", "WORK", "Scheduler", "in_thread", "new_event_loop"]
 
 P = ParamSpec("P")
 
 # Messages in one turn; then the next process gets its turn.
 TURN = 64
 
-# Turns in a row before the loop does its I/O: at some 2 us per message, sockets wait a few milliseconds at most.
+# Turns in a row before the loop does its I/O.
 PASS = 256
+
+# Seconds in a row before the loop does its I/O, whatever the turns and the calls of other threads cost.
+BUDGET = 0.004
+
+# Turns and messages between two looks at the clock.
+WORK = 8
 
 # Calls in a row that are answered without an iteration of the loop.
 AT_ONCE = 64
@@ -78,6 +87,12 @@ class Scheduler:
 
     There is one for each event loop that has actors. Its methods are for the loop's own thread, except `post` and
     `run_or_post`.
+
+    - `budget`: the seconds that actors run in a row, before the loop reads its sockets and fires its timers.
+    - `overdue`: whether that time is used up in this iteration of the loop. Code that reads from a socket stops then, and
+      continues in the next iteration (`loop.call_soon`).
+    - `work`: what may be done before the clock is looked at. Each turn and each message takes one off; code that causes more
+      work at once, such as many deliveries, takes off more.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock | None = None) -> None:
@@ -88,6 +103,10 @@ class Scheduler:
         self.end_watchers: list[Callable[[Process], object]] | None = None
         self.current: Process | None = None
         self.messages_per_turn = TURN
+        self.budget = BUDGET
+        self.overdue = False
+        self.work = WORK
+        self._deadline = 0.0
         self.thread_id = get_ident()
         # Actors run in a context of their own, not in that of their senders.
         self._context = copy_context()
@@ -172,7 +191,7 @@ class Scheduler:
         self._armed = True
 
     def _run(self) -> None:
-        self._armed, self._at_once = False, AT_ONCE
+        self._armed, self._at_once, self.overdue = False, AT_ONCE, False
         self.run_ready()
 
     def watch_ends(self, callback: Callable[[Process], object]) -> None:
@@ -180,33 +199,53 @@ class Scheduler:
         self.end_watchers = [*(self.end_watchers or ()), callback]
 
     def run_ready(self) -> None:
-        """Give the ready processes their turns now; for code that has received something and sent it to its actors."""
-        if self._running:
-            return
+        """Give the ready processes their turns now; for code that has received something and sent it to its actors.
+
+        It returns after `budget` seconds, and sets `overdue`; what is left continues in the next iteration of the loop. Until
+        then, and within a turn, it does nothing.
+        """
+        if not self._running and not self.overdue:
+            self._deadline = self.clock.now() + self.budget
+            self._pass()
+
+    def _pass(self) -> None:
         self._running, outer = True, self.current
         try:
             self._turns()
         finally:
             self._running, self.current = False, outer
-            if self._ready and not self._armed:
+            # If the time is used up, `_run` must reset it, even if no process is left.
+            if (self._ready or self.overdue) and not self._armed:
                 self._arm()
 
     def _turns(self) -> None:
         ready, context, left = self._ready, self._context, PASS
-        while ready and left:
+        while ready and left and not self.overdue:
             left -= 1
             self.current = process = ready.popleft()
             # A copy, so that a context variable set by one actor is not seen by others.
             context.copy().run(process.turn)
+            self.work -= 1
+            if self.work < 0:
+                self.is_over()
+
+    def is_over(self) -> bool:
+        """Look at the clock: return whether the time of this pass is used up. To be called when `work` is below zero."""
+        self.work = WORK
+        self.overdue = self.clock.now() >= self._deadline
+        return self.overdue
 
     def run_at_once(self) -> None:
         """Give the ready processes their turns, for a caller that waits for one of them: it saves an iteration of the loop.
 
-        Not within a turn, and a bounded number of times in a row, so that a loop of calls does not starve the sockets.
+        Not within a turn, and a bounded number of times and seconds in a row, so that a loop of calls does not starve the
+        sockets.
         """
-        if self._at_once and not self._running and get_ident() == self.thread_id:
+        if self._at_once and not self.overdue and not self._running and get_ident() == self.thread_id:
+            if self._at_once == AT_ONCE:
+                self._deadline = self.clock.now() + self.budget
             self._at_once -= 1
-            self.run_ready()
+            self._pass()
 
     def post(self, callback: Callable[..., object], *args: object) -> None:
         """Call `callback(*args)` in the scheduler's thread; calls posted by one thread keep their order.
@@ -243,13 +282,16 @@ class Scheduler:
     def _drain(self) -> None:
         # Cleared before the queue is read: a thread that posts after this wakes the loop again.
         self._woken = False
-        inbound = self._inbound
+        inbound, left = self._inbound, WORK
+        deadline = self.clock.now() + self.budget
         try:
-            while inbound:
+            while inbound and (left or self.clock.now() < deadline):
+                left = (left or WORK) - 1
                 callback, args = inbound.popleft()
                 callback(*args)
         finally:
-            # The loop reports a call that raised; those after it must not wait for the next post.
+            # The loop reports a call that raised; those after it, and those for which there was no time, must not wait for
+            # the next post.
             if inbound and not self._woken:
                 self._woken = True
                 self.loop.call_soon(self._drain)

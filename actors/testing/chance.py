@@ -64,8 +64,12 @@ class ChanceScheduler(ManualScheduler):
         """Add a process to those of which one is drawn."""
         self._ready.append(process)
 
-    def run_ready(self) -> None:
+    def _pass(self) -> None:
         """Do nothing: the turns are drawn, even while a caller waits for an answer."""
+
+    def is_over(self) -> bool:
+        """Return False: there are no passes."""
+        return False
 
     # Running until idle, and longer
 

@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -22,7 +23,7 @@ from actors.future import Future
 from actors.registry import ActorRegistry
 from actors.runtime import current
 from actors.runtime import scheduler as scheduler_module
-from actors.runtime.scheduler import AT_ONCE, PASS, TURN, Scheduler, in_thread, new_event_loop
+from actors.runtime.scheduler import AT_ONCE, BUDGET, PASS, TURN, WORK, Scheduler, in_thread, new_event_loop
 from actors.testing import WAIT, ManualClock, ManualRuntime, sync
 
 if TYPE_CHECKING:
@@ -121,6 +122,148 @@ def test_a_crowd_of_actors_lets_the_loop_do_its_other_work(runtime: ManualRuntim
     loop.call_soon(look)
     runtime.settle()
     assert seen == [PASS, 2 * PASS, 3 * PASS]
+
+
+class Costly(Actor):
+    """Takes `seconds` of a manual clock for each message; a handler may also raise, or wait."""
+
+    def __init__(self, runtime: ManualRuntime, seconds: float, log: list[Any]) -> None:
+        self.runtime, self.seconds, self.log = runtime, seconds, log
+
+    def on_receive(self, message: Any) -> object:
+        clock = self.runtime.clock
+        clock.step(clock.after(self.seconds))
+        self.log.append(message)
+        if message == "raise":
+            raise RuntimeError("and it takes long")
+        return asyncio.sleep(0) if message == "wait" else None
+
+
+def handled_in_each_iteration(runtime: ManualRuntime, log: list[Any]) -> list[int]:
+    """Run until idle; return how many messages were handled in each iteration of the loop."""
+    scheduler = runtime._scheduler
+    seen = [0]
+
+    def look() -> None:
+        seen.append(len(log))
+        if scheduler._ready:
+            scheduler.loop.call_soon(look)
+
+    scheduler.loop.call_soon(look)
+    runtime.settle()
+    return [after - before for before, after in pairwise(seen)]
+
+
+@pytest.mark.parametrize("message", ["plain", "wait"])
+def test_messages_that_take_long_let_the_loop_do_its_other_work(runtime: ManualRuntime, message: str) -> None:
+    log: list[Any] = []
+    refs = [Costly.start(runtime, BUDGET / 2, log) for _ in range(5 * WORK)]
+    for ref in refs:
+        ref.tell(message)
+    assert max(handled_in_each_iteration(runtime, log)) <= WORK + 1
+    assert len(log) == len(refs)
+
+
+def test_a_mailbox_of_messages_that_take_long_lets_the_loop_do_its_other_work(runtime: ManualRuntime) -> None:
+    log: list[Any] = []
+    ref = Costly.start(runtime, BUDGET / 2, log)
+    for number in range(TURN):
+        ref.tell(number)
+    assert max(handled_in_each_iteration(runtime, log)) <= WORK + 1
+    assert log == list(range(TURN))
+
+
+def test_actors_that_take_long_to_crash_let_the_loop_do_its_other_work(
+    runtime: ManualRuntime, caplog: pytest.LogCaptureFixture
+) -> None:
+    log: list[Any] = []
+    for _ in range(5 * WORK):
+        Costly.start(runtime, BUDGET / 2, log).tell("raise")
+    assert max(handled_in_each_iteration(runtime, log)) <= WORK + 1
+    assert len(log) == len(caplog.records) == 5 * WORK
+
+
+def test_what_is_left_of_a_mailbox_when_the_time_is_used_up_waits_behind_the_others(runtime: ManualRuntime) -> None:
+    log: list[Any] = []
+    slow, quick = Costly.start(runtime, BUDGET, log), Costly.start(runtime, 0.0, log)
+    for number in range(2 * WORK):
+        slow.tell(number)
+    quick.tell("other")
+    runtime.settle()
+    assert WORK <= log.index("other") < 2 * WORK
+    log.remove("other")
+    assert log == list(range(2 * WORK))
+
+
+def test_much_work_at_once_makes_the_scheduler_look_at_the_clock(runtime: ManualRuntime) -> None:
+    log: list[Any] = []
+
+    class Shouter(Costly):
+        def on_receive(self, message: Any) -> object:
+            self._process.scheduler.work -= WORK
+            return super().on_receive(message)
+
+    ref = Shouter.start(runtime, BUDGET, log)
+    for number in range(3):
+        ref.tell(number)
+    assert handled_in_each_iteration(runtime, log)[:3] == [1, 1, 1]
+
+
+def test_until_the_next_iteration_nothing_is_run_at_once_after_the_time_is_used_up(runtime: ManualRuntime) -> None:
+    log: list[Any] = []
+    scheduler = runtime._scheduler
+    ref = Costly.start(runtime, BUDGET, log)
+    for number in range(2 * WORK):
+        ref.tell(number)
+    scheduler.run_ready()
+    assert scheduler.overdue
+    handled = len(log)
+    scheduler.run_ready()
+    scheduler.run_at_once()
+    assert len(log) == handled < 2 * WORK
+    runtime.settle()
+    assert (len(log), scheduler.overdue) == (2 * WORK, False)
+
+
+def test_the_time_of_a_pass_is_reset_even_if_no_actor_is_left(runtime: ManualRuntime) -> None:
+    log: list[Any] = []
+    ref = Costly.start(runtime, BUDGET, log)
+    for number in range(WORK):
+        ref.tell(number)
+    scheduler = runtime._scheduler
+    scheduler.run_ready()
+    assert (len(log), scheduler.overdue) == (WORK, True)
+    runtime.settle()
+    assert not scheduler.overdue
+
+
+def test_calls_in_a_row_share_the_time_of_one_pass(runtime: ManualRuntime) -> None:
+    log: list[Any] = []
+    scheduler = runtime._scheduler
+    ref = Costly.start(runtime, BUDGET / WORK, log)
+    for number in range(AT_ONCE):
+        ref.tell(number)
+        scheduler.run_at_once()
+    assert len(log) < 2 * WORK
+    runtime.settle()
+    assert log == list(range(AT_ONCE))
+
+
+def test_calls_of_other_threads_let_the_loop_do_its_other_work(runtime: ManualRuntime) -> None:
+    scheduler, clock, log = runtime._scheduler, runtime.clock, list[Any]()
+
+    def call(number: int) -> None:
+        clock.step(clock.after(BUDGET))
+        log.append(number)
+
+    for number in range(5 * WORK):
+        scheduler.post(call, number)
+    seen: list[int] = []
+    scheduler.loop.call_soon(lambda: seen.append(len(log)))
+    scheduler.loop.call_soon(lambda: scheduler.loop.call_soon(lambda: seen.append(len(log))))
+    runtime.settle()
+    assert seen == [WORK, 2 * WORK]
+    assert log == list(range(5 * WORK))
 
 
 def test_a_flooding_actor_starves_neither_others_nor_the_sockets_nor_timers() -> None:
