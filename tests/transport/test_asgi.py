@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +14,6 @@ from actors.testing import WAIT
 from supervisors import ChildSpec, System
 from tests.transport.wire import BEATEN, HEARTBEAT, KEY, on_loop, until
 from transport import Endpoint, Socket, respond
-from transport import endpoint as endpoint_module
 from transport.carriers import asgi
 from transport.carriers.outbox import OutboxPolicy
 
@@ -407,9 +405,8 @@ async def test_a_killed_transport_ends_its_connection_without_a_word() -> None:
 
 
 @on_loop
-async def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint_module, "OutboxPolicy", partial(OutboxPolicy, 3 * len(BEATEN)))
-    async with running() as app:
+async def test_a_client_that_does_not_read_is_cut_off() -> None:
+    async with running(outbox=OutboxPolicy(max_bytes=3 * len(BEATEN))) as app:
         peer = await opened(app)
         peer.gate.clear()
         for _ in range(5):

@@ -19,7 +19,7 @@ from tests.transport.wire import Tcp, on_loop, serving, until
 from transport import ConnectInfo, Endpoint, LongPoll, Socket
 from transport.access import token
 from transport.carriers.longpoll import INACTIVE, LongPollCarrier
-from transport.carriers.outbox import MAX_WAITING
+from transport.carriers.outbox import OutboxPolicy
 from transport.endpoint_supervisor import Transports
 from transport.http.http_connection import HttpConnection
 from transport.transport import Transport
@@ -334,7 +334,7 @@ def test_binary_data_stands_as_text_if_it_is_text_else_as_base64(session: Sessio
 
 
 def test_a_session_whose_client_fetches_nothing_is_cut_off(session: Session) -> None:
-    half = Frame(Opcode.TEXT, b"x" * (MAX_WAITING // 2))
+    half = Frame(Opcode.TEXT, b"x" * (OutboxPolicy().max_bytes // 2))
     session.carrier.send(half)
     session.carrier.send(half)
     assert session.ref.is_alive()
