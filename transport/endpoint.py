@@ -29,7 +29,7 @@ from transport.carriers.websocket_handler import WebSocketHandler
 from transport.endpoint_supervisor import EndpointSupervisor
 from transport.exceptions import SocketError
 from transport.extension import Extension, MetricsExtension, ObserverExtension
-from transport.http.exchange import Answer, Application, Incoming, respond
+from transport.http.exchange import SMALL_BODY, Admission, Answer, Application, Incoming, respond
 from transport.limits import Limits
 from transport.mount import Mount
 from transport.protocol.serializer import SERIALIZERS
@@ -37,7 +37,7 @@ from transport.protocol.versions import Versions
 from transport.socket_events import broadcast_dropped, limit_reached
 
 if TYPE_CHECKING:
-    from websockets.http11 import Request
+    from websockets.http11 import Request, Response
 
     from actors.channels.message import Serializer
     from actors.clock import Clock
@@ -137,6 +137,7 @@ class Endpoint:
         self._clock: Clock | None = None
         self._longpoll_secret = secret_key or secrets.token_urlsafe(32)
         self._handlers: dict[str, Application] = {}
+        self._admissions: dict[str, Admission] = {}
         for path, cls in sockets.items():
             self._mount(path.rstrip("/"), Mount(self, cls), longpoll)
         self._extensions: list[Extension] = []
@@ -152,6 +153,7 @@ class Endpoint:
         if longpoll is not None:
             handler = LongPollHandler(mount, longpoll, carriers["longpoll"], self._longpoll_secret)
             self._handlers[f"{path}/longpoll"] = handler.handle
+            self._admissions[f"{path}/longpoll"] = handler.admit
 
     def _extend(self, where: str, given: Extension) -> None:
         """Bind an extension to this endpoint, and serve its pages and sockets."""
@@ -164,6 +166,7 @@ class Endpoint:
                 raise SocketError(f"{where} serves {path!r}, which this endpoint serves already")
         self._routes |= routes
         self._handlers |= handlers
+        self._admissions |= dict.fromkeys(handlers, lambda _: extension.max_body)
         for path, cls in sockets.items():
             self._mount(path, extension.mount(self, cls), None)
         self._extensions.append(extension)
@@ -305,14 +308,26 @@ class Endpoint:
         except ValueError:
             return respond(400)
         handler = self._handlers.get(path)
-        if handler is not None:
-            return handler(incoming)
+        return self._page(path, incoming.request) if handler is None else handler(incoming)
+
+    def _page(self, path: str, request: Request) -> Response:
         route = self._routes.get(path)
         if route is None:
             return respond(404, "not found")
-        if incoming.request.method not in ("GET", "HEAD"):
+        if request.method not in ("GET", "HEAD"):
             return respond(405, "only GET is answered here")
-        return route(incoming.request)
+        return route(request)
+
+    def admit(self, incoming: Incoming) -> int | Response:
+        """Return the bytes that a body above `SMALL_BODY` may have, or the answer to a request whose body is not taken."""
+        try:
+            path = urlsplit(incoming.request.path).path
+        except ValueError:
+            return respond(400)
+        admission = self._admissions.get(path)
+        if admission is not None:
+            return admission(incoming)
+        return SMALL_BODY if path in self._handlers else self._page(path, incoming.request)
 
     def _check_session(self) -> None:
         if self._session is None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from transport.http.exchange import SMALL_BODY
 from transport.mount import Mount
 
 if TYPE_CHECKING:
@@ -39,7 +40,12 @@ class Extension:
     Override what the tool needs; by default each method does nothing. `bind` is called first and then `routes`, `handlers` and
     `sockets`, once each, in the endpoint's constructor: what they raise is raised there. `attach` and `detach` are called each
     time the endpoint starts and stops, restarts included, on its event loop.
+
+    `max_body` is how many bytes the body of a request to one of its `handlers` may have; a larger one is answered with 413
+    before it is read.
     """  # noqa: D415  # the colon leads to the example
+
+    max_body: ClassVar[int] = SMALL_BODY
 
     def bind(self, endpoint: EndpointAPI) -> Extension:
         """Return the extension of this endpoint: this object, or one of its own if one object may serve several endpoints."""

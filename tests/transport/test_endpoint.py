@@ -8,6 +8,8 @@ from functools import partial
 from typing import Any
 
 import pytest
+from websockets.datastructures import Headers
+from websockets.http11 import Request
 
 from actors import Actor, Broadcast, Channel, Reply, StartError, ok
 from actors.lowlevel import spawn
@@ -16,7 +18,8 @@ from supervisors import ChildExistsError, ChildSpec, System, start_child, termin
 from supervisors.supervisor import Supervisor
 from tests.live import WAIT
 from tests.transport.wire import Server, barrier, on_loop, serving, status, until
-from transport import Endpoint, Socket, SocketError, respond
+from transport import Endpoint, Extension, Socket, SocketError, respond
+from transport.http.exchange import SMALL_BODY, Incoming
 
 
 class RoomChannel(Channel):
@@ -65,6 +68,36 @@ async def test_sockets_and_routes_share_a_port() -> None:
         assert await status(server, path="/two") == 101
         assert await status(server, path="/three") == 404
         assert (await (await server.tcp()).get("/")).body == "page"
+
+
+class Uploads(Extension):
+    max_body = 1_000_000
+
+    def handlers(self) -> dict[str, Any]:
+        return {"/upload": lambda _: respond(200)}
+
+
+class Forms(Extension):
+    def handlers(self) -> dict[str, Any]:
+        return {"/form": lambda _: respond(200)}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "admitted"),
+    [
+        ("POST", "/nowhere", 404),
+        ("POST", "//[", 400),
+        ("POST", "/", 405),
+        ("GET", "/", 200),
+        ("GET", "/socket/websocket?vsn=2.0.0", SMALL_BODY),
+        ("POST", "/form", SMALL_BODY),
+        ("POST", "/upload", 1_000_000),
+    ],
+)
+def test_a_large_body_is_taken_only_where_one_is_expected(method: str, path: str, admitted: int) -> None:
+    endpoint = Endpoint({"/socket": UserSocket}, routes={"/": lambda _: respond(200)}, extensions=[Uploads(), Forms()])
+    admission = endpoint.admit(Incoming(Request(path, Headers(), method), b"", None))
+    assert (admission if isinstance(admission, int) else admission.status_code) == admitted
 
 
 @on_loop

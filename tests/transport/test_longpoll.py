@@ -8,6 +8,8 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+from websockets.datastructures import Headers
+from websockets.http11 import Request
 
 from actors import Channel, Shutdown, ok
 from actors.channels.message import Frame, Opcode, error
@@ -21,6 +23,7 @@ from transport.access import token
 from transport.carriers.longpoll import INACTIVE, LongPollCarrier
 from transport.carriers.outbox import OutboxPolicy
 from transport.endpoint_supervisor import Transports
+from transport.http.exchange import MAX_BODY, Incoming
 from transport.http.http_connection import HttpConnection
 from transport.transport import Transport
 
@@ -199,21 +202,21 @@ class Session:
     """What a client knows of its session."""
 
     def __init__(self, server: Server, signed: str) -> None:
-        self._server, self.token = server, signed
+        self.server, self.token = server, signed
         self.ref = server.sessions[-1]
         self.carrier = carrier_of(self.ref)
 
     def post(self, *lines: str | bytes, kind: str = NDJSON) -> Response:
         data = b"\n".join(line.encode() if isinstance(line, str) else line for line in lines)
-        return self._server.request("POST", f"token={self.token}", data, Content_Type=kind)
+        return self.server.request("POST", f"token={self.token}", data, Content_Type=kind)
 
     def join(self) -> None:
         assert self.post(JOIN).json == {"status": 200}
         assert self.poll() == [JOINED]
 
     def start_poll(self) -> Exchange:
-        poll = self._server.start("GET", f"vsn=2.0.0&token={self.token}")
-        self._server.runtime.settle()
+        poll = self.server.start("GET", f"vsn=2.0.0&token={self.token}")
+        self.server.runtime.settle()
         return poll
 
     def poll(self) -> list[Any]:
@@ -223,7 +226,7 @@ class Session:
         return answer.messages
 
     def is_gone(self) -> bool:
-        answer = self._server.request("GET", f"vsn=2.0.0&token={self.token}").json
+        answer = self.server.request("GET", f"vsn=2.0.0&token={self.token}").json
         return bool(answer["status"] == 410 and answer["token"] != self.token)
 
 
@@ -241,6 +244,34 @@ def server(runtime: ManualRuntime) -> Server:
 @pytest.fixture
 def session(server: Server) -> Session:
     return server.open()
+
+
+# What is taken from the client
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "origin", "answer"),
+    [
+        ("POST", "token={}", "http://localhost", MAX_BODY),
+        ("POST", "token={}", "http://elsewhere.example", (200, {"status": 403})),
+        ("POST", "token=wrong", "http://localhost", (200, {"status": 410})),
+        ("POST", "", "http://localhost", (200, {"status": 410})),
+        ("POST", "token=%ff", "http://localhost", (400, None)),
+        ("GET", "token={}", "http://localhost", (400, None)),
+    ],
+    ids=["a session", "another origin", "wrong token", "no token", "not UTF-8", "GET"],
+)
+def test_a_large_body_is_taken_only_for_a_session(
+    session: Session, method: str, query: str, origin: str, answer: object
+) -> None:
+    headers = Headers({"Host": "localhost", "Origin": origin})
+    request = Request(f"/socket/longpoll?{query.format(session.token)}", headers, method)
+    admission = session.server.endpoint.admit(Incoming(request, b"", None))
+    if not isinstance(admission, int):
+        body = json.loads(admission.body) if admission.body else None
+        assert (admission.status_code, body) == answer
+        return
+    assert admission == answer
 
 
 # What goes to the client

@@ -26,7 +26,7 @@ from transport.carriers.carrier import Disconnected
 from transport.carriers.intake import Intake
 from transport.carriers.outbox import OVERFLOWED
 from transport.exceptions import MalformedMessageError, TokenError
-from transport.http.exchange import Answer, Incoming, Late, respond
+from transport.http.exchange import MAX_BODY, Answer, Incoming, Late, respond
 from transport.mount import read_params
 
 if TYPE_CHECKING:
@@ -215,6 +215,17 @@ class LongPollHandler:
             case "POST":
                 return self._post(incoming, params)
         return self._refuse(HTTPStatus.BAD_REQUEST)
+
+    def admit(self, incoming: Incoming) -> int | Response:
+        """Return the bytes that the body of a POST may have; without a session nothing is taken, and the answer is returned."""
+        params = read_params(incoming.request.path)
+        if params is None or incoming.request.method != "POST":
+            return self._refuse(HTTPStatus.BAD_REQUEST)
+        if not self._mount.origin_allowed(incoming):
+            return self._refuse(HTTPStatus.FORBIDDEN)
+        if self._find(_token(incoming.request, params)) is None:
+            return _status(HTTPStatus.GONE)
+        return MAX_BODY
 
     def _refuse(self, status: HTTPStatus) -> Response:
         """Refuse a request; only requests that our clients never make are refused with an HTTP status."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ANSWERS",
     "MAX_BODY",
+    "SMALL_BODY",
+    "Admission",
     "Answer",
     "Application",
     "Incoming",
@@ -29,6 +31,9 @@ __all__ = [
 
 MAX_BODY = 10 * 1024 * 1024
 """The bytes that the body of a request may have, as Phoenix's long polling allows."""
+
+SMALL_BODY = 64 * 1024
+"""The bytes that a body may have without being looked at first; a larger one is taken only if it is admitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,12 @@ ANSWERS = frozenset((Response, Upgrade, Late))
 
 Application = Callable[[Incoming], Answer | Awaitable[Answer]]
 """A function that answers requests, at once or later."""
+
+Admission = Callable[[Incoming], int | Response]
+"""A function that is given a request whose body is larger than `SMALL_BODY`, before the body is read: `Incoming.body` is empty.
+
+It returns the bytes that the body may have, or the answer to a request whose body is not taken at all.
+"""
 
 
 def respond(status: int, body: bytes | str = b"", content_type: str = "text/plain; charset=utf-8") -> Response:
