@@ -21,7 +21,7 @@ from supervisors.child_spec import ChildSpec, Restart
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from transport import socket_events
 from transport.carriers.carrier import Disconnected
-from transport.carriers.intake import Waiting
+from transport.carriers.intake import Counted
 from transport.exceptions import MalformedMessageError
 from transport.protocol.connection import (
     Connection,
@@ -162,7 +162,7 @@ class Transport(ClientActor):
         ):
             channel.put(message)
         else:
-            channel.put_counted(message, Waiting(self.carrier.intake, size))
+            channel.put_counted(message, Counted(self.carrier.intake, size))
 
     def _on_data(self, data: str | bytes) -> None:
         if telemetry.attached and socket_events.FRAME_IN in telemetry.attached:

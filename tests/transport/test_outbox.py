@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.channels.message import Broadcast, Frame, Opcode
+from transport.carriers.intake import UNREAD, Intake
 from transport.carriers.outbox import OVERFLOWED, Outbox, OutboxPolicy
+from transport.limits import Limits
 
 Overflow = Literal["disconnect", "drop_oldest", "conflate"]
 
@@ -38,9 +40,11 @@ def broadcast(name: str, event: str = "each") -> Frame:
 class Filled:
     """An outbox with the sizes of what it has dropped."""
 
-    def __init__(self, policy: OutboxPolicy) -> None:
+    def __init__(self, policy: OutboxPolicy, room: int = 0) -> None:
         self.dropped: list[int] = []
-        self.outbox = Outbox(policy, self.dropped.append)
+        self.changes: list[int] = []
+        self.intake = Intake(Limits(), lambda: self.changes.append(self.intake.held))
+        self.outbox = Outbox(policy, self.dropped.append, room=room, intake=self.intake)
 
     def put(self, *frames: Frame) -> list[bool]:
         return [self.outbox.put(frame, len(frame.data)) for frame in frames]
@@ -146,11 +150,52 @@ def test_after_clear_it_is_as_new(overflow: Overflow) -> None:
     assert filled.names() == ["ccc"]
 
 
+# The client's own work
+
+
+def test_replies_have_room_beside_the_bound_for_broadcasts() -> None:
+    filled = Filled(policy("disconnect"), room=20)
+    assert all(filled.put(reply("a" * 20), broadcast("b" * 10)))
+    assert filled.put(reply("a")) == [False]
+
+
+def test_replies_do_not_take_the_room_of_broadcasts() -> None:
+    filled = Filled(policy("drop_oldest"), room=20)
+    assert all(filled.put(broadcast("b" * 10), reply("a" * 20)))
+    assert filled.dropped == []
+
+
+def test_a_client_is_not_read_while_its_replies_wait_and_read_on_when_half_of_them_are_left() -> None:
+    filled = Filled(OutboxPolicy())
+    filled.put(*(reply("a" * 1024) for _ in range(64)))
+    assert filled.changes == []
+    filled.put(reply("a"))
+    assert filled.intake.held == UNREAD
+    for _ in range(32):
+        filled.outbox.pop()
+    assert filled.intake.held == UNREAD
+    filled.outbox.pop()
+    assert filled.changes == [UNREAD, 0]
+
+
+def test_a_client_that_is_cleared_away_is_read_on() -> None:
+    filled = Filled(OutboxPolicy())
+    filled.put(reply("a" * 100_000))
+    filled.outbox.clear()
+    assert filled.changes == [UNREAD, 0]
+
+
+def test_broadcasts_that_wait_do_not_stop_the_reading() -> None:
+    filled = Filled(OutboxPolicy())
+    filled.put(*(broadcast("a" * 1024) for _ in range(200)))
+    assert filled.changes == []
+
+
 class Model:
     """What an outbox does, in lists, from the documentation of `OutboxPolicy`."""
 
-    def __init__(self, policy: OutboxPolicy) -> None:
-        self.policy = policy
+    def __init__(self, policy: OutboxPolicy, room: int) -> None:
+        self.policy, self.room = policy, room
         self.waiting: list[Frame] = []
         self.dropped: list[int] = []
 
@@ -175,10 +220,16 @@ class Model:
         self.dropped.append(len(frame.data))
 
     def _fits(self) -> bool:
-        total = sum(len(frame.data) for frame in self.waiting)
+        own, others = self.sizes()
+        counted = others + max(0, own - self.room)
         return len(self.waiting) < 2 or (
-            total <= self.policy.max_bytes and len(self.waiting) <= self.policy.max_messages
+            counted <= self.policy.max_bytes and len(self.waiting) <= self.policy.max_messages
         )
+
+    def sizes(self) -> tuple[int, int]:
+        """Return the bytes of the replies that wait, and of the broadcasts."""
+        own = sum(len(frame.data) for frame in self.waiting if frame.broadcast is None)
+        return own, sum(len(frame.data) for frame in self.waiting) - own
 
 
 NAMES = st.text("abc", min_size=1, max_size=12)
@@ -187,18 +238,19 @@ STEPS = st.lists(
 )
 
 
-@given(st.sampled_from(["disconnect", "drop_oldest", "conflate"]), STEPS)
-def test_it_does_what_the_policy_says(overflow: Overflow, steps: list[Frame | None]) -> None:
-    model, filled = Model(policy(overflow)), Filled(policy(overflow))
+@given(st.sampled_from(["disconnect", "drop_oldest", "conflate"]), st.sampled_from([0, 15]), STEPS)
+def test_it_does_what_the_policy_says(overflow: Overflow, room: int, steps: list[Frame | None]) -> None:
+    model, filled = Model(policy(overflow), room), Filled(policy(overflow), room)
     for step in steps:
         if step is None:
             assert filled.outbox.pop() is (model.waiting.pop(0) if model.waiting else None)
         else:
             assert filled.put(step) == [model.put(step)]
-        assert filled.outbox.bytes == sum(len(frame.data) for frame in model.waiting)
-        assert filled.outbox.own_bytes == sum(len(frame.data) for frame in model.waiting if frame.broadcast is None)
+        own, others = model.sizes()
+        assert (filled.outbox.bytes, filled.outbox.own_bytes) == (own + others, own)
         assert filled.outbox.messages == len(model.waiting)
         assert filled.dropped == model.dropped
+    assert filled.outbox.dropped == len(model.dropped)
     assert filled.names() == [frame.data.decode() for frame in model.waiting]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import msgspec
 
 from transport.carriers.idle_connections import IdleConnections
-from transport.carriers.outbox import OutboxPolicy
+from transport.carriers.outbox import Outbox, OutboxPolicy
 from transport.limits import Limits
 
 if TYPE_CHECKING:
@@ -95,3 +95,8 @@ class CarrierOptions:
     limits: Limits = field(default_factory=Limits)
     reached: Callable[[str], object] = _unreported
     dropped: Callable[[int], object] = _unreported
+
+    def outbox_for(self, intake: Intake) -> Outbox:
+        """Return the outbox of a new connection; the replies that its client caused have room beside the policy's bound."""
+        room = self.limits.waiting_bytes + self.max_size
+        return Outbox(self.outbox, self.dropped, room=room, intake=intake)

@@ -13,7 +13,7 @@ The counting follows a message wherever it waits:
 
 - The carrier adds what it puts into the mailbox of the transport actor, which takes it off when it has handled the message, or
   hands it on.
-- A message that a busy channel will handle later travels as `Waiting`, which takes it off when the channel has handled the
+- A message that a busy channel will handle later travels as `Counted`, which takes it off when the channel has handled the
   message, or has ended. Small messages to a channel that handles them at once are not counted at all.
 - A message that waits for a join stays counted until it has been delivered and handled.
 """
@@ -28,7 +28,7 @@ from actors.lowlevel import Receipt
 if TYPE_CHECKING:
     from transport.limits import Limits
 
-__all__ = ["FULL", "RATE", "STARTING", "UNREAD", "Intake", "Waiting"]
+__all__ = ["FULL", "RATE", "STARTING", "UNREAD", "Intake", "Counted"]
 
 # The reasons not to read.
 FULL = 1
@@ -81,7 +81,7 @@ class Intake:
             self.changed()
 
 
-class Waiting(Receipt):
+class Counted(Receipt):
     """Takes one message off its intake when an actor has handled it, has crashed, or is dead."""
 
     __slots__ = ("_intake", "_size")

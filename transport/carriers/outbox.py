@@ -12,11 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from actors.validation import check_count
+from transport.carriers.intake import UNREAD
 
 if TYPE_CHECKING:
     from actors.channels.message import Broadcast, Frame
+    from transport.carriers.intake import Intake
 
 __all__ = ["OVERFLOWED", "Outbox", "OutboxPolicy"]
+
+# Bytes of replies and pushes that may wait before the client is not read any more; it is read on when half of them are left.
+_UNREAD = 64 * 1024
 
 OVERFLOWED = 1013
 """The close code of a client that did not keep up: "try again later". phoenix.js reconnects and joins again, which is how such
@@ -33,8 +38,9 @@ class OutboxPolicy:
       "conflate" keeps, of the waiting broadcasts that have one `key`, the last one only.
     - `key(broadcast)`: what makes a broadcast replace an older one; None for one that replaces none.
 
-    Only broadcasts are dropped or replaced. If what remains, replies and pushes, is above the bound too, the connection is
-    closed.
+    Only broadcasts are dropped or replaced. Replies and pushes have room of their own beside `max_bytes`: as much as the client
+    may have sent that is not handled yet. A client that does not read them is not read any more, so its own work fits there. If
+    what remains is above the bound nevertheless, the connection is closed.
 
     Raises:
         ValueError: naming the option and its value.
@@ -68,19 +74,39 @@ class _Entry:
 class Outbox:
     """The frames that wait for one client, oldest first.
 
-    `bytes` and `messages` are what waits, `own_bytes` the part that is not broadcasts: replies and pushes. `on_drop(size)` is
-    called for each broadcast that is dropped or replaced.
+    - `bytes` and `messages` are what waits, `own_bytes` the part that is not broadcasts: replies and pushes, of which `room`
+      bytes do not count against the bound.
+    - `dropped` is how many broadcasts were dropped or replaced; `on_drop(size)` is called for each.
+    - `intake` is held as UNREAD while too many replies and pushes wait.
     """
 
-    __slots__ = ("_broadcasts", "_by_key", "_on_drop", "_policy", "_waiting", "bytes", "own_bytes")
+    __slots__ = (
+        "_broadcasts",
+        "_by_key",
+        "_intake",
+        "_on_drop",
+        "_policy",
+        "_room",
+        "_waiting",
+        "bytes",
+        "dropped",
+        "own_bytes",
+    )
 
-    def __init__(self, policy: OutboxPolicy, on_drop: Callable[[int], object]) -> None:
-        self._policy, self._on_drop = policy, on_drop
+    def __init__(
+        self,
+        policy: OutboxPolicy,
+        on_drop: Callable[[int], object],
+        *,
+        room: int = 0,
+        intake: Intake | None = None,
+    ) -> None:
+        self._policy, self._on_drop, self._room, self._intake = policy, on_drop, room, intake
         # Ordered dictionaries: frames are taken from the front, and dropped anywhere.
         self._waiting: OrderedDict[_Entry, None] = OrderedDict()
         self._broadcasts: OrderedDict[_Entry, None] = OrderedDict()
         self._by_key: dict[Hashable, _Entry] = {}
-        self.bytes = self.own_bytes = 0
+        self.bytes = self.own_bytes = self.dropped = 0
 
     @property
     def messages(self) -> int:
@@ -96,18 +122,24 @@ class Outbox:
         self.bytes += size
         if broadcast is None:
             self.own_bytes += size
+            if self.own_bytes > _UNREAD and self._intake is not None:
+                self._intake.hold(UNREAD)
         else:
             self._broadcasts[waiting] = None
         if key is not None:
-            older = self._by_key.get(key)
-            if older is not None:
-                self._drop(older)
-            self._by_key[key] = waiting
+            self._replace(key, waiting)
         return not self._overflows() or (policy.overflow == "drop_oldest" and self._make_room())
+
+    def _replace(self, key: Hashable, waiting: _Entry) -> None:
+        older = self._by_key.get(key)
+        if older is not None:
+            self._drop(older)
+        self._by_key[key] = waiting
 
     def _overflows(self) -> bool:
         policy, messages = self._policy, len(self._waiting)
-        return messages > 1 and (self.bytes > policy.max_bytes or messages > policy.max_messages)
+        counted = self.bytes - min(self.own_bytes, self._room)
+        return messages > 1 and (counted > policy.max_bytes or messages > policy.max_messages)
 
     def _make_room(self) -> bool:
         """Drop the oldest broadcasts until the rest fits; return whether it does."""
@@ -117,6 +149,7 @@ class Outbox:
 
     def _drop(self, waiting: _Entry) -> None:
         self._remove(waiting)
+        self.dropped += 1
         self._on_drop(waiting.size)
 
     def _remove(self, waiting: _Entry) -> None:
@@ -124,10 +157,15 @@ class Outbox:
         self.bytes -= waiting.size
         if waiting.frame.broadcast is None:
             self.own_bytes -= waiting.size
+            self._read_on()
             return
         del self._broadcasts[waiting]
         if waiting.key is not None and self._by_key.get(waiting.key) is waiting:
             del self._by_key[waiting.key]
+
+    def _read_on(self) -> None:
+        if self._intake is not None and self.own_bytes * 2 <= _UNREAD:
+            self._intake.release(UNREAD)
 
     def pop(self) -> Frame | None:
         """Remove and return the oldest frame; None if none waits."""
@@ -143,3 +181,4 @@ class Outbox:
         self._broadcasts.clear()
         self._by_key.clear()
         self.bytes = self.own_bytes = 0
+        self._read_on()
