@@ -129,7 +129,7 @@ class Transport(ClientActor):
         try:
             return handle(self, message) if handle is not None else None
         except (MalformedMessageError, RecursionError) as error:
-            # A message that is nested almost too deep to be decoded may be too deep to be sent back, now or at a channel's end.
+            # A serializer of the application's may recurse as deep as a client's message is nested.
             return self._refuse(error)
 
     def _receive_at_once(self, data: str | bytes) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.channels.message import Broadcast, Message, Reply
+from actors.channels.message import Broadcast, Message, Reply, ok
 from transport.client.client_serializer import CLIENT_SERIALIZERS, written_payload
 from transport.exceptions import MalformedMessageError, UnencodableError
 from transport.protocol.serializer import SERIALIZERS, V2JSONSerializer
@@ -131,10 +131,21 @@ def test_a_payload_that_json_has_no_form_for_is_refused() -> None:
         written_payload({"x": object()})
 
 
-def test_a_payload_may_be_nested_as_deep_as_a_server_reads() -> None:
+def test_a_payload_that_is_nested_too_deep_is_an_error_of_its_author() -> None:
     payload: Any = {}
-    for _ in range(3000):
-        payload = {"in": payload}
-    written = v2.encode(Message(None, "1", "t", "e", written_payload(payload)))
-    assert isinstance(written, str)
-    assert written.count('{"in":') == 3000
+    payload["itself"] = payload
+    with pytest.raises(UnencodableError, match="a payload is nested too deep to be encoded as JSON"):
+        written_payload(payload)
+
+
+@pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])
+def test_what_a_server_takes_it_may_send_back_with_levels_of_its_own(vsn: str) -> None:
+    def reply(levels: int) -> str:
+        deep = ok(msgspec.Raw(b"[" * levels + b"]" * levels))
+        text: str = SERIALIZERS[vsn].encode_reply(None, "1", "t", deep).data.decode()
+        return text
+
+    serializer = CLIENT_SERIALIZERS[vsn]
+    assert serializer.decode(reply(255)).event == "phx_reply"
+    with pytest.raises(MalformedMessageError, match="may have 512 levels"):
+        serializer.decode(reply(600))

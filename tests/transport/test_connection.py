@@ -76,7 +76,7 @@ def receive(connection: Connection, message: Message) -> list[Effect]:
     return effects
 
 
-class Count:
+class WaitingCount:
     """The messages that wait for joins, by the effects: never fewer than none."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Peer:
 
     def __init__(self, socket: type[Socket] = UserSocket, max_channels: int = 100) -> None:
         self.connection = Connection(Routes(socket), SERIALIZER, max_channels)
-        self.count = Count()
+        self.count = WaitingCount()
 
     def receive(self, join_ref: Any, ref: Any, topic: Any, event: Any, payload: Any = None) -> list[Any]:
         message = Message(join_ref, ref, topic, event, {} if payload is None else payload)
@@ -371,7 +371,7 @@ def test_what_waits_is_counted_and_the_count_ends_before_the_message_is_passed_o
 # The work is linear in the messages
 
 
-class Steps:
+class StepCount:
     """Calls and line events of connection.py while it is entered."""
 
     def __init__(self) -> None:
@@ -457,7 +457,7 @@ def test_twice_the_messages_take_twice_the_steps(flood: Callable[[Peer, int], No
     steps = []
     for number in (400, 800):
         peer = Peer()
-        with Steps() as taken:
+        with StepCount() as taken:
             flood(peer, number)
             run_to_the_end(peer, joined=joined)
         steps.append(taken.count)
@@ -802,7 +802,7 @@ def receive_data(connection: Connection, data: str | bytes) -> list[Effect]:
 @given(st.lists(TEXTS, max_size=15))
 def test_whatever_comes_in_is_answered_or_malformed_and_is_kept_once_at_most(texts: list[str | bytes]) -> None:
     connection = Connection(Routes(UserSocket), SERIALIZER, max_channels=2)
-    count = Count()
+    count = WaitingCount()
     for data in texts:
         count.add(receive_data(connection, data))
     assert len(connection.topics) <= 2
@@ -819,7 +819,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.connection = Connection(Routes(UserSocket), SERIALIZER, max_channels=3)
         self.starting: list[Any] = []
         self.running: list[Any] = []
-        self.count = Count()
+        self.count = WaitingCount()
 
     def carry_out(self, effects: Effects) -> None:
         effects = list(effects)

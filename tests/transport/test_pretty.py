@@ -112,6 +112,17 @@ def test_a_ring_ends() -> None:
     assert pretty(ring) == "[" * (LEVELS + 1) + "[DEEPER]" + "]" * (LEVELS + 1)
 
 
+def test_json_that_is_nested_deeper_than_a_message_may_be_is_not_decoded() -> None:
+    assert pretty('{"a":' * 5 + "1" + "}" * 5).startswith("JSON {")
+    for text in ("[" * 300, "[" * 300 + "]" * 300):
+        assert (
+            pretty(text)
+            == pretty(text.encode())
+            == pretty(bytearray(text.encode()))
+            == f"<{len(text)} characters of JSON>"
+        )
+
+
 def test_an_actor_is_shown_by_its_name(runtime: ManualRuntime) -> None:
     ref = Actor.start()
     assert pretty([ref]) == f"[Actor {ref.pid}]"

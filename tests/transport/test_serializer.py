@@ -155,15 +155,51 @@ def test_numbers_keep_their_kind_and_sign() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "deep", ["[" * 5000 + "]" * 5000, '{"a":' * 5000 + "1" + "}" * 5000], ids=["arrays", "objects"]
-)
-def test_what_is_nested_5000_levels_deep_is_read_and_written(deep: str) -> None:
-    payload = V2.decode(f'["1","2","t","e",{deep}]').payload
+DEEP = [("[", "]"), ('{"a":', "}")]
+
+
+@pytest.mark.parametrize(("opening", "closing"), DEEP, ids=["arrays", "objects"])
+def test_what_is_nested_256_levels_deep_is_read_and_written_and_no_more(opening: str, closing: str) -> None:
+    def deep(levels: int) -> str:
+        return opening * levels + "1" + closing * levels
+
+    payload = V2.decode(f'["1","2","t","e",{deep(255)}]').payload
     assert V2.encode_reply("1", "2", "t", ok(payload)).data == (
-        b'["1","2","t","phx_reply",{"status":"ok","response":' + deep.encode() + b"}]"
+        b'["1","2","t","phx_reply",{"status":"ok","response":' + deep(255).encode() + b"}]"
     )
-    assert V1.decode(V1.encode_push("1", None, "t", "e", {"deep": payload}).data).topic == "t"
+    old = '{"topic":"t","event":"e","ref":"1","payload":%s}'
+    assert V1.decode(old % deep(255)).payload == V1.decode((old % deep(255)).encode()).payload == payload
+    for serializer, text in ((V2, f'["1","2","t","e",{deep(256)}]'), (V1, old % deep(256))):
+        with pytest.raises(
+            MalformedMessageError, match="a message may have 256 levels of arrays and objects, got more"
+        ):
+            serializer.decode(text)
+
+
+def test_another_limit_for_the_nesting_may_be_set() -> None:
+    for serializer in (V2JSONSerializer(max_nesting=2), V1JSONSerializer(max_nesting=2)):
+        push = serializer.encode_push("1", "2", "t", "e", {}).data.decode()
+        assert serializer.decode(push).topic == "t"
+        with pytest.raises(MalformedMessageError, match="may have 2 levels"):
+            serializer.decode(push.replace("{}", "{}, [[]]"))
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, None, "9", 801])
+def test_a_limit_for_the_nesting_is_from_1_to_800(value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"max_nesting must be .*, got {value!r}"):
+        V2JSONSerializer(max_nesting=value)
+
+
+def test_a_payload_that_is_nested_too_deep_is_an_error_of_its_author() -> None:
+    payload: Any = {}
+    payload["itself"] = payload
+    for serializer in (V1, V2):
+        with pytest.raises(UnencodableError, match="a payload is nested too deep to be encoded as JSON"):
+            serializer.encode_push("1", None, "t", "e", payload)
+        with pytest.raises(UnencodableError, match="nested too deep"):
+            serializer.encode_broadcast(Broadcast("t", "e", payload))
+        with pytest.raises(UnencodableError, match="nested too deep"):
+            serializer.encode_reply("1", "1", "t", ok(payload))
 
 
 # Version 2, binary: the kind, the sizes, the fields, the data

@@ -11,7 +11,7 @@ import msgspec
 
 from actors.channels.message import Message
 from transport.exceptions import MalformedMessageError, UnencodableError
-from transport.protocol.nesting import write_deep
+from transport.protocol.nesting import MAX_NESTING
 from transport.protocol.serializer import V1JSONSerializer, V2JSONSerializer
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ _PUSH = 0
 _MAX_FIELD = 255
 
 _encode = msgspec.json.Encoder().encode
-_v1, _v2 = V1JSONSerializer(), V2JSONSerializer()
+# A reply wraps what a client has sent; a server may add levels of its own.
+_LEVELS = 2 * MAX_NESTING
+_v1, _v2 = V1JSONSerializer(max_nesting=_LEVELS), V2JSONSerializer(max_nesting=_LEVELS)
 
 
 def written_payload(payload: object) -> msgspec.Raw | bytes:
@@ -31,13 +33,14 @@ def written_payload(payload: object) -> msgspec.Raw | bytes:
 
     Raises:
         TypeError: if it cannot be encoded as JSON.
+        UnencodableError: if it is nested too deep.
     """
     if isinstance(payload, bytes | bytearray | memoryview):
         return bytes(payload)
     try:
         return msgspec.Raw(_encode(payload))
-    except RecursionError:
-        return msgspec.Raw(write_deep(_encode, payload))
+    except RecursionError as error:
+        raise UnencodableError(f"a payload is nested too deep to be encoded as JSON: {error}") from error
 
 
 class ClientSerializer(Protocol):

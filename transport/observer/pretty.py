@@ -23,6 +23,7 @@ from actors.redaction import (
     unshowable,
 )
 from actors.ref import ActorRef
+from transport.protocol.nesting import MAX_NESTING, is_nested_deeper
 
 __all__ = ["pretty", "pretty_attribute", "reason_in_words"]
 
@@ -32,7 +33,7 @@ LEVELS = 6
 ITEMS = 50
 CHARACTERS = 300
 
-# Longer JSON is not decoded, and so not shown.
+# JSON that is longer, or nested deeper than messages may be, is not decoded, and so not shown.
 JSON = 64 * 1024
 
 # The brackets of the common sequences; the others are shown with their class.
@@ -88,7 +89,7 @@ class _Pretty:
     def _string(self, value: str | bytes | bytearray, levels: int) -> str:
         """Return a string as text; JSON, such as a frame of a client, is decoded first, as it may contain secrets."""
         if value[:1] in ("[", "{", b"[", b"{"):
-            if len(value) > JSON:
+            if len(value) > JSON or is_nested_deeper(value if isinstance(value, str) else bytes(value), MAX_NESTING):
                 return f"<{len(value):,} characters of JSON>"
             try:
                 return f"JSON {self.text(msgspec.json.decode(value), levels)}"

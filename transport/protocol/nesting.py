@@ -1,68 +1,67 @@
-"""JSON that is nested deeper than a thread's stack allows, decoded and encoded all the same.
+"""The nesting of JSON, counted in its text before it is decoded.
 
-The JSON codec recurses in C, and Python stops that after about a thousand levels, before the stack of the thread overflows.
-Phoenix has no such limit. So what is nested deeper is processed again in a thread with a larger stack. That is slow, but no
-ordinary message is nested like that; and what could be decoded can be encoded, however deep the caller's own stack is.
+JSON codecs recurse in C for each level, and on some versions of Python the stack of a thread may end before they stop: a few
+kilobytes of "[" are a segmentation fault. So what comes from others is counted first, against one limit on all versions.
+A message that is no longer than the limit costs a comparison, one with no more brackets a count; others take time in proportion
+to their length, whatever they contain.
 """
 
 from __future__ import annotations
 
-import sys
-import threading
-from collections.abc import Callable
-from typing import TypeVar
+from array import array
+from itertools import accumulate
+from operator import add
 
-__all__ = ["MAX_NESTING", "read_deep", "write_deep"]
+__all__ = ["MAX_NESTING", "is_nested_deeper"]
 
-MAX_NESTING = 10_000
-"""The approximate number of levels that a message may have; JSON that is nested deeper is malformed."""
-
-# A reply adds levels around a payload that it sends back.
-_WRAPPING = 100
-# msgspec needs less than 420 bytes of stack for a level (measured on x86-64).
-_STACK_SIZE = 2048 * (MAX_NESTING + _WRAPPING)
-
-Value = TypeVar("Value")
-Result = TypeVar("Result")
-
-# The recursion limit and the stack size of new threads are settings of the whole process.
-_lock = threading.Lock()
+MAX_NESTING = 256
+"""The levels of arrays and objects that a message may have, its own included: a few hundred are enough for people."""
 
 
-def read_deep(read: Callable[[Value], Result], data: Value) -> Result:
-    """Return `read(data)`; RecursionError if it is nested deeper than `MAX_NESTING`."""
-    return _on_a_deep_stack(read, data, MAX_NESTING)
+def is_nested_deeper(data: str | bytes, limit: int) -> bool:
+    """Return whether JSON text has more than `limit` levels of arrays and objects.
+
+    Brackets within strings do not count. Of text that is not JSON, the answer holds for the part before the error.
+    """
+    if len(data) <= limit:
+        return False
+    text = data.encode(errors="surrogatepass") if isinstance(data, str) else data
+    if text.count(b"[") + text.count(b"{") <= limit:
+        return False
+    bits = _outside_strings(text).translate(_BITS)
+    return bits.count(b"1") > limit and _deepest(bits) > limit
 
 
-def write_deep(write: Callable[[Value], Result], value: Value) -> Result:
-    """Return `write(value)`; RecursionError if it is nested much deeper than `MAX_NESTING`."""
-    return _on_a_deep_stack(write, value, MAX_NESTING + _WRAPPING)
+def _outside_strings(text: bytes) -> bytes:
+    """Return the brackets that are not within strings."""
+    if b"\\" in text:
+        # The pairs first, from left to right: of \\" the quotation mark ends the string.
+        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # Two marks with no bracket between them may go, as what follows is then within a string, or outside, as before.
+    marks = text.translate(None, _PLAIN).replace(b'""', b"")
+    return b"".join(marks.split(b'"')[::2])
 
 
-def _on_a_deep_stack(function: Callable[[Value], Result], value: Value, levels: int) -> Result:
-    results: list[Result] = []
-    errors: list[Exception] = []
+_PLAIN = bytes(set(range(256)) - set(b'[{]}"'))
 
-    def run() -> None:
-        try:
-            results.append(function(value))
-        except Exception as error:  # noqa: BLE001  # raised again in the caller's thread
-            errors.append(error)
-
-    with _lock:
-        _run_in_thread(run, levels)
-    if errors:
-        raise errors[0]
-    return results[0]
+# Eight brackets are counted at once. Each opening one is a bit that is set; what eight of them add to the level, and how
+# far they rise above where they began, is looked up.
+_BITS = bytes.maketrans(b"[{]}", b"1100")
+_EIGHT = 8
 
 
-def _run_in_thread(run: Callable[[], None], levels: int) -> None:
-    limit, stack_size = sys.getrecursionlimit(), threading.stack_size(_STACK_SIZE)
-    sys.setrecursionlimit(max(limit, levels))
-    try:
-        thread = threading.Thread(target=run, name="deep nesting")
-        thread.start()
-        thread.join()
-    finally:
-        threading.stack_size(stack_size)
-        sys.setrecursionlimit(limit)
+def _levels(eight: int) -> list[int]:
+    return list(accumulate(1 if eight >> bit & 1 else -1 for bit in reversed(range(_EIGHT))))
+
+
+_CHANGE = bytes(_levels(eight)[-1] % 256 for eight in range(256))
+_RISE = bytes(max(0, *_levels(eight)) for eight in range(256))
+
+
+def _deepest(bits: bytes) -> int:
+    """Return the highest level of brackets that are written as b"1" and b"0"."""
+    padded = bits + b"0" * (-len(bits) % _EIGHT)
+    # In base 2 this takes linear time, and any number of digits.
+    eights = int(padded, 2).to_bytes(len(padded) // _EIGHT)
+    before = accumulate(array("b", eights.translate(_CHANGE)), initial=0)
+    return max(map(add, before, eights.translate(_RISE)), default=0)
