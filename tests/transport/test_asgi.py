@@ -12,10 +12,10 @@ import pytest
 from actors import Actor, Channel, PubSub, error, ok
 from actors.testing import WAIT
 from supervisors import ChildSpec, System
-from tests.transport.wire import BEATEN, HEARTBEAT, KEY, on_loop, until
+from tests.transport.wire import BEATEN, HEARTBEAT, KEY, limits_reached, on_loop, until
 from transport import Endpoint, Socket, respond
-from transport.carriers import asgi
-from transport.carriers.outbox import OutboxPolicy
+from transport.http.exchange import MAX_BODY
+from transport.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -98,6 +98,16 @@ async def opened(app: AsgiApplication, path: str = "/socket/websocket", query: s
     peer.put("websocket.connect")
     assert await peer.get() == {"type": "websocket.accept", "subprotocol": None}
     return peer
+
+
+def posted(path: str, query: str = "", **more: Any) -> dict[str, Any]:
+    return scope("http", path, query, method="POST") | more
+
+
+async def a_session(app: AsgiApplication) -> str:
+    """Open a session of long polling, and return its token."""
+    token: str = json.loads((await (await asked(app, "/socket/longpoll", "vsn=2.0.0")).answer())[2])["token"]
+    return token
 
 
 async def asked(app: AsgiApplication, path: str, query: str = "", method: str = "GET", **more: Any) -> Peer:
@@ -243,14 +253,67 @@ async def test_what_is_no_page_is_refused(path: str, status: int) -> None:
         assert (await (await asked(app, path, root_path="/live")).answer())[0] == status
 
 
+LARGE = 9_400_000
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"), [("/nothing", (404, b"not found")), ("/socket/longpoll", (200, b'{"status":410}'))]
+)
 @on_loop
-async def test_a_body_that_is_too_large_is_refused_without_being_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asgi, "MAX_BODY", 4)
+async def test_a_large_body_is_not_taken_where_none_is_expected(path: str, answer: object) -> None:
     async with running() as app:
-        peer = Peer(app, scope("http", "/socket/longpoll", method="POST"))
-        peer.put("http.request", body=b"123", more_body=True)
-        peer.put("http.request", body=b"45", more_body=True)
+        declared = Peer(app, posted(path, headers=[(b"content-length", str(LARGE).encode())]))
+        status, _, body = await declared.answer()
+        assert (status, body) == answer
+        chunked = Peer(app, posted(path))
+        for _ in range(2):
+            chunked.put("http.request", body=b"x" * 40_000, more_body=True)
+        status, _, body = await chunked.answer()
+        assert (status, body) == answer
+
+
+@on_loop
+async def test_a_body_above_what_a_session_takes_is_refused() -> None:
+    async with running() as app:
+        query = f"token={await a_session(app)}"
+        peer = Peer(app, posted("/socket/longpoll", query, headers=[(b"content-length", str(MAX_BODY + 1).encode())]))
         assert (await peer.answer())[0] == 413
+        peer = Peer(app, posted("/socket/longpoll", query))
+        for _ in range(11):
+            peer.put("http.request", body=bytes(1024 * 1024), more_body=True)
+        assert (await peer.answer())[0] == 413
+
+
+@on_loop
+async def test_a_body_that_does_not_arrive_in_time_is_answered_with_408() -> None:
+    async with running(limits=Limits(body_timeout=0.05)) as app:
+        with limits_reached() as reached:
+            peer = Peer(app, posted("/socket/longpoll"))
+            peer.put("http.request", body=b"1", more_body=True)
+            assert (await peer.answer())[0] == 408
+    assert reached == ["body_timeout"]
+
+
+@on_loop
+async def test_an_answer_that_the_server_does_not_take_is_given_up() -> None:
+    async with running(limits=Limits(send_timeout=0.05)) as app:
+        peer = Peer(app, scope("http", "/page", method="GET"))
+        peer.gate.clear()
+        peer.put("http.request", body=b"", more_body=False)
+        await peer.ended()
+
+
+@on_loop
+async def test_a_long_answer_is_passed_on_in_pieces_each_of_which_has_its_time() -> None:
+    page = bytes(range(250)) * 1000
+    endpoint = Endpoint({}, routes={"/long": lambda _: respond(200, page)}, port=None)
+    async with System([endpoint]):
+        peer = await asked(endpoint.asgi(), "/long")
+        assert dict((await peer.get())["headers"])[b"content-length"] == b"250000"
+        pieces = [await peer.get() for _ in range(4)]
+        assert [piece["more_body"] for piece in pieces] == [True, True, True, False]
+        assert b"".join(piece["body"] for piece in pieces) == page
+        await peer.ended()
 
 
 @on_loop
@@ -265,10 +328,7 @@ async def test_a_request_whose_client_goes_before_it_has_come_is_forgotten() -> 
 @on_loop
 async def test_a_poll_whose_client_has_gone_takes_nothing_with_it() -> None:
     async with running() as app:
-        query = (
-            "vsn=2.0.0&token="
-            + json.loads((await (await asked(app, "/socket/longpoll", "vsn=2.0.0")).answer())[2])["token"]
-        )
+        query = f"vsn=2.0.0&token={await a_session(app)}"
         gone = await asked(app, "/socket/longpoll", query)
         gone.put("http.disconnect")
         await gone.ended()
@@ -401,16 +461,6 @@ async def test_a_killed_transport_ends_its_connection_without_a_word() -> None:
         peer.put("websocket.receive", text='["1","1","echo","phx_join",{}]')
         await peer.text()
         peer.put("websocket.receive", text='["1","2","echo","crash_transport",{}]')
-        await peer.ended()
-
-
-@on_loop
-async def test_a_client_that_does_not_read_is_cut_off() -> None:
-    async with running(outbox=OutboxPolicy(max_bytes=3 * len(BEATEN))) as app:
-        peer = await opened(app)
-        peer.gate.clear()
-        for _ in range(5):
-            peer.put("websocket.receive", text=HEARTBEAT)
         await peer.ended()
 
 

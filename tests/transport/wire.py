@@ -7,7 +7,7 @@ import functools
 import json
 import socket as sockets
 import struct
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
 from urllib.parse import urlencode
@@ -17,13 +17,15 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from actors import telemetry
 from actors.registry import ActorRegistry
 from actors.testing import WAIT
 from supervisors import System
 from transport import Endpoint, Socket
+from transport.socket_events import LIMIT_REACHED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
     from actors.clock import Clock
     from actors.ref import ActorRef
@@ -55,6 +57,17 @@ def on_loop(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
         asyncio.run(limited(test(*args, **kwargs)))
 
     return run
+
+
+@contextmanager
+def limits_reached() -> Iterator[list[str]]:
+    """Collect the limits that are reached, by the names of their options."""
+    reached: list[str] = []
+    telemetry.attach("limits", [LIMIT_REACHED], lambda _event, _measured, about: reached.append(about["limit"]))
+    try:
+        yield reached
+    finally:
+        telemetry.detach("limits")
 
 
 async def until(condition: Callable[[], bool]) -> None:

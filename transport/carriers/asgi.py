@@ -6,43 +6,36 @@ listener; a WebSocket is another carrier. See docs/asgi.md.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Iterator, MutableMapping
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from websockets.datastructures import Headers
-from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
-from actors.channels.message import Opcode
-from actors.exceptions import ActorDeadError, StartError
-from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected
-from transport.carriers.intake import Intake
-from transport.carriers.outbox import OVERFLOWED
-from transport.http.exchange import MAX_BODY, Answer, Incoming, Late, Upgrade, respond
+from actors.lowlevel import Scheduler
+from transport.carriers.asgi_carrier import AsgiCarrier
+from transport.carriers.deadline import Deadline
+from transport.carriers.race import first, task_of
+from transport.endpoint_api import EndpointAPI
+from transport.http.exchange import SMALL_BODY, Answer, Incoming, Late, Upgrade, respond
+from transport.socket_events import limit_reached
 
 if TYPE_CHECKING:
-    from actors.channels.message import Frame
-    from actors.clock import Timer
-    from actors.lowlevel import Process, Scheduler
     from actors.ref import ActorRef
     from supervisors.system import System
-    from transport.carriers.carrier import CarrierOptions
+    from transport.carriers.asgi_carrier import Event, Receive, Send
+    from transport.limits import Limits
 
-__all__ = ["AsgiApplication", "AsgiCarrier"]
+__all__ = ["AsgiApplication"]
 
 _log = logging.getLogger("ashtree.transport")
 
 Scope = MutableMapping[str, Any]
-Event = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
 
 # The ASGI extension by which an application refuses a WebSocket with a response of its own.
 _RESPONSE = "websocket.http.response"
@@ -50,10 +43,14 @@ _RESPONSE = "websocket.http.response"
 _SERVER_HEADERS = {"connection", "sec-websocket-accept", "transfer-encoding", "upgrade"}
 # The characters of a URL's path that need no escape (RFC 3986, section 3.3).
 _PLAIN = "/:@!$&'()*+,;=~"
+# The bytes of a body that are passed to the server at once: each that it accepts is progress.
+_PIECE = 64 * 1024
 
 
-class ServedEndpoint(Protocol):
+class ServedEndpoint(EndpointAPI, Protocol):
     """An endpoint as its server sees it."""
+
+    limits: Limits
 
     @property
     def transports(self) -> ActorRef | None:
@@ -61,6 +58,9 @@ class ServedEndpoint(Protocol):
 
     def handle(self, incoming: Incoming) -> Answer | Awaitable[Answer]:
         """Answer one request."""
+
+    def admit(self, incoming: Incoming) -> int | Response:
+        """Return the bytes that a body above `SMALL_BODY` may have, or the answer to a request whose body is not taken."""
 
 
 class AsgiApplication:
@@ -147,14 +147,32 @@ class _Scoped:
         _log.error("could not answer %s", self._scope["path"], exc_info=error)
         return respond(500, "Internal Server Error")
 
+    def _deadline(self, limit: str) -> Deadline:
+        """Return the deadline that this limit of the endpoint sets."""
+        return Deadline(Scheduler.here().clock, getattr(self._endpoint.limits, limit))
+
     async def _respond(self, response: Response, kind: str = "http.response") -> None:
-        headers = [
-            (name.lower().encode("latin-1"), value.encode("latin-1"))
-            for name, value in response.headers.raw_items()
-            if name.lower() not in _SERVER_HEADERS
-        ]
-        await self._send({"type": f"{kind}.start", "status": response.status_code, "headers": headers})
-        await self._send({"type": f"{kind}.body", "body": bytes(response.body)})
+        """Pass a response to the server; give up if it accepts nothing for `send_timeout`, as the client does not read."""
+        try:
+            for event in _events(response, kind):
+                with self._deadline("send_timeout"):
+                    await self._send(event)
+        except TimeoutError:
+            limit_reached(self._endpoint, "send_timeout")
+
+
+def _events(response: Response, kind: str) -> Iterator[Event]:
+    """Yield a response as the server takes it: its start, and its body in pieces."""
+    headers = [
+        (name.lower().encode("latin-1"), value.encode("latin-1"))
+        for name, value in response.headers.raw_items()
+        if name.lower() not in _SERVER_HEADERS
+    ]
+    yield {"type": f"{kind}.start", "status": response.status_code, "headers": headers}
+    body = bytes(response.body)
+    for start in range(0, max(1, len(body)), _PIECE):
+        more = start + _PIECE < len(body)
+        yield {"type": f"{kind}.body", "body": body[start : start + _PIECE], "more_body": more}
 
 
 def _target(scope: Scope) -> str:
@@ -170,27 +188,49 @@ def _target(scope: Scope) -> str:
 class _AsgiRequest(_Scoped):
     """One plain request."""
 
+    # What its body may have, once that has been asked: of most requests it is not.
+    _max_body: int | None = None
+
     async def serve(self) -> None:
         """Answer it, unless its client disconnects first."""
-        body = await self._body()
-        if body is None:
-            return
-        response = respond(413, "the request's body is too large") if len(body) > MAX_BODY else await self._handle(body)
+        try:
+            with self._deadline("body_timeout"):
+                body = await self._body()
+        except TimeoutError:
+            limit_reached(self._endpoint, "body_timeout")
+            body = respond(408, "the request's body did not arrive in time")
+        response = await self._handle(body) if isinstance(body, bytes) else body
         if response is not None:
-            head = self._scope["method"] == "HEAD"
-            await self._respond(replace(response, body=b"") if head else response)
+            await self._respond(replace(response, body=b"") if self._scope["method"] == "HEAD" else response)
 
-    async def _body(self) -> bytes | None:
-        """Return the body, cut somewhere above `MAX_BODY`; None if the client has disconnected."""
-        body = bytearray()
-        while len(body) <= MAX_BODY:
+    async def _body(self) -> bytes | Response | None:
+        """Return the body, or the answer to a request whose body is not taken; None if the client has disconnected."""
+        body, size, more = bytearray(), self._declared_size(), True
+        while True:
+            refusal = self._refusal(max(size, len(body)))
+            if refusal is not None or not more:
+                return bytes(body) if refusal is None else refusal
             event = await self._receive()
             if event["type"] == "http.disconnect":
                 return None
             body += event.get("body", b"")
-            if not event.get("more_body", False):
-                break
-        return bytes(body)
+            more = event.get("more_body", False)
+
+    def _declared_size(self) -> int:
+        """Return the Content-Length; 0 without one. The server has checked it."""
+        lengths = [value for name, value in self._scope["headers"] if name.lower() == b"content-length"]
+        return int(lengths[0]) if lengths and lengths[0].isdigit() else 0
+
+    def _refusal(self, size: int) -> Response | None:
+        """Return the answer to a request whose body has this size, or more, if it is not taken."""
+        if size > SMALL_BODY and self._max_body is None:
+            admission = self._endpoint.admit(self._incoming())
+            if not isinstance(admission, int):
+                return admission
+            self._max_body = admission
+        if self._max_body is not None and size > self._max_body:
+            return respond(413, "the request's body is too large")
+        return None
 
     async def _handle(self, body: bytes) -> Response | None:
         try:
@@ -211,8 +251,8 @@ class _AsgiRequest(_Scoped):
 
     async def _unless_gone(self, answer: Awaitable[Answer]) -> Answer | None:
         """Wait for an answer; None if the client disconnects first, so that a poll takes no messages with it."""
-        answering, leaving = _task(self._answer(answer)), _task(self._left())
-        return None if leaving in await _first(answering, leaving) else answering.result()
+        answering, leaving = task_of(self._answer(answer)), task_of(self._left())
+        return None if leaving in await first(answering, leaving) else answering.result()
 
     async def _left(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -250,189 +290,3 @@ class _AsgiWebSocket(_Scoped):
             await self._respond(response, _RESPONSE)
         else:
             await self._send({"type": "websocket.close"})
-
-
-class AsgiCarrier:
-    """One WebSocket of an ASGI server.
-
-    Sent messages wait in a queue for the one task that writes, because the server's `send` waits and a carrier's must not.
-    If the queue overflows by the outbox policy, the connection is cut. Its byte counts are those of the messages, as the server
-    makes the frames.
-    """
-
-    kind: ClassVar[str] = "websocket"
-
-    def __init__(self, scheduler: Scheduler, options: CarrierOptions) -> None:
-        self._scheduler, self._options, self._traffic = scheduler, options, options.traffic
-        self.sweeps = 0
-        self.intake = Intake(options.limits, lambda: None)
-        self._process: Process | None = None
-        self._open = True
-        self._close_event: Event | None = None
-        self._timer: Timer | None = None
-        self._waiting: deque[tuple[Event, int]] = deque()
-        self._size = 0
-        self._more = asyncio.Event()
-        self._over = asyncio.Event()
-
-    def accept(self, _request: Request) -> Response:
-        """Accept the handshake, which the server has found valid."""
-        return Response(101, "Switching Protocols", Headers())
-
-    async def serve(self, begin: Callable[[], Any], receive: Receive, send: Send) -> None:
-        """Carry frames until the client disconnects, or we close the connection."""
-        self._options.idle.add(self)
-        try:
-            await begin()
-            await _first(_task(self._read(receive)), _task(self._write(send)), _task(self._over.wait()))
-            await self._send_close(send)
-        except (StartError, ActorDeadError):
-            # The supervisor has logged why; phoenix.js reconnects after this code.
-            await _written(send, {"type": "websocket.close", "code": CloseCode.SERVICE_RESTART.value})
-        finally:
-            self._options.idle.discard(self)
-            if self._timer is not None:
-                self._timer.cancel()
-            self._disconnected(CloseCode.ABNORMAL_CLOSURE)
-
-    # Received messages
-
-    async def _read(self, receive: Receive) -> None:
-        while (event := await receive())["type"] == "websocket.receive":
-            self.sweeps = 0
-            text = event.get("text")
-            self._deliver(event["bytes"] if text is None else text)
-            self._scheduler.run_ready()
-        self._disconnected(event.get("code", CloseCode.NO_STATUS_RCVD))
-
-    def _deliver(self, data: str | bytes) -> None:
-        size = _size(data)
-        self._traffic.messages_in += 1
-        self._traffic.bytes_in += size
-        if size > self._options.max_size:
-            self._fail(CloseCode.MESSAGE_TOO_BIG)
-        elif self._process is not None:
-            self.intake.add(len(data))
-            self._process.put(data)
-
-    def _disconnected(self, code: int) -> None:
-        self._open = False
-        process, self._process = self._process, None
-        if process is not None:
-            process.put(Disconnected(code))
-
-    def _fail(self, code: int) -> None:
-        """Close the connection because of something the client did, and notify the transport actor."""
-        process = self._process
-        self.close(code)
-        if process is not None:
-            process.put(Disconnected(code))
-
-    def expire(self) -> None:
-        """Close the connection: nothing has been received for too long."""
-        self._fail(CloseCode.PROTOCOL_ERROR)
-
-    # Sent messages
-
-    async def _write(self, send: Send) -> None:
-        while True:
-            await self._more.wait()
-            self._more.clear()
-            while self._waiting:
-                event, size = self._waiting.popleft()
-                self._size -= size
-                if event["type"] == "websocket.close":
-                    self._close_event = event
-                    return
-                if not await _written(send, event):
-                    return
-
-    async def _send_close(self, send: Send) -> None:
-        # Only now that no task is reading: granian sends no close frame while one is.
-        if self._close_event is not None:
-            await _written(send, self._close_event)
-
-    def _put(self, event: Event, size: int = 0) -> None:
-        self._waiting.append((event, size))
-        self._size += size
-        self._more.set()
-
-    # Carrier
-
-    def get_write_buffer_size(self) -> int:
-        """Return the bytes of the messages that the server has not accepted yet."""
-        return self._size
-
-    def attach(self, transport: Process) -> None:
-        """Deliver to this actor from now on; nothing has been read before."""
-        self._process = transport
-        if not self._open:
-            self._disconnected(CloseCode.ABNORMAL_CLOSURE)
-
-    def send(self, frame: Frame) -> None:
-        """Queue one frame."""
-        if not self._open:
-            return
-        data: bytes = frame.data
-        event: Event = {"type": "websocket.send"}
-        if frame.opcode is Opcode.TEXT:
-            event["text"] = data.decode()
-        else:
-            event["bytes"] = data
-        self._traffic.messages_out += 1
-        self._traffic.bytes_out += len(data)
-        self._put(event, len(data))
-        if self._size > self._options.outbox.max_bytes:
-            self._disconnected(OVERFLOWED)
-            self._over.set()
-
-    def close(self, code: int) -> None:
-        """Send a close frame after the queued messages; give up after `CLOSE_TIMEOUT`."""
-        self._process = None
-        if self._open:
-            self._open = False
-            self._timer = self._scheduler.clock.call_after(CLOSE_TIMEOUT, self._over.set)
-            self._put({"type": "websocket.close", "code": int(code)})
-
-    def abort(self) -> None:
-        """Return from the application, upon which servers cut the connection, unless a close frame is queued."""
-        self._process = None
-        if self._open:
-            self._open = False
-            self._over.set()
-
-
-async def _written(send: Send, event: Event) -> bool:
-    """Pass one event to the server; return whether it has accepted it."""
-    try:
-        await send(event)
-    except Exception as error:  # noqa: BLE001  # servers differ in what they raise after a disconnection
-        _log.debug("could not write: %r", error)
-        return False
-    return True
-
-
-def _size(data: str | bytes) -> int:
-    """Return the size of a message in bytes, as UTF-8 if it is text."""
-    return len(data) if isinstance(data, bytes) or data.isascii() else len(data.encode(errors="surrogatepass"))
-
-
-def _task(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-    return asyncio.get_running_loop().create_task(work)
-
-
-async def _first(*tasks: asyncio.Task[Any]) -> list[asyncio.Task[Any]]:
-    """Wait until one of these tasks is done, then cancel the others; return those that were done, or raise their error."""
-    over = asyncio.Event()
-    for task in tasks:
-        task.add_done_callback(lambda _: over.set())
-    try:
-        await over.wait()
-    finally:
-        ended = [task for task in tasks if task.done()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in ended:
-        task.result()
-    return ended

@@ -1,0 +1,73 @@
+"""A deadline on the clock of the actors, which the test advances."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from actors.clock import ManualClock
+from transport.carriers.deadline import Deadline
+
+
+async def waiting(clock: ManualClock, log: list[str]) -> None:
+    try:
+        with Deadline(clock, 5):
+            await asyncio.Event().wait()
+    except TimeoutError as error:
+        log.append(str(error))
+
+
+async def begun(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    task = asyncio.create_task(work)
+    await asyncio.sleep(0)
+    return task
+
+
+def test_what_takes_longer_is_cancelled() -> None:
+    async def run() -> None:
+        clock, log = ManualClock(), list[str]()
+        task = await begun(waiting(clock, log))
+        clock.advance(4.9)
+        await asyncio.sleep(0)
+        assert not task.done()
+        clock.advance(0.1)
+        await task
+        assert log == ["not within 5 s"]
+
+    asyncio.run(run())
+
+
+def test_what_is_done_in_time_leaves_no_timer() -> None:
+    async def run() -> None:
+        clock = ManualClock()
+        with Deadline(clock, 5):
+            await asyncio.sleep(0)
+        assert clock.pending() == 0
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_task_that_others_cancel_is_cancelled(*, late: bool) -> None:
+    async def run() -> None:
+        clock, log = ManualClock(), list[str]()
+        task = await begun(waiting(clock, log))
+        task.cancel()
+        if late:
+            clock.advance(5)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (log, clock.pending()) == ([], 0)
+
+    asyncio.run(run())
+
+
+def test_an_error_before_the_deadline_is_raised() -> None:
+    async def run() -> None:
+        with pytest.raises(OSError, match="gone"), Deadline(ManualClock(), 5):
+            raise OSError("gone")
+
+    asyncio.run(run())

@@ -1,0 +1,290 @@
+"""The carrier of an ASGI server's WebSockets: events of ASGI between the server and a transport actor.
+
+The server owns the socket: it makes the frames, answers pings, and slows the client down when the application does not call
+`receive`; its `send` waits while the client does not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from websockets.datastructures import Headers
+from websockets.frames import CloseCode
+from websockets.http11 import Request, Response
+
+from actors.channels.fastlane import fastlane_of
+from actors.channels.message import Opcode
+from actors.exceptions import ActorDeadError, StartError
+from actors.lowlevel import next_round
+from transport.carriers.carrier import CLOSE_TIMEOUT, SLICE, UNREAD_BYTES, Disconnected
+from transport.carriers.deadline import Deadline
+from transport.carriers.intake import UNREAD, Intake
+from transport.carriers.outbox import OVERFLOWED, Outbox
+from transport.carriers.race import first, task_of
+
+if TYPE_CHECKING:
+    from actors.channels.fastlane import Fastlane
+    from actors.channels.message import Frame
+    from actors.clock import Timer
+    from actors.lowlevel import Process, Scheduler
+    from transport.carriers.carrier import CarrierOptions
+
+__all__ = ["AsgiCarrier", "Event", "Receive", "Send"]
+
+_log = logging.getLogger("ashtree.transport")
+
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+
+
+class AsgiCarrier:
+    """One WebSocket of an ASGI server.
+
+    Two tasks: one reads, and calls `receive` only while the intake is not held; one writes, because the server's `send` waits
+    and a carrier's must not. What waits for it is in the outbox. Its byte counts are those of the messages, as the server makes
+    the frames.
+    """
+
+    kind: ClassVar[str] = "websocket"
+
+    def __init__(self, scheduler: Scheduler, options: CarrierOptions) -> None:
+        self._scheduler, self._options, self._traffic = scheduler, options, options.traffic
+        self.sweeps = 0
+        self.intake = Intake(options.limits, self._on_intake)
+        self._outbox = Outbox(options.outbox, options.dropped)
+        self._process: Process | None = None
+        self._fastlane: Fastlane | None = None
+        self._is_open = True
+        self._close_code: int | None = None
+        self._timer: Timer | None = None
+        self._send_timer: Timer | None = None
+        # Whether the server has accepted a message since the timer was set.
+        self._progress = False
+        self._may_read, self._more, self._over = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._may_read.set()
+
+    def accept(self, _request: Request) -> Response:
+        """Accept the handshake, which the server has found valid."""
+        return Response(101, "Switching Protocols", Headers())
+
+    async def serve(self, begin: Callable[[], Any], receive: Receive, send: Send) -> None:
+        """Carry messages until the client disconnects, or we close the connection."""
+        self._options.idle.add(self)
+        try:
+            await begin()
+            await first(task_of(self._read(receive)), task_of(self._write(send)), task_of(self._over.wait()))
+            # Only now that no task is reading: granian sends no close frame while one is.
+            if self._close_code is not None and not self._over.is_set():
+                await self._write_close(send, self._close_code)
+        except (StartError, ActorDeadError):
+            # The supervisor has logged why; phoenix.js reconnects after this code.
+            await self._write_close(send, CloseCode.SERVICE_RESTART)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self._options.idle.discard(self)
+        for timer in (self._timer, self._send_timer):
+            if timer is not None:
+                timer.cancel()
+        self._disconnected(CloseCode.ABNORMAL_CLOSURE)
+        self._outbox.clear()
+        # It refers back to this object.
+        self.intake.changed = bool
+
+    # Received messages
+
+    async def _read(self, receive: Receive) -> None:
+        """Deliver messages in slices: a server that has many ready hands them over without an iteration of the event loop."""
+        left = SLICE
+        while (event := await receive())["type"] == "websocket.receive":
+            self.sweeps = 0
+            text = event.get("text")
+            self._deliver(event["bytes"] if text is None else text)
+            self._scheduler.run_ready()
+            left -= 1
+            if not left or self._scheduler.overdue or self.intake.held:
+                left = SLICE
+                await next_round()
+                await self._may_read.wait()
+        self._disconnected(event.get("code", CloseCode.NO_STATUS_RCVD))
+
+    def _on_intake(self) -> None:
+        """Stop reading, or go on: what has been received by the server waits there, and then in the socket."""
+        if self.intake.held:
+            self._may_read.clear()
+        else:
+            # The client was silent because it was not read.
+            self.sweeps = 0
+            self._may_read.set()
+
+    def _deliver(self, data: str | bytes) -> None:
+        size = _size(data)
+        self._traffic.messages_in += 1
+        self._traffic.bytes_in += size
+        if size > self._options.max_size:
+            self._options.reached("max_frame_size")
+            self._fail(CloseCode.MESSAGE_TOO_BIG)
+        elif self._fastlane is not None:
+            if not self._fastlane.take(data):
+                self.intake.add(len(data))
+        elif self._process is not None:
+            self.intake.add(len(data))
+            self._process.put(data)
+
+    def _disconnected(self, code: int) -> None:
+        self._is_open = False
+        process, self._process, self._fastlane = self._process, None, None
+        if process is not None:
+            process.put(Disconnected(code))
+
+    def _fail(self, code: int) -> None:
+        """Close the connection because of something the client did or did not do, and notify the transport actor."""
+        process = self._process
+        self.close(code)
+        if process is not None:
+            process.put(Disconnected(code))
+
+    def expire(self) -> None:
+        """Close the connection: nothing has been received for too long, although it was read."""
+        if self.intake.held:
+            self.sweeps = 0
+        else:
+            self._fail(CloseCode.PROTOCOL_ERROR)
+
+    # Sent messages
+
+    async def _write(self, send: Send) -> None:
+        """Write what is in the outbox, in slices, until the connection is to be closed and all is written."""
+        left = SLICE
+        while (frame := await self._next_frame()) is not None:
+            if not await _written(send, _event(frame)):
+                self._lost()
+                # The server reports the end to the task that reads, after what it has received before.
+                await self._over.wait()
+                return
+            self._on_written(frame)
+            left -= 1
+            if not left or self._scheduler.overdue:
+                left = SLICE
+                await next_round()
+
+    async def _next_frame(self) -> Frame | None:
+        while (frame := self._outbox.pop()) is None and self._close_code is None:
+            self._more.clear()
+            await self._more.wait()
+        return frame
+
+    def _on_written(self, frame: Frame) -> None:
+        self._traffic.messages_out += 1
+        self._traffic.bytes_out += len(frame.data)
+        self._progress = True
+        if self.intake.held & UNREAD and self._outbox.own_bytes * 2 <= UNREAD_BYTES:
+            self._read_on()
+
+    def _lost(self) -> None:
+        """Write no more: the server does not accept it."""
+        self._is_open = False
+        self._outbox.clear()
+        self._read_on()
+        self._give_up_later()
+
+    def _give_up_later(self) -> None:
+        if self._timer is None:
+            self._timer = self._scheduler.clock.call_after(CLOSE_TIMEOUT, self._over.set)
+
+    async def _write_close(self, send: Send, code: int) -> None:
+        with suppress(TimeoutError), Deadline(self._scheduler.clock, CLOSE_TIMEOUT):
+            await _written(send, {"type": "websocket.close", "code": int(code)})
+
+    # A client that does not read
+
+    def _stop_reading(self) -> None:
+        """Read no more of a client that does not read the replies to what it has sent; give it `send_timeout` to go on."""
+        self.intake.hold(UNREAD)
+        self._progress = False
+        self._send_timer = self._scheduler.clock.call_after(self._options.limits.send_timeout, self._check_progress)
+
+    def _read_on(self) -> None:
+        self.intake.release(UNREAD)
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None
+
+    def _check_progress(self) -> None:
+        if self._progress:
+            self._stop_reading()
+        else:
+            self._give_up("send_timeout")
+
+    def _give_up(self, limit: str) -> None:
+        """Close the connection of a client that does not keep up, without what waits for it."""
+        self._options.reached(limit)
+        self._outbox.clear()
+        self._fail(OVERFLOWED)
+
+    # Carrier
+
+    def get_write_buffer_size(self) -> int:
+        """Return the bytes of the messages that the server has not been given yet."""
+        return self._outbox.bytes
+
+    def attach(self, transport: Process) -> None:
+        """Deliver to this actor from now on; nothing has been read before."""
+        self._process, self._fastlane = transport, fastlane_of(transport)
+        if not self._is_open:
+            self._disconnected(CloseCode.ABNORMAL_CLOSURE)
+
+    def send(self, frame: Frame) -> None:
+        """Queue one frame."""
+        if not self._is_open:
+            return
+        fits = self._outbox.put(frame, len(frame.data))
+        self._more.set()
+        if not fits:
+            self._give_up("outbox")
+        elif self._outbox.own_bytes > UNREAD_BYTES and not self.intake.held & UNREAD:
+            self._stop_reading()
+
+    def close(self, code: int) -> None:
+        """Send a close frame after what is in the outbox; give up after `CLOSE_TIMEOUT`."""
+        self._process = self._fastlane = None
+        if self._is_open:
+            self._is_open = False
+            self._close_code = int(code)
+            self._more.set()
+            self._give_up_later()
+
+    def abort(self) -> None:
+        """Return from the application, upon which servers cut the connection, unless a close frame is to be sent."""
+        self._process = self._fastlane = None
+        if self._is_open:
+            self._is_open = False
+            self._over.set()
+
+
+def _event(frame: Frame) -> Event:
+    """Return a frame as the server takes it."""
+    if frame.opcode is Opcode.TEXT:
+        return {"type": "websocket.send", "text": frame.data.decode()}
+    return {"type": "websocket.send", "bytes": frame.data}
+
+
+async def _written(send: Send, event: Event) -> bool:
+    """Pass one event to the server; return whether it has accepted it."""
+    try:
+        await send(event)
+    except Exception as error:  # noqa: BLE001  # servers differ in what they raise after a disconnection
+        _log.debug("could not write: %r", error)
+        return False
+    return True
+
+
+def _size(data: str | bytes) -> int:
+    """Return the size of a message in bytes, as UTF-8 if it is text."""
+    return len(data) if isinstance(data, bytes) or data.isascii() else len(data.encode(errors="surrogatepass"))

@@ -1,0 +1,46 @@
+"""A limit of time for what a coroutine waits for, on the clock of the actors."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from actors.clock import Clock, Timer
+
+__all__ = ["Deadline"]
+
+
+class Deadline:
+    """What is awaited in its `with` block is cancelled after `seconds`, and the block raises TimeoutError.
+
+    It is `asyncio.timeout` on the clock of the actors, which tests control.
+    """
+
+    __slots__ = ("_clock", "_expired", "_seconds", "_task", "_timer")
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock, self._seconds, self._expired = clock, seconds, False
+        self._timer: Timer | None = None
+        self._task: asyncio.Task[object] | None = None
+
+    def __enter__(self) -> None:
+        self._task = asyncio.current_task()
+        self._timer = self._clock.call_after(self._seconds, self._expire)
+
+    def _expire(self) -> None:
+        assert self._task is not None
+        self._expired = True
+        self._task.cancel()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        assert self._task is not None
+        assert self._timer is not None
+        self._timer.cancel()
+        task, self._task = self._task, None
+        # If the task has been cancelled by others too, it ends.
+        if self._expired and task.uncancel() == 0 and kind is not None and issubclass(kind, asyncio.CancelledError):
+            raise TimeoutError(f"not within {self._seconds} s") from error
