@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 from actors import Actor, Channel, PubSub, error, ok
 from actors.testing import WAIT
 from supervisors import ChildSpec, System
-from tests.transport.wire import BEATEN, HEARTBEAT, KEY, limits_reached, on_loop, until
+from tests.transport.wire import BEATEN, HEARTBEAT, KEY, dropped_broadcasts, limits_reached, on_loop, until
 from transport import Endpoint, Socket, respond
+from transport.carriers import asgi_carrier
+from transport.carriers.asgi_carrier import AsgiCarrier
+from transport.carriers.intake import FULL, UNREAD
+from transport.carriers.outbox import OutboxPolicy
 from transport.http.exchange import MAX_BODY
 from transport.limits import Limits
 
@@ -58,10 +62,14 @@ class Peer:
         self._out: asyncio.Queue[Any] = asyncio.Queue()
         self.gate = asyncio.Event()
         self.gate.set()
+        # What the server's `send` raises.
+        self.fail: Exception | None = None
         self.task = asyncio.create_task(app(scope, self._in.get, self._write))
 
     async def _write(self, event: Any) -> None:
         await self.gate.wait()
+        if self.fail is not None:
+            raise self.fail
         await self._out.put(event)
 
     def put(self, kind: str, **members: Any) -> None:
@@ -506,7 +514,8 @@ async def test_a_server_that_cancels_ends_the_transport() -> None:
 
 
 @on_loop
-async def test_a_server_that_raises_when_the_client_has_gone_is_no_error() -> None:
+async def test_a_server_that_raises_when_the_client_has_gone_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi_carrier, "CLOSE_TIMEOUT", 0.01)
     async with running() as app:
         events = iter([{"type": "websocket.connect"}, {"type": "websocket.receive", "text": HEARTBEAT}])
         never = asyncio.Event()
@@ -521,6 +530,245 @@ async def test_a_server_that_raises_when_the_client_has_gone_is_no_error() -> No
 
         async with asyncio.timeout(WAIT):
             await app(scope("websocket", "/socket/websocket", "vsn=2.0.0"), receive, send)
+
+
+# Clients that send faster than is worked, or do not read
+
+
+class WorkChannel(Channel):
+    """A channel that takes its time: it keeps what it is sent, and works only while its gate is open."""
+
+    gate: ClassVar[asyncio.Event]
+    handled: ClassVar[list[Any]]
+
+    def join(self, topic: str, payload: Any) -> Reply:
+        type(self).handled, type(self).gate = [], asyncio.Event()
+        return ok()
+
+    async def handle_in(self, event: str, payload: Any) -> Any:
+        await self.gate.wait()
+        self.handled.append(payload["number"])
+
+
+class ListChannel(Channel):
+    """A channel that lists what it is sent."""
+
+    handled: ClassVar[list[Any]]
+
+    def join(self, topic: str, payload: Any) -> Reply:
+        type(self).handled = []
+        return ok()
+
+    def handle_in(self, event: str, payload: Any) -> Any:
+        self.handled.append(payload["number"])
+
+    def terminate(self, reason: Any) -> None:
+        self.handled.append("closed")
+
+
+class WorkSocket(EchoSocket):
+    channels = {"echo": EchoChannel, "list": ListChannel, "work": WorkChannel}  # noqa: RUF012  # as an author writes it
+
+
+@asynccontextmanager
+async def working(**options: Any) -> AsyncIterator[tuple[Endpoint, AsgiApplication]]:
+    endpoint = Endpoint({"/socket": WorkSocket}, port=None, **options)
+    async with System([endpoint]):
+        yield endpoint, endpoint.asgi()
+
+
+async def joined(app: AsgiApplication, topic: str = "echo") -> Peer:
+    peer = await opened(app)
+    peer.put("websocket.receive", text=json.dumps(["1", "1", topic, "phx_join", {}]))
+    assert json.loads(await peer.text())[3] == "phx_reply"
+    return peer
+
+
+def push(number: int, topic: str = "echo", text: str = "") -> dict[str, Any]:
+    return {"text": json.dumps(["1", str(number), topic, "do", {"number": number, "text": text}])}
+
+
+def carrier_of(endpoint: Endpoint) -> AsgiCarrier:
+    """Return the carrier of the only connection."""
+    [carrier] = endpoint.idle._connections
+    assert isinstance(carrier, AsgiCarrier)
+    return carrier
+
+
+@on_loop
+async def test_a_client_that_sends_faster_than_is_worked_is_not_read_until_half_is_left() -> None:
+    async with working(limits=Limits(waiting_messages=10)) as (endpoint, app):
+        peer = await joined(app, "work")
+        for number in range(100):
+            peer.put("websocket.receive", **push(number, "work"))
+        carrier = carrier_of(endpoint)
+        await until(lambda: carrier.intake.held == FULL)
+        # The one that is being handled, ten that wait, and the one that is too much.
+        assert peer._in.qsize() == 100 - 12
+        WorkChannel.gate.set()
+        await until(lambda: len(WorkChannel.handled) == 100 and carrier.intake.messages == 0)
+        assert WorkChannel.handled == list(range(100))
+        assert (carrier.intake.held, carrier.intake.bytes) == (0, 0)
+        peer.put("websocket.disconnect", code=1000)
+        await peer.ended()
+
+
+@on_loop
+async def test_what_is_received_of_a_client_that_is_not_read_is_bounded_in_bytes() -> None:
+    async with working() as (endpoint, app):
+        peer = await joined(app, "work")
+        for number in range(20):
+            peer.put("websocket.receive", **push(number, "work", "x" * 500_000))
+        carrier = carrier_of(endpoint)
+        await until(lambda: carrier.intake.held == FULL)
+        assert peer._in.qsize() == 20 - 3
+        WorkChannel.gate.set()
+        await until(lambda: len(WorkChannel.handled) == 20)
+        peer.put("websocket.disconnect", code=1000)
+        await peer.ended()
+
+
+@on_loop
+async def test_a_client_that_does_not_read_its_replies_is_not_read_and_loses_none() -> None:
+    async with working() as (endpoint, app):
+        peer = await joined(app)
+        peer.gate.clear()
+        for number in range(2, 5000):
+            peer.put("websocket.receive", **push(number))
+        carrier = carrier_of(endpoint)
+        await until(lambda: carrier.intake.held == UNREAD)
+        assert carrier.get_write_buffer_size() < 70_000
+        assert peer._in.qsize() > 4000
+        peer.gate.set()
+        assert [json.loads(await peer.text())[1] for _ in range(2, 5000)] == [str(number) for number in range(2, 5000)]
+        assert carrier.intake.held == 0
+        peer.put("websocket.disconnect", code=1000)
+        await peer.ended()
+
+
+@on_loop
+async def test_a_flood_does_not_starve_a_neighbour() -> None:
+    async with working() as (_, app):
+        flood, neighbour = await joined(app), await joined(app)
+        for number in range(2, 10_000):
+            flood.put("websocket.receive", **push(number))
+        await beats(neighbour)
+        assert flood._in.qsize() > 5000
+        for peer in (flood, neighbour):
+            peer.task.cancel()
+
+
+@on_loop
+async def test_a_client_that_is_not_read_is_not_idle() -> None:
+    async with working(limits=Limits(waiting_messages=1)) as (endpoint, app):
+        peer = await joined(app, "work")
+        for number in range(3):
+            peer.put("websocket.receive", **push(number, "work"))
+        carrier = carrier_of(endpoint)
+        await until(lambda: carrier.intake.held == FULL)
+        carrier.expire()
+        WorkChannel.gate.set()
+        await until(lambda: carrier.intake.held == 0 and peer._in.empty())
+        assert carrier.sweeps == 0
+        carrier.expire()
+        assert await peer.get() == CLOSE | {"code": 1002}
+        await peer.ended()
+
+
+@on_loop
+async def test_what_was_received_is_handled_before_the_end() -> None:
+    async with working() as (_, app):
+        peer = await joined(app, "list")
+        for number in range(500):
+            peer.put("websocket.receive", **push(number, "list"))
+        peer.put("websocket.disconnect", code=1001)
+        await peer.ended()
+        await until(lambda: ListChannel.handled[-1] == "closed")
+        assert ListChannel.handled == [*range(500), "closed"]
+
+
+@on_loop
+async def test_what_was_received_is_handled_although_nothing_can_be_written_any_more() -> None:
+    async with working() as (_, app):
+        peer = await joined(app, "list")
+        peer.fail = OSError("gone")
+        peer.put("websocket.receive", text=HEARTBEAT)
+        await until(peer._in.empty)
+        for number in range(100):
+            peer.put("websocket.receive", **push(number, "list"))
+        peer.put("websocket.disconnect", code=1006)
+        await peer.ended()
+        await until(lambda: ListChannel.handled[-1] == "closed")
+        assert ListChannel.handled == [*range(100), "closed"]
+
+
+# The outbox
+
+
+def broadcasts(endpoint: Endpoint, count: int, text: str = "") -> None:
+    for number in range(count):
+        endpoint.broadcast("echo", "news", {"number": number, "text": text})
+
+
+@on_loop
+async def test_a_client_that_does_not_keep_up_is_asked_to_come_back() -> None:
+    async with working() as (endpoint, app):
+        peer = await joined(app)
+        peer.gate.clear()
+        with limits_reached() as reached:
+            broadcasts(endpoint, 1, "x" * 1_000_000)
+            await until(lambda: carrier_of(endpoint).get_write_buffer_size() == 0)
+            broadcasts(endpoint, 2, "x" * 500_000)
+            assert reached == []
+            broadcasts(endpoint, 1, "x" * 500_000)
+            assert reached == ["outbox"]
+        peer.gate.set()
+        assert len(await peer.text()) > 1_000_000
+        assert await peer.get() == CLOSE | {"code": 1013}
+        await peer.ended()
+
+
+@on_loop
+async def test_a_client_that_reads_nothing_at_all_is_left_after_the_time_for_closing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(asgi_carrier, "CLOSE_TIMEOUT", 0.01)
+    async with working(outbox=OutboxPolicy(max_bytes=1000)) as (endpoint, app):
+        peer = await joined(app)
+        peer.gate.clear()
+        broadcasts(endpoint, 3, "x" * 900)
+        await peer.ended()
+
+
+@on_loop
+async def test_a_client_that_reads_no_replies_is_left_after_the_time_for_sending(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(asgi_carrier, "CLOSE_TIMEOUT", 0.01)
+    async with working(limits=Limits(send_timeout=0.05)) as (_, app):
+        with limits_reached() as reached:
+            peer = await joined(app)
+            peer.gate.clear()
+            for number in range(2, 200):
+                peer.put("websocket.receive", **push(number, text="x" * 1000))
+            await peer.ended()
+        assert reached == ["send_timeout"]
+
+
+@on_loop
+async def test_the_oldest_broadcasts_are_dropped_and_counted_if_the_policy_says_so() -> None:
+    async with working(outbox=OutboxPolicy(max_messages=3, overflow="drop_oldest")) as (endpoint, app):
+        peer = await joined(app)
+        peer.gate.clear()
+        with dropped_broadcasts() as sizes:
+            broadcasts(endpoint, 1)
+            await until(lambda: carrier_of(endpoint).get_write_buffer_size() == 0)
+            broadcasts(endpoint, 5)
+        assert len(sizes) == 2
+        peer.gate.set()
+        assert [json.loads(await peer.text())[4]["number"] for _ in range(4)] == [0, 2, 3, 4]
+        peer.put("websocket.disconnect", code=1000)
+        await peer.ended()
 
 
 def test_an_endpoint_without_a_port_has_no_address() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actors.clock import ManualClock
+from actors.testing import ManualClock
 from transport.carriers.deadline import Deadline
 
 
@@ -30,10 +30,10 @@ def test_what_takes_longer_is_cancelled() -> None:
     async def run() -> None:
         clock, log = ManualClock(), list[str]()
         task = await begun(waiting(clock, log))
-        clock.advance(4.9)
+        clock.step(4.9)
         await asyncio.sleep(0)
         assert not task.done()
-        clock.advance(0.1)
+        clock.step(5)
         await task
         assert log == ["not within 5 s"]
 
@@ -57,7 +57,7 @@ def test_a_task_that_others_cancel_is_cancelled(*, late: bool) -> None:
         task = await begun(waiting(clock, log))
         task.cancel()
         if late:
-            clock.advance(5)
+            clock.step(5)
         with pytest.raises(asyncio.CancelledError):
             await task
         assert (log, clock.pending()) == ([], 0)

@@ -7,7 +7,7 @@ import functools
 import json
 import socket as sockets
 import struct
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
 from urllib.parse import urlencode
@@ -22,7 +22,7 @@ from actors.registry import ActorRegistry
 from actors.testing import WAIT
 from supervisors import System
 from transport import Endpoint, Socket
-from transport.socket_events import LIMIT_REACHED
+from transport.socket_events import BROADCAST_DROPPED, LIMIT_REACHED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -59,15 +59,24 @@ def on_loop(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
     return run
 
 
-@contextmanager
-def limits_reached() -> Iterator[list[str]]:
+def limits_reached() -> AbstractContextManager[list[str]]:
     """Collect the limits that are reached, by the names of their options."""
-    reached: list[str] = []
-    telemetry.attach("limits", [LIMIT_REACHED], lambda _event, _measured, about: reached.append(about["limit"]))
+    return collected(LIMIT_REACHED, lambda _measured, about: about["limit"])
+
+
+def dropped_broadcasts() -> AbstractContextManager[list[int]]:
+    """Collect the sizes of the broadcasts that are dropped."""
+    return collected(BROADCAST_DROPPED, lambda measured, _about: measured["bytes"])
+
+
+@contextmanager
+def collected(event: tuple[str, ...], read: Callable[[Any, Any], Any]) -> Iterator[list[Any]]:
+    found: list[Any] = []
+    telemetry.attach(repr(event), [event], lambda _event, measured, about: found.append(read(measured, about)))
     try:
-        yield reached
+        yield found
     finally:
-        telemetry.detach("limits")
+        telemetry.detach(repr(event))
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -20,10 +20,10 @@ from actors.channels.fastlane import fastlane_of
 from actors.channels.message import Opcode
 from actors.exceptions import ActorDeadError, StartError
 from actors.lowlevel import next_round
-from transport.carriers.carrier import CLOSE_TIMEOUT, SLICE, UNREAD_BYTES, Disconnected
+from transport.carriers.carrier import CLOSE_TIMEOUT, SLICE, Disconnected
 from transport.carriers.deadline import Deadline
 from transport.carriers.intake import UNREAD, Intake
-from transport.carriers.outbox import OVERFLOWED, Outbox
+from transport.carriers.outbox import OVERFLOWED
 from transport.carriers.race import first, task_of
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class AsgiCarrier:
         self._scheduler, self._options, self._traffic = scheduler, options, options.traffic
         self.sweeps = 0
         self.intake = Intake(options.limits, self._on_intake)
-        self._outbox = Outbox(options.outbox, options.dropped)
+        self._outbox = options.outbox_for(self.intake)
         self._process: Process | None = None
         self._fastlane: Fastlane | None = None
         self._is_open = True
@@ -184,14 +184,11 @@ class AsgiCarrier:
         self._traffic.messages_out += 1
         self._traffic.bytes_out += len(frame.data)
         self._progress = True
-        if self.intake.held & UNREAD and self._outbox.own_bytes * 2 <= UNREAD_BYTES:
-            self._read_on()
 
     def _lost(self) -> None:
         """Write no more: the server does not accept it."""
         self._is_open = False
         self._outbox.clear()
-        self._read_on()
         self._give_up_later()
 
     def _give_up_later(self) -> None:
@@ -204,21 +201,17 @@ class AsgiCarrier:
 
     # A client that does not read
 
-    def _stop_reading(self) -> None:
-        """Read no more of a client that does not read the replies to what it has sent; give it `send_timeout` to go on."""
-        self.intake.hold(UNREAD)
+    def _expect_progress(self) -> None:
+        """Give a client that does not read its replies, and so is not read either, `send_timeout` to go on."""
         self._progress = False
         self._send_timer = self._scheduler.clock.call_after(self._options.limits.send_timeout, self._check_progress)
 
-    def _read_on(self) -> None:
-        self.intake.release(UNREAD)
-        if self._send_timer is not None:
-            self._send_timer.cancel()
-            self._send_timer = None
-
     def _check_progress(self) -> None:
+        self._send_timer = None
+        if not self.intake.held & UNREAD:
+            return
         if self._progress:
-            self._stop_reading()
+            self._expect_progress()
         else:
             self._give_up("send_timeout")
 
@@ -248,8 +241,8 @@ class AsgiCarrier:
         self._more.set()
         if not fits:
             self._give_up("outbox")
-        elif self._outbox.own_bytes > UNREAD_BYTES and not self.intake.held & UNREAD:
-            self._stop_reading()
+        elif self._send_timer is None and self.intake.held & UNREAD:
+            self._expect_progress()
 
     def close(self, code: int) -> None:
         """Send a close frame after what is in the outbox; give up after `CLOSE_TIMEOUT`."""

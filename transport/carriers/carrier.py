@@ -24,7 +24,6 @@ __all__ = [
     "CLOSE_TIMEOUT",
     "MAX_FRAME_SIZE",
     "SLICE",
-    "UNREAD_BYTES",
     "Carrier",
     "CarrierOptions",
     "Disconnected",
@@ -36,9 +35,6 @@ MAX_FRAME_SIZE = 8_000_000
 
 SLICE = 64
 """Messages of one connection that are handled, or written, before others get their turns."""
-
-UNREAD_BYTES = 64 * 1024
-"""Bytes of replies and pushes that may wait for a client; above it, it is not read until half of it is left."""
 
 # Seconds that a client may take to answer a close frame, and to end its side of the connection.
 CLOSE_TIMEOUT = 5.0

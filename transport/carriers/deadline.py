@@ -18,15 +18,18 @@ class Deadline:
     It is `asyncio.timeout` on the clock of the actors, which tests control.
     """
 
-    __slots__ = ("_clock", "_expired", "_seconds", "_task", "_timer")
+    __slots__ = ("_cancelling", "_clock", "_expired", "_seconds", "_task", "_timer")
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         self._clock, self._seconds, self._expired = clock, seconds, False
         self._timer: Timer | None = None
         self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
 
     def __enter__(self) -> None:
-        self._task = asyncio.current_task()
+        self._task = task = asyncio.current_task()
+        assert task is not None
+        self._cancelling = task.cancelling()
         self._timer = self._clock.call_after(self._seconds, self._expire)
 
     def _expire(self) -> None:
@@ -37,10 +40,10 @@ class Deadline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        assert self._task is not None
-        assert self._timer is not None
-        self._timer.cancel()
-        task, self._task = self._task, None
+        task, timer, self._task = self._task, self._timer, None
+        assert task is not None
+        assert timer is not None
+        timer.cancel()
         # If the task has been cancelled by others too, it ends.
-        if self._expired and task.uncancel() == 0 and kind is not None and issubclass(kind, asyncio.CancelledError):
+        if self._expired and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError(f"not within {self._seconds} s") from error

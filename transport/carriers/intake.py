@@ -28,7 +28,7 @@ from actors.lowlevel import Receipt
 if TYPE_CHECKING:
     from transport.limits import Limits
 
-__all__ = ["FULL", "RATE", "STARTING", "UNREAD", "Intake", "Counted"]
+__all__ = ["FULL", "RATE", "STARTING", "UNREAD", "Counted", "Intake"]
 
 # The reasons not to read.
 FULL = 1
