@@ -19,8 +19,8 @@ from websockets.http11 import Request, Response
 
 from actors.lowlevel import Scheduler
 from transport.carriers.asgi_carrier import AsgiCarrier
-from transport.carriers.deadline import Deadline
 from transport.carriers.race import first, task_of
+from transport.carriers.time_bound import TimeBound
 from transport.endpoint_api import EndpointAPI
 from transport.http.exchange import SMALL_BODY, Answer, Incoming, Late, Upgrade, respond
 from transport.socket_events import limit_reached
@@ -147,15 +147,15 @@ class _Scoped:
         _log.error("could not answer %s", self._scope["path"], exc_info=error)
         return respond(500, "Internal Server Error")
 
-    def _deadline(self, limit: str) -> Deadline:
-        """Return the deadline that this limit of the endpoint sets."""
-        return Deadline(Scheduler.here().clock, getattr(self._endpoint.limits, limit))
+    def _within(self, limit: str) -> TimeBound:
+        """Return the bound that this limit of the endpoint sets."""
+        return TimeBound(Scheduler.here().clock, getattr(self._endpoint.limits, limit))
 
     async def _respond(self, response: Response, kind: str = "http.response") -> None:
         """Pass a response to the server; give up if it accepts nothing for `send_timeout`, as the client does not read."""
         try:
             for event in _events(response, kind):
-                with self._deadline("send_timeout"):
+                with self._within("send_timeout"):
                     await self._send(event)
         except TimeoutError:
             limit_reached(self._endpoint, "send_timeout")
@@ -194,7 +194,7 @@ class _AsgiRequest(_Scoped):
     async def serve(self) -> None:
         """Answer it, unless its client disconnects first."""
         try:
-            with self._deadline("body_timeout"):
+            with self._within("body_timeout"):
                 body = await self._body()
         except TimeoutError:
             limit_reached(self._endpoint, "body_timeout")

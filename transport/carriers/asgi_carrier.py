@@ -21,10 +21,10 @@ from actors.channels.message import Opcode
 from actors.exceptions import ActorDeadError, StartError
 from actors.lowlevel import next_round
 from transport.carriers.carrier import CLOSE_TIMEOUT, SLICE, Disconnected
-from transport.carriers.deadline import Deadline
 from transport.carriers.intake import UNREAD, Intake
 from transport.carriers.outbox import OVERFLOWED
 from transport.carriers.race import first, task_of
+from transport.carriers.time_bound import TimeBound
 
 if TYPE_CHECKING:
     from actors.channels.fastlane import Fastlane
@@ -196,7 +196,7 @@ class AsgiCarrier:
             self._timer = self._scheduler.clock.call_after(CLOSE_TIMEOUT, self._over.set)
 
     async def _write_close(self, send: Send, code: int) -> None:
-        with suppress(TimeoutError), Deadline(self._scheduler.clock, CLOSE_TIMEOUT):
+        with suppress(TimeoutError), TimeBound(self._scheduler.clock, CLOSE_TIMEOUT):
             await _written(send, {"type": "websocket.close", "code": int(code)})
 
     # A client that does not read

@@ -1,4 +1,4 @@
-"""A deadline on the clock of the actors, which the test advances."""
+"""A time bound on the clock of the actors, which the test advances."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from actors.testing import ManualClock
-from transport.carriers.deadline import Deadline
+from transport.carriers.time_bound import TimeBound
 
 
 async def waiting(clock: ManualClock, log: list[str]) -> None:
     try:
-        with Deadline(clock, 5):
+        with TimeBound(clock, 5):
             await asyncio.Event().wait()
     except TimeoutError as error:
         log.append(str(error))
@@ -43,7 +43,7 @@ def test_what_takes_longer_is_cancelled() -> None:
 def test_what_is_done_in_time_leaves_no_timer() -> None:
     async def run() -> None:
         clock = ManualClock()
-        with Deadline(clock, 5):
+        with TimeBound(clock, 5):
             await asyncio.sleep(0)
         assert clock.pending() == 0
 
@@ -67,7 +67,7 @@ def test_a_task_that_others_cancel_is_cancelled(*, late: bool) -> None:
 
 def test_an_error_before_the_deadline_is_raised() -> None:
     async def run() -> None:
-        with pytest.raises(OSError, match="gone"), Deadline(ManualClock(), 5):
+        with pytest.raises(OSError, match="gone"), TimeBound(ManualClock(), 5):
             raise OSError("gone")
 
     asyncio.run(run())

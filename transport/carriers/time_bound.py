@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from actors.clock import Clock, Timer
 
-__all__ = ["Deadline"]
+__all__ = ["TimeBound"]
 
 
-class Deadline:
+class TimeBound:
     """What is awaited in its `with` block is cancelled after `seconds`, and the block raises TimeoutError.
 
     It is `asyncio.timeout` on the clock of the actors, which tests control.
