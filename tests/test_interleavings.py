@@ -26,7 +26,9 @@ from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervisor import Supervisor
 from tests.live import WAIT
 from transport.carriers.carrier import Disconnected
+from transport.carriers.intake import Intake
 from transport.endpoint import Endpoint
+from transport.limits import Limits
 from transport.protocol.serializer import V2JSONSerializer
 from transport.socket import Routes, Socket
 from transport.transport import Transport
@@ -95,6 +97,7 @@ class Wire:
         self.frames: list[list[Any]] = []
         self.ends: list[int] = []
         self.late = 0
+        self.intake = Intake(Limits(), lambda: None)
 
     def attach(self, transport: Process) -> None:
         """Nothing to do: what clients send goes straight to the transport actor."""

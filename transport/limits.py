@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from actors.validation import check_count, check_seconds
 from transport.carriers.rate import Rate
 
-__all__ = ["Limits"]
+__all__ = ["TOPIC_LENGTH", "Limits"]
+
+TOPIC_LENGTH = 1024
+"""The bytes that a topic, and an event, may have."""
 
 _KIB = 1024
 _JOINS = Rate(100, burst=200)
@@ -58,7 +61,7 @@ class Limits:
     fragments: int = 128 * _KIB
     joins: Rate | None = _JOINS
     messages: Rate | None = None
-    topic_length: int = 1024
+    topic_length: int = TOPIC_LENGTH
     first_join_timeout: float | None = None
     connections: int | None = None
     connections_per_address: int | None = None

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
     from transport.carriers.carrier import Carrier, CarrierOptions, WebSocket
     from transport.http.exchange import Incoming
+    from transport.limits import Limits
     from transport.protocol.versions import Versions
 
 __all__ = ["Client", "Mount", "MountedOn", "read_params"]
@@ -47,6 +48,7 @@ class MountedOn(EndpointAPI, Protocol):
 
     versions: Versions
     max_channels: int
+    limits: Limits
 
     @property
     def transports(self) -> ActorRef | None:
@@ -198,7 +200,8 @@ class Mount:
         endpoint, transports = self._endpoint, self.transports
         if transports is None:
             raise ActorDeadError("the endpoint is not running, or restarting")
-        args = (carrier, client.socket, self._routes, client.serializer, endpoint.pubsub, endpoint.max_channels)
+        limits = (endpoint.max_channels, endpoint.limits)
+        args = (carrier, client.socket, self._routes, client.serializer, endpoint.pubsub, *limits)
         started = calls.start_child(transports, _TRANSPORT.of_another(args, "transport"))
         started.add_done_callback(lambda future: _check_started(carrier, future))
         return started

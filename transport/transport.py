@@ -22,7 +22,9 @@ from supervisors.dynamic_supervisor import DynamicSupervisor
 from transport import socket_events
 from transport.carriers.carrier import Disconnected
 from transport.carriers.intake import Counted
+from transport.carriers.throttle import Throttle
 from transport.exceptions import MalformedMessageError
+from transport.limits import Limits
 from transport.protocol.connection import (
     Connection,
     Deliver,
@@ -31,6 +33,7 @@ from transport.protocol.connection import (
     EndChannel,
     Joined,
     Monitor,
+    Reached,
     Resume,
     SendFrame,
     StartChannel,
@@ -39,6 +42,7 @@ from transport.protocol.connection import (
 
 if TYPE_CHECKING:
     from actors.channel import Channel
+    from actors.clock import Timer
     from actors.future import Future
     from actors.lowlevel import Process
     from actors.pubsub.pubsub import PubSub
@@ -52,12 +56,15 @@ _log = logging.getLogger("ashtree.transport")
 
 DISCONNECTED = Shutdown("disconnected")
 MALFORMED = Shutdown("malformed message")
+NO_JOIN = Shutdown("no join")
 
 CLOSE_CODES: dict[ExitReason, int] = {
     NORMAL: 1000,
     # phoenix.js reconnects unless the code is 1000, and a client that was disconnected on purpose may reconnect.
     DISCONNECTED: 1001,
     MALFORMED: 1011,
+    # "Policy violation".
+    NO_JOIN: 1008,
     # "Service restart": phoenix.js reconnects.
     SHUTDOWN: 1012,
 }
@@ -68,6 +75,8 @@ _CHANNELS = ChildSpec(DynamicSupervisor, id="channels", restart=Restart.TEMPORAR
 _CUT = 1006
 """The close code that a client sees if the connection ends without a close frame."""
 
+
+_LIMITS = Limits()
 
 # Up to this number of messages of this size, in bytes, wait uncounted for a channel that handles them at once.
 _FEW, _SMALL = 64, 1024
@@ -98,10 +107,15 @@ class Transport(ClientActor):
         serializer: Serializer,
         pubsub: PubSub,
         max_channels: int = 100,
+        limits: Limits = _LIMITS,
     ) -> None:
         self.socket: Socket = socket
         self.serializer, self.pubsub = serializer, pubsub
-        self.connection = Connection(routes, serializer, max_channels)
+        self.connection = Connection(routes, serializer, max_channels, limits.topic_length)
+        self._limits, self._counts_messages = limits, limits.messages is not None
+        self._throttle: Throttle | None = None
+        # Runs until the client has joined a topic, or sent a heartbeat.
+        self._first_join: Timer | None = None
         self.carrier = carrier
         self._began = 0.0
         self._client_code: int | None = None
@@ -120,6 +134,7 @@ class Transport(ClientActor):
         launch(self._process, self._channels)
         Fastlane(self._process, self.serializer, self._on_frame, self._receive_at_once).open()
         self.carrier.attach(self._process)
+        self._expect_join()
 
     # Messages
 
@@ -142,12 +157,14 @@ class Transport(ClientActor):
             return False
         try:
             message = self.serializer.decode(data)
-            channel = self.connection.addressee(message)
+            channel = self.connection.addressee(message, len(data))
         except Exception:  # noqa: BLE001  # whatever it is, it is raised again in the turn
             return False
         if channel is None:
             return False
         self._process.count_message()
+        if self._counts_messages:
+            self._rates.message()
         self._put(channel.process, message, len(data))
         return True
 
@@ -167,12 +184,50 @@ class Transport(ClientActor):
     def _on_data(self, data: str | bytes) -> None:
         if telemetry.attached and socket_events.FRAME_IN in telemetry.attached:
             socket_events.frame_in(self.socket, data)
-        size = len(data)
-        self._carry_out(self.connection.receive(self.serializer.decode(data), size))
+        size, message = len(data), self.serializer.decode(data)
+        self._count(message)
+        self._carry_out(self.connection.receive(message, size))
         self.carrier.intake.done(size)
 
     def _on_message(self, message: Message) -> None:
+        self._count(message)
         self._carry_out(self.connection.receive(message))
+
+    def _count(self, message: Message) -> None:
+        """Count a message against the rates of the client, and see the first sign that it is going to use the connection."""
+        if self._counts_messages:
+            self._rates.message()
+        if message.event == "phx_join":
+            self._rates.join()
+        elif message.topic != "phoenix" or message.event != "heartbeat":
+            return
+        if self._first_join is not None:
+            self._first_join.cancel()
+            self._first_join = None
+
+    @property
+    def _rates(self) -> Throttle:
+        if self._throttle is None:
+            self._throttle = Throttle(self._limits, self.carrier.intake, self.clock, self._report_limit)
+            self.own(self._throttle.end)
+        return self._throttle
+
+    def _report_limit(self, limit: str) -> None:
+        socket_events.limit_reached(self.socket.endpoint, limit)
+
+    def _expect_join(self) -> None:
+        """End the connection, if the endpoint wants that, unless the client joins or sends a heartbeat in time."""
+        if self._limits.first_join_timeout is not None:
+            self._first_join = self.clock.call_after(self._limits.first_join_timeout, self._on_no_join)
+            self.own(self._first_join.cancel)
+
+    def _on_no_join(self) -> None:
+        if self.carrier.intake.held or self._process.queue:
+            # The client may have joined: what it has sent is not read, or not handled.
+            self._expect_join()
+            return
+        self._report_limit("first_join_timeout")
+        self._process.exit_signal(NO_JOIN, None)
 
     def _refuse(self, error: MalformedMessageError | RecursionError) -> Stop:
         _log.warning("%s closes the connection: malformed message: %s", self, error)
@@ -231,6 +286,9 @@ class Transport(ClientActor):
 
     def _resume(self, resume: Resume) -> None:
         self.carrier.intake.done(resume.size)
+
+    def _reached(self, reached: Reached) -> None:
+        self._report_limit(reached.limit)
 
     def _start_channel(self, start: StartChannel) -> None:
         joined, mailbox = start.joined, self._process
@@ -328,4 +386,5 @@ _EFFECTS: dict[type[Effect], Callable[[Transport, Any], None]] = {
     EndChannel: Transport._end_channel,
     Wait: Transport._wait,
     Resume: Transport._resume,
+    Reached: Transport._reached,
 }

@@ -25,6 +25,7 @@ from transport.protocol.connection import (
     Effects,
     EndChannel,
     Monitor,
+    Reached,
     Resume,
     SendFrame,
     StartChannel,
@@ -158,6 +159,8 @@ def described(effect: Any) -> Any:
             return ("monitor", channel)
         case EndChannel(channel=channel, reason=reason):
             return ("end", channel, reason)
+        case Reached(limit=limit):
+            return ("reached", limit)
     raise AssertionError(effect)
 
 
@@ -579,7 +582,10 @@ def test_one_join_more_than_allowed_is_refused() -> None:
     peer = Peer(max_channels=2)
     peer.join("room:1", "one")
     peer.join("room:2", "two")
-    assert peer.receive("3", "3", "room:3", "phx_join") == [["3", "3", "room:3", "phx_reply", TOO_MANY]]
+    assert peer.receive("3", "3", "room:3", "phx_join") == [
+        ("reached", "max_channels"),
+        ["3", "3", "room:3", "phx_reply", TOO_MANY],
+    ]
     assert peer.topics == ["room:1", "room:2"]
 
 
@@ -591,7 +597,7 @@ def test_a_topic_without_a_route_is_unmatched_even_at_the_limit() -> None:
 def test_a_join_that_is_not_answered_yet_counts() -> None:
     peer = Peer(max_channels=1)
     peer.receive("1", "1", "room:1", "phx_join")
-    assert peer.receive("2", "2", "room:2", "phx_join") == [["2", "2", "room:2", "phx_reply", TOO_MANY]]
+    assert peer.receive("2", "2", "room:2", "phx_join")[1:] == [["2", "2", "room:2", "phx_reply", TOO_MANY]]
 
 
 def test_a_duplicate_join_at_the_limit_works() -> None:
@@ -612,6 +618,83 @@ def test_a_channel_that_has_ended_frees_its_slot(end: str) -> None:
         peer.receive("1", "2", "room:1", "phx_leave")
         assert peer.closed("one", Shutdown("left")) if end == "left" else peer.down("one")
     assert peer.receive("3", "3", "room:2", "phx_join") == [("start", Temporary, "room:2", "3", {})]
+
+
+LONG = [
+    pytest.param("x" * 1025, id="ASCII"),
+    pytest.param("é" * 513, id="two bytes"),
+    pytest.param("😀" * 257, id="four"),
+]
+JUST = [
+    pytest.param("x" * 1024, id="ASCII"),
+    pytest.param("é" * 512, id="two bytes"),
+    pytest.param("😀" * 256, id="four"),
+]
+
+
+def said_at_length(peer: Peer, topic: Any, event: Any) -> list[Any]:
+    """Have a message received whose size is that of its text."""
+    message = Message("1", "2", topic, event, {})
+    size = len(json.dumps(["1", "2", topic, event, {}], ensure_ascii=False))
+    channel = peer.connection.addressee(message, size)
+    effects = list(peer.connection.receive(message, size))
+    assert channel is None or effects == [Deliver(channel, message, size)]
+    return [described(effect) for effect in effects]
+
+
+@pytest.mark.parametrize("event", ["phx_join", "phx_leave", "echo"])
+@pytest.mark.parametrize("topic", LONG)
+def test_a_topic_that_is_too_long_is_an_error(topic: str, event: str) -> None:
+    peer = Peer(EverySocket)
+    answer = {"status": "error", "response": {"reason": "topic too long"}}
+    assert said_at_length(peer, topic, event) == [
+        ("reached", "topic_length"),
+        ["1", "2", topic, "phx_reply", answer],
+    ]
+    assert peer.topics == []
+
+
+@pytest.mark.parametrize("event", LONG)
+def test_an_event_that_is_too_long_is_an_error_and_does_not_reach_the_channel(event: str) -> None:
+    peer = Peer(EverySocket)
+    answer = [
+        ("reached", "topic_length"),
+        ["1", "2", "room:1", "phx_reply", {"status": "error", "response": {"reason": "event too long"}}],
+    ]
+    assert said_at_length(peer, "room:1", event) == answer
+    peer.join("room:1", "channel")
+    assert said_at_length(peer, "room:1", event) == answer
+    assert said_at_length(peer, "room:1", "echo") == [("deliver", "channel", "echo", "2")]
+
+
+@pytest.mark.parametrize("name", JUST)
+def test_a_topic_and_an_event_may_have_1024_bytes(name: str) -> None:
+    peer = Peer(EverySocket)
+    assert said_at_length(peer, name, "phx_join") == [("start", Temporary, name, "1", {})]
+    peer.start(name, "channel")
+    peer.reply("channel")
+    assert said_at_length(peer, name, name) == [("deliver", "channel", name, "2")]
+
+
+def test_an_event_that_is_too_long_waits_for_the_join_as_others_do() -> None:
+    connection = Connection(Routes(EverySocket), SERIALIZER, topic_length=4)
+    channel: Any = "channel"
+    connection.receive(Message("1", "1", "room", "phx_join", {}), 1)
+    assert list(connection.receive(Message("1", "2", "room", "shout", {}), 20)) == [Wait(20)]
+    connection.started(connection.topics["room"], channel)
+    frame = SERIALIZER.encode_reply("1", "1", "room", ok())
+    replied = list(connection.join_replied(JoinReply(channel, "room", joined=True, reply=frame)))
+    assert replied[1:3] == [Resume(20), Reached("topic_length")]
+
+
+@pytest.mark.parametrize(
+    "name", [None, 7, ["x" * 2000], {"x" * 2000: 1}], ids=["null", "a number", "a list", "an object"]
+)
+def test_what_is_no_string_has_no_length(name: Any) -> None:
+    peer = Peer()
+    peer.join("room:1", "channel")
+    assert said_at_length(peer, "room:1", name) == [("deliver", "channel", name, "2")]
+    assert said_at_length(peer, name, "x")[0][4] == UNMATCHED
 
 
 # Section 5: how it ends

@@ -18,6 +18,7 @@ from actors.exits import ExitReason, Shutdown
 from supervisors.child_spec import Restart
 from supervisors.restart import RestartIntensity, should_restart
 from transport.exceptions import MalformedMessageError
+from transport.limits import TOPIC_LENGTH
 
 if TYPE_CHECKING:
     from actors.channel import Channel
@@ -31,6 +32,7 @@ __all__ = [
     "EndChannel",
     "Joined",
     "Monitor",
+    "Reached",
     "Resume",
     "SendFrame",
     "StartChannel",
@@ -116,6 +118,12 @@ class Resume(msgspec.Struct, frozen=True):
     size: int
 
 
+class Reached(msgspec.Struct, frozen=True):
+    """Report that a limit was reached, by the name of its option."""
+
+    limit: str
+
+
 class StartChannel(msgspec.Struct, frozen=True):
     """Start the channel actor for a join."""
 
@@ -135,23 +143,28 @@ class EndChannel(msgspec.Struct, frozen=True):
     reason: ExitReason
 
 
-Effect = SendFrame | Deliver | StartChannel | Monitor | EndChannel | Wait | Resume
+Effect = SendFrame | Deliver | StartChannel | Monitor | EndChannel | Wait | Resume | Reached
 Effects = Iterable[Effect]
 
 
 class Connection:
     """One client's connection: the topics it has joined, and the rules for its messages."""
 
-    __slots__ = ("_by_channel", "_max_channels", "_routes", "_serializer", "topics")
+    __slots__ = ("_by_channel", "_max_channels", "_routes", "_serializer", "_short", "_topic_length", "topics")
 
-    def __init__(self, routes: Routes, serializer: Serializer, max_channels: int = 100) -> None:
+    def __init__(
+        self, routes: Routes, serializer: Serializer, max_channels: int = 100, topic_length: int = TOPIC_LENGTH
+    ) -> None:
         self._routes, self._serializer, self._max_channels = routes, serializer, max_channels
+        self._topic_length = topic_length
+        # A message of so few characters cannot contain a topic of more bytes.
+        self._short = topic_length // 4
         self.topics: dict[str, Joined] = {}
         self._by_channel: dict[ActorRef[Channel], Joined] = {}
 
     # A message of the client
 
-    def addressee(self, message: Message) -> ActorRef[Channel] | None:
+    def addressee(self, message: Message, size: int = 0) -> ActorRef[Channel] | None:
         """Return the channel if all that is to do with a message is to deliver it; otherwise None, and `receive` decides.
 
         This is the result of `receive` for most messages, without the effects.
@@ -160,13 +173,15 @@ class Connection:
         joined = self.topics.get(topic) if type(topic) is str else None
         if joined is None or joined.status is not TopicStatus.JOINED or message.event in _SPECIAL_EVENTS:
             return None
+        if size > self._short and self._is_long(message.event):
+            return None
         is_current = join_ref is None or (
             join_ref == joined.join_ref and type(join_ref) is type(joined.join_ref) is str
         )
         return joined.channel if is_current else None
 
     def receive(self, message: Message, size: int = 0) -> Effects:
-        """Return the effects of a message of the client, which had `size` bytes.
+        """Return the effects of a message of the client, which had `size` bytes, or characters.
 
         Raises:
             MalformedMessageError: if it joins a topic that is not a string.
@@ -174,11 +189,13 @@ class Connection:
         topic = message.topic
         joined = self.topics.get(topic) if isinstance(topic, str) else None
         if joined is None or (topic == "phoenix" and message.event == "heartbeat"):
-            return self._receive_unjoined(message)
+            return self._receive_unjoined(message, size)
         if joined.is_waiting:
             # Phoenix stops reading while a join runs; here only this topic waits.
             joined.wait(message, size)
             return (Wait(size),)
+        if size > self._short and self._is_long(message.event):
+            return self._too_long(message, "event too long")
         if message.event == "phx_join":
             return self._join_again(joined, message)
         if message.join_ref is not None and not _same(message.join_ref, joined.join_ref):
@@ -188,7 +205,17 @@ class Connection:
         assert joined.channel is not None
         return (Deliver(joined.channel, message, size),)
 
-    def _receive_unjoined(self, message: Message) -> Effects:
+    def _is_long(self, name: object) -> bool:
+        return isinstance(name, str) and len(name) > self._short and len(name.encode()) > self._topic_length
+
+    def _too_long(self, message: Message, reason: str) -> Effects:
+        return (Reached("topic_length"), self._reply(message.join_ref, message, error({"reason": reason})))
+
+    def _receive_unjoined(self, message: Message, size: int) -> Effects:
+        if size > self._short and self._is_long(message.topic):
+            return self._too_long(message, "topic too long")
+        if size > self._short and self._is_long(message.event):
+            return self._too_long(message, "event too long")
         match message:
             case Message(topic="phoenix", event="heartbeat"):
                 return (self._reply(None, message, ok()),)
@@ -205,7 +232,8 @@ class Connection:
         if route is None:
             return (self._unmatched(message),)
         if len(self.topics) >= self._max_channels:
-            return (self._reply(message.join_ref, message, error({"reason": "too many channels joined"})),)
+            too_many = error({"reason": "too many channels joined"})
+            return (Reached("max_channels"), self._reply(message.join_ref, message, too_many))
         joined = self.topics[message.topic] = Joined(route, message)
         return (StartChannel(joined),)
 
