@@ -1,81 +1,187 @@
-"""The fast way of reading frames, held against the general parser of `websockets`."""
+"""Frames, read and written, and held against the general parser of `websockets`."""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.utils import apply_mask
 
 from actors.channels.message import Frame as MessageFrame
 from actors.channels.message import Opcode as MessageOpcode
-from transport.carriers.frames import close_frame, common_close, common_frames, frame_end, wire
+from transport.carriers.frames import COSTS, SLICE_BYTES, SLICE_COSTS, FrameReader, close_frame, pong_frame, wire
 
 MAX_SIZE = 300
+MAX_FRAGMENTS = 5
 
 
 def framed(opcode: Opcode, data: bytes, *, fin: bool = True, mask: bool = True) -> bytes:
-    return Frame(opcode, data, fin).serialize(mask=mask)
+    """Return a frame, which may be one that `websockets` would not serialize."""
+    if not mask:
+        return Frame(opcode, data, fin).serialize(mask=False)
+    size, key = len(data), b"\x01\x02\x03\x04"
+    head = bytes((opcode | 0x80 * fin, 0x80 | min(size, 126))) + (size.to_bytes(2, "big") if size > 125 else b"")
+    return head + key + apply_mask(data, key)
+
+
+def reader(max_size: int = MAX_SIZE, max_fragments: int = MAX_FRAGMENTS) -> FrameReader:
+    return FrameReader(max_size, max_fragments)
 
 
 TEXT = framed(Opcode.TEXT, b"text")
 BINARY = framed(Opcode.BINARY, b"\x00\xff")
 
-UNCOMMON = {
+FRAMES = {
     "a ping": framed(Opcode.PING, b"ping"),
+    "an empty ping": framed(Opcode.PING, b""),
+    "a long ping": framed(Opcode.PING, b"x" * 125),
+    "a ping that is too long": framed(Opcode.PING, b"x" * 126),
+    "a ping in fragments": framed(Opcode.PING, b"", fin=False),
+    "a ping that is far too long": framed(Opcode.PING, b"x" * (MAX_SIZE + 1)),
+    "a pong": framed(Opcode.PONG, b"pong"),
     "a close frame": framed(Opcode.CLOSE, b"\x03\xe8"),
+    "a close frame without a code": framed(Opcode.CLOSE, b""),
+    "half a close code": framed(Opcode.CLOSE, b"\x03"),
+    "a close code that must not be sent": framed(Opcode.CLOSE, b"\x03\xed"),
+    "a close reason that is not UTF-8": framed(Opcode.CLOSE, b"\x03\xe8\xff"),
+    "a close reason": framed(Opcode.CLOSE, b"\x0f\xa0" + "é".encode() * 61),
     "a fragment": framed(Opcode.TEXT, b"frag", fin=False),
-    "a continuation": framed(Opcode.CONT, b"ment"),
+    "a fragment of binary": framed(Opcode.BINARY, b"\xff", fin=False),
+    "an empty fragment": framed(Opcode.TEXT, b"", fin=False),
+    "a fragment that is not UTF-8": framed(Opcode.TEXT, b"\xc3", fin=False),
+    "a continuation": framed(Opcode.CONT, b"ment", fin=False),
+    "a long continuation": framed(Opcode.CONT, b"x" * (MAX_SIZE - 3), fin=False),
+    "an empty continuation": framed(Opcode.CONT, b"", fin=False),
+    "a last continuation": framed(Opcode.CONT, b"ed"),
     "an unmasked frame": framed(Opcode.TEXT, b"text of a server", mask=False),
     "a frame that is too large": framed(Opcode.TEXT, b"x" * (MAX_SIZE + 1)),
+    "the first fragment too large": framed(Opcode.TEXT, b"x" * (MAX_SIZE + 1), fin=False),
+    "a huge length": b"\x82\xff" + b"\xff" * 8 + bytes(4),
     "text that is not UTF-8": framed(Opcode.TEXT, b"\xff"),
     "a reserved bit": bytes((0xC1, *TEXT[1:])),
     "a reserved opcode": bytes((0x83, *TEXT[1:])),
+    "a reserved control opcode": bytes((0x8B, *TEXT[1:])),
+    "a length that could be shorter": b"\x89\xfe\x00\x02" + bytes(4) + b"hi",
 }
 
 
+def read_all(data: bytes, frames: FrameReader) -> list[str | bytes]:
+    messages, start = frames.read(data)
+    assert not frames.more
+    assert start == len(data)
+    return messages
+
+
 def test_whole_frames_are_read() -> None:
-    data = TEXT + BINARY + framed(Opcode.BINARY, b"x" * MAX_SIZE)
-    assert common_frames(data, 0, MAX_SIZE) == (["text", b"\x00\xff", b"x" * MAX_SIZE], len(data))
-
-
-@pytest.mark.parametrize("other", UNCOMMON.values(), ids=UNCOMMON)
-def test_reading_stops_before_a_frame_of_another_kind(other: bytes) -> None:
-    assert common_frames(TEXT + other + TEXT, 0, MAX_SIZE) == (["text"], len(TEXT))
+    assert read_all(TEXT + BINARY + framed(Opcode.BINARY, b"x" * MAX_SIZE), reader()) == [
+        "text",
+        b"\x00\xff",
+        b"x" * MAX_SIZE,
+    ]
 
 
 @pytest.mark.parametrize("size", range(len(TEXT)))
 def test_reading_stops_before_a_frame_that_has_not_come_whole(size: int) -> None:
-    assert common_frames(BINARY + TEXT[:size], 0, MAX_SIZE) == ([b"\x00\xff"], len(BINARY))
+    frames = reader()
+    assert frames.read(BINARY + TEXT[:size]) == ([b"\x00\xff"], len(BINARY))
+    assert (frames.more, frames.end) == (False, None)
 
 
-WRONG_BY_THE_HEAD = {"an unmasked frame": 2, "a reserved opcode": 2, "a frame that is too large": 4}
-RIGHT_BY_THE_HEAD = {name: frame for name, frame in UNCOMMON.items() if name not in WRONG_BY_THE_HEAD}
+@pytest.mark.parametrize("payload", [b"", b"hi", b"x" * 125], ids=len)
+def test_pings_are_collected(payload: bytes) -> None:
+    frames = reader()
+    ping = framed(Opcode.PING, payload)
+    assert read_all(ping + TEXT + framed(Opcode.PONG, b"pong") + ping, frames) == ["text"]
+    assert frames.pings == [payload, payload]
+
+
+def test_fragments_are_joined_with_control_frames_between() -> None:
+    frames = reader()
+    pieces = [(Opcode.TEXT, b"a\xc3", False), (Opcode.CONT, b"", False), (Opcode.CONT, b"\xbcb", True)]
+    data = framed(Opcode.PING, b"between").join(framed(opcode, piece, fin=fin) for opcode, piece, fin in pieces)
+    assert read_all(data + BINARY, frames) == ["aüb", b"\x00\xff"]
+    assert frames.pings == [b"between", b"between"]
+
+
+@pytest.mark.parametrize("piece", [b"", b"x"], ids=["empty", "of a byte"])
+def test_a_message_has_so_many_fragments_and_no_more(piece: bytes) -> None:
+    fragments = [framed(Opcode.TEXT, piece, fin=False)] + [framed(Opcode.CONT, piece, fin=False)] * MAX_FRAGMENTS
+    frames = reader()
+    last = framed(Opcode.CONT, piece)
+    assert read_all(b"".join(fragments[: MAX_FRAGMENTS - 1]) + last, frames) == [piece.decode() * MAX_FRAGMENTS]
+    assert read_all(b"".join(fragments[:MAX_FRAGMENTS]), frames) == []
+    assert not frames.is_over
+    assert read_all(last, frames) == []
+    assert frames.end is not None
+    assert (frames.end.code, frames.end.limit) == (1009, "fragments")
+
+
+def test_the_fragments_of_each_message_are_counted_anew() -> None:
+    message = framed(Opcode.TEXT, b"a", fin=False) + framed(Opcode.CONT, b"b")
+    assert read_all(message * 20, reader()) == ["ab"] * 20
+
+
+@pytest.mark.parametrize("name", ["a frame that is too large", "the first fragment too large", "a huge length"])
+def test_a_message_that_is_too_large_names_its_limit(name: str) -> None:
+    frames = reader()
+    assert frames.read(TEXT + FRAMES[name])[0] == ["text"]
+    assert frames.end is not None
+    assert (frames.end.code, frames.end.limit) == (1009, "max_frame_size")
 
 
 @pytest.mark.parametrize(
-    "data",
-    [TEXT, *RIGHT_BY_THE_HEAD.values(), framed(Opcode.BINARY, b"x" * 126)],
-    ids=["text", *RIGHT_BY_THE_HEAD, "a length of 16 bits"],
+    "head", [b"\x83\xff", b"\xc1\xfe", b"\x81\x7f", b"\x09\x80", b"\x80\xfe", b"\x81\xfe\xff\xff"], ids=repr
 )
-def test_the_end_of_a_frame_is_known_from_its_head(data: bytes) -> None:
-    assert frame_end(b"before" + data + b"after", 6, MAX_SIZE) == 6 + len(data)
+def test_an_error_is_seen_in_the_header(head: bytes) -> None:
+    frames = reader()
+    frames.read(head)
+    assert frames.end is not None
 
 
-def test_the_end_is_not_known_before_the_head_has_come() -> None:
-    long = framed(Opcode.BINARY, b"x" * 200)
-    assert [frame_end(long[:size], 0, MAX_SIZE) for size in range(5)] == [None, None, None, None, len(long)]
+# Slices
 
 
-@pytest.mark.parametrize(("name", "head"), WRONG_BY_THE_HEAD.items(), ids=WRONG_BY_THE_HEAD)
-def test_of_a_frame_that_is_wrong_by_its_head_only_the_head_counts(name: str, head: int) -> None:
-    assert frame_end(UNCOMMON[name], 0, MAX_SIZE) == head
+def test_a_slice_ends_after_a_number_of_messages() -> None:
+    frames, data = reader(), TEXT * 100
+    messages, start = frames.read(data)
+    assert len(messages) == SLICE_COSTS // COSTS
+    assert (start, frames.more) == (len(TEXT) * len(messages), True)
+    assert len(read_all(data[start:], frames)) == 100 - len(messages)
+
+
+@pytest.mark.parametrize("name", ["an empty ping", "a pong"])
+def test_a_slice_ends_after_a_number_of_control_frames(name: str) -> None:
+    frames, data = reader(), FRAMES[name] * (SLICE_COSTS + 1)
+    assert frames.read(data) == ([], len(FRAMES[name]) * SLICE_COSTS)
+    assert frames.more
+
+
+def test_a_slice_ends_after_a_number_of_fragments() -> None:
+    frames = reader(max_fragments=SLICE_COSTS * 2)
+    first, more = FRAMES["a fragment"], FRAMES["an empty continuation"]
+    assert frames.read(first + more * SLICE_COSTS) == ([], len(first) + len(more) * (SLICE_COSTS - 1))
+    assert frames.more
+
+
+def test_a_slice_ends_after_a_number_of_bytes() -> None:
+    frames, frame = reader(max_size=100_000), framed(Opcode.BINARY, b"x" * (SLICE_BYTES // 2))
+    messages, start = frames.read(frame * 4)
+    assert (len(messages), start, frames.more) == (2, 2 * len(frame), True)
+
+
+@pytest.mark.parametrize("rest", [b"", TEXT[:1]], ids=len)
+def test_after_a_slice_nothing_is_left_if_no_frame_is(rest: bytes) -> None:
+    frames = reader()
+    assert frames.read(TEXT * (SLICE_COSTS // COSTS) + rest)[1] == len(TEXT) * (SLICE_COSTS // COSTS)
+    assert not frames.more
+
+
+# Held against the general parser
 
 
 @st.composite
@@ -85,110 +191,117 @@ def streams(draw: st.DrawFn) -> tuple[bytes, list[int]]:
         st.text(max_size=150).map(lambda text: framed(Opcode.TEXT, text.encode())),
         st.binary(max_size=MAX_SIZE + 20).map(lambda data: framed(Opcode.BINARY, data)),
     )
-    kinds = st.one_of(common, st.sampled_from(list(UNCOMMON.values())), st.binary(max_size=8))
-    data = b"".join(draw(st.lists(kinds, max_size=8)))
+    kinds = st.one_of(common, st.sampled_from(list(FRAMES.values())), st.binary(max_size=8))
+    data = b"".join(draw(st.lists(kinds, max_size=12)))
     return data, sorted(draw(st.lists(st.integers(0, len(data)), max_size=6)))
 
 
 class General:
-    """Everything by the general parser."""
+    """The parser of `websockets`, and its fragments joined."""
 
     def __init__(self) -> None:
         self.protocol = ServerProtocol(state=State.OPEN, max_size=MAX_SIZE)
-        self.seen: list[Any] = []
+        self.messages: list[str | bytes] = []
+        self.pings: list[bytes] = []
+        self.invalid = False
+        self._pieces: list[bytes] = []
+        self._opcode = Opcode.TEXT
 
     def receive(self, data: bytes) -> None:
         self.protocol.receive_data(data)
-        self._take()
-
-    def _take(self) -> None:
         for frame in self.protocol.events_received():
             assert isinstance(frame, Frame)
-            self.seen.append((frame.opcode, bytes(frame.data), frame.fin))
+            self._take(frame)
+
+    def _take(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.PING:
+            self.pings.append(bytes(frame.data))
+        if frame.opcode not in {Opcode.TEXT, Opcode.BINARY, Opcode.CONT}:
+            return
+        if frame.opcode is not Opcode.CONT:
+            self._opcode = frame.opcode
+        self._pieces.append(bytes(frame.data))
+        if frame.fin:
+            data, self._pieces = b"".join(self._pieces), []
+            self._complete(data)
+
+    def _complete(self, data: bytes) -> None:
+        if self.invalid:
+            return
+        try:
+            self.messages.append(data.decode() if self._opcode is Opcode.TEXT else data)
+        except UnicodeDecodeError:
+            self.invalid = True
+            if self.protocol.state is State.OPEN:
+                self.protocol.fail(CloseCode.INVALID_DATA)
+
+    def close_sent(self) -> int | None:
+        return None if self.protocol.close_sent is None else self.protocol.close_sent.code
 
 
-class Fast(General):
-    """The common kind past the parser, as the carrier reads it."""
+class Ours:
+    """The frames as the carrier reads them."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self.frames = reader(max_fragments=1000)
+        self.messages: list[str | bytes] = []
         self.rest = b""
 
     def receive(self, data: bytes) -> None:
-        data, start = self.rest + data, 0
-        while True:
-            if self.protocol.current_size is None and self.protocol.state is State.OPEN:
-                messages, start = common_frames(data, start, MAX_SIZE)
-                self.seen += [_as_seen(message) for message in messages]
-            end = frame_end(data, start, MAX_SIZE)
-            if end is None or end > len(data):
+        self.rest += data
+        while self.frames.end is None:
+            messages, start = self.frames.read(self.rest)
+            self.messages += messages
+            self.rest = self.rest[start:]
+            if not self.frames.more:
                 break
-            self.protocol.receive_data(data[start:end])
-            self._take()
-            start = end
-        self.rest = b"" if self.protocol.eof_sent else data[start:]
-
-
-def _as_seen(message: str | bytes) -> Any:
-    if isinstance(message, str):
-        return (Opcode.TEXT, message.encode(), True)
-    return (Opcode.BINARY, message, True)
 
 
 @given(streams())
-def test_both_ways_see_the_same_frames_and_end_in_the_same_state(stream: tuple[bytes, list[int]]) -> None:
+def test_both_ways_see_the_same_messages_and_end_with_the_same_code(stream: tuple[bytes, list[int]]) -> None:
     data, cuts = stream
-    general, fast = General(), Fast()
+    general, ours = General(), Ours()
     for start, end in pairwise([0, *cuts, len(data)]):
-        for way in (general, fast):
+        for way in (general, ours):
             if end > start:
                 way.receive(data[start:end])
-    assert fast.seen == general.seen
-    assert fast.protocol.state is general.protocol.state
-    assert fast.protocol.close_sent == general.protocol.close_sent
-    assert fast.protocol.data_to_send() == general.protocol.data_to_send()
+    if ours.frames.end is not None and general.close_sent() is None:
+        # It was seen in the header: the general parser sees it at the end of the frame.
+        general.receive(bytes(MAX_SIZE + 10))
+    assert ours.messages == general.messages
+    assert (ours.frames.pings or []) == general.pings
+    assert (ours.frames.end and ours.frames.end.code) == general.close_sent()
 
 
-# The close frame of a client that leaves
-
-
-@pytest.mark.parametrize(
-    ("payload", "code"),
-    [(b"\x03\xe8", 1000), (b"\x03\xe9bye", 1001), (b"\x0f\xa0", 4000), (b"\x03\xe8" + "é".encode() * 61, 1000)],
-    ids=repr,
-)
-def test_a_close_frame_is_read(payload: bytes, code: int) -> None:
-    assert common_close(TEXT + framed(Opcode.CLOSE, payload) + TEXT, len(TEXT)) == (code, payload)
-
-
-NO_CLOSE = {name: frame for name, frame in UNCOMMON.items() if name != "a close frame"} | {
-    "without a code": framed(Opcode.CLOSE, b""),
-    "half a code": framed(Opcode.CLOSE, b"\x03"),
-    "a code that must not be sent": framed(Opcode.CLOSE, b"\x03\xed"),
-    "a reason that is not UTF-8": framed(Opcode.CLOSE, b"\x03\xe8\xff"),
-    "not masked": framed(Opcode.CLOSE, b"\x03\xe8", mask=False),
-    "not whole": framed(Opcode.CLOSE, b"\x03\xe8")[:-1],
-    "a length of 16 bits": bytes((0x88, 0xFE, 0, 2, 0, 0, 0, 0, 3, 0xE8)),
-}
-
-
-@pytest.mark.parametrize("other", NO_CLOSE.values(), ids=NO_CLOSE)
-def test_what_is_no_common_close_frame_is_left_to_the_general_parser(other: bytes) -> None:
-    assert common_close(other, 0) is None
+@given(streams())
+def test_it_does_not_matter_where_the_bytes_are_cut(stream: tuple[bytes, list[int]]) -> None:
+    data, _ = stream
+    at_once, by_byte = Ours(), Ours()
+    at_once.receive(data)
+    for number in range(len(data)):
+        by_byte.receive(data[number : number + 1])
+    assert at_once.messages == by_byte.messages
+    assert at_once.frames.pings == by_byte.frames.pings
+    assert at_once.frames.end == by_byte.frames.end
 
 
 @given(st.binary(max_size=125), st.binary(min_size=4, max_size=4))
 def test_a_close_frame_is_answered_as_the_general_parser_answers_it(payload: bytes, mask: bytes) -> None:
     data = bytes((0x88, 0x80 | len(payload))) + mask + apply_mask(payload, mask)
-    close, general = common_close(data, 0), ServerProtocol(state=State.OPEN, max_size=MAX_SIZE)
+    frames, general = reader(), ServerProtocol(state=State.OPEN, max_size=MAX_SIZE)
+    assert read_all(data, frames) == []
     general.receive_data(data)
-    if close is not None:
-        code, answer = close
-        assert general.close_rcvd is not None
-        assert (code, answer) == (general.close_rcvd.code, payload)
-        assert general.data_to_send() == [close_frame(answer), b""]
-    else:
-        assert len(payload) < 2 or general.parser_exc is not None
+    assert frames.end is not None
+    assert general.close_sent is not None
+    assert frames.end.code == general.close_sent.code
+    assert general.data_to_send() == [close_frame(frames.end.payload), b""]
+
+
+@given(st.binary(max_size=125))
+def test_a_pong_is_that_of_the_general_parser(payload: bytes) -> None:
+    general = ServerProtocol(state=State.OPEN)
+    general.receive_data(framed(Opcode.PING, payload))
+    assert general.data_to_send() == [pong_frame(payload)]
 
 
 # Frames out

@@ -1,13 +1,12 @@
-"""The common kinds of WebSocket frames, read and written without the general parser: unfragmented text and binary, and close.
+"""The frames of a WebSocket (RFC 6455, section 5), read and written.
 
-Nearly every frame of a client is one of these, and `websockets`' parser, a generator made for all kinds, takes ten times as
-long for it. All other frames, and invalid ones, are left to that parser: pings, fragments, reserved bits, unmasked or
-oversized frames, text that is not UTF-8.
+`websockets`' parser, a generator made for all sides and extensions, takes ten times as long for a message, and more for a ping
+or a fragment. What is an error here, and its close code, is what it is there; `tests/transport/test_frames.py` compares them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 try:
     from websockets.speedups import apply_mask
@@ -16,98 +15,217 @@ except ImportError:
     from websockets.utils import apply_mask
 
 from websockets.exceptions import ProtocolError
-from websockets.frames import Close, Opcode
+from websockets.frames import Close, CloseCode, Opcode
 
 if TYPE_CHECKING:
     from actors.channels.message import Frame
 
-__all__ = ["CLOSE_HEAD", "close_frame", "common_close", "common_frames", "frame_end", "wire"]
+__all__ = [
+    "COSTS",
+    "SLICE_BYTES",
+    "SLICE_COSTS",
+    "Ending",
+    "FrameReader",
+    "close_frame",
+    "close_payload",
+    "pong_frame",
+    "wire",
+]
 
-# RFC 6455, section 5.2: FIN with opcode 1, 2 or 8; the MASK bit; lengths of 7, 16 and 64 bits; a mask of four bytes.
-_TEXT, _BINARY, _CLOSE = 0x81, 0x82, 0x88
+# RFC 6455, section 5.2: FIN with opcode 1, 2, 8 or 10; the bits of the first byte; the MASK bit; lengths of 7, 16 and 64 bits.
+_TEXT, _BINARY, _CLOSE, _PONG = 0x81, 0x82, 0x88, 0x8A
+_FIN, _RESERVED, _CONTROL, _OPCODE = 0x80, 0x70, 0x08, 0x0F
 _MASKED = 0x80
 _LENGTH_16, _LENGTH_64 = 126, 127
 _OPCODES = frozenset(Opcode)
-CLOSE_HEAD = 6
-"""The bytes of the header of a client's close frame: two, and the mask."""
+# The header of a client's frame without a longer length: two bytes, and the mask.
+_HEAD = 6
 
 # Up to these sizes the length has 7 bits, or 16.
 _SHORT, _MEDIUM = 125, 0xFFFF
 
+COSTS = 8
+"""What a message costs of a slice; a control frame or a fragment costs 1."""
+SLICE_COSTS = 64 * COSTS
+"""The frames that are read in one go: 64 messages."""
+SLICE_BYTES = 64 * 1024
+"""The bytes that are read in one go, and the rest of the last frame."""
 
-def common_frames(data: bytes | bytearray, start: int, max_size: int) -> tuple[list[str | bytes], int]:
-    """Read masked, unfragmented text and binary frames from `start` on; return their messages, and where they end.
 
-    There begins a frame of another kind, or one that has not been received in full, or `data` ends.
+class Ending(NamedTuple):
+    """The end of what is read from a client: its close frame, or its error.
+
+    - `code`: the close code, 1005 for a close frame without one.
+    - `payload`: that of the close frame that answers it.
+    - `is_error`: whether it is an error.
+    - `limit`: the option whose limit was reached, if it was that.
     """
-    messages: list[str | bytes] = []
-    size = len(data)
-    while size - start >= 6:  # noqa: PLR2004  # two bytes and the mask
-        head, length = data[start], data[start + 1] - _MASKED
-        begin = start + 6
-        if length >= _LENGTH_16:
-            extra = 2 if length == _LENGTH_16 else 8
-            length = int.from_bytes(data[start + 2 : start + 2 + extra], "big")
-            begin += extra
-        end = begin + length
-        if length < 0 or end > size or length > max_size or not _TEXT <= head <= _BINARY:
-            break
-        # Copying a long payload would cost more than everything else that is done with it.
-        masked = data[begin:end] if length <= _MEDIUM else memoryview(data)[begin:end]
-        payload = apply_mask(masked, data[begin - 4 : begin])
-        if head == _TEXT:
-            try:
-                messages.append(payload.decode())
-            except UnicodeDecodeError:
+
+    code: int
+    payload: bytes
+    is_error: bool = False
+    limit: str | None = None
+
+
+class FrameReader:
+    """Reads the frames of one client; the bytes may be cut anywhere.
+
+    - `more`: whether frames may be left that have been received in full.
+    - `pings`: the payloads of the pings since it was last set to None.
+    - `end`: set when nothing more is to be read.
+    """
+
+    __slots__ = ("_count", "_max_fragments", "_max_size", "_message", "_opcode", "end", "more", "pings")
+
+    def __init__(self, max_size: int, max_fragments: int) -> None:
+        self._max_size, self._max_fragments = max_size, max_fragments
+        # The message whose fragments are being received.
+        self._message: bytearray | None = None
+        self._opcode = self._count = 0
+        self.more = False
+        self.pings: list[bytes] | None = None
+        self.end: Ending | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be read."""
+        return self.end is not None
+
+    def read(self, data: bytes | bytearray) -> tuple[list[str | bytes], int]:
+        """Read a slice of the frames; return the messages that are complete with it, and where the next frame begins."""
+        messages: list[str | bytes] = []
+        if self.end is not None:
+            return messages, len(data)
+        start, last, left = 0, len(data) - 1, SLICE_COSTS
+        until = min(last, SLICE_BYTES)
+        while start < until and left > 0:
+            head, length = data[start], data[start + 1] - _MASKED
+            begin = start + _HEAD
+            if length >= _LENGTH_16:
+                begin, length = _longer(data, start, length)
+            end, is_whole = begin + length, _TEXT <= head <= _BINARY and self._message is None
+            if not (is_whole and 0 <= length <= self._max_size) and self._is_wrong(head, length):
                 break
+            if end > last + 1:
+                break
+            # Copying a long payload would cost more than everything else that is done with it.
+            masked = data[begin:end] if length <= _MEDIUM else memoryview(data)[begin:end]
+            payload, start = apply_mask(masked, data[begin - 4 : begin]), end
+            message = self._decoded(payload, head) if is_whole else self._take(head, payload)
+            left -= 1 if message is None else COSTS
+            if message is not None:
+                messages.append(message)
+            elif self.is_over:
+                break
+        self.more = start < last and (left <= 0 or start >= until)
+        return messages, start
+
+    def _decoded(self, payload: bytes, head: int) -> str | bytes | None:
+        """Return a complete message, text as `str`."""
+        if head & _OPCODE != Opcode.TEXT:
+            return payload
+        try:
+            return payload.decode()
+        except UnicodeDecodeError:
+            # RFC 6455, section 8.1: text that is not UTF-8 fails the connection.
+            self._fail(CloseCode.INVALID_DATA, "")
+            return None
+
+    def _is_wrong(self, head: int, length: int) -> bool:
+        """Look at the header of a frame that is no whole message within the limit; the length is negative without a mask."""
+        opcode = head & _OPCODE
+        room = max(_SHORT, self._max_size) if head & _CONTROL else self._max_size - len(self._message or b"")
+        if opcode not in _OPCODES:
+            self._fail(CloseCode.PROTOCOL_ERROR, "invalid opcode")
+        elif length < 0:
+            self._fail(CloseCode.PROTOCOL_ERROR, "incorrect masking")
+        elif length > room:
+            reason = f"frame with {length} bytes exceeds limit of {room} bytes"
+            self._fail(CloseCode.MESSAGE_TOO_BIG, reason, "max_frame_size")
+        elif head & _RESERVED:
+            self._fail(CloseCode.PROTOCOL_ERROR, "reserved bits must be 0")
+        elif problem := self._problem(head, length):
+            self._fail(CloseCode.PROTOCOL_ERROR, problem)
+        return self.is_over
+
+    def _problem(self, head: int, length: int) -> str | None:
+        if head & _CONTROL:
+            if length > _SHORT:
+                return "control frame too long"
+            return None if head & _FIN else "fragmented control frame"
+        if head & _OPCODE == Opcode.CONT:
+            return "unexpected continuation frame" if self._message is None else None
+        return None if self._message is None else "expected a continuation frame"
+
+    def _take(self, head: int, payload: bytes) -> str | bytes | None:
+        """Handle a control frame or a fragment; return the message if it is the last one."""
+        match head & _OPCODE:
+            case Opcode.PING:
+                self.pings = self.pings or []
+                self.pings.append(payload)
+            case Opcode.CLOSE:
+                self._close(payload)
+            case Opcode.TEXT | Opcode.BINARY | Opcode.CONT:
+                return self._join(head, payload)
+        return None
+
+    def _join(self, head: int, payload: bytes) -> str | bytes | None:
+        message = self._message
+        if message is None:
+            message, self._opcode, self._count = bytearray(), head & _OPCODE, 0
+            self._message = message
+        message += payload
+        self._count += 1
+        if self._count > self._max_fragments:
+            self._fail(CloseCode.MESSAGE_TOO_BIG, f"over {self._max_fragments} fragments", "fragments")
+            return None
+        if not head & _FIN:
+            return None
+        self._message = None
+        return self._decoded(bytes(message), self._opcode)
+
+    def _close(self, payload: bytes) -> None:
+        """End with the code of the client's close frame (RFC 6455, sections 5.5.1 and 7.1.1)."""
+        try:
+            code = Close.parse(payload).code
+        except ProtocolError as error:
+            self._fail(CloseCode.PROTOCOL_ERROR, str(error))
+        except UnicodeDecodeError as error:
+            self._fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
         else:
-            messages.append(payload)
-        start = end
-    return messages, start
+            if self._message is None:
+                self.end = Ending(int(code), payload)
+            else:
+                self._fail(CloseCode.PROTOCOL_ERROR, "incomplete fragmented message")
+
+    def _fail(self, code: CloseCode, reason: str, limit: str | None = None) -> None:
+        """End because of an error of the client (RFC 6455, section 7.1.7)."""
+        self._message = None
+        self.end = Ending(int(code), Close(code, reason).serialize(), is_error=True, limit=limit)
 
 
-def common_close(data: bytes | bytearray, start: int) -> tuple[int, bytes] | None:
-    """Read the close frame at `start`; return its code, and its payload, with which it is to be answered.
+def _longer(data: bytes | bytearray, start: int, code: int) -> tuple[int, int]:
+    """Return where the payload of a frame with a length of 16 or 64 bits begins, and the length.
 
-    None if it is another frame, has no code, is invalid, or has not been received in full.
+    The length is 0 as long as it has not been received: that is right for all else that is to be checked.
     """
-    if len(data) - start < 8 or data[start] != _CLOSE:  # noqa: PLR2004  # the header and the code
-        return None
-    begin, length = start + CLOSE_HEAD, data[start + 1] - _MASKED
-    if not 2 <= length <= _SHORT or begin + length > len(data):  # noqa: PLR2004  # a code has two bytes
-        return None
-    payload = apply_mask(data[begin : begin + length], data[begin - 4 : begin])
-    try:
-        return int(Close.parse(payload).code), payload
-    except (ProtocolError, UnicodeDecodeError):
-        return None
+    begin = start + _HEAD + (2 if code == _LENGTH_16 else 8)
+    return begin, int.from_bytes(data[start + 2 : begin - 4], "big") if begin - 4 <= len(data) else 0
 
 
 def close_frame(payload: bytes) -> bytes:
-    """Return the close frame that answers one with this payload (RFC 6455, section 5.5.1)."""
+    """Return a close frame (RFC 6455, section 5.5.1)."""
     return bytes((_CLOSE, len(payload))) + payload
 
 
-def frame_end(data: bytes | bytearray, start: int, max_size: int) -> int | None:
-    """Return where the frame at `start` ends, whatever its kind; None if its header has not been received in full.
+def close_payload(code: int) -> bytes:
+    """Return the payload of a close frame with a code."""
+    return Close(code, "").serialize()
 
-    An invalid one (an unknown opcode, not masked, too large) ends with its header: that is enough for the general parser to
-    reject it.
-    """
-    if len(data) - start < 2:  # noqa: PLR2004  # opcode and length
-        return None
-    if data[start] & 0x0F not in _OPCODES or data[start + 1] < _MASKED:
-        return start + 2
-    length = data[start + 1] & 0x7F
-    extra = {_LENGTH_16: 2, _LENGTH_64: 8}.get(length, 0)
-    begin = start + 2 + extra
-    if len(data) < begin:
-        return None
-    if extra:
-        length = int.from_bytes(data[start + 2 : begin], "big")
-    if length > max_size:
-        return begin
-    return begin + 4 + length
+
+def pong_frame(payload: bytes) -> bytes:
+    """Return the pong that answers a ping (RFC 6455, section 5.5.3)."""
+    return bytes((_PONG, len(payload))) + payload
 
 
 def wire(frame: Frame) -> bytes:

@@ -175,6 +175,18 @@ class Outbox:
         self._remove(waiting)
         return waiting.frame
 
+    def take(self, size: int) -> list[Frame]:
+        """Remove and return the oldest frames: as many as fit into `size` bytes, but at least one if any waits."""
+        frames: list[Frame] = []
+        while self._waiting:
+            waiting = next(iter(self._waiting))
+            size -= waiting.size
+            if frames and size < 0:
+                break
+            self._remove(waiting)
+            frames.append(waiting.frame)
+        return frames
+
     def clear(self) -> None:
         """Forget all frames, as the connection ends."""
         self._waiting.clear()

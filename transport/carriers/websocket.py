@@ -1,8 +1,17 @@
 """The WebSocket carrier: frames of RFC 6455 between a TCP connection and a transport actor.
 
-`websockets`' protocol object implements the rules: the handshake, control frames, fragments, closing. Three things bypass it,
-so that most connections need none: the common kind of handshake (`handshake.py`), the common kinds of received frames
-(`frames.py`), and sent messages, as a whole unmasked frame needs only two to ten bytes in front of its payload.
+Theory of operation.
+
+Reading is paced. `data_received` handles a slice of what was received (`frames.py` says how much that is) and lets the actors
+that are ready run. What is left is kept, and continued in the next iteration of the event loop, so that other connections get
+their turns; the same if the `intake` is held. While too much is kept the socket is not read, and TCP slows the client down.
+When the connection ends, what is kept is handled before the transport actor is notified.
+
+Writing is bounded. As long as the client reads, frames are written to the event loop's transport at once: those that are sent
+while a slice is handled are collected (corked) to leave in one system call, and broadcasts are written past this object (see
+`actors/pubsub/lanes.py`). When that transport holds more than its high-water mark, 64 KiB, it calls `pause_writing`: from then
+on frames wait in an `Outbox`, until it calls `resume_writing`. Of the pongs only the newest waits. A close frame leaves behind
+everything that waits.
 """
 
 from __future__ import annotations
@@ -11,18 +20,16 @@ import asyncio
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from websockets.frames import CloseCode
-from websockets.frames import Frame as WebSocketFrame
-from websockets.frames import Opcode as WebSocketOpcode
-from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from actors import telemetry
 from actors.channels.fastlane import CLOSED, CORKED, PAUSED, fastlane_of
 from transport import socket_events
 from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected
-from transport.carriers.frames import CLOSE_HEAD, close_frame, common_close, common_frames, frame_end, wire
+from transport.carriers.frames import SLICE_BYTES, FrameReader, close_frame, close_payload, pong_frame, wire
 from transport.carriers.handshake import common_handshake
-from transport.carriers.intake import Intake
+from transport.carriers.intake import STARTING, Intake
+from transport.carriers.outbox import OVERFLOWED
 from transport.carriers.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -33,8 +40,16 @@ if TYPE_CHECKING:
     from actors.clock import Timer
     from actors.lowlevel import Process, Scheduler
     from transport.carriers.carrier import CarrierOptions
+    from transport.carriers.frames import Ending
+    from transport.carriers.outbox import Outbox
 
 __all__ = ["WebSocketCarrier", "WebSocketTraffic"]
+
+# What becomes of the input: the socket is read, or not for now; the client has ended its side; the connection is lost.
+_READING, _STOPPED, _ENDED, _LOST = range(4)
+
+# The bytes that are kept before the socket is not read any more.
+_KEPT = 64 * 1024
 
 
 class WebSocketTraffic(Traffic):
@@ -57,19 +72,23 @@ class WebSocketCarrier(asyncio.Protocol):
 
     # One for each client, and a broadcast visits all of them.
     __slots__ = (
-        "_close_code",
+        "_code",
         "_cork",
-        "_early",
+        "_corked",
+        "_ends",
+        "_farewell",
         "_fastlane",
-        "_fragmented",
-        "_fragments",
+        "_frames",
+        "_going_on",
+        "_input",
+        "_is_last",
         "_is_open",
-        "_listening",
+        "_kept",
         "_options",
+        "_outbox",
         "_paused",
+        "_pong",
         "_process",
-        "_protocol",
-        "_rest",
         "_scheduler",
         "_timer",
         "_traffic",
@@ -81,38 +100,35 @@ class WebSocketCarrier(asyncio.Protocol):
     def __init__(self, scheduler: Scheduler, options: CarrierOptions) -> None:
         self._scheduler, self._options, self._traffic = scheduler, options, options.traffic
         self.sweeps = 0
-        self.intake = Intake(options.limits, lambda: None)
-        # Made when it is first needed, see `_rules`.
-        self._protocol: ServerProtocol | None = None
-        # The code of the client's close frame, if it was of the common kind.
-        self._close_code: int | None = None
+        self.intake = Intake(options.limits, self._reading_changed)
+        self.intake.hold(STARTING)
+        self._frames = FrameReader(options.max_size, options.limits.fragments)
         self._process: Process | None = None
         self._fastlane: Fastlane | None = None
         self._transport: asyncio.Transport | None = None
-        # Messages that are received before the transport actor has started.
-        self._early: list[str | bytes] | None = []
-        self._fragments: list[bytes] | None = None
-        self._fragmented: WebSocketOpcode | None = None
-        # The beginning of a frame that has not been received in full.
-        self._rest: bytearray | None = None
-        self._is_open = self._listening = True
-        self._paused = False
-        # While the bytes of one read are handled, frames to send wait here, to leave in one write.
+        # What was received and is not handled, and whether that is continued in the next iteration of the loop.
+        self._kept: bytearray | None = None
+        self._going_on = False
+        self._input = _READING
+        # Whether messages are sent.
+        self._is_open = True
+        # While a slice is handled, frames to send wait here, to leave in one write.
         self._cork: list[bytes] | None = None
+        self._corked = 0
+        # While the client reads too slowly, they wait in the outbox, which is made when it is first needed.
+        self._paused = False
+        self._outbox: Outbox | None = None
+        self._pong: bytes | None = None
+        # The end: the close frame that is still to be written, whether the connection ends after it, and whether nothing was
+        # received behind the client's own.
+        self._farewell: bytes | None = None
+        self._ends = self._is_last = False
+        self._code: int = CloseCode.ABNORMAL_CLOSURE
         self._timer: Timer | None = None
 
     def accept(self, request: Request) -> Response:
         """Return the answer to the opening handshake (RFC 6455, section 4.2): 101, or what is wrong with the request."""
         return common_handshake(request) or ServerProtocol().accept(request)
-
-    @property
-    def _rules(self) -> ServerProtocol:
-        """The general parser, from after the handshake on, which the listener has parsed."""
-        if self._protocol is None:
-            self._protocol = ServerProtocol(state=State.OPEN, max_size=self._options.max_size)
-            # At level debug it would log all frames, with the secrets in them.
-            self._protocol.debug = False
-        return self._protocol
 
     # asyncio
 
@@ -122,49 +138,54 @@ class WebSocketCarrier(asyncio.Protocol):
         self._options.idle.add(self)
 
     def data_received(self, data: bytes) -> None:
-        """Deliver the received messages to the transport actor, and run the actors that are ready."""
+        """Deliver a slice of the received messages to the transport actor, and run the actors that are ready."""
         self.sweeps = 0
         self._traffic.bytes_in += len(data)
-        self._cork = []
-        self._hold(CORKED)
-        try:
-            if self._rest is None:
-                self._read(data)
-            else:
-                self._rest += data
-                self._read(self._rest)
-            self._scheduler.run_ready()
-            self._uncork()
-        finally:
-            self._cork = None
-            self._release(CORKED)
+        if self._kept is None and not self.intake.held:
+            self._handle(data)
+            return
+        if self._kept is None:
+            self._kept = bytearray()
+        self._kept += data
+        if not self._has_to_wait:
+            self._handle(self._kept)
+        elif len(self._kept) > _KEPT:
+            self._stop_reading()
 
-    def eof_received(self) -> None:
-        """End our side of the connection, as the client has ended its own."""
-        if self._close_code is None:
-            self._rules.receive_eof()
-            self._flush()
+    def eof_received(self) -> bool:
+        """End our side of the connection, as the client has ended its own, after everything that it has sent."""
+        self._input = _ENDED
+        if self._kept is not None and self._has_to_wait:
+            return True
+        self._on_eof()
+        return self._farewell is not None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Notify the transport actor that the client has disconnected."""
+        """Notify the transport actor that the client has disconnected, after everything that was received."""
         if self._timer is not None:
             self._timer.cancel()
-        self._transport = None
         self._options.idle.discard(self)
+        is_behind = self._kept is not None and self._has_to_wait
+        self._transport, self._input, self._farewell = None, _LOST, None
         self._shut()
-        self._disconnected()
-        # It refers back to this object, by way of the actor: without it both are freed at once.
-        self._fastlane = None
+        if self._outbox is not None:
+            self._outbox.clear()
+        if not is_behind:
+            self._on_lost()
+        elif self._process is not None:
+            self._go_on_later()
 
     def pause_writing(self) -> None:
-        """Stop writing past the transport actor: the client reads more slowly than we write."""
+        """Let frames wait in the outbox: the client reads more slowly than we write."""
         self._paused = True
         self._hold(PAUSED)
 
     def resume_writing(self) -> None:
-        """Write past the transport actor again: the client has caught up."""
+        """Write what waits; when that is done, broadcasts may again be written past the transport actor."""
         self._paused = False
-        self._release(PAUSED)
+        self._write_waiting()
+        if not self._paused:
+            self._release(PAUSED)
 
     # The fastlane
 
@@ -183,156 +204,221 @@ class WebSocketCarrier(asyncio.Protocol):
 
     # Received frames
 
-    def _read(self, data: bytes | bytearray) -> None:
-        """Handle the frames that have been received in full: the common kinds at once, the others by the general parser."""
-        start = 0
-        while not self._is_done:
-            if self._fragmented is None and self._listening:
-                start = self._read_messages(data, start)
-            if start == len(data):
-                break
-            if self._protocol is None and self._read_close(data, start):
-                break
-            end = frame_end(data, start, self._options.max_size)
-            if end is None or end > len(data):
-                break
-            self._read_any(bytes(data[start:end]))
-            start = end
-        self._keep(data, len(data) if self._is_done else start)
+    def _handle(self, data: bytes | bytearray) -> None:
+        """Handle a slice of what was received."""
+        self._cork, self._corked = [], 0
+        self._hold(CORKED)
+        try:
+            self._keep(data, self._read(data))
+            self._scheduler.run_ready()
+            self._uncork()
+        finally:
+            self._cork = None
+            self._release(CORKED)
+        if self._frames.more or self._input:
+            self._after_slice()
 
-    @property
-    def _is_done(self) -> bool:
-        """Whether the closing handshake is complete on our side: what follows is ignored (RFC 6455, section 7.1.7)."""
-        return self._close_code is not None or (self._protocol is not None and self._protocol.eof_sent)
-
-    def _read_messages(self, data: bytes | bytearray, start: int) -> int:
-        """Deliver the messages of the common kind from `start` on; return where the first other frame begins."""
-        messages, end = common_frames(data, start, self._options.max_size)
-        self._traffic.messages_in += len(messages)
-        for message in messages:
-            self._deliver(message)
+    def _read(self, data: bytes | bytearray) -> int:
+        """Deliver a slice of the messages, answer the pings, and end if the client has ended; return where the slice ends."""
+        frames = self._frames
+        messages, end = frames.read(data)
+        if messages and self._process is not None:
+            self._traffic.messages_in += len(messages)
+            for message in messages:
+                self._deliver(message)
+        if frames.pings is not None:
+            pings, frames.pings = frames.pings, None
+            self._answer_pings(pings)
+        if frames.end is not None:
+            self._on_end(frames.end, is_last=end == len(data))
+            return len(data)
         return end
 
-    def _read_close(self, data: bytes | bytearray, start: int) -> bool:
-        """Handle a close frame of the common kind at `start`; return whether there was one."""
-        close = common_close(data, start)
-        if close is None:
-            return False
-        code, payload = close
-        self._on_close(code, payload, is_last=start + CLOSE_HEAD + len(payload) == len(data))
-        return True
+    def _deliver(self, data: str | bytes) -> None:
+        if self._fastlane is not None:
+            if not self._fastlane.take(data):
+                self.intake.add(len(data))
+        elif self._process is not None:
+            self._process.put(data)
+            self.intake.add(len(data))
 
-    def _on_close(self, code: int, payload: bytes, *, is_last: bool) -> None:
-        """Answer the client's close frame with the same code, and end (RFC 6455, sections 5.5.1 and 7.1.1).
-
-        If nothing was received after it, as it should be, the connection can be closed at once. Otherwise the kernel might
-        reset it, and the client would not receive the answer.
-        """
-        self._uncork()
-        self._close_code = code
-        self._shut()
-        if self._transport is not None:
-            answer = close_frame(payload)
-            self._traffic.bytes_out += len(answer)
-            self._transport.write(answer)
-            if is_last:
-                self._transport.close()
-            else:
-                self._end()
-        self._disconnected()
+    def _answer_pings(self, pings: list[bytes]) -> None:
+        """Answer each ping; while the client does not read the answers, only the newest (RFC 6455, section 5.5.3)."""
+        if self._paused:
+            self._pong = pong_frame(pings[-1])
+        elif self._is_open:
+            self._uncork()
+            self._write(b"".join(map(pong_frame, pings)), 0)
 
     def _keep(self, data: bytes | bytearray, start: int) -> None:
-        """Keep the beginning of a frame for the next read."""
+        """Keep what was not handled."""
         if start == len(data):
-            self._rest = None
-        elif data is self._rest:
-            del self._rest[:start]  # in place: a long frame is not copied at each of its reads
+            self._kept = None
+        elif data is self._kept:
+            del self._kept[:start]  # in place: a long frame is not copied at each of its reads
         else:
-            self._rest = bytearray(data[start:])
+            self._kept = bytearray(data[start:])
 
-    def _read_any(self, data: bytes) -> None:
-        """Pass one frame of any kind, or invalid bytes, to the general parser."""
-        self._rules.receive_data(data)
-        for event in self._rules.events_received():
-            assert isinstance(event, WebSocketFrame)
-            self._on_frame(event)
-        self._flush()
+    # The pace
 
-    def _on_frame(self, frame: WebSocketFrame) -> None:
-        match frame.opcode:
-            case WebSocketOpcode.TEXT | WebSocketOpcode.BINARY if frame.fin:
-                self._on_message(frame.opcode, bytes(frame.data))
-            case WebSocketOpcode.TEXT | WebSocketOpcode.BINARY:
-                self._fragmented, self._fragments = frame.opcode, [bytes(frame.data)]
-            case WebSocketOpcode.CONT if self._fragments is not None:
-                self._fragments.append(bytes(frame.data))
-                if frame.fin and self._fragmented is not None:
-                    data, opcode = b"".join(self._fragments), self._fragmented
-                    self._fragments = self._fragmented = None
-                    self._on_message(opcode, data)
+    @property
+    def _has_to_wait(self) -> bool:
+        """Whether what is kept is not to be handled now."""
+        return self._going_on or (self.intake.held != 0 and self._is_open)
 
-    def _on_message(self, opcode: WebSocketOpcode, data: bytes) -> None:
-        # The parser may be a few frames ahead, and even closed: messages before that still count.
-        if not self._listening:
+    def _after_slice(self) -> None:
+        """Go on with what is left; when nothing is, read again, or notify the transport actor of the end."""
+        if self._has_to_wait:
             return
-        self._traffic.messages_in += 1
-        if opcode is WebSocketOpcode.BINARY:
-            self._deliver(data)
-            return
-        try:
-            self._deliver(data.decode())
-        except UnicodeDecodeError:
-            # RFC 6455, section 8.1: text that is not UTF-8 fails the connection.
-            self._listening = False
-            if self._rules.state is State.OPEN:
-                self._rules.fail(CloseCode.INVALID_DATA)
+        if self._frames.more:
+            self._go_on_later()
+        elif self._input == _STOPPED:
+            self._read_on()
+        elif self._input == _ENDED:
+            self._on_eof()
+        elif self._input == _LOST:
+            self._on_lost()
 
-    def _deliver(self, data: str | bytes) -> None:
-        if self._process is None:
-            if self._early is not None:
-                self._early.append(data)
-        elif self._fastlane is None:
-            self.intake.add(len(data))
-            self._process.put(data)
-        elif not self._fastlane.take(data):
-            self.intake.add(len(data))
+    def _reading_changed(self) -> None:
+        """Go on if the intake is not held any more."""
+        if not self.intake.held and (self._kept is not None or self._input):
+            self._go_on_later()
+
+    def _go_on_later(self) -> None:
+        if not self._going_on:
+            self._going_on = True
+            self._scheduler.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._going_on = False
+        if self._kept is not None and not self._has_to_wait:
+            self._handle(self._kept)
+        elif self._input:
+            self._after_slice()
+
+    def _stop_reading(self) -> None:
+        """Let the client wait; it is not idle meanwhile."""
+        transport = self._transport
+        if self._input == _READING and transport is not None and not transport.is_closing():
+            self._input = _STOPPED
+            self._options.idle.discard(self)
+            transport.pause_reading()
+
+    def _read_on(self) -> None:
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            self._input = _READING
+            self._options.idle.add(self)
+            transport.resume_reading()
+
+    # Sent frames
 
     def _uncork(self) -> None:
         """Write all that is corked, in one write."""
         corked = self._cork
         if corked:
-            self._cork = []
+            self._cork, self._corked = [], 0
             self._write(corked[0] if len(corked) == 1 else b"".join(corked), len(corked))
 
     def _write(self, data: bytes, messages: int) -> None:
-        transport = self._transport
-        if transport is not None:
+        if self._transport is not None:
             self._traffic.wrote(data, 1, messages)
-            transport.write(data)
-            if self._paused and transport.get_write_buffer_size() > self._options.outbox.max_bytes:
-                transport.abort()
+            self._transport.write(data)
 
-    def _flush(self) -> None:
-        """Write the output of the general parser, and end the connection if it has ended."""
-        self._uncork()
-        transport = self._transport
-        for data in self._rules.data_to_send():
-            if transport is None or transport.is_closing():
-                return
-            if data:
-                self._traffic.bytes_out += len(data)
-                transport.write(data)
-            else:
+    def _wait(self, frame: Frame) -> None:
+        """Let a frame wait until the client has read what was written before; disconnect the client if too much waits."""
+        if self._outbox is None:
+            self._outbox = self._options.outbox_for(self.intake)
+        if not self._outbox.put(frame, len(wire(frame))):
+            self._options.reached("outbox")
+            self._outbox.clear()
+            self._fail(OVERFLOWED)
+
+    def _write_waiting(self) -> None:
+        """Write what waits, until the client reads too slowly again; at the end the close frame, if there is one."""
+        pong, outbox = self._pong, self._outbox
+        if pong is not None and self._is_open:
+            self._pong = None
+            self._write(pong, 0)
+        while outbox is not None and outbox.messages and not self._paused:
+            frames = outbox.take(SLICE_BYTES)
+            self._write(b"".join(map(wire, frames)), len(frames))
+        if self._farewell is not None and (outbox is None or not outbox.messages):
+            farewell, self._farewell = self._farewell, None
+            if farewell:
+                self._write(farewell, 0)
+            if self._ends:
                 self._end()
-        if self._rules.state is not State.OPEN:
-            self._shut()
-            self._disconnected()
+
+    # The end
+
+    def _on_end(self, end: Ending, *, is_last: bool) -> None:
+        """Answer the client's close frame with the same code, or its error with ours, and end (RFC 6455, section 7.1.7).
+
+        If nothing was received after a close frame, as it should be, the connection can be closed at once. Otherwise the kernel
+        might reset it, and the client would not receive the answer.
+        """
+        if self._ends:
+            return
+        if end.limit is not None:
+            self._options.reached(end.limit)
+        self._ends, self._is_last = True, is_last and not end.is_error
+        if self._is_open:
+            self._close(close_frame(end.payload))
+        elif self._farewell is None:
+            self._end()
+        self._disconnected(end.code)
+
+    def _on_eof(self) -> None:
+        """End our side, after everything that waits."""
+        self._is_last = True
+        if not self._ends:
+            self._ends = True
+            if self._farewell is None:
+                self._close(b"")
+            self._disconnected(self._code)
+
+    def _on_lost(self) -> None:
+        """The connection is over, and all that was received has been handled."""
+        self._disconnected(self._code)
+        self._kept = None
+        # They refer back to this object, one by way of the actor: without them it is freed at once.
+        self._fastlane, self.intake.changed = None, _ignore
+
+    def _fail(self, code: int) -> None:
+        """Close the connection for a reason of our own, while the transport actor is alive."""
+        if self._is_open:
+            self._code = code
+            self._close(close_frame(close_payload(code)))
+            self._disconnected(code)
+        self._wait_for_close()
+
+    def _wait_for_close(self) -> None:
+        """Read on, to the client's close frame: its messages are ignored; cut the connection if it sends none."""
+        self._abort_later()
+        if self._kept is not None or self._input:
+            self._go_on_later()
+
+    def _close(self, farewell: bytes) -> None:
+        """Send a close frame behind everything that waits, and no message after it."""
+        self._uncork()
+        self._shut()
+        self._farewell = farewell
+        self._write_waiting()
+        if self._farewell is not None:
+            self._abort_later()
 
     def _end(self) -> None:
         """End our side, and give the client `CLOSE_TIMEOUT` to read what it was sent and to end its own."""
-        assert self._transport is not None
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._is_last:
+            transport.close()
+            if not transport.get_write_buffer_size():
+                return
+        elif transport.can_write_eof():
+            transport.write_eof()
         self._abort_later()
 
     def _abort_later(self) -> None:
@@ -340,46 +426,37 @@ class WebSocketCarrier(asyncio.Protocol):
         if transport is not None and self._timer is None:
             self._timer = self._scheduler.clock.call_after(CLOSE_TIMEOUT, transport.abort)
 
-    def _disconnected(self) -> None:
+    def _disconnected(self, code: int) -> None:
         process, self._process = self._process, None
         if process is not None:
-            process.put(Disconnected(self._end_code()))
-
-    def _end_code(self) -> int:
-        if self._close_code is not None:
-            return self._close_code
-        protocol = self._protocol
-        close = None if protocol is None else protocol.close_rcvd or protocol.close_sent
-        return CloseCode.ABNORMAL_CLOSURE if close is None else close.code
+            process.put(Disconnected(code))
 
     def expire(self) -> None:
         """Close the connection: nothing has been received for too long."""
-        self._listening = False
-        if self._is_open:
-            # The code that Bandit uses under Phoenix; phoenix.js reconnects after it.
-            self._rules.send_close(CloseCode.PROTOCOL_ERROR)
-            self._flush()
-        self._abort_later()
+        # The code that Bandit uses under Phoenix; phoenix.js reconnects after it.
+        self._fail(CloseCode.PROTOCOL_ERROR)
 
     # Carrier
 
+    @property
+    def dropped(self) -> int:
+        """How many broadcasts this client has missed, because it read too slowly."""
+        return 0 if self._outbox is None else self._outbox.dropped
+
     def get_write_buffer_size(self) -> int:
         """Return the bytes that wait to be written, without those in the kernel's buffer."""
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+        waiting = 0 if self._outbox is None else self._outbox.bytes
+        return waiting + (0 if self._transport is None else self._transport.get_write_buffer_size())
 
     def attach(self, transport: Process) -> None:
-        """Deliver to this actor from now on, beginning with the messages that have been received already."""
+        """Deliver to this actor from now on, beginning with what has been received already."""
         self._process = transport
-        early, self._early = self._early, None
-        if self._transport is None:
-            self._disconnected()
-            return
         fastlane = fastlane_of(transport)
-        if fastlane is not None:
+        if fastlane is not None and self._transport is not None:
             self._join(fastlane, self._transport)
-        for data in early or ():
-            self.intake.add(len(data))
-            transport.put(data)
+        if self._transport is None and self._kept is None:
+            self._on_lost()
+        self.intake.release(STARTING)
 
     def _join(self, fastlane: Fastlane, transport: asyncio.Transport) -> None:
         """Allow broadcasts to write to the connection directly."""
@@ -393,23 +470,27 @@ class WebSocketCarrier(asyncio.Protocol):
             fastlane.hold(CLOSED)
 
     def send(self, frame: Frame) -> None:
-        """Write one frame."""
+        """Write one frame, or let it wait while the client reads too slowly."""
         if not self._is_open:
+            return
+        if self._paused:
+            self._wait(frame)
             return
         data = frame.wire or wire(frame)
         if self._cork is None:
             self._write(data, 1)
-        else:
-            self._cork.append(data)
+            return
+        self._cork.append(data)
+        self._corked += len(data)
+        if self._corked > SLICE_BYTES:
+            self._uncork()
 
     def close(self, code: int) -> None:
         """Send a close frame, and cut the connection if the client does not answer it within `CLOSE_TIMEOUT`."""
-        self._process, self._listening = None, False
-        if not self._is_open:
-            return
-        self._rules.send_close(code)
-        self._flush()
-        self._abort_later()
+        self._process = None
+        if self._is_open:
+            self._close(close_frame(close_payload(code)))
+            self._wait_for_close()
 
     def abort(self) -> None:
         """Cut the connection, unless a close frame has been sent."""
@@ -418,3 +499,7 @@ class WebSocketCarrier(asyncio.Protocol):
         if self._transport is not None and self._is_open:
             self._shut()
             self._transport.abort()
+
+
+def _ignore() -> None:
+    """Nothing is read any more."""
