@@ -21,11 +21,12 @@ from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.testing import ManualRuntime
 from transport import ConnectInfo, Endpoint, Socket, Transport, V2JSONSerializer
 from transport.carriers.carrier import Disconnected
-from transport.carriers.intake import Intake
+from transport.carriers.intake import FULL, RATE, Intake
+from transport.carriers.rate import Rate
 from transport.limits import Limits
 from transport.protocol.connection import Connection
 from transport.socket import Route, Routes
-from transport.socket_events import FRAME_IN
+from transport.socket_events import FRAME_IN, LIMIT_REACHED
 from transport.testing import ChannelTest, JoinedChannel, TestClient
 
 if TYPE_CHECKING:
@@ -248,6 +249,9 @@ def test_a_message_that_makes_no_sense_closes_with_1011_and_nobody_else_notices(
     assert other.received == []
 
 
+LIMITS = Limits()
+
+
 class RecordingCarrier:
     """A wire that keeps what is written to it."""
 
@@ -278,11 +282,13 @@ class RecordingCarrier:
 class Wired:
     """A transport that speaks version 2.0.0."""
 
-    def __init__(self, runtime: ManualRuntime, pubsub: PubSub) -> None:
+    def __init__(self, runtime: ManualRuntime, pubsub: PubSub, limits: Limits = LIMITS) -> None:
         self.runtime, self.carrier = runtime, RecordingCarrier()
-        socket = UserSocket(Endpoint({}, port=None))
+        self.endpoint = Endpoint({}, port=None)
+        socket = UserSocket(self.endpoint)
         socket.connect({}, ConnectInfo(None, "/", {}))
-        self.ref = spawn(Transport, (self.carrier, socket, Routes(UserSocket), V2JSONSerializer(), pubsub))
+        args = (self.carrier, socket, Routes(UserSocket), V2JSONSerializer(), pubsub, 100, limits)
+        self.ref = spawn(Transport, args)
 
     def receive(self, data: str | bytes) -> list[str]:
         self.carrier.intake.add(len(data))
@@ -358,6 +364,107 @@ def test_a_join_ref_that_is_nested_deep_is_compared_or_refused_but_never_a_crash
         wired.receive(f'[{deep},"1","room:1","phx_join",{{}}]')
         written = wired.receive(f'[{deep},"2","room:1","who",{{}}]')
         assert (len(written), wired.carrier.end) == ((2, None) if depth < 256 else (0, 1011)), depth
+
+
+# Limits
+
+
+@pytest.fixture
+def reached() -> Iterator[list[str]]:
+    """The limits that were reached, by name."""
+    names: list[str] = []
+    telemetry.attach("test", [LIMIT_REACHED], lambda _event, _numbers, about: names.append(about["limit"]))
+    yield names
+    telemetry.detach("test")
+
+
+def test_a_client_that_joins_too_often_is_read_more_slowly_and_loses_nothing(
+    runtime: ManualRuntime, pubsub: PubSub, reached: list[str]
+) -> None:
+    wired = Wired(runtime, pubsub, Limits(joins=Rate(10, burst=5)))
+    for ref in range(7):
+        wired.receive(f'["{ref}","{ref}","room:{ref}","phx_join",{{}}]')
+    assert (wired.carrier.intake.held, reached) == (RATE, ["joins"])
+    assert len(wired.carrier.written) == 7
+    runtime.advance(0.21)
+    assert wired.carrier.intake.held == 0
+
+
+def test_messages_count_against_their_rate_whichever_way_they_take(
+    runtime: ManualRuntime, pubsub: PubSub, reached: list[str]
+) -> None:
+    wired = Wired(runtime, pubsub, Limits(messages=Rate(1, burst=4), joins=None))
+    wired.receive('["1","1","room:1","phx_join",{}]')
+    wired.receive('[null,"2","phoenix","heartbeat",{}]')
+    for ref in (3, 4):
+        wired.take(f'["1","{ref}","room:1","who",{{}}]')
+    assert wired.carrier.intake.held == 0
+    wired.take('["1","5","room:1","who",{}]')
+    runtime.settle()
+    assert (wired.carrier.intake.held, reached) == (RATE, ["messages"])
+    assert len(wired.carrier.written) == 5
+    runtime.advance(1)
+    assert wired.carrier.intake.held == 0
+
+
+def test_a_connection_that_ends_while_it_is_not_read_leaves_no_timer(runtime: ManualRuntime, pubsub: PubSub) -> None:
+    wired = Wired(runtime, pubsub, Limits(joins=Rate(0.01, burst=1), first_join_timeout=1000.0))
+    for ref in range(3):
+        wired.receive(f'["{ref}","{ref}","room:1","phx_join",{{}}]')
+    assert wired.carrier.intake.held == RATE
+    wired.receive("malformed")
+    assert wired.ref.process.scheduler.clock.timers() == []
+
+
+@pytest.mark.parametrize(
+    ("said", "end"),
+    [
+        (None, 1008),
+        ('["1","1","room:1","phx_join",{}]', None),
+        ('["1","1","nowhere","phx_join",{}]', None),
+        ('[null,"1","phoenix","heartbeat",{}]', None),
+        ('["1","1","room:1","heartbeat",{}]', 1008),
+        ('["1","1","room:1","echo",{}]', 1008),
+    ],
+)
+def test_a_client_joins_or_sends_a_heartbeat_in_time(
+    runtime: ManualRuntime, pubsub: PubSub, reached: list[str], said: str | None, end: int | None
+) -> None:
+    wired = Wired(runtime, pubsub, Limits(first_join_timeout=5.0))
+    runtime.advance(4.9)
+    if said is not None:
+        wired.receive(said)
+    assert wired.carrier.end is None
+    runtime.advance(100)
+    assert (wired.carrier.end, wired.ref.is_alive()) == (end, end is None)
+    assert reached == ([] if end is None else ["first_join_timeout"])
+
+
+def test_a_client_whose_first_join_is_not_read_has_more_time(runtime: ManualRuntime, pubsub: PubSub) -> None:
+    wired = Wired(runtime, pubsub, Limits(first_join_timeout=5.0))
+    wired.carrier.intake.hold(FULL)
+    runtime.advance(7)
+    assert wired.carrier.end is None
+    wired.carrier.intake.release(FULL)
+    runtime.advance(5)
+    assert wired.carrier.end == 1008
+
+
+def test_what_is_too_long_is_reported(wired: Wired, reached: list[str]) -> None:
+    [answer] = wired.receive(json.dumps(["1", "1", "room:" + "x" * 1020, "phx_join", {}]))
+    assert json.loads(answer)[4] == {"status": "error", "response": {"reason": "topic too long"}}
+    wired.receive('["1","1","room:1","phx_join",{}]')
+    wired.take(json.dumps(["1", "2", "room:1", "x" * 1025, {}]))
+    runtime_answer = wired.receive('["1","3","room:1","who",{}]')
+    assert json.loads(runtime_answer[2])[4] == {"status": "error", "response": {"reason": "event too long"}}
+    assert reached == ["topic_length", "topic_length"]
+
+
+def test_the_channel_above_the_limit_is_reported(runtime: ManualRuntime, pubsub: PubSub, reached: list[str]) -> None:
+    wired = Wired(runtime, pubsub, Limits(joins=None))
+    for ref in range(101):
+        wired.receive(f'["{ref}","{ref}","room:{ref}","phx_join",{{}}]')
+    assert reached == ["max_channels"]
 
 
 # The end
