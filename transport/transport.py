@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -208,7 +209,9 @@ class Transport(ClientActor):
     @property
     def _rates(self) -> Throttle:
         if self._throttle is None:
-            self._throttle = Throttle(self._limits, self.carrier.intake, self.clock, self._report_limit)
+            # Not a method of this object: it would refer back to it, and both would wait for the garbage collector.
+            reached = partial(socket_events.limit_reached, self.socket.endpoint)
+            self._throttle = Throttle(self._limits, self.carrier.intake, self.clock, reached)
             self.own(self._throttle.end)
         return self._throttle
 
