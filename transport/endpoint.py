@@ -17,6 +17,7 @@ from actors.redaction import SECRETS
 from supervisors.child_spec import INFINITY, ChildSpec
 from transport.access import token
 from transport.access.origin import CheckOrigin, origin_rule
+from transport.access.places import Places
 from transport.access.session import CSRF, SessionCookie, SessionOptions, make_session, read_session
 from transport.carriers.asgi import AsgiApplication
 from transport.carriers.carrier import MAX_FRAME_SIZE, CarrierOptions
@@ -116,7 +117,7 @@ class Endpoint:
         self.idle = IdleConnections(idle_timeout)
         self.max_channels = max_channels
         self.traffic: dict[str, Traffic] = {"websocket": WebSocketTraffic(), "longpoll": Traffic()}
-        self.limits = limits
+        self.limits, self.places = limits, Places(limits)
         shared = (
             self.idle,
             max_frame_size,

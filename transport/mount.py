@@ -13,16 +13,18 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from actors.channels.message import Reply
 from actors.exceptions import ActorDeadError
+from actors.lowlevel import Scheduler
 from actors.redaction import filter_parameters
 from supervisors import calls
 from supervisors.child_spec import ChildSpec, Restart
 from transport.access.auth_token import SUBPROTOCOL, SUBPROTOCOL_HEADER, Offer, longpoll_token, without_token
 from transport.access.origin import Origin, read_origin
+from transport.carriers.time_bound import TimeBound
 from transport.endpoint_api import EndpointAPI
 from transport.exceptions import TokenInvalidError
 from transport.protocol.versions import DEFAULT_VERSION
 from transport.socket import ConnectInfo, Routes, Socket, Uri, accepted
-from transport.socket_events import Attempt, socket_connected, socket_refused
+from transport.socket_events import Attempt, limit_reached, socket_connected, socket_refused
 from transport.transport import Transport
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from actors.channels.message import Serializer
     from actors.future import Future
     from actors.ref import ActorRef
+    from transport.access.places import Place, Places
     from transport.carriers.carrier import Carrier, CarrierOptions, WebSocket
     from transport.http.exchange import Incoming
     from transport.limits import Limits
@@ -49,6 +52,7 @@ class MountedOn(EndpointAPI, Protocol):
     versions: Versions
     max_channels: int
     limits: Limits
+    places: Places
 
     @property
     def transports(self) -> ActorRef | None:
@@ -65,10 +69,11 @@ class MountedOn(EndpointAPI, Protocol):
 
 
 class Client(NamedTuple):
-    """An accepted client: the socket that identifies it, and the serializer for the version of the protocol it speaks."""
+    """An accepted client: the socket that identifies it, the serializer for its version of the protocol, and its place."""
 
     socket: Socket
     serializer: Serializer
+    place: Place | None = None
 
 
 class Mount:
@@ -101,23 +106,31 @@ class Mount:
 
     def connect(
         self, incoming: Incoming, params: Mapping[str, str], transport: str
-    ) -> Client | Awaitable[Client | None] | None:
-        """Accept a client of the transport "websocket" or "longpoll", or refuse it (None).
+    ) -> Client | HTTPStatus | Awaitable[Client | HTTPStatus]:
+        """Accept a client of the transport "websocket" or "longpoll", or refuse it with an HTTP status.
 
         The result is awaitable if the socket's `connect` is `async`.
         """
+        places = self._endpoint.places
+        full = places.full(incoming.peer) if places.are_limited else None
+        if full is not None:
+            return self._refuse_for(full, HTTPStatus.TOO_MANY_REQUESTS)
         try:
             info = self._connect_info(incoming, params, transport)
         except TokenInvalidError as error:
             _log.warning("refused a client of %s: %s", self._socket_class.__name__, error)
-            return None
+            return HTTPStatus.FORBIDDEN
         serializer = self._negotiate(params)
         if serializer is None:
-            return None
+            return HTTPStatus.FORBIDDEN
         vsn = params.get("vsn", DEFAULT_VERSION)
         return self._call_connect(Attempt(self._endpoint, transport, params, info, vsn, self._socket_class, serializer))
 
-    def _call_connect(self, attempt: Attempt) -> Client | Awaitable[Client | None] | None:
+    def _refuse_for(self, limit: str, status: HTTPStatus) -> HTTPStatus:
+        limit_reached(self._endpoint, limit)
+        return status
+
+    def _call_connect(self, attempt: Attempt) -> Client | HTTPStatus | Awaitable[Client | HTTPStatus]:
         """Call `connect`, which is the application's."""
         began = self._endpoint.now()
         try:
@@ -132,17 +145,33 @@ class Mount:
 
     async def _connected_later(
         self, attempt: Attempt, client: Client, result: Awaitable[object], began: float
-    ) -> Client | None:
+    ) -> Client | HTTPStatus:
+        bound = TimeBound(Scheduler.here().clock, self._endpoint.limits.connect_timeout)
         try:
-            return self._connected(attempt, client, await result, began)
+            with bound:
+                answer = await result
+            return self._connected(attempt, client, answer, began)
         except Exception:
+            if bound.expired:
+                return self._refuse_for("connect_timeout", HTTPStatus.SERVICE_UNAVAILABLE)
             _report_failure(attempt)
             raise
 
-    def _connected(self, attempt: Attempt, client: Client, result: object, began: float) -> Client | None:
+    def _connected(self, attempt: Attempt, client: Client, result: object, began: float) -> Client | HTTPStatus:
         is_accepted = accepted(result) and _has_valid_id(client.socket)
         socket_connected(attempt, accepted=is_accepted, duration=self._endpoint.now() - began)
-        return client if is_accepted else None
+        return self._with_place(client, attempt.connect_info.peer) if is_accepted else HTTPStatus.FORBIDDEN
+
+    def _with_place(self, client: Client, peer: tuple[str, int] | None) -> Client | HTTPStatus:
+        """Return an accepted client with its place among the connections, if there is one left."""
+        places = self._endpoint.places
+        if not places.are_limited:
+            return client
+        user = client.socket.id()
+        full = places.full(peer, user)
+        if full is not None:
+            return self._refuse_for(full, HTTPStatus.TOO_MANY_REQUESTS)
+        return client._replace(place=places.take(peer, user, Scheduler.here().clock))
 
     def accept(self, carrier: WebSocket, request: Request) -> Response:
         """Do the opening handshake of a WebSocket; with an auth token, the subprotocol "phoenix" is selected."""
@@ -203,6 +232,8 @@ class Mount:
         limits = (endpoint.max_channels, endpoint.limits)
         args = (carrier, client.socket, self._routes, client.serializer, endpoint.pubsub, *limits)
         started = calls.start_child(transports, _TRANSPORT.of_another(args, "transport"))
+        if client.place is not None:
+            client.place.keep_for(started)
         started.add_done_callback(lambda future: _check_started(carrier, future))
         return started
 

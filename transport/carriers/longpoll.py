@@ -256,8 +256,8 @@ class LongPollHandler:
         client = self._mount.connect(incoming, params, "longpoll")
         if inspect.isawaitable(client):
             client = await client
-        if client is None:
-            return self._refuse(HTTPStatus.FORBIDDEN)
+        if isinstance(client, HTTPStatus):
+            return self._refuse(client)
         carrier = LongPollCarrier(self._options.window, self._carriers)
         try:
             await self._mount.start(carrier, client)

@@ -32,6 +32,11 @@ class TimeBound:
         self._cancelling = task.cancelling()
         self._timer = self._clock.call_after(self._seconds, self._expire)
 
+    @property
+    def expired(self) -> bool:
+        """Whether the time is over, so that the TimeoutError is its own."""
+        return self._expired
+
     def _expire(self) -> None:
         assert self._task is not None
         self._expired = True

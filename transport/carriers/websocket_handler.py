@@ -37,17 +37,17 @@ class WebSocketHandler:
         if not self._mount.origin_allowed(incoming):
             return self._refuse(HTTPStatus.FORBIDDEN)
         client = self._mount.connect(incoming, params, "websocket")
-        if client is not None and type(client) is not Client and inspect.isawaitable(client):
+        if type(client) is not Client and inspect.isawaitable(client):
             return self._connected_later(incoming, client)
         return self._connected(incoming, client)
 
-    async def _connected_later(self, incoming: Incoming, client: Awaitable[Client | None]) -> Answer:
+    async def _connected_later(self, incoming: Incoming, client: Awaitable[Client | HTTPStatus]) -> Answer:
         return self._connected(incoming, await client)
 
-    def _connected(self, incoming: Incoming, client: Client | None) -> Answer:
+    def _connected(self, incoming: Incoming, client: Client | HTTPStatus) -> Answer:
         mount = self._mount
-        if client is None:
-            return self._refuse(HTTPStatus.FORBIDDEN)
+        if isinstance(client, HTTPStatus):
+            return self._refuse(client)
         transports = mount.transports
         if transports is None:
             return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "restarting, try again")
