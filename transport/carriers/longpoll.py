@@ -46,6 +46,8 @@ INACTIVE = Shutdown("inactive")
 
 TOKEN_HEADER = "x-phoenix-longpoll-token"  # noqa: S105  # a header's name
 _SALT = "ashtree long polling"
+# A client that is refused with one of these may try again.
+_LATER = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 # Windows that may pass without a poll; phoenix.js polls again as soon as it has received an answer.
 _PATIENCE = 1.5
 
@@ -230,6 +232,9 @@ class LongPollHandler:
     def _refuse(self, status: HTTPStatus) -> Response:
         """Refuse a request; only requests that our clients never make are refused with an HTTP status."""
         self._mount.refused("longpoll", status)
+        if status in _LATER:
+            # phoenix.js tries again after a status of 500 in the body, and knows no other that means "later".
+            return _status(HTTPStatus.INTERNAL_SERVER_ERROR, http_status=status)
         return _with_headers(respond(status)) if status is HTTPStatus.BAD_REQUEST else _status(status)
 
     # A session
