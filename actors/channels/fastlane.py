@@ -18,9 +18,12 @@ holds are for:
 - The carrier holds it while it must see each frame itself: it is collecting writes (CORKED), the client reads too slowly
   (PAUSED), or the wire is being closed (CLOSED). Then `push` still calls `send`, which is the carrier's; only `write` is off
   limits.
+- A broadcast to very many clients holds it until it has been written here (OWED, see `actors/pubsub/fanout.py`). Its frame is
+  in `owed`, and is written before anything that is sent to the client later: `push` and the first `hold` of the kernel, which
+  comes before the mailbox is used, call `catch_up`.
 
 `held` is the set of reasons as bits, so that a broadcast to many clients tests one integer for each (see
-`actors/pubsub/lanes.py`). It is changed here and nowhere else.
+`actors/pubsub/lanes.py`). It is changed here, and by the loops of a fan-out.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
     from actors.runtime.process import Process
 
-__all__ = ["CLOSED", "CORKED", "PAUSED", "Fastlane", "Outlet", "fastlane_of", "send_frame"]
+__all__ = ["CLOSED", "CORKED", "OWED", "PAUSED", "Fastlane", "Outlet", "fastlane_of", "send_frame"]
 
 _BY_MAILBOX = BUSY | WATCHED
 
@@ -47,6 +50,11 @@ PAUSED = 8
 """The client reads more slowly than we write."""
 CLOSED = 16
 """No more messages are written: the connection is being closed."""
+
+OWED = 32
+"""A broadcast in progress has not been written to this client."""
+
+_NOT_AT_ONCE = _BY_MAILBOX | OWED
 
 
 class Outlet(Protocol):
@@ -73,7 +81,7 @@ class Fastlane:
       while `held` is 0.
     """
 
-    __slots__ = ("held", "outlet", "process", "receive", "send", "serializer", "write")
+    __slots__ = ("held", "outlet", "owed", "process", "receive", "send", "serializer", "write")
 
     def __init__(
         self,
@@ -84,6 +92,8 @@ class Fastlane:
     ) -> None:
         self.process, self.serializer, self.send, self.receive = process, serializer, send, receive
         self.held = 0
+        # The frames of the broadcasts in progress, the oldest first; nearly always one.
+        self.owed: Frame | list[Frame] | None = None
         self.outlet: Outlet | None = None
         self.write: Callable[[bytes], object] | None = None
 
@@ -93,6 +103,8 @@ class Fastlane:
 
     def hold(self, reason: int) -> None:
         """Close the fastlane for one reason, until `release(reason)`."""
+        if self.held & OWED and reason & _BY_MAILBOX:
+            self.catch_up()
         self.held |= reason
 
     def release(self, reason: int) -> None:
@@ -101,13 +113,53 @@ class Fastlane:
 
     def push(self, frame: Frame) -> None:
         """Write a frame, after everything that was sent to the transport actor before."""
-        if self.held & _BY_MAILBOX:
-            self.process.put(frame)
-            return
+        if self.held & _NOT_AT_ONCE:
+            if self.held & _BY_MAILBOX:
+                self.process.put(frame)
+                return
+            self.catch_up()
+        self._send(frame)
+
+    def _send(self, frame: Frame) -> None:
         try:
             self.send(frame)
         except Exception as error:  # noqa: BLE001  # it ends the actor that owns the connection, and not the sender
             self.process.fail(frame, error)
+
+    def owe(self, frame: Frame) -> None:
+        """Write a frame of a broadcast by `catch_up`, or before anything that is sent later."""
+        owed = self.owed
+        if self.held & _BY_MAILBOX or self.process.bypass is not self:
+            # Behind what is in the mailbox. A lane that is not its actor's own is not told when that is used.
+            self.push(frame)
+        elif owed is None:
+            self.owed = frame
+            self.held |= OWED
+        elif isinstance(owed, list):
+            owed.append(frame)
+        else:
+            self.owed = [owed, frame]
+
+    def catch_up(self) -> None:
+        """Write what is owed, if anything is; nothing more is written for an actor that has ended."""
+        while self.owed is not None:
+            self._write_owed(self.owed)
+
+    def catch_up_to(self, frame: Frame) -> None:
+        """Write what is owed up to this frame, unless it has been written already."""
+        while (owed := self.owed) is frame or (isinstance(owed, list) and frame in owed):
+            self._write_owed(owed)
+
+    def _write_owed(self, owed: Frame | list[Frame]) -> None:
+        """Write the first frame that is owed."""
+        if isinstance(owed, list):
+            frame = owed.pop(0)
+            self.owed = owed[0] if len(owed) == 1 else owed
+        else:
+            frame, self.owed = owed, None
+            self.held &= ~OWED
+        if self.process.alive:
+            self._send(frame)
 
     def take(self, data: str | bytes) -> bool:
         """Handle a frame from the client, after everything that was received before.

@@ -13,9 +13,9 @@ call.
    A topic has no lanes if a subscriber has no fastlane to the wire (an actor, a long poll), or if two subscriptions share
    one.
 3. `may_carry` decides for each broadcast: not if a channel intercepts the event, nor while each frame is reported to telemetry.
-4. `write` writes to every fastlane that is not held. One that is held for any reason gets the frame by `Fastlane.push`, which
-   goes through the carrier or the mailbox and so keeps the order. An error ends the transport actor of that client and no
-   other.
+4. `Share.write` writes to every fastlane that is not held. One that is held for any reason gets the frame by `Fastlane.push`,
+   which goes through the carrier or the mailbox and so keeps the order. An error ends the transport actor of that client and
+   no other. For very many clients the same is done slice by slice (`fanout.py`).
 
 The general path and this one must give each client the same: `tests/actors/test_lanes.py` compares them for random clients and
 events, `benchmarks/messages.py` measures both.
@@ -23,14 +23,17 @@ events, `benchmarks/messages.py` measures both.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:
-    from actors.channels.fastlane import Fastlane, Outlet
-    from actors.channels.message import Broadcast, Frame, Serializer
+from actors.pubsub.share import Share
 
-__all__ = ["MANY", "Lanes", "encode_broadcast"]
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from actors.channels.fastlane import Fastlane, Outlet
+    from actors.channels.message import Broadcast, Serializer
+
+__all__ = ["MANY", "Lanes"]
 
 MANY = 16
 """The number of subscribers from which on it pays to remember the lanes of a topic."""
@@ -81,36 +84,7 @@ class Lanes:
                 return False
         return True
 
-    def write(self, broadcast: Broadcast, without: Fastlane | None) -> None:
-        """Write a broadcast to all clients except that of the fastlane `without`."""
-        for (serializer, outlet), lanes in self.groups.items():
-            frame = encode_broadcast(serializer, broadcast)
-            if frame is None:
-                continue
-            data = outlet.wire(frame)
-            outlet.wrote(data, len(lanes) - _write(lanes, frame, data, without))
-
-
-def encode_broadcast(serializer: Serializer, broadcast: Broadcast) -> Frame | None:
-    """Encode a broadcast, and mark the frame as one: unlike a reply, it may be dropped for a client that does not keep up."""
-    frame = serializer.encode_broadcast(broadcast)
-    if frame is not None:
-        frame.broadcast = broadcast
-    return frame
-
-
-def _write(lanes: Iterable[Fastlane], frame: Frame, data: bytes, without: Fastlane | None) -> int:
-    """Write to all lanes but one; return the number of lanes to which it was not written here."""
-    others = 0
-    for lane in lanes:
-        if not lane.held and lane is not without:
-            try:
-                lane.write(data)  # type: ignore[misc]  # a lane with an outlet has it
-            except Exception as error:  # noqa: BLE001  # it ends the actor that owns the connection
-                lane.process.fail(frame, error)
-            else:
-                continue
-        elif lane is not without:
-            lane.push(frame)
-        others += 1
-    return others
+    def shares(self, broadcast: Broadcast) -> list[Share]:
+        """Encode a broadcast, once for each group that gets the same bytes."""
+        shares = [Share.of(broadcast, serializer, lanes, outlet) for (serializer, outlet), lanes in self.groups.items()]
+        return [share for share in shares if share is not None]

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING
 from actors import telemetry
 from actors.channels.message import Broadcast
 from actors.pubsub.adapter import Adapter, LocalAdapter
-from actors.pubsub.lanes import encode_broadcast
+from actors.pubsub.fanout import Fanout, Fanouts
+from actors.pubsub.share import Share
 from actors.pubsub.subscriptions import Subscription, Subscriptions
+from actors.runtime.current import actor_of_thread
 from actors.watcher import WatchedTable, Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
     from actors.channels.fastlane import Fastlane
-    from actors.channels.message import Frame, Serializer
+    from actors.channels.message import Serializer
     from actors.ref import ActorRef
     from actors.runtime.bonds import Bonds
     from actors.runtime.process import Process
@@ -58,6 +60,7 @@ class PubSub(WatchedTable):
         self.subscriptions = Subscriptions()
         self.adapter = LocalAdapter() if adapter is None else _checked_adapter(adapter)
         self.adapter.connect(self)
+        self.fanouts = Fanouts()
 
     @property
     def actor(self) -> type[PubSubServer]:
@@ -116,26 +119,47 @@ class PubSub(WatchedTable):
         """Send a message to all subscribers of `topic`, here and wherever the adapter reaches.
 
         A `Broadcast` reaches the clients of channels as an event; any other message reaches the subscribed actors as it is.
-        Delivery is at most once; what one sender broadcasts arrives in order.
+        Delivery is at most once. What one sender broadcasts, and what it sends to a client afterwards, arrives in that order.
+        To very many clients it is written in slices, between which the event loop does its other work; until that is done an
+        actor that broadcasts gets no further message.
         """
-        self.scheduler.run_or_post(self._broadcast, topic, message, None)
+        self._in_thread(self._broadcast, topic, message, None)
 
     def broadcast_from(self, sender: ActorRef, topic: str, message: object) -> None:
         """Send a message to all subscribers of `topic` except `sender`."""
-        self.scheduler.run_or_post(self._broadcast, topic, message, sender.process)
+        self._in_thread(self._broadcast, topic, message, sender.process)
 
     def local_broadcast(self, topic: str, message: object) -> None:
         """Send a message to the subscribers of `topic` in this process only; the adapter is not asked."""
-        self.scheduler.run_or_post(self._deliver, topic, message, None)
+        self._in_thread(self._deliver, topic, message, None)
 
-    def _broadcast(self, topic: str, message: object, sender: Process | None) -> None:
-        self._deliver(topic, message, sender)
+    def _in_thread(self, deliver: Callable[..., None], topic: str, message: object, sender: Process | None) -> None:
+        """Call `deliver` in the thread of the event loop, with the actor that is to be paced if there is much to deliver."""
+        scheduler = self.scheduler
+        if scheduler.is_current_thread():
+            deliver(topic, message, sender, scheduler.current)
+        else:
+            scheduler.post(deliver, topic, message, sender, actor_of_thread())
+
+    def _broadcast(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> None:
+        self._deliver(topic, message, sender, cause)
         self.adapter.publish(topic, message)
 
-    def _deliver(self, topic: str, message: object, sender: Process | None) -> None:
+    def _deliver(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> None:
         report = self._begin_report(topic, message) if BROADCAST in telemetry.attached else None
-        if type(message) is not Broadcast or not self._write(topic, message, sender):
-            _send_to_each(self.subscriptions.of(topic), message, sender)
+        number = len(self.subscriptions.of(topic))
+        self.scheduler.work -= number
+        shares = self._by_lanes(topic, message) if type(message) is Broadcast else None
+        without = None
+        if shares is None:
+            shares = _send_to_actors(self.subscriptions.of(topic), message, sender)
+        elif sender is not None:
+            without = self.subscriptions.fastlane_of(topic, sender)
+        if shares and number > self.fanouts.slice:
+            self.fanouts.begin(self.scheduler, Fanout(shares, cause, report), without)
+            return
+        for share in shares:
+            share.write(without)
         if report is not None:
             report()
 
@@ -150,15 +174,12 @@ class PubSub(WatchedTable):
 
         return report
 
-    def _write(self, topic: str, broadcast: Broadcast, sender: Process | None) -> bool:
-        """Write a broadcast to the lanes of a topic, if it may go there without checking each subscriber; return whether."""
+    def _by_lanes(self, topic: str, broadcast: Broadcast) -> list[Share] | None:
+        """Return a broadcast for the lanes of a topic, if it may go there without checking each subscriber."""
         if self.server is None or not self.server.is_up_to_date:
-            return False
+            return None
         lanes = self.subscriptions.lanes(topic)
-        if lanes is None or not lanes.may_carry(broadcast.event):
-            return False
-        lanes.write(broadcast, None if sender is None else self.subscriptions.fastlane_of(topic, sender))
-        return True
+        return lanes.shares(broadcast) if lanes is not None and lanes.may_carry(broadcast.event) else None
 
     # Inspect
 
@@ -186,8 +207,9 @@ class PubSub(WatchedTable):
                 _log.exception("%r raised in unsubscribed(%r)", self.adapter, topic)
 
 
-def _send_to_each(subscriptions: Iterable[Subscription], message: object, sender: Process | None) -> None:
-    encoded: dict[Serializer, Frame | None] = {}
+def _send_to_actors(subscriptions: Iterable[Subscription], message: object, sender: Process | None) -> list[Share]:
+    """Send a message to the subscribers that get it themselves; return what is to be written to the clients of the others."""
+    clients: dict[Serializer, list[Fastlane]] = {}
     for subscription in subscriptions:
         subscriber, fastlane = subscription.subscriber, subscription.fastlane
         # A subscriber that has just exited is still in the table, and its transport may well be alive.
@@ -196,14 +218,12 @@ def _send_to_each(subscriptions: Iterable[Subscription], message: object, sender
         if fastlane is None or type(message) is not Broadcast or message.event in subscription.intercepts:
             # It may be an actor of another event loop.
             subscriber.ref.send(message)
-            continue
-        serializer = fastlane.serializer
-        try:
-            frame = encoded[serializer]
-        except KeyError:
-            frame = encoded[serializer] = encode_broadcast(serializer, message)
-        if frame is not None:
-            fastlane.push(frame)
+        else:
+            clients.setdefault(fastlane.serializer, []).append(fastlane)
+    if type(message) is not Broadcast:
+        return []
+    encoded = [Share.of(message, serializer, lanes) for serializer, lanes in clients.items()]
+    return [share for share in encoded if share is not None]
 
 
 def _checked_adapter(adapter: object) -> Adapter:

@@ -279,6 +279,14 @@ class Mailbox(Bonds):
             self.deferred[future] = None
         return From(self, future)
 
+    def take_receipt(self) -> Receipt | None:
+        """Return the receipt of the message that is being handled, if it has one, for work that goes on after its handler."""
+        receipt = self.reply_to
+        if not isinstance(receipt, Receipt):
+            return None
+        self.reply_to = None
+        return receipt
+
     def has_deferred(self, question: Question) -> bool:
         """Return whether a request is kept to be answered later."""
         return self.deferred is not None and question in self.deferred

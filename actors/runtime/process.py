@@ -265,6 +265,8 @@ class Process(Mailbox):
             self._interrupt(reason)
         elif not self.scheduled:
             self._be_ready()
+        else:
+            self.scheduler.unpark(self)
 
     def _interrupt(self, reason: ExitReason) -> None:
         """Interrupt a waiting handler; a killed actor has ended even if its handler ignores the cancellation."""

@@ -112,6 +112,9 @@ class Scheduler:
         self._context = copy_context()
         self._at_once = AT_ONCE
         self._ready: deque[Process] = deque()
+        # The actors that get no turn at present, each with the number of reasons; and those that would have had one.
+        self._paced: dict[Process, int] = {}
+        self._parked: set[Process] = set()
         self._armed = False
         self._running = False
         self._inbound: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
@@ -222,7 +225,10 @@ class Scheduler:
         ready, context, left = self._ready, self._context, PASS
         while ready and left and not self.overdue:
             left -= 1
-            self.current = process = ready.popleft()
+            process = ready.popleft()
+            if self._paced and self.parks(process):
+                continue
+            self.current = process
             # A copy, so that a context variable set by one actor is not seen by others.
             context.copy().run(process.turn)
             self.work -= 1
@@ -230,10 +236,43 @@ class Scheduler:
                 self.is_over()
 
     def is_over(self) -> bool:
-        """Look at the clock: return whether the time of this pass is used up. To be called when `work` is below zero."""
+        """Look at the clock: return whether the turn of the current actor is over, as that is paced or the time is used up.
+
+        To be called when `work` is below zero.
+        """
         self.work = WORK
         self.overdue = self.clock.now() >= self._deadline
-        return self.overdue
+        return self.overdue or self.current in self._paced
+
+    # Actors that have caused work which goes on after their turns
+
+    def pace(self, process: Process) -> None:
+        """Give an actor no turn until `unpace(process)` is called as often; an exit signal is obeyed at once.
+
+        It is as if a handler of it were waiting: an `async` handler that runs goes on, and its next message waits.
+        """
+        self._paced[process] = self._paced.get(process, 0) + 1
+        self.work = -1  # its turn ends after this message
+
+    def unpace(self, process: Process) -> None:
+        """Give an actor turns again."""
+        self._paced[process] -= 1
+        if not self._paced[process]:
+            del self._paced[process]
+            self.unpark(process)
+
+    def parks(self, process: Process) -> bool:
+        """Return whether a process that is ready gets no turn now; it is ready again when it may have one."""
+        if process not in self._paced or process.signal is not None:
+            return False
+        self._parked.add(process)
+        return True
+
+    def unpark(self, process: Process) -> None:
+        """Make a process ready again that would have had a turn."""
+        if process in self._parked:
+            self._parked.remove(process)
+            self.ready(process)
 
     def run_at_once(self) -> None:
         """Give the ready processes their turns, for a caller that waits for one of them: it saves an iteration of the loop.
@@ -323,6 +362,7 @@ class Scheduler:
         for process in list(self.processes.values()):
             process.finish_killed()
         self._ready.clear()
+        self._parked.clear()
         self.clock.close()
         if schedulers.get(self.thread_id) is self:
             del schedulers[self.thread_id]

@@ -136,7 +136,7 @@ class ChanceScheduler(ManualScheduler):
 
     def _run_process(self, process: Process) -> None:
         self._ready.remove(process)
-        if not process.alive:
+        if not process.alive or self.parks(process):
             return
         self.trace.turn(process, self.clock.now())
         self.current = process

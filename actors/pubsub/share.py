@@ -1,0 +1,112 @@
+"""One encoded form of a broadcast, and the clients that get it in this form: written at once, or slice by slice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actors.channels.fastlane import OWED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from actors.channels.fastlane import Fastlane, Outlet
+    from actors.channels.message import Broadcast, Frame, Serializer
+
+__all__ = ["Share"]
+
+
+class Share:
+    """A frame, and the fastlanes of the clients that get it.
+
+    With an `outlet`, what it makes of the frame is written past the carriers.
+    """
+
+    __slots__ = ("_data", "_outlet", "frame", "lanes")
+
+    def __init__(self, frame: Frame, lanes: Sequence[Fastlane], outlet: Outlet | None = None) -> None:
+        self.frame, self.lanes, self._outlet = frame, lanes, outlet
+        self._data = b"" if outlet is None else outlet.wire(frame)
+
+    @classmethod
+    def of(
+        cls, broadcast: Broadcast, serializer: Serializer, lanes: Sequence[Fastlane], outlet: Outlet | None = None
+    ) -> Share | None:
+        """Encode a broadcast for some clients; None if their serializer has no form for it.
+
+        The frame is marked as a broadcast: unlike a reply, it may be dropped for a client that does not keep up.
+        """
+        frame = serializer.encode_broadcast(broadcast)
+        if frame is None:
+            return None
+        frame.broadcast = broadcast
+        return cls(frame, lanes, outlet)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the frame."""
+        data = self.frame.data
+        return len(data) if isinstance(data, bytes | str) else 0
+
+    # At once
+
+    def write(self, without: Fastlane | None) -> None:
+        """Write to all clients but one."""
+        if self._outlet is not None:
+            self._outlet.wrote(self._data, self._write(without))
+            return
+        for lane in self.lanes:
+            if lane is not without:
+                lane.push(self.frame)
+
+    def _write(self, without: Fastlane | None) -> int:
+        """Write to all lanes but one; return the number of those to which it was written past the carrier."""
+        frame, data, others = self.frame, self._data, 0
+        for lane in self.lanes:
+            if not lane.held and lane is not without:
+                try:
+                    lane.write(data)  # type: ignore[misc]  # a lane with an outlet has it
+                except Exception as error:  # noqa: BLE001  # it ends the actor that owns the connection
+                    lane.process.fail(frame, error)
+                else:
+                    continue
+            elif lane is not without:
+                lane.push(frame)
+            others += 1
+        return len(self.lanes) - others
+
+    # Slice by slice
+
+    def owe(self, without: Fastlane | None) -> None:
+        """Give the frame to all lanes but one, to be written by `write_owed`, or before anything that is sent later."""
+        frame, past_carrier = self.frame, self._outlet is not None
+        for lane in self.lanes:
+            if lane is without:
+                continue
+            if past_carrier and not lane.held:
+                lane.held, lane.owed = OWED, frame
+            else:
+                lane.owe(frame)
+
+    def write_owed(self, start: int, end: int) -> None:
+        """Write to those lanes of a slice that still owe it."""
+        lanes = self.lanes[start:end]
+        if self._outlet is not None:
+            self._outlet.wrote(self._data, self._write_owed(lanes))
+            return
+        for lane in lanes:
+            lane.catch_up_to(self.frame)
+
+    def _write_owed(self, lanes: Iterable[Fastlane]) -> int:
+        frame, data, written = self.frame, self._data, 0
+        for lane in lanes:
+            if lane.owed is not frame or lane.held != OWED:
+                lane.catch_up_to(frame)
+                continue
+            lane.held, lane.owed = 0, None
+            try:
+                lane.write(data)  # type: ignore[misc]  # a lane with an outlet has it
+            except Exception as error:  # noqa: BLE001  # it ends the actor that owns the connection
+                lane.process.fail(frame, error)
+            else:
+                written += 1
+        return written
