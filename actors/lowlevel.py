@@ -6,7 +6,8 @@ kernel needs it, and changes with it.
 - `Process`: what the runtime knows of one actor, living or dead; `ref.process` leads there. `Bonds` is the part of it that is
   not about messages: links, monitors, names, timers. Read it from any thread; everything else is for the thread of its event
   loop.
-- `Receipt`: notifies the sender of a message when it has been handled (`process.put_counted`).
+- `Receipt`: notifies the sender of a message when it has been handled (`process.put_counted`). `SystemCall(function)`: such a
+  message for the runtime itself, which calls the function.
 - `Scheduler`: runs the actors of one event loop. `Scheduler.here()` finds it or makes it, `post` and `run_or_post` reach it
   from other threads; `run_on` does so and returns a future of the result.
 - `in_thread(name)`: an event loop with a scheduler in a daemon thread. `new_event_loop()`: the fastest event loop that is
@@ -23,7 +24,7 @@ from actors.future import run_on
 from actors.runtime.behaviour import Behaviour, described, state_of
 from actors.runtime.bonds import Bonds
 from actors.runtime.coroutine import next_round
-from actors.runtime.envelope import Receipt
+from actors.runtime.envelope import Receipt, SystemCall
 from actors.runtime.process import Process
 from actors.runtime.report import CrashReport, last_crash, last_crashes
 from actors.runtime.scheduler import Scheduler, in_thread, new_event_loop
@@ -37,6 +38,7 @@ __all__ = [
     "Process",
     "Receipt",
     "Scheduler",
+    "SystemCall",
     "blocked_at",
     "described",
     "in_thread",

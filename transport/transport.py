@@ -15,13 +15,14 @@ from actors.channels.client_actor import ClientActor
 from actors.channels.fastlane import Fastlane
 from actors.channels.message import Broadcast, Frame, JoinReply, Message, Serializer, SocketClose
 from actors.exits import NORMAL, SHUTDOWN, Down, Exit, ExitReason, Shutdown, Stop
+from actors.lowlevel import Receipt, SystemCall
 from actors.redaction import filter_parameters
 from supervisors import calls
 from supervisors.child import Child, launch, stop_children
 from supervisors.child_spec import ChildSpec, Restart
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from transport import socket_events
-from transport.carriers.carrier import Disconnected
+from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected
 from transport.carriers.intake import Counted
 from transport.carriers.throttle import Throttle
 from transport.exceptions import MalformedMessageError
@@ -90,6 +91,26 @@ class _Started(msgspec.Struct, frozen=True, eq=False):
     future: Future[ActorRef[Channel]]
 
 
+class _Handled(msgspec.Struct, frozen=True):
+    """One channel fewer has messages of a client that has disconnected; or all, as it has taken too long."""
+
+    all: bool = False
+
+
+class _Notice(Receipt):
+    """Notifies a transport when a channel has handled what was sent to it before."""
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, transport: Process) -> None:
+        super().__init__()
+        self._transport = transport
+
+    def over(self) -> None:
+        """Tell the transport."""
+        self._transport.put(_Handled())
+
+
 class Transport(ClientActor):
     """Owns the connection of one client: decodes its messages, starts and monitors its channels, and sends it frames.
 
@@ -121,6 +142,8 @@ class Transport(ClientActor):
         self._began = 0.0
         self._client_code: int | None = None
         self._end_reported = False
+        # The channels that have messages of the client, once it has disconnected.
+        self._behind = 0
         self._id: str | None = None
         self._channels = Child(_CHANNELS)
 
@@ -248,14 +271,16 @@ class Transport(ClientActor):
         _log.error("%s cannot start a channel: %s", self, started.future.exception, exc_info=started.future.exception)
         self._carry_out(self.connection.not_started(started.joined))
 
-    def _on_join_reply(self, reply: JoinReply) -> None:
+    def _on_join_reply(self, reply: JoinReply) -> Stop | None:
         self._carry_out(self.connection.join_replied(reply))
+        return None if self._client_code is None else self._end_when_handled()
 
     def _on_socket_close(self, close: SocketClose) -> None:
         self._carry_out(self.connection.closed(close.channel, close.reason, self.clock.now()))
 
-    def _on_down(self, down: Down) -> None:
+    def _on_down(self, down: Down) -> Stop | None:
         self._carry_out(self.connection.down(down.actor, down.reason, self.clock.now()))
+        return None if self._client_code is None else self._end_when_handled()
 
     def _on_exit(self, exit_: Exit) -> Stop | None:
         """Replace the supervisor of the channels; its channels have exited with it, and each is reported on its own."""
@@ -268,9 +293,27 @@ class Transport(ClientActor):
     def _on_broadcast(self, broadcast: Broadcast) -> Stop | None:
         return Stop(DISCONNECTED) if broadcast.event == "disconnect" and broadcast.topic == self._id else None
 
-    def _on_disconnected(self, disconnected: Disconnected) -> Stop:
+    def _on_disconnected(self, disconnected: Disconnected) -> Stop | None:
         self._client_code = disconnected.code
-        return Stop(NORMAL)
+        stop = self._end_when_handled()
+        if stop is None:
+            self.send_after(CLOSE_TIMEOUT, _Handled(all=True))
+        return stop
+
+    def _end_when_handled(self) -> Stop | None:
+        """Stop once the channels have handled what the client has sent: Phoenix's get the end as a message behind it."""
+        if self._behind or any(joined.pending for joined in self.connection.topics.values()):
+            return None
+        for joined in self.connection.topics.values():
+            channel = joined.channel
+            if channel is not None and channel.process.queue:
+                self._behind += 1
+                channel.process.put_counted(SystemCall(_no_call), _Notice(self._process))
+        return None if self._behind else Stop(NORMAL)
+
+    def _on_handled(self, handled: _Handled) -> Stop | None:
+        self._behind -= 1
+        return None if self._behind > 0 and not handled.all else Stop(NORMAL)
 
     # Effects
 
@@ -367,6 +410,10 @@ class Transport(ClientActor):
         socket_events.socket_disconnected(self.socket, code, self.clock.now() - self._began)
 
 
+def _no_call(_channel: Process) -> None:
+    """Nothing is to be done: that it is called means that what was sent before has been handled."""
+
+
 _MESSAGES: dict[type, Callable[[Transport, Any], object]] = {
     str: Transport._on_data,
     bytes: Transport._on_data,
@@ -379,6 +426,7 @@ _MESSAGES: dict[type, Callable[[Transport, Any], object]] = {
     Exit: Transport._on_exit,
     Broadcast: Transport._on_broadcast,
     Disconnected: Transport._on_disconnected,
+    _Handled: Transport._on_handled,
 }
 
 _EFFECTS: dict[type[Effect], Callable[[Transport, Any], None]] = {

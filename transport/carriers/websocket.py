@@ -158,7 +158,7 @@ class WebSocketCarrier(asyncio.Protocol):
         if self._kept is not None and self._has_to_wait:
             return True
         self._on_eof()
-        return self._farewell is not None
+        return self._is_open or self._farewell is not None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Notify the transport actor that the client has disconnected, after everything that was received."""
@@ -370,11 +370,11 @@ class WebSocketCarrier(asyncio.Protocol):
         self._disconnected(end.code)
 
     def _on_eof(self) -> None:
-        """End our side, after everything that waits."""
+        """End our side once the transport actor has handled everything, and closes; the client may still read the answers."""
         self._is_last = True
         if not self._ends:
             self._ends = True
-            if self._farewell is None:
+            if self._process is None and self._farewell is None:
                 self._close(b"")
             self._disconnected(self._code)
 
@@ -489,7 +489,7 @@ class WebSocketCarrier(asyncio.Protocol):
         """Send a close frame, and cut the connection if the client does not answer it within `CLOSE_TIMEOUT`."""
         self._process = None
         if self._is_open:
-            self._close(close_frame(close_payload(code)))
+            self._close(b"" if self._ends else close_frame(close_payload(code)))
             self._wait_for_close()
 
     def abort(self) -> None:
