@@ -184,7 +184,7 @@ class Debug:
         return result
 
     def _begin(self, message: object) -> Recorded:
-        recorded = Recorded(self._now(), message, self.process.reply_to is not None)
+        recorded = Recorded(self._now(), message, self.process.has_caller)
         if self.record is not None:
             self.record.append(recorded)
         self.messages_in += 1

@@ -48,12 +48,17 @@ class Receipt:
 
 
 class Envelope:
-    """A message whose sender waits for a reply."""
+    """A message whose sender waits for a reply, or has given it a receipt."""
 
     __slots__ = ("message", "reply_to")
 
     def __init__(self, message: object, reply_to: Future[Any] | Receipt) -> None:
         self.message, self.reply_to = message, reply_to
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the sender waits for a reply."""
+        return not isinstance(self.reply_to, Receipt)
 
 
 class SystemCall(Generic[P]):

@@ -270,14 +270,18 @@ class Mailbox(Bonds):
 
     def reply_later(self) -> From:
         """Keep the caller of the message that is being handled, to reply other than by what the handler returns."""
+        if isinstance(self.reply_to, Receipt):
+            return From(self, None)  # no caller waits; the message is over when its handler returns
         future, self.reply_to = self.reply_to, None
-        if isinstance(future, Receipt):
-            future.set()
-            future = None
         if future is not None:
             self.deferred = {} if self.deferred is None else self.deferred
             self.deferred[future] = None
         return From(self, future)
+
+    @property
+    def has_caller(self) -> bool:
+        """Whether the sender of the message that is being handled waits for a reply."""
+        return self.reply_to is not None and not isinstance(self.reply_to, Receipt)
 
     def take_receipt(self) -> Receipt | None:
         """Return the receipt of the message that is being handled, if it has one, for work that goes on after its handler."""

@@ -51,7 +51,7 @@ class SimulationTrace:
         elif queue:
             item = queue[0]
             message = item.message if type(item) is Envelope else item
-            self.note(at, process, "is asked" if type(item) is Envelope else "handles", message)
+            self.note(at, process, "is asked" if type(item) is Envelope and item.is_asked else "handles", message)
         else:
             self.note(at, process, "continues")
 

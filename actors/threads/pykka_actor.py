@@ -194,7 +194,7 @@ class PykkaActor(Actor):
         if type(message) is SystemCall:
             return super()._receive(message)
         assert self._pykka is not None
-        if self._process.reply_to is None:
+        if not self._process.has_caller:
             with contextlib.suppress(ActorDeadError):  # the message of its end is on its way
                 self._pykka.actor_ref.tell(message)
             return None
