@@ -32,6 +32,7 @@ from supervisors import System, rare_collections
 from transport import Endpoint
 from transport.carriers import websocket
 from transport.http.http_connection import HttpConnection
+from transport.http.http_connections import HttpConnections
 from transport.protocol.connection import Connection
 
 HANDSHAKE = (
@@ -101,12 +102,12 @@ class Server:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint, self._scheduler = endpoint, Scheduler.here()
-        self._open: set[HttpConnection] = set()
+        self._open = HttpConnections()
 
     async def client(self) -> Wire:
         """Connect and join."""
         wire = Wire()
-        wire.protocol = HttpConnection(self._endpoint.handle, self._scheduler, self._open)
+        wire.protocol = HttpConnection(self._endpoint, self._scheduler, self._open)
         wire.protocol.connection_made(wire)
         wire.protocol.data_received(HANDSHAKE)
         wire.protocol.data_received(JOIN)

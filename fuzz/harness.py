@@ -21,6 +21,8 @@ with atheris.instrument_imports(include=["actors", "transport"]):
     from transport.exceptions import MalformedMessageError, UnencodableError
     from transport.http.exchange import Answer, Incoming, respond
     from transport.http.http_connection import HttpConnection
+    from transport.http.http_connections import HttpConnections
+    from transport.limits import Limits
     from transport.mount import read_params
     from transport.protocol.serializer import V1JSONSerializer, V2JSONSerializer
     from transport.protocol.versions import Versions
@@ -88,24 +90,48 @@ class Wire(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written.append(bytes(data))
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def write_eof(self) -> None:
+        pass
+
     def close(self) -> None:
         self.closing = True
+
+    abort = close
 
     def is_closing(self) -> bool:
         return self.closing
 
 
-def answer(incoming: Incoming) -> Answer:
+class Answering:
     """What an endpoint and its long polling read in a request, without a tree."""
-    params = read_params(incoming.request.path)
-    if params is None:
-        return respond(400)
-    VERSIONS.negotiate(params.get("vsn", "1.0.0"))
-    try:
-        read_batch(incoming.body, incoming.request.headers.get_all("content-type"))
-    except MalformedMessageError as error:
-        return respond(400, str(error))
-    return respond(200, incoming.body)
+
+    limits = Limits()
+
+    def handle(self, incoming: Incoming) -> Answer:
+        params = read_params(incoming.request.path)
+        if params is None:
+            return respond(400)
+        VERSIONS.negotiate(params.get("vsn", "1.0.0"))
+        try:
+            read_batch(incoming.body, incoming.request.headers.get_all("content-type"))
+        except MalformedMessageError as error:
+            return respond(400, str(error))
+        return respond(200, incoming.body)
+
+    def admit(self, incoming: Incoming) -> int:
+        return len(incoming.request.path) * 100_000
+
+    def reached(self, limit: str) -> None:
+        pass
 
 
 def http(data: bytes) -> None:
@@ -119,11 +145,12 @@ def http(data: bytes) -> None:
 def exchange(pieces: list[bytes]) -> list[bytes]:
     with ManualRuntime() as runtime:
         wire, scheduler = Wire(), runtime._scheduler  # noqa: SLF001  # there is no other way to one without a thread
-        connection = HttpConnection(answer, scheduler, set())
+        connection = HttpConnection(Answering(), scheduler, HttpConnections())
         connection.connection_made(wire)
         for piece in pieces:
             if piece and not wire.closing:
                 connection.data_received(piece)
+        runtime.settle()
         connection.connection_lost(None)
         return [each.split(b"\r\n")[0] for each in wire.written]
 

@@ -123,7 +123,7 @@ class Endpoint:
             max_frame_size,
             outbox,
             limits,
-            partial(limit_reached, self),
+            self.reached,
             partial(broadcast_dropped, self),
         )
         self._carriers = {kind: CarrierOptions(traffic, *shared) for kind, traffic in self.traffic.items()}
@@ -339,6 +339,12 @@ class Endpoint:
             raise SocketError(
                 "with check_origin=False and check_csrf=False every page could use a visitor's session; check one of them"
             )
+
+    # For its carriers and connections
+
+    def reached(self, limit: str) -> None:
+        """Report that a limit was reached, by the name of its option."""
+        limit_reached(self, limit)
 
     # For its mounts
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,21 +12,21 @@ from supervisors.child_spec import ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervisor import Supervisor
 from transport.endpoint_api import EndpointAPI
+from transport.http.exchange import HttpEndpoint
+from transport.http.http_connections import HttpConnections
 from transport.http.listener import Listener, bind, unbind
 from transport.socket_events import socket_drain
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
     from transport.carriers.idle_connections import IdleConnections
-    from transport.http.exchange import Answer, Incoming
-    from transport.http.http_connection import HttpConnection
 
 __all__ = ["EndpointSupervisor", "SupervisedEndpoint", "Transports"]
 
 _SWEEP = object()
 
 
-class SupervisedEndpoint(EndpointAPI, Protocol):
+class SupervisedEndpoint(EndpointAPI, HttpEndpoint, Protocol):
     """An endpoint as its supervisors see it."""
 
     idle: IdleConnections
@@ -37,9 +37,6 @@ class SupervisedEndpoint(EndpointAPI, Protocol):
     def attach_transports(self, transports: ActorRef) -> None:
         """Store the supervisor under which connections are started."""
 
-    def handle(self, incoming: Incoming) -> Answer | Awaitable[Answer]:
-        """Answer one request."""
-
 
 class EndpointSupervisor(Supervisor):
     """Runs an endpoint: first the connections and then the listener, so that on shutdown the listener stops first."""
@@ -47,8 +44,8 @@ class EndpointSupervisor(Supervisor):
     def __init__(self, endpoint: SupervisedEndpoint) -> None:
         self._endpoint = endpoint
         self._sockets: list[socket.socket] = []
-        self._connections: set[HttpConnection] = set()
-        args = (self._sockets, endpoint.handle, self._connections)
+        self._connections = HttpConnections()
+        args = (self._sockets, endpoint, self._connections)
         listener = ChildSpec(Listener, args, id="listener")
         transports = ChildSpec(Transports, (endpoint,), id="transports")
         super().__init__([transports] if endpoint.port is None else [transports, listener])
@@ -71,7 +68,7 @@ class EndpointSupervisor(Supervisor):
 
     def _close_connections(self) -> None:
         """Close the connections that wait for a request; they outlive a listener, but not the endpoint."""
-        for connection in list(self._connections):
+        for connection in self._connections:
             connection.close()
 
     def on_receive(self, message: object) -> object:

@@ -5,21 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actors import ok
+from actors import ok, telemetry
 from actors.testing import ManualClock
 from tests.transport.wire import HANDSHAKE, HEARTBEAT, masked, on_loop, reset, serving, until
-from transport import Socket, respond
+from transport import Extension, Socket, respond, socket_events
 from transport.http import http_connection as http_module
 from transport.http.http_connection import HttpConnection
+from transport.http.http_connections import HttpConnections
+from transport.limits import Limits
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
     from websockets.http11 import Request, Response
 
     from actors import Reply
+    from tests.transport.wire import Server
+    from transport.http.exchange import Answer, Incoming
 
 GET = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 SAME = respond(200, "the same")
@@ -239,28 +246,144 @@ async def test_a_path_that_cannot_be_read_is_400(path: str, caplog: pytest.LogCa
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+def head_of(size: int) -> str:
+    """Return a head of so many bytes."""
+    head = "GET / HTTP/1.1\r\nHost: x\r\nA: "
+    return head + "a" * (size - len(head) - 4) + "\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "limit"),
+    [
+        (head_of(16 * 1024 + 1), 431, "head_size"),
+        (head_of(70_000), 431, "head_size"),
+        (f"GET /{'a' * 10 * 1024} HTTP/1.1\r\nHost: x\r\n\r\n", 414, "request_line"),
+        (f"GET / HTTP/1.1\r\n{'A: b' + chr(13) + chr(10)}" * 5000 + "\r\n", 431, "head_size"),
+        ("GET / HTTP/1.1\r\n" + "A: b\r\n" * 101 + "\r\n", 431, "headers"),
+    ],
+    ids=["a byte", "70 kB", "line", "5,000 headers", "101 headers"],
+)
+@pytest.mark.parametrize("pieces", [1, 2, 1000])
 @on_loop
-async def test_a_head_that_is_too_large_is_431_and_ends_the_connection() -> None:
-    async with serving(Socket, routes=ROUTES) as server:
+async def test_a_head_above_a_limit_is_refused_however_it_arrives(
+    head: str, status: int, limit: str, pieces: int
+) -> None:
+    async with serving(Socket, routes=ROUTES) as server, limits_of(server) as reached:
         tcp = await server.tcp()
-        # The last byte by itself: what is not read when the server closes would take the answer with it.
-        head = "GET / HTTP/1.1\r\nHost: x\r\nA: "
-        await tcp.send(head, "a" * (http_module.MAX_HEAD - len(head)))
-        await tcp.send("a")
+        size = len(head) // pieces + 1
+        for start in range(0, len(head), size):
+            await tcp.send(head[start : start + size])
         answer = await tcp.answer()
-        assert (answer.status, answer.header("Connection")) == (431, ["close"])
+        assert (answer.status, answer.header("Connection")) == (status, ["close"])
+        assert await tcp.ended() == b""
+    assert reached == [limit]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        head_of(16 * 1024),
+        "GET / HTTP/1.1\r\n" + "A: b\r\n" * 100 + "\r\n",
+        f"GET /{'?'.ljust(10 * 1024 - 14, 'a')} HTTP/1.1\r\n\r\n",
+    ],
+    ids=["size", "headers", "line"],
+)
+@on_loop
+async def test_a_head_at_a_limit_is_answered(head: str) -> None:
+    async with serving(Socket, routes=ROUTES) as server:
+        tcp = await server.tcp()
+        await tcp.send(head, head)
+        assert [(await tcp.answer()).status for _ in range(2)] == [200, 200]
+
+
+@asynccontextmanager
+async def limits_of(server: Server) -> AsyncIterator[list[str]]:
+    """Collect the limits that are reached."""
+    reached: list[str] = []
+
+    def limit_reached(_event: Any, _numbers: Any, about: Any) -> None:
+        assert about["endpoint"] is server.endpoint
+        reached.append(about["limit"])
+
+    telemetry.attach("limits", [socket_events.LIMIT_REACHED], limit_reached)
+    try:
+        yield reached
+    finally:
+        telemetry.detach("limits")
+
+
+# Bodies
+
+
+class Upload(Extension):
+    """Answers with the size of a body."""
+
+    max_body = 1_000_000
+
+    def handlers(self) -> dict[str, Any]:
+        return {"/upload": lambda incoming: respond(200, str(len(incoming.body)))}
+
+
+@pytest.mark.parametrize(
+    ("path", "declared", "status", "text"),
+    [
+        ("/nowhere", "Content-Length: 9400000", 404, "not found"),
+        ("/", "Content-Length: 9400000", 405, "only GET is answered here"),
+        ("/upload", "Content-Length: 1000001", 413, "the request's body is too large"),
+        ("/socket/longpoll?vsn=2.0.0&token=wrong", "Content-Length: 9400000", 200, '{"status":410}'),
+    ],
+)
+@on_loop
+async def test_a_body_that_is_not_taken_is_answered_when_its_head_is_complete(
+    path: str, declared: str, status: int, text: str
+) -> None:
+    async with serving(Socket, routes=ROUTES, extensions=[Upload()]) as server:
+        tcp = await server.tcp()
+        await tcp.send(f"POST {path} HTTP/1.1\r\nHost: x\r\n{declared}\r\n\r\n")
+        answer = await tcp.answer()
+        assert (answer.status, answer.body, answer.header("Connection")) == (status, text, ["close"])
+        # The rest is ignored: a client that sends it can read the answer.
+        await tcp.send("a" * 1_000_000)
         assert await tcp.ended() == b""
 
 
 @on_loop
-async def test_a_body_that_is_too_large_is_413_and_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_module, "MAX_BODY", 100_000)
-    async with serving(Socket, routes=ROUTES) as server:
+async def test_chunks_are_counted_as_they_come() -> None:
+    async with serving(Socket, extensions=[Upload()]) as server:
         tcp = await server.tcp()
-        await tcp.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n", "a" * 100_000)
-        await tcp.send("a")
+        await tcp.send("POST /upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(100):
+            await tcp.send("2710\r\n", "a" * 10_000, "\r\n")
+        await tcp.send("2\r\nab\r\n2\r\n")
         assert (await tcp.answer()).status == 413
-        assert await tcp.ended() == b""
+
+
+@on_loop
+async def test_a_body_in_chunks_of_one_byte_is_no_head() -> None:
+    async with serving(Socket, extensions=[Upload()]) as server:
+        tcp = await server.tcp()
+        head = "POST /upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        await tcp.send(head, "1\r\na\r\n" * 100_000, "0\r\n\r\n", head, "0\r\n\r\n")
+        assert [(await tcp.answer()).body for _ in range(2)] == ["100000", "0"]
+
+
+@pytest.mark.parametrize("size", [100, 64 * 1024, 1_000_000])
+@on_loop
+async def test_a_body_within_its_limit_is_read_and_the_connection_goes_on(size: int) -> None:
+    async with serving(Socket, extensions=[Upload()]) as server:
+        tcp = await server.tcp()
+        request = f"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n" + "\r\n\r\n".ljust(size, "a")
+        await tcp.send(request, request)
+        assert [(await tcp.answer()).body for _ in range(2)] == [str(size)] * 2
+
+
+@pytest.mark.parametrize("trailer", ["A: " + "a" * 40_000, "A: b\r\n" * 10_000])
+@on_loop
+async def test_trailers_have_the_limits_of_a_head(trailer: str) -> None:
+    async with serving(Socket, extensions=[Upload()]) as server:
+        tcp = await server.tcp()
+        await tcp.send("POST /upload HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n", trailer)
+        assert (await tcp.answer()).status == 431
 
 
 # Upgrades
@@ -350,95 +473,318 @@ async def test_a_connection_without_a_request_ends_with_its_endpoint() -> None:
             assert await tcp.ended() == b""
 
 
-# Time
+# Pace and time, without a socket
+
+
+class ManualLoop:
+    """Calls back when the test says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], object]] = []
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        self.calls.append(callback)
+
+    def turn(self) -> None:
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
 
 
 class ManualScheduler:
     """What a connection needs of a scheduler."""
 
     def __init__(self) -> None:
-        self.clock = ManualClock()
+        self.clock, self.loop = ManualClock(), ManualLoop()
 
     def run_ready(self) -> None:
         """There are no actors."""
 
 
 class FakeTransport(asyncio.Transport):
-    """Keeps what is written."""
+    """Keeps what is written; `sends` is how many bytes it can send, None for all."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.written, self.closed = b"", False
+        self.written, self.ended, self.closed, self.aborted = b"", False, False, False
+        self.reads, self.sends, self.unsent, self.limit = True, True, 0, 64 * 1024
+        self.protocol: HttpConnection
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.limit = 64 * 1024 if high is None else high
 
     def write(self, data: Any) -> None:
+        assert not self.ended
         self.written += bytes(data)
+        if not self.sends:
+            self.unsent += len(data)
+            if self.unsent > self.limit:
+                self.protocol.pause_writing()
+
+    def send(self, size: int) -> None:
+        """Let the client read so many bytes."""
+        self.unsent -= size
+        if not self.unsent:
+            self.protocol.resume_writing()
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def write_eof(self) -> None:
+        self.ended = True
+
+    def pause_reading(self) -> None:
+        assert self.reads
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        assert not self.reads
+        self.reads = True
+
+    def is_paused(self) -> bool:
+        return not self.reads
 
     def close(self) -> None:
         self.closed = True
+
+    def abort(self) -> None:
+        self.closed = self.aborted = True
 
     def is_closing(self) -> bool:
         return self.closed
 
 
-@pytest.fixture
-def scheduler() -> ManualScheduler:
-    return ManualScheduler()
+class FakeEndpoint:
+    """Answers each request with its path."""
+
+    def __init__(self, **limits: Any) -> None:
+        self.limits, self.limits_reached = Limits(**limits), list[str]()
+        self.asked: list[str] = []
+        self.answer: Callable[[Incoming], Answer | Awaitable[Answer]] = lambda incoming: respond(
+            200, incoming.request.path
+        )
+
+    def handle(self, incoming: Incoming) -> Answer | Awaitable[Answer]:
+        self.asked.append(incoming.request.path)
+        return self.answer(incoming)
+
+    def admit(self, incoming: Incoming) -> int:
+        return 1_000_000
+
+    def reached(self, limit: str) -> None:
+        self.limits_reached.append(limit)
 
 
-def connection(scheduler: Any) -> tuple[HttpConnection, FakeTransport]:
-    wire = FakeTransport()
-    http = HttpConnection(lambda _: respond(200, "x"), scheduler, set())
-    http.connection_made(wire)
-    return http, wire
+class Meeting:
+    """A connection with both its ends."""
+
+    def __init__(self, **limits: Any) -> None:
+        self.endpoint, self.scheduler, self.wire = FakeEndpoint(**limits), ManualScheduler(), FakeTransport()
+        self.connections, scheduler = HttpConnections(), self.scheduler
+        made: Any = scheduler
+        self.http = self.wire.protocol = HttpConnection(self.endpoint, made, self.connections)
+        self.http.connection_made(self.wire)
+
+    def send(self, *data: str) -> None:
+        assert self.wire.reads, "nothing is read now"
+        self.http.data_received("".join(data).encode())
+
+    def wait(self, seconds: float) -> None:
+        clock = self.scheduler.clock
+        end = clock.now() + seconds
+        while clock.step(end):
+            pass
+
+    @property
+    def statuses(self) -> list[int]:
+        return [int(each[:3]) for each in self.wire.written.split(b"HTTP/1.1 ")[1:]]
 
 
-def test_a_client_without_a_request_is_disconnected_in_time(scheduler: ManualScheduler) -> None:
-    http, wire = connection(scheduler)
-    scheduler.clock.step(http_module.REQUEST_TIMEOUT - 1)
-    http.data_received(b"GET / HT")
-    assert not wire.is_closing()
-    scheduler.clock.step(http_module.REQUEST_TIMEOUT)
-    assert wire.is_closing()
-    assert wire.written == b""
+def gets(number: int) -> str:
+    return "".join(f"GET /{each} HTTP/1.1\r\nHost: x\r\n\r\n" for each in range(number))
 
 
-def test_each_answer_gives_a_client_time_for_the_next_request(scheduler: ManualScheduler) -> None:
-    http, wire = connection(scheduler)
-    for number in range(1, 6):
-        scheduler.clock.step(number * (http_module.REQUEST_TIMEOUT - 1))
-        http.data_received(GET.encode())
-    assert wire.written.count(b"200 OK") == 5
-    assert not wire.is_closing()
-    assert scheduler.clock.pending() == 1
+def test_a_flood_of_requests_is_answered_in_order_with_turns_for_others_between() -> None:
+    meeting = Meeting()
+    meeting.send(gets(100))
+    turns = 0
+    while not meeting.wire.reads:
+        turns += 1
+        assert len(meeting.endpoint.asked) == turns * http_module.STEPS
+        meeting.scheduler.loop.turn()
+    assert meeting.endpoint.asked == [f"/{number}" for number in range(100)]
+    assert turns == 100 // http_module.STEPS
 
 
-def test_what_follows_a_last_answer_is_not_answered(scheduler: ManualScheduler) -> None:
-    http, wire = connection(scheduler)
-    http.data_received(b"GET / HTTP/1.0\r\n\r\ngarbage\r\n\r\n")
-    assert wire.written.count(b"HTTP/1.1 ") == wire.written.count(b"200 OK") == 1
-    assert wire.is_closing()
+def test_slow_requests_use_up_a_turn_sooner() -> None:
+    meeting = Meeting()
+
+    def slow(incoming: Incoming) -> Answer:
+        meeting.wait(http_module.BUDGET / 2)
+        return respond(200)
+
+    meeting.endpoint.answer = slow
+    meeting.send(gets(10))
+    assert len(meeting.endpoint.asked) == 2
 
 
-def test_a_connection_that_has_gone_leaves_no_timer(scheduler: ManualScheduler) -> None:
-    http, _ = connection(scheduler)
-    http.connection_lost(None)
-    assert scheduler.clock.pending() == 0
+def test_nothing_is_answered_while_an_answer_is_not_read() -> None:
+    meeting = Meeting()
+    meeting.wire.sends = False
+    meeting.send(gets(3))
+    assert meeting.endpoint.asked == ["/0"]
+    assert meeting.wire.is_paused()
+    meeting.wire.send(meeting.wire.unsent)
+    meeting.scheduler.loop.turn()
+    assert meeting.endpoint.asked == ["/0", "/1"]
+    meeting.wire.sends = True
+    meeting.wire.send(meeting.wire.unsent)
+    meeting.scheduler.loop.turn()
+    assert meeting.endpoint.asked == ["/0", "/1", "/2"]
+    assert not meeting.wire.is_paused()
 
 
-def later(answer: Response) -> Awaitable[Response]:
-    async def answered() -> Response:
-        return answer
+def test_a_client_that_reads_nothing_of_an_answer_is_cut() -> None:
+    meeting = Meeting(send_timeout=30.0)
+    meeting.wire.sends = False
+    meeting.send(gets(2))
+    size = meeting.wire.unsent
+    meeting.wait(29.0)
+    meeting.wire.send(1)
+    meeting.wait(1.0)
+    assert meeting.endpoint.limits_reached == []
+    meeting.wait(30.0)
+    assert meeting.wire.aborted
+    assert (meeting.wire.unsent, meeting.endpoint.limits_reached) == (size - 1, ["send_timeout"])
 
-    return answered()
+
+def test_a_last_answer_that_is_not_read_is_cut_too() -> None:
+    meeting = Meeting(send_timeout=30.0)
+    meeting.wire.sends = False
+    meeting.send("GET / HTTP/1.0\r\n\r\n")
+    meeting.wait(30.0)
+    assert meeting.wire.aborted
+
+
+@on_loop
+async def test_behind_a_request_that_is_being_answered_64_kib_are_read() -> None:
+    meeting = Meeting()
+    meeting.scheduler.loop.create_task = asyncio.get_running_loop().create_task  # type: ignore[attr-defined]
+    meeting.endpoint.answer = lambda _: asyncio.get_running_loop().create_future()
+    meeting.send(gets(1))
+    for _ in range(4):
+        meeting.send("GET / HTTP/1.1\r\n" + "a" * (16 * 1024 - 16))
+    assert not meeting.wire.is_paused()
+    meeting.send("a")
+    assert meeting.wire.is_paused()
+    assert meeting.endpoint.asked == ["/0"]
+    meeting.http.connection_lost(None)
+
+
+@pytest.mark.parametrize(
+    ("sent", "statuses", "limit"),
+    [("", [], "head_timeout"), ("GET / HT", [408], "head_timeout"), (gets(1), [200], "keep_alive")],
+    ids=["nothing", "half a head", "a request"],
+)
+def test_a_client_without_a_request_is_disconnected_in_time(sent: str, statuses: list[int], limit: str) -> None:
+    meeting = Meeting(head_timeout=10.0, keep_alive=75.0)
+    seconds = {"head_timeout": 10.0, "keep_alive": 75.0}[limit]
+    meeting.wait(1.0 if sent else 0.0)
+    if sent:
+        meeting.send(sent)
+    meeting.wait(seconds - 1.5 if statuses == [408] else seconds - 0.5)
+    assert not meeting.wire.is_closing()
+    meeting.wait(0.5)
+    assert meeting.wire.is_closing()
+    assert (meeting.statuses, meeting.endpoint.limits_reached) == (statuses, [limit])
+
+
+def test_the_time_of_a_second_head_begins_with_its_first_byte() -> None:
+    meeting = Meeting(head_timeout=10.0, keep_alive=75.0)
+    meeting.send(gets(1))
+    meeting.wait(70.0)
+    meeting.send("GET /")
+    meeting.wait(9.0)
+    meeting.send(" HTTP/1.1\r\n")
+    assert not meeting.wire.is_closing()
+    meeting.wait(1.0)
+    assert meeting.statuses == [200, 408]
+    assert meeting.wire.is_closing()
+
+
+def test_a_body_has_a_time_of_its_own() -> None:
+    meeting = Meeting(head_timeout=10.0, body_timeout=30.0)
+    meeting.wait(9.0)
+    meeting.send("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\na")
+    meeting.wait(29.0)
+    meeting.send("b")
+    assert meeting.statuses == []
+    meeting.wait(1.0)
+    assert (meeting.statuses, meeting.endpoint.limits_reached) == ([408], ["body_timeout"])
+    assert meeting.wire.ended
+    meeting.send("c")
+    meeting.wait(http_module.LINGER)
+    assert meeting.wire.is_closing()
+
+
+def test_each_answer_gives_a_client_time_for_the_next_request() -> None:
+    meeting = Meeting(keep_alive=75.0)
+    for _ in range(5):
+        meeting.wait(74.0 if meeting.statuses else 9.0)
+        meeting.send(GET)
+    assert meeting.statuses == [200] * 5
+    assert not meeting.wire.is_closing()
+    assert meeting.scheduler.clock.pending() == 1
+
+
+def test_the_last_request_of_a_connection_is_answered_with_its_end() -> None:
+    meeting = Meeting(requests=3)
+    meeting.send(gets(5))
+    assert meeting.endpoint.asked == ["/0", "/1", "/2"]
+    assert meeting.wire.written.count(b"Connection: keep-alive") == 2
+    assert meeting.wire.written.count(b"Connection: close") == 1
+    assert meeting.wire.ended
+    assert meeting.endpoint.limits_reached == ["requests"]
+
+
+def test_what_follows_a_last_answer_is_ignored_up_to_a_bound() -> None:
+    meeting = Meeting()
+    meeting.send("GET / HTTP/1.0\r\n\r\ngarbage\r\n\r\n", GET)
+    assert meeting.statuses == [200]
+    assert meeting.wire.ended
+    meeting.send("a" * http_module.MOST_IGNORED)
+    assert not meeting.wire.is_closing()
+    meeting.send("a")
+    assert meeting.wire.aborted
+    assert meeting.endpoint.asked == ["/"]
+
+
+def test_a_connection_that_has_gone_leaves_no_timer() -> None:
+    meeting = Meeting()
+    assert len(meeting.connections) == 1
+    meeting.http.connection_lost(None)
+    assert (len(meeting.connections), meeting.scheduler.clock.pending()) == (0, 0)
+
+
+def test_a_connection_that_waits_for_a_request_may_be_closed_for_another_one() -> None:
+    meeting = Meeting()
+    meeting.send("GET")
+    assert not meeting.connections.close_longest_waiting()
+    meeting.send(" / HTTP/1.1\r\n\r\n")
+    assert meeting.connections.close_longest_waiting()
+    assert meeting.wire.is_closing()
 
 
 @on_loop
 async def test_an_application_may_answer_later() -> None:
-    wire = FakeTransport()
-    scheduler: Any = ManualScheduler()
-    http = HttpConnection(lambda _: later(respond(200, "x")), scheduler, set())
-    http.connection_made(wire)
-    http.data_received(GET.encode())
-    assert wire.written == b""
-    await until(lambda: wire.written.endswith(b"\r\n\r\nx"))
-    http.connection_lost(None)
+    meeting = Meeting()
+    meeting.scheduler.loop.create_task = asyncio.get_running_loop().create_task  # type: ignore[attr-defined]
+
+    async def answered() -> Answer:
+        return respond(200, "x")
+
+    meeting.endpoint.answer = lambda _: answered()
+    meeting.send(GET)
+    assert meeting.wire.written == b""
+    await until(lambda: meeting.wire.written.endswith(b"\r\n\r\nx"))
+    meeting.http.connection_lost(None)

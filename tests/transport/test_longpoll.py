@@ -25,6 +25,7 @@ from transport.carriers.outbox import OutboxPolicy
 from transport.endpoint_supervisor import Transports
 from transport.http.exchange import MAX_BODY, Incoming
 from transport.http.http_connection import HttpConnection
+from transport.http.http_connections import HttpConnections
 from transport.transport import Transport
 
 if TYPE_CHECKING:
@@ -120,6 +121,18 @@ class Wire(asyncio.Transport):
         assert not self.closing
         self.written += bytes(data)
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Everything is sent at once."""
+
+    def write_eof(self) -> None:
+        """Nothing is read any more."""
+
+    def pause_reading(self) -> None:
+        """Nothing is on its way."""
+
+    def resume_reading(self) -> None:
+        """Nothing is on its way."""
+
     def is_closing(self) -> bool:
         return self.closing
 
@@ -133,7 +146,7 @@ class Exchange:
     def __init__(self, server: Server, request: bytes) -> None:
         self._server, self.wire = server, Wire()
         scheduler = server.process.scheduler
-        self.connection = HttpConnection(server.endpoint.handle, scheduler, set())
+        self.connection = HttpConnection(server.endpoint, scheduler, HttpConnections())
         scheduler.loop.call_soon(self.connection.connection_made, self.wire)
         scheduler.loop.call_soon(self.connection.data_received, request)
 
@@ -709,7 +722,9 @@ async def test_a_connection_that_is_reset_gives_its_poll_back() -> None:
 async def test_a_body_beyond_the_limit_is_refused() -> None:
     async with serving(UserSocket) as server:
         tcp = await server.tcp()
+        opened = json.loads((await tcp.get("/socket/longpoll?vsn=2.0.0")).body)
         size = 10 * 1024 * 1024 + 1
-        head = f"POST /socket/longpoll HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
+        target = f"/socket/longpoll?token={opened['token']}"
+        head = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
         await tcp.send(head, b"x" * size)
         assert (await tcp.answer()).status == 413

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
@@ -15,6 +15,7 @@ from transport.access.origin import OWN_SCHEME
 if TYPE_CHECKING:
     from actors.lowlevel import Scheduler
     from transport.carriers.carrier import CarrierOptions, WebSocket
+    from transport.limits import Limits
 
 __all__ = [
     "ANSWERS",
@@ -23,6 +24,7 @@ __all__ = [
     "Admission",
     "Answer",
     "Application",
+    "HttpEndpoint",
     "Incoming",
     "Late",
     "Upgrade",
@@ -82,6 +84,21 @@ Admission = Callable[[Incoming], int | Response]
 
 It returns the bytes that the body may have, or the answer to a request whose body is not taken at all.
 """
+
+
+class HttpEndpoint(Protocol):
+    """An endpoint as its HTTP connections see it."""
+
+    limits: Limits
+
+    def handle(self, incoming: Incoming) -> Answer | Awaitable[Answer]:
+        """Answer one request."""
+
+    def admit(self, incoming: Incoming) -> int | Response:
+        """Return the bytes that a body above `SMALL_BODY` may have, or the answer to a request whose body is not taken."""
+
+    def reached(self, limit: str) -> None:
+        """Report that a limit was reached, by the name of its option."""
 
 
 def respond(status: int, body: bytes | str = b"", content_type: str = "text/plain; charset=utf-8") -> Response:

@@ -1,7 +1,19 @@
 """One HTTP/1.1 connection of the listener, until it is closed or becomes a WebSocket.
 
-llhttp (through httptools) does the parsing: `websockets` parses only handshakes, which have no body, and this port also serves
-pages and long polling.
+Theory of operation.
+
+A request is read when the one before it has been answered, and the answer has been sent. So one connection holds one request
+and one answer, whatever its client sends, and what it receives meanwhile waits unparsed (`RequestReader`).
+
+1. `data_received` keeps the bytes; `_proceed` reads and answers one request after the other. After a few, or `BUDGET` seconds,
+   it lets the event loop do its other work, and goes on in the next iteration.
+2. The socket is not read while `_proceed` has to go on, while the client does not read an answer, and while more than
+   `MOST_WAITING` bytes wait behind a request that is being answered. TCP then slows the client down. With less than that the
+   socket is read, so that the end of a client is noticed while its answer is prepared.
+3. There is one deadline at a time: for a head, a body, the reading of an answer, or the next request. Preparing an answer has
+   none: that is up to the application.
+4. When the server ends a connection, it ends its own direction first and ignores what it still receives for a while
+   (`_linger`). Closed at once, with unread bytes, TCP would reset the connection, and the client could lose the answer.
 """
 
 from __future__ import annotations
@@ -9,48 +21,53 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections import deque
 from collections.abc import Awaitable
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-import httptools
-from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from transport.http.exchange import ANSWERS, MAX_BODY, Answer, Application, Incoming, Late, Upgrade, respond
+from transport.http.connection_timer import ConnectionTimer
+from transport.http.exchange import ANSWERS, MAX_BODY, Answer, HttpEndpoint, Incoming, Late, Upgrade, respond
+from transport.http.request_reader import NOTHING, PART, ReadRequest, RefusedRequestError, RequestReader
 
 if TYPE_CHECKING:
-    from actors.clock import Timer
     from actors.lowlevel import Scheduler
+    from transport.http.http_connections import HttpConnections
 
 __all__ = ["HttpConnection"]
 
 _log = logging.getLogger("ashtree.transport")
 
-# The bytes that the head of a request may have, as in most servers.
-MAX_HEAD = 64 * 1024
-# Seconds that a client may take to send a request, or stay connected without one.
-REQUEST_TIMEOUT = 60.0
+# Requests, or parts of bodies, and seconds, until other connections get their turn.
+STEPS = 32
+BUDGET = 0.002
+# Bytes that may wait behind a request that is being answered; one read adds up to 256 KiB.
+MOST_WAITING = 64 * 1024
+# Seconds, and bytes, for which the rest of a refused request is ignored, so that its client can read the answer.
+LINGER = 5.0
+MOST_IGNORED = MAX_BODY
+# What the deadline is for after the last answer; it is no limit.
+_LINGER = "linger"
 
 
 class HttpConnection(asyncio.Protocol):
-    """Reads requests and writes the application's answers in the order of the requests."""
+    """Reads requests and writes the endpoint's answers in the order of the requests."""
 
-    def __init__(self, application: Application, scheduler: Scheduler, alive: set[HttpConnection]) -> None:
-        self._application, self._scheduler, self._alive = application, scheduler, alive
-        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
-        self._queue: deque[tuple[Incoming, bool]] = deque()
+    def __init__(self, endpoint: HttpEndpoint, scheduler: Scheduler, connections: HttpConnections) -> None:
+        self._endpoint, self._scheduler, self._connections = endpoint, scheduler, connections
+        self._reader = RequestReader(endpoint.limits, self._admit)
         self._task: asyncio.Task[None] | None = None
-        self._timer: Timer | None = None
-        self._upgrading = False
-        self._early = b""
-        self._body_too_large = False
-        self._begin()
-
-    def _begin(self) -> None:
-        self._url, self._body, self._size = b"", bytearray(), 0
-        self._headers: list[tuple[str, str]] = []
+        self._awaited: object = None
+        self._deadline = ConnectionTimer(scheduler.clock, self._time_is_up)
+        # What the deadline is for, by the name of its limit.
+        self._waits_for: str | None = None
+        self._answered = 0
+        # The bytes of an answer that the client has not read, as of when that was last looked at.
+        self._unsent: int | None = None
+        self._goes_on = self._is_reading_paused = self._is_over = False
+        # The bytes that were received after the last answer.
+        self._ignored: int | None = None
 
     # asyncio
 
@@ -58,120 +75,189 @@ class HttpConnection(asyncio.Protocol):
         """Start to wait for a request."""
         self._transport = cast("asyncio.Transport", transport)
         self._peer = self._transport.get_extra_info("peername")
-        self._alive.add(self)
-        self._expect_request()
+        self._connections.opened(self)
+        self._wait_for("head_timeout", self._endpoint.limits.head_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the answer that is being prepared."""
-        self._alive.discard(self)
-        self._expect_nothing()
-        self._parser = None
+        self._end()
         if self._task is not None:
             self._task.cancel()
+            # If the task has not begun, it never will, and Python would warn of what it was to await.
+            if inspect.iscoroutine(self._awaited) and inspect.getcoroutinestate(self._awaited) == inspect.CORO_CREATED:
+                self._awaited.close()
 
     def data_received(self, data: bytes) -> None:
-        """Parse the received bytes, and answer the requests in them."""
-        self._size += len(data)
-        try:
-            self._parse(data)
-        except httptools.HttpParserError as error:
-            # The requests before it were valid, and are answered first.
-            self._work()
-            self._give_up(400, f"bad request: {error}")
+        """Keep the received bytes, and answer the requests in them unless others have to be answered first."""
+        if self._ignored is not None:
+            self._ignore(len(data))
             return
-        if self._body_too_large:
-            self._give_up(413, "the request's body is too large")
-            return
-        if self._size - len(self._body) > MAX_HEAD:
-            self._give_up(431, "the request's head is too large")
-            return
-        self._work()
+        self._reader.receive(data)
+        if self._is_free():
+            self._proceed()
+        else:
+            self._pace()
 
-    def _parse(self, data: bytes) -> None:
-        if self._upgrading or self._parser is None:
-            # The handshake is being answered; this is for the WebSocket.
-            self._early += data
-            return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._upgrading, self._early = True, data[upgrade.args[0] :]
+    def pause_writing(self) -> None:
+        """Answer nothing more until the client has read the last answer."""
+        self._unsent = self._transport.get_write_buffer_size()
+
+    def resume_writing(self) -> None:
+        """Go on: the last answer has been sent."""
+        self._unsent = None
+        if self._ignored is not None:
+            self._wait_for(_LINGER, LINGER)
+        elif not self._goes_on:
+            self._go_on()
 
     def close(self) -> None:
         """Close the connection once all that was written has been sent."""
         self._transport.close()
 
-    def _expect_request(self) -> None:
-        self._expect_nothing()
-        self._timer = self._scheduler.clock.call_after(REQUEST_TIMEOUT, self._transport.close)
+    # Requests
 
-    def _expect_nothing(self) -> None:
-        """Stop the timer: the client is waiting for an answer."""
-        if self._timer is not None:
-            self._timer.cancel()
+    def _is_free(self) -> bool:
+        """Return whether the next request may be read."""
+        return self._task is None and self._unsent is None and not self._goes_on and not self._is_over
 
-    def _give_up(self, status: int, text: str) -> None:
-        # After the last answer, whatever follows is ignored.
+    def _go_on(self) -> None:
+        self._goes_on = True
+        self._scheduler.loop.call_soon(self._continue)
+
+    def _continue(self) -> None:
+        self._goes_on = False
         if not self._transport.is_closing():
-            self._write(respond(status, text), keep_alive=False)
+            self._proceed()
 
-    # httptools
+    def _proceed(self) -> None:
+        """Answer what has been received, one request at a time, for as long as other connections can wait."""
+        clock, left = self._scheduler.clock, STEPS
+        until = clock.now() + BUDGET
+        while self._is_free() and self._step():
+            left -= 1
+            if not self._is_over and (not left or clock.now() >= until):
+                self._go_on()
+        if not self._is_over:
+            self._expect()
+            self._pace()
 
-    def on_url(self, url: bytes) -> None:
-        """Append a part of the path and query."""
-        self._url += url
+    def _step(self) -> bool:
+        """Read a part of a request, or answer one; return whether there may be more."""
+        try:
+            read = self._reader.read()
+        except RefusedRequestError as refused:
+            self._refuse(refused.response, refused.limit)
+            return False
+        if read is NOTHING:
+            return False
+        if read is not PART:
+            self._answer_request(read)
+        return True
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Add a header."""
-        self._headers.append((name.decode("latin-1"), value.decode("latin-1")))
+    def _admit(self, request: Request) -> int | Response:
+        incoming = Incoming(request, b"", self._peer)
+        try:
+            return self._endpoint.admit(incoming)
+        except Exception:  # noqa: BLE001  # the author's; the client gets a 500
+            return _failed(incoming)
 
-    def on_body(self, body: bytes) -> None:
-        """Append a part of the body."""
-        self._body += body
-        if len(self._body) > MAX_BODY:
-            self._body_too_large = True
-
-    def on_message_complete(self) -> None:
-        """Queue the complete request."""
-        parser = self._parser
-        assert parser is not None
-        request = Request(
-            self._url.decode("latin-1"),
-            Headers(self._headers),
-            parser.get_method().decode("latin-1"),
-            f"HTTP/{parser.get_http_version()}",
+    def _pace(self) -> None:
+        """Read from the socket, or do not."""
+        waiting = self._reader.waiting
+        pause = self._ignored is None and (
+            self._unsent is not None or waiting > MOST_WAITING or (waiting > 0 and self._goes_on)
         )
-        # The bytes after a request for an upgrade are not HTTP, whether it is accepted or not.
-        keep_alive = parser.should_keep_alive() and not parser.should_upgrade()
-        self._queue.append((Incoming(request, bytes(self._body), self._peer), keep_alive))
-        self._begin()
+        if pause is not self._is_reading_paused and not self._transport.is_closing():
+            self._is_reading_paused = pause
+            if pause:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    # Time
+
+    def _expect(self) -> None:
+        """Set the deadline for what the client has to do next, unless it has been set already."""
+        limits = self._endpoint.limits
+        if self._goes_on or self._ignored is not None:
+            return
+        if self._task is not None:
+            self._wait_for(None)
+        elif self._unsent is not None:
+            self._wait_for("send_timeout", limits.send_timeout)
+        elif self._reader.in_body:
+            self._wait_for("body_timeout", limits.body_timeout)
+        elif self._reader.waiting:
+            self._connections.works(self)
+            self._wait_for("head_timeout", limits.head_timeout)
+        elif self._answered:
+            self._connections.waits(self)
+            self._wait_for("keep_alive", limits.keep_alive)
+
+    def _wait_for(self, limit: str | None, seconds: float = 0.0) -> None:
+        if limit is None:
+            self._deadline.clear()
+        elif limit != self._waits_for:
+            self._deadline.set(seconds)
+        self._waits_for = limit
+
+    def _time_is_up(self) -> None:
+        limit, self._waits_for = self._waits_for, None
+        if limit == "send_timeout":
+            self._check_progress()
+        elif limit == _LINGER or limit is None:
+            self.close()
+        else:
+            self._endpoint.reached(limit)
+            self._give_up(limit)
+
+    def _give_up(self, limit: str) -> None:
+        """End the connection of a client that took too long; with 408 if it has begun a request."""
+        if limit == "body_timeout" or self._reader.waiting:
+            self._write(respond(408, "the request took too long"), keep_alive=False)
+        if limit != "body_timeout":
+            # All that the client has sent has been read.
+            self.close()
+
+    def _check_progress(self) -> None:
+        """Cut the connection, unless the client has read something since the last time."""
+        unsent = self._transport.get_write_buffer_size()
+        if self._unsent is not None and unsent >= self._unsent:
+            self._endpoint.reached("send_timeout")
+            self._transport.abort()
+        else:
+            self._unsent = unsent
+            self._wait_for("send_timeout", self._endpoint.limits.send_timeout)
 
     # Answers
 
-    def _work(self) -> None:
-        """Answer the queued requests, one at a time."""
-        while self._queue and self._task is None and not self._transport.is_closing():
-            incoming, keep_alive = self._queue.popleft()
-            try:
-                answer = self._application(incoming)
-            except Exception:  # noqa: BLE001  # the author's; the client gets a 500
-                _log.exception("could not answer %s %s", incoming.request.method, _path(incoming))
-                answer = respond(500, "Internal Server Error")
-            if type(answer) not in ANSWERS and inspect.isawaitable(answer):
-                self._expect_nothing()
-                self._task = asyncio.get_running_loop().create_task(self._answer_later(answer, incoming, keep_alive))
-            else:
-                self._answer(answer, incoming, keep_alive)
+    def _answer_request(self, read: ReadRequest) -> None:
+        self._waits_for = None
+        self._answered += 1
+        keep_alive = read.keep_alive and self._answered < self._endpoint.limits.requests
+        if keep_alive is not read.keep_alive:
+            self._endpoint.reached("requests")
+        incoming = Incoming(read.request, read.body, self._peer)
+        try:
+            answer: object = self._endpoint.handle(incoming)
+        except Exception:  # noqa: BLE001  # the author's; the client gets a 500
+            answer = _failed(incoming)
+        if type(answer) not in ANSWERS and inspect.isawaitable(answer):
+            self._connections.works(self)
+            self._awaited = answer
+            self._task = self._scheduler.loop.create_task(self._answer_later(answer, incoming, keep_alive))
+        else:
+            self._answer(answer, incoming, keep_alive)
 
     async def _answer_later(self, answer: Awaitable[Answer], incoming: Incoming, keep_alive: bool) -> None:  # noqa: FBT001  # private
         try:
-            result: Answer = await answer
+            result: object = await answer
         except Exception:  # noqa: BLE001  # as above
-            _log.exception("could not answer %s %s", incoming.request.method, _path(incoming))
-            result = respond(500, "Internal Server Error")
-        self._task = None
+            result = _failed(incoming)
+        self._task = self._awaited = None
         self._answer(result, incoming, keep_alive)
-        self._work()
+        if not self._transport.is_closing():
+            self._proceed()
 
     def _answer(self, answer: object, incoming: Incoming, keep_alive: bool) -> None:  # noqa: FBT001  # private
         if self._transport.is_closing():
@@ -188,29 +274,70 @@ class HttpConnection(asyncio.Protocol):
             answer = replace(answer, body=b"")
         self._write(answer, keep_alive=keep_alive)
 
+    def _refuse(self, response: Response, limit: str | None) -> None:
+        if limit is not None:
+            self._endpoint.reached(limit)
+        if not self._transport.is_closing():
+            self._write(response, keep_alive=False)
+
     def _write(self, response: Response, *, keep_alive: bool) -> None:
+        self._connections.works(self)
         # A copy: an application may return the same response many times.
         headers = response.headers.copy()
         headers["Connection"] = "keep-alive" if keep_alive else "close"
+        # From now on `pause_writing` is called whenever something has not been sent.
+        self._transport.set_write_buffer_limits(0)
         self._transport.write(replace(response, headers=headers).serialize())
-        if keep_alive:
-            self._expect_request()
+        if not keep_alive:
+            self._linger()
+
+    def _linger(self) -> None:
+        """End our direction, and ignore what is still received, until the client ends the connection."""
+        self._reader.close()
+        self._reader.rest()
+        self._ignored = 0
+        if self._transport.is_closing():
+            return
+        self._transport.write_eof()
+        if self._unsent is None:
+            self._wait_for(_LINGER, LINGER)
         else:
-            self._transport.close()
+            self._wait_for("send_timeout", self._endpoint.limits.send_timeout)
+        self._pace()
+
+    def _ignore(self, size: int) -> None:
+        assert self._ignored is not None
+        self._ignored += size
+        if self._ignored > MOST_IGNORED:
+            self._transport.abort()
 
     def _upgrade(self, upgrade: Upgrade) -> None:
-        self._alive.discard(self)
-        self._expect_nothing()
-        # It refers back to this object: without it this is freed as soon as the WebSocket has taken over.
-        self._parser = None
+        early = self._reader.rest()
+        self._pace()
+        if self._answered > 1:
+            self._transport.set_write_buffer_limits()
+        self._end()
         self._transport.write(upgrade.response.serialize())
         protocol = cast("asyncio.Protocol", upgrade.protocol)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
         upgrade.begin()
-        if self._early:
-            protocol.data_received(self._early)
+        if early:
+            protocol.data_received(early)
         self._scheduler.run_ready()
+
+    def _end(self) -> None:
+        """Be no connection any more: it was lost, or has become a WebSocket. What refers back to this object is freed."""
+        self._is_over = True
+        self._connections.closed(self)
+        self._deadline.cancel()
+        self._reader.close()
+
+
+def _failed(incoming: Incoming) -> Response:
+    """Log the exception of an endpoint; return what its client is answered."""
+    _log.exception("could not answer %s %s", incoming.request.method, _path(incoming))
+    return respond(500, "Internal Server Error")
 
 
 def _path(incoming: Incoming) -> str:

@@ -13,7 +13,8 @@ from transport.http.http_connection import HttpConnection
 if TYPE_CHECKING:
     from typing import Any
 
-    from transport.http.exchange import Application
+    from transport.http.exchange import HttpEndpoint
+    from transport.http.http_connections import HttpConnections
 
 __all__ = ["Listener", "bind", "unbind"]
 
@@ -64,7 +65,7 @@ def _listen(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> 
 
 
 class Listener(Actor):
-    """Accepts connections for an application.
+    """Accepts connections for an endpoint.
 
     Its supervisor owns the listening sockets: if the listener crashes, new clients wait in the kernel's queue until it has been
     restarted.
@@ -72,10 +73,8 @@ class Listener(Actor):
 
     shutdown: ClassVar[float] = 5.0
 
-    def __init__(
-        self, sockets: list[socket.socket], application: Application, connections: set[HttpConnection]
-    ) -> None:
-        self._sockets, self._application, self._connections = sockets, application, connections
+    def __init__(self, sockets: list[socket.socket], endpoint: HttpEndpoint, connections: HttpConnections) -> None:
+        self._sockets, self._endpoint, self._connections = sockets, endpoint, connections
 
     async def on_start(self) -> None:
         """Accept from now on."""
@@ -83,7 +82,7 @@ class Listener(Actor):
         scheduler = self._process.scheduler
         for listening in self._sockets:
             server = await loop.create_server(
-                lambda: HttpConnection(self._application, scheduler, self._connections),
+                lambda: HttpConnection(self._endpoint, scheduler, self._connections),
                 sock=listening.dup(),
                 backlog=BACKLOG,
             )

@@ -1,0 +1,45 @@
+"""The HTTP connections of an endpoint, and which of them may be closed for new ones."""
+
+from __future__ import annotations
+
+from transport.http.http_connections import HttpConnections
+
+
+class Closable:
+    """A connection that remembers whether it was closed."""
+
+    def __init__(self, connections: HttpConnections) -> None:
+        self.closed = False
+        connections.opened(self)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_the_connection_that_waits_longest_is_closed_first() -> None:
+    connections = HttpConnections()
+    first, second, third = (Closable(connections) for _ in range(3))
+    connections.works(first)
+    connections.waits(first)
+    connections.works(third)
+    assert [connections.close_longest_waiting() for _ in range(3)] == [True, True, False]
+    assert (first.closed, second.closed, third.closed) == (True, True, False)
+    assert list(connections) == [third]
+
+
+def test_order_of_waiting() -> None:
+    connections = HttpConnections()
+    first, second = (Closable(connections) for _ in range(2))
+    connections.works(first)
+    connections.waits(first)
+    connections.close_longest_waiting()
+    assert (first.closed, second.closed) == (False, True)
+
+
+def test_a_connection_that_has_ended_waits_for_nothing() -> None:
+    connections = HttpConnections()
+    ended = Closable(connections)
+    connections.closed(ended)
+    connections.waits(ended)
+    assert not connections.close_longest_waiting()
+    assert len(connections) == 0

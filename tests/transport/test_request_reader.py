@@ -1,0 +1,175 @@
+"""Finding requests in bytes: the same ones however the bytes arrive, within the limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transport import respond
+from transport.http.exchange import SMALL_BODY
+from transport.http.request_reader import NOTHING, PART, ReadRequest, RefusedRequestError, RequestReader
+from transport.limits import Limits
+
+if TYPE_CHECKING:
+    from websockets.http11 import Request, Response
+
+UPGRADE = "GET /ws HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+def reader(size: int = 1_000_000, **limits: Any) -> RequestReader:
+    return RequestReader(Limits(**limits), lambda _: size)
+
+
+def read_all(requests: RequestReader) -> list[ReadRequest]:
+    """Return the requests that have been received."""
+    found = []
+    while (read := requests.read()) is not NOTHING:
+        if read is not PART:
+            found.append(read)
+    return found
+
+
+def received(requests: RequestReader, *pieces: bytes) -> list[ReadRequest]:
+    found = []
+    for piece in pieces:
+        requests.receive(piece)
+        found += read_all(requests)
+    return found
+
+
+def chunked(body: bytes, size: int) -> bytes:
+    pieces = [body[start : start + size] for start in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+bodies = st.binary(max_size=60) | st.sampled_from(
+    [b"\r\n\r\n", b"\r\n" * 30, b"a\r\n\r", b"0\r\n\r\nGET / HTTP/1.1\r\n\r\n"]
+)
+
+
+@given(
+    st.lists(st.tuples(bodies, st.sampled_from([None, 1, 7])), min_size=1, max_size=5),
+    st.lists(st.integers(1, 40), min_size=1, max_size=20),
+)
+def test_requests_are_the_same_however_they_arrive(sent: list[tuple[bytes, int | None]], sizes: list[int]) -> None:
+    data = b""
+    for number, (body, size) in enumerate(sent):
+        kind = b"Content-Length: %d" % len(body) if size is None else b"Transfer-Encoding: chunked"
+        data += b"POST /%d HTTP/1.1\r\n%s\r\n\r\n" % (number, kind)
+        data += body if size is None else chunked(body, size)
+    pieces: list[bytes] = []
+    start = 0
+    while start < len(data):
+        size = sizes[len(pieces) % len(sizes)]
+        pieces.append(data[start : start + size])
+        start += size
+    found = received(reader(), *pieces)
+    assert [(each.request.path, each.body) for each in found] == [
+        (f"/{number}", body) for number, (body, _) in enumerate(sent)
+    ]
+
+
+def test_what_follows_a_request_stays_unparsed_until_the_next_one_is_read() -> None:
+    requests = reader()
+    requests.receive(b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\ngarbage")
+    assert isinstance(requests.read(), ReadRequest)
+    assert requests.waiting == len(b"GET /2 HTTP/1.1\r\n\r\ngarbage")
+    assert isinstance(requests.read(), ReadRequest)
+    with pytest.raises(RefusedRequestError):
+        requests.read()
+
+
+def test_what_follows_an_upgrade_is_not_http() -> None:
+    requests = reader()
+    [request] = received(requests, UPGRADE.encode() + b"\x81\x00GET / HTTP/1.1\r\n\r\n")
+    assert not request.keep_alive
+    assert requests.rest() == b"\x81\x00GET / HTTP/1.1\r\n\r\n"
+    assert requests.waiting == 0
+
+
+@pytest.mark.parametrize("empty", ["\r\n", "\r\n\r\n", "\n", "\r\n" * 100])
+def test_empty_lines_before_a_request_are_ignored(empty: str) -> None:
+    [request] = received(reader(head_size=40), *(bytes([byte]) for byte in empty.encode() + b"GET /a HTTP/1.1\r\n\r\n"))
+    assert request.request.path == "/a"
+
+
+def test_trailers_are_not_headers() -> None:
+    head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    requests = received(reader(), head + b"1\r\na\r\n0\r\nX-User: b\r\n\r\n" + b"GET / HTTP/1.1\r\n\r\n")
+    assert [dict(each.request.headers.raw_items()) for each in requests] == [{"Transfer-Encoding": "chunked"}, {}]
+
+
+@pytest.mark.parametrize(
+    ("limits", "head", "status", "limit"),
+    [
+        ({"request_line": 20}, "GET /123456 HTTP/1.1\r\n\r\n", None, None),
+        ({"request_line": 19}, "GET /123456 HTTP/1.1\r\n\r\n", 414, "request_line"),
+        ({"head_size": 24}, "GET /123456 HTTP/1.1\r\n\r\n", None, None),
+        ({"head_size": 23}, "GET /123456 HTTP/1.1\r\n\r\n", 431, "head_size"),
+        ({"headers": 2}, "GET / HTTP/1.1\r\nA: b\r\nA: b\r\n\r\n", None, None),
+        ({"headers": 1}, "GET / HTTP/1.1\r\nA: b\r\nA: b\r\n\r\n", 431, "headers"),
+    ],
+)
+@pytest.mark.parametrize(
+    "before", ["", "GET / HTTP/1.1\r\n\r\n", "\r\n"], ids=["first", "second", "after an empty line"]
+)
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_the_limits_of_a_head_are_exact(  # noqa: PLR0917  # parameters
+    limits: dict[str, int], head: str, status: int | None, limit: str | None, before: str, size: int
+) -> None:
+    data = (before + head).encode()
+    pieces = [data[start : start + size] for start in range(0, len(data), size)]
+    requests = reader(**limits)
+    if status is None:
+        assert len(received(requests, *pieces)) == 1 + ("GET" in before)
+        return
+    with pytest.raises(RefusedRequestError) as refused:
+        received(requests, *pieces)
+    assert (refused.value.response.status_code, refused.value.limit) == (status, limit)
+
+
+@pytest.mark.parametrize("size", [SMALL_BODY, SMALL_BODY + 1])
+@pytest.mark.parametrize("kind", ["Content-Length: {}", "Transfer-Encoding: chunked"])
+def test_a_body_above_64_kib_has_to_be_admitted(size: int, kind: str) -> None:
+    asked: list[str] = []
+
+    def admit(request: Request) -> Response:
+        asked.append(request.path)
+        return respond(404)
+
+    requests = RequestReader(Limits(), admit)
+    head = f"POST /a HTTP/1.1\r\n{kind.format(size)}\r\n\r\n".encode()
+    body = b"a" * size if "Length" in kind else chunked(b"a" * size, 1000)
+    if size == SMALL_BODY:
+        assert [len(each.body) for each in received(requests, head, body)] == [size]
+        return
+    with pytest.raises(RefusedRequestError) as refused:
+        received(requests, head, body)
+    assert (refused.value.response.status_code, refused.value.limit, asked) == (404, None, ["/a"])
+
+
+def test_a_declared_body_is_refused_before_it_is_received() -> None:
+    requests = reader(100_000)
+    requests.receive(b"POST /a HTTP/1.1\r\nContent-Length: 100001\r\n\r\n")
+    with pytest.raises(RefusedRequestError) as refused:
+        requests.read()
+    assert (refused.value.response.status_code, refused.value.limit) == (413, "max_body")
+
+
+def test_a_long_body_is_read_in_parts() -> None:
+    requests, size = reader(), 500_000
+    requests.receive(b"POST /a HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size + b"a" * size)
+    parts = 0
+    while requests.read() is PART:
+        assert requests.in_body
+        parts += 1
+    assert parts >= size // (64 * 1024)
+    assert not requests.in_body
+
+
+def test_nothing_is_read_after_the_last_request() -> None:
+    requests = reader()
+    assert len(received(requests, b"GET / HTTP/1.0\r\n\r\n", b"garbage\r\n\r\n")) == 1

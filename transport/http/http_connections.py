@@ -1,0 +1,57 @@
+"""The HTTP connections of an endpoint: all of them, and those that wait for a request, which may be closed for new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+__all__ = ["HttpConnections"]
+
+
+class Closable(Protocol):
+    """A connection as this module sees it."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class HttpConnections:
+    """The open HTTP connections, and which of them wait for a request, longest waiting first."""
+
+    def __init__(self) -> None:
+        self._open: set[Closable] = set()
+        self._waiting: dict[Closable, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[Closable]:
+        return iter(list(self._open))
+
+    def opened(self, connection: Closable) -> None:
+        """Add a connection, which waits for its first request."""
+        self._open.add(connection)
+        self._waiting[connection] = None
+
+    def closed(self, connection: Closable) -> None:
+        """Forget a connection: it has ended, or has become a WebSocket."""
+        self._open.discard(connection)
+        self._waiting.pop(connection, None)
+
+    def waits(self, connection: Closable) -> None:
+        """Store that a connection waits for its next request."""
+        if connection in self._open:
+            self._waiting.setdefault(connection)
+
+    def works(self, connection: Closable) -> None:
+        """Store that a connection has received the beginning of a request."""
+        self._waiting.pop(connection, None)
+
+    def close_longest_waiting(self) -> bool:
+        """Close the connection that has waited longest for a request; return whether there was one."""
+        longest = next(iter(self._waiting), None)
+        if longest is None:
+            return False
+        self.closed(longest)
+        longest.close()
+        return True

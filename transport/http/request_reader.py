@@ -1,0 +1,274 @@
+"""Finds the requests in what one client sends, one at a time, within the limits of an endpoint; no I/O, no time.
+
+llhttp (through httptools) does the parsing: `websockets` parses only handshakes, which have no body, and this port also serves
+pages and long polling. It is given a head only when that is complete, and never more than the rest of one request. So the
+limits of a head are exact however its bytes arrive, and what follows a request stays unparsed until the next one is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import httptools
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+from transport.http.exchange import SMALL_BODY, respond
+
+if TYPE_CHECKING:
+    from transport.limits import Limits
+
+__all__ = ["NOTHING", "PART", "ReadRequest", "RefusedRequestError", "RequestReader"]
+
+# The end of a head, and of a chunked body (RFC 9112, sections 2.1 and 7.1).
+_END = b"\r\n\r\n"
+# The most of a body that is parsed in one go, which takes less than a millisecond also in chunks of one byte.
+_SLICE = 16 * 1024
+
+
+class _Unfinished(Enum):
+    NOTHING = 0
+    PART = 1
+
+
+NOTHING: Final = _Unfinished.NOTHING
+"""More has to be received first."""
+PART: Final = _Unfinished.PART
+"""A part of a body was read; there may be more."""
+
+
+class ReadRequest(NamedTuple):
+    """A request with its body; `keep_alive` is whether another one may follow it."""
+
+    request: Request
+    body: bytes
+    keep_alive: bool
+
+
+class RefusedRequestError(Exception):
+    """A request that is answered without being read to its end; then the connection ends.
+
+    `limit` is the name of the limit that it exceeds, None for another reason.
+    """
+
+    def __init__(self, response: Response, limit: str | None = None) -> None:
+        super().__init__(response)
+        self.response, self.limit = response, limit
+
+
+class RequestReader:
+    """The requests of one connection.
+
+    `admit(request)` is called for a body above `SMALL_BODY` before it is read; see `Admission`.
+    """
+
+    __slots__ = (
+        "_admit",
+        "_body",
+        "_bound",
+        "_framing",
+        "_headers",
+        "_is_complete",
+        "_keep_alive",
+        "_left",
+        "_limits",
+        "_parser",
+        "_received",
+        "_request",
+        "_scanned",
+        "_surely_small",
+        "_url",
+    )
+
+    def __init__(self, limits: Limits, admit: Callable[[Request], int | Response]) -> None:
+        self._limits, self._admit = limits, admit
+        self._surely_small = min(limits.request_line, limits.head_size)
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._received = bytearray()
+        self._scanned = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._url, self._body = b"", bytearray()
+        self._headers: list[tuple[str, str]] = []
+        self._is_complete = self._keep_alive = False
+        # The request whose head has been parsed; the bytes that its body still has, None if it is chunked.
+        self._request: Request | None = None
+        self._left: int | None = 0
+        self._bound = SMALL_BODY
+        self._framing = 0
+
+    @property
+    def waiting(self) -> int:
+        """The received bytes that have not been parsed."""
+        return len(self._received)
+
+    @property
+    def in_body(self) -> bool:
+        """Whether a head has been read, and its body has not."""
+        return self._request is not None
+
+    def receive(self, data: bytes) -> None:
+        """Keep received bytes, until `read` parses them."""
+        self._received += data
+
+    def rest(self) -> bytes:
+        """Return the bytes that have not been parsed, and forget them: they are not HTTP."""
+        rest, self._received = bytes(self._received), bytearray()
+        return rest
+
+    def close(self) -> None:
+        """Read no more. This frees the parser, which refers back to this object, and the connection."""
+        self._parser, self._admit = None, _nothing
+        self._request, self._body = None, bytearray()
+
+    def read(self) -> ReadRequest | _Unfinished:
+        """Return the next request, `PART` of one, or `NOTHING` if it has not been received.
+
+        Raises:
+            RefusedRequestError: if it is invalid or exceeds a limit.
+        """
+        if self._parser is None:
+            return NOTHING
+        piece = self._head() if self._request is None else self._part_of_body()
+        if not piece:
+            return NOTHING
+        self._parse(piece)
+        if self._request is None:
+            self._head_parsed()
+        elif self._left is None:
+            self._check_chunks()
+        return self._finish() if self._is_complete else PART
+
+    # The next bytes to parse
+
+    def _head(self) -> bytes:
+        """Return the whole head; nothing while it is incomplete."""
+        received = self._received
+        if received.startswith((b"\r", b"\n")):
+            # RFC 9112, section 2.2: empty lines before a request are ignored.
+            received = self._received = received.lstrip(b"\r\n")
+            self._scanned = 0
+        end = received.find(_END, self._scanned) + len(_END)
+        if end >= len(_END):
+            self._check_head(end)
+            self._scanned = 0
+            return self._take(end)
+        if received and not received[:1].isupper():
+            # No method begins like this; perhaps the client speaks TLS. The parser says what is wrong.
+            return self._take(len(received))
+        self._check_head_size(len(received) + 1)
+        self._scanned = max(0, len(received) - len(_END) + 1)
+        return b""
+
+    def _check_head(self, size: int) -> None:
+        if size > self._surely_small:
+            self._check_head_size(size)
+        # Beside the headers there are the request line and the empty line.
+        if self._received.count(b"\r\n", 0, size) - 2 > self._limits.headers:
+            raise RefusedRequestError(respond(431, "the request has too many headers"), "headers")
+
+    def _check_head_size(self, size: int) -> None:
+        """Check a head of at least so many bytes."""
+        limits, received = self._limits, self._received
+        line = limits.request_line + 2
+        if len(received) >= line and received.find(b"\r\n", 0, line) < 0:
+            raise RefusedRequestError(respond(414, "the request line is too long"), "request_line")
+        if size > limits.head_size:
+            raise RefusedRequestError(respond(431, "the request's head is too large"), "head_size")
+
+    def _part_of_body(self) -> bytes:
+        """Return a part of the body, which does not go beyond its end."""
+        if self._left is not None:
+            part = self._take(min(self._left, _SLICE))
+            self._left -= len(part)
+            return part
+        # In chunks: only an empty line may be the end, so the parser gets no more than the bytes up to the next one.
+        end = self._received.find(_END, 0, _SLICE) + len(_END)
+        if end < len(_END):
+            end = max(0, min(len(self._received), _SLICE) - len(_END) + 1)
+        self._framing += end
+        return self._take(end)
+
+    def _take(self, size: int) -> bytes:
+        taken = bytes(self._received[:size])
+        del self._received[:size]
+        return taken
+
+    # httptools
+
+    def _parse(self, piece: bytes) -> None:
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            # What follows is not HTTP, whether the upgrade is granted or not.
+            pass
+        except httptools.HttpParserError as error:
+            raise RefusedRequestError(respond(400, f"bad request: {error}")) from None
+
+    def on_url(self, url: bytes) -> None:
+        """Append a part of the path and query."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Add a header."""
+        self._headers.append((name.decode("latin-1"), value.decode("latin-1")))
+
+    def on_body(self, body: bytes) -> None:
+        """Append a part of the body."""
+        self._body += body
+        self._framing = 0
+
+    def on_message_complete(self) -> None:
+        """Store that the request is complete; the parser forgets now whether another one may follow."""
+        parser = self._parser
+        assert parser is not None
+        self._is_complete = True
+        self._keep_alive = parser.should_keep_alive() and not parser.should_upgrade()
+
+    # What has been parsed
+
+    def _head_parsed(self) -> None:
+        parser, headers = self._parser, Headers(self._headers)
+        assert parser is not None
+        method = parser.get_method().decode("latin-1")
+        self._request = Request(self._url.decode("latin-1"), headers, method, f"HTTP/{parser.get_http_version()}")
+        # Trailers come after a chunked body; they are not headers.
+        self._headers = []
+        if not self._is_complete:
+            # The parser has checked both headers.
+            self._left = None if "Transfer-Encoding" in headers else int(headers["Content-Length"])
+            self._admit_body(self._left or 0)
+
+    def _admit_body(self, size: int) -> None:
+        """Check the size of the body, as declared or as received so far."""
+        if size > SMALL_BODY >= self._bound:
+            assert self._request is not None
+            admitted = self._admit(self._request)
+            if isinstance(admitted, Response):
+                raise RefusedRequestError(admitted)
+            self._bound = admitted
+        if size > self._bound:
+            raise RefusedRequestError(respond(413, "the request's body is too large"), "max_body")
+
+    def _check_chunks(self) -> None:
+        """Check a body in chunks, and what is between and after them: extensions and trailers, as large as a head at most."""
+        self._admit_body(len(self._body))
+        if self._framing > self._limits.head_size:
+            raise RefusedRequestError(respond(431, "the request's trailers are too large"), "head_size")
+
+    def _finish(self) -> ReadRequest:
+        assert self._request is not None
+        done = ReadRequest(self._request, bytes(self._body), self._keep_alive)
+        if self._keep_alive:
+            self._begin()
+        else:
+            self.close()
+        return done
+
+
+def _nothing(_request: Request) -> int:
+    return 0
