@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ import msgspec
 __all__ = [
     "DEEPER",
     "FILTERED",
+    "LINE",
     "MAX_DEPTH",
     "SECRETS",
     "STATE_SECRETS",
@@ -27,6 +28,7 @@ __all__ = [
     "repr_of",
     "safe_repr",
     "shortened",
+    "shown",
     "shown_fields",
     "unshowable",
     "without_secrets",
@@ -37,6 +39,9 @@ SECRETS = ("password", "token", "secret")
 
 STATE_SECRETS = (*SECRETS, "passwd", "authorization", "cookie", "csrf", "api_key", "apikey", "private", "credential")
 """The words for the state of actors, which holds more kinds of secrets than parameters do."""
+
+LINE = 2_000
+"""The characters of what a client sent that one line of the log has by default."""
 
 FILTERED = "[FILTERED]"
 
@@ -72,6 +77,47 @@ def is_secret(name: object, secrets: Iterable[str]) -> bool:
         return False
     lower = name.lower()
     return any(secret in lower for secret in secrets)
+
+
+def shown(value: object, secrets: Sequence[str] = SECRETS, most: int = LINE) -> str:
+    """Return the repr of what `filter_parameters` returns, cut after `most` characters; no more than these are looked at."""
+    pieces, size = [], 0
+    for piece in _pieces(value, secrets, most, MAX_DEPTH):
+        pieces.append(piece)
+        size += len(piece)
+        if size > most:
+            break
+    return shortened("".join(pieces), most)
+
+
+def _pieces(value: object, secrets: Sequence[str], most: int, depth: int) -> Iterator[str]:
+    if depth < 0:
+        yield repr(DEEPER)
+    elif isinstance(value, Mapping):
+        yield from _between("{", "}", (_entry(*entry, secrets, most, depth - 1) for entry in value.items()))
+    elif isinstance(value, list | tuple):
+        yield from _between("[", "]", (_pieces(inner, secrets, most, depth - 1) for inner in value))
+    elif isinstance(value, bytes):
+        yield repr(f"<{len(value)} bytes>")
+    else:
+        yield repr(value[: most + 1] if isinstance(value, str) else value)
+
+
+def _entry(key: object, value: object, secrets: Sequence[str], most: int, depth: int) -> Iterator[str]:
+    yield f"{key[: most + 1] if isinstance(key, str) else key!r}: "
+    if is_secret(key, secrets):
+        yield repr(FILTERED)
+    else:
+        yield from _pieces(value, secrets, most, depth)
+
+
+def _between(opening: str, closing: str, parts: Iterable[Iterator[str]]) -> Iterator[str]:
+    yield opening
+    for number, part in enumerate(parts):
+        if number:
+            yield ", "
+        yield from part
+    yield closing
 
 
 # Messages between actors: not only mappings

@@ -13,7 +13,7 @@ from websockets.datastructures import MultipleValuesError
 
 from actors.channels.message import Broadcast, Payload, checked_payload
 from actors.pubsub.pubsub import nearest_pubsub
-from actors.redaction import SECRETS
+from actors.redaction import SECRETS, shortened
 from supervisors.child_spec import INFINITY, ChildSpec
 from transport.access import token
 from transport.access.origin import CheckOrigin, origin_rule
@@ -31,6 +31,7 @@ from transport.endpoint_supervisor import EndpointSupervisor
 from transport.exceptions import SocketError
 from transport.extension import Extension, MetricsExtension, ObserverExtension
 from transport.http.exchange import SMALL_BODY, Admission, Answer, Application, Incoming, respond
+from transport.limit_log import LimitLog
 from transport.limits import Limits
 from transport.mount import Mount
 from transport.protocol.serializer import SERIALIZERS
@@ -118,6 +119,8 @@ class Endpoint:
         self.max_channels = max_channels
         self.traffic: dict[str, Traffic] = {"websocket": WebSocketTraffic(), "longpoll": Traffic()}
         self.limits, self.places = limits, Places(limits)
+        others = {"max_frame_size": max_frame_size, "max_channels": max_channels, "outbox": outbox}
+        self._limit_log = LimitLog(limits, others)
         shared = (
             self.idle,
             max_frame_size,
@@ -281,6 +284,11 @@ class Endpoint:
             raise RuntimeError("tokens need a secret: Endpoint(…, secret_key=…)")
         return self._secret_key
 
+    @property
+    def log_line(self) -> int:
+        """The characters of what a client sent that one line of the log may have."""
+        return self.limits.log_line
+
     # For its supervisors
 
     def attach(self, supervisor: ActorRef, port: int | None) -> None:
@@ -348,6 +356,11 @@ class Endpoint:
 
     # For its mounts
 
+    def reached(self, limit: str) -> None:
+        """Report that a limit was reached, by the name of its option."""
+        limit_reached(self, limit)
+        self._limit_log.count(limit, self.now())
+
     def now(self) -> float:
         """Return the monotonic time in seconds, to measure durations; 0 before the first start."""
         return 0.0 if self._clock is None else self._clock.now()
@@ -374,7 +387,8 @@ class Endpoint:
             return False
         if self._origin_rule(origin, host, incoming.scheme):
             return True
-        _log.warning("refused a page of origin %r; allow it by Endpoint(…, check_origin=[…]) if it is yours", origin)
+        shown = shortened(repr(origin), self.log_line)
+        _log.warning("refused a page of origin %s; allow it by Endpoint(…, check_origin=[…]) if it is yours", shown)
         return False
 
 

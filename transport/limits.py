@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from actors.redaction import LINE
 from actors.validation import check_count, check_seconds
 from transport.carriers.rate import Rate
 
@@ -77,7 +78,7 @@ class Limits:
     connect_timeout: float = 10.0
     send_timeout: float = 30.0
     keep_alive: float = 75.0
-    log_line: int = 2_000
+    log_line: int = LINE
 
     def __post_init__(self) -> None:
         for name in _COUNTS:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from actors.channels.message import Reply
 from actors.exceptions import ActorDeadError
 from actors.lowlevel import Scheduler
-from actors.redaction import filter_parameters
+from actors.redaction import filter_parameters, shortened
 from supervisors import calls
 from supervisors.child_spec import ChildSpec, Restart
 from transport.access.auth_token import SUBPROTOCOL, SUBPROTOCOL_HEADER, Offer, longpoll_token, without_token
@@ -24,7 +24,7 @@ from transport.endpoint_api import EndpointAPI
 from transport.exceptions import TokenInvalidError
 from transport.protocol.versions import DEFAULT_VERSION
 from transport.socket import ConnectInfo, Routes, Socket, Uri, accepted
-from transport.socket_events import Attempt, limit_reached, socket_connected, socket_refused
+from transport.socket_events import Attempt, socket_connected, socket_refused
 from transport.transport import Transport
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ class MountedOn(EndpointAPI, Protocol):
 
     def now(self) -> float:
         """Return the monotonic time."""
+
+    def reached(self, limit: str) -> None:
+        """Report that a limit was reached, by the name of its option."""
 
     def session_of(self, request: Request, params: Mapping[str, str]) -> dict[str, Any] | None:
         """Return the session of a request, if it has one and may use it."""
@@ -118,7 +121,8 @@ class Mount:
         try:
             info = self._connect_info(incoming, params, transport)
         except TokenInvalidError as error:
-            _log.warning("refused a client of %s: %s", self._socket_class.__name__, error)
+            shown = shortened(str(error), self._endpoint.log_line)
+            _log.warning("refused a client of %s: %s", self._socket_class.__name__, shown)
             return HTTPStatus.FORBIDDEN
         serializer = self._negotiate(params)
         if serializer is None:
@@ -127,7 +131,7 @@ class Mount:
         return self._call_connect(Attempt(self._endpoint, transport, params, info, vsn, self._socket_class, serializer))
 
     def _refuse_for(self, limit: str, status: HTTPStatus) -> HTTPStatus:
-        limit_reached(self._endpoint, limit)
+        self._endpoint.reached(limit)
         return status
 
     def _call_connect(self, attempt: Attempt) -> Client | HTTPStatus | Awaitable[Client | HTTPStatus]:
@@ -217,7 +221,8 @@ class Mount:
         vsn = params.get("vsn", DEFAULT_VERSION) if nested is None else f"{nested}={params[nested]}"
         serializer = self._endpoint.versions.negotiate(vsn)
         if serializer is None:
-            _log.warning("refused a client: no serializer for vsn %r", vsn)
+            shown = shortened(repr(vsn), self._endpoint.log_line)
+            _log.warning("refused a client: no serializer for vsn %s", shown)
         return serializer
 
     def start(self, carrier: Carrier, client: Client) -> Future[ActorRef]:
@@ -229,7 +234,7 @@ class Mount:
         endpoint, transports = self._endpoint, self.transports
         if transports is None:
             raise ActorDeadError("the endpoint is not running, or restarting")
-        limits = (endpoint.max_channels, endpoint.limits)
+        limits = (endpoint.max_channels, endpoint.limits, endpoint.reached)
         args = (carrier, client.socket, self._routes, client.serializer, endpoint.pubsub, *limits)
         started = calls.start_child(transports, _TRANSPORT.of_another(args, "transport"))
         if client.place is not None:

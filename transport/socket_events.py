@@ -13,7 +13,7 @@ import msgspec
 
 from actors import telemetry
 from actors.channels.channel_events import level, took
-from actors.redaction import filter_parameters
+from actors.redaction import shown
 
 if TYPE_CHECKING:
     from actors.channels.message import Frame, Serializer
@@ -74,9 +74,9 @@ def socket_connected(attempt: Attempt, *, accepted: bool, duration: float) -> No
     number = level(socket_class.log, _log)
     if number is not None:
         verb = "CONNECTED TO" if accepted else "REFUSED CONNECTION TO"
-        text = "%s %s in %s\n  Transport: %s\n  Serializer: %s\n  Parameters: %r"
-        serializer = type(attempt.serializer).__name__
-        params = filter_parameters(attempt.params, attempt.endpoint.filter_parameters)
+        text = "%s %s in %s\n  Transport: %s\n  Serializer: %s\n  Parameters: %s"
+        serializer, endpoint = type(attempt.serializer).__name__, attempt.endpoint
+        params = shown(attempt.params, endpoint.filter_parameters, endpoint.log_line)
         _log.log(number, text, verb, socket_class.__name__, took(duration), attempt.transport, serializer, params)
 
 

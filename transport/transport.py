@@ -16,7 +16,7 @@ from actors.channels.fastlane import Fastlane
 from actors.channels.message import Broadcast, Frame, JoinReply, Message, Serializer, SocketClose
 from actors.exits import NORMAL, SHUTDOWN, Down, Exit, ExitReason, Shutdown, Stop
 from actors.lowlevel import Receipt, SystemCall
-from actors.redaction import filter_parameters
+from actors.redaction import filter_parameters, shortened
 from supervisors import calls
 from supervisors.child import Child, launch, stop_children
 from supervisors.child_spec import ChildSpec, Restart
@@ -130,11 +130,13 @@ class Transport(ClientActor):
         pubsub: PubSub,
         max_channels: int = 100,
         limits: Limits = _LIMITS,
+        reached: Callable[[str], object] | None = None,
     ) -> None:
         self.socket: Socket = socket
         self.serializer, self.pubsub = serializer, pubsub
         self.connection = Connection(routes, serializer, max_channels, limits.topic_length)
         self._limits, self._counts_messages = limits, limits.messages is not None
+        self._report_limit = reached or partial(socket_events.limit_reached, socket.endpoint)
         self._throttle: Throttle | None = None
         # Runs until the client has joined a topic, or sent a heartbeat.
         self._first_join: Timer | None = None
@@ -238,9 +240,6 @@ class Transport(ClientActor):
             self.own(self._throttle.end)
         return self._throttle
 
-    def _report_limit(self, limit: str) -> None:
-        socket_events.limit_reached(self.socket.endpoint, limit)
-
     def _expect_join(self) -> None:
         """End the connection, if the endpoint wants that, unless the client joins or sends a heartbeat in time."""
         if self._limits.first_join_timeout is not None:
@@ -256,7 +255,8 @@ class Transport(ClientActor):
         self._process.exit_signal(NO_JOIN, None)
 
     def _refuse(self, error: MalformedMessageError | RecursionError) -> Stop:
-        _log.warning("%s closes the connection: malformed message: %s", self, error)
+        shown = shortened(str(error), self._limits.log_line)
+        _log.warning("%s closes the connection: malformed message: %s", self, shown)
         return Stop(MALFORMED, reply=MALFORMED)
 
     def _on_frame(self, frame: Frame) -> None:

@@ -9,7 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from actors import telemetry
-from actors.redaction import filter_parameters
+from actors.redaction import shortened, shown
 
 if TYPE_CHECKING:
     from actors.channels.channel_socket import ChannelSocket
@@ -91,15 +91,9 @@ def channel_joined(channel: ReportedChannel, reply: Reply, duration: float) -> N
     number = level(channel.log_join)
     if number is not None:
         verb = "JOINED" if reply.status == "ok" else "REFUSED JOIN"
-        text = "%s %s in %s\n  Parameters: %r"
-        _log.log(
-            number,
-            text,
-            verb,
-            channel.socket.topic,
-            took(duration),
-            filter_parameters(params, channel.socket.filter_parameters),
-        )
+        text = "%s %s in %s\n  Parameters: %s"
+        topic, payload = _shown(channel, channel.socket.topic, params)
+        _log.log(number, text, verb, topic, took(duration), payload)
 
 
 def handled_in_is_watched(channel: ReportedChannel) -> bool:
@@ -117,10 +111,22 @@ def channel_handled_in(channel: ReportedChannel, message: Message, duration: flo
         telemetry.execute(HANDLED_IN, {"duration": duration}, _about(channel) | about)
     number = level(channel.log_handle_in)
     if number is not None:
-        text = "HANDLED %s INCOMING ON %s (%s) in %s\n  Parameters: %r"
-        name = type(channel).__name__
-        params = filter_parameters(message.payload, channel.socket.filter_parameters)
-        _log.log(number, text, message.event, channel.socket.topic, name, took(duration), params)
+        text = "HANDLED %s INCOMING ON %s (%s) in %s\n  Parameters: %s"
+        event, topic, payload = _shown(channel, message.event, channel.socket.topic, message.payload)
+        _log.log(number, text, event, topic, type(channel).__name__, took(duration), payload)
+
+
+def _shown(channel: ReportedChannel, *chosen: object) -> list[str]:
+    """Return what a client chose as text, a str as it is except for the last, the parameters; bounded as a whole."""
+    left, texts = channel.socket.log_line, list[str]()
+    for number, value in enumerate(chosen, 1):
+        if isinstance(value, str) and number < len(chosen):
+            text = shortened(value, left)
+        else:
+            text = shown(value, channel.socket.filter_parameters, left)
+        texts.append(text)
+        left = max(0, left - len(text))
+    return texts
 
 
 def pushed(channel: ReportedChannel, event: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
 
-from actors.redaction import SECRETS
+from actors.redaction import LINE, SECRETS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,10 @@ class ChannelEndpoint(Protocol):
     @property
     def filter_parameters(self) -> Sequence[str]:
         """The names of the parameters whose values are kept out of the log."""
+
+    @property
+    def log_line(self) -> int:
+        """The characters of what a client sent that one line of the log may have."""
 
     def broadcast(self, topic: str, event: str, payload: Payload) -> None:
         """Send an event to all clients that have joined `topic`."""
@@ -69,3 +73,9 @@ class ChannelSocket(msgspec.Struct, eq=False):
         """The names of the parameters whose values are kept out of the log."""
         endpoint = cast("ChannelEndpoint | None", self.endpoint)
         return SECRETS if endpoint is None else endpoint.filter_parameters
+
+    @property
+    def log_line(self) -> int:
+        """The characters of what the client sent that one line of the log may have."""
+        endpoint = cast("ChannelEndpoint | None", self.endpoint)
+        return LINE if endpoint is None else endpoint.log_line

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from actors.redaction import filter_parameters, without_secrets
+from actors.redaction import MAX_DEPTH, filter_parameters, shown, without_secrets
 
 
 @dataclass
@@ -98,3 +102,41 @@ def test_a_message_that_holds_itself_is_shown_to_an_end() -> None:
     for _ in range(5000):
         deep = (deep,)
     assert "[DEEPER]" in repr(without_secrets(deep))
+
+
+# A bounded text
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text() | st.sampled_from(["token", "password"]), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+@given(VALUES, st.integers(0, 60))
+def test_the_text_is_the_beginning_of_the_repr_of_what_is_filtered(value: Any, most: int) -> None:
+    whole = repr(filter_parameters(value))
+    assert shown(value) == whole
+    text = shown(value, most=most)
+    assert len(text) <= most + 1
+    assert text == whole or text.endswith("…")
+
+
+def test_a_bounded_text_looks_at_no_more_than_it_shows() -> None:
+    class Endless(list[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            return repeat({"a": [1]})
+
+    assert shown({"list": Endless()}, most=40) == "{'list': [{'a': [1]}, {'a': [1]}, {'a': …"
+    assert shown("x" * 100, most=5) == "'xxxx…"
+    assert len(shown({"k" * 10**6: "v"}, most=10)) == 11
+
+
+def test_a_bounded_text_goes_no_deeper_than_the_filter() -> None:
+    deep: Any = 1
+    for _ in range(MAX_DEPTH + 10):
+        deep = [deep]
+    assert shown(deep) == repr(filter_parameters(deep))

@@ -16,6 +16,7 @@ from actors import Channel, Reply, error, ok, telemetry
 from tests.transport.wire import HEARTBEAT, UPGRADE, Server, masked, on_loop, serving
 from transport import ConnectInfo, Endpoint, Socket, SocketError, Uri, V1JSONSerializer, V2JSONSerializer
 from transport.carriers.websocket import WebSocketTraffic
+from transport.limits import Limits
 from transport.socket_events import CONNECTED, DISCONNECTED, DRAIN, FRAME_IN, FRAME_OUT
 
 Seen = list[tuple[Any, Mapping[str, float], Mapping[str, Any]]]
@@ -135,6 +136,29 @@ async def test_a_line_says_who_came_in_and_who_was_refused(
         if "CONNECT" in record.getMessage()
     ]
     assert lines == ([] if line is None else [("INFO", line)])
+
+
+@on_loop
+async def test_no_line_of_the_log_has_more_of_what_a_client_chose_than_it_may(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "ashtree")
+    long, other = "x" * 3000, "http://" + "y" * 3000
+    async with serving(SOCKETS, limits=Limits(log_line=300), max_frame_size=10**6) as server:
+        await opened(server, "/socket/websocket", f"vsn=2.0.0&a={long}", *UPGRADE)
+        await opened(server, "/socket/websocket", f"vsn=2.0.0&refuse={long}", *UPGRADE)
+        await opened(server, "/socket/websocket", f"vsn={long}", *UPGRADE)
+        await opened(server, "/socket/websocket", "vsn=2.0.0", f"Origin: {other}", *UPGRADE)
+        client = await server.connect()
+        topic, payload = "room:" + "z" * 900, {"text": ["w" * 3000] * 9, "password": "s" * 3000}
+        for event in ("phx_join", "e" * 1000, "crash", "phx_leave"):
+            await client.send("1", "1", topic, event, payload)
+            await client.recv()
+        await client.send("1", "1", {"topic": long}, "phx_join", {})
+        await client.closed()
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("ashtree")]
+    for words in ("CONNECTED TO", "REFUSED CONN", "no serializer", "of origin", "JOINED", "HANDLED", "malformed"):
+        assert any(words in line for line in lines), words
+    assert [line for line in lines if len(line) > 2000 and "crash" not in line] == []
+    assert not any("sss" in line for line in lines)
 
 
 @pytest.mark.parametrize(

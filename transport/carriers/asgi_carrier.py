@@ -55,7 +55,7 @@ class AsgiCarrier:
     def __init__(self, scheduler: Scheduler, options: CarrierOptions) -> None:
         self._scheduler, self._options, self._traffic = scheduler, options, options.traffic
         self.sweeps = 0
-        self.intake = Intake(options.limits, self._on_intake)
+        self.intake = Intake(options.limits, self._on_intake, options.reached)
         self._outbox = options.outbox_for(self.intake)
         self._process: Process | None = None
         self._fastlane: Fastlane | None = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import msgspec
 
 from transport.carriers.idle_connections import IdleConnections
+from transport.carriers.intake import unreported
 from transport.carriers.outbox import Outbox, OutboxPolicy
 from transport.limits import Limits
 
@@ -82,10 +83,6 @@ class WebSocket(Carrier, Protocol):
         """Return the answer to the handshake: 101, or what is wrong with the request."""
 
 
-def _unreported(_what: object) -> None:
-    """Report nothing: what carriers do that belong to no endpoint."""
-
-
 @dataclass(frozen=True, slots=True)
 class CarrierOptions:
     """What all carriers of one kind on an endpoint share.
@@ -104,8 +101,8 @@ class CarrierOptions:
     max_size: int = MAX_FRAME_SIZE
     outbox: OutboxPolicy = field(default_factory=OutboxPolicy)
     limits: Limits = field(default_factory=Limits)
-    reached: Callable[[str], object] = _unreported
-    dropped: Callable[[int], object] = _unreported
+    reached: Callable[[str], object] = unreported
+    dropped: Callable[[int], object] = unreported
 
     def outbox_for(self, intake: Intake) -> Outbox:
         """Return the outbox of a new connection; the replies that its client caused have room beside the policy's bound."""

@@ -28,7 +28,7 @@ from actors.lowlevel import Receipt
 if TYPE_CHECKING:
     from transport.limits import Limits
 
-__all__ = ["FULL", "RATE", "STARTING", "UNREAD", "Counted", "Intake"]
+__all__ = ["FULL", "RATE", "STARTING", "UNREAD", "Counted", "Intake", "unreported"]
 
 # The reasons not to read.
 FULL = 1
@@ -41,15 +41,23 @@ STARTING = 8
 """The transport actor has not started."""
 
 
+def unreported(_what: object) -> None:
+    """Report nothing: what carriers do that belong to no endpoint."""
+
+
 class Intake:
     """What waits for one connection; for the thread of its event loop.
 
-    `changed` is called when reading has to stop, and when it may go on: the carrier's.
+    `changed` is called when reading has to stop, and when it may go on: the carrier's. `reached(limit)` reports that too much
+    waits, once for each pause.
     """
 
-    __slots__ = ("_high_bytes", "_high_messages", "bytes", "changed", "held", "messages")
+    __slots__ = ("_high_bytes", "_high_messages", "_reached", "bytes", "changed", "held", "messages")
 
-    def __init__(self, limits: Limits, changed: Callable[[], object]) -> None:
+    def __init__(
+        self, limits: Limits, changed: Callable[[], object], reached: Callable[[str], object] = unreported
+    ) -> None:
+        self._reached = reached
         self._high_bytes, self._high_messages = limits.waiting_bytes, limits.waiting_messages
         self.changed = changed
         self.held = self.bytes = self.messages = 0
@@ -59,6 +67,7 @@ class Intake:
         self.bytes += size
         self.messages += 1
         if not self.held & FULL and (self.bytes > self._high_bytes or self.messages > self._high_messages):
+            self._reached("waiting_bytes" if self.bytes > self._high_bytes else "waiting_messages")
             self.hold(FULL)
 
     def done(self, size: int) -> None:

@@ -82,7 +82,7 @@ class LongPollCarrier:
     def __init__(self, window: float, options: CarrierOptions) -> None:
         self.id = secrets.token_urlsafe(16)
         self._window, self._outbox, self._traffic = window, options.outbox, options.traffic
-        self.intake = Intake(options.limits, lambda: None)
+        self.intake = Intake(options.limits, lambda: None, options.reached)
         self._messages: list[str] = []
         self._size = 0
         self._process: Process | None = None

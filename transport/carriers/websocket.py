@@ -100,7 +100,7 @@ class WebSocketCarrier(asyncio.Protocol):
     def __init__(self, scheduler: Scheduler, options: CarrierOptions) -> None:
         self._scheduler, self._options, self._traffic = scheduler, options, options.traffic
         self.sweeps = 0
-        self.intake = Intake(options.limits, self._reading_changed)
+        self.intake = Intake(options.limits, self._reading_changed, options.reached)
         self.intake.hold(STARTING)
         self._frames = FrameReader(options.max_size, options.limits.fragments)
         self._process: Process | None = None

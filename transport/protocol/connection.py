@@ -15,6 +15,7 @@ import msgspec
 
 from actors.channels.message import Frame, JoinReply, Message, Payload, Reply, Serializer, error, ok
 from actors.exits import ExitReason, Shutdown
+from actors.redaction import shown
 from supervisors.child_spec import Restart
 from supervisors.restart import RestartIntensity, should_restart
 from transport.exceptions import MalformedMessageError
@@ -43,6 +44,8 @@ __all__ = [
 _CRASHED = {"reason": "channel_crash"}
 # The events that the socket itself handles; a tuple, as an event may be any JSON value.
 _SPECIAL_EVENTS = ("phx_join", "phx_leave", "heartbeat")
+# Characters of what is no topic, in the log.
+_SHOWN = 200
 DUPLICATE_JOIN = Shutdown("duplicate_join")
 
 
@@ -227,7 +230,7 @@ class Connection:
 
     def _join(self, message: Message) -> Effects:
         if not isinstance(message.topic, str):
-            raise MalformedMessageError(f"a topic must be a string, got {message.topic!r}")
+            raise MalformedMessageError(f"a topic must be a string, got {shown(message.topic, (), _SHOWN)}")
         route = self._routes.match(message.topic)
         if route is None:
             return (self._unmatched(message),)

@@ -1,0 +1,48 @@
+"""What the log says of limits that are reached: the first time, and then now and then, however often it happens."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import fields
+
+from transport.limits import Limits
+
+__all__ = ["INTERVAL", "LimitLog"]
+
+INTERVAL = 10.0
+"""Seconds between two lines for one limit."""
+
+_log = logging.getLogger("ashtree.transport")
+
+
+class LimitLog:
+    """Writes a line with the limit, its value and how to change it; a client that reaches a limit all the time fills no log.
+
+    `options` are the limits of an endpoint that are not fields of its `Limits`, by name.
+    """
+
+    def __init__(self, limits: Limits, options: Mapping[str, object]) -> None:
+        self._limits, self._options = limits, options
+        self._counts: dict[str, int] = {}
+        self._silent_until: dict[str, float] = {}
+
+    def count(self, limit: str, now: float) -> None:
+        """Count that a limit was reached, by the name of its option; `now` is the monotonic time."""
+        self._counts[limit] = self._counts.get(limit, 0) + 1
+        if now < self._silent_until.get(limit, now):
+            return
+        times = self._counts.pop(limit)
+        self._silent_until[limit] = now + INTERVAL
+        often = "" if times == 1 else f" {times:,} times since the last line"
+        _log.warning("a limit was reached%s: %s", often, self._described(limit))
+
+    def _described(self, limit: str) -> str:
+        if limit in _LIMITS:
+            return f"{limit} is {getattr(self._limits, limit)!r}; Endpoint(limits=Limits({limit}=…)) changes it"
+        if limit in self._options:
+            return f"{limit} is {self._options[limit]!r}; Endpoint({limit}=…) changes it"
+        return limit
+
+
+_LIMITS = frozenset(field.name for field in fields(Limits))
