@@ -353,13 +353,9 @@ class Endpoint:
     def reached(self, limit: str) -> None:
         """Report that a limit was reached, by the name of its option."""
         limit_reached(self, limit)
+        self._limit_log.count(limit, self.now())
 
     # For its mounts
-
-    def reached(self, limit: str) -> None:
-        """Report that a limit was reached, by the name of its option."""
-        limit_reached(self, limit)
-        self._limit_log.count(limit, self.now())
 
     def now(self) -> float:
         """Return the monotonic time in seconds, to measure durations; 0 before the first start."""

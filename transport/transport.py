@@ -91,7 +91,7 @@ class _Started(msgspec.Struct, frozen=True, eq=False):
     future: Future[ActorRef[Channel]]
 
 
-class _Handled(msgspec.Struct, frozen=True):
+class _CaughtUp(msgspec.Struct, frozen=True):
     """One channel fewer has messages of a client that has disconnected; or all, as it has taken too long."""
 
     all: bool = False
@@ -108,7 +108,7 @@ class _Notice(Receipt):
 
     def over(self) -> None:
         """Tell the transport."""
-        self._transport.put(_Handled())
+        self._transport.put(_CaughtUp())
 
 
 class Transport(ClientActor):
@@ -136,6 +136,7 @@ class Transport(ClientActor):
         self.serializer, self.pubsub = serializer, pubsub
         self.connection = Connection(routes, serializer, max_channels, limits.topic_length)
         self._limits, self._counts_messages = limits, limits.messages is not None
+        # Not a method of this object: it would refer back to it, and both would wait for the garbage collector.
         self._report_limit = reached or partial(socket_events.limit_reached, socket.endpoint)
         self._throttle: Throttle | None = None
         # Runs until the client has joined a topic, or sent a heartbeat.
@@ -234,9 +235,7 @@ class Transport(ClientActor):
     @property
     def _rates(self) -> Throttle:
         if self._throttle is None:
-            # Not a method of this object: it would refer back to it, and both would wait for the garbage collector.
-            reached = partial(socket_events.limit_reached, self.socket.endpoint)
-            self._throttle = Throttle(self._limits, self.carrier.intake, self.clock, reached)
+            self._throttle = Throttle(self._limits, self.carrier.intake, self.clock, self._report_limit)
             self.own(self._throttle.end)
         return self._throttle
 
@@ -297,7 +296,7 @@ class Transport(ClientActor):
         self._client_code = disconnected.code
         stop = self._end_when_handled()
         if stop is None:
-            self.send_after(CLOSE_TIMEOUT, _Handled(all=True))
+            self.send_after(CLOSE_TIMEOUT, _CaughtUp(all=True))
         return stop
 
     def _end_when_handled(self) -> Stop | None:
@@ -311,7 +310,7 @@ class Transport(ClientActor):
                 channel.process.put_counted(SystemCall(_no_call), _Notice(self._process))
         return None if self._behind else Stop(NORMAL)
 
-    def _on_handled(self, handled: _Handled) -> Stop | None:
+    def _on_handled(self, handled: _CaughtUp) -> Stop | None:
         self._behind -= 1
         return None if self._behind > 0 and not handled.all else Stop(NORMAL)
 
@@ -426,7 +425,7 @@ _MESSAGES: dict[type, Callable[[Transport, Any], object]] = {
     Exit: Transport._on_exit,
     Broadcast: Transport._on_broadcast,
     Disconnected: Transport._on_disconnected,
-    _Handled: Transport._on_handled,
+    _CaughtUp: Transport._on_handled,
 }
 
 _EFFECTS: dict[type[Effect], Callable[[Transport, Any], None]] = {
