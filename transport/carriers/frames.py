@@ -32,12 +32,12 @@ __all__ = [
     "wire",
 ]
 
-# RFC 6455, section 5.2: FIN with opcode 1, 2, 8 or 10; the bits of the first byte; the MASK bit; lengths of 7, 16 and 64 bits.
-_TEXT, _BINARY, _CLOSE, _PONG = 0x81, 0x82, 0x88, 0x8A
+# RFC 6455, section 5.2: FIN with opcode 1, 2, 8, 9 or 10; the bits of the first byte; the MASK bit; lengths of 16 and 64 bits.
+_TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
 _FIN, _RESERVED, _CONTROL, _OPCODE = 0x80, 0x70, 0x08, 0x0F
 _MASKED = 0x80
 _LENGTH_16, _LENGTH_64 = 126, 127
-_OPCODES = frozenset(Opcode)
+_OPCODES = frozenset(int(opcode) for opcode in Opcode)
 # The header of a client's frame without a longer length: two bytes, and the mask.
 _HEAD = 6
 
@@ -110,7 +110,7 @@ class FrameReader:
                 break
             # Copying a long payload would cost more than everything else that is done with it.
             masked = data[begin:end] if length <= _MEDIUM else memoryview(data)[begin:end]
-            payload, start = apply_mask(masked, data[begin - 4 : begin]), end
+            payload, start = apply_mask(masked, data[begin - 4 : begin]) if length else b"", end
             message = self._decoded(payload, head) if is_whole else self._take(head, payload)
             left -= 1 if message is None else COSTS
             if message is not None:
@@ -122,7 +122,7 @@ class FrameReader:
 
     def _decoded(self, payload: bytes, head: int) -> str | bytes | None:
         """Return a complete message, text as `str`."""
-        if head & _OPCODE != Opcode.TEXT:
+        if head & 1 == 0:  # the opcode of text is 1, that of binary 2
             return payload
         try:
             return payload.decode()
@@ -133,8 +133,12 @@ class FrameReader:
 
     def _is_wrong(self, head: int, length: int) -> bool:
         """Look at the header of a frame that is no whole message within the limit; the length is negative without a mask."""
-        opcode = head & _OPCODE
-        room = max(_SHORT, self._max_size) if head & _CONTROL else self._max_size - len(self._message or b"")
+        opcode, message = head & _OPCODE, self._message
+        if _CLOSE <= head <= _PONG and 0 <= length <= _SHORT:
+            return False
+        room = max(_SHORT, self._max_size) if head & _CONTROL else self._max_size - len(message or b"")
+        if not head & ~_FIN and message is not None and 0 <= length <= room:
+            return False
         if opcode not in _OPCODES:
             self._fail(CloseCode.PROTOCOL_ERROR, "invalid opcode")
         elif length < 0:
@@ -159,14 +163,14 @@ class FrameReader:
 
     def _take(self, head: int, payload: bytes) -> str | bytes | None:
         """Handle a control frame or a fragment; return the message if it is the last one."""
-        match head & _OPCODE:
-            case Opcode.PING:
-                self.pings = self.pings or []
-                self.pings.append(payload)
-            case Opcode.CLOSE:
-                self._close(payload)
-            case Opcode.TEXT | Opcode.BINARY | Opcode.CONT:
-                return self._join(head, payload)
+        if head == _PING:
+            if self.pings is None:
+                self.pings = []
+            self.pings.append(payload)
+        elif head == _CLOSE:
+            self._close(payload)
+        elif head != _PONG:
+            return self._join(head, payload)
         return None
 
     def _join(self, head: int, payload: bytes) -> str | bytes | None:
