@@ -39,6 +39,7 @@ class EndpointCollector(Collector):
         yield from _clients(self._counters)
         yield from _messages(self._traffic)
         yield from _broadcasts(self._counters)
+        yield from _limits(self._counters)
 
 
 def _actors(gauges: Gauges) -> Iterator[Metric]:
@@ -77,6 +78,19 @@ def _connections(gauges: Gauges) -> Iterator[Metric]:
         "ashtree_write_buffer_max_bytes",
         "Bytes waiting to be written, for the connection with the most.",
         gauges.fullest_write_buffer,
+    )
+    yield GaugeMetricFamily(
+        "ashtree_connections_paused",
+        "Connections that are not read for now, as too much of their client's waits, or it is over a rate.",
+        gauges.paused,
+    )
+    yield GaugeMetricFamily(
+        "ashtree_waiting_messages", "Messages received from clients and not handled yet.", gauges.waiting_messages
+    )
+    yield GaugeMetricFamily(
+        "ashtree_waiting_bytes",
+        "Bytes of the messages received from clients and not handled yet.",
+        gauges.waiting_bytes,
     )
 
 
@@ -155,6 +169,23 @@ def _broadcasts(counters: Counters) -> Iterator[Metric]:
     )
     yield CounterMetricFamily(
         "ashtree_broadcast_deliveries", "Deliveries of broadcasts to subscribers.", counters.deliveries
+    )
+
+
+def _limits(counters: Counters) -> Iterator[Metric]:
+    yield _counter(
+        "ashtree_limits_reached",
+        "Times that a limit was reached, by the name of its option.",
+        ["limit"],
+        counters.limits,
+    )
+    yield CounterMetricFamily(
+        "ashtree_broadcasts_dropped",
+        "Broadcasts that clients that did not keep up have missed, or got a newer one in the place of.",
+        counters.dropped,
+    )
+    yield CounterMetricFamily(
+        "ashtree_broadcasts_dropped_bytes", "Bytes of the broadcasts that were dropped.", counters.dropped_bytes
     )
 
 

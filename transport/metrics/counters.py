@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from actors import telemetry
@@ -12,14 +13,15 @@ from actors.channels.channel_events import JOINED
 from actors.pubsub.pubsub import BROADCAST
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.restart_events import RESTARTED
-from transport.socket_events import CONNECTED, DISCONNECTED, REFUSED
+from transport.limits import Limits
+from transport.socket_events import BROADCAST_DROPPED, CONNECTED, DISCONNECTED, LIMIT_REACHED, REFUSED
 
 if TYPE_CHECKING:
     from actors.lowlevel import Process, Scheduler
     from actors.pubsub.pubsub import PubSub
     from transport.endpoint_api import EndpointAPI
 
-__all__ = ["BUCKETS", "Counters", "Histogram", "supervisor_name"]
+__all__ = ["BUCKETS", "LIMITS", "Counters", "Histogram", "supervisor_name"]
 
 BUCKETS = (
     0.00001,
@@ -40,6 +42,15 @@ BUCKETS = (
     1.0,
 )
 """The upper bounds of the buckets of a fan-out, in seconds: from a handful of subscribers to a million."""
+
+LIMITS = (
+    *(field.name for field in fields(Limits) if field.name != "log_line"),
+    "max_frame_size",
+    "max_channels",
+    "outbox",
+    "files",
+)
+"""The limits that are counted, by the names of their options; "files" is the process's limit of open files."""
 
 _Handler = Callable[[Mapping[str, float], Mapping[str, Any]], None]
 
@@ -76,6 +87,9 @@ class Counters:
         self.restarts: Counter[str] = Counter()
         self.fan_out = Histogram()
         self.deliveries = 0
+        # Those that there are on every endpoint are exported with 0, so that the first time is seen as a change.
+        self.limits = Counter(dict.fromkeys(LIMITS, 0))
+        self.dropped = self.dropped_bytes = 0
         self._handlers: dict[telemetry.Event, _Handler] = {
             CONNECTED: self._on_connected,
             REFUSED: self._on_refused,
@@ -83,6 +97,8 @@ class Counters:
             JOINED: self._on_joined,
             BROADCAST: self._on_broadcast,
             RESTARTED: self._on_restarted,
+            LIMIT_REACHED: self._on_limit_reached,
+            BROADCAST_DROPPED: self._on_broadcast_dropped,
         }
 
     def attach(self, pubsub: PubSub, scheduler: Scheduler) -> None:
@@ -121,6 +137,15 @@ class Counters:
         if about["pubsub"] is self._pubsub:
             self.deliveries += int(numbers["deliveries"])
             self.fan_out.observe(numbers["duration"])
+
+    def _on_limit_reached(self, _numbers: Mapping[str, float], about: Mapping[str, Any]) -> None:
+        if about["endpoint"] is self._endpoint:
+            self.limits[about["limit"]] += 1
+
+    def _on_broadcast_dropped(self, numbers: Mapping[str, float], about: Mapping[str, Any]) -> None:
+        if about["endpoint"] is self._endpoint:
+            self.dropped += 1
+            self.dropped_bytes += int(numbers["bytes"])
 
     def _on_restarted(self, _numbers: Mapping[str, float], about: Mapping[str, Any]) -> None:
         process = about["supervisor"].process

@@ -1,4 +1,4 @@
-"""Metrics that are sampled at each scrape: actors, their mailboxes, connections and their write buffers.
+"""Metrics that are sampled at each scrape: actors, their mailboxes, connections, and what waits in them for both ways.
 
 They are not kept up to date between scrapes, so they cost nothing there. The actors are sampled in slices, and between slices
 the event loop does its other work: a hundred thousand actors block it no longer than a few thousand do.
@@ -53,6 +53,7 @@ class Gauges:
         self.supervisors: set[str] = set()
         self.connections = Counter(dict.fromkeys(endpoint.traffic, 0))
         self.write_buffers = self.fullest_write_buffer = 0
+        self.paused = self.waiting_messages = self.waiting_bytes = 0
 
     async def read(self, scheduler: Scheduler) -> None:
         """Sample all actors that are alive now; to be called in the thread of the loop."""
@@ -92,3 +93,7 @@ class Gauges:
             self.connections[transport.carrier.kind] += 1
             self.write_buffers += size
             self.fullest_write_buffer = max(self.fullest_write_buffer, size)
+            intake = transport.carrier.intake
+            self.paused += bool(intake.held)
+            self.waiting_messages += intake.messages
+            self.waiting_bytes += intake.bytes
