@@ -115,9 +115,9 @@ class Mount:
         The result is awaitable if the socket's `connect` is `async`.
         """
         places = self._endpoint.places
-        full = places.full(incoming.peer) if places.are_limited else None
+        full = places.full(transport, incoming.peer) if places.are_limited[transport] else None
         if full is not None:
-            return self._refuse_for(full, HTTPStatus.TOO_MANY_REQUESTS)
+            return self._refuse_for(full)
         try:
             info = self._connect_info(incoming, params, transport)
         except TokenInvalidError as error:
@@ -130,9 +130,11 @@ class Mount:
         vsn = params.get("vsn", DEFAULT_VERSION)
         return self._call_connect(Attempt(self._endpoint, transport, params, info, vsn, self._socket_class, serializer))
 
-    def _refuse_for(self, limit: str, status: HTTPStatus) -> HTTPStatus:
+    def _refuse_for(self, limit: str) -> HTTPStatus:
+        """Report the limit, and return the status: 503 if it is the server's, 429 if it is the client's own."""
         self._endpoint.reached(limit)
-        return status
+        ours = limit in ("connect_timeout", "sessions")
+        return HTTPStatus.SERVICE_UNAVAILABLE if ours else HTTPStatus.TOO_MANY_REQUESTS
 
     def _call_connect(self, attempt: Attempt) -> Client | HTTPStatus | Awaitable[Client | HTTPStatus]:
         """Call `connect`, which is the application's."""
@@ -157,25 +159,26 @@ class Mount:
             return self._connected(attempt, client, answer, began)
         except Exception:
             if bound.expired:
-                return self._refuse_for("connect_timeout", HTTPStatus.SERVICE_UNAVAILABLE)
+                return self._refuse_for("connect_timeout")
             _report_failure(attempt)
             raise
 
     def _connected(self, attempt: Attempt, client: Client, result: object, began: float) -> Client | HTTPStatus:
         is_accepted = accepted(result) and _has_valid_id(client.socket)
         socket_connected(attempt, accepted=is_accepted, duration=self._endpoint.now() - began)
-        return self._with_place(client, attempt.connect_info.peer) if is_accepted else HTTPStatus.FORBIDDEN
+        return self._with_place(client, attempt) if is_accepted else HTTPStatus.FORBIDDEN
 
-    def _with_place(self, client: Client, peer: tuple[str, int] | None) -> Client | HTTPStatus:
+    def _with_place(self, client: Client, attempt: Attempt) -> Client | HTTPStatus:
         """Return an accepted client with its place among the connections, if there is one left."""
-        places = self._endpoint.places
-        if not places.are_limited:
+        places, transport = self._endpoint.places, attempt.transport
+        if not places.are_limited[transport]:
             return client
-        user = client.socket.id()
-        full = places.full(peer, user)
+        user = client.socket.id() if places.count_users else None
+        peer = attempt.connect_info.peer
+        full = places.full(transport, peer, user)
         if full is not None:
-            return self._refuse_for(full, HTTPStatus.TOO_MANY_REQUESTS)
-        return client._replace(place=places.take(peer, user, Scheduler.here().clock))
+            return self._refuse_for(full)
+        return client._replace(place=places.take(transport, peer, user, Scheduler.here().clock))
 
     def accept(self, carrier: WebSocket, request: Request) -> Response:
         """Do the opening handshake of a WebSocket; with an auth token, the subprotocol "phoenix" is selected."""

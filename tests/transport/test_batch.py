@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from actors.channels.message import Frame, Opcode
-from transport.carriers.batch import MAX_LINES, NDJSON, read_batch, text_of
+from transport.carriers.batch import MAX_LINES, NDJSON, batch_size, read_batch, text_of
 from transport.exceptions import MalformedMessageError
 
 
@@ -16,7 +16,7 @@ from transport.exceptions import MalformedMessageError
 )
 @pytest.mark.parametrize("body", [b'{"topic":"a"}', b"[1]\n[2]", b"", b"AAE="])
 def test_without_exactly_the_type_of_batches_the_body_is_one_text(types: list[str], body: bytes) -> None:
-    assert read_batch(body, types) == [body.decode()]
+    assert read_batch(body, types, 100) == [body.decode()]
 
 
 @pytest.mark.parametrize(
@@ -39,24 +39,39 @@ def test_without_exactly_the_type_of_batches_the_body_is_one_text(types: list[st
     ],
 )
 def test_each_line_of_a_batch_is_a_message(body: bytes, messages: list[str | bytes]) -> None:
-    assert read_batch(body, [NDJSON]) == messages
+    assert read_batch(body, [NDJSON], 100) == messages
 
 
 def test_a_hundred_lines_are_read() -> None:
     lines = [f"[{number}]" for number in range(MAX_LINES + 50)]
-    assert read_batch("\n".join(lines).encode(), [NDJSON]) == lines[:100]
-    assert read_batch(b"\n".join([b"[]"] * MAX_LINES + [b"?"]), [NDJSON]) == ["[]"] * 100
+    assert read_batch("\n".join(lines).encode(), [NDJSON], 100) == lines[:100]
+    assert read_batch(b"\n".join([b"[]"] * MAX_LINES + [b"?"]), [NDJSON], 100) == ["[]"] * 100
 
 
 @pytest.mark.parametrize("line", [b"?", b"{}", b" [1]", b"AAE", b"AAE==", b"A A=", b"AA-_", b"\xff\xfe", b"="])
 def test_a_line_that_is_neither_is_named(line: bytes) -> None:
     with pytest.raises(MalformedMessageError, match="line 2 is neither a JSON array nor base64"):
-        read_batch(b"[1]\n" + line + b"\n[3]", [NDJSON])
+        read_batch(b"[1]\n" + line + b"\n[3]", [NDJSON], 100)
+
+
+@pytest.mark.parametrize("size", range(1, 20))
+def test_a_message_has_a_size_whatever_is_around_it(size: int) -> None:
+    text, binary = b"[" + b"1" * (size - 1), bytes(size)
+    batch = [b"[]", text, base64.b64encode(binary)]
+    for line, message in [(text, text.decode()), (base64.b64encode(binary), binary)]:
+        assert read_batch(line, [NDJSON], size) == [message]
+        assert read_batch(b"[\n" + line, [NDJSON], size) == ["[", message]
+        assert read_batch(line, [NDJSON], size - 1) is None
+        assert read_batch(b"[\n" + line, [NDJSON], size - 1) is None
+    assert len(b"\r\n".join(batch * 33)) <= batch_size([NDJSON], max(size, 2))
+    assert read_batch(text, [], size) == [text.decode()]
+    assert read_batch(text, [], size - 1) is None
+    assert batch_size([], size) == size
 
 
 @pytest.mark.parametrize("types", [[NDJSON], ["application/json"]])
 def test_text_that_is_not_utf8_is_left_to_the_serializer(types: list[str]) -> None:
-    assert read_batch(b"[\xff]", types) == ["[\udcff]"]
+    assert read_batch(b"[\xff]", types, 100) == ["[\udcff]"]
 
 
 @pytest.mark.parametrize(

@@ -12,20 +12,22 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from actors import Channel, Shutdown, ok
-from actors.channels.message import Frame, Opcode, error
+from actors.channels.message import Broadcast, Frame, Opcode, error
 from actors.clock import wall_time
 from actors.lowlevel import spawn
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.testing import ManualRuntime
-from tests.transport.wire import Tcp, on_loop, serving, until
+from tests.transport.wire import Tcp, dropped_broadcasts, limits_reached, on_loop, serving, until
 from transport import ConnectInfo, Endpoint, LongPoll, Socket
 from transport.access import token
+from transport.carriers.carrier import MAX_FRAME_SIZE, SLICE
 from transport.carriers.longpoll import INACTIVE, LongPollCarrier
 from transport.carriers.outbox import OutboxPolicy
 from transport.endpoint_supervisor import Transports
-from transport.http.exchange import MAX_BODY, Incoming
+from transport.http.exchange import Incoming
 from transport.http.http_connection import HttpConnection
 from transport.http.http_connections import HttpConnections
+from transport.limits import Limits
 from transport.transport import Transport
 
 if TYPE_CHECKING:
@@ -265,7 +267,7 @@ def session(server: Server) -> Session:
 @pytest.mark.parametrize(
     ("method", "query", "origin", "answer"),
     [
-        ("POST", "token={}", "http://localhost", MAX_BODY),
+        ("POST", "token={}", "http://localhost", MAX_FRAME_SIZE),
         ("POST", "token={}", "http://elsewhere.example", (200, {"status": 403})),
         ("POST", "token=wrong", "http://localhost", (200, {"status": 410})),
         ("POST", "", "http://localhost", (200, {"status": 410})),
@@ -378,12 +380,15 @@ def test_binary_data_stands_as_text_if_it_is_text_else_as_base64(session: Sessio
 
 
 def test_a_session_whose_client_fetches_nothing_is_cut_off(session: Session) -> None:
-    half = Frame(Opcode.TEXT, b"x" * (OutboxPolicy().max_bytes // 2))
+    half = Frame(Opcode.TEXT, b"x" * (OutboxPolicy().max_bytes // 2), broadcast=Broadcast("room:1", "news", {}))
     session.carrier.send(half)
     session.carrier.send(half)
     assert session.ref.is_alive()
-    session.carrier.send(half)
-    assert session.is_gone()
+    with limits_reached() as reached:
+        session.carrier.send(half)
+        session.carrier.send(half)
+        assert session.is_gone()
+    assert reached == ["outbox"]
 
 
 # What comes from the client
@@ -462,6 +467,213 @@ def test_a_post_that_is_not_handled_within_the_window_says_408(server: Server, s
     assert post.answer is None
     server.runtime.advance(0.1)
     assert post.answered().json == {"status": 408}
+
+
+# More than is worked, or read
+
+
+class Work(Channel):
+    """Takes its time: it keeps what it is sent, and works only while its gate is open."""
+
+    handled: ClassVar[list[Any]]
+    gate: ClassVar[asyncio.Event]
+
+    def join(self, topic: str, payload: Any) -> Any:
+        type(self).handled, type(self).gate = [], asyncio.Event()
+        return ok()
+
+    async def handle_in(self, event: str, payload: Any) -> None:
+        await self.gate.wait()
+        self.handled.append(payload["number"])
+
+
+class List(Channel):
+    """Lists what it is sent, and when the event loop had its turn in between."""
+
+    handled: ClassVar[list[Any]]
+
+    def join(self, topic: str, payload: Any) -> Any:
+        type(self).handled = []
+        return ok()
+
+    def handle_in(self, event: str, payload: Any) -> None:
+        if payload["number"] == 0:
+            asyncio.get_running_loop().call_soon(self.handled.append, "loop")
+        self.handled.append(payload["number"])
+
+
+class WorkSocket(UserSocket):
+    channels: ClassVar[Mapping[str, type[Channel]]] = {"work": Work, "list": List, "room:*": Room}
+
+
+def pushes(topic: str, *numbers: int, size: int = 0) -> list[str]:
+    return [frame("1", str(number), topic, "echo", {"number": number, "x": "x" * size}) for number in numbers]
+
+
+class Working:
+    """A session that has joined a topic."""
+
+    def __init__(self, runtime: ManualRuntime, topic: str, **options: Any) -> None:
+        self.runtime, self.topic, self.server = runtime, topic, Server(runtime, WorkSocket, **options)
+        self.session = self.server.open()
+        self.session.post(frame("1", "1", topic, "phx_join", {}))
+        self.session.poll()
+
+    def start(self, *numbers: int, size: int = 0) -> Exchange:
+        body = "\n".join(pushes(self.topic, *numbers, size=size))
+        post = self.server.start("POST", f"token={self.session.token}", body, {"Content-Type": NDJSON})
+        self.runtime.settle()
+        return post
+
+    def work(self) -> None:
+        Work.gate.set()
+        self.runtime.settle()
+
+
+def test_a_post_waits_while_too_much_of_what_was_posted_is_not_handled(runtime: ManualRuntime) -> None:
+    working = Working(runtime, "work", limits=Limits(waiting_messages=10))
+    first = working.start(*range(11))
+    assert first.answered().json == {"status": 200}
+    second = working.start(11, 12)
+    third = working.start(13)
+    assert (second.answer, third.answer) == (None, None)
+    working.work()
+    assert second.answered().json == third.answered().json == {"status": 200}
+    assert Work.handled == list(range(14))
+    assert working.session.carrier.intake.messages == 0
+
+
+@pytest.mark.parametrize(
+    ("limits", "size", "limit"),
+    [(Limits(waiting_messages=10), 0, "waiting_messages"), (Limits(waiting_bytes=3000), 1000, "waiting_bytes")],
+)
+def test_a_post_that_is_too_much_is_refused_and_nothing_of_it_is_taken(
+    runtime: ManualRuntime, limits: Limits, size: int, limit: str
+) -> None:
+    working = Working(runtime, "work", limits=limits)
+    for number in range(30):
+        working.start(number, size=size)
+    with limits_reached() as reached:
+        refused = working.start(30, size=size).answered()
+        assert (refused.status, refused.json) == (429, {"status": 429})
+    assert reached == [limit]
+    assert working.session.carrier.intake.bytes <= 4100
+    working.work()
+    answers = [exchange.answered().status for exchange in working.server.exchanges]
+    taken = answers.count(200) - 3  # the session, the join and the poll
+    assert Work.handled == list(range(taken))
+    assert working.session.carrier.intake.messages == 0
+
+
+def test_a_post_may_be_larger_than_all_that_may_wait_if_nothing_else_waits(runtime: ManualRuntime) -> None:
+    working = Working(runtime, "list", limits=Limits(waiting_bytes=1000, waiting_messages=10))
+    assert working.start(*range(100), size=1000).answered().json == {"status": 200}
+    assert [each for each in List.handled if each != "loop"] == list(range(100))
+
+
+def test_after_a_slice_of_a_batch_others_get_their_turns(runtime: ManualRuntime) -> None:
+    working = Working(runtime, "list")
+    assert working.start(*range(100)).answered().json == {"status": 200}
+    assert List.handled == [*range(SLICE), "loop", *range(SLICE, 100)]
+
+
+def test_a_client_that_does_not_fetch_its_replies_is_not_worked_for_and_loses_none(runtime: ManualRuntime) -> None:
+    working = Working(runtime, "room:1")
+    post = working.start(*range(20), size=10_000)
+    assert post.answer is None
+    assert working.session.carrier.get_write_buffer_size() < 80_000
+    fetched: list[Any] = []
+    while len(fetched) < 20:
+        fetched += working.session.poll()
+    assert [message[1] for message in fetched] == [str(number) for number in range(20)]
+    assert post.answered().json == {"status": 200}
+
+
+def test_a_post_that_waits_too_long_says_408_and_is_handled_nevertheless(runtime: ManualRuntime) -> None:
+    working = Working(runtime, "work", limits=Limits(waiting_messages=1))
+    working.start(0, 1)
+    late = working.start(2)
+    runtime.advance(9.9)
+    assert late.answer is None
+    runtime.advance(0.1)
+    assert late.answered().json == {"status": 408}
+    working.work()
+    assert Work.handled == [0, 1, 2]
+
+
+def test_what_a_client_has_posted_is_handled_although_it_has_vanished(runtime: ManualRuntime) -> None:
+    working = Working(runtime, "work", limits=Limits(waiting_messages=1))
+    working.start(0, 1)
+    working.start(2).vanish()
+    working.work()
+    assert Work.handled == [0, 1, 2]
+
+
+def test_the_posts_that_wait_are_answered_when_the_session_ends(runtime: ManualRuntime) -> None:
+    working = Working(runtime, "work", limits=Limits(waiting_messages=1))
+    working.start(0, 1)
+    waiting = working.start(2)
+    working.session.ref.kill()
+    assert waiting.answered().json == {"status": 408}
+
+
+def test_a_message_that_is_too_large_is_refused_with_its_batch_and_the_session_lives_on(runtime: ManualRuntime) -> None:
+    session = Server(runtime, max_frame_size=10_000).open()
+    message = frame("1", "1", "room:1", "phx_join", {"x": "x" * 20_000})
+    with limits_reached() as reached:
+        binary = b64encode(bytes(10_001)).decode()
+        for lines, kind in [([message], "text/plain"), ([JOIN, message], NDJSON), ([JOIN, binary], NDJSON)]:
+            answer = session.post(*lines, kind=kind)
+            assert (answer.status, answer.json) == (413, {"status": 413})
+    assert reached == ["max_frame_size"] * 3
+    session.join()
+
+
+def test_a_body_that_is_declared_too_large_is_refused_before_it_is_sent(runtime: ManualRuntime) -> None:
+    session = Server(runtime, max_frame_size=10_000).open()
+    headers = {"Content-Type": NDJSON, "Content-Length": "9000000"}
+    answer = session.server.start("POST", f"token={session.token}", b"", headers).answered()
+    assert (answer.status, answer.json) == (413, {"status": 413})
+
+
+def test_a_server_has_so_many_sessions_and_a_client_without_one_tries_again(runtime: ManualRuntime) -> None:
+    server = Server(runtime, limits=Limits(sessions=2))
+    first = server.open()
+    server.open()
+    with limits_reached() as reached:
+        answer = server.request("GET", "vsn=2.0.0")
+        # What phoenix.js takes as a reason to try again.
+        assert (answer.status, answer.json) == (503, {"status": 500})
+    assert reached == ["sessions"]
+    assert len(server.sessions) == 2
+    first.post(frame(*HEARTBEAT))
+    assert first.poll() == [BEATEN]
+    runtime.advance(16)
+    server.open()
+
+
+def test_an_address_has_so_many_sessions(runtime: ManualRuntime) -> None:
+    server = Server(runtime, limits=Limits(sessions_per_address=1))
+    server.open()
+    assert server.request("GET", "vsn=2.0.0").status == 429
+
+
+def test_sessions_that_begin_at_the_same_time_are_counted(runtime: ManualRuntime) -> None:
+    server = Server(runtime, SlowSocket, limits=Limits(sessions=2))
+    exchanges = [server.start("GET", "vsn=2.0.0") for _ in range(10)]
+    assert sorted(exchange.answered().status for exchange in exchanges) == [200] * 2 + [503] * 8
+    assert len(server.sessions) == 2
+
+
+def test_the_oldest_broadcasts_are_dropped_and_counted_if_the_policy_says_so(runtime: ManualRuntime) -> None:
+    server = Server(runtime, outbox=OutboxPolicy(max_messages=3, overflow="drop_oldest"))
+    session = server.open()
+    session.join()
+    with dropped_broadcasts() as sizes:
+        for number in range(5):
+            server.endpoint.broadcast("room:1", "news", {"number": number})
+        assert [message[4]["number"] for message in session.poll()] == [2, 3, 4]
+    assert len(sizes) == 2
 
 
 # The end of a session

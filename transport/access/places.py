@@ -1,5 +1,7 @@
 """Places for connections: how many one client address, and one user, may have at a time, whatever carries them.
 
+Sessions of long polling have places of their own besides, in total and for an address.
+
 A place is taken when `connect` has accepted a client and left when its connection ends. A client that does not finish its
 handshake leaves it after some seconds.
 """
@@ -22,8 +24,9 @@ __all__ = ["Place", "Places", "neighbourhood"]
 HANDSHAKE = 10.0
 """Seconds for which a place is held between `connect` and the start of the connection."""
 
-# The two limits.
+# The limits.
 _ADDRESS, _ID = "connections_per_address", "connections_per_id"
+_SESSIONS, _SESSIONS_OF_ADDRESS = "sessions", "sessions_per_address"
 
 # What one client with IPv6 is given: it may use any address in it.
 _PREFIX = 64
@@ -45,42 +48,46 @@ def neighbourhood(host: str) -> str:
 class Places:
     """The places of all sockets of one endpoint; for the thread of its event loop.
 
-    Nothing is counted, and no place is needed, while both limits are None.
+    Nothing is counted, and no place is needed, where no limit is set. `are_limited` is whether one is, for each transport, and
+    `count_users` whether that of users is.
     """
 
     def __init__(self, limits: Limits) -> None:
-        self._most = {_ADDRESS: limits.connections_per_address, _ID: limits.connections_per_id}
+        self._most = {name: getattr(limits, name) for name in (_ADDRESS, _ID, _SESSIONS, _SESSIONS_OF_ADDRESS)}
         self._taken: Counter[tuple[str, Hashable]] = Counter()
-
-        self.are_limited = any(most is not None for most in self._most.values())
+        self.count_users = limits.connections_per_id is not None
+        websocket, longpoll = (_ADDRESS, _ID), tuple(self._most)
+        self.are_limited = {
+            "websocket": any(self._most[name] is not None for name in websocket),
+            "longpoll": any(self._most[name] is not None for name in longpoll),
+        }
 
     def __len__(self) -> int:
         return len(self._taken)
 
-    def full(self, peer: tuple[str, int] | None, user: str | None = None) -> str | None:
+    def full(self, transport: str, peer: tuple[str, int] | None, user: str | None = None) -> str | None:
         """Return the limit that one more connection would exceed, by its name; None if there is a place."""
-        for key in self._keys(peer, user):
+        for key in self._keys(transport, peer, user):
             most = self._most[key[0]]
             if most is not None and self._taken[key] >= most:
                 return key[0]
         return None
 
-    def take(self, peer: tuple[str, int] | None, user: str | None, clock: Clock) -> Place | None:
+    def take(self, transport: str, peer: tuple[str, int] | None, user: str | None, clock: Clock) -> Place | None:
         """Take a place, as there is one; None if none is needed."""
-        keys = self._keys(peer, user)
+        keys = self._keys(transport, peer, user)
         if not keys:
             return None
         self._taken.update(keys)
         return Place(self._taken, keys, clock)
 
-    def _keys(self, peer: tuple[str, int] | None, user: str | None) -> list[tuple[str, Hashable]]:
+    def _keys(self, transport: str, peer: tuple[str, int] | None, user: str | None) -> list[tuple[str, Hashable]]:
         """Return what a client is counted under, for the limits that are set; one without an address or id counts for none."""
-        keys: list[tuple[str, Hashable]] = []
-        if peer is not None and self._most[_ADDRESS] is not None:
-            keys.append((_ADDRESS, neighbourhood(peer[0])))
-        if user is not None and self._most[_ID] is not None:
-            keys.append((_ID, user))
-        return keys
+        address = None if peer is None else neighbourhood(peer[0])
+        keys: list[tuple[str, Hashable]] = [(_ADDRESS, address), (_ID, user)]
+        if transport == "longpoll":
+            keys += [(_SESSIONS, "all"), (_SESSIONS_OF_ADDRESS, address)]
+        return [(name, value) for name, value in keys if value is not None and self._most[name] is not None]
 
 
 class Place:

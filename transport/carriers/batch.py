@@ -13,7 +13,7 @@ from transport.exceptions import MalformedMessageError
 if TYPE_CHECKING:
     from actors.channels.message import Frame
 
-__all__ = ["MAX_LINES", "NDJSON", "read_batch", "text_of"]
+__all__ = ["MAX_LINES", "NDJSON", "batch_size", "read_batch", "text_of"]
 
 MAX_LINES = 100
 """The lines of a batch that are read; phoenix.js sends at most as many (CVE-2026-32689)."""
@@ -23,8 +23,15 @@ NDJSON = "application/x-ndjson"
 _LINE_END = re.compile(rb"\r?\n")
 
 
-def read_batch(body: bytes, content_types: Sequence[str]) -> list[str | bytes]:
-    """Return the messages of a POST: text as `str`, binary as `bytes`.
+def batch_size(content_types: Sequence[str], max_size: int) -> int:
+    """Return the bytes that a body may have whose messages have up to `max_size` bytes: base64 makes four of three."""
+    if list(content_types) != [NDJSON]:
+        return max_size
+    return MAX_LINES * (4 * -(-max_size // 3) + len(b"\r\n"))
+
+
+def read_batch(body: bytes, content_types: Sequence[str], max_size: int) -> list[str | bytes] | None:
+    """Return the messages of a POST: text as `str`, binary as `bytes`; None if one of them is larger than `max_size` bytes.
 
     With the content type application/x-ndjson each line is one message: text if it begins with `[`, otherwise the base64 of a
     binary message. With any other the whole body is one text message, as version 1.0.0 sends it.
@@ -33,9 +40,16 @@ def read_batch(body: bytes, content_types: Sequence[str]) -> list[str | bytes]:
         MalformedMessageError: if a line is neither; then the whole batch is rejected.
     """
     if list(content_types) != [NDJSON]:
-        return [_text(body)]
+        return None if len(body) > max_size else [_text(body)]
     lines = _LINE_END.split(body, MAX_LINES)[:MAX_LINES]
+    if max(map(_message_size, lines)) > max_size:
+        return None
     return [_message(number, line) for number, line in enumerate(lines, start=1)]
+
+
+def _message_size(line: bytes) -> int:
+    """Return the bytes of the message in a line; of base64, before it is decoded."""
+    return len(line) if line.startswith(b"[") else len(line) * 3 // 4 - line.count(b"=", -2)
 
 
 def _message(number: int, line: bytes) -> str | bytes:

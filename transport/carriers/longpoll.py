@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import secrets
+from collections import deque
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -21,8 +22,8 @@ from actors.exits import Shutdown
 from actors.future import Future
 from actors.validation import check_seconds
 from transport.access import token
-from transport.carriers.batch import read_batch, text_of
-from transport.carriers.carrier import Disconnected
+from transport.carriers.batch import batch_size, read_batch, text_of
+from transport.carriers.carrier import SLICE, Disconnected
 from transport.carriers.intake import Intake
 from transport.carriers.outbox import OVERFLOWED
 from transport.exceptions import MalformedMessageError, TokenError
@@ -72,7 +73,7 @@ class LongPoll:
 
 
 class LongPollCarrier:
-    """One session of long polling: the messages that wait for the client, and the poll that waits for messages.
+    """One session of long polling: what waits for the client, the poll that waits for it, and what the client has posted.
 
     Its byte counts are those of the messages for the client, and of the bodies of its requests.
     """
@@ -81,13 +82,17 @@ class LongPollCarrier:
 
     def __init__(self, window: float, options: CarrierOptions) -> None:
         self.id = secrets.token_urlsafe(16)
-        self._window, self._outbox, self._traffic = window, options.outbox, options.traffic
-        self.intake = Intake(options.limits, lambda: None, options.reached)
-        self._messages: list[str] = []
-        self._size = 0
+        self._window, self._options, self._traffic = window, options, options.traffic
+        self.intake = Intake(options.limits, self._on_intake, options.reached)
+        self._outbox = options.outbox_for(self.intake)
+        self._is_open = True
         self._process: Process | None = None
         self._poll: Future[None] | None = None
         self._inactivity: Timer | None = None
+        # What was posted and is not delivered yet: a message, and the answer to its POST if it is the last one in it.
+        self._posted: deque[tuple[str | bytes, Future[bool] | None]] = deque()
+        self._posted_bytes = 0
+        self._delivers_later = False
 
     @staticmethod
     def find(names: Registry, session: object) -> LongPollCarrier | None:
@@ -100,7 +105,7 @@ class LongPollCarrier:
 
     def get_write_buffer_size(self) -> int:
         """Return the size of the messages that wait for the next poll."""
-        return self._size
+        return self._outbox.bytes
 
     def attach(self, transport: Process) -> None:
         """Deliver to this actor from now on, and end it when the client stops polling."""
@@ -110,48 +115,119 @@ class LongPollCarrier:
 
     def send(self, frame: Frame) -> None:
         """Keep one frame for the next poll, and wake a poll that is waiting."""
-        text = text_of(frame)
-        self._messages.append(text)
-        self._size += len(text)
+        if not self._is_open:
+            return
         self._traffic.messages_out += 1
         self._traffic.bytes_out += len(frame.data)
-        if self._size > self._outbox.max_bytes and self._process is not None:
-            self._process.put(Disconnected(OVERFLOWED))
-            self.take()
+        if not self._outbox.put(frame, len(frame.data)):
+            self._overflow()
         self._wake()
+
+    def _overflow(self) -> None:
+        """End the session of a client that does not keep up; its next poll finds none, and phoenix.js joins again."""
+        assert self._process is not None
+        self._is_open = False
+        self._outbox.clear()
+        self._options.reached("outbox")
+        self._process.put(Disconnected(OVERFLOWED))
 
     def close(self, code: int) -> None:
         """Answer a waiting poll with the messages there are; the next one finds no session."""
-        self._wake()
+        self._end()
 
     def abort(self) -> None:
         """Answer a waiting poll with the messages there are; there is no connection to cut."""
+        self._end()
+
+    def _end(self) -> None:
+        self._is_open = False
         self._wake()
+        posted, self._posted = self._posted, deque()
+        for _, answer in posted:
+            if answer is not None:
+                answer.set(False)
+        # It refers back to this object.
+        self.intake.changed = bool
 
     # Requests of the client
 
-    async def publish(self, messages: list[str | bytes], size: int) -> bool:
-        """Deliver the messages of a body of `size` bytes to the transport actor; return whether it has handled them all."""
-        process = self._process
-        assert process is not None
+    async def publish(self, messages: list[str | bytes], size: int) -> HTTPStatus:
+        """Deliver the messages of a body of `size` bytes, after those of earlier bodies; return the status of the answer.
+
+        200 if the transport actor has handled them all, 408 if it has not within the window, or has ended; 429 if too much of
+        what the client has posted waits already, so that nothing was taken.
+        """
+        limit = self._full(messages, size)
+        if limit is not None:
+            self._options.reached(limit)
+            return HTTPStatus.TOO_MANY_REQUESTS
+        try:
+            handled = await self._post(messages, size)
+        except Timeout:
+            handled = False
+        return HTTPStatus.OK if handled else HTTPStatus.REQUEST_TIMEOUT
+
+    def _full(self, messages: list[str | bytes], size: int) -> str | None:
+        """Return the name of the limit that forbids to take these messages; a body may be larger if nothing else waits."""
+        limits, posted = self._options.limits, self._posted
+        if posted and self._posted_bytes + size > limits.waiting_bytes:
+            return "waiting_bytes"
+        if posted and len(posted) + len(messages) > limits.waiting_messages:
+            return "waiting_messages"
+        return None
+
+    def _post(self, messages: list[str | bytes], size: int) -> Future[bool]:
+        """Take messages; return a future of whether all have been handled."""
+        assert self._process is not None
         self._traffic.messages_in += len(messages)
         self._traffic.bytes_in += size
+        answer: Future[bool] = Future(self._process.scheduler, timeout=self._window)
         *first, last = messages
-        for message in messages:
-            self.intake.add(len(message))
-        for message in first:
+        self._posted.extend((message, None) for message in first)
+        self._posted.append((last, answer))
+        self._posted_bytes += sum(map(len, messages))
+        self._deliver()
+        return answer
+
+    def _deliver(self) -> None:
+        """Deliver what was posted, a message at a time, while the intake is not held; after a slice others get their turns."""
+        self._delivers_later = False
+        process, left = self._process, SLICE
+        assert process is not None
+        while self._posted and not self.intake.held:
+            if not left or process.scheduler.overdue:
+                self._deliver_later()
+                return
+            left -= 1
+            self._deliver_next(process)
+            process.scheduler.run_ready()
+
+    def _deliver_next(self, process: Process) -> None:
+        message, answer = self._posted.popleft()
+        self._posted_bytes -= len(message)
+        self.intake.add(len(message))
+        if answer is None:
             process.put(message)
-        try:
-            refused = await process.ref.call(last, timeout=self._window)
-        except Exception:  # noqa: BLE001  # whatever ended the actor is in the log; for the client the session is over
-            return False
-        return refused is None
+        else:
+            # The reply is None unless the message is malformed.
+            handled = process.ref.ask(message, block=False, timeout=None)
+            handled.add_done_callback(lambda reply: answer.set(reply.exception is None and reply.result() is None))
+
+    def _on_intake(self) -> None:
+        if self._posted and not self.intake.held:
+            self._deliver_later()
+
+    def _deliver_later(self) -> None:
+        assert self._process is not None
+        if not self._delivers_later:
+            self._delivers_later = True
+            self._process.scheduler.loop.call_soon(self._deliver)
 
     def begin_poll(self) -> Future[None] | None:
         """Begin a poll, in the place of a waiting one, which then ends empty; return None if there are messages already."""
         self._wake()
         self._poll = None
-        if self._messages:
+        if self._outbox.messages:
             self._expect_poll(self._window * _PATIENCE)
             return None
         assert self._process is not None
@@ -175,8 +251,7 @@ class LongPollCarrier:
 
     def take(self) -> list[str]:
         """Remove and return all messages that wait for the client, oldest first."""
-        messages, self._messages, self._size = self._messages, [], 0
-        return messages
+        return [text_of(frame) for frame in iter(self._outbox.pop, None)]
 
     def _wake(self) -> None:
         if self._poll is not None and not self._poll.done:
@@ -227,7 +302,14 @@ class LongPollHandler:
             return self._refuse(HTTPStatus.FORBIDDEN)
         if self._find(_token(incoming.request, params)) is None:
             return _status(HTTPStatus.GONE)
-        return MAX_BODY
+        request = incoming.request
+        most = min(MAX_BODY, batch_size(request.headers.get_all("Content-Type"), self._carriers.max_size))
+        # Declared as too large, it is answered here: the server's own answer could not be read by a page of another origin.
+        return self._too_large() if _declared_size(request) > most else most
+
+    def _too_large(self) -> Response:
+        self._carriers.reached("max_frame_size")
+        return _error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
     def _refuse(self, status: HTTPStatus) -> Response:
         """Refuse a request; only requests that our clients never make are refused with an HTTP status."""
@@ -288,15 +370,17 @@ class LongPollHandler:
         if session is None:
             return _status(HTTPStatus.GONE)
         try:
-            messages = read_batch(incoming.body, incoming.request.headers.get_all("Content-Type"))
+            content_types = incoming.request.headers.get_all("Content-Type")
+            messages = read_batch(incoming.body, content_types, self._carriers.max_size)
         except MalformedMessageError as error:
             # The one error that does not end the session (Phoenix fails with HTTP status 500).
             return _status(HTTPStatus.BAD_REQUEST, http_status=HTTPStatus.BAD_REQUEST, reason=str(error))
-        return self._publish(session, messages, len(incoming.body))
+        return self._too_large() if messages is None else self._publish(session, messages, len(incoming.body))
 
     async def _publish(self, session: LongPollCarrier, messages: list[str | bytes], size: int) -> Answer:
         # Phoenix answers 408 too when a message has ended the session, but only after the window.
-        return _status(HTTPStatus.OK if await session.publish(messages, size) else HTTPStatus.REQUEST_TIMEOUT)
+        status = await session.publish(messages, size)
+        return _error(status) if status is HTTPStatus.TOO_MANY_REQUESTS else _status(status)
 
 
 def _token(request: Request, params: Mapping[str, str]) -> str | None:
@@ -306,11 +390,22 @@ def _token(request: Request, params: Mapping[str, str]) -> str | None:
     return params.get("token")
 
 
+def _declared_size(request: Request) -> int:
+    """Return the size of the body that is to come; 0 if it is not declared."""
+    declared = request.headers.get_all("Content-Length")
+    return int(declared[0]) if declared and declared[0].isdecimal() else 0
+
+
 # Answers
 
 
 def _messages(signed: str | None, messages: list[str]) -> Response:
     return _status(HTTPStatus.OK if messages else HTTPStatus.NO_CONTENT, token=signed, messages=messages)
+
+
+def _error(status: HTTPStatus) -> Response:
+    """Return the answer to a request that is above a limit: phoenix.js then begins a new session, and others see the status."""
+    return _status(status, http_status=status)
 
 
 def _status(status: int, *, http_status: int = HTTPStatus.OK, **members: Any) -> Response:
