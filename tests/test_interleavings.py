@@ -98,6 +98,7 @@ class Wire:
         self.ends: list[int] = []
         self.late = 0
         self.intake = Intake(Limits(), lambda: None)
+        self.dropped = 0
 
     def attach(self, transport: Process) -> None:
         """Nothing to do: what clients send goes straight to the transport actor."""

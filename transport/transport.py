@@ -11,7 +11,7 @@ import msgspec
 
 from actors import telemetry
 from actors.channels.channel_socket import ChannelSocket
-from actors.channels.client_actor import ClientActor
+from actors.channels.client_actor import ClientActor, ClientLoad
 from actors.channels.fastlane import Fastlane
 from actors.channels.message import Broadcast, Frame, JoinReply, Message, Serializer, SocketClose
 from actors.exits import NORMAL, SHUTDOWN, Down, Exit, ExitReason, Shutdown, Stop
@@ -313,6 +313,14 @@ class Transport(ClientActor):
     def _on_handled(self, handled: _CaughtUp) -> Stop | None:
         self._behind -= 1
         return None if self._behind > 0 and not handled.all else Stop(NORMAL)
+
+    @property
+    def load(self) -> ClientLoad:
+        """What waits for the client, for tools."""
+        carrier = self.carrier
+        intake = carrier.intake
+        size = carrier.get_write_buffer_size()
+        return ClientLoad(intake.bytes, intake.messages, size, carrier.dropped, bool(intake.held))
 
     # Effects
 

@@ -20,9 +20,11 @@ __all__ = ["ChannelInfo", "SocketInfo", "TopicInfo", "channel_info", "channels_o
 
 
 class SocketInfo(NamedTuple):
-    """One row of `sockets()`: a client's transport, and its socket's class, id, assigns and topics.
+    """One row of `sockets()`: a client's transport, its socket's class, id, assigns and topics, and what waits for it.
 
-    Secrets in the assigns are filtered; `age` is in seconds.
+    Secrets in the assigns are filtered; `age` is in seconds. `waiting_in` are the bytes that were received from the client and
+    are not handled, `waiting_out` those that it has not read; `dropped` counts the broadcasts that it has missed; while it is
+    `paused`, nothing is read from it.
     """
 
     ref: ActorRef[Any]
@@ -32,6 +34,10 @@ class SocketInfo(NamedTuple):
     assigns: dict[str, object]
     topics: list[str]
     age: float
+    waiting_in: int
+    waiting_out: int
+    dropped: int
+    paused: bool
 
 
 class ChannelInfo(NamedTuple):
@@ -75,7 +81,7 @@ def socket_info(process: Process) -> SocketInfo | None:
     actor = process.actor
     if not isinstance(actor, ClientActor):
         return None
-    socket = actor.socket
+    socket, load = actor.socket, actor.load
     return SocketInfo(
         ref=process.ref,
         pid=process.pid,
@@ -84,6 +90,10 @@ def socket_info(process: Process) -> SocketInfo | None:
         assigns=redacted_entries(getattr(socket, "assigns", {})),
         topics=[channel.label or "" for channel in channels_of(process)],
         age=process_info(process).age,
+        waiting_in=load.bytes_in,
+        waiting_out=load.bytes_out,
+        dropped=load.dropped,
+        paused=load.paused,
     )
 
 

@@ -31,6 +31,11 @@ def mailbox_cell(info: ProcessInfo) -> Cell:
     return ((str(info.mailbox), ALARM if info.mailbox > CROWDED else WARN if info.mailbox else DIM),)
 
 
+def _waiting(size: int, note: str = "") -> Cell:
+    """Show how many bytes wait."""
+    return _cell(f"{size:,}{note}", WARN if size or note else DIM)
+
+
 def _cell(value: object, style: str = PLAIN) -> Cell:
     text = str(value)
     return ((text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…", style),)
@@ -70,6 +75,9 @@ SOCKETS: Sequence[Column[SocketInfo]] = (
     Column("id", lambda row: _cell(row.id or "", PLAIN)),
     Column("assigns", lambda row: _cell(_in_words(row.assigns))),
     Column("topics", lambda row: _cell(", ".join(row.topics))),
+    Column("waiting in", lambda row: _waiting(row.waiting_in, " paused" if row.paused else ""), right=True),
+    Column("waiting out", lambda row: _waiting(row.waiting_out), right=True),
+    Column("dropped", lambda row: _cell(f"{row.dropped:,}", WARN if row.dropped else DIM), right=True),
     Column("age", lambda row: _cell(duration(row.age), DIM), right=True),
 )
 

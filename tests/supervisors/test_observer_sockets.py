@@ -73,6 +73,20 @@ def test_a_transport_actor_is_known_as_a_client_by_its_class(ann: TestClient, it
     assert issubclass(row.ref.actor_class, ClientActor)
 
 
+def test_what_waits_for_a_client_is_shown(ann: TestClient, its: Commands) -> None:
+    [row] = its.sockets()
+    transport = row.ref.process.actor
+    assert isinstance(transport, Transport)
+    carrier: Any = transport.carrier
+    assert (row.waiting_in, row.waiting_out, row.dropped, row.paused) == (0, 0, 0, False)
+    carrier.intake.add(2_000_000)
+    carrier.dropped = 1_234
+    [row] = its.sockets()
+    assert (row.waiting_in, row.waiting_out, row.dropped, row.paused) == (2_000_000, 0, 1_234, True)
+    assert "2,000,000 paused" in str(its.sockets())
+    assert "1,234" in str(its.sockets())
+
+
 def test_a_channel_tells_its_own_pid_and_its_transports(ann: TestClient, its: Commands) -> None:
     room = ann.join("room:a")
     ann.connect({"user": "ben"}).join("room:b")

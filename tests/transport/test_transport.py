@@ -261,6 +261,7 @@ class RecordingCarrier:
         self.written: list[str] = []
         self.end: int | str | None = None
         self.intake = Intake(Limits(), lambda: None)
+        self.dropped = 0
 
     def get_write_buffer_size(self) -> int:
         return 0

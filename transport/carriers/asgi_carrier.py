@@ -223,6 +223,11 @@ class AsgiCarrier:
 
     # Carrier
 
+    @property
+    def dropped(self) -> int:
+        """How many broadcasts the client has missed, as it did not keep up."""
+        return self._outbox.dropped
+
     def get_write_buffer_size(self) -> int:
         """Return the bytes of the messages that the server has not been given yet."""
         return self._outbox.bytes

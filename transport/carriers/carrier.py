@@ -60,6 +60,10 @@ class Carrier(Protocol):
     intake: Intake
     """What its client has sent and is not handled yet; while it is held, the carrier does not read."""
 
+    @property
+    def dropped(self) -> int:
+        """How many broadcasts its client has missed, as it did not keep up."""
+
     def get_write_buffer_size(self) -> int:
         """Return how many bytes wait to be written, as `asyncio.WriteTransport` does."""
 

@@ -79,6 +79,7 @@ class LongPollCarrier:
     """
 
     kind: ClassVar[str] = "longpoll"
+    dropped: ClassVar[int] = 0
 
     def __init__(self, window: float, options: CarrierOptions) -> None:
         self.id = secrets.token_urlsafe(16)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from actors import sys
+from actors.channels.client_actor import ClientActor
 from actors.channels.message import Message
 from supervisors.branches import Branches, branch_of
 from transport.observer.pretty import pretty, pretty_attribute, reason_in_words
@@ -87,11 +88,17 @@ class Watch:
             "links": _cut(status.links, process.links),
             "monitors": _cut(status.monitors, process.watching),
             "monitored_by": _cut(status.monitored_by, process.watchers),
-            "state": [
-                [name, pretty_attribute(name, value, self._secrets)]
-                for name, value in sorted(status.state.items(), key=_rank)[:ATTRIBUTES]
-            ],
+            "state": [*self._load(), *self._state(status.state)],
         }
+
+    def _load(self) -> list[list[str]]:
+        """Return what waits for a client, as an attribute of the actor that owns its connection."""
+        actor = self.process.actor
+        return [["load", repr(actor.load)]] if isinstance(actor, ClientActor) else []
+
+    def _state(self, state: Mapping[str, object]) -> list[list[str]]:
+        ranked = sorted(state.items(), key=_rank)[:ATTRIBUTES]
+        return [[name, pretty_attribute(name, value, self._secrets)] for name, value in ranked]
 
     def _text(self, value: object) -> str:
         return pretty(value, self._secrets)

@@ -31,6 +31,7 @@ class ClientEnd:
     def __init__(self) -> None:
         self.inbox: Inbox[Message] = Inbox()
         self.intake = Intake(Limits(), lambda: None)
+        self.dropped = 0
         self.close_code: int | None = None
         self.transport: ActorRef[Transport]
         self._refs = count(1)
