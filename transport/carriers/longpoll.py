@@ -79,7 +79,6 @@ class LongPollCarrier:
     """
 
     kind: ClassVar[str] = "longpoll"
-    dropped: ClassVar[int] = 0
 
     def __init__(self, window: float, options: CarrierOptions) -> None:
         self.id = secrets.token_urlsafe(16)
@@ -103,6 +102,11 @@ class LongPollCarrier:
         return carrier
 
     # Carrier
+
+    @property
+    def dropped(self) -> int:
+        """How many broadcasts the client has missed, as it did not keep up."""
+        return self._outbox.dropped
 
     def get_write_buffer_size(self) -> int:
         """Return the size of the messages that wait for the next poll."""
