@@ -104,6 +104,7 @@ GROUPS = (
             "extensions.md#extensions": "Extension is_loopback",
             "extensions.md#pages": "pages respond",
             "security.md#pages": "Origin",
+            "security.md#limits": "Limits OutboxPolicy Rate",
             "security.md#tokens": "TokenError TokenExpiredError TokenInvalidError token",
             "security.md#sessions": "SessionCookie SessionOptions",
             "security.md#what-connect-receives": "ConnectInfo Uri",

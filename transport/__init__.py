@@ -5,6 +5,8 @@ from transport.access.loopback import is_loopback
 from transport.access.origin import Origin
 from transport.access.session import SessionCookie, SessionOptions
 from transport.carriers.longpoll import LongPoll
+from transport.carriers.outbox import OutboxPolicy
+from transport.carriers.rate import Rate
 from transport.endpoint import Endpoint
 from transport.exceptions import (
     MalformedMessageError,
@@ -18,6 +20,7 @@ from transport.exceptions import (
 from transport.extension import Extension
 from transport.http.exchange import respond
 from transport.http.pages import pages
+from transport.limits import Limits
 from transport.metrics.metrics import Metrics
 from transport.observer.observer import Observer
 from transport.protocol.serializer import SERIALIZERS, V1JSONSerializer, V2JSONSerializer
@@ -31,11 +34,14 @@ __all__ = [
     "ConnectInfo",
     "Endpoint",
     "Extension",
+    "Limits",
     "LongPoll",
     "MalformedMessageError",
     "Metrics",
     "Observer",
     "Origin",
+    "OutboxPolicy",
+    "Rate",
     "Route",
     "SessionCookie",
     "SessionOptions",

@@ -14,6 +14,7 @@ from websockets.datastructures import MultipleValuesError
 from actors.channels.message import Broadcast, Payload, checked_payload
 from actors.pubsub.pubsub import nearest_pubsub
 from actors.redaction import SECRETS, shortened
+from actors.validation import check_count
 from supervisors.child_spec import INFINITY, ChildSpec
 from transport.access import token
 from transport.access.origin import CheckOrigin, origin_rule
@@ -86,8 +87,9 @@ class Endpoint:
     It uses the PubSub of its own tree: a child of its supervisor, or of one above.
 
     Raises:
-        SocketError: if a socket class, one of its channels, an origin, a serializer, an extension or the name is invalid, if an
-            extension serves a path that is taken, or if the observer needs a token.
+        SocketError: if a socket class, one of its channels, an origin, a serializer, an extension, the name, `limits` or
+            `outbox` is invalid, if an extension serves a path that is taken, or if the observer needs a token.
+        ValueError: if `max_frame_size`, `max_channels` or `idle_timeout` is not a number that it may be.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class Endpoint:
         self.idle = IdleConnections(idle_timeout)
         self.max_channels = max_channels
         self.traffic: dict[str, Traffic] = {"websocket": WebSocketTraffic(), "longpoll": Traffic()}
+        _check_limits(max_frame_size, max_channels, limits, outbox)
         self.limits, self.places = limits, Places(limits)
         others = {"max_frame_size": max_frame_size, "max_channels": max_channels, "outbox": outbox}
         self._limit_log = LimitLog(limits, others)
@@ -406,6 +409,17 @@ def _checked_name(name: object) -> str:
     raise SocketError(
         f'the name of an endpoint must be a non-empty str such as Endpoint(…, name="admin"), got {name!r}'
     )
+
+
+def _check_limits(max_frame_size: object, max_channels: object, limits: object, outbox: object) -> None:
+    check_count("max_frame_size", max_frame_size, least=1)
+    check_count("max_channels", max_channels)
+    if not isinstance(limits, Limits):
+        raise SocketError(f"limits must be a Limits such as Limits(messages=Rate(50, burst=100)), got {limits!r}")
+    if not isinstance(outbox, OutboxPolicy):
+        raise SocketError(
+            f'outbox must be an OutboxPolicy such as OutboxPolicy(overflow="drop_oldest"), got {outbox!r}'
+        )
 
 
 def _checked_names(names: Collection[Any]) -> tuple[str, ...]:

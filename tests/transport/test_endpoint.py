@@ -100,6 +100,27 @@ def test_a_large_body_is_taken_only_where_one_is_expected(method: str, path: str
     assert (admission if isinstance(admission, int) else admission.status_code) == admitted
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "error", "text"),
+    [
+        ("limits", {"joins": 5}, SocketError, r"^limits must be a Limits such as .*, got \{'joins': 5\}$"),
+        ("limits", None, SocketError, "^limits must be a Limits"),
+        ("outbox", 1_000_000, SocketError, "^outbox must be an OutboxPolicy such as .*, got 1000000$"),
+        ("max_frame_size", 0, ValueError, "^max_frame_size must be .*, got 0$"),
+        ("max_frame_size", None, ValueError, "^max_frame_size must be"),
+        ("max_channels", -1, ValueError, "^max_channels must be .*, got -1$"),
+        ("max_channels", "many", ValueError, "^max_channels must be"),
+        ("idle_timeout", 0, ValueError, "^idle_timeout must be"),
+    ],
+)
+def test_a_limit_that_cannot_be_is_an_error_where_it_is_written(
+    option: str, value: object, error: type[Exception], text: str
+) -> None:
+    options: dict[str, Any] = {option: value}
+    with pytest.raises(error, match=text):
+        Endpoint({}, **options)
+
+
 @on_loop
 async def test_a_connection_may_join_as_many_topics_as_the_endpoint_allows() -> None:
     async with serving(UserSocket, max_channels=2) as server:
