@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from transport.carriers.rate import Rate
 from transport.limits import Limits
+from transport.metrics.counters import LIMITS
+
+ROOT = Path(__file__).parents[2]
 
 OFF_BY_DEFAULT = {
     "messages",
@@ -47,3 +51,21 @@ def test_the_others_may_not(field: str) -> None:
         return
     with pytest.raises(ValueError, match=rf"^{field} must be"):
         Limits(**limits)
+
+
+def test_the_documentation_has_all_limits_that_are_counted_with_their_defaults() -> None:
+    text = (ROOT / "docs" / "security.md").read_text().partition("## Limits")[2].partition("\n## ")[0]
+    assert [name for name in (*LIMITS, "log_line") if f"`{name}`" not in text] == []
+    for shown in (
+        "1 MiB, 1,000",
+        "`Rate(100, burst=200)`",
+        "131,072",
+        "1,024 bytes",
+        "16 KiB, 10 KiB, 100",
+        "10,000; None",
+    ):
+        assert shown in text
+    limits = Limits()
+    assert (limits.waiting_bytes, limits.waiting_messages, limits.joins) == (1 << 20, 1_000, Rate(100, burst=200))
+    assert (limits.fragments, limits.topic_length, limits.sessions) == (131_072, 1_024, 10_000)
+    assert (limits.head_size, limits.request_line, limits.headers, limits.requests) == (16_384, 10_240, 100, 1_000)

@@ -23,7 +23,6 @@ from transport.carriers.race import first, task_of
 from transport.carriers.time_bound import TimeBound
 from transport.endpoint_api import EndpointAPI
 from transport.http.exchange import SMALL_BODY, Answer, Incoming, Late, Upgrade, respond
-from transport.socket_events import limit_reached
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
@@ -51,6 +50,9 @@ class ServedEndpoint(EndpointAPI, Protocol):
     """An endpoint as its server sees it."""
 
     limits: Limits
+
+    def reached(self, limit: str) -> None:
+        """Report that a limit was reached, by the name of its option."""
 
     @property
     def transports(self) -> ActorRef | None:
@@ -158,7 +160,7 @@ class _Scoped:
                 with self._within("send_timeout"):
                     await self._send(event)
         except TimeoutError:
-            limit_reached(self._endpoint, "send_timeout")
+            self._endpoint.reached("send_timeout")
 
 
 def _events(response: Response, kind: str) -> Iterator[Event]:
@@ -197,7 +199,7 @@ class _AsgiRequest(_Scoped):
             with self._within("body_timeout"):
                 body = await self._body()
         except TimeoutError:
-            limit_reached(self._endpoint, "body_timeout")
+            self._endpoint.reached("body_timeout")
             body = respond(408, "the request's body did not arrive in time")
         response = await self._handle(body) if isinstance(body, bytes) else body
         if response is not None:

@@ -47,6 +47,7 @@ LIMITS = (
     *(field.name for field in fields(Limits) if field.name != "log_line"),
     "max_frame_size",
     "max_channels",
+    "max_body",
     "outbox",
     "files",
 )
