@@ -282,8 +282,10 @@ def heartbeats(stage: Stage) -> Seen:
 
 @flood("1 MB of shouts to a room of 100")
 def shouts(stage: Stage) -> Seen:
-    stage.audience(99, TOPIC, "read")
-    return poured(stage, member(stage), times(SHOUT, 1e6 / len(SHOUT) * stage.scale, END), 60)
+    audience = stage.audience(99, TOPIC, "read")
+    seen = poured(stage, member(stage), times(SHOUT, 1e6 / len(SHOUT) * stage.scale, END), 60)
+    lost = audience.leave()["closed"]
+    return seen._replace(text=f"{seen.text}, readers closed: {lost or 'none'}", held=not lost)
 
 
 @flood("a message of a million one-byte fragments")
