@@ -12,24 +12,20 @@ from supervisors.child_spec import ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervisor import Supervisor
 from transport.endpoint_api import EndpointAPI
-from transport.http.exchange import HttpEndpoint
 from transport.http.http_connections import HttpConnections
-from transport.http.listener import Listener, bind, unbind
+from transport.http.listener import Listener, ListeningEndpoint, bind, unbind
 from transport.socket_events import socket_drain
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
-    from transport.carriers.idle_connections import IdleConnections
 
 __all__ = ["EndpointSupervisor", "SupervisedEndpoint", "Transports"]
 
 _SWEEP = object()
 
 
-class SupervisedEndpoint(EndpointAPI, HttpEndpoint, Protocol):
+class SupervisedEndpoint(EndpointAPI, ListeningEndpoint, Protocol):
     """An endpoint as its supervisors see it."""
-
-    idle: IdleConnections
 
     def attach(self, supervisor: ActorRef, port: int | None) -> None:
         """Store the supervisor that runs the endpoint, and the port that it listens on."""

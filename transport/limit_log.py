@@ -29,6 +29,8 @@ class LimitLog:
 
     def count(self, limit: str, now: float) -> None:
         """Count that a limit was reached, by the name of its option; `now` is the monotonic time."""
+        if limit in _USUAL:
+            return
         self._counts[limit] = self._counts.get(limit, 0) + 1
         if now < self._silent_until.get(limit, now):
             return
@@ -42,7 +44,13 @@ class LimitLog:
             return f"{limit} is {getattr(self._limits, limit)!r}; Endpoint(limits=Limits({limit}=…)) changes it"
         if limit in self._options:
             return f"{limit} is {self._options[limit]!r}; Endpoint({limit}=…) changes it"
-        return limit
+        return _OTHERS.get(limit, limit)
 
 
+# Well-behaved clients reach these every day.
+_USUAL = frozenset(("keep_alive", "requests"))
+_OTHERS = {
+    "files": "no file is left for another connection (ulimit -n); none is accepted until others have ended",
+    "max_body": "the body of a request is larger than its path takes",
+}
 _LIMITS = frozenset(field.name for field in fields(Limits))

@@ -43,3 +43,15 @@ def test_a_connection_that_has_ended_waits_for_nothing() -> None:
     connections.waits(ended)
     assert not connections.close_longest_waiting()
     assert len(connections) == 0
+
+
+def test_a_connection_counts_from_when_it_is_accepted() -> None:
+    connections, closable = HttpConnections(), Closable(HttpConnections())
+    connections.accepted(closable)
+    assert (len(connections), connections.waiting, list(connections)) == (1, 0, [])
+    connections.opened(closable)
+    assert (len(connections), connections.waiting, list(connections)) == (1, 1, [closable])
+    connections.closed(closable)
+    connections.accepted(closable)
+    connections.closed(closable)
+    assert len(connections) == 0

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 def test_the_first_time_is_logged_with_the_value_and_how_to_change_it(caplog: pytest.LogCaptureFixture) -> None:
     log = LimitLog(Limits(), {"max_channels": 100})
-    for limit in ("topic_length", "max_channels", "files"):
+    for limit in ("topic_length", "max_channels", "files", "keep_alive", "requests", "another"):
         log.count(limit, 0.0)
     assert [record.getMessage() for record in caplog.records] == [
         "a limit was reached: topic_length is 1024; Endpoint(limits=Limits(topic_length=…)) changes it",
         "a limit was reached: max_channels is 100; Endpoint(max_channels=…) changes it",
-        "a limit was reached: files",
+        "a limit was reached: no file is left for another connection (ulimit -n); none is accepted until others have ended",
+        "a limit was reached: another",
     ]
     assert {record.levelname for record in caplog.records} == {"WARNING"}
 

@@ -38,6 +38,8 @@ class IdleConnections:
     Marking a connection as active costs one assignment, so that no timer is set for each message. A carrier discards its
     connection while it does not read it, and adds it again when it does.
 
+    `open` is how many connections of the endpoint's port there are, read or not.
+
     Raises:
         ValueError: if the timeout is not above zero.
     """
@@ -47,9 +49,20 @@ class IdleConnections:
         self.interval = timeout / _SWEEPS
         self._connections: set[Silent] = set()
         self._swept = -math.inf
+        self.open = 0
 
     def __len__(self) -> int:
         return len(self._connections)
+
+    def opened(self, connection: Silent) -> None:
+        """Count a connection of the endpoint's port, and watch it."""
+        self.open += 1
+        self.add(connection)
+
+    def closed(self, connection: Silent) -> None:
+        """Forget a connection that has ended."""
+        self.open -= 1
+        self.discard(connection)
 
     def add(self, connection: Silent) -> None:
         """Watch a connection from now on."""

@@ -135,7 +135,7 @@ class WebSocketCarrier(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over the connection after the handshake."""
         self._transport = cast("asyncio.Transport", transport)
-        self._options.idle.add(self)
+        self._options.idle.opened(self)
 
     def data_received(self, data: bytes) -> None:
         """Deliver a slice of the received messages to the transport actor, and run the actors that are ready."""
@@ -164,7 +164,7 @@ class WebSocketCarrier(asyncio.Protocol):
         """Notify the transport actor that the client has disconnected, after everything that was received."""
         if self._timer is not None:
             self._timer.cancel()
-        self._options.idle.discard(self)
+        self._options.idle.closed(self)
         is_behind = self._kept is not None and self._has_to_wait
         self._transport, self._input, self._farewell = None, _LOST, None
         self._shut()

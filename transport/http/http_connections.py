@@ -19,22 +19,34 @@ class HttpConnections:
     """The open HTTP connections, and which of them wait for a request, longest waiting first."""
 
     def __init__(self) -> None:
+        self._accepted: set[Closable] = set()
         self._open: set[Closable] = set()
         self._waiting: dict[Closable, None] = {}
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._open) + len(self._accepted)
 
     def __iter__(self) -> Iterator[Closable]:
         return iter(list(self._open))
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a request."""
+        return len(self._waiting)
+
+    def accepted(self, connection: Closable) -> None:
+        """Count a connection that the event loop is about to open."""
+        self._accepted.add(connection)
+
     def opened(self, connection: Closable) -> None:
         """Add a connection, which waits for its first request."""
+        self._accepted.discard(connection)
         self._open.add(connection)
         self._waiting[connection] = None
 
     def closed(self, connection: Closable) -> None:
         """Forget a connection: it has ended, or has become a WebSocket."""
+        self._accepted.discard(connection)
         self._open.discard(connection)
         self._waiting.pop(connection, None)
 
