@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from websockets.http11 import Request, Response
 
 from actors.lowlevel import Scheduler
 from transport.carriers.asgi_carrier import AsgiCarrier
+from transport.carriers.pace import Pace
 from transport.carriers.race import first, task_of
 from transport.carriers.time_bound import TimeBound
 from transport.endpoint_api import EndpointAPI
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
     from supervisors.system import System
     from transport.carriers.asgi_carrier import Event, Receive, Send
+    from transport.carriers.carrier import CarrierOptions
     from transport.limits import Limits
 
 __all__ = ["AsgiApplication"]
@@ -35,6 +38,8 @@ __all__ = ["AsgiApplication"]
 _log = logging.getLogger("ashtree.transport")
 
 Scope = MutableMapping[str, Any]
+
+MakeCarrier = Callable[[Scheduler, "CarrierOptions"], AsgiCarrier]
 
 # The ASGI extension by which an application refuses a WebSocket with a response of its own.
 _RESPONSE = "websocket.http.response"
@@ -74,13 +79,14 @@ class AsgiApplication:
 
     def __init__(self, endpoint: ServedEndpoint, system: System | None = None) -> None:
         self._endpoint, self._system = endpoint, system
+        self._make_carrier = partial(AsgiCarrier, Pace())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket, one request, or the lifespan of the server."""
         match scope["type"]:
             case "websocket":
                 self._check_loop()
-                await _AsgiWebSocket(self._endpoint, scope, receive, send).serve()
+                await _AsgiWebSocket(self._endpoint, scope, receive, send, self._make_carrier).serve()
             case "http":
                 self._check_loop()
                 await _AsgiRequest(self._endpoint, scope, receive, send).serve()
@@ -125,8 +131,16 @@ class AsgiApplication:
 class _Scoped:
     """What a WebSocket and a plain request have in common: an ASGI scope with its two channels."""
 
-    def __init__(self, endpoint: ServedEndpoint, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self,
+        endpoint: ServedEndpoint,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        make_carrier: MakeCarrier | None = None,
+    ) -> None:
         self._endpoint, self._scope, self._receive, self._send = endpoint, scope, receive, send
+        self._make_carrier = make_carrier
 
     def _incoming(self, body: bytes = b"") -> Incoming:
         scope = self._scope
@@ -137,10 +151,9 @@ class _Scoped:
             f"HTTP/{scope.get('http_version', '1.1')}",
         )
         client = scope.get("client")
-        carrier = AsgiCarrier if scope["type"] == "websocket" else None
         # The scheme of a WebSocket is ws or wss, that of the page that opens it http or https.
         scheme = "https" if scope.get("scheme") in ("https", "wss") else "http"
-        return Incoming(request, body, client and (client[0], client[1]), carrier, scheme)
+        return Incoming(request, body, client and (client[0], client[1]), self._make_carrier, scheme)
 
     async def _answer(self, answer: Answer | Awaitable[Answer]) -> Answer:
         return await answer if inspect.isawaitable(answer) else answer

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from actors.clock import Timer
     from actors.lowlevel import Process, Scheduler
     from transport.carriers.carrier import CarrierOptions
+    from transport.carriers.pace import Pace
 
 __all__ = ["AsgiCarrier", "Event", "Receive", "Send"]
 
@@ -52,7 +53,8 @@ class AsgiCarrier:
 
     kind: ClassVar[str] = "websocket"
 
-    def __init__(self, scheduler: Scheduler, options: CarrierOptions) -> None:
+    def __init__(self, pace: Pace, scheduler: Scheduler, options: CarrierOptions) -> None:
+        self._pace = pace
         self._scheduler, self._options, self._traffic = scheduler, options, options.traffic
         self.sweeps = 0
         self.intake = Intake(options.limits, self._on_intake, options.reached)
@@ -101,18 +103,25 @@ class AsgiCarrier:
 
     async def _read(self, receive: Receive) -> None:
         """Deliver messages in slices: a server that has many ready hands them over without an iteration of the event loop."""
-        left = SLICE
+        left, caused = SLICE, self._pace.caused
         while (event := await receive())["type"] == "websocket.receive":
             self.sweeps = 0
             text = event.get("text")
             self._deliver(event["bytes"] if text is None else text)
             self._scheduler.run_ready()
             left -= 1
-            if not left or self._scheduler.overdue or self.intake.held:
-                left = SLICE
-                await next_round()
-                await self._may_read.wait()
+            is_over = not left or self._scheduler.overdue or self._pace.caused - caused > SLICE
+            if is_over or self.intake.held:
+                await self._next_slice(caused)
+                left, caused = SLICE, self._pace.caused
         self._disconnected(event.get("code", CloseCode.NO_STATUS_RCVD))
+
+    async def _next_slice(self, caused: int) -> None:
+        """Let others get their turns, and what was caused since be written; wait while the intake is held."""
+        await next_round()
+        if self._pace.caused - caused > SLICE:
+            await self._pace.turn(0)
+        await self._may_read.wait()
 
     def _on_intake(self) -> None:
         """Stop reading, or go on: what has been received by the server waits there, and then in the socket."""
@@ -160,25 +169,27 @@ class AsgiCarrier:
     # Sent messages
 
     async def _write(self, send: Send) -> None:
-        """Write what is in the outbox, in slices, until the connection is to be closed and all is written."""
-        left = SLICE
+        """Write what is in the outbox until the connection is to be closed and all is written."""
         while (frame := await self._next_frame()) is not None:
-            if not await _written(send, _event(frame)):
+            await self._pace.turn(len(frame.data))
+            if not await _written(send, self._event(frame)):
                 self._lost()
                 # The server reports the end to the task that reads, after what it has received before.
                 await self._over.wait()
                 return
             self._on_written(frame)
-            left -= 1
-            if not left or self._scheduler.overdue:
-                left = SLICE
-                await next_round()
 
     async def _next_frame(self) -> Frame | None:
         while (frame := self._outbox.pop()) is None and self._close_code is None:
             self._more.clear()
             await self._more.wait()
         return frame
+
+    def _event(self, frame: Frame) -> Event:
+        """Return a frame as the server takes it."""
+        if frame.opcode is Opcode.TEXT:
+            return {"type": "websocket.send", "text": self._pace.text_of(frame)}
+        return {"type": "websocket.send", "bytes": frame.data}
 
     def _on_written(self, frame: Frame) -> None:
         self._traffic.messages_out += 1
@@ -242,6 +253,7 @@ class AsgiCarrier:
         """Queue one frame."""
         if not self._is_open:
             return
+        self._pace.caused += 1
         fits = self._outbox.put(frame, len(frame.data))
         self._more.set()
         if not fits:
@@ -264,13 +276,6 @@ class AsgiCarrier:
         if self._is_open:
             self._is_open = False
             self._over.set()
-
-
-def _event(frame: Frame) -> Event:
-    """Return a frame as the server takes it."""
-    if frame.opcode is Opcode.TEXT:
-        return {"type": "websocket.send", "text": frame.data.decode()}
-    return {"type": "websocket.send", "bytes": frame.data}
 
 
 async def _written(send: Send, event: Event) -> bool:

@@ -1,0 +1,82 @@
+"""The pace at which the WebSockets of an ASGI application are written, so that the event loop reads its sockets in between.
+
+Theory of operation.
+
+A broadcast wakes the tasks that write to all its clients, in one iteration of the event loop, and passing one message to an
+ASGI server takes some ten microseconds. So all tasks together may write so much in one iteration (`ROUND`); the others wait in
+the order in which they came, and continue in the next one.
+
+The text of a broadcast is decoded once for the clients that are written one after the other.
+
+The task that reads from a client joins that queue when its messages have caused many others: a client that shouts into a room
+is read when what it has shouted before has been written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from actors.channels.message import Frame
+
+__all__ = ["ROUND", "Pace"]
+
+ROUND = 128
+"""What is written in one iteration of the event loop: messages, of which a long one counts for each 4 KiB."""
+
+_PIECE = 4096
+
+
+class Pace:
+    """The turns of all tasks of one application; for the thread of its event loop.
+
+    `caused` counts the messages that were queued for clients.
+    """
+
+    __slots__ = ("_decoded", "_is_on", "_left", "_text", "_waiting", "caused")
+
+    def __init__(self) -> None:
+        self._left = ROUND
+        self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
+        self._is_on = False
+        self._decoded: Frame | None = None
+        self._text = ""
+        self.caused = 0
+
+    async def turn(self, size: int) -> None:
+        """Wait for the turn to write a message of `size` bytes; 0 for a turn behind all that wait now."""
+        cost = 1 + size // _PIECE
+        if not self._waiting and self._left > 0:
+            self._take(cost)
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append((turn, cost))
+        await turn
+
+    def _take(self, cost: int) -> None:
+        self._left -= cost
+        if not self._is_on:
+            self._is_on = True
+            asyncio.get_running_loop().call_soon(self._next_round)
+
+    def text_of(self, frame: Frame) -> str:
+        """Return the text of a frame."""
+        if frame.broadcast is None:
+            text: str = frame.data.decode()
+            return text
+        if frame is not self._decoded:
+            self._decoded, self._text = frame, frame.data.decode()
+        return self._text
+
+    def _next_round(self) -> None:
+        """Let those go on that have waited longest; they run in the next iteration of the loop."""
+        if not self._waiting:
+            self._decoded, self._text = None, ""
+        self._left, self._is_on = ROUND, False
+        while self._waiting and self._left > 0:
+            turn, cost = self._waiting.popleft()
+            if not turn.done():  # its task has been cancelled
+                turn.set_result(None)
+                self._take(cost)
