@@ -36,8 +36,12 @@ class EchoChannel(Channel):
         return ok()
 
     def handle_in(self, event: str, payload: Any) -> Any:
-        if event == "crash_transport":
-            self.socket.transport.kill()
+        match event:
+            case "crash_transport":
+                self.socket.transport.kill()
+            case "shout":
+                self.broadcast("shout", payload)
+                return None
         return ok(payload)
 
 
@@ -655,6 +659,18 @@ async def test_a_flood_does_not_starve_a_neighbour() -> None:
         await beats(neighbour)
         assert flood._in.qsize() > 5000
         for peer in (flood, neighbour):
+            peer.task.cancel()
+
+
+@on_loop
+async def test_a_client_that_shouts_is_read_as_fast_as_the_others_are_written() -> None:
+    async with working(outbox=OutboxPolicy(max_messages=10)) as (_, app):
+        room = [await joined(app) for _ in range(50)]
+        for number in range(2, 300):
+            text = json.dumps(["1", str(number), "echo", "shout", {"number": number}])
+            room[0].put("websocket.receive", text=text)
+        for peer in room:
+            assert [json.loads(await peer.text())[4]["number"] for _ in range(2, 300)] == list(range(2, 300))
             peer.task.cancel()
 
 

@@ -1,0 +1,67 @@
+"""The pace of writing: turns in the order in which they were asked for, so many in one iteration of the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+
+from actors.channels.message import Broadcast, Frame, Opcode
+from tests.transport.wire import on_loop
+from transport.carriers.pace import ROUND, Pace
+
+BROADCAST = Broadcast("room:1", "news", {})
+
+
+async def in_iterations(pace: Pace, *sizes: int) -> list[list[int]]:
+    """Let a task for each size take its turn; return which had it in each iteration of the loop."""
+    had: list[int] = []
+
+    async def write(number: int, size: int) -> None:
+        await pace.turn(size)
+        had.append(number)
+
+    tasks = [asyncio.create_task(write(number, size)) for number, size in enumerate(sizes)]
+    rounds = []
+    while len(had) < len(tasks) - sum(task.cancelled() for task in tasks):
+        before = len(had)
+        await asyncio.sleep(0)
+        rounds.append(had[before:])
+    return [numbers for numbers in rounds if numbers]
+
+
+@on_loop
+async def test_so_many_messages_are_written_in_one_iteration_in_order() -> None:
+    rounds = await in_iterations(Pace(), *[10] * 300)
+    assert [number for numbers in rounds for number in numbers] == list(range(300))
+    assert [len(numbers) for numbers in rounds] == [ROUND, ROUND, 300 - 2 * ROUND]
+
+
+@on_loop
+async def test_a_long_message_counts_as_many() -> None:
+    pace = Pace()
+    assert await in_iterations(pace, ROUND * 4096, 1, 500_000, 500_000, 1) == [[0], [1, 2, 3], [4]]
+    await asyncio.sleep(0)
+    assert await in_iterations(pace, 8_000_000, 8_000_000) == [[0], [1]]
+
+
+@on_loop
+async def test_a_task_that_was_cancelled_takes_no_turn() -> None:
+    pace = Pace()
+    tasks = [asyncio.create_task(pace.turn(ROUND * 4096)) for _ in range(3)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [task.done() for task in tasks] == [True, True, True]
+
+
+@on_loop
+async def test_a_broadcast_is_decoded_once_and_not_kept_when_all_is_written() -> None:
+    pace = Pace()
+    news, reply = Frame(Opcode.TEXT, b"news", broadcast=BROADCAST), Frame(Opcode.TEXT, b"reply")
+    first = pace.text_of(news)
+    assert (pace.text_of(reply), pace.text_of(news)) == ("reply", "news")
+    assert pace.text_of(news) is first
+    await pace.turn(4)
+    await asyncio.sleep(0)
+    assert pace._decoded is None
+    assert pace.text_of(news) == "news"
