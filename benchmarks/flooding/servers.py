@@ -128,7 +128,15 @@ def serve_uvicorn(application: Any, options: argparse.Namespace) -> None:
     import uvicorn  # noqa: PLC0415  # as above
 
     listening = socket.create_server(("127.0.0.1", options.port), backlog=4096)
-    config = uvicorn.Config(application, loop=options.loop, ws=options.ws, log_level="warning", access_log=False)
+    config = uvicorn.Config(
+        application,
+        loop=options.loop,
+        ws=options.ws,
+        # Hostile clients do not answer them: after 40 s uvicorn would close the connection.
+        ws_ping_interval=None,
+        log_level="warning",
+        access_log=False,
+    )
     announce(listening.getsockname()[1])
     uvicorn.Server(config).run(sockets=[listening])
 
