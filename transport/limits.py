@@ -12,10 +12,7 @@ from actors.redaction import LINE
 from actors.validation import check_count, check_seconds
 from transport.carriers.rate import Rate
 
-__all__ = ["TOPIC_LENGTH", "Limits"]
-
-TOPIC_LENGTH = 1024
-"""The bytes that a topic, and an event, may have."""
+__all__ = ["Limits"]
 
 _KIB = 1024
 _JOINS = Rate(100, burst=200)
@@ -28,13 +25,14 @@ class Limits:
     Times are in seconds, sizes in bytes. None turns a limit off, where it is allowed.
 
     What one connection has sent and is not handled yet; above it, the connection is not read until half of it is left:
-    - `waiting_bytes`, `waiting_messages`: in the mailboxes of its actors, and behind joins that are not answered.
+    - `waiting_bytes`, `waiting_messages`: in the mailboxes of its actors, and behind joins that are not answered. So large may
+      also be, together, the joins of its topics, which its channels keep; one more is answered with an error.
 
     One connection:
     - `fragments`: frames of one fragmented message; above it the connection is closed with 1009.
     - `joins`, `messages`: the rate of joins, and of all messages. Over a rate the connection is read more slowly; nothing is
       answered, closed or lost.
-    - `topic_length`: bytes of a topic, and of an event; a longer one is answered with an error.
+    - `topic_length`: bytes of a topic, an event, and the join_ref of a join; a longer one is answered with an error.
     - `first_join_timeout`: after `connect`, without a join or a heartbeat; then the connection is closed with 1008.
 
     All connections:
@@ -62,7 +60,7 @@ class Limits:
     fragments: int = 128 * _KIB
     joins: Rate | None = _JOINS
     messages: Rate | None = None
-    topic_length: int = TOPIC_LENGTH
+    topic_length: int = 1024
     first_join_timeout: float | None = None
     connections: int | None = None
     connections_per_address: int | None = None

@@ -134,7 +134,7 @@ class Transport(ClientActor):
     ) -> None:
         self.socket: Socket = socket
         self.serializer, self.pubsub = serializer, pubsub
-        self.connection = Connection(routes, serializer, max_channels, limits.topic_length)
+        self.connection = Connection(routes, serializer, max_channels, limits)
         self._limits, self._counts_messages = limits, limits.messages is not None
         # Not a method of this object: it would refer back to it, and both would wait for the garbage collector.
         self._report_limit = reached or partial(socket_events.limit_reached, socket.endpoint)

@@ -17,6 +17,7 @@ from actors import Channel, error, ok
 from actors.channels.message import JoinReply, Message
 from actors.exits import KILLED, NORMAL, Crash, ExitReason, Shutdown
 from transport.exceptions import MalformedMessageError
+from transport.limits import Limits
 from transport.protocol import connection as connection_module
 from transport.protocol.connection import (
     Connection,
@@ -677,7 +678,7 @@ def test_a_topic_and_an_event_may_have_1024_bytes(name: str) -> None:
 
 
 def test_an_event_that_is_too_long_waits_for_the_join_as_others_do() -> None:
-    connection = Connection(Routes(EverySocket), SERIALIZER, topic_length=4)
+    connection = Connection(Routes(EverySocket), SERIALIZER, limits=Limits(topic_length=4))
     channel: Any = "channel"
     connection.receive(Message("1", "1", "room", "phx_join", {}), 1)
     assert list(connection.receive(Message("1", "2", "room", "shout", {}), 20)) == [Wait(20)]
@@ -685,6 +686,72 @@ def test_an_event_that_is_too_long_waits_for_the_join_as_others_do() -> None:
     frame = SERIALIZER.encode_reply("1", "1", "room", ok())
     replied = list(connection.join_replied(JoinReply(channel, "room", joined=True, reply=frame)))
     assert replied[1:3] == [Resume(20), Reached("topic_length")]
+
+
+JOINS_TOO_LARGE = {"status": "error", "response": {"reason": "joins too large"}}
+
+
+class Large:
+    """A connection whose joins have sizes: 1,000 bytes may be held."""
+
+    def __init__(self) -> None:
+        self.connection = Connection(Routes(UserSocket), SERIALIZER, limits=Limits(waiting_bytes=1_000))
+
+    def join(self, topic: str, size: int, join_ref: str = "1") -> list[Any]:
+        message = Message(join_ref, join_ref, topic, "phx_join", {})
+        effects = [described(effect) for effect in self.connection.receive(message, size)]
+        if effects[-1][0] == "start":
+            channel: Any = topic + join_ref
+            self.connection.started(self.connection.topics[topic], channel)
+            frame = SERIALIZER.encode_reply("1", "1", topic, ok())
+            self.connection.join_replied(JoinReply(channel, topic, joined=True, reply=frame))
+        return effects
+
+
+def test_the_joins_of_a_connection_may_hold_so_much_together() -> None:
+    large = Large()
+    assert large.join("room:1", 600)[0][0] == "start"
+    assert large.join("room:2", 401) == [
+        ("reached", "waiting_bytes"),
+        ["1", "1", "room:2", "phx_reply", JOINS_TOO_LARGE],
+    ]
+    assert large.join("room:2", 400)[0][0] == "start"
+    assert large.join("room:3", 300)[0] == ("reached", "waiting_bytes")
+    gone: Any = "room:11"
+    large.connection.down(gone, CRASH, 0.0)
+    assert large.join("room:3", 600)[0][0] == "start"
+
+
+def test_the_first_join_may_be_as_large_as_a_message() -> None:
+    large = Large()
+    assert large.join("room:1", 5_000_000)[0][0] == "start"
+    assert large.join("room:2", 300)[0] == ("reached", "waiting_bytes")
+    assert large.join("room:1", 5_000_000, "2")[0][0] == "end"
+
+
+def test_a_second_join_of_a_topic_takes_the_place_of_the_first() -> None:
+    large = Large()
+    large.join("room:1", 500)
+    large.join("room:2", 500)
+    assert large.join("room:1", 500, "2")[0][0] == "end"
+    assert large.join("room:1", 501, "3")[0] == ("reached", "waiting_bytes")
+    assert large.connection.topics["room:1"].join_ref == "2"
+    for gone in ("room:12", "room:21"):
+        channel: Any = gone
+        large.connection.down(channel, CRASH, 0.0)
+    assert large.connection._held == 0
+
+
+@pytest.mark.parametrize(
+    "refs", [("x" * 1030, "1"), (None, "x" * 1030), (["x" * 1030], "1")], ids=["join_ref", "ref", "list"]
+)
+def test_a_join_ref_that_every_push_would_repeat_is_not_longer_than_a_topic(refs: tuple[Any, Any]) -> None:
+    message = Message(*refs, "room:1", "phx_join", {})
+    connection = Connection(Routes(UserSocket), SERIALIZER)
+    reached, answer = (described(effect) for effect in connection.receive(message, 1100))
+    assert reached == ("reached", "topic_length")
+    assert answer == [*refs, "room:1", "phx_reply", {"status": "error", "response": {"reason": "join_ref too long"}}]
+    assert connection.topics == {}
 
 
 @pytest.mark.parametrize(

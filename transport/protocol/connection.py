@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.json import encode
 
 from actors.channels.message import Frame, JoinReply, Message, Payload, Reply, Serializer, error, ok
 from actors.exits import ExitReason, Shutdown
@@ -19,7 +20,7 @@ from actors.redaction import shown
 from supervisors.child_spec import Restart
 from supervisors.restart import RestartIntensity, should_restart
 from transport.exceptions import MalformedMessageError
-from transport.limits import TOPIC_LENGTH
+from transport.limits import Limits
 
 if TYPE_CHECKING:
     from actors.channel import Channel
@@ -44,6 +45,7 @@ __all__ = [
 _CRASHED = {"reason": "channel_crash"}
 # The events that the socket itself handles; a tuple, as an event may be any JSON value.
 _SPECIAL_EVENTS = ("phx_join", "phx_leave", "heartbeat")
+_LIMITS = Limits()
 # Characters of what is no topic, in the log.
 _SHOWN = 200
 DUPLICATE_JOIN = Shutdown("duplicate_join")
@@ -61,10 +63,10 @@ class TopicStatus(enum.Enum):
 class Joined:
     """One topic that the client has joined, or is joining."""
 
-    __slots__ = ("channel", "closes", "intensity", "join_ref", "message", "pending", "route", "status", "topic")
+    __slots__ = ("channel", "closes", "intensity", "join_ref", "message", "pending", "route", "size", "status", "topic")
 
-    def __init__(self, route: Route, message: Message, closes: Joined | None = None) -> None:
-        self.route, self.message = route, message
+    def __init__(self, route: Route, message: Message, size: int, closes: Joined | None = None) -> None:
+        self.route, self.message, self.size = route, message, size
         self.topic: str = message.topic
         # As the client wrote it: null stays null here, though the channel then uses the ref (Phoenix's two views).
         self.join_ref = message.join_ref
@@ -153,15 +155,27 @@ Effects = Iterable[Effect]
 class Connection:
     """One client's connection: the topics it has joined, and the rules for its messages."""
 
-    __slots__ = ("_by_channel", "_max_channels", "_routes", "_serializer", "_short", "_topic_length", "topics")
+    __slots__ = (
+        "_by_channel",
+        "_held",
+        "_max_channels",
+        "_most_held",
+        "_routes",
+        "_serializer",
+        "_short",
+        "_topic_length",
+        "topics",
+    )
 
     def __init__(
-        self, routes: Routes, serializer: Serializer, max_channels: int = 100, topic_length: int = TOPIC_LENGTH
+        self, routes: Routes, serializer: Serializer, max_channels: int = 100, limits: Limits = _LIMITS
     ) -> None:
         self._routes, self._serializer, self._max_channels = routes, serializer, max_channels
-        self._topic_length = topic_length
+        self._topic_length, self._most_held = limits.topic_length, limits.waiting_bytes
         # A message of so few characters cannot contain a topic of more bytes.
-        self._short = topic_length // 4
+        self._short = limits.topic_length // 4
+        # The size of the joins whose topics are joined: their channels keep what they contain.
+        self._held = 0
         self.topics: dict[str, Joined] = {}
         self._by_channel: dict[ActorRef[Channel], Joined] = {}
 
@@ -200,7 +214,7 @@ class Connection:
         if size > self._short and self._is_long(message.event):
             return self._too_long(message, "event too long")
         if message.event == "phx_join":
-            return self._join_again(joined, message)
+            return self._join_again(joined, message, size)
         if message.join_ref is not None and not _same(message.join_ref, joined.join_ref):
             return ()
         if message.event == "phx_leave":
@@ -212,7 +226,11 @@ class Connection:
         return isinstance(name, str) and len(name) > self._short and len(name.encode()) > self._topic_length
 
     def _too_long(self, message: Message, reason: str) -> Effects:
-        return (Reached("topic_length"), self._reply(message.join_ref, message, error({"reason": reason})))
+        return self._beyond("topic_length", message, reason)
+
+    def _beyond(self, limit: str, message: Message, reason: str) -> Effects:
+        """Answer a message that is beyond a limit."""
+        return (Reached(limit), self._reply(message.join_ref, message, error({"reason": reason})))
 
     def _receive_unjoined(self, message: Message, size: int) -> Effects:
         if size > self._short and self._is_long(message.topic):
@@ -223,26 +241,42 @@ class Connection:
             case Message(topic="phoenix", event="heartbeat"):
                 return (self._reply(None, message, ok()),)
             case Message(event="phx_join"):
-                return self._join(message)
+                return self._join(message, size)
             case Message(event="phx_leave"):
                 return (self._reply(message.join_ref, message, ok()),)
         return (self._unmatched(message),)
 
-    def _join(self, message: Message) -> Effects:
+    def _join(self, message: Message, size: int) -> Effects:
         if not isinstance(message.topic, str):
             raise MalformedMessageError(f"a topic must be a string, got {shown(message.topic, (), _SHOWN)}")
         route = self._routes.match(message.topic)
         if route is None:
             return (self._unmatched(message),)
         if len(self.topics) >= self._max_channels:
-            too_many = error({"reason": "too many channels joined"})
-            return (Reached("max_channels"), self._reply(message.join_ref, message, too_many))
-        joined = self.topics[message.topic] = Joined(route, message)
+            return self._beyond("max_channels", message, "too many channels joined")
+        if size > self._short and (refused := self._too_large(message, size, 0)):
+            return refused
+        joined = self.topics[message.topic] = Joined(route, message, size)
+        self._held += size
         return (StartChannel(joined),)
 
-    def _join_again(self, old: Joined, message: Message) -> Effects:
+    def _too_large(self, message: Message, size: int, freed: int) -> Effects:
+        """Answer a join that would hold too much while its topic is joined; the first one may be as large as a message."""
+        join_ref = message.ref if message.join_ref is None else message.join_ref
+        if len(encode(join_ref)) > self._topic_length:
+            # Each push of the channel has it.
+            return self._too_long(message, "join_ref too long")
+        held = self._held - freed
+        if held and held + size > self._most_held:
+            return self._beyond("waiting_bytes", message, "joins too large")
+        return ()
+
+    def _join_again(self, old: Joined, message: Message, size: int) -> Effects:
         """Replace the channel: the client has joined again, so it has given up the first join."""
-        joined = self.topics[old.topic] = Joined(old.route, message, closes=old)
+        if size > self._short and (refused := self._too_large(message, size, old.size)):
+            return refused
+        joined = self.topics[old.topic] = Joined(old.route, message, size, closes=old)
+        self._held += size - old.size
         assert old.channel is not None
         del self._by_channel[old.channel]
         return (EndChannel(old.channel, DUPLICATE_JOIN), StartChannel(joined))
@@ -308,6 +342,7 @@ class Connection:
     def _forget(self, joined: Joined) -> None:
         if self.topics.get(joined.topic) is joined:
             del self.topics[joined.topic]
+            self._held -= joined.size
         if joined.channel is not None:
             self._by_channel.pop(joined.channel, None)
 
