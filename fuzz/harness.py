@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 with atheris.instrument_imports(include=["actors", "transport"]):
     from actors.channels.message import Message, ok
     from actors.testing import ManualRuntime
+    from transport.access.proxies import Proxies
     from transport.carriers.batch import NDJSON, read_batch
     from transport.exceptions import MalformedMessageError, UnencodableError
     from transport.http.exchange import Answer, Incoming, respond
@@ -114,7 +115,7 @@ class Wire(asyncio.Transport):
 class Answering:
     """What an endpoint and its long polling read in a request, without a tree."""
 
-    limits = Limits()
+    limits, proxies = Limits(), Proxies()
 
     def handle(self, incoming: Incoming) -> Answer:
         params = read_params(incoming.request.path)

@@ -19,6 +19,7 @@ from supervisors.child_spec import INFINITY, ChildSpec
 from transport.access import token
 from transport.access.origin import CheckOrigin, origin_rule
 from transport.access.places import Places
+from transport.access.proxies import Proxies
 from transport.access.session import CSRF, SessionCookie, SessionOptions, make_session, read_session
 from transport.carriers.asgi import AsgiApplication
 from transport.carriers.carrier import MAX_FRAME_SIZE, CarrierOptions
@@ -71,6 +72,9 @@ class Endpoint:
       `False` allows every page.
     - `secret_key`: for signed tokens; or a list of secrets, newest first, of which the first signs and any verifies.
     - `session`: how to read sessions from cookies; see docs/security.md.
+    - `trusted_proxies`: addresses and networks of proxies in front, such as `["127.0.0.1", "10.0.0.0/8"]`, whose headers
+      `x-forwarded-for`, `-proto` and `-host` are believed; with `proxy_protocol` their connections must begin with a header of
+      the PROXY protocol, version 1 or 2.
     - `filter_parameters`: parameters whose names contain one of these are "[FILTERED]" in the log.
     - `max_frame_size`: bytes that one message may have; `max_channels`: topics that one connection may join;
       `idle_timeout`: seconds without a byte from the client after which its connection is closed.
@@ -102,6 +106,8 @@ class Endpoint:
         check_origin: CheckOrigin = True,
         secret_key: token.Secrets | None = None,
         session: SessionOptions | None = None,
+        trusted_proxies: Collection[str] = (),
+        proxy_protocol: bool = False,
         filter_parameters: Collection[str] = SECRETS,
         max_frame_size: int = MAX_FRAME_SIZE,
         max_channels: int = 100,
@@ -139,6 +145,7 @@ class Endpoint:
         if secret_key is not None:
             token.check_secrets(secret_key)
         self._secret_key, self._session = secret_key, session
+        self.proxies = Proxies(trusted_proxies, proxy_protocol=proxy_protocol)
         self._check_session()
         self.filter_parameters = _checked_names(filter_parameters)
         self._clock: Clock | None = None
@@ -320,6 +327,8 @@ class Endpoint:
         except ValueError:
             return respond(400)
         handler = self._handlers.get(path)
+        if self.proxies:
+            incoming = incoming.forwarded(self.proxies)
         return self._page(path, incoming.request) if handler is None else handler(incoming)
 
     def _page(self, path: str, request: Request) -> Response:
@@ -337,6 +346,8 @@ class Endpoint:
         except ValueError:
             return respond(400)
         admission = self._admissions.get(path)
+        if self.proxies:
+            incoming = incoming.forwarded(self.proxies)
         if admission is not None:
             return admission(incoming)
         return SMALL_BODY if path in self._handlers else self._page(path, incoming.request)

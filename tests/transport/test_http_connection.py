@@ -14,6 +14,7 @@ from actors import ok, telemetry
 from actors.testing import ManualClock
 from tests.transport.wire import HANDSHAKE, HEARTBEAT, masked, on_loop, reset, serving, until
 from transport import Extension, Socket, respond, socket_events
+from transport.access.proxies import Proxies
 from transport.http import http_connection as http_module
 from transport.http.http_connection import HttpConnection
 from transport.http.http_connections import HttpConnections
@@ -558,7 +559,7 @@ class FakeEndpoint:
     """Answers each request with its path."""
 
     def __init__(self, **limits: Any) -> None:
-        self.limits, self.limits_reached = Limits(**limits), list[str]()
+        self.limits, self.proxies, self.limits_reached = Limits(**limits), Proxies(), list[str]()
         self.asked: list[str] = []
         self.answer: Callable[[Incoming], Answer | Awaitable[Answer]] = lambda incoming: respond(
             200, incoming.request.path

@@ -22,6 +22,7 @@ from actors.testing import WAIT, ManualRuntime
 from supervisors import System, which_children
 from tests.transport.wire import HANDSHAKE, Server, Tcp, limited, on_loop, serving, until
 from transport import Endpoint, Socket, respond
+from transport.access.proxies import Proxies
 from transport.carriers.idle_connections import IdleConnections
 from transport.http import listener as listener_module
 from transport.http.http_connections import HttpConnections
@@ -286,7 +287,7 @@ class Accepting:
     """What a listener needs of an endpoint."""
 
     def __init__(self) -> None:
-        self.limits, self.idle = Limits(), IdleConnections()
+        self.limits, self.idle, self.proxies = Limits(), IdleConnections(), Proxies()
         self.limits_reached: list[str] = []
 
     def reached(self, limit: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +14,7 @@ from transport.access.origin import OWN_SCHEME
 
 if TYPE_CHECKING:
     from actors.lowlevel import Scheduler
+    from transport.access.proxies import Proxies
     from transport.carriers.carrier import CarrierOptions, WebSocket
     from transport.limits import Limits
 
@@ -49,6 +50,20 @@ class Incoming:
     """Makes the carrier of a WebSocket; None for the listener's own `WebSocketCarrier`."""
     scheme: str = OWN_SCHEME
     """"http" or "https"."""
+
+    def forwarded(self, proxies: Proxies) -> Incoming:
+        """Return the request as its client has sent it to the trusted proxy from which it came; otherwise itself."""
+        request = self.request
+        said = proxies.forwarded(self.peer, request.headers)
+        if said is None:
+            return self
+        if said.host is not None:
+            headers = request.headers.copy()
+            if "Host" in headers:
+                del headers["Host"]
+            headers["Host"] = said.host
+            request = replace(request, headers=headers)
+        return replace(self, request=request, peer=said.peer, scheme=said.scheme or self.scheme)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +105,7 @@ class HttpEndpoint(Protocol):
     """An endpoint as its HTTP connections see it."""
 
     limits: Limits
+    proxies: Proxies
 
     def handle(self, incoming: Incoming) -> Answer | Awaitable[Answer]:
         """Answer one request."""

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, cast
 
 from websockets.http11 import Request, Response
 
+from transport.access.proxies import InvalidPrefaceError, read_preface
 from transport.http.connection_timer import ConnectionTimer
 from transport.http.exchange import ANSWERS, MAX_BODY, Answer, HttpEndpoint, Incoming, Late, Upgrade, respond
 from transport.http.request_reader import NOTHING, PART, ReadRequest, RefusedRequestError, RequestReader
@@ -66,6 +67,8 @@ class HttpConnection(asyncio.Protocol):
         # The bytes of an answer that the client has not read, as of when that was last looked at.
         self._unsent: int | None = None
         self._goes_on = self._is_reading_paused = self._is_over = False
+        # The beginning of a PROXY protocol header, None if none is expected.
+        self._preface: bytearray | None = None
         # The bytes that were received after the last answer.
         self._ignored: int | None = None
 
@@ -75,6 +78,8 @@ class HttpConnection(asyncio.Protocol):
         """Start to wait for a request."""
         self._transport = cast("asyncio.Transport", transport)
         self._peer = self._transport.get_extra_info("peername")
+        if self._endpoint.proxies.send_preface(self._peer):
+            self._preface = bytearray()
         self._connections.opened(self)
         self._wait_for("head_timeout", self._endpoint.limits.head_timeout)
 
@@ -92,11 +97,28 @@ class HttpConnection(asyncio.Protocol):
         if self._ignored is not None:
             self._ignore(len(data))
             return
+        if self._preface is not None:
+            data = self._read_preface(self._preface, data)
         self._reader.receive(data)
         if self._is_free():
             self._proceed()
         else:
             self._pace()
+
+    def _read_preface(self, received: bytearray, data: bytes) -> bytes:
+        """Return what follows the PROXY protocol header, which the proxy sends before its client's bytes."""
+        received += data
+        try:
+            preface = read_preface(bytes(received))
+        except InvalidPrefaceError as error:
+            _log.warning("closed a connection of the trusted proxy %s: %s", self._peer, error)
+            self.close()
+            return b""
+        if preface is None:
+            return b""
+        self._preface = None
+        self._peer = preface.peer or self._peer
+        return bytes(received[preface.size :])
 
     def pause_writing(self) -> None:
         """Answer nothing more until the client has read the last answer."""

@@ -108,7 +108,7 @@ class FullEndpoint:
 
     def __init__(self, endpoint: HttpEndpoint) -> None:
         self._endpoint = endpoint
-        self.limits = replace(endpoint.limits, requests=1)
+        self.limits, self.proxies = replace(endpoint.limits, requests=1), endpoint.proxies
 
     def handle(self, _incoming: Incoming) -> Response:
         """Answer one request."""
