@@ -10,8 +10,9 @@ message, which is what makes an actor cheap.
    there, or that its handler is a coroutine that has not ended.
 2. The first process in an empty queue schedules one callback of the event loop (`_arm`). That callback gives each ready
    process one turn of at most `TURN` messages, at most `PASS` turns in a row and at most `BUDGET` seconds (`run_ready`), and
-   schedules itself again if any are left. So no actor starves another one, and no number of busy actors, and no handlers
-   that take long, starve the sockets and the timers. (A handler itself is never interrupted.)
+   schedules itself again if any are left. A turn whose messages take long ends after `SHARE` seconds, so that other actors
+   get theirs in the same pass. So no actor starves another one, and no number of busy actors, and no handlers that take long,
+   starve the sockets and the timers. (A handler itself is never interrupted.)
 3. Code that has just read from a socket calls `run_ready` itself, so that what it received is handled, and answered, in the
    same iteration. `run_at_once` does the same for an `await ref.call(…)`, `AT_ONCE` times in a row: an answer from an idle
    actor then costs no iteration of the loop. Neither runs a turn inside another turn: handlers are never re-entered. Once
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from actors.future import Future
     from actors.runtime.process import Process
 
-__all__ = ["AT_ONCE", "BUDGET", "PASS", "TURN", "WORK", "Scheduler", "in_thread", "new_event_loop"]
+__all__ = ["AT_ONCE", "BUDGET", "PASS", "SHARE", "TURN", "WORK", "Scheduler", "in_thread", "new_event_loop"]
 
 P = ParamSpec("P")
 
@@ -63,6 +64,9 @@ PASS = 256
 
 # Seconds in a row before the loop does its I/O, whatever the turns and the calls of other threads cost.
 BUDGET = 0.004
+
+# Seconds of one turn, from the first look at the clock: an actor whose messages take long leaves most of a pass to others.
+SHARE = 0.001
 
 # Turns and messages between two looks at the clock.
 WORK = 8
@@ -106,7 +110,8 @@ class Scheduler:
         self.budget = BUDGET
         self.overdue = False
         self.work = WORK
-        self._deadline = 0.0
+        self._deadline = self._share_end = 0.0
+        self._timed: Process | None = None
         self.thread_id = get_ident()
         # Actors run in a context of their own, not in that of their senders.
         self._context = copy_context()
@@ -216,7 +221,7 @@ class Scheduler:
         try:
             self._turns()
         finally:
-            self._running, self.current = False, outer
+            self._running, self.current, self._timed = False, outer, None
             # If the time is used up, `_run` must reset it, even if no process is left.
             if (self._ready or self.overdue) and not self._armed:
                 self._arm()
@@ -241,8 +246,18 @@ class Scheduler:
         To be called when `work` is below zero.
         """
         self.work = WORK
-        self.overdue = self.clock.now() >= self._deadline
-        return self.overdue or self.current in self._paced
+        now = self.clock.now()
+        self.overdue = now >= self._deadline
+        return self._has_had_its_share(now) or self.overdue or self.current in self._paced
+
+    def _has_had_its_share(self, now: float) -> bool:
+        if self._timed is not self.current:
+            self._timed, self._share_end = self.current, now + SHARE
+            return False
+        if now < self._share_end:
+            return False
+        self._timed = None
+        return True
 
     # Actors that have caused work which goes on after their turns
 

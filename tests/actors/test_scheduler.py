@@ -23,7 +23,7 @@ from actors.future import Future
 from actors.registry import ActorRegistry
 from actors.runtime import current
 from actors.runtime import scheduler as scheduler_module
-from actors.runtime.scheduler import AT_ONCE, BUDGET, PASS, TURN, WORK, Scheduler, in_thread, new_event_loop
+from actors.runtime.scheduler import AT_ONCE, BUDGET, PASS, SHARE, TURN, WORK, Scheduler, in_thread, new_event_loop
 from actors.testing import WAIT, ManualClock, ManualRuntime, sync
 
 if TYPE_CHECKING:
@@ -207,6 +207,20 @@ def test_much_work_at_once_makes_the_scheduler_look_at_the_clock(runtime: Manual
     for number in range(3):
         ref.tell(number)
     assert handled_in_each_iteration(runtime, log)[:3] == [1, 1, 1]
+
+
+def test_an_actor_whose_messages_take_long_leaves_most_of_a_pass_to_others(runtime: ManualRuntime) -> None:
+    log: list[Any] = []
+    slow, quick = Costly.start(runtime, SHARE / WORK, log), Costly.start(runtime, 0.0, log)
+    for number in range(TURN):
+        slow.tell(number)
+    quick.tell("other")
+    runtime._scheduler.run_ready()
+    assert log.index("other") <= 2 * (WORK + 1)
+    assert len(log) > 3 * WORK, "the rest of the pass is the actor's, too"
+    runtime.settle()
+    log.remove("other")
+    assert log == list(range(TURN))
 
 
 def test_until_the_next_iteration_nothing_is_run_at_once_after_the_time_is_used_up(runtime: ManualRuntime) -> None:
