@@ -12,7 +12,7 @@ import pytest
 
 from actors import ok, telemetry
 from actors.testing import ManualClock
-from tests.transport.wire import HANDSHAKE, HEARTBEAT, masked, on_loop, reset, serving, until
+from tests.transport.wire import HANDSHAKE, HEARTBEAT, masked, on_both_loops, on_loop, reset, serving, until
 from transport import Extension, Socket, respond, socket_events
 from transport.access.proxies import Proxies
 from transport.http import http_connection as http_module
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from transport.http.exchange import Answer, Incoming
 
 GET = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-SAME = respond(200, "the same")
+SAME, BIG = respond(200, "the same"), respond(200, b"a" * 30_000_000)
 
 
 def hello(request: Request) -> Response:
@@ -472,6 +472,55 @@ async def test_a_connection_without_a_request_ends_with_its_endpoint() -> None:
         await server.system.stop()
         for tcp in (idle, used, half):
             assert await tcp.ended() == b""
+
+
+# Pace
+
+
+@on_both_loops
+async def test_a_client_that_reads_no_answers_is_answered_no_further_until_it_does() -> None:
+    asked: list[str] = []
+
+    def page(request: Request) -> Response:
+        asked.append(request.path)
+        return respond(200, "a" * 100_000)
+
+    async with serving(Socket, routes={"/": page, "/other": hello}) as server:
+        tcp, other, number = await server.tcp(limit=1024), await server.tcp(), 999
+        flood = asyncio.ensure_future(tcp.send(*(f"GET /?{each} HTTP/1.1\r\n\r\n" for each in range(number))))
+        before = -1
+        while len(asked) > before:
+            before = len(asked)
+            for _ in range(10):
+                await other.get("/other")
+        assert 0 < len(asked) < number
+        for _ in range(number):
+            assert (await tcp.answer()).status == 200
+        await flood
+    assert asked == [f"/?{each}" for each in range(number)]
+
+
+@on_both_loops
+async def test_an_answer_that_is_not_read_is_given_up() -> None:
+    async with serving(Socket, routes={"/": lambda _: BIG}, limits=Limits(send_timeout=0.1)) as server:
+        async with limits_of(server) as reached:
+            tcp = await server.tcp(limit=1024)
+            await tcp.send("GET / HTTP/1.1\r\n\r\n")
+            await until(lambda: "send_timeout" in reached)
+        assert len(await tcp.ended()) < len(BIG.body)
+
+
+@on_both_loops
+async def test_half_a_head_is_closed_in_time_with_408() -> None:
+    async with serving(Socket, limits=Limits(head_timeout=0.5)) as server:
+        clients = []
+        for _ in range(100):
+            clients.append(await server.tcp())
+            await clients[-1].send("GET /socket/websocket HTTP/1.1\r\nHost: ")
+        for tcp in clients:
+            assert (await tcp.answer()).status == 408
+            assert await tcp.ended() == b""
+        await server.nothing_is_left()
 
 
 # Pace and time, without a socket

@@ -8,19 +8,18 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 from actors import StartError, telemetry
 from actors.lowlevel import spawn
 from actors.testing import WAIT, ManualRuntime
 from supervisors import System, which_children
-from tests.transport.wire import HANDSHAKE, Server, Tcp, limited, on_loop, serving, until
+from tests.transport.wire import HANDSHAKE, Server, Tcp, on_both_loops, on_loop, serving, until
 from transport import Endpoint, Socket, respond
 from transport.access.proxies import Proxies
 from transport.carriers.idle_connections import IdleConnections
@@ -153,21 +152,6 @@ async def test_a_port_is_free_when_its_system_has_stopped() -> None:
 
 
 # Connections in total
-
-
-NewLoop = Callable[[], asyncio.AbstractEventLoop]
-
-
-def on_both_loops(test: Callable[[], Awaitable[None]]) -> Callable[[NewLoop], None]:
-    """Make a test of a coroutine, on each of the two kinds of event loop."""
-
-    def run(new_loop: NewLoop) -> None:
-        with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(limited(test()))
-
-    loops = [pytest.param(asyncio.new_event_loop, id="asyncio"), pytest.param(uvloop.new_event_loop, id="uvloop")]
-    parametrized: Callable[[NewLoop], None] = pytest.mark.parametrize("new_loop", loops)(run)
-    return parametrized
 
 
 @on_both_loops

@@ -9,11 +9,12 @@ import socket as sockets
 import struct
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeAlias
 from urllib.parse import urlencode
 
 import pykka.messages
 import pytest
+import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
 
 P = ParamSpec("P")
+NewLoop: TypeAlias = "Callable[[], asyncio.AbstractEventLoop]"
 
 NO_CLOSE_FRAME = 1006
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -77,6 +79,18 @@ def collected(event: tuple[str, ...], read: Callable[[Any, Any], Any]) -> Iterat
         yield found
     finally:
         telemetry.detach(repr(event))
+
+
+def on_both_loops(test: Callable[[], Awaitable[None]]) -> Callable[[NewLoop], None]:
+    """Make a test of a coroutine, on each of the two kinds of event loop."""
+
+    def run(new_loop: NewLoop) -> None:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(limited(test()))
+
+    loops = [pytest.param(asyncio.new_event_loop, id="asyncio"), pytest.param(uvloop.new_event_loop, id="uvloop")]
+    parametrized: Callable[[NewLoop], None] = pytest.mark.parametrize("new_loop", loops)(run)
+    return parametrized
 
 
 async def until(condition: Callable[[], bool]) -> None:

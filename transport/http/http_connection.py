@@ -45,6 +45,8 @@ STEPS = 32
 BUDGET = 0.002
 # Bytes that may wait behind a request that is being answered; one read adds up to 256 KiB.
 MOST_WAITING = 64 * 1024
+# Bytes of a body that are copied behind their head; connections that send a larger one share it.
+MOST_COPIED = 16 * 1024
 # Seconds, and bytes, for which the rest of a refused request is ignored, so that its client can read the answer.
 LINGER = 5.0
 MOST_IGNORED = MAX_BODY
@@ -309,7 +311,11 @@ class HttpConnection(asyncio.Protocol):
         headers["Connection"] = "keep-alive" if keep_alive else "close"
         # From now on `pause_writing` is called whenever something has not been sent.
         self._transport.set_write_buffer_limits(0)
-        self._transport.write(replace(response, headers=headers).serialize())
+        head = replace(response, headers=headers, body=b"").serialize()
+        if len(response.body) > MOST_COPIED:
+            self._transport.writelines((head, response.body))
+        else:
+            self._transport.write(head + response.body)
         if not keep_alive:
             self._linger()
 
