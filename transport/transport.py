@@ -135,7 +135,7 @@ class Transport(ClientActor):
         self.socket: Socket = socket
         self.serializer, self.pubsub = serializer, pubsub
         self.connection = Connection(routes, serializer, max_channels, limits)
-        self._limits, self._counts_messages = limits, limits.messages is not None
+        self._limits = limits
         # Not a method of this object: it would refer back to it, and both would wait for the garbage collector.
         self._report_limit = reached or partial(socket_events.limit_reached, socket.endpoint)
         self._throttle: Throttle | None = None
@@ -159,7 +159,8 @@ class Transport(ClientActor):
         if self._id is not None:
             self.pubsub.subscribe(self._id, self.actor_ref)
         launch(self._process, self._channels)
-        Fastlane(self._process, self.serializer, self._on_frame, self._receive_at_once).open()
+        receive = self._receive_at_once if self._limits.messages is None else self._receive_and_count
+        Fastlane(self._process, self.serializer, self._on_frame, receive).open()
         self.carrier.attach(self._process)
         self._expect_join()
 
@@ -182,18 +183,24 @@ class Transport(ClientActor):
         """
         if telemetry.attached and socket_events.FRAME_IN in telemetry.attached:
             return False
+        size = len(data)
         try:
             message = self.serializer.decode(data)
-            channel = self.connection.addressee(message, len(data))
+            channel = self.connection.addressee(message, size)
         except Exception:  # noqa: BLE001  # whatever it is, it is raised again in the turn
             return False
         if channel is None:
             return False
         self._process.count_message()
-        if self._counts_messages:
-            self._rates.message()
-        self._put(channel.process, message, len(data))
+        self._put(channel.process, message, size)
         return True
+
+    def _receive_and_count(self, data: str | bytes) -> bool:
+        """Do the same, and count the message against the rate of the client."""
+        is_done = self._receive_at_once(data)
+        if is_done:
+            self._rates.message()
+        return is_done
 
     def _put(self, channel: Process, message: Message, size: int) -> None:
         """Put a message in the mailbox of a channel; it counts as waiting there, unless it is handled presently."""
@@ -222,7 +229,7 @@ class Transport(ClientActor):
 
     def _count(self, message: Message) -> None:
         """Count a message against the rates of the client, and see the first sign that it is going to use the connection."""
-        if self._counts_messages:
+        if self._limits.messages is not None:
             self._rates.message()
         if message.event == "phx_join":
             self._rates.join()

@@ -18,8 +18,8 @@ and then the payload as it is.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -31,9 +31,6 @@ from transport.protocol.nesting import MAX_NESTING, is_nested_deeper
 __all__ = ["SERIALIZERS", "V1JSONSerializer", "V2JSONSerializer"]
 
 _log = logging.getLogger("ashtree.transport")
-
-Data = TypeVar("Data", str, str | bytes)
-Read = TypeVar("Read")
 
 # What every thread's stack is capable of, at less than 420 bytes for a level (measured with msgspec 0.23 on x86-64), and what
 # Python 3.11 allows.
@@ -60,14 +57,8 @@ def _text(value: object) -> Frame:
         raise UnencodableError(f"a payload is nested too deep to be encoded as JSON: {error}") from error
 
 
-def _read(decode: Callable[[Data], Read], data: Data, max_nesting: int) -> Read:
-    """Decode a message; raise MalformedMessageError if it is malformed."""
-    if len(data) > max_nesting and is_nested_deeper(data, max_nesting):
-        raise MalformedMessageError(f"a message may have {max_nesting} levels of arrays and objects, got more")
-    try:
-        return decode(data)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise MalformedMessageError(str(error)) from error
+# What a decoder raises for data that is malformed.
+_MALFORMED = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
 class _JSONSerializer:
@@ -78,6 +69,12 @@ class _JSONSerializer:
         if max_nesting > _MOST_NESTING:
             raise ValueError(f"max_nesting must be at most {_MOST_NESTING}, got {max_nesting!r}")
         self._max_nesting = max_nesting
+
+    def _check_nesting(self, data: str | bytes) -> None:
+        if is_nested_deeper(data, self._max_nesting):
+            raise MalformedMessageError(
+                f"a message may have {self._max_nesting} levels of arrays and objects, got more"
+            )
 
 
 # Version 1
@@ -105,7 +102,12 @@ class V1JSONSerializer(_JSONSerializer):
 
     def decode(self, data: str | bytes) -> Message:
         """Decode one message; from a binary frame too, as in Phoenix."""
-        message = _read(_decode_v1, data, self._max_nesting)
+        if len(data) > self._max_nesting:
+            self._check_nesting(data)
+        try:
+            message = _decode_v1(data)
+        except _MALFORMED as error:
+            raise MalformedMessageError(str(error)) from error
         return Message(message.join_ref, message.ref, message.topic, message.event, message.payload)
 
     def encode_reply(self, join_ref: object, ref: object, topic: object, reply: Reply) -> Frame:
@@ -161,9 +163,14 @@ class V2JSONSerializer(_JSONSerializer):
 
     def decode(self, data: str | bytes) -> Message:
         """Decode one message; elements of the array after the fifth are ignored, as in Phoenix."""
-        if isinstance(data, str):
-            return _read(_decode_v2, data, self._max_nesting)
-        return _decode_push(data)
+        if not isinstance(data, str):
+            return _decode_push(data)
+        if len(data) > self._max_nesting:
+            self._check_nesting(data)
+        try:
+            return _decode_v2(data)
+        except _MALFORMED as error:
+            raise MalformedMessageError(str(error)) from error
 
     def encode_reply(self, join_ref: object, ref: object, topic: object, reply: Reply) -> Frame:
         """Encode the event phx_reply."""
