@@ -192,7 +192,12 @@ class Transport(ClientActor):
         if channel is None:
             return False
         self._process.count_message()
-        self._put(channel.process, message, size)
+        process = channel.process
+        # What `_put` does for a channel that is idle, without a call.
+        if size <= _SMALL and process.queue is None and process.task is None and process.debug is None:
+            process.put(message)
+        else:
+            self._put(process, message, size)
         return True
 
     def _receive_and_count(self, data: str | bytes) -> bool:
