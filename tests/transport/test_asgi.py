@@ -293,7 +293,9 @@ async def test_a_body_above_what_a_session_takes_is_refused() -> None:
         peer = Peer(app, posted("/socket/longpoll", query))
         for _ in range(11):
             peer.put("http.request", body=bytes(1024 * 1024), more_body=True)
-        assert (await peer.answer())[0] == 413
+        with limits_reached() as reached:
+            assert (await peer.answer())[0] == 413
+        assert reached == ["max_body"]
 
 
 @on_loop

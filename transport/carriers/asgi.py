@@ -244,6 +244,7 @@ class _AsgiRequest(_Scoped):
                 return admission
             self._max_body = admission
         if self._max_body is not None and size > self._max_body:
+            self._endpoint.reached("max_body")
             return respond(413, "the request's body is too large")
         return None
 
