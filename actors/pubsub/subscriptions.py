@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from actors.pubsub.lanes import MANY, Lanes
@@ -49,7 +50,8 @@ class Subscriptions:
 
     def __init__(self) -> None:
         self._by_topic: dict[str, dict[Subscription, None]] = {}
-        self._by_subscriber: dict[Process, list[Subscription]] = {}
+        # Most subscribers are channels, and have one. Those of others are found by topic: they may have very many.
+        self._by_subscriber: dict[Process, Subscription | dict[str, list[Subscription]]] = {}
         # Only for topics with many subscribers that have not changed since the last broadcast; None: the topic has no lanes.
         self._lanes: dict[str, Lanes | None] = {}
         self._unchanged: set[str] = set()
@@ -60,27 +62,37 @@ class Subscriptions:
         of_topic = self._by_topic.setdefault(topic, {})
         of_topic[subscription] = None
         self._forget_lanes(topic)
-        of_subscriber = self._by_subscriber.setdefault(subscriber, [])
-        of_subscriber.append(subscription)
-        return First(len(of_subscriber) == 1, len(of_topic) == 1)
+        found = self._by_subscriber.get(subscriber)
+        if found is None:
+            self._by_subscriber[subscriber] = subscription
+        else:
+            if isinstance(found, Subscription):
+                found = self._by_subscriber[subscriber] = {found.topic: [found]}
+            found.setdefault(topic, []).append(subscription)
+        return First(found is None, len(of_topic) == 1)
 
     def remove(self, topic: str, subscriber: Process) -> Last:
         """Remove all subscriptions of a subscriber to a topic."""
-        kept, ended = [], False
-        for subscription in self._by_subscriber.get(subscriber, ()):
-            if subscription.topic == topic:
-                ended |= self._remove_from_topic(subscription)
-            else:
-                kept.append(subscription)
-        if kept:
-            self._by_subscriber[subscriber] = kept
-        else:
-            self._by_subscriber.pop(subscriber, None)
-        return Last(not kept, ended)
+        removed = self._of(subscriber, topic)
+        found = self._by_subscriber.get(subscriber)
+        if isinstance(found, dict):
+            found.pop(topic, None)
+        if removed and (not found or isinstance(found, Subscription)):
+            del self._by_subscriber[subscriber]
+        ended = [self._remove_from_topic(subscription) for subscription in removed]
+        return Last(subscriber not in self._by_subscriber, any(ended))
+
+    def _of(self, subscriber: Process, topic: str) -> Sequence[Subscription]:
+        """Return the subscriptions of a subscriber to a topic."""
+        found = self._by_subscriber.get(subscriber, {})
+        if isinstance(found, dict):
+            return found.get(topic, ())
+        return (found,) if found.topic == topic else ()
 
     def drop(self, subscriber: Process) -> list[str]:
         """Remove all subscriptions of a subscriber; return the topics that have no subscribers any more."""
-        subscriptions = self._by_subscriber.pop(subscriber, ())
+        found = self._by_subscriber.pop(subscriber, {})
+        subscriptions = chain.from_iterable(found.values()) if isinstance(found, dict) else (found,)
         return [each.topic for each in subscriptions if self._remove_from_topic(each)]
 
     def _remove_from_topic(self, subscription: Subscription) -> bool:
@@ -119,8 +131,7 @@ class Subscriptions:
 
     def fastlane_of(self, topic: str, subscriber: Process) -> Fastlane | None:
         """Return the fastlane of a subscriber to a topic, if it has one."""
-        of_subscriber = self._by_subscriber.get(subscriber, ())
-        return next((each.fastlane for each in of_subscriber if each.topic == topic), None)
+        return next((each.fastlane for each in self._of(subscriber, topic)), None)
 
     def subscribers(self) -> list[Process]:
         """Return all processes that have a subscription."""

@@ -123,3 +123,28 @@ def test_the_table_agrees_with_a_list_of_pairs(steps: list[tuple[str, str, str]]
             assert of(table, each) == [other for of_topic, other in pairs if of_topic == each]
         assert set(table.topics()) == {of_topic for of_topic, _ in pairs}
         assert set(table.subscribers()) == {other for _, other in pairs}
+
+
+class Compared(str):
+    """A topic that counts what it is compared with."""
+
+    __slots__ = ()
+    times = 0
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return str.__eq__(self, other)
+
+    def __hash__(self) -> int:
+        return str.__hash__(self)
+
+
+def test_a_subscriber_of_many_topics_ends_one_of_them_without_a_look_at_the_others(table: Subscriptions) -> None:
+    topics = [Compared(number) for number in range(1000)]
+    for topic in topics:
+        add(table, topic, ALICE)
+    Compared.times = 0
+    for topic in topics:
+        table.remove(Compared(topic), ALICE)
+    assert Compared.times < 10 * len(topics)
+    assert table.topics() == []
