@@ -215,9 +215,10 @@ class Mailbox(Bonds):
             if self.signal is not None:
                 self._obey()
                 return
-            scheduler.work -= 1
-            if scheduler.work < 0 and scheduler.is_over():
-                break
+            if queue:
+                scheduler.work -= 1
+                if scheduler.work < 0 and scheduler.is_over():
+                    break
         self.go_on()
 
     def go_on(self) -> None:

@@ -66,10 +66,10 @@ PASS = 256
 BUDGET = 0.004
 
 # Seconds of one turn, from the first look at the clock: an actor whose messages take long leaves most of a pass to others.
-SHARE = 0.001
+SHARE = BUDGET / 4
 
-# Turns and messages between two looks at the clock.
-WORK = 8
+# Turns and messages between two looks at the clock, at most.
+WORK = 4
 
 # Calls in a row that are answered without an iteration of the loop.
 AT_ONCE = 64
@@ -109,7 +109,7 @@ class Scheduler:
         self.messages_per_turn = TURN
         self.budget = BUDGET
         self.overdue = False
-        self.work = WORK
+        self.work = self._stride = WORK
         self._deadline = self._share_end = 0.0
         self._timed: Process | None = None
         self.thread_id = get_ident()
@@ -213,46 +213,47 @@ class Scheduler:
         then, and within a turn, it does nothing.
         """
         if not self._running and not self.overdue:
-            self._deadline = self.clock.now() + self.budget
+            self.work, self._deadline = self._stride, 0.0
             self._pass()
 
     def _pass(self) -> None:
+        ready, context, left = self._ready, self._context, PASS
         self._running, outer = True, self.current
         try:
-            self._turns()
+            while ready and left:
+                left -= 1
+                process = ready.popleft()
+                if self._paced and self.parks(process):
+                    continue
+                self.current = process
+                # A copy, so that a context variable set by one actor is not seen by others.
+                context.copy().run(process.turn)
+                self.work -= 1
+                if self.work < 0 and self.is_over() and self.overdue:
+                    break
         finally:
             self._running, self.current, self._timed = False, outer, None
             # If the time is used up, `_run` must reset it, even if no process is left.
-            if (self._ready or self.overdue) and not self._armed:
+            if (ready or self.overdue) and not self._armed:
                 self._arm()
-
-    def _turns(self) -> None:
-        ready, context, left = self._ready, self._context, PASS
-        while ready and left and not self.overdue:
-            left -= 1
-            process = ready.popleft()
-            if self._paced and self.parks(process):
-                continue
-            self.current = process
-            # A copy, so that a context variable set by one actor is not seen by others.
-            context.copy().run(process.turn)
-            self.work -= 1
-            if self.work < 0:
-                self.is_over()
 
     def is_over(self) -> bool:
         """Look at the clock: return whether the turn of the current actor is over, as that is paced or the time is used up.
 
-        To be called when `work` is below zero.
+        To be called when `work` is below zero. The time begins at the first call in a pass: most passes are over before that,
+        and do not look at the clock at all. While time is short the next call is made after each message.
         """
-        self.work = WORK
         now = self.clock.now()
+        if not self._deadline:
+            self._deadline = now + self.budget
         self.overdue = now >= self._deadline
+        self._stride = 0 if self.overdue else min(WORK, 2 * self._stride + 1)
+        self.work = -1 if self.overdue else self._stride
         return self._has_had_its_share(now) or self.overdue or self.current in self._paced
 
     def _has_had_its_share(self, now: float) -> bool:
         if self._timed is not self.current:
-            self._timed, self._share_end = self.current, now + SHARE
+            self._timed, self._share_end = self.current, now + self.budget / 4
             return False
         if now < self._share_end:
             return False
@@ -297,7 +298,7 @@ class Scheduler:
         """
         if self._at_once and not self.overdue and not self._running and get_ident() == self.thread_id:
             if self._at_once == AT_ONCE:
-                self._deadline = self.clock.now() + self.budget
+                self.work, self._deadline = self._stride, 0.0
             self._at_once -= 1
             self._pass()
 
