@@ -29,7 +29,19 @@ def is_nested_deeper(data: str | bytes, limit: int) -> bool:
     if text.count(b"[") + text.count(b"{") <= limit:
         return False
     bits = _outside_strings(text).translate(_BITS)
-    return bits.count(b"1") > limit and _deepest(bits) > limit
+    return bits.count(b"1") > limit and _rises_above(limit, bits)
+
+
+def _rises_above(limit: int, bits: bytes) -> bool:
+    """Return whether brackets, written as b"1" and b"0", open more levels; a stretch that cannot is only counted."""
+    level = 0
+    for start in range(0, len(bits), _STRETCH):
+        stretch = bits[start : start + _STRETCH]
+        opening = stretch.count(b"1")
+        if level + opening > limit and level + _highest(stretch) > limit:
+            return True
+        level += 2 * opening - len(stretch)
+    return False
 
 
 def _outside_strings(text: bytes) -> bytes:
@@ -48,6 +60,7 @@ _PLAIN = bytes(set(range(256)) - set(b'[{]}"'))
 # far they rise above where they began, is looked up.
 _BITS = bytes.maketrans(b"[{]}", b"1100")
 _EIGHT = 8
+_STRETCH = 256
 
 
 def _levels(eight: int) -> list[int]:
@@ -58,10 +71,9 @@ _CHANGE = bytes(_levels(eight)[-1] % 256 for eight in range(256))
 _RISE = bytes(max(0, *_levels(eight)) for eight in range(256))
 
 
-def _deepest(bits: bytes) -> int:
-    """Return the highest level of brackets that are written as b"1" and b"0"."""
+def _highest(bits: bytes) -> int:
+    """Return how far the level rises."""
     padded = bits + b"0" * (-len(bits) % _EIGHT)
-    # In base 2 this takes linear time, and any number of digits.
     eights = int(padded, 2).to_bytes(len(padded) // _EIGHT)
     before = accumulate(array("b", eights.translate(_CHANGE)), initial=0)
     return max(map(add, before, eights.translate(_RISE)), default=0)
