@@ -17,7 +17,7 @@ from actors.pubsub import Adapter, PubSub
 from supervisors import ChildExistsError, ChildSpec, System, start_child, terminate_child, which_children
 from supervisors.supervisor import Supervisor
 from tests.live import WAIT
-from tests.transport.wire import Server, barrier, on_loop, serving, status, until
+from tests.transport.wire import Server, barrier, limits_reached, on_loop, serving, status, until
 from transport import Endpoint, Extension, Socket, SocketError, respond
 from transport.http.exchange import SMALL_BODY, Incoming
 
@@ -119,6 +119,19 @@ def test_a_limit_that_cannot_be_is_an_error_where_it_is_written(
     options: dict[str, Any] = {option: value}
     with pytest.raises(error, match=text):
         Endpoint({}, **options)
+
+
+def test_a_limit_that_is_reached_is_an_event_each_time_and_a_line_now_and_then(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    endpoint = Endpoint({}, port=None, max_channels=7)
+    with limits_reached() as reached:
+        for _ in range(3):
+            endpoint.reached("max_channels")
+    assert reached == ["max_channels"] * 3
+    assert [record.getMessage() for record in caplog.records] == [
+        "a limit was reached: max_channels is 7; Endpoint(max_channels=…) changes it"
+    ]
 
 
 @on_loop
