@@ -103,6 +103,8 @@ class Server:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint, self._scheduler = endpoint, Scheduler.here()
+        # Else it would depend on the machine how many messages are handled in one pass, and so what one costs.
+        self._scheduler.budget = math.inf
         self._open = HttpConnections()
 
     async def client(self) -> Wire:
