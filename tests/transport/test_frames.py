@@ -208,6 +208,11 @@ class General:
         self._opcode = Opcode.TEXT
 
     def receive(self, data: bytes) -> None:
+        # Byte by byte: it reads all frames at once, also those behind a text that is not UTF-8.
+        for number in range(len(data)):
+            self._receive(data[number : number + 1])
+
+    def _receive(self, data: bytes) -> None:
         self.protocol.receive_data(data)
         for frame in self.protocol.events_received():
             assert isinstance(frame, Frame)

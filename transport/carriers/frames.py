@@ -99,26 +99,34 @@ class FrameReader:
         start, last, left = 0, len(data) - 1, SLICE_COSTS
         until = min(last, SLICE_BYTES)
         while start < until and left > 0:
-            head, length = data[start], data[start + 1] - _MASKED
-            begin = start + _HEAD
-            if length >= _LENGTH_16:
-                begin, length = _longer(data, start, length)
-            end, is_whole = begin + length, _TEXT <= head <= _BINARY and self._message is None
-            if not (is_whole and 0 <= length <= self._max_size) and self._is_wrong(head, length):
-                break
-            if end > last + 1:
-                break
-            # Copying a long payload would cost more than everything else that is done with it.
-            masked = data[begin:end] if length <= _MEDIUM else memoryview(data)[begin:end]
-            payload, start = apply_mask(masked, data[begin - 4 : begin]) if length else b"", end
-            message = self._decoded(payload, head) if is_whole else self._take(head, payload)
-            left -= 1 if message is None else COSTS
-            if message is not None:
-                messages.append(message)
-            elif self.is_over:
+            if self._message is None and _TEXT <= data[start] <= _BINARY:
+                whole, end = _whole_messages(data, start, until, -(-left // COSTS), self._max_size)
+                messages = messages + whole if messages else whole
+                left -= COSTS * len(whole)
+            else:
+                end = start
+            if end == start:
+                end = self._read_other(data, start, messages)
+                left -= 1
+            is_stuck, start = end == start, end
+            if is_stuck or self.is_over:
                 break
         self.more = start < last and (left <= 0 or start >= until)
         return messages, start
+
+    def _read_other(self, data: bytes | bytearray, start: int, messages: list[str | bytes]) -> int:
+        """Read one frame of any kind; return its end, or `start` if it is wrong, or has not been received in full."""
+        head, length = data[start], data[start + 1] - _MASKED
+        begin = start + _HEAD
+        if length >= _LENGTH_16:
+            begin, length = _longer(data, start, length)
+        end = begin + length
+        if self._is_wrong(head, length) or end > len(data):
+            return start
+        message = self._take(head, apply_mask(data[begin:end], data[begin - 4 : begin]) if length else b"")
+        if message is not None:
+            messages.append(message)
+        return end
 
     def _decoded(self, payload: bytes, head: int) -> str | bytes | None:
         """Return a complete message, text as `str`."""
@@ -206,6 +214,36 @@ class FrameReader:
         """End because of an error of the client (RFC 6455, section 7.1.7)."""
         self._message = None
         self.end = Ending(int(code), Close(code, reason).serialize(), is_error=True, limit=limit)
+
+
+def _whole_messages(
+    data: bytes | bytearray, start: int, until: int, most: int, max_size: int
+) -> tuple[list[str | bytes], int]:
+    """Read messages that are one frame each, as nearly all are; return them, and where another frame begins, or a wrong one."""
+    messages: list[str | bytes] = []
+    size = len(data)
+    for _ in range(most):
+        if start >= until:
+            break
+        head, length = data[start], data[start + 1] - _MASKED
+        begin = start + _HEAD
+        if length >= _LENGTH_16:
+            begin, length = _longer(data, start, length)
+        end = begin + length
+        if length < 0 or end > size or length > max_size or not _TEXT <= head <= _BINARY:
+            break
+        # Copying a long payload would cost more than everything else that is done with it.
+        masked = data[begin:end] if length <= _MEDIUM else memoryview(data)[begin:end]
+        payload = apply_mask(masked, data[begin - 4 : begin])
+        if head == _TEXT:
+            try:
+                messages.append(payload.decode())
+            except UnicodeDecodeError:
+                break
+        else:
+            messages.append(payload)
+        start = end
+    return messages, start
 
 
 def _longer(data: bytes | bytearray, start: int, code: int) -> tuple[int, int]:

@@ -48,6 +48,9 @@ __all__ = ["WebSocketCarrier", "WebSocketTraffic"]
 # What becomes of the input: the socket is read, or not for now; the client has ended its side; the connection is lost.
 _READING, _STOPPED, _ENDED, _LOST = range(4)
 
+# A message is not written at once: the client reads too slowly, or the connection ends.
+_LATER = PAUSED | CLOSED
+
 # The bytes that are kept before the socket is not read any more.
 _KEPT = 64 * 1024
 
@@ -80,13 +83,12 @@ class WebSocketCarrier(asyncio.Protocol):
         "_fastlane",
         "_frames",
         "_going_on",
+        "_held",
         "_input",
         "_is_last",
-        "_is_open",
         "_kept",
         "_options",
         "_outbox",
-        "_paused",
         "_pong",
         "_process",
         "_scheduler",
@@ -110,13 +112,12 @@ class WebSocketCarrier(asyncio.Protocol):
         self._kept: bytearray | None = None
         self._going_on = False
         self._input = _READING
-        # Whether messages are sent.
-        self._is_open = True
+        # The reasons for which the fastlane is held, if there is one, and messages are not written at once.
+        self._held = 0
         # While a slice is handled, frames to send wait here, to leave in one write.
         self._cork: list[bytes] | None = None
         self._corked = 0
         # While the client reads too slowly, they wait in the outbox, which is made when it is first needed.
-        self._paused = False
         self._outbox: Outbox | None = None
         self._pong: bytes | None = None
         # The end: the close frame that is still to be written, whether the connection ends after it, and whether nothing was
@@ -177,29 +178,34 @@ class WebSocketCarrier(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Let frames wait in the outbox: the client reads more slowly than we write."""
-        self._paused = True
         self._hold(PAUSED)
 
     def resume_writing(self) -> None:
         """Write what waits; when that is done, broadcasts may again be written past the transport actor."""
-        self._paused = False
+        self._held &= ~PAUSED
         self._write_waiting()
-        if not self._paused:
+        if not self._held & PAUSED:
             self._release(PAUSED)
 
     # The fastlane
 
+    @property
+    def _is_open(self) -> bool:
+        """Whether messages are sent."""
+        return not self._held & CLOSED
+
     def _hold(self, reason: int) -> None:
+        self._held |= reason
         if self._fastlane is not None:
             self._fastlane.hold(reason)
 
     def _release(self, reason: int) -> None:
+        self._held &= ~reason
         if self._fastlane is not None:
             self._fastlane.release(reason)
 
     def _shut(self) -> None:
         """Send no more messages."""
-        self._is_open = False
         self._hold(CLOSED)
 
     # Received frames
@@ -244,7 +250,7 @@ class WebSocketCarrier(asyncio.Protocol):
 
     def _answer_pings(self, pings: list[bytes]) -> None:
         """Answer each ping; while the client does not read the answers, only the newest (RFC 6455, section 5.5.3)."""
-        if self._paused:
+        if self._held & PAUSED:
             self._pong = pong_frame(pings[-1])
         elif self._is_open:
             self._uncork()
@@ -325,8 +331,10 @@ class WebSocketCarrier(asyncio.Protocol):
             self._traffic.wrote(data, 1, messages)
             self._transport.write(data)
 
-    def _wait(self, frame: Frame) -> None:
+    def _send_later(self, frame: Frame) -> None:
         """Let a frame wait until the client has read what was written before; disconnect the client if too much waits."""
+        if not self._is_open:
+            return
         if self._outbox is None:
             self._outbox = self._options.outbox_for(self.intake)
         if not self._outbox.put(frame, len(wire(frame))):
@@ -340,7 +348,7 @@ class WebSocketCarrier(asyncio.Protocol):
         if pong is not None and self._is_open:
             self._pong = None
             self._write(pong, 0)
-        while outbox is not None and outbox.messages and not self._paused:
+        while outbox is not None and outbox.messages and not self._held & PAUSED:
             frames = outbox.take(SLICE_BYTES)
             self._write(b"".join(map(wire, frames)), len(frames))
         if self._farewell is not None and (outbox is None or not outbox.messages):
@@ -462,27 +470,20 @@ class WebSocketCarrier(asyncio.Protocol):
         """Allow broadcasts to write to the connection directly."""
         assert isinstance(self._traffic, WebSocketTraffic)
         self._fastlane, fastlane.outlet, fastlane.write = fastlane, self._traffic, transport.write
-        if self._cork is not None:
-            fastlane.hold(CORKED)
-        if self._paused:
-            fastlane.hold(PAUSED)
-        if not self._is_open:
-            fastlane.hold(CLOSED)
+        fastlane.hold(self._held)
 
     def send(self, frame: Frame) -> None:
         """Write one frame, or let it wait while the client reads too slowly."""
-        if not self._is_open:
-            return
-        if self._paused:
-            self._wait(frame)
+        if self._held & _LATER:
+            self._send_later(frame)
             return
         data = frame.wire or wire(frame)
         if self._cork is None:
             self._write(data, 1)
             return
         self._cork.append(data)
-        self._corked += len(data)
-        if self._corked > SLICE_BYTES:
+        self._corked = corked = self._corked + len(data)
+        if corked > SLICE_BYTES:
             self._uncork()
 
     def close(self, code: int) -> None:
