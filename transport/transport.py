@@ -248,7 +248,6 @@ class Transport(ClientActor):
     def _rates(self) -> Throttle:
         if self._throttle is None:
             self._throttle = Throttle(self._limits, self.carrier.intake, self.clock, self._report_limit)
-            self.own(self._throttle.end)
         return self._throttle
 
     def _expect_join(self) -> None:
@@ -422,6 +421,8 @@ class Transport(ClientActor):
         """Cut the connection unless a close frame has been sent, and report its end if `terminate` was not called."""
         if not self._end_reported:
             self._report_end(_CUT)
+        if self._throttle is not None:
+            self._throttle.end()
         self.carrier.abort()
 
     def _report_end(self, code: int) -> None:
