@@ -511,6 +511,27 @@ async def test_an_answer_that_is_not_read_is_given_up() -> None:
 
 
 @on_both_loops
+async def test_a_large_answer_reaches_a_client_that_has_ended_its_half() -> None:
+    async with serving(Socket, routes={"/": lambda _: BIG}) as server:
+        tcp = await server.tcp()
+        await tcp.send("GET / HTTP/1.1\r\n\r\n")
+        tcp.end()
+        assert len((await tcp.answer()).body) == len(BIG.body)
+        assert await tcp.ended() == b""
+        await server.nothing_is_left()
+
+
+@on_both_loops
+async def test_a_client_that_vanishes_in_a_large_answer_leaves_nothing() -> None:
+    async with serving(Socket, routes={"/": lambda _: BIG}) as server:
+        tcp = await server.tcp(limit=1024)
+        await tcp.send("GET / HTTP/1.1\r\n\r\n")
+        await tcp.reader.readexactly(100)
+        tcp.writer.transport.abort()
+        await server.nothing_is_left()
+
+
+@on_both_loops
 async def test_half_a_head_is_closed_in_time_with_408() -> None:
     async with serving(Socket, limits=Limits(head_timeout=0.5)) as server:
         clients = []
@@ -706,6 +727,37 @@ def test_a_client_that_reads_nothing_of_an_answer_is_cut() -> None:
     meeting.wait(30.0)
     assert meeting.wire.aborted
     assert (meeting.wire.unsent, meeting.endpoint.limits_reached) == (size - 1, ["send_timeout"])
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_large_answer_is_written_as_it_is_read(version: str) -> None:
+    meeting = Meeting(send_timeout=30.0)
+    meeting.wire.sends = False
+    body = bytes(range(256)) * 1024
+    meeting.endpoint.answer = lambda _: respond(200, body)
+    meeting.send(f"GET / HTTP/{version}\r\n\r\n")
+    for _ in range(len(body) // http_module.PIECE):
+        assert 0 < meeting.wire.unsent <= http_module.PIECE + 200
+        meeting.wait(29.0)
+        meeting.wire.send(meeting.wire.unsent)
+        meeting.scheduler.loop.turn()
+    assert meeting.wire.written.endswith(body)
+    assert meeting.wire.ended is (version == "1.0")
+    assert meeting.endpoint.limits_reached == []
+
+
+def test_a_large_answer_that_is_read_at_once_gives_others_their_turn() -> None:
+    meeting = Meeting()
+    body = b"a" * (3 * http_module.STEPS * http_module.PIECE)
+    meeting.endpoint.answer = lambda _: respond(200, body)
+    meeting.send(gets(2))
+    turns = 0
+    while meeting.scheduler.loop.calls:
+        meeting.scheduler.loop.turn()
+        turns += 1
+    assert turns >= 4
+    assert meeting.wire.written.count(b"a" * len(body)) == 2
+    assert meeting.endpoint.asked == ["/0", "/1"]
 
 
 def test_a_last_answer_that_is_not_read_is_cut_too() -> None:

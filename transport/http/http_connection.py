@@ -7,12 +7,13 @@ and one answer, whatever its client sends, and what it receives meanwhile waits 
 
 1. `data_received` keeps the bytes; `_proceed` reads and answers one request after the other. After a few, or `BUDGET` seconds,
    it lets the event loop do its other work, and goes on in the next iteration.
-2. The socket is not read while `_proceed` has to go on, while the client does not read an answer, and while more than
+2. The socket is not read while `_proceed` has to go on, while the client has not read an answer, and while more than
    `MOST_WAITING` bytes wait behind a request that is being answered. TCP then slows the client down. With less than that the
    socket is read, so that the end of a client is noticed while its answer is prepared.
-3. There is one deadline at a time: for a head, a body, the reading of an answer, or the next request. Preparing an answer has
+3. An answer is written piece by piece, as the client reads it, so that all connections share its bytes.
+4. There is one deadline at a time: for a head, a body, the reading of an answer, or the next request. Preparing an answer has
    none: that is up to the application.
-4. When the server ends a connection, it ends its own direction first and ignores what it still receives for a while
+5. When the server ends a connection, it ends its own direction first and ignores what it still receives for a while
    (`_linger`). Closed at once, with unread bytes, TCP would reset the connection, and the client could lose the answer.
 """
 
@@ -45,8 +46,8 @@ STEPS = 32
 BUDGET = 0.002
 # Bytes that may wait behind a request that is being answered; one read adds up to 256 KiB.
 MOST_WAITING = 64 * 1024
-# Bytes of a body that are copied behind their head; connections that send a larger one share it.
-MOST_COPIED = 16 * 1024
+# Bytes of an answer that are written at a time; event loops copy what the client does not read.
+PIECE = 64 * 1024
 # Seconds, and bytes, for which the rest of a refused request is ignored, so that its client can read the answer.
 LINGER = 5.0
 MOST_IGNORED = MAX_BODY
@@ -66,7 +67,9 @@ class HttpConnection(asyncio.Protocol):
         # What the deadline is for, by the name of its limit.
         self._waits_for: str | None = None
         self._answered = 0
-        # The bytes of an answer that the client has not read, as of when that was last looked at.
+        # The rest of an answer, which has not been written; and how many of the written bytes have not been sent, as of when
+        # that was last looked at.
+        self._body, self._is_last = memoryview(b""), False
         self._unsent: int | None = None
         self._goes_on = self._is_reading_paused = self._is_over = False
         # The beginning of a PROXY protocol header, None if none is expected.
@@ -127,11 +130,11 @@ class HttpConnection(asyncio.Protocol):
         self._unsent = self._transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:
-        """Go on: the last answer has been sent."""
-        self._unsent = None
+        """Go on: what was written of the last answer has been sent."""
+        self._unsent = self._waits_for = None
         if self._ignored is not None:
             self._wait_for(_LINGER, LINGER)
-        elif not self._goes_on:
+        else:
             self._go_on()
 
     def close(self) -> None:
@@ -142,16 +145,21 @@ class HttpConnection(asyncio.Protocol):
 
     def _is_free(self) -> bool:
         """Return whether the next request may be read."""
-        return self._task is None and self._unsent is None and not self._goes_on and not self._is_over
+        is_answering = self._task is not None or self._unsent is not None or bool(self._body)
+        return not is_answering and not self._goes_on and not self._is_over
 
     def _go_on(self) -> None:
-        self._goes_on = True
-        self._scheduler.loop.call_soon(self._continue)
+        if not self._goes_on:
+            self._goes_on = True
+            self._scheduler.loop.call_soon(self._continue)
 
     def _continue(self) -> None:
         self._goes_on = False
-        if not self._transport.is_closing():
-            self._proceed()
+        if self._transport.is_closing():
+            return
+        if self._body:
+            self._send_body()
+        self._proceed()
 
     def _proceed(self) -> None:
         """Answer what has been received, one request at a time, for as long as other connections can wait."""
@@ -189,7 +197,7 @@ class HttpConnection(asyncio.Protocol):
         """Read from the socket, or do not."""
         waiting = self._reader.waiting
         pause = self._ignored is None and (
-            self._unsent is not None or waiting > MOST_WAITING or (waiting > 0 and self._goes_on)
+            self._unsent is not None or bool(self._body) or waiting > MOST_WAITING or (self._goes_on and waiting > 0)
         )
         if pause is not self._is_reading_paused and not self._transport.is_closing():
             self._is_reading_paused = pause
@@ -312,11 +320,20 @@ class HttpConnection(asyncio.Protocol):
         # From now on `pause_writing` is called whenever something has not been sent.
         self._transport.set_write_buffer_limits(0)
         head = replace(response, headers=headers, body=b"").serialize()
-        if len(response.body) > MOST_COPIED:
-            self._transport.writelines((head, response.body))
+        self._body, self._is_last = memoryview(response.body)[PIECE:], not keep_alive
+        self._transport.write(head + response.body[:PIECE])
+        self._send_body()
+
+    def _send_body(self) -> None:
+        """Write the rest of the last answer, as fast as the client reads it."""
+        for _ in range(STEPS):
+            if not self._body or self._unsent is not None or self._transport.is_closing():
+                break
+            piece, self._body = self._body[:PIECE], self._body[PIECE:]
+            self._transport.write(piece)
         else:
-            self._transport.write(head + response.body)
-        if not keep_alive:
+            self._go_on()
+        if self._is_last and not self._body:
             self._linger()
 
     def _linger(self) -> None:
