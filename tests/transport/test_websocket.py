@@ -11,19 +11,37 @@ import pytest
 
 from actors import Actor, Channel, Reply, ok
 from actors.channels.fastlane import Fastlane
-from actors.channels.message import Frame, Opcode
+from actors.channels.message import Broadcast, Frame, Opcode
 from actors.exits import ExitReason, Shutdown
 from actors.lowlevel import Process, Scheduler
-from tests.transport.wire import BEATEN, HANDSHAKE, HEARTBEAT, Server, Tcp, masked, on_loop, reset, serving, until
+from tests.transport.wire import (
+    BEATEN,
+    HANDSHAKE,
+    HEARTBEAT,
+    Server,
+    Tcp,
+    limited,
+    masked,
+    on_both_loops,
+    on_loop,
+    reset,
+    serving,
+    until,
+)
 from transport import Socket
 from transport.carriers import websocket as websocket_module
-from transport.carriers.carrier import CarrierOptions
+from transport.carriers.carrier import CarrierOptions, Disconnected
+from transport.carriers.frames import wire
+from transport.carriers.intake import FULL, RATE, STARTING, UNREAD
 from transport.carriers.outbox import OutboxPolicy
 from transport.carriers.websocket import WebSocketCarrier, WebSocketTraffic
 from transport.http.http_connection import HttpConnection
+from transport.limits import Limits
 from transport.transport import Transport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors.testing import ManualRuntime
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
@@ -79,9 +97,11 @@ class RecordingTransport:
         self.writes: list[bytes] = []
         self.aborted = self.closed = False
         self.reading = True
+        self.on_write: Callable[[], object] = lambda: None
 
     def write(self, data: bytes) -> None:
         self.writes.append(data)
+        self.on_write()
 
     def is_closing(self) -> bool:
         return False
@@ -482,6 +502,433 @@ async def test_a_client_that_is_silent_for_too_long_is_closed_with_1002_and_its_
         assert await client.closed() == 1002
         await server.nothing_is_left()
     assert seen == [Shutdown("closed")]
+
+
+# The pace of reading
+
+
+class Hearing(Actor):
+    """Keeps what it gets, and takes it off the intake, as a transport actor does."""
+
+    def __init__(self, carrier: WebSocketCarrier, heard: list[Any]) -> None:
+        self.carrier, self.heard = carrier, heard
+
+    def on_start(self) -> None:
+        self.carrier.attach(self._process)
+
+    def on_receive(self, message: object) -> None:
+        self.heard.append(message)
+        if isinstance(message, str):
+            self.carrier.intake.done(len(message))
+
+
+def hearing(runtime: ManualRuntime, **options: Any) -> tuple[WebSocketCarrier, RecordingTransport, list[Any]]:
+    carrier = WebSocketCarrier(Scheduler.here(), CarrierOptions(WebSocketTraffic(), **options))
+    tcp, heard = RecordingTransport(), list[Any]()
+    carrier.connection_made(cast("asyncio.Transport", tcp))
+    Hearing.start(carrier, heard)
+    runtime.settle()
+    return carrier, tcp, heard
+
+
+def texts(count: int) -> bytes:
+    return b"".join(masked(TEXT, str(number)) for number in range(count))
+
+
+def numbers(count: int) -> list[str]:
+    return [str(number) for number in range(count)]
+
+
+CLOSED = masked(CLOSE, (1000).to_bytes(2, "big"))
+
+
+def test_what_one_read_brings_is_handled_in_slices_and_others_get_their_turns(runtime: ManualRuntime) -> None:
+    carrier, tcp = echoing(runtime)
+    carrier.data_received(texts(200))
+    answered: list[int] = []
+    written = list(tcp.writes)
+    Scheduler.here().loop.call_soon(lambda: answered.append(len(tcp.writes)))
+    assert written == [b"".join(b"\x81" + bytes([len(each)]) + each.encode() for each in numbers(64))]
+    runtime.settle()
+    assert answered == [2]  # behind the second slice, which was to be continued before it
+    assert len(tcp.writes) == 4
+
+
+def test_what_is_received_meanwhile_waits_behind_what_is_kept(runtime: ManualRuntime) -> None:
+    carrier, _, heard = hearing(runtime)
+    data = texts(300)
+    carrier.data_received(data[:1000])
+    carrier.data_received(data[1000:])
+    runtime.settle()
+    assert heard == numbers(300)
+
+
+def test_the_socket_is_not_read_while_much_is_kept_and_the_client_is_not_idle_meanwhile(runtime: ManualRuntime) -> None:
+    carrier, tcp, heard = hearing(runtime)
+    idle = carrier._options.idle
+    assert (tcp.reading, len(idle)) == (True, 1)
+    carrier.data_received(texts(20_000))
+    carrier.data_received(masked(TEXT, "last"))
+    assert (tcp.reading, len(idle)) == (False, 0)
+    runtime.settle()
+    assert heard == [*numbers(20_000), "last"]
+    assert (tcp.reading, len(idle)) == (True, 1)
+
+
+def test_nothing_is_delivered_while_the_intake_is_held(runtime: ManualRuntime) -> None:
+    carrier, tcp, heard = hearing(runtime)
+    carrier.intake.hold(RATE)
+    carrier.data_received(texts(10))
+    runtime.settle()
+    assert (heard, tcp.reading) == ([], True)  # a little is kept, so that the end of the client would be noticed
+    carrier.data_received(masked(TEXT, "x" * 100_000))
+    assert not tcp.reading
+    carrier.intake.hold(FULL)
+    carrier.intake.release(RATE)
+    runtime.settle()
+    assert heard == []
+    carrier.intake.release(FULL)
+    assert heard == []
+    runtime.settle()
+    assert heard == [*numbers(10), "x" * 100_000]
+    assert tcp.reading
+
+
+def test_what_comes_before_the_transport_actor_has_started_waits_for_it(runtime: ManualRuntime) -> None:
+    carrier, tcp = WebSocketCarrier(Scheduler.here(), CarrierOptions(WebSocketTraffic())), RecordingTransport()
+    carrier.connection_made(cast("asyncio.Transport", tcp))
+    carrier.data_received(texts(10) + masked(TEXT, "x" * 100_000))
+    assert (carrier.intake.held, tcp.reading) == (STARTING, False)
+    heard: list[Any] = []
+    Hearing.start(carrier, heard)
+    runtime.settle()
+    assert heard == [*numbers(10), "x" * 100_000]
+    assert tcp.reading
+
+
+@pytest.mark.parametrize("end", ["close", "eof", "lost"])
+@pytest.mark.parametrize("held", [True, False], ids=["held", "not held"])
+def test_the_transport_actor_gets_the_end_behind_what_was_received(
+    runtime: ManualRuntime, end: str, *, held: bool
+) -> None:
+    carrier, _, heard = hearing(runtime)
+    if held:
+        carrier.intake.hold(FULL)
+    carrier.data_received(texts(200) + (CLOSED if end == "close" else b""))
+    if end == "eof":
+        assert carrier.eof_received()
+    elif end == "lost":
+        carrier.connection_lost(None)
+    runtime.settle()
+    if held and end != "lost":
+        assert heard == []
+        carrier.intake.release(FULL)
+        runtime.settle()
+    assert heard == [*numbers(200), Disconnected(1000 if end == "close" else 1006)]
+
+
+def test_a_connection_that_is_lost_before_its_actor_has_started_tells_it_everything(runtime: ManualRuntime) -> None:
+    carrier, tcp = WebSocketCarrier(Scheduler.here(), CarrierOptions(WebSocketTraffic())), RecordingTransport()
+    carrier.connection_made(cast("asyncio.Transport", tcp))
+    carrier.data_received(texts(100))
+    carrier.connection_lost(None)
+    heard: list[Any] = []
+    Hearing.start(carrier, heard)
+    runtime.settle()
+    assert heard == [*numbers(100), Disconnected(1006)]
+
+
+@pytest.mark.parametrize("end", ["close", "expire"])
+def test_a_connection_whose_reading_is_held_can_be_closed(runtime: ManualRuntime, end: str) -> None:
+    carrier, tcp, heard = hearing(runtime)
+    carrier.intake.hold(FULL)
+    carrier.data_received(texts(20_000))
+    carrier.close(1012) if end == "close" else carrier.expire()
+    assert tcp.writes == [b"\x88\x02\x03" + (b"\xf4" if end == "close" else b"\xea")]
+    runtime.settle()
+    assert heard == ([] if end == "close" else [Disconnected(1002)])
+    assert tcp.reading
+    carrier.data_received(CLOSED)
+    assert tcp.closed
+    carrier.connection_lost(None)
+
+
+def test_a_connection_whose_reading_is_held_can_be_cut(runtime: ManualRuntime) -> None:
+    carrier, tcp, _ = hearing(runtime)
+    carrier.intake.hold(FULL)
+    carrier.data_received(texts(20_000))
+    carrier.abort()
+    assert tcp.aborted
+
+
+@pytest.mark.parametrize("name", ["fragments", "max_frame_size"])
+def test_a_limit_that_a_frame_is_above_is_reported(runtime: ManualRuntime, name: str) -> None:
+    reached: list[str] = []
+    limits = Limits(fragments=3)
+    carrier, tcp, heard = hearing(runtime, limits=limits, max_size=10, reached=reached.append)
+    data = masked(FIRST) + masked(MORE) * 3 if name == "fragments" else masked(TEXT, "x" * 11)
+    carrier.data_received(masked(TEXT, "a") + data)
+    runtime.settle()
+    assert reached == [name]
+    assert heard == ["a", Disconnected(1009)]
+    assert tcp.writes[0][2:4] == b"\x03\xf1"
+
+
+# What waits for a client that reads too slowly
+
+
+def reply(text: str) -> Frame:
+    return Frame(Opcode.TEXT, text.encode())
+
+
+def shared(text: str) -> Frame:
+    frame = reply(text)
+    frame.broadcast = Broadcast("room:1", "event", {})
+    return frame
+
+
+def test_frames_wait_in_the_outbox_and_leave_in_order(runtime: ManualRuntime) -> None:
+    carrier, tcp, _ = hearing(runtime)
+    carrier.send(reply("a"))
+    carrier.pause_writing()
+    for name in "bcd":
+        carrier.send(reply(name))
+    assert tcp.writes == [b"\x81\x01a"]
+    assert carrier.get_write_buffer_size() == 9
+    carrier.resume_writing()
+    carrier.send(reply("e"))
+    assert tcp.writes[1:] == [b"\x81\x01b\x81\x01c\x81\x01d", b"\x81\x01e"]
+    assert carrier.get_write_buffer_size() == 0
+
+
+def test_what_waits_is_written_until_the_client_reads_too_slowly_again(runtime: ManualRuntime) -> None:
+    carrier, tcp, _ = hearing(runtime)
+    carrier.pause_writing()
+    for _ in range(4):
+        carrier.send(shared("x" * 60_000))
+    tcp.on_write = carrier.pause_writing
+    carrier.resume_writing()
+    assert len(tcp.writes) == 1
+    carrier.send(reply("behind"))
+    carrier.resume_writing()
+    assert len(tcp.writes) == 2
+    tcp.on_write = lambda: None
+    carrier.resume_writing()
+    assert b"".join(tcp.writes).endswith(b"\x81\x06behind")
+    assert len(b"".join(tcp.writes)) == 4 * 60_004 + 8
+
+
+def test_of_the_pongs_that_wait_only_the_newest_is_written(runtime: ManualRuntime) -> None:
+    carrier, tcp, _ = hearing(runtime)
+    carrier.data_received(masked(PING, "a") + masked(PING, "b"))
+    assert tcp.writes == [b"\x8a\x01a\x8a\x01b"]
+    carrier.pause_writing()
+    for name in "cde":
+        carrier.data_received(masked(PING, name))
+    carrier.resume_writing()
+    assert tcp.writes[1:] == [b"\x8a\x01e"]
+
+
+def test_a_client_for_which_too_much_waits_is_disconnected_with_1013(runtime: ManualRuntime) -> None:
+    reached: list[str] = []
+    policy = OutboxPolicy(max_bytes=1000)
+    carrier, tcp, heard = hearing(runtime, outbox=policy, reached=reached.append)
+    carrier.pause_writing()
+    for _ in range(3):
+        carrier.send(shared("x" * 496))
+    assert tcp.writes == [b"\x88\x02\x03\xf5"]
+    assert (reached, carrier.get_write_buffer_size()) == (["outbox"], 0)
+    runtime.settle()
+    assert heard == [Disconnected(1013)]
+    carrier.send(reply("too late"))
+    runtime.advance(4.9)
+    assert not tcp.aborted
+    runtime.advance(0.2)
+    assert tcp.aborted
+
+
+def test_the_oldest_broadcasts_are_dropped_if_the_policy_says_so(runtime: ManualRuntime) -> None:
+    dropped: list[int] = []
+    policy = OutboxPolicy(max_bytes=1000, overflow="drop_oldest")
+    carrier, tcp, _ = hearing(runtime, outbox=policy, dropped=dropped.append)
+    carrier.pause_writing()
+    for name in "abc":
+        carrier.send(shared(name * 496))
+    carrier.send(reply("reply"))
+    carrier.resume_writing()
+    assert b"".join(tcp.writes) == b"".join(
+        wire(frame) for frame in (shared("b" * 496), shared("c" * 496), reply("reply"))
+    )
+    assert dropped == [500]
+    assert carrier.dropped == 1
+
+
+def test_a_client_that_does_not_read_its_replies_is_not_read(runtime: ManualRuntime) -> None:
+    carrier, tcp = echoing(runtime)
+    carrier.pause_writing()
+    for _ in range(100):
+        carrier.data_received(masked(TEXT, "x" * 10_000))
+    runtime.settle()
+    assert (carrier.intake.held, tcp.reading) == (UNREAD, False)
+    assert 64 * 1024 < carrier.get_write_buffer_size() < 64 * 1024 + 70_000
+    carrier.resume_writing()
+    runtime.settle()
+    assert tcp.reading
+    assert len(b"".join(tcp.writes)) == 100 * 10_004
+
+
+def test_a_client_that_is_sent_much_by_others_is_still_read(runtime: ManualRuntime) -> None:
+    carrier, _, heard = hearing(runtime)
+    carrier.pause_writing()
+    carrier.send(shared("x" * 500_000))
+    carrier.data_received(masked(TEXT, "a"))
+    runtime.settle()
+    assert heard == ["a"]
+
+
+def test_a_close_frame_leaves_behind_what_waits(runtime: ManualRuntime) -> None:
+    carrier, tcp, _ = hearing(runtime)
+    carrier.pause_writing()
+    carrier.send(reply("a"))
+    carrier.close(1000)
+    assert tcp.writes == []
+    carrier.resume_writing()
+    assert tcp.writes == [b"\x81\x01a", b"\x88\x02\x03\xe8"]
+
+
+@pytest.mark.parametrize("by", ["server", "client"])
+def test_a_client_that_never_reads_what_waits_is_cut_off(runtime: ManualRuntime, by: str) -> None:
+    carrier, tcp, _ = hearing(runtime)
+    carrier.pause_writing()
+    carrier.send(reply("a"))
+    carrier.close(1000) if by == "server" else carrier.data_received(CLOSED)
+    runtime.advance(5.1)
+    assert tcp.aborted
+
+
+def test_what_the_actors_send_in_one_slice_is_collected_only_up_to_a_bound(runtime: ManualRuntime) -> None:
+    carrier, tcp = echoing(runtime)
+    carrier.data_received(b"".join(masked(TEXT, "x" * 30_000) for _ in range(3)))
+    assert [len(write) for write in tcp.writes] == [90_012]
+    carrier.data_received(masked(TEXT, "x" * 70_000) + masked(TEXT, "a"))
+    runtime.settle()
+    assert [len(write) for write in tcp.writes] == [90_012, 70_010, 3]
+
+
+# The same over real connections
+
+
+class SlowChannel(Channel):
+    """Handles each event when it is let."""
+
+    handled: list[Any] = []  # noqa: RUF012  # cleared for each test
+    go_on: asyncio.Event
+
+    def join(self, topic: str, payload: Any) -> Reply:
+        return ok()
+
+    async def handle_in(self, event: str, payload: Any) -> Reply:
+        await self.go_on.wait()
+        self.handled.append(payload["n"])
+        return ok()
+
+
+class SlowSocket(Socket):
+    channels = {"room:*": SlowChannel}  # noqa: RUF012  # as an author writes it
+
+
+def carrier_of(server: Server) -> WebSocketCarrier:
+    carrier = server.find("transport").process.actor.carrier  # type: ignore[union-attr]
+    assert isinstance(carrier, WebSocketCarrier)
+    return carrier
+
+
+async def joined(server: Server, **options: Any) -> Tcp:
+    tcp = await server.tcp(**options)
+    await tcp.upgrade()
+    await tcp.send(masked(TEXT, JOIN))
+    assert await tcp.text() == JOINED
+    return tcp
+
+
+@on_both_loops
+async def test_a_client_faster_than_its_channel_is_slowed_down_and_nothing_is_lost() -> None:
+    SlowChannel.handled, SlowChannel.go_on = [], asyncio.Event()
+    async with serving(SlowSocket) as server:
+        tcp = await joined(server)
+        carrier, other = carrier_of(server), await server.connect()
+        for number in range(60):
+            message = ["1", str(number), "room:1", "echo", {"n": number, "a": "a" * 500_000}]
+            tcp.writer.write(masked(TEXT, json.dumps(message)))
+        await until(lambda: not carrier.is_read)
+        await other.nothing_came()
+        assert carrier.intake.bytes < 2_000_000
+        assert SlowChannel.handled == []
+        SlowChannel.go_on.set()
+        await until(lambda: len(SlowChannel.handled) == 60)
+        assert SlowChannel.handled == list(range(60))
+        assert carrier.is_read
+
+
+@on_both_loops
+async def test_a_client_that_reads_no_answers_is_not_read_and_gets_all_of_them_later() -> None:
+    async with serving(EchoSocket) as server:
+        tcp = await joined(server, limit=1024)
+        carrier = carrier_of(server)
+        count = 0
+        while carrier.is_read:
+            tcp.writer.write(masked(TEXT, PUSH) * 1000)
+            count += 1000
+            await asyncio.sleep(0)
+        assert carrier.get_write_buffer_size() < 500_000
+        for _ in range(count):
+            assert await tcp.text() == PUSHED
+        assert carrier.is_read
+
+
+@on_both_loops
+async def test_of_clients_that_never_read_no_more_is_kept_than_their_bounds_allow() -> None:
+    async with serving(EchoSocket) as server:
+        clients = [await joined(server, limit=1024) for _ in range(20)]
+        processes = [
+            each for each in server.system.ref.process.scheduler.processes.values() if each.label == "transport"
+        ]
+        carriers = [cast("Any", process.actor).carrier for process in processes]
+        largest = 0
+
+        def flood() -> bool:
+            nonlocal largest
+            server.endpoint.broadcast("room:1", "flood", {"a": "a" * 500_000})
+            largest = max(largest, *(carrier.get_write_buffer_size() for carrier in carriers))
+            return server.labels().count("transport") == 0
+
+        await until(flood)
+        # The high-water mark and the message that went above it, the outbox and the one that was too much.
+        assert largest < 64 * 1024 + 1024 * 1024 + 2 * 500_100
+        assert len(clients) == 20
+
+
+@pytest.mark.parametrize("end", ["close", "eof", "lost"])
+def test_what_was_received_is_handled_before_the_connection_ends(end: str, seen: list[Any]) -> None:
+    async def run() -> None:
+        async with serving(EchoSocket) as server:
+            tcp = await joined(server)
+            await tcp.send(masked(TEXT, PUSH) * 3000, *([CLOSED] if end == "close" else []))
+            if end == "eof":
+                tcp.end()
+                for _ in range(3000):
+                    assert await tcp.text() == PUSHED
+            elif end == "lost":
+                await until(lambda: len(seen) > 0)
+                tcp.writer.transport.abort()
+            await tcp.ended()
+            await server.nothing_is_left()
+
+    asyncio.run(limited(run()))
+    handled = seen.index(Shutdown("closed"))
+    assert handled == len(seen) - 1
+    if end != "lost":
+        assert handled == 3000
 
 
 # Memory

@@ -447,6 +447,11 @@ class WebSocketCarrier(asyncio.Protocol):
     # Carrier
 
     @property
+    def is_read(self) -> bool:
+        """Whether the socket is read."""
+        return self._input == _READING
+
+    @property
     def dropped(self) -> int:
         """How many broadcasts this client has missed, because it read too slowly."""
         return 0 if self._outbox is None else self._outbox.dropped
