@@ -6,6 +6,7 @@
     python benchmarks/floods.py --server websockets                # a server by hand on the package of that name
     python benchmarks/floods.py --loop asyncio --json out.json
     python benchmarks/floods.py --tree ../other/checkout           # the Ashtree of another checkout
+    python benchmarks/floods.py --compare before.json after.json   # what these runs have written
 
 Each flood gets a server of its own (`flooding/servers.py`), on the first core; the clients have the last. A neighbour in a
 process of its own sends an echo each 10 ms, whether the last one was answered or not (`flooding/neighbour.py`). The floods are
@@ -266,6 +267,24 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 
+def compare(files: list[Path]) -> None:
+    """Print the figures of several runs side by side: growth in MB, p99 and longest in ms."""
+    runs = [{row["flood"]: row for row in json.loads(file.read_text())} for file in files]
+    print("| flood | " + " | ".join(file.stem for file in files) + " |")
+    print("|---" * (len(files) + 1) + "|")
+    for name, flood in FLOODS.items():
+        if cells := [summary(run.get(name)) for run in runs if any(name in other for other in runs)]:
+            print("| " + " | ".join([f"`{name}`: {flood.title}", *cells]) + " |")
+
+
+def summary(row: dict[str, Any] | None) -> str:
+    """Return the figures of a flood in one cell; bold if a mark is not held."""
+    if row is None:
+        return ""
+    times = " / ".join(_number(row[name]) or "?" for name in ("growth", "p99", "longest"))
+    return f"**{times}**" if row["failed"] else times
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -278,7 +297,13 @@ def main() -> None:
     parser.add_argument("--tree", type=Path, default=HERE.parent.parent, help="the checkout whose Ashtree is served")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     parser.add_argument("--log", action="store_true", help="show what the servers log")
+    parser.add_argument(
+        "--compare", nargs="+", type=Path, metavar="FILE", help="show files of figures side by side, and end"
+    )
     options = parser.parse_args()
+    if options.compare:
+        compare(options.compare)
+        return
     if unknown := set(options.only) - set(FLOODS):
         parser.error(f"there is no flood {', '.join(unknown)}; there are {', '.join(FLOODS)}")
     _on_core(-1)

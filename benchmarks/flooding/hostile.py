@@ -148,6 +148,8 @@ def member(stage: Stage, topic: str = TOPIC) -> RawClient:
 
 def poured(stage: Stage, client: RawClient, pieces: Iterator[bytes], seconds: float, *, read: bool = True) -> Seen:
     """Play the plain kind of flood: pieces from one client, which reads what comes or nothing."""
+    if not read:
+        seconds *= min(1.0, max(0.2, stage.scale))
     with stage.measured():
         answered = client.pour(pieces, seconds, read=read)
     return outcome(client, answered=answered)

@@ -150,8 +150,8 @@ class RawClient:
     def pour(self, pieces: Iterable[bytes], seconds: float, *, read: bool = True) -> bool:
         """Send all pieces as fast as the server takes them, and read meanwhile, or never; return whether all was answered.
 
-        A reader sends an echo last, and ends with its reply; another stays for three seconds when all is sent. It also ends
-        when the server ends the connection, and after so many seconds.
+        A reader sends an echo last, and ends with its reply; another stays for a while when all is sent. It also ends when the
+        server ends the connection, and after so many seconds.
         """
         left = _merged(pieces)
         data = memoryview(next(left, b""))
@@ -169,7 +169,7 @@ class RawClient:
                     data = self._turn(ready, data, left)
         self.all_sent = not data
         if self.all_sent and not read:
-            time.sleep(3)  # noqa: TID251  # it is silent, and the server works
+            time.sleep(seconds / 2)  # noqa: TID251  # it is silent, and the server works
         return self._answered
 
     def _turn(self, ready: int, data: memoryview, left: Iterator[bytes]) -> memoryview:
