@@ -41,8 +41,8 @@ class Extension:
     `sockets`, once each, in the endpoint's constructor: what they raise is raised there. `attach` and `detach` are called each
     time the endpoint starts and stops, restarts included, on its event loop.
 
-    `max_body` is how many bytes the body of a request to one of its `handlers` may have; a larger one is answered with 413
-    before it is read.
+    `max_body` is how many bytes the body of a request to one of its `handlers` may have, if that is to be more than 64 KiB; a
+    larger one is answered with 413 before it is read.
     """  # noqa: D415  # the colon leads to the example
 
     max_body: ClassVar[int] = SMALL_BODY

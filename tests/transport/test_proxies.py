@@ -11,12 +11,15 @@ from websockets.datastructures import Headers
 
 from actors import Reply, ok
 from tests.transport.wire import HANDSHAKE, on_loop, serving
-from transport import ConnectInfo, Endpoint, Socket, SocketError
+from transport import ConnectInfo, Endpoint, Extension, Socket, SocketError, respond
 from transport.access.proxies import Forwarded, InvalidPrefaceError, Preface, Proxies, read_preface
 from transport.limits import Limits
 
 if TYPE_CHECKING:
+    from websockets.http11 import Response
+
     from transport.access.proxies import Address
+    from transport.http.exchange import Incoming
 
 TRUSTED = ["127.0.0.1", "10.0.0.0/8", "2001:db8::/32", "fe80::/10"]
 CLIENT = "203.0.113.5"
@@ -322,3 +325,34 @@ async def test_limits_of_an_address_count_the_clients_behind_a_proxy() -> None:
             await tcp.send(handshake(f"X-Forwarded-For: {client}"))
             statuses.append((await tcp.answer()).status)
     assert statuses == [101, 101, 429]
+
+
+class Telling(Extension):
+    """Answers with what it is told of a client."""
+
+    def handlers(self) -> dict[str, Any]:
+        return {"/client": self.serve}
+
+    def serve(self, incoming: Incoming) -> Response:
+        return respond(200, f"{incoming.peer} {incoming.scheme} {incoming.request.headers['Host']}")
+
+
+@pytest.mark.parametrize(
+    ("peer", "told"),
+    [("10.0.0.1", f"('{CLIENT}', 0) https chat.example"), ("192.0.2.1", "('192.0.2.1', 5) http here")],
+)
+@on_loop
+async def test_the_same_holds_behind_an_asgi_server(peer: str, told: str) -> None:
+    endpoint = Endpoint({}, port=None, trusted_proxies=["10.0.0.0/8"], extensions=[Telling()])
+    headers = [(name.lower().encode(), value.encode()) for name, value in (line.split(": ") for line in FORWARDED)]
+    scope = {"type": "http", "path": "/client", "method": "GET", "headers": [(b"host", b"here"), *headers]}
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(event: Any) -> None:
+        sent.append(event)
+
+    await endpoint.asgi()(scope | {"client": [peer, 5], "scheme": "http"}, receive, send)
+    assert sent[1]["body"].decode() == told
