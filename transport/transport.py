@@ -192,12 +192,13 @@ class Transport(ClientActor):
         if channel is None:
             return False
         self._process.count_message()
+        # What `_put` does, without a call.
         process = channel.process
-        # What `_put` does for a channel that is idle, without a call.
-        if size <= _SMALL and process.queue is None and process.task is None and process.debug is None:
+        queue = process.queue
+        if size <= _SMALL and (queue is None or len(queue) < _FEW) and process.task is None and process.debug is None:
             process.put(message)
         else:
-            self._put(process, message, size)
+            process.put_counted(message, Counted(self.carrier.intake, size))
         return True
 
     def _receive_and_count(self, data: str | bytes) -> bool:

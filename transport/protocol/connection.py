@@ -60,6 +60,10 @@ class TopicStatus(enum.Enum):
     RESTARTING = "restarting"
 
 
+# Looking up a member of an enum takes longer than comparing a join_ref.
+_JOINED = TopicStatus.JOINED
+
+
 class Joined:
     """One topic that the client has joined, or is joining."""
 
@@ -188,14 +192,14 @@ class Connection:
         """
         topic, join_ref = message.topic, message.join_ref
         joined = self.topics.get(topic) if type(topic) is str else None
-        if joined is None or joined.status is not TopicStatus.JOINED or message.event in _SPECIAL_EVENTS:
+        if joined is None or joined.status is not _JOINED or message.event in _SPECIAL_EVENTS:
             return None
         if size > self._short and self._is_long(message.event):
             return None
-        is_current = join_ref is None or (
-            join_ref == joined.join_ref and type(join_ref) is type(joined.join_ref) is str
-        )
-        return joined.channel if is_current else None
+        own = joined.join_ref
+        if join_ref is None or (join_ref == own and type(join_ref) is type(own) is str):
+            return joined.channel
+        return None
 
     def receive(self, message: Message, size: int = 0) -> Effects:
         """Return the effects of a message of the client, which had `size` bytes, or characters.
