@@ -50,7 +50,7 @@ def test_a_client_that_sends_faster_than_it_is_served_is_paused(name: str, loop:
 
 @both_loops
 def test_a_client_that_does_not_read_its_replies_is_paused(loop: str, tmp_path: Path) -> None:
-    row = play("unread_heartbeats", tmp_path, scale=0.5, loop=loop)
+    row = play("unread_large_echoes", tmp_path, scale=0.3, loop=loop)
     assert row["failed"] == [], row
     assert row["seen"].endswith("then paused")
 

@@ -185,6 +185,12 @@ def unread_echoes(stage: Stage) -> Seen:
     return poured(stage, member(stage), times(ECHO, 15_000_000 * stage.scale), 6, read=False)
 
 
+@flood("10 kB echoes, answers never read")
+def unread_large_echoes(stage: Stage) -> Seen:
+    piece = message("1", "7", TOPIC, "echo", {"text": MEGABYTE[:10_000]})
+    return poured(stage, member(stage), times(piece, 60_000 * stage.scale), 6, read=False)
+
+
 @flood("34-byte heartbeats, answers never read")
 def unread_heartbeats(stage: Stage) -> Seen:
     return poured(stage, member(stage), times(HEARTBEAT, 15_000_000 * stage.scale), 6, read=False)
