@@ -3,8 +3,9 @@
 Theory of operation.
 
 To write to one client costs some microseconds, to 10,000 of them 80 ms, in which nothing else is done. So a broadcast to more
-than `SLICE` clients is written in slices, one in each iteration of the event loop (`Fanouts`). Nothing but the time at which it
-is written changes; what each client receives, and in which order, is the same:
+than `SLICE` clients, or of more than `SLICE_BYTES` to all of them, is written in slices, one in each iteration of the event
+loop (`Fanouts`). Nothing but the time at which it is written changes; what each client receives, and in which order, is the
+same:
 
 1. When the broadcast is made, each client's fastlane is given the frame as *owed* (`Fastlane.owe`). That is all that happens in
    the turn of the sender, and it also decides who receives the broadcast: clients that join or leave later make no difference.
@@ -28,7 +29,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from actors.channels.fastlane import Fastlane
     from actors.pubsub.share import Share
@@ -36,16 +37,22 @@ if TYPE_CHECKING:
     from actors.runtime.process import Process
     from actors.runtime.scheduler import Scheduler
 
-__all__ = ["CHUNK", "MOST", "MOST_BYTES", "SLICE", "Fanout", "Fanouts"]
+__all__ = ["CHUNK", "MOST", "MOST_BYTES", "SLICE", "SLICE_BYTES", "Fanout", "Fanouts"]
 
 SLICE = 256
 """Clients that are written to in one iteration of the event loop: 2 ms."""
+
+SLICE_BYTES = 1024 * 1024
+"""What is written in one iteration: half a megabyte to a hundred clients takes as long as a word to very many."""
 
 SLICE_SECONDS = 0.002
 """The same in seconds, where writing takes longer."""
 
 CHUNK = 32
 """Clients that one broadcast is written to before the next one gets its turn, and the clock is looked at."""
+
+CHUNK_BYTES = 128 * 1024
+"""The same in bytes."""
 
 MOST = 64
 """Unfinished broadcasts of one sender."""
@@ -116,6 +123,10 @@ class Fanouts:
     def __len__(self) -> int:
         return len(self._in_turn)
 
+    def are_for(self, number: int, shares: Sequence[Share]) -> bool:
+        """Return whether a broadcast to so many clients is to be written in slices."""
+        return number > self.slice or (number > 1 and number * shares[0].size > SLICE_BYTES)
+
     def begin(self, scheduler: Scheduler, fanout: Fanout, without: Fastlane | None) -> None:
         """Write a broadcast to all clients but one, from the next iteration of the event loop on."""
         fanout.begin(scheduler, without)
@@ -144,13 +155,14 @@ class Fanouts:
             self._arm(scheduler)
 
     def _write_slice(self, scheduler: Scheduler) -> None:
-        in_turn, clock, left = self._in_turn, scheduler.clock, self.slice
+        in_turn, clock, left, bytes_left = self._in_turn, scheduler.clock, self.slice, SLICE_BYTES
         end = clock.now() + SLICE_SECONDS
-        while in_turn and left > 0 and clock.now() < end:
+        while in_turn and left > 0 and bytes_left > 0 and clock.now() < end:
             fanout = in_turn[0]
             in_turn.rotate(-1)
-            left -= self.chunk
-            fanout.write(self.chunk)
+            number = max(1, min(self.chunk, CHUNK_BYTES // (fanout.size + 1)))
+            left, bytes_left = left - number, bytes_left - number * fanout.size
+            fanout.write(number)
             # What is called meanwhile, such as a telemetry handler, may broadcast, and so finish it.
             if fanout.done and fanout in in_turn:
                 self._end(scheduler, fanout)

@@ -155,7 +155,7 @@ class PubSub(WatchedTable):
             shares = _send_to_actors(self.subscriptions.of(topic), message, sender)
         elif sender is not None:
             without = self.subscriptions.fastlane_of(topic, sender)
-        if shares and number > self.fanouts.slice:
+        if shares and self.fanouts.are_for(number, shares):
             self.fanouts.begin(self.scheduler, Fanout(shares, cause, report), without)
             return
         for share in shares:

@@ -155,6 +155,22 @@ def test_a_small_one_is_written_at_once(room: Room) -> None:
     assert room.logs == [["1"]] * 10
 
 
+def test_a_broadcast_of_many_bytes_is_written_to_some_clients_at_a_time(
+    room: Room, runtime: ManualRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room.pubsub.fanouts.slice = room.pubsub.fanouts.chunk = 20
+    monkeypatch.setattr(fanout, "SLICE_BYTES", 1000)
+    monkeypatch.setattr(fanout, "CHUNK_BYTES", 100)
+    room.broadcast("x" * 90)
+    assert [len(log) for log in room.logs] == [1] * 10
+    room.broadcast("y" * 400)
+    reached = []
+    while len(room.pubsub.fanouts):
+        one_iteration(runtime)
+        reached.append(sum(len(log) for log in room.logs) - 10)
+    assert reached == [3, 6, 9, 10]
+
+
 def test_the_slices_of_lanes_are_counted_like_those_written_at_once(room: Room, runtime: ManualRuntime) -> None:
     room.pubsub.fanouts.slice = 10
     with pytest.MonkeyPatch.context() as patch:
