@@ -720,6 +720,28 @@ async def test_what_was_received_is_handled_although_nothing_can_be_written_any_
         assert ListChannel.handled == [*range(100), "closed"]
 
 
+@on_loop
+async def test_what_was_received_is_handled_however_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi_carrier, "CLOSE_TIMEOUT", 0.01)
+    async with working(limits=Limits(waiting_messages=1)) as (endpoint, app):
+        peer = await joined(app, "work")
+        peer.fail = OSError("gone")
+        peer.put("websocket.receive", text=HEARTBEAT)
+        for number in range(10):
+            peer.put("websocket.receive", **push(number, "work"))
+        peer.put("websocket.disconnect", code=1006)
+        carrier, timers = carrier_of(endpoint), set[Any]()
+
+        def given_again() -> bool:
+            timers.add(carrier._timer)
+            return len(timers) > 3
+
+        await until(given_again)
+        WorkChannel.gate.set()
+        await peer.ended()
+        await until(lambda: len(WorkChannel.handled) == 10)
+
+
 # The outbox
 
 

@@ -171,7 +171,7 @@ class AsgiCarrier:
     async def _write(self, send: Send) -> None:
         """Write what is in the outbox until the connection is to be closed and all is written."""
         while (frame := await self._next_frame()) is not None:
-            await self._pace.turn(len(frame.data))
+            await self._pace.turn(len(frame.data), is_broadcast=frame.broadcast is not None)
             if not await _written(send, self._event(frame)):
                 self._lost()
                 # The server reports the end to the task that reads, after what it has received before.
@@ -204,7 +204,15 @@ class AsgiCarrier:
 
     def _give_up_later(self) -> None:
         if self._timer is None:
-            self._timer = self._scheduler.clock.call_after(CLOSE_TIMEOUT, self._over.set)
+            self._timer = self._scheduler.clock.call_after(CLOSE_TIMEOUT, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        """Return from the application, unless the server may have messages for which there is no room yet."""
+        self._timer = None
+        if self._process is not None and self.intake.held:
+            self._give_up_later()
+        else:
+            self._over.set()
 
     async def _write_close(self, send: Send, code: int) -> None:
         with suppress(TimeoutError), TimeBound(self._scheduler.clock, CLOSE_TIMEOUT):

@@ -3,8 +3,9 @@
 Theory of operation.
 
 A broadcast wakes the tasks that write to all its clients, in one iteration of the event loop, and passing one message to an
-ASGI server takes some ten microseconds. So all tasks together may write so much in one iteration (`ROUND`); the others wait in
-the order in which they came, and continue in the next one.
+ASGI server takes up to a hundred microseconds. So all tasks together may write so much in one iteration (`ROUND`); the others
+wait in the order in which they came, and continue in the next one. Replies and pushes wait only if there are as many more: each
+is the work of one client, and its neighbours' are not to wait behind a broadcast.
 
 The text of a broadcast is decoded once for the clients that are written one after the other.
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ROUND", "Pace"]
 
-ROUND = 128
-"""What is written in one iteration of the event loop: messages, of which a long one counts for each 4 KiB."""
+ROUND = 32
+"""The broadcasts that are written in one iteration of the event loop; a long one counts for each 4 KiB."""
 
 _PIECE = 4096
 
@@ -45,10 +46,10 @@ class Pace:
         self._text = ""
         self.caused = 0
 
-    async def turn(self, size: int) -> None:
+    async def turn(self, size: int, *, is_broadcast: bool = True) -> None:
         """Wait for the turn to write a message of `size` bytes; 0 for a turn behind all that wait now."""
         cost = 1 + size // _PIECE
-        if not self._waiting and self._left > 0:
+        if (self._left > 0 and not self._waiting) if is_broadcast else self._left > -ROUND:
             self._take(cost)
             return
         turn = asyncio.get_running_loop().create_future()
