@@ -47,6 +47,21 @@ async def test_replies_do_not_wait_behind_broadcasts_unless_they_are_many() -> N
 
 
 @on_loop
+async def test_neither_replies_nor_broadcasts_wait_for_ever() -> None:
+    pace, order = Pace(), list[str]()
+
+    async def write(name: str, *, is_broadcast: bool) -> None:
+        await pace.turn(8_000_000, is_broadcast=is_broadcast)
+        order.append(name)
+
+    await asyncio.gather(
+        *(write(f"reply {number}", is_broadcast=False) for number in range(3)),
+        *(write(f"broadcast {number}", is_broadcast=True) for number in range(3)),
+    )
+    assert order == ["reply 0", "reply 1", "broadcast 0", "reply 2", "broadcast 1", "broadcast 2"]
+
+
+@on_loop
 async def test_a_long_message_counts_as_many() -> None:
     pace = Pace()
     assert await in_iterations(pace, ROUND * 4096, 1, 100_000, 100_000, 1) == [[0], [1, 2, 3], [4]]

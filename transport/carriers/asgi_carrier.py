@@ -112,16 +112,21 @@ class AsgiCarrier:
             left -= 1
             is_over = not left or self._scheduler.overdue or self._pace.caused - caused > SLICE
             if is_over or self.intake.held:
-                await self._next_slice(caused)
-                left, caused = SLICE, self._pace.caused
+                left, caused = SLICE, await self._next_slice(caused)
         self._disconnected(event.get("code", CloseCode.NO_STATUS_RCVD))
 
-    async def _next_slice(self, caused: int) -> None:
-        """Let others get their turns, and what was caused since be written; wait while the intake is held."""
+    async def _next_slice(self, caused: int) -> int:
+        """Let others get their turns, and wait while the intake is held.
+
+        If many messages were queued for clients since their number was `caused`, wait until they have been written; return the
+        number from which to count on.
+        """
         await next_round()
         if self._pace.caused - caused > SLICE:
             await self._pace.turn(0)
+            caused = self._pace.caused
         await self._may_read.wait()
+        return caused
 
     def _on_intake(self) -> None:
         """Stop reading, or go on: what has been received by the server waits there, and then in the socket."""

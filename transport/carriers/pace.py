@@ -29,6 +29,8 @@ ROUND = 32
 
 _PIECE = 4096
 
+Turn = tuple[asyncio.Future[None], int]
+
 
 class Pace:
     """The turns of all tasks of one application; for the thread of its event loop.
@@ -36,11 +38,12 @@ class Pace:
     `caused` counts the messages that were queued for clients.
     """
 
-    __slots__ = ("_decoded", "_is_on", "_left", "_text", "_waiting", "caused")
+    __slots__ = ("_broadcasts", "_decoded", "_is_on", "_left", "_replies", "_text", "caused")
 
     def __init__(self) -> None:
         self._left = ROUND
-        self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
+        self._broadcasts: deque[Turn] = deque()
+        self._replies: deque[Turn] = deque()
         self._is_on = False
         self._decoded: Frame | None = None
         self._text = ""
@@ -49,11 +52,12 @@ class Pace:
     async def turn(self, size: int, *, is_broadcast: bool = True) -> None:
         """Wait for the turn to write a message of `size` bytes; 0 for a turn behind all that wait now."""
         cost = 1 + size // _PIECE
-        if (self._left > 0 and not self._waiting) if is_broadcast else self._left > -ROUND:
+        queue, least = (self._broadcasts, 0) if is_broadcast else (self._replies, -ROUND)
+        if not queue and self._left > least:
             self._take(cost)
             return
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.append((turn, cost))
+        queue.append((turn, cost))
         await turn
 
     def _take(self, cost: int) -> None:
@@ -72,12 +76,19 @@ class Pace:
         return self._text
 
     def _next_round(self) -> None:
-        """Let those go on that have waited longest; they run in the next iteration of the loop."""
-        if not self._waiting:
-            self._decoded, self._text = None, ""
+        """Let those go on that have waited longest, and one broadcast at least; they run in the next iteration of the loop."""
         self._left, self._is_on = ROUND, False
-        while self._waiting and self._left > 0:
-            turn, cost = self._waiting.popleft()
-            if not turn.done():  # its task has been cancelled
-                turn.set_result(None)
-                self._take(cost)
+        if not self._broadcasts:
+            self._decoded, self._text = None, ""
+        while self._replies and self._left > -ROUND:
+            self._grant(self._replies)
+        if self._broadcasts:
+            self._grant(self._broadcasts)
+        while self._broadcasts and self._left > 0:
+            self._grant(self._broadcasts)
+
+    def _grant(self, queue: deque[Turn]) -> None:
+        turn, cost = queue.popleft()
+        if not turn.done():  # its task has been cancelled
+            turn.set_result(None)
+            self._take(cost)
