@@ -664,7 +664,7 @@ class Meeting:
         clock = self.scheduler.clock
         end = clock.now() + seconds
         while clock.step(end):
-            pass
+            self.scheduler.loop.turn()
 
     @property
     def statuses(self) -> list[int]:
@@ -812,6 +812,26 @@ def test_the_time_of_a_second_head_begins_with_its_first_byte() -> None:
     meeting.wait(1.0)
     assert meeting.statuses == [200, 408]
     assert meeting.wire.is_closing()
+
+
+def test_a_byte_that_comes_too_late_changes_nothing() -> None:
+    meeting = Meeting(head_timeout=10.0)
+    meeting.send("GET / HTTP/1.1\r\n")
+    meeting.scheduler.clock.step(10.0)
+    meeting.send("A")
+    meeting.scheduler.loop.turn()
+    assert meeting.statuses == [408]
+    assert meeting.wire.is_closing()
+
+
+def test_a_request_that_is_complete_in_the_last_moment_is_answered() -> None:
+    meeting = Meeting(head_timeout=10.0)
+    meeting.send("GET / HTTP/1.1\r\n")
+    meeting.scheduler.clock.step(10.0)
+    meeting.send("\r\n")
+    meeting.scheduler.loop.turn()
+    assert meeting.statuses == [200]
+    assert not meeting.wire.is_closing()
 
 
 def test_a_body_has_a_time_of_its_own() -> None:

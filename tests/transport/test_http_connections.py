@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from transport.http.http_connections import HttpConnections
+from collections.abc import Callable
+from functools import partial
+
+from transport.http.http_connections import AT_ONCE, HttpConnections
 
 
 class Closable:
@@ -55,3 +58,17 @@ def test_a_connection_counts_from_when_it_is_accepted() -> None:
     connections.accepted(closable)
     connections.closed(closable)
     assert len(connections) == 0
+
+
+def test_many_connections_are_given_up_a_few_at_a_time() -> None:
+    connections, ended = HttpConnections(), list[int]()
+    calls: list[Callable[[], object]] = []
+    for number in range(2 * AT_ONCE + 1):
+        connections.give_up(partial(ended.append, number), calls.append)
+    counts = []
+    while calls:
+        assert len(calls) == 1
+        calls.pop()()
+        counts.append(len(ended))
+    assert counts == [AT_ONCE, 2 * AT_ONCE, 2 * AT_ONCE + 1]
+    assert ended == list(range(2 * AT_ONCE + 1))

@@ -24,6 +24,7 @@ import inspect
 import logging
 from collections.abc import Awaitable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from websockets.http11 import Request, Response
@@ -53,6 +54,8 @@ LINGER = 5.0
 MOST_IGNORED = MAX_BODY
 # What the deadline is for after the last answer; it is no limit.
 _LINGER = "linger"
+# Its time is up, and it is given up in its turn.
+_TOO_LATE = "too late"
 
 
 class HttpConnection(asyncio.Protocol):
@@ -211,7 +214,7 @@ class HttpConnection(asyncio.Protocol):
     def _expect(self) -> None:
         """Set the deadline for what the client has to do next, unless it has been set already."""
         limits = self._endpoint.limits
-        if self._goes_on or self._ignored is not None:
+        if self._goes_on or self._ignored is not None or self._waits_for == _TOO_LATE:
             return
         if self._task is not None:
             self._wait_for(None)
@@ -240,11 +243,14 @@ class HttpConnection(asyncio.Protocol):
         elif limit == _LINGER or limit is None:
             self.close()
         else:
-            self._endpoint.reached(limit)
-            self._give_up(limit)
+            self._waits_for = _TOO_LATE
+            self._connections.give_up(partial(self._give_up, limit), self._scheduler.loop.call_soon)
 
     def _give_up(self, limit: str) -> None:
         """End the connection of a client that took too long; with 408 if it has begun a request."""
+        if self._waits_for != _TOO_LATE or self._is_over or self._transport.is_closing():
+            return
+        self._endpoint.reached(limit)
         if limit == "body_timeout" or self._reader.waiting:
             self._write(respond(408, "the request took too long"), keep_alive=False)
         if limit != "body_timeout":
