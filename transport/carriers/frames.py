@@ -46,7 +46,8 @@ _SHORT, _MEDIUM = 125, 0xFFFF
 
 COSTS = 8
 """What a message costs of a slice; a control frame or a fragment costs 1."""
-SLICE_COSTS = 64 * COSTS
+_MOST = 64
+SLICE_COSTS = _MOST * COSTS
 """The frames that are read in one go: 64 messages."""
 SLICE_BYTES = 64 * 1024
 """The bytes that are read in one go, and the rest of the last frame."""
@@ -94,25 +95,32 @@ class FrameReader:
     def read(self, data: bytes | bytearray) -> tuple[list[str | bytes], int]:
         """Read a slice of the frames; return the messages that are complete with it, and where the next frame begins."""
         messages: list[str | bytes] = []
-        if self.end is not None:
-            return messages, len(data)
-        start, last, left = 0, len(data) - 1, SLICE_COSTS
+        start = 0
+        if self._message is None and self.end is None:
+            start = _whole_messages(data, 0, messages, _MOST, self._max_size)
+            if start == len(data):
+                # As nearly always.
+                self.more = False
+                return messages, start
+        return messages, self._read_all(data, start, messages)
+
+    def _read_all(self, data: bytes | bytearray, start: int, messages: list[str | bytes]) -> int:
+        """Read the rest of a slice, frames of any kind."""
+        if self.is_over:
+            return len(data)
+        last, left = len(data) - 1, SLICE_COSTS - COSTS * len(messages)
         until = min(last, SLICE_BYTES)
         while start < until and left > 0:
+            begin, before = start, len(messages)
             if self._message is None and _TEXT <= data[start] <= _BINARY:
-                whole, end = _whole_messages(data, start, until, -(-left // COSTS), self._max_size)
-                messages = messages + whole if messages else whole
-                left -= COSTS * len(whole)
-            else:
-                end = start
-            if end == start:
-                end = self._read_other(data, start, messages)
-                left -= 1
-            is_stuck, start = end == start, end
-            if is_stuck or self.is_over:
+                start = _whole_messages(data, start, messages, -(-left // COSTS), self._max_size)
+            if start == begin:
+                start = self._read_other(data, start, messages)
+            left -= COSTS * (len(messages) - before) or 1
+            if start == begin or self.is_over:
                 break
         self.more = start < last and (left <= 0 or start >= until)
-        return messages, start
+        return start
 
     def _read_other(self, data: bytes | bytearray, start: int, messages: list[str | bytes]) -> int:
         """Read one frame of any kind; return its end, or `start` if it is wrong, or has not been received in full."""
@@ -216,12 +224,10 @@ class FrameReader:
         self.end = Ending(int(code), Close(code, reason).serialize(), is_error=True, limit=limit)
 
 
-def _whole_messages(
-    data: bytes | bytearray, start: int, until: int, most: int, max_size: int
-) -> tuple[list[str | bytes], int]:
-    """Read messages that are one frame each, as nearly all are; return them, and where another frame begins, or a wrong one."""
-    messages: list[str | bytes] = []
+def _whole_messages(data: bytes | bytearray, start: int, messages: list[str | bytes], most: int, max_size: int) -> int:
+    """Read messages that are one frame each, as nearly all are; return where another frame begins, or a wrong one."""
     size = len(data)
+    until = size - 1 if size <= SLICE_BYTES else SLICE_BYTES
     for _ in range(most):
         if start >= until:
             break
@@ -243,7 +249,7 @@ def _whole_messages(
         else:
             messages.append(payload)
         start = end
-    return messages, start
+    return start
 
 
 def _longer(data: bytes | bytearray, start: int, code: int) -> tuple[int, int]:

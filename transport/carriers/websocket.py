@@ -48,9 +48,6 @@ __all__ = ["WebSocketCarrier", "WebSocketTraffic"]
 # What becomes of the input: the socket is read, or not for now; the client has ended its side; the connection is lost.
 _READING, _STOPPED, _ENDED, _LOST = range(4)
 
-# A message is not written at once: the client reads too slowly, or the connection ends.
-_LATER = PAUSED | CLOSED
-
 # The bytes that are kept before the socket is not read any more.
 _KEPT = 64 * 1024
 
@@ -333,8 +330,6 @@ class WebSocketCarrier(asyncio.Protocol):
 
     def _send_later(self, frame: Frame) -> None:
         """Let a frame wait until the client has read what was written before; disconnect the client if too much waits."""
-        if not self._is_open:
-            return
         if self._outbox is None:
             self._outbox = self._options.outbox_for(self.intake)
         if not self._outbox.put(frame, len(wire(frame))):
@@ -479,17 +474,17 @@ class WebSocketCarrier(asyncio.Protocol):
 
     def send(self, frame: Frame) -> None:
         """Write one frame, or let it wait while the client reads too slowly."""
-        if self._held & _LATER:
+        held = self._held
+        if not held:
+            self._write(frame.wire or wire(frame), 1)
+        elif held == CORKED and self._cork is not None:
+            data = frame.wire or wire(frame)
+            self._cork.append(data)
+            self._corked = corked = self._corked + len(data)
+            if corked > SLICE_BYTES:
+                self._uncork()
+        elif not held & CLOSED:
             self._send_later(frame)
-            return
-        data = frame.wire or wire(frame)
-        if self._cork is None:
-            self._write(data, 1)
-            return
-        self._cork.append(data)
-        self._corked = corked = self._corked + len(data)
-        if corked > SLICE_BYTES:
-            self._uncork()
 
     def close(self, code: int) -> None:
         """Send a close frame, and cut the connection if the client does not answer it within `CLOSE_TIMEOUT`."""
