@@ -103,8 +103,6 @@ class Server:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint, self._scheduler = endpoint, Scheduler.here()
-        # Else it would depend on the machine how many messages are handled in one pass, and so what one costs.
-        self._scheduler.budget = math.inf
         self._open = HttpConnections()
 
     async def client(self) -> Wire:
@@ -220,18 +218,12 @@ def _nothing(*_: Any) -> None:
     return None
 
 
-def _no_frames(_data: bytes, start: int, _max_size: int) -> tuple[list[Any], int]:
-    return [], start
-
-
 @contextmanager
 def general() -> Iterator[None]:
     """Take the fast paths away."""
     with (
         mock.patch.object(subscriptions, "MANY", sys.maxsize),
         mock.patch.object(Connection, "addressee", _nothing),
-        mock.patch.object(websocket, "common_frames", _no_frames),
-        mock.patch.object(websocket, "common_close", _nothing),
         mock.patch.object(websocket, "common_handshake", _nothing),
         mock.patch("actors.channels.fastlane.Fastlane.open", _nothing),
     ):
