@@ -22,7 +22,7 @@ from actors.pubsub.fanout import MOST, SLICE
 from actors.pubsub.pubsub import BROADCAST, PubSub, PubSubServer
 from actors.runtime.envelope import Receipt
 from actors.runtime.spawn import spawn
-from actors.testing import ManualRuntime, Probe, Simulation
+from actors.testing import WAIT, ManualRuntime, Probe, Simulation
 from actors.threads.threaded_actor import ThreadedActor
 
 AT_ONCE = 1_000_000
@@ -390,7 +390,8 @@ def both(room: Room, client: int, topic: str, text: str) -> None:
 def in_thread(call: Callable[[], object]) -> None:
     thread = threading.Thread(target=call)
     thread.start()
-    thread.join()
+    thread.join(WAIT)
+    assert not thread.is_alive()
 
 
 def touch(room: Room, text: str, step: str, client: int) -> None:

@@ -185,18 +185,28 @@ async def test_a_binary_message_that_is_none_closes_with_1011(data: bytes) -> No
 
 
 @on_loop
-async def test_5000_levels_are_echoed_and_more_than_any_stack_holds_closes_with_1011() -> None:
+async def test_256_levels_are_echoed_and_one_more_closes_with_1011() -> None:
+    levels = 255  # the message is a level of its own
+    objects, arrays = '{"a":' * levels + "1" + "}" * levels, "[" * levels + "]" * levels
+    async with serving(AnySocket) as server:
+        for payload, topic in ((f"[{objects}]", '"room:a"'), ("{}", f"[{arrays}]")):
+            client = await server.connect()
+            await client.join("room:a")
+            for event in ("echo", "shout"):
+                await client.connection.send(f'["1","9","room:a","{event}",{objects}]')
+                assert objects in str(await client.connection.recv())
+            # A topic is mirrored too.
+            await client.connection.send(f'["1","9",{arrays},"echo",{{}}]')
+            assert arrays in str(await client.connection.recv())
+            await client.connection.send(f'["1","9",{topic},"echo",{payload}]')
+            assert await client.closed() == 1011
+
+
+@on_loop
+async def test_more_levels_than_any_stack_holds_close_with_1011() -> None:
     async with serving(AnySocket) as server:
         client = await server.connect()
         await client.join("room:a")
-        for event in ("echo", "shout"):
-            payload = '{"a":' * 5000 + "1" + "}" * 5000
-            await client.connection.send(f'["1","9","room:a","{event}",{payload}]')
-            assert payload in str(await client.connection.recv())
-        # A topic is mirrored too.
-        topic = "[" * 5000 + "]" * 5000
-        await client.connection.send(f'["1","9",{topic},"echo",{{}}]')
-        assert topic in str(await client.connection.recv())
         await client.connection.send('["1","9","room:a","echo",' + "[" * 1_000_000)
         assert await client.closed() == 1011
 
