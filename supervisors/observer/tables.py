@@ -75,8 +75,8 @@ SOCKETS: Sequence[Column[SocketInfo]] = (
     Column("id", lambda row: _cell(row.id or "", PLAIN)),
     Column("assigns", lambda row: _cell(_in_words(row.assigns))),
     Column("topics", lambda row: _cell(", ".join(row.topics))),
-    Column("waiting in", lambda row: _waiting(row.waiting_in, " paused" if row.paused else ""), right=True),
-    Column("waiting out", lambda row: _waiting(row.waiting_out), right=True),
+    Column("in", lambda row: _waiting(row.waiting_in, " paused" if row.paused else ""), right=True),
+    Column("out", lambda row: _waiting(row.waiting_out), right=True),
     Column("dropped", lambda row: _cell(f"{row.dropped:,}", WARN if row.dropped else DIM), right=True),
     Column("age", lambda row: _cell(duration(row.age), DIM), right=True),
 )
