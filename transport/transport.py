@@ -275,23 +275,24 @@ class Transport(ClientActor):
             socket_events.frame_out(self.socket, frame)
         self.carrier.send(frame)
 
-    def _on_started(self, started: _Started) -> None:
+    def _on_started(self, started: _Started) -> Stop | None:
         if started.future.exception is None:
             self._carry_out(self.connection.started(started.joined, started.future.result()))
-            return
+            return None
         _log.error("%s cannot start a channel: %s", self, started.future.exception, exc_info=started.future.exception)
         self._carry_out(self.connection.not_started(started.joined))
+        return self._end_if_disconnected()
 
     def _on_join_reply(self, reply: JoinReply) -> Stop | None:
         self._carry_out(self.connection.join_replied(reply))
-        return None if self._client_code is None else self._end_when_handled()
+        return self._end_if_disconnected()
 
     def _on_socket_close(self, close: SocketClose) -> None:
         self._carry_out(self.connection.closed(close.channel, close.reason, self.clock.now()))
 
     def _on_down(self, down: Down) -> Stop | None:
         self._carry_out(self.connection.down(down.actor, down.reason, self.clock.now()))
-        return None if self._client_code is None else self._end_when_handled()
+        return self._end_if_disconnected()
 
     def _on_exit(self, exit_: Exit) -> Stop | None:
         """Replace the supervisor of the channels; its channels have exited with it, and each is reported on its own."""
@@ -310,6 +311,9 @@ class Transport(ClientActor):
         if stop is None:
             self.send_after(CLOSE_TIMEOUT, _CaughtUp(all=True))
         return stop
+
+    def _end_if_disconnected(self) -> Stop | None:
+        return None if self._client_code is None else self._end_when_handled()
 
     def _end_when_handled(self) -> Stop | None:
         """Stop once the channels have handled what the client has sent: Phoenix's get the end as a message behind it."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from actors import Actor, Channel, Reply, Stop, error, ok, telemetry
 from actors.channels.fastlane import fastlane_of
 from actors.channels.message import Broadcast, Frame, Message, Opcode
-from actors.exits import KILLED, NORMAL, SHUTDOWN, Crash, ExitReason, Shutdown
+from actors.exits import KILL, KILLED, NORMAL, SHUTDOWN, Crash, ExitReason, Shutdown
 from actors.lowlevel import described, spawn
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.testing import ManualRuntime
@@ -88,6 +88,14 @@ class SlowChannel(Channel):
         return ok({"event": event})
 
 
+class PatientChannel(RoomChannel):
+    """Answers each message after a second."""
+
+    async def handle_in(self, event: str, payload: Any) -> Reply:
+        await asyncio.sleep(1)
+        return ok({"event": event})
+
+
 class UserSocket(Socket):
     channels = {  # noqa: RUF012  # as an author writes it
         "room:*": RoomChannel,
@@ -95,6 +103,7 @@ class UserSocket(Socket):
         "broken": BrokenChannel,
         "unprepared": UnpreparedChannel,
         "slow": SlowChannel,
+        "patient:*": PatientChannel,
     }
 
     def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Reply:
@@ -537,6 +546,112 @@ def test_the_reason_of_its_end_decides_the_close_code(
     assert client.transport.exit_reason == reason
     assert RoomChannel.ended == [("room:1", Shutdown("draining") if reason == SHUTDOWN else reason)]
     assert client.received == []
+
+
+# What was received before the client disconnected
+
+
+def replies(wired: Wired) -> list[list[str]]:
+    """Return the topic and the ref of each reply so far."""
+    frames = [json.loads(text) for text in wired.carrier.written]
+    return [[frame[2], frame[1]] for frame in frames if frame[3] == "phx_reply"]
+
+
+@pytest.fixture
+def patient(wired: Wired) -> Wired:
+    """A client that has sent two messages to each of two channels, and has disconnected."""
+    RoomChannel.ended.clear()
+    for topic in ("patient:1", "patient:2"):
+        wired.receive(f'["1","1","{topic}","phx_join",{{}}]')
+        for ref in ("2", "3"):
+            wired.take(f'["1","{ref}","{topic}","say",{{}}]')
+    wired.carrier.written.clear()
+    wired.ref.send(Disconnected(1001))
+    wired.runtime.settle()
+    return wired
+
+
+def test_channels_handle_what_was_received_before_the_connection_ends(patient: Wired) -> None:
+    patient.runtime.advance(1)
+    assert replies(patient) == [["patient:1", "2"], ["patient:2", "2"]]
+    assert (patient.carrier.end, RoomChannel.ended) == (None, [])
+    patient.runtime.advance(1)
+    assert replies(patient)[2:] == [["patient:1", "3"], ["patient:2", "3"]]
+    assert (patient.carrier.end, patient.ref.is_alive()) == (1000, False)
+    assert sorted(topic for topic, _ in RoomChannel.ended) == ["patient:1", "patient:2"]
+    assert patient.carrier.intake.messages == 0
+    assert patient.runtime.clock.pending() == 0
+
+
+def test_the_slowest_channel_is_waited_for(patient: Wired) -> None:
+    patient.channel("patient:1").kill()
+    patient.runtime.advance(1.9)
+    assert patient.ref.is_alive()
+    patient.runtime.advance(0.1)
+    assert (patient.carrier.end, replies(patient)) == (1000, [["patient:2", "2"], ["patient:2", "3"]])
+
+
+@pytest.mark.parametrize(("reason", "end"), [(KILL, "cut"), (Shutdown("disconnected"), 1001), (SHUTDOWN, 1012)])
+def test_a_transport_that_waits_for_its_channels_can_be_ended(patient: Wired, reason: Any, end: int | str) -> None:
+    patient.ref.exit(reason)
+    patient.runtime.settle()
+    assert (patient.carrier.end, patient.ref.is_alive()) == (end, False)
+    assert sorted(topic for topic, _ in RoomChannel.ended) == ["patient:1", "patient:2"]
+    assert patient.carrier.intake.messages == 0
+    assert patient.runtime.clock.pending() == 0
+
+
+@pytest.mark.parametrize("topics", [["slow"], ["slow", "patient:1"]])
+def test_what_waits_behind_a_join_is_handled_before_the_connection_ends(wired: Wired, topics: list[str]) -> None:
+    SlowChannel.gate = asyncio.Event()
+    for topic in topics:
+        wired.receive(f'["1","1","{topic}","phx_join",{{}}]')
+        wired.receive(f'["1","2","{topic}","say",{{}}]')
+    wired.ref.send(Disconnected(1001))
+    wired.runtime.advance(2)
+    assert wired.ref.is_alive()
+    SlowChannel.gate.set()
+    wired.runtime.settle()
+    assert replies(wired)[-2:] == [["slow", "1"], ["slow", "2"]]
+    assert (wired.carrier.end, wired.carrier.intake.messages) == (1000, 0)
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "answer"),
+    [
+        ("broken", "{}", "join crashed"),
+        ("unprepared", "{}", "join crashed"),
+        ("room:1", '{"refuse":true}', "no"),
+        ("room:1", "[]", "join crashed"),
+    ],
+)
+def test_what_waits_behind_a_join_that_fails_is_answered_and_the_connection_ends_at_once(
+    wired: Wired, topic: str, payload: str, answer: str
+) -> None:
+    wired.carrier.intake.add(0)
+    wired.carrier.intake.add(0)
+    wired.ref.send(f'["1","1","{topic}","phx_join",{payload}]')
+    wired.ref.send(f'["1","2","{topic}","say",{{}}]')
+    wired.ref.send(Disconnected(1001))
+    wired.runtime.settle()
+    reasons = [json.loads(text)[4]["response"]["reason"] for text in wired.carrier.written]
+    assert reasons == [answer, "unmatched topic"]
+    assert (wired.carrier.end, wired.ref.is_alive()) == (1000, False)
+
+
+@pytest.mark.parametrize("waits_for", ["a join", "a handler"])
+def test_channels_are_waited_for_as_long_as_a_close_takes(wired: Wired, waits_for: str) -> None:
+    SlowChannel.gate = asyncio.Event()
+    topic, number = ("slow", 1) if waits_for == "a join" else ("patient:1", 100)
+    wired.receive(f'["1","1","{topic}","phx_join",{{}}]')
+    for ref in range(number):
+        wired.receive(f'["1","{ref}","{topic}","say",{{}}]')
+    wired.ref.send(Disconnected(1001))
+    wired.runtime.advance(4.9)
+    assert wired.ref.is_alive()
+    wired.runtime.advance(0.1)
+    assert (wired.carrier.end, wired.ref.is_alive()) == (1000, False)
+    assert wired.runtime.clock.pending() == 0
 
 
 def test_a_killed_transport_cuts_the_connection_and_its_channels_end_with_its_reason(
