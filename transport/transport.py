@@ -191,7 +191,7 @@ class Transport(ClientActor):
             return False
         if channel is None:
             return False
-        self._process.count_message()
+        self._process.handled += 1
         # What `_put` does, without a call.
         process = channel.process
         queue = process.queue

@@ -118,7 +118,10 @@ class Fastlane:
                 self.process.put(frame)
                 return
             self.catch_up()
-        self._send(frame)
+        try:  # `_send`, without a call
+            self.send(frame)
+        except Exception as error:  # noqa: BLE001  # as there
+            self.process.fail(frame, error)
 
     def _send(self, frame: Frame) -> None:
         try:

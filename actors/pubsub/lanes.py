@@ -86,5 +86,9 @@ class Lanes:
 
     def shares(self, broadcast: Broadcast) -> list[Share]:
         """Encode a broadcast, once for each group that gets the same bytes."""
-        shares = [Share.of(broadcast, serializer, lanes, outlet) for (serializer, outlet), lanes in self.groups.items()]
-        return [share for share in shares if share is not None]
+        shares = []
+        for (serializer, outlet), lanes in self.groups.items():
+            share = Share.of(broadcast, serializer, lanes, outlet)
+            if share is not None:
+                shares.append(share)
+        return shares

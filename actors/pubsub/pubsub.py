@@ -9,6 +9,7 @@ of PubSub takes no part in this. It monitors the subscribers and removes those t
 from __future__ import annotations
 
 import logging
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 from actors import telemetry
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["BROADCAST", "PubSub", "PubSubServer", "nearest_pubsub"]
 
 _log = logging.getLogger("ashtree.actors")
+
+_LIKE_A_MESSAGE = 32
 
 BROADCAST = ("ashtree", "broadcast")
 """The telemetry event of a broadcast that was delivered to the local subscribers."""
@@ -136,7 +139,7 @@ class PubSub(WatchedTable):
     def _in_thread(self, deliver: Callable[..., None], topic: str, message: object, sender: Process | None) -> None:
         """Call `deliver` in the thread of the event loop, with the actor that is to be paced if there is much to deliver."""
         scheduler = self.scheduler
-        if scheduler.is_current_thread():
+        if scheduler.thread_id == get_ident():
             deliver(topic, message, sender, scheduler.current)
         else:
             scheduler.post(deliver, topic, message, sender, actor_of_thread())
@@ -147,8 +150,9 @@ class PubSub(WatchedTable):
 
     def _deliver(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> None:
         report = self._begin_report(topic, message) if BROADCAST in telemetry.attached else None
-        number = len(self.subscriptions.of(topic))
-        self.scheduler.work -= number
+        scheduler, number = self.scheduler, len(self.subscriptions.of(topic))
+        # To write to so many clients takes as long as to handle a message, or longer.
+        scheduler.work -= number // _LIKE_A_MESSAGE
         shares = self._by_lanes(topic, message) if type(message) is Broadcast else None
         without = None
         if shares is None:
@@ -156,7 +160,7 @@ class PubSub(WatchedTable):
         elif sender is not None:
             without = self.subscriptions.fastlane_of(topic, sender)
         if shares and self.fanouts.are_for(number, shares):
-            self.fanouts.begin(self.scheduler, Fanout(shares, cause, report), without)
+            self.fanouts.begin(scheduler, Fanout(shares, cause, report), without)
             return
         for share in shares:
             share.write(without)

@@ -18,14 +18,20 @@ __all__ = ["Share"]
 class Share:
     """A frame, and the fastlanes of the clients that get it.
 
-    With an `outlet`, what it makes of the frame is written past the carriers.
+    With an `outlet`, what it makes of the frame is written past the carriers. `size` is in bytes.
     """
 
-    __slots__ = ("_data", "_outlet", "frame", "lanes")
+    __slots__ = ("_data", "_outlet", "frame", "lanes", "size")
 
     def __init__(self, frame: Frame, lanes: Sequence[Fastlane], outlet: Outlet | None = None) -> None:
         self.frame, self.lanes, self._outlet = frame, lanes, outlet
-        self._data = b"" if outlet is None else outlet.wire(frame)
+        if outlet is None:
+            self._data, data = b"", frame.data
+            # Frames of the test kits are not encoded, and have no size.
+            self.size = len(data) if isinstance(data, bytes | str) else 0
+        else:
+            self._data = outlet.wire(frame)
+            self.size = len(self._data)
 
     @classmethod
     def of(
@@ -40,12 +46,6 @@ class Share:
             return None
         frame.broadcast = broadcast
         return cls(frame, lanes, outlet)
-
-    @property
-    def size(self) -> int:
-        """The bytes of the frame."""
-        data = self.frame.data
-        return len(data) if isinstance(data, bytes | str) else 0
 
     # At once
 

@@ -228,13 +228,13 @@ class Scheduler:
                 self.current = process
                 # A copy, so that a context variable set by one actor is not seen by others.
                 context.copy().run(process.turn)
-                self.work -= 1
-                if self.work < 0 and self.is_over() and self.overdue:
-                    break
+                if ready:
+                    self.work -= 1
+                    if self.work < 0 and self.is_over() and self.overdue:
+                        break
         finally:
-            self._running, self.current, self._timed = False, outer, None
-            # If the time is used up, `_run` must reset it, even if no process is left.
-            if (ready or self.overdue) and not self._armed:
+            self._running, self.current = False, outer
+            if ready and not self._armed:
                 self._arm()
 
     def is_over(self) -> bool:
@@ -245,8 +245,10 @@ class Scheduler:
         """
         now = self.clock.now()
         if not self._deadline:
-            self._deadline = now + self.budget
+            self._deadline, self._timed = now + self.budget, None
         self.overdue = now >= self._deadline
+        if self.overdue and not self._armed:
+            self._arm()  # `_run` must reset it, even if no process is left
         self._stride = 0 if self.overdue else min(WORK, 2 * self._stride + 1)
         self.work = -1 if self.overdue else self._stride
         return self._has_had_its_share(now) or self.overdue or self.current in self._paced

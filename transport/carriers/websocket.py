@@ -51,6 +51,9 @@ _READING, _STOPPED, _ENDED, _LOST = range(4)
 # The bytes that are kept before the socket is not read any more.
 _KEPT = 64 * 1024
 
+# The bytes of a frame that does not wait for others of its slice, to leave with them in one write.
+_LARGE = 4 * 1024
+
 
 class WebSocketTraffic(Traffic):
     """The traffic of all WebSockets of an endpoint, and the form that frames have there."""
@@ -74,7 +77,6 @@ class WebSocketCarrier(asyncio.Protocol):
     __slots__ = (
         "_code",
         "_cork",
-        "_corked",
         "_ends",
         "_farewell",
         "_fastlane",
@@ -113,7 +115,6 @@ class WebSocketCarrier(asyncio.Protocol):
         self._held = 0
         # While a slice is handled, frames to send wait here, to leave in one write.
         self._cork: list[bytes] | None = None
-        self._corked = 0
         # While the client reads too slowly, they wait in the outbox, which is made when it is first needed.
         self._outbox: Outbox | None = None
         self._pong: bytes | None = None
@@ -209,7 +210,7 @@ class WebSocketCarrier(asyncio.Protocol):
 
     def _handle(self, data: bytes | bytearray) -> None:
         """Handle a slice of what was received."""
-        self._cork, self._corked = [], 0
+        self._cork = []
         self._hold(CORKED)
         try:
             self._keep(data, self._read(data))
@@ -226,9 +227,7 @@ class WebSocketCarrier(asyncio.Protocol):
         frames = self._frames
         messages, end = frames.read(data)
         if messages and self._process is not None:
-            self._traffic.messages_in += len(messages)
-            for message in messages:
-                self._deliver(message)
+            self._deliver(messages, self._process)
         if frames.pings is not None:
             pings, frames.pings = frames.pings, None
             self._answer_pings(pings)
@@ -237,13 +236,15 @@ class WebSocketCarrier(asyncio.Protocol):
             return len(data)
         return end
 
-    def _deliver(self, data: str | bytes) -> None:
-        if self._fastlane is not None:
-            if not self._fastlane.take(data):
-                self.intake.add(len(data))
-        elif self._process is not None:
-            self._process.put(data)
-            self.intake.add(len(data))
+    def _deliver(self, messages: list[str | bytes], process: Process) -> None:
+        self._traffic.messages_in += len(messages)
+        fastlane = self._fastlane
+        for message in messages:
+            if fastlane is None:
+                process.put(message)
+            elif fastlane.take(message):
+                continue
+            self.intake.add(len(message))
 
     def _answer_pings(self, pings: list[bytes]) -> None:
         """Answer each ping; while the client does not read the answers, only the newest (RFC 6455, section 5.5.3)."""
@@ -320,7 +321,7 @@ class WebSocketCarrier(asyncio.Protocol):
         """Write all that is corked, in one write."""
         corked = self._cork
         if corked:
-            self._cork, self._corked = [], 0
+            self._cork = []
             self._write(corked[0] if len(corked) == 1 else b"".join(corked), len(corked))
 
     def _write(self, data: bytes, messages: int) -> None:
@@ -480,8 +481,7 @@ class WebSocketCarrier(asyncio.Protocol):
         elif held == CORKED and self._cork is not None:
             data = frame.wire or wire(frame)
             self._cork.append(data)
-            self._corked = corked = self._corked + len(data)
-            if corked > SLICE_BYTES:
+            if len(data) > _LARGE:
                 self._uncork()
         elif not held & CLOSED:
             self._send_later(frame)
