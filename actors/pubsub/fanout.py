@@ -29,7 +29,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from actors.channels.fastlane import Fastlane
     from actors.pubsub.share import Share
@@ -114,7 +114,7 @@ class Fanouts:
     """The broadcasts in progress of one PubSub; for the thread of its event loop."""
 
     def __init__(self) -> None:
-        self.slice, self.chunk = SLICE, CHUNK
+        self.slice, self.chunk, self.slice_bytes = SLICE, CHUNK, SLICE_BYTES
         self._in_turn: deque[Fanout] = deque()
         # Those of each sender, the oldest first; all that are not made by an actor count as one sender's.
         self._by_cause: dict[Process | None, deque[Fanout]] = {}
@@ -122,10 +122,6 @@ class Fanouts:
 
     def __len__(self) -> int:
         return len(self._in_turn)
-
-    def are_for(self, number: int, shares: Sequence[Share]) -> bool:
-        """Return whether a broadcast to so many clients is to be written in slices."""
-        return number > self.slice or (number > 1 and number * shares[0].size > SLICE_BYTES)
 
     def begin(self, scheduler: Scheduler, fanout: Fanout, without: Fastlane | None) -> None:
         """Write a broadcast to all clients but one, from the next iteration of the event loop on."""
@@ -155,7 +151,7 @@ class Fanouts:
             self._arm(scheduler)
 
     def _write_slice(self, scheduler: Scheduler) -> None:
-        in_turn, clock, left, bytes_left = self._in_turn, scheduler.clock, self.slice, SLICE_BYTES
+        in_turn, clock, left, bytes_left = self._in_turn, scheduler.clock, self.slice, self.slice_bytes
         end = clock.now() + SLICE_SECONDS
         while in_turn and left > 0 and bytes_left > 0 and clock.now() < end:
             fanout = in_turn[0]

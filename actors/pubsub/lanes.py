@@ -25,13 +25,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from actors.pubsub.share import Share
-
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from actors.channels.fastlane import Fastlane, Outlet
-    from actors.channels.message import Broadcast, Serializer
+    from actors.channels.message import Serializer
 
 __all__ = ["MANY", "Lanes"]
 
@@ -57,7 +55,7 @@ class Lanes:
     __slots__ = ("groups", "intercepts", "outlets")
 
     def __init__(self) -> None:
-        self.groups: dict[tuple[Serializer, Outlet], list[Fastlane]] = {}
+        self.groups: dict[tuple[Serializer, Outlet | None], list[Fastlane]] = {}
         self.outlets: set[Outlet] = set()
         self.intercepts: set[str] = set()
 
@@ -83,12 +81,3 @@ class Lanes:
             if outlet.watched:
                 return False
         return True
-
-    def shares(self, broadcast: Broadcast) -> list[Share]:
-        """Encode a broadcast, once for each group that gets the same bytes."""
-        shares = []
-        for (serializer, outlet), lanes in self.groups.items():
-            share = Share.of(broadcast, serializer, lanes, outlet)
-            if share is not None:
-                shares.append(share)
-        return shares

@@ -16,7 +16,7 @@ from actors import telemetry
 from actors.channels.message import Broadcast
 from actors.pubsub.adapter import Adapter, LocalAdapter
 from actors.pubsub.fanout import Fanout, Fanouts
-from actors.pubsub.share import Share
+from actors.pubsub.share import encode_shares
 from actors.pubsub.subscriptions import Subscription, Subscriptions
 from actors.runtime.current import actor_of_thread
 from actors.watcher import WatchedTable, Watcher
@@ -24,8 +24,9 @@ from actors.watcher import WatchedTable, Watcher
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
-    from actors.channels.fastlane import Fastlane
+    from actors.channels.fastlane import Fastlane, Outlet
     from actors.channels.message import Serializer
+    from actors.pubsub.share import Share
     from actors.ref import ActorRef
     from actors.runtime.bonds import Bonds
     from actors.runtime.process import Process
@@ -150,7 +151,8 @@ class PubSub(WatchedTable):
 
     def _deliver(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> None:
         report = self._begin_report(topic, message) if BROADCAST in telemetry.attached else None
-        scheduler, number = self.scheduler, len(self.subscriptions.of(topic))
+        scheduler, number = self._scheduler, len(self.subscriptions.of(topic))
+        assert scheduler is not None  # it is running: see `_in_thread`
         # To write to so many clients takes as long as to handle a message, or longer.
         scheduler.work -= number // _LIKE_A_MESSAGE
         shares = self._by_lanes(topic, message) if type(message) is Broadcast else None
@@ -159,8 +161,9 @@ class PubSub(WatchedTable):
             shares = _send_to_actors(self.subscriptions.of(topic), message, sender)
         elif sender is not None:
             without = self.subscriptions.fastlane_of(topic, sender)
-        if shares and self.fanouts.are_for(number, shares):
-            self.fanouts.begin(scheduler, Fanout(shares, cause, report), without)
+        fanouts = self.fanouts
+        if shares and (number > fanouts.slice or number * shares[0].size > fanouts.slice_bytes):
+            fanouts.begin(scheduler, Fanout(shares, cause, report), without)
             return
         for share in shares:
             share.write(without)
@@ -183,7 +186,9 @@ class PubSub(WatchedTable):
         if self.server is None or not self.server.is_up_to_date:
             return None
         lanes = self.subscriptions.lanes(topic)
-        return lanes.shares(broadcast) if lanes is not None and lanes.may_carry(broadcast.event) else None
+        return (
+            encode_shares(broadcast, lanes.groups) if lanes is not None and lanes.may_carry(broadcast.event) else None
+        )
 
     # Inspect
 
@@ -213,7 +218,7 @@ class PubSub(WatchedTable):
 
 def _send_to_actors(subscriptions: Iterable[Subscription], message: object, sender: Process | None) -> list[Share]:
     """Send a message to the subscribers that get it themselves; return what is to be written to the clients of the others."""
-    clients: dict[Serializer, list[Fastlane]] = {}
+    clients: dict[tuple[Serializer, Outlet | None], list[Fastlane]] = {}
     for subscription in subscriptions:
         subscriber, fastlane = subscription.subscriber, subscription.fastlane
         # A subscriber that has just exited is still in the table, and its transport may well be alive.
@@ -223,11 +228,8 @@ def _send_to_actors(subscriptions: Iterable[Subscription], message: object, send
             # It may be an actor of another event loop.
             subscriber.ref.send(message)
         else:
-            clients.setdefault(fastlane.serializer, []).append(fastlane)
-    if type(message) is not Broadcast:
-        return []
-    encoded = [Share.of(message, serializer, lanes) for serializer, lanes in clients.items()]
-    return [share for share in encoded if share is not None]
+            clients.setdefault((fastlane.serializer, None), []).append(fastlane)
+    return encode_shares(message, clients) if type(message) is Broadcast else []
 
 
 def _checked_adapter(adapter: object) -> Adapter:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from actors.channels.fastlane import OWED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from actors.channels.fastlane import Fastlane, Outlet
     from actors.channels.message import Broadcast, Frame, Serializer
 
-__all__ = ["Share"]
+__all__ = ["Share", "encode_shares"]
 
 
 class Share:
@@ -33,34 +33,14 @@ class Share:
             self._data = outlet.wire(frame)
             self.size = len(self._data)
 
-    @classmethod
-    def of(
-        cls, broadcast: Broadcast, serializer: Serializer, lanes: Sequence[Fastlane], outlet: Outlet | None = None
-    ) -> Share | None:
-        """Encode a broadcast for some clients; None if their serializer has no form for it.
-
-        The frame is marked as a broadcast: unlike a reply, it may be dropped for a client that does not keep up.
-        """
-        frame = serializer.encode_broadcast(broadcast)
-        if frame is None:
-            return None
-        frame.broadcast = broadcast
-        return cls(frame, lanes, outlet)
-
     # At once
 
     def write(self, without: Fastlane | None) -> None:
-        """Write to all clients but one."""
-        if self._outlet is not None:
-            self._outlet.wrote(self._data, self._write(without))
+        """Write to all clients but one; past the carrier where that is possible, which the outlet counts."""
+        frame, data, outlet, others = self.frame, self._data, self._outlet, 0
+        if outlet is None:
+            self._push(without)
             return
-        for lane in self.lanes:
-            if lane is not without:
-                lane.push(self.frame)
-
-    def _write(self, without: Fastlane | None) -> int:
-        """Write to all lanes but one; return the number of those to which it was written past the carrier."""
-        frame, data, others = self.frame, self._data, 0
         for lane in self.lanes:
             if not lane.held and lane is not without:
                 try:
@@ -72,7 +52,12 @@ class Share:
             elif lane is not without:
                 lane.push(frame)
             others += 1
-        return len(self.lanes) - others
+        outlet.wrote(data, len(self.lanes) - others)
+
+    def _push(self, without: Fastlane | None) -> None:
+        for lane in self.lanes:
+            if lane is not without:
+                lane.push(self.frame)
 
     # Slice by slice
 
@@ -110,3 +95,19 @@ class Share:
             else:
                 written += 1
         return written
+
+
+def encode_shares(
+    broadcast: Broadcast, groups: Mapping[tuple[Serializer, Outlet | None], Sequence[Fastlane]]
+) -> list[Share]:
+    """Encode a broadcast, once for each group of clients that gets the same; none for a serializer that has no form for it.
+
+    The frames are marked as a broadcast: unlike a reply, it may be dropped for a client that does not keep up.
+    """
+    shares = []
+    for (serializer, outlet), lanes in groups.items():
+        frame = serializer.encode_broadcast(broadcast)
+        if frame is not None:
+            frame.broadcast = broadcast
+            shares.append(Share(frame, lanes, outlet))
+    return shares

@@ -303,6 +303,10 @@ class Scheduler:
                 self.work, self._deadline = self._stride, 0.0
             self._at_once -= 1
             self._pass()
+            # The last turn of a pass is not counted there, as nothing waits for it.
+            self.work -= 1
+            if self.work < 0:
+                self.is_over()
 
     def post(self, callback: Callable[..., object], *args: object) -> None:
         """Call `callback(*args)` in the scheduler's thread; calls posted by one thread keep their order.

@@ -159,7 +159,7 @@ def test_a_broadcast_of_many_bytes_is_written_to_some_clients_at_a_time(
     room: Room, runtime: ManualRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room.pubsub.fanouts.slice = room.pubsub.fanouts.chunk = 20
-    monkeypatch.setattr(fanout, "SLICE_BYTES", 1000)
+    room.pubsub.fanouts.slice_bytes = 1000
     monkeypatch.setattr(fanout, "CHUNK_BYTES", 100)
     room.broadcast("x" * 90)
     assert [len(log) for log in room.logs] == [1] * 10

@@ -211,14 +211,22 @@ class WebSocketCarrier(asyncio.Protocol):
     def _handle(self, data: bytes | bytearray) -> None:
         """Handle a slice of what was received."""
         self._cork = []
-        self._hold(CORKED)
+        self._held |= CORKED
+        if self._fastlane is not None:
+            self._fastlane.hold(CORKED)
         try:
-            self._keep(data, self._read(data))
+            end = self._read(data)
+            if end == len(data):
+                self._kept = None
+            else:
+                self._keep(data, end)
             self._scheduler.run_ready()
             self._uncork()
         finally:
             self._cork = None
-            self._release(CORKED)
+            self._held &= ~CORKED
+            if self._fastlane is not None:
+                self._fastlane.release(CORKED)
         if self._frames.more or self._input:
             self._after_slice()
 
@@ -256,9 +264,7 @@ class WebSocketCarrier(asyncio.Protocol):
 
     def _keep(self, data: bytes | bytearray, start: int) -> None:
         """Keep what was not handled."""
-        if start == len(data):
-            self._kept = None
-        elif data is self._kept:
+        if data is self._kept:
             del self._kept[:start]  # in place: a long frame is not copied at each of its reads
         else:
             self._kept = bytearray(data[start:])
