@@ -80,6 +80,11 @@ class Fanout:
         """Whether it has been written to all clients."""
         return not self._shares
 
+    @property
+    def paced(self) -> Process | None:
+        """The cause, if it gets no turn until this is done."""
+        return self.cause if self._paced and self.cause is not None and self.cause.alive else None
+
     def begin(self, scheduler: Scheduler, without: Fastlane | None) -> None:
         """Give it to all clients but one as owed; from now on the cause is paced."""
         if self.cause is not None and self.cause.scheduler is scheduler:
@@ -158,10 +163,18 @@ class Fanouts:
             in_turn.rotate(-1)
             number = max(1, min(self.chunk, CHUNK_BYTES // (fanout.size + 1)))
             left, bytes_left = left - number, bytes_left - number * fanout.size
-            fanout.write(number)
+            self._write(scheduler, fanout, number)
             # What is called meanwhile, such as a telemetry handler, may broadcast, and so finish it.
             if fanout.done and fanout in in_turn:
                 self._end(scheduler, fanout)
+
+    def _write(self, scheduler: Scheduler, fanout: Fanout, number: int) -> None:
+        """Write to the next clients on behalf of the cause, as when a broadcast is written at once."""
+        outer, scheduler.current = scheduler.current, fanout.paced
+        try:
+            fanout.write(number)
+        finally:
+            scheduler.current = outer
 
     def _end(self, scheduler: Scheduler, fanout: Fanout) -> None:
         self._in_turn.remove(fanout)

@@ -103,30 +103,18 @@ class AsgiCarrier:
 
     async def _read(self, receive: Receive) -> None:
         """Deliver messages in slices: a server that has many ready hands them over without an iteration of the event loop."""
-        left, caused = SLICE, self._pace.caused
+        left = SLICE
         while (event := await receive())["type"] == "websocket.receive":
             self.sweeps = 0
             text = event.get("text")
             self._deliver(event["bytes"] if text is None else text)
             self._scheduler.run_ready()
             left -= 1
-            is_over = not left or self._scheduler.overdue or self._pace.caused - caused > SLICE
-            if is_over or self.intake.held:
-                left, caused = SLICE, await self._next_slice(caused)
+            if not left or self._scheduler.overdue or self.intake.held:
+                left = SLICE
+                await next_round()
+                await self._may_read.wait()
         self._disconnected(event.get("code", CloseCode.NO_STATUS_RCVD))
-
-    async def _next_slice(self, caused: int) -> int:
-        """Let others get their turns, and wait while the intake is held.
-
-        If many messages were queued for clients since their number was `caused`, wait until they have been written; return the
-        number from which to count on.
-        """
-        await next_round()
-        if self._pace.caused - caused > SLICE:
-            await self._pace.turn(0)
-            caused = self._pace.caused
-        await self._may_read.wait()
-        return caused
 
     def _on_intake(self) -> None:
         """Stop reading, or go on: what has been received by the server waits there, and then in the socket."""
@@ -266,7 +254,10 @@ class AsgiCarrier:
         """Queue one frame."""
         if not self._is_open:
             return
-        self._pace.caused += 1
+        # What waited in the mailbox of this client's own actor was caused by another one.
+        cause = self._scheduler.current
+        if frame.broadcast is not None and cause is not None and cause is not self._process:
+            self._pace.queued(self._scheduler, cause)
         fits = self._outbox.put(frame, len(frame.data))
         self._more.set()
         if not fits:

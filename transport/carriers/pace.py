@@ -9,8 +9,9 @@ is the work of one client, and its neighbours' are not to wait behind a broadcas
 
 The text of a broadcast is decoded once for the clients that are written one after the other.
 
-The task that reads from a client joins that queue when its messages have caused many others: a client that shouts into a room
-is read when what it has shouted before has been written.
+A broadcast is the work of the actor that makes it, as in `actors/pubsub/fanout.py`: one that has broadcast more than is written
+meanwhile gets no turn (`Scheduler.pace`) until its broadcasts have been passed to the server. So a client that shouts into a
+room is slowed down, and its neighbours are not: what others broadcast makes no client wait.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from actors.channels.message import Frame
+    from actors.lowlevel import Process, Scheduler
 
 __all__ = ["ROUND", "Pace"]
 
@@ -29,16 +31,16 @@ ROUND = 32
 
 _PIECE = 4096
 
+_AHEAD = 64
+"""The messages that an actor may broadcast before they are written."""
+
 Turn = tuple[asyncio.Future[None], int]
 
 
 class Pace:
-    """The turns of all tasks of one application; for the thread of its event loop.
+    """The turns of all tasks of one application; for the thread of its event loop."""
 
-    `caused` counts the messages that were queued for clients.
-    """
-
-    __slots__ = ("_broadcasts", "_decoded", "_is_on", "_left", "_replies", "_text", "caused")
+    __slots__ = ("_broadcasts", "_caused", "_decoded", "_is_on", "_left", "_paced", "_replies", "_round", "_text")
 
     def __init__(self) -> None:
         self._left = ROUND
@@ -47,10 +49,13 @@ class Pace:
         self._is_on = False
         self._decoded: Frame | None = None
         self._text = ""
-        self.caused = 0
+        # The round up to which the broadcasts of an actor go, at one message a round.
+        self._round = 0
+        self._caused: dict[Process, int] = {}
+        self._paced: set[Process] = set()
 
     async def turn(self, size: int, *, is_broadcast: bool = True) -> None:
-        """Wait for the turn to write a message of `size` bytes; 0 for a turn behind all that wait now."""
+        """Wait for the turn to write a message of `size` bytes."""
         cost = 1 + size // _PIECE
         queue, least = (self._broadcasts, 0) if is_broadcast else (self._replies, -ROUND)
         if not queue and self._left > least:
@@ -60,8 +65,35 @@ class Pace:
         queue.append((turn, cost))
         await turn
 
+    def queued(self, scheduler: Scheduler, cause: Process) -> None:
+        """Count one message of a broadcast, which is to be written to one client; `cause` is the actor that made it.
+
+        The count of an actor falls by one in each round. Those who write what was broadcast by others, such as a reply that is
+        not to overtake it, do so once or twice in a round, and are not paced.
+        """
+        self._caused[cause] = until = max(self._caused.get(cause, 0), self._round) + 1
+        if until - self._round > _AHEAD and cause not in self._paced:
+            self._paced.add(cause)
+            scheduler.pace(cause)
+            # The tasks that write to the clients join the queue in the next iteration of the loop.
+            asyncio.get_running_loop().call_soon(self._wait_behind, scheduler, cause)
+
+    def _wait_behind(self, scheduler: Scheduler, cause: Process) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        turn.add_done_callback(lambda _: self._go_on(scheduler, cause))
+        self._broadcasts.append((turn, 1))
+        self._arm()
+
+    def _go_on(self, scheduler: Scheduler, cause: Process) -> None:
+        self._paced.remove(cause)
+        self._caused.pop(cause, None)
+        scheduler.unpace(cause)
+
     def _take(self, cost: int) -> None:
         self._left -= cost
+        self._arm()
+
+    def _arm(self) -> None:
         if not self._is_on:
             self._is_on = True
             asyncio.get_running_loop().call_soon(self._next_round)
@@ -78,8 +110,10 @@ class Pace:
     def _next_round(self) -> None:
         """Let those go on that have waited longest, and one broadcast at least; they run in the next iteration of the loop."""
         self._left, self._is_on = ROUND, False
+        self._round += 1
         if not self._broadcasts:
             self._decoded, self._text = None, ""
+            self._caused.clear()
         while self._replies and self._left > -ROUND:
             self._grant(self._replies)
         if self._broadcasts:
