@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from actors import Actor
 from actors.channels.message import Broadcast, Frame, Opcode
-from tests.transport.wire import on_loop
+from actors.lowlevel import Scheduler
+from tests.transport.wire import on_loop, until
 from transport.carriers.pace import ROUND, Pace
 
 BROADCAST = Broadcast("room:1", "news", {})
@@ -91,3 +93,49 @@ async def test_a_broadcast_is_decoded_once_and_not_kept_when_all_is_written() ->
     await asyncio.sleep(0)
     assert pace._decoded is None
     assert pace.text_of(news) == "news"
+
+
+class Shouting(Actor):
+    """Broadcasts to so many clients for each message."""
+
+    def __init__(self, pace: Pace) -> None:
+        self.pace, self.handled = pace, 0
+
+    def on_receive(self, clients: int) -> None:
+        self.handled += 1
+        for _ in range(clients):
+            self.pace.queued(Scheduler.here(), self._process)
+
+
+def shouting(pace: Pace, clients: int, count: int) -> Shouting:
+    ref = Shouting.start(pace)
+    for _ in range(count):
+        ref.send(clients)
+    actor = ref.process.actor
+    assert isinstance(actor, Shouting)
+    return actor
+
+
+@on_loop
+async def test_an_actor_waits_until_its_broadcasts_are_written_and_no_other_one_does() -> None:
+    pace = Pace()
+    loud, quiet = shouting(pace, 100, 3), shouting(pace, 1, 50)
+    await asyncio.sleep(0)
+    writing = [asyncio.create_task(pace.turn(10)) for _ in range(100)]
+    assert (loud.handled, quiet.handled) == (1, 50)
+    for _ in range(2):
+        await asyncio.sleep(0)
+    assert loud.handled == 1
+    await asyncio.gather(*writing)
+    await until(lambda: loud.handled == 3)
+
+
+@on_loop
+async def test_an_actor_that_broadcasts_no_more_than_is_written_is_not_paced() -> None:
+    pace = Pace()
+    scheduler, process = Scheduler.here(), Shouting.start(pace).process
+    for _ in range(300):
+        blocked = asyncio.create_task(pace.turn(8_000_000))
+        pace.queued(scheduler, process)
+        await blocked
+    assert not scheduler._paced
