@@ -269,7 +269,17 @@ def transport_deaths(simulation: Simulation) -> None:
     simulation.settle()
     end_transport(world.transport, death)
     simulation.settle()
+    if death == "the client leaves" and world.transport.is_alive():
+        check_what_was_received_is_handled(simulation, world)
     check_nothing_is_left(simulation, world)
+
+
+def check_what_was_received_is_handled(simulation: Simulation, world: World) -> None:
+    """Only joins that take a second are waited for, and only that long."""
+    waited_for = {room.process.label for room in living(simulation, RoomChannel) if room.process.waiting}
+    assert waited_for
+    simulation.advance(1.0)
+    assert waited_for <= set(world.wire.replies("ok"))
 
 
 def end_transport(transport: ActorRef[Any], death: str) -> bool:
