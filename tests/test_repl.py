@@ -151,7 +151,7 @@ def test_in_a_plain_prompt_with_a_system_of_its_own() -> None:
         prompt.run("from supervisors.observer import *")
         prompt.run("system = System().__enter__()")
         assert "└── pubsub <0.2.0> PubSubServer" in prompt.run("tree()")
-        prompt.run("send('pubsub', 'x')")
+        prompt.run("ask('pubsub', 'x')")  # what it logs comes before the next prompt, and not within
         assert prompt.run("ps('handled')[0].name").endswith("'pubsub'\n")
         assert prompt.run("kill('pubsub')") == "Killed()\n"
         assert "<0.3.0>" in prompt.run("whereis('pubsub')")
