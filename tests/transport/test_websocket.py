@@ -21,6 +21,7 @@ from tests.transport.wire import (
     Server,
     Tcp,
     limited,
+    limits_reached,
     masked,
     on_both_loops,
     on_loop,
@@ -98,6 +99,7 @@ class RecordingTransport:
         self.aborted = self.closed = False
         self.reading = True
         self.on_write: Callable[[], object] = lambda: None
+        self.unsent = 0
 
     def write(self, data: bytes) -> None:
         self.writes.append(data)
@@ -116,7 +118,7 @@ class RecordingTransport:
         self.closed = True
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.unsent
 
     def pause_reading(self) -> None:
         self.reading = False
@@ -777,6 +779,37 @@ def test_a_client_that_does_not_read_its_replies_is_not_read(runtime: ManualRunt
     assert len(b"".join(tcp.writes)) == 100 * 10_004
 
 
+def test_a_client_that_is_not_read_and_takes_nothing_for_the_time_of_sending_is_left(runtime: ManualRuntime) -> None:
+    reached: list[str] = []
+    carrier, tcp, heard = hearing(runtime, reached=reached.append)
+    carrier.pause_writing()
+    tcp.unsent = 100_000
+    carrier.send(reply("x" * 70_000))
+    for _ in range(3):
+        tcp.unsent -= 1
+        runtime.advance(30.0)
+    assert (reached, carrier.intake.held) == ([], UNREAD)
+    carrier.send(shared("news"))
+    runtime.advance(30.0)
+    runtime.settle()
+    assert (reached, heard) == (["send_timeout"], [Disconnected(1013)])
+    assert tcp.writes == [b"\x88\x02\x03\xf5"]
+    runtime.advance(5.1)
+    assert tcp.aborted
+
+
+def test_a_client_that_is_read_has_no_time_of_sending(runtime: ManualRuntime) -> None:
+    reached: list[str] = []
+    carrier, tcp, _ = hearing(runtime, reached=reached.append)
+    carrier.pause_writing()
+    carrier.send(reply("x" * 70_000))
+    carrier.resume_writing()
+    carrier.pause_writing()
+    carrier.send(reply("x" * 50_000))
+    runtime.advance(300.0)
+    assert (reached, tcp.aborted) == ([], False)
+
+
 def test_a_client_that_is_sent_much_by_others_is_still_read(runtime: ManualRuntime) -> None:
     carrier, _, heard = hearing(runtime)
     carrier.pause_writing()
@@ -884,6 +917,26 @@ async def test_a_client_that_reads_no_answers_is_not_read_and_gets_all_of_them_l
         for _ in range(count):
             assert await tcp.text() == PUSHED
         assert carrier.is_read
+
+
+@on_both_loops
+async def test_a_client_that_never_reads_its_answers_is_left() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(websocket_module, "CLOSE_TIMEOUT", 0.05)
+        await never_reads_its_answers()
+
+
+async def never_reads_its_answers() -> None:
+    async with serving(EchoSocket, limits=Limits(send_timeout=0.05)) as server:
+        tcp = await joined(server, limit=1024)
+        carrier = carrier_of(server)
+        with limits_reached() as reached:
+            while not reached:
+                if carrier.is_read:
+                    tcp.writer.write(masked(TEXT, PUSH) * 1000)
+                await asyncio.sleep(0)
+            await until(lambda: carrier._transport is None)
+        assert reached == ["send_timeout"]
 
 
 @on_both_loops

@@ -21,10 +21,11 @@ from actors.channels.message import Opcode
 from actors.exceptions import ActorDeadError, StartError
 from actors.lowlevel import next_round
 from transport.carriers.carrier import CLOSE_TIMEOUT, SLICE, Disconnected
-from transport.carriers.intake import UNREAD, Intake
+from transport.carriers.intake import Intake
 from transport.carriers.outbox import OVERFLOWED
 from transport.carriers.race import first, task_of
 from transport.carriers.time_bound import TimeBound
+from transport.carriers.unread import UnreadReplies
 
 if TYPE_CHECKING:
     from actors.channels.fastlane import Fastlane
@@ -64,9 +65,15 @@ class AsgiCarrier:
         self._is_open = True
         self._close_code: int | None = None
         self._timer: Timer | None = None
-        self._send_timer: Timer | None = None
-        # Whether the server has accepted a message since the timer was set.
-        self._progress = False
+        # The messages that the server has accepted.
+        self._written = 0
+        self._unread = UnreadReplies(
+            scheduler.clock,
+            options.limits.send_timeout,
+            self.intake,
+            lambda: self._written,
+            lambda: self._give_up("send_timeout"),
+        )
         self._may_read, self._more, self._over = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._may_read.set()
 
@@ -91,9 +98,9 @@ class AsgiCarrier:
 
     def _end(self) -> None:
         self._options.idle.discard(self)
-        for timer in (self._timer, self._send_timer):
-            if timer is not None:
-                timer.cancel()
+        self._unread.stop()
+        if self._timer is not None:
+            self._timer.cancel()
         self._disconnected(CloseCode.ABNORMAL_CLOSURE)
         self._outbox.clear()
         # It refers back to this object.
@@ -187,7 +194,7 @@ class AsgiCarrier:
     def _on_written(self, frame: Frame) -> None:
         self._traffic.messages_out += 1
         self._traffic.bytes_out += len(frame.data)
-        self._progress = True
+        self._written += 1
 
     def _lost(self) -> None:
         """Write no more: the server does not accept it."""
@@ -212,20 +219,6 @@ class AsgiCarrier:
             await _written(send, {"type": "websocket.close", "code": int(code)})
 
     # A client that does not read
-
-    def _expect_progress(self) -> None:
-        """Give a client that does not read its replies, and so is not read either, `send_timeout` to go on."""
-        self._progress = False
-        self._send_timer = self._scheduler.clock.call_after(self._options.limits.send_timeout, self._check_progress)
-
-    def _check_progress(self) -> None:
-        self._send_timer = None
-        if not self.intake.held & UNREAD:
-            return
-        if self._progress:
-            self._expect_progress()
-        else:
-            self._give_up("send_timeout")
 
     def _give_up(self, limit: str) -> None:
         """Close the connection of a client that does not keep up, without what waits for it."""
@@ -262,8 +255,8 @@ class AsgiCarrier:
         self._more.set()
         if not fits:
             self._give_up("outbox")
-        elif self._send_timer is None and self.intake.held & UNREAD:
-            self._expect_progress()
+        else:
+            self._unread.watch()
 
     def close(self, code: int) -> None:
         """Send a close frame after what is in the outbox; give up after `CLOSE_TIMEOUT`."""

@@ -28,9 +28,10 @@ from transport import socket_events
 from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected
 from transport.carriers.frames import SLICE_BYTES, FrameReader, close_frame, close_payload, pong_frame, wire
 from transport.carriers.handshake import common_handshake
-from transport.carriers.intake import STARTING, Intake
+from transport.carriers.intake import STARTING, UNREAD, Intake
 from transport.carriers.outbox import OVERFLOWED
 from transport.carriers.traffic import Traffic
+from transport.carriers.unread import UnreadReplies
 
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response
@@ -90,10 +91,12 @@ class WebSocketCarrier(asyncio.Protocol):
         "_outbox",
         "_pong",
         "_process",
+        "_resumed",
         "_scheduler",
         "_timer",
         "_traffic",
         "_transport",
+        "_unread",
         "intake",
         "sweeps",
     )
@@ -117,6 +120,8 @@ class WebSocketCarrier(asyncio.Protocol):
         self._cork: list[bytes] | None = None
         # While the client reads too slowly, they wait in the outbox, which is made when it is first needed.
         self._outbox: Outbox | None = None
+        self._unread: UnreadReplies | None = None
+        self._resumed = 0
         self._pong: bytes | None = None
         # The end: the close frame that is still to be written, whether the connection ends after it, and whether nothing was
         # received behind the client's own.
@@ -167,6 +172,8 @@ class WebSocketCarrier(asyncio.Protocol):
         is_behind = self._kept is not None and self._has_to_wait
         self._transport, self._input, self._farewell = None, _LOST, None
         self._shut()
+        if self._unread is not None:
+            self._unread.stop()
         if self._outbox is not None:
             self._outbox.clear()
         if not is_behind:
@@ -181,6 +188,7 @@ class WebSocketCarrier(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Write what waits; when that is done, broadcasts may again be written past the transport actor."""
         self._held &= ~PAUSED
+        self._resumed += 1
         self._write_waiting()
         if not self._held & PAUSED:
             self._release(PAUSED)
@@ -340,7 +348,30 @@ class WebSocketCarrier(asyncio.Protocol):
         if self._outbox is None:
             self._outbox = self._options.outbox_for(self.intake)
         if not self._outbox.put(frame, len(wire(frame))):
-            self._options.reached("outbox")
+            self._give_up("outbox")
+        elif self.intake.held & UNREAD:
+            self._watch_unread()
+
+    def _watch_unread(self) -> None:
+        """Give a client that does not read its replies, and so is not read either, `send_timeout` to go on."""
+        if self._unread is None:
+            self._unread = UnreadReplies(
+                self._scheduler.clock,
+                self._options.limits.send_timeout,
+                self.intake,
+                self._written,
+                lambda: self._give_up("send_timeout"),
+            )
+        self._unread.watch()
+
+    def _written(self) -> tuple[int, int]:
+        """Return what changes when the client reads: while writing is paused, nothing is added to the event loop's buffer."""
+        return self._resumed, 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def _give_up(self, limit: str) -> None:
+        """Close the connection of a client that does not keep up, without what waits for it."""
+        if self._outbox is not None and self._is_open:
+            self._options.reached(limit)
             self._outbox.clear()
             self._fail(OVERFLOWED)
 
