@@ -82,6 +82,12 @@ def test_what_follows_a_request_stays_unparsed_until_the_next_one_is_read() -> N
         requests.read()
 
 
+def test_the_preface_of_http_2_is_refused() -> None:
+    with pytest.raises(RefusedRequestError) as refused:
+        received(reader(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    assert refused.value.response.status_code == 400
+
+
 def test_what_follows_an_upgrade_is_not_http() -> None:
     requests = reader()
     [request] = received(requests, UPGRADE.encode() + b"\x81\x00GET / HTTP/1.1\r\n\r\n")

@@ -239,7 +239,9 @@ class RequestReader:
         # Trailers come after a chunked body; they are not headers.
         self._headers = []
         if not self._is_complete:
-            # The parser has checked both headers.
+            # The parser has checked both headers. Without either it waits for more than a head: HTTP/2's "PRI * HTTP/2.0".
+            if "Transfer-Encoding" not in headers and "Content-Length" not in headers:
+                raise RefusedRequestError(respond(400, "bad request: expected HTTP/1.1"))
             self._left = None if "Transfer-Encoding" in headers else int(headers["Content-Length"])
             self._admit_body(self._left or 0)
 
