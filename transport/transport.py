@@ -92,9 +92,13 @@ class _Started(msgspec.Struct, frozen=True, eq=False):
 
 
 class _CaughtUp(msgspec.Struct, frozen=True):
-    """One channel fewer has messages of a client that has disconnected; or all, as it has taken too long."""
+    """One channel fewer has messages of a client that has disconnected."""
 
-    all: bool = False
+
+class _TimeIsUp(msgspec.Struct, frozen=True):
+    """A client has disconnected `CLOSE_TIMEOUT` ago; `left` of its messages waited then."""
+
+    left: int
 
 
 class _Notice(Receipt):
@@ -309,8 +313,18 @@ class Transport(ClientActor):
         self._client_code = disconnected.code
         stop = self._end_when_handled()
         if stop is None:
-            self.send_after(CLOSE_TIMEOUT, _CaughtUp(all=True))
+            self._give_time()
         return stop
+
+    def _give_time(self) -> None:
+        self.send_after(CLOSE_TIMEOUT, _TimeIsUp(self.carrier.intake.messages))
+
+    def _on_time_is_up(self, up: _TimeIsUp) -> Stop | None:
+        """Stop if no message was handled meanwhile: a handler, or a join, may never return."""
+        if self.carrier.intake.messages >= up.left:
+            return Stop(NORMAL)
+        self._give_time()
+        return None
 
     def _end_if_disconnected(self) -> Stop | None:
         return None if self._client_code is None else self._end_when_handled()
@@ -326,9 +340,9 @@ class Transport(ClientActor):
                 channel.process.put_counted(SystemCall(_no_call), _Notice(self._process))
         return None if self._behind else Stop(NORMAL)
 
-    def _on_handled(self, handled: _CaughtUp) -> Stop | None:
+    def _on_handled(self, _caught_up: _CaughtUp) -> Stop | None:
         self._behind -= 1
-        return None if self._behind > 0 and not handled.all else Stop(NORMAL)
+        return None if self._behind > 0 else Stop(NORMAL)
 
     @property
     def load(self) -> ClientLoad:
@@ -452,6 +466,7 @@ _MESSAGES: dict[type, Callable[[Transport, Any], object]] = {
     Broadcast: Transport._on_broadcast,
     Disconnected: Transport._on_disconnected,
     _CaughtUp: Transport._on_handled,
+    _TimeIsUp: Transport._on_time_is_up,
 }
 
 _EFFECTS: dict[type[Effect], Callable[[Transport, Any], None]] = {

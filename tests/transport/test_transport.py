@@ -639,17 +639,27 @@ def test_what_waits_behind_a_join_that_fails_is_answered_and_the_connection_ends
     assert (wired.carrier.end, wired.ref.is_alive()) == (1000, False)
 
 
-@pytest.mark.parametrize("waits_for", ["a join", "a handler"])
-def test_channels_are_waited_for_as_long_as_a_close_takes(wired: Wired, waits_for: str) -> None:
+def test_a_join_that_is_not_answered_is_waited_for_as_long_as_a_close_takes(wired: Wired) -> None:
     SlowChannel.gate = asyncio.Event()
-    topic, number = ("slow", 1) if waits_for == "a join" else ("patient:1", 100)
-    wired.receive(f'["1","1","{topic}","phx_join",{{}}]')
-    for ref in range(number):
-        wired.receive(f'["1","{ref}","{topic}","say",{{}}]')
+    wired.receive('["1","1","slow","phx_join",{}]')
+    wired.receive('["1","2","slow","say",{}]')
     wired.ref.send(Disconnected(1001))
     wired.runtime.advance(4.9)
     assert wired.ref.is_alive()
     wired.runtime.advance(0.1)
+    assert (wired.carrier.end, wired.ref.is_alive()) == (1000, False)
+    assert wired.runtime.clock.pending() == 0
+
+
+def test_channels_are_waited_for_as_long_as_they_handle_messages(wired: Wired) -> None:
+    wired.receive('["1","1","patient:1","phx_join",{}]')
+    for ref in range(100):
+        wired.receive(f'["1","{ref}","patient:1","say",{{}}]')
+    wired.ref.send(Disconnected(1001))
+    wired.runtime.advance(99.9)
+    assert wired.ref.is_alive()
+    wired.runtime.advance(0.1)
+    assert replies(wired)[1:] == [["patient:1", str(ref)] for ref in range(100)]
     assert (wired.carrier.end, wired.ref.is_alive()) == (1000, False)
     assert wired.runtime.clock.pending() == 0
 
