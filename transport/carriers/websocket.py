@@ -248,8 +248,6 @@ class WebSocketCarrier(asyncio.Protocol):
             pings, frames.pings = frames.pings, None
             self._answer_pings(pings)
         if frames.end is not None:
-            # What was sent before the end is handled, and answered, before it.
-            self._scheduler.run_ready()
             self._on_end(frames.end, is_last=end == len(data))
             return len(data)
         return end
