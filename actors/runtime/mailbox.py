@@ -233,10 +233,6 @@ class Mailbox(Bonds):
             if self.idle is not None:
                 self.idle.rest()
 
-    def count_message(self) -> None:
-        """Count a message that was handled past the mailbox."""
-        self.handled += 1
-
     def _accept(self, result: object) -> bool:
         """Act on what a handler returned; return whether the next message may be handled at once."""
         if type(result) in _SPECIAL:
