@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from actors.pickling import Local
 from actors.validation import check_refusal
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Asked(Protocol):
         """Answer a deferred request, unless it is over."""
 
 
-class From:
+class From(Local):
     """The caller of a request, kept to reply later (OTP's `from`): by this actor or any other, from any thread.
 
     The first reply counts. A reply is dropped when no caller waits for it: the message was sent without asking, the caller's

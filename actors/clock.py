@@ -15,6 +15,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Protocol
 
+from actors.pickling import Local
 from actors.validation import Bound, is_number, is_within
 
 __all__ = ["Alarm", "Clock", "Interval", "LoopClock", "Timer", "wall_time"]
@@ -54,7 +55,7 @@ def check_duration(seconds: object, bound: Bound = ">= 0") -> None:
         raise ValueError(f"seconds must be {bound}, got {seconds!r}")
 
 
-class Timer:
+class Timer(Local):
     """One call at one time; `remaining` and `cancel` are Erlang's `read_timer` and `cancel_timer`."""
 
     __slots__ = ("_callback", "_clock", "_owner", "at")
@@ -103,7 +104,7 @@ class Timer:
             owner.timers.discard(self)
 
 
-class Interval:
+class Interval(Local):
     """A timer that is set again each time it fires, without drift."""
 
     __slots__ = ("_callback", "_clock", "_owner", "_seconds", "_timer")
@@ -127,7 +128,7 @@ class Interval:
         return self._timer.cancel()
 
 
-class Clock(ABC):
+class Clock(Local, ABC):
     """A source of time and of timers. All times are seconds as float.
 
     Timers belong to the thread of their runtime. A timer that sends to an actor is cancelled when that actor ends.
@@ -142,7 +143,7 @@ class Clock(ABC):
     def now(self) -> float:
         """Return the monotonic time in seconds; only differences are meaningful."""
 
-    def close(self) -> None:  # noqa: B027  # most clocks have nothing to close
+    def close(self) -> None:  # most clocks have nothing to close
         """Fire no more timers, and leave the event loop alone: it is about to be closed."""
 
     @abstractmethod

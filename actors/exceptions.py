@@ -24,6 +24,8 @@ from collections.abc import Sequence
 
 from pykka import ActorDeadError, Timeout
 
+from actors.pickling import Portable
+
 __all__ = [
     "ActorDeadError",
     "ActorsError",
@@ -44,7 +46,7 @@ __all__ = [
 ]
 
 
-class ActorsError(Exception):
+class ActorsError(Portable):
     """The base of all exceptions of this package."""
 
 

@@ -6,11 +6,12 @@ They are values: compare them with `==`, take them apart with `match`, never by 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 import msgspec
 
+from actors.pickling import Local, portable
 from actors.validation import check_refusal
 
 if TYPE_CHECKING:
@@ -39,7 +40,19 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class ExitReason:
-    """The base of all exit reasons."""
+    """The base of all exit reasons.
+
+    They can be pickled; an exception or a detail that cannot be arrives as its text.
+    """
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        return type(self), tuple(portable(getattr(self, field.name), protocol) for field in fields(self))
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
 
     @property
     def is_graceful(self) -> bool:
@@ -101,6 +114,9 @@ class _Kill:
     def __repr__(self) -> str:
         return "KILL"
 
+    def __reduce__(self) -> str:
+        return "KILL"  # the same object again, as it is compared by `is`
+
 
 NORMAL = Normal()
 """The reason of an actor that has finished its work; links that do not trap exits ignore it."""
@@ -131,7 +147,7 @@ def exit_reason(value: object) -> ExitReason:
     raise TypeError(f"an exit reason must be NORMAL, SHUTDOWN, Shutdown(detail) or an exception, got {value!r}")
 
 
-class MonitorRef:
+class MonitorRef(Local):
     """The identity of one monitor; hand it to `demonitor`, find it in `Down`."""
 
     __slots__ = ("flushed", "target", "watcher")

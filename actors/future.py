@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 import pykka
 
 from actors.exceptions import BlockingCallError, Timeout
+from actors.pickling import Local
 from actors.runtime.current import actor_of_thread
 from actors.runtime.waits import waiting
 from actors.validation import is_number
@@ -60,7 +61,7 @@ class Runtime(Protocol):
         """Call the callback in that thread."""
 
 
-class Future(pykka.Future[T]):
+class Future(Local, pykka.Future[T]):
     """A `pykka.Future` that can be awaited on an event loop and waited for in any other thread.
 
     `get(timeout=…)` blocks; on the loop's own thread it raises `BlockingCallError` at once instead of hanging.

@@ -10,6 +10,7 @@ import pykka.messages
 from actors.exceptions import ActorDeadError, BlockingCallError, Timeout
 from actors.exits import KILL, NO_PROCESS, Crash, ExitReason, Shutdown
 from actors.future import Future
+from actors.pickling import Local
 from actors.runtime.behaviour import proxied
 from actors.runtime.coroutine import next_round
 from actors.runtime.envelope import STOP, Envelope
@@ -67,13 +68,19 @@ else:
     _PykkaRef = pykka.ActorRef
 
 
-class ActorRef(_PykkaRef[A_co], Generic[A_co]):
+class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
     """A reference to an actor, alive or dead, for any thread.
 
-    Messages from one sender to one actor arrive in order, at most once.
+    Messages from one sender to one actor arrive in order, at most once. A copy of a ref is the ref itself; it cannot be
+    pickled, as an actor is reached only in its own process.
     """
 
     __slots__ = ("process",)
+
+    _instead = (
+        "send a key by which code there finds an actor of its own, or publish what this one should get with a PubSub whose "
+        "adapter connects the processes"
+    )
 
     def __init__(self, process: Process) -> None:
         self.process = process

@@ -12,6 +12,7 @@ import pykka
 
 from actors.exceptions import AmbiguousNameError, NameTakenError, NotRegisteredError
 from actors.exits import KILLED
+from actors.pickling import Local
 from actors.via import resolve
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Unregistered(msgspec.Struct, frozen=True):
     actor: ActorRef
 
 
-class Registry:
+class Registry(Local):
     """Names for actors, by any hashable key; an entry is removed when its actor ends, before links and monitors are notified.
 
     With `Keys.UNIQUE` a key has one actor. With `Keys.DUPLICATE` it has many, and an actor that registers twice has two

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from actors.pickling import Portable
+
 __all__ = [
     "AlreadyPresentError",
     "AlreadyStartedError",
@@ -38,7 +40,7 @@ __all__ = [
 ]
 
 
-class SupervisorsError(Exception):
+class SupervisorsError(Portable):
     """The base class of the errors of this package."""
 
 

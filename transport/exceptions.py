@@ -11,6 +11,8 @@ TransportError
 
 from __future__ import annotations
 
+from actors.pickling import Portable
+
 __all__ = [
     "MalformedMessageError",
     "SocketError",
@@ -22,7 +24,7 @@ __all__ = [
 ]
 
 
-class TransportError(Exception):
+class TransportError(Portable):
     """The base class of the errors of this package."""
 
 

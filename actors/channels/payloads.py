@@ -8,6 +8,7 @@ import msgspec
 
 from actors.channels.message import Reply, error
 from actors.exceptions import ChannelError
+from actors.pickling import Portable
 
 __all__ = ["JOIN", "InvalidPayloadError", "check_payloads", "typed"]
 
@@ -15,7 +16,7 @@ JOIN = "phx_join"
 """The event whose payload is that of the join."""
 
 
-class InvalidPayloadError(Exception):
+class InvalidPayloadError(Portable):
     """A client's payload does not validate; `reply` tells the client where and why."""
 
     def __init__(self, path: str, expected: str) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from actors.exceptions import ActorDeadError
 from actors.exits import NO_PROCESS, Down, ExitReason, MonitorRef
 from actors.future import Future
+from actors.pickling import Local
 from actors.ref import ActorRef
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ __all__ = ["Bonds"]
 _log = logging.getLogger("ashtree.actors")
 
 
-class Bonds:
+class Bonds(Local):
     """The identity and the ties of a process: the part of `Process` that is not about messages."""
 
     __slots__ = (

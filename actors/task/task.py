@@ -11,6 +11,7 @@ from actors.actor import Actor
 from actors.exceptions import BlockingCallError, TaskExitError, Timeout
 from actors.exits import NO_PROCESS, NORMAL, SHUTDOWN, Crash, ExitReason
 from actors.future import Future
+from actors.pickling import Local
 from actors.ref import ASK_TIMEOUT, ActorRef
 from actors.runtime.scheduler import Scheduler
 from actors.runtime.spawn import spawn
@@ -27,7 +28,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-class Task(Generic[T]):
+class Task(Local, Generic[T]):
     """A function that an actor of its own runs, and its result (Elixir's `Task`).
 
     A coroutine function runs on the event loop. A plain function may block: it runs in a thread of its own; `max_children`

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from actors.pickling import Portable
+
 __all__ = ["ScenarioError", "SimulatedCrashError"]
 
 
-class ScenarioError(AssertionError):
+class ScenarioError(Portable, AssertionError):
     """A scenario failed under a seed; the exception that it raised is the cause.
 
     `trace` has the last steps. `replays` is False if a second run with the seed took other steps: then the scenario depends on
@@ -37,7 +39,7 @@ class ScenarioError(AssertionError):
             )
 
 
-class SimulatedCrashError(AssertionError):
+class SimulatedCrashError(Portable, AssertionError):
     """An actor crashed unexpectedly; the actor's own exception is the cause."""
 
     def __init__(self, actor: str, error: BaseException) -> None:

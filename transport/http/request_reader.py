@@ -15,6 +15,7 @@ import httptools
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from actors.pickling import Portable
 from transport.http.exchange import SMALL_BODY, respond
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class ReadRequest(NamedTuple):
     keep_alive: bool
 
 
-class RefusedRequestError(Exception):
+class RefusedRequestError(Portable):
     """A request that is answered without being read to its end; then the connection ends.
 
     `limit` is the name of the limit that it exceeds, None for another reason.

@@ -12,13 +12,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from actors.pickling import Portable
+
 if TYPE_CHECKING:
     from actors.channels.message import Reply
 
 __all__ = ["ConnectRefusedError", "JoinRefusedError", "LeftBehindError", "UnexpectedCrashError"]
 
 
-class ConnectRefusedError(AssertionError):
+class ConnectRefusedError(Portable, AssertionError):
     """A socket's `connect` refused the client."""
 
     def __init__(self, socket: type, params: Mapping[str, object]) -> None:
@@ -26,7 +28,7 @@ class ConnectRefusedError(AssertionError):
         super().__init__(f"{socket.__name__}.connect() refused {dict(params)!r}")
 
 
-class JoinRefusedError(AssertionError):
+class JoinRefusedError(Portable, AssertionError):
     """A join that should have succeeded did not."""
 
     def __init__(self, topic: str, reply: Reply | None, hints: Sequence[str] = ()) -> None:
@@ -35,7 +37,7 @@ class JoinRefusedError(AssertionError):
         super().__init__(f"could not join {topic!r}: " + "\n".join(lines))
 
 
-class UnexpectedCrashError(AssertionError):
+class UnexpectedCrashError(Portable, AssertionError):
     """An actor crashed unexpectedly; the actor's own exception is the cause."""
 
     def __init__(self, actor: str, error: BaseException, last_message: str, block: str) -> None:
@@ -49,7 +51,7 @@ class UnexpectedCrashError(AssertionError):
         )
 
 
-class LeftBehindError(AssertionError):
+class LeftBehindError(Portable, AssertionError):
     """Something outlived the test; `left` names each thing."""
 
     def __init__(self, left: Sequence[str]) -> None:
