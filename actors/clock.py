@@ -11,6 +11,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextvars import Context
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Protocol
@@ -223,6 +224,8 @@ class LoopClock(Clock):
         super().__init__()
         self._loop = loop
         self._handle: asyncio.TimerHandle | None = None
+        # Without it the timer would run with the context variables of the actor that set it, and keep their values.
+        self._context = Context()
         self._closed = False
 
     def now(self) -> float:
@@ -233,7 +236,9 @@ class LoopClock(Clock):
         if self._handle is not None:
             self._handle.cancel()
         at = None if self._closed else self.next_at()
-        self._handle = None if at is None else self._loop.call_later(max(0.0, at - self.now()), self._tick)
+        self._handle = (
+            None if at is None else self._loop.call_later(max(0.0, at - self.now()), self._tick, context=self._context)
+        )
 
     def close(self) -> None:
         """Fire no more timers; a loop of uvloop's cannot be closed while timers are set on it."""

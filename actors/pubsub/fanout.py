@@ -146,7 +146,7 @@ class Fanouts:
     def _arm(self, scheduler: Scheduler) -> None:
         if not self._armed and self._in_turn:
             self._armed = True
-            scheduler.loop.call_soon(self._go_on, scheduler)
+            scheduler.loop.call_soon(self._go_on, scheduler, context=scheduler.neutral)
 
     def _go_on(self, scheduler: Scheduler) -> None:
         self._armed = False

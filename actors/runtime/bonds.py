@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from actors.exceptions import ActorDeadError
 from actors.exits import NO_PROCESS, Down, ExitReason, MonitorRef
@@ -21,6 +21,7 @@ from actors.ref import ActorRef
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+    from contextvars import Context
 
     from actors.clock import Clock, Timer
     from actors.registry import Registry
@@ -31,6 +32,9 @@ __all__ = ["Bonds"]
 
 _log = logging.getLogger("ashtree.actors")
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 class Bonds(Local):
     """The identity and the ties of a process: the part of `Process` that is not about messages."""
@@ -40,6 +44,7 @@ class Bonds(Local):
         "_ref",
         "actor_class",
         "alive",
+        "context",
         "label",
         "links",
         "names",
@@ -54,6 +59,8 @@ class Bonds(Local):
     )
 
     scheduler: Scheduler
+    # The context variables of its code, from its start to its end.
+    context: Context
     queue: deque[object] | None
 
     def __init__(self, number: int, actor_class: type[Behaviour]) -> None:
@@ -228,7 +235,20 @@ class Bonds(Local):
 
     def _close_owned(self) -> None:
         for close in self.owned or ():
-            _close(close, self)
+            self.run(_close, close, self)
+
+    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function of the actor's with its context variables, from wherever the runtime is."""
+        if self.scheduler.current is self:  # its code is running
+            return function(*args, **kwargs)
+        context = self.context
+        try:
+            context.run(_nothing)
+        except RuntimeError:
+            # Its code is running, and has called what leads here, as when it starts an actor that kills it. A context cannot be
+            # entered twice; a copy has the same values.
+            context = context.copy()
+        return context.run(function, *args, **kwargs)
 
     def _notify_links(self, reason: ExitReason) -> None:
         links, self.links = self.links, None
@@ -265,6 +285,10 @@ def _in_thread_of(process: Bonds, call: Callable[..., object], *args: object) ->
         return
     with suppress(ActorDeadError):  # all its actors are dead then
         scheduler.post(call, *args)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _close(close: Callable[[], object], process: Bonds) -> None:

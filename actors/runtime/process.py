@@ -110,7 +110,7 @@ class Process(Mailbox):
             self.link(parent)
         outer, scheduler.current = scheduler.current, self
         try:
-            self.run_on_start(name)
+            self.context.run(self.run_on_start, name)
         finally:
             scheduler.current = outer
 
@@ -205,8 +205,8 @@ class Process(Mailbox):
     def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[asyncio.Task[Any]], None]) -> None:
         """Run a coroutine of this actor as a task; the actor handles no message until it is done."""
         self.scheduled = True
-        self.task = self.scheduler.loop.create_task(Contained(coroutine, self), name=self.name)
-        self.task.add_done_callback(done)
+        self.task = self.scheduler.loop.create_task(Contained(coroutine, self), name=self.name, context=self.context)
+        self.task.add_done_callback(done, context=self.context)
         if self.signal is not None and self.ending is None:
             # It arrived before there was a task, as when a plain `on_receive` stops its actor and returns a coroutine.
             self._interrupt(self.signal)
@@ -352,6 +352,7 @@ class Process(Mailbox):
             self.bypass.hold(BUSY)
             self.bypass = None
         self.actor = self.task = self.current = self.idle = self.debug = self.waits_for = None
+        self.context = self.scheduler.ended
         # The cycle of process and ref is broken, so that their memory is freed at once and not at the next collection.
         self._ref = None
 

@@ -20,10 +20,13 @@ message, which is what makes an actor cheap.
    the actors of a flood get their `BUDGET` once.
 4. A plain handler runs inside its turn. A coroutine becomes a task of the loop (`Process._run_coroutine`), and its process
    gets no more turns until it is done. `current` is the process whose code is running, in a turn or in such a task.
-5. Other threads do not touch any of this: they `post` a function, which is called in the thread of the loop. Calls posted by
+5. Context variables belong to the actor: it has one `Context` from its start to its end, a copy of its starter's, in which all
+   of its code runs: its turns, the tasks of its coroutines, and what it owns when that is closed (`Process.run`). The callbacks
+   of the loop run in an empty one.
+6. Other threads do not touch any of this: they `post` a function, which is called in the thread of the loop. Calls posted by
    one thread keep their order; `_drain` calls all that are there for one wake-up of the loop. `run_or_post` calls at once in
    the thread itself. What one actor sends to another therefore arrives in order, across threads too.
-6. Time is the clock's (`actors/clock.py`), and so is the budget. With a `ManualClock` and a loop without I/O the order of all
+7. Time is the clock's (`actors/clock.py`), and so is the budget. With a `ManualClock` and a loop without I/O the order of all
    turns is reproducible, which the test kits rely on: there time does not advance within a pass, so none ends early.
 
 A loop with actors is found by its thread (`of_thread`). A thread without one uses the background scheduler, a daemon thread
@@ -38,7 +41,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from contextvars import copy_context
+from contextvars import Context
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ParamSpec
 from weakref import ref
@@ -113,8 +116,11 @@ class Scheduler:
         self._deadline = self._share_end = 0.0
         self._timed: Process | None = None
         self.thread_id = get_ident()
-        # Actors run in a context of their own, not in that of their senders.
-        self._context = copy_context()
+        # Of the callbacks of the loop. It is empty, so that none runs with the variables of the actor that happened to schedule
+        # it, nor keeps their values alive.
+        self.neutral = Context()
+        # Of actors that have ended, in the place of their own.
+        self.ended = Context()
         self._at_once = AT_ONCE
         self._ready: deque[Process] = deque()
         # The actors that get no turn at present, each with the number of reasons; and those that would have had one.
@@ -192,7 +198,7 @@ class Scheduler:
 
     def _arm(self) -> None:
         try:
-            self.loop.call_soon(self._run)
+            self.loop.call_soon(self._run, context=self.neutral)
         except RuntimeError as closed:
             self.close()
             raise ActorDeadError("the event loop of this actor is closed") from closed
@@ -217,7 +223,7 @@ class Scheduler:
             self._pass()
 
     def _pass(self) -> None:
-        ready, context, left = self._ready, self._context, PASS
+        ready, left = self._ready, PASS
         self._running, outer = True, self.current
         try:
             while ready and left:
@@ -226,8 +232,7 @@ class Scheduler:
                 if self._paced and self.parks(process):
                     continue
                 self.current = process
-                # A copy, so that a context variable set by one actor is not seen by others.
-                context.copy().run(process.turn)
+                process.context.run(process.turn)
                 if ready:
                     self.work -= 1
                     if self.work < 0 and self.is_over() and self.overdue:
@@ -318,7 +323,7 @@ class Scheduler:
         if not self._woken or self.loop.is_closed():
             self._woken = True
             try:
-                self.loop.call_soon_threadsafe(self._drain)
+                self.loop.call_soon_threadsafe(self._drain, context=self.neutral)
             except RuntimeError as closed:
                 self._inbound.clear()
                 raise ActorDeadError("the event loop of this actor is closed") from closed
@@ -355,7 +360,7 @@ class Scheduler:
             # the next post.
             if inbound and not self._woken:
                 self._woken = True
-                self.loop.call_soon(self._drain)
+                self.loop.call_soon(self._drain, context=self.neutral)
 
     # Threads of actors: under virtual time the loop and they take turns (see `actors/testing/lockstep.py`)
 

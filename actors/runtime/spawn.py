@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,14 +33,18 @@ def spawn(
 ) -> ActorRef[A]:
     """Start an actor in this thread's scheduler, linked to `parent` if there is one; `record` overrides `Actor.record`.
 
+    The actor has the context variables of the caller as they are now, and what it sets it sets for itself.
+
     In the scheduler's own thread `on_start` has run when this returns, unless it is `async`: await `ref.started()`. From
     another thread this returns when `on_start` has ended.
 
     Raises:
         StartError: if `on_start` raised; an exception in `__init__` is raised as it is.
     """
-    actor = actor_class(*args, **(kwargs or {}))
+    context = copy_context()
+    actor = context.run(actor_class, *args, **(kwargs or {}))
     process: Process = actor.actor_inbox
+    process.context = context
     scheduler = Scheduler.here() if parent is None else parent.scheduler
     if scheduler.is_current_thread():
         process.start(scheduler, parent=parent, name=name, label=label, record=record)

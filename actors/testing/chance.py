@@ -141,7 +141,7 @@ class ChanceScheduler(ManualScheduler):
         self.trace.turn(process, self.clock.now())
         self.current = process
         try:
-            self._context.run(process.turn)
+            process.context.run(process.turn)
         finally:
             self.current = None
         self._record_crash(process)

@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from contextvars import Context
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -380,6 +381,8 @@ def test_a_turn_that_fails_in_the_kernel_stops_no_other_actor(runtime: ManualRun
     error = RuntimeError("a bug of ours")
 
     class Broken:
+        context = Context()
+
         def turn(self) -> None:
             raise error
 
@@ -450,10 +453,10 @@ class InterruptedOnce:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)
 
-    def call_soon_threadsafe(self, *args: Any) -> Any:
+    def call_soon_threadsafe(self, *args: Any, **options: Any) -> Any:
         for error in self._error:
             raise error
-        return self._loop.call_soon_threadsafe(*args)
+        return self._loop.call_soon_threadsafe(*args, **options)
 
 
 def test_a_post_that_is_interrupted_does_not_keep_the_next_from_being_heard(
