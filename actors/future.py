@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
@@ -307,13 +308,17 @@ def _wake(woken: asyncio.Future[None]) -> None:
 def run_on(scheduler: Runtime, function: Callable[..., T], *args: object, timeout: float | None = None) -> Future[T]:
     """Call `function(*args)` in the thread of a scheduler; return a future of what it returns or raises.
 
-    In that thread it is called before this returns; from any other thread, in the next iteration of the event loop.
+    In that thread it is called before this returns; from any other thread, in the next iteration of the event loop, with the
+    context variables of the caller.
 
     Raises:
         ActorDeadError: if the event loop is closed.
     """
     future: Future[T] = Future(scheduler, timeout=timeout)
-    scheduler.run_or_post(future.answer_with, function, *args)
+    if scheduler.is_current_thread():
+        future.answer_with(function, *args)
+    else:
+        scheduler.run_or_post(copy_context().run, future.answer_with, function, *args)
     return future
 
 

@@ -9,6 +9,7 @@ of PubSub takes no part in this. It monitors the subscribers and removes those t
 from __future__ import annotations
 
 import logging
+from contextvars import copy_context
 from threading import get_ident
 from typing import TYPE_CHECKING
 
@@ -143,7 +144,8 @@ class PubSub(WatchedTable):
         if scheduler.thread_id == get_ident():
             deliver(topic, message, sender, scheduler.current)
         else:
-            scheduler.post(deliver, topic, message, sender, actor_of_thread())
+            # The adapter, and the handlers of the telemetry event, see the variables of the sender there too.
+            scheduler.post(copy_context().run, deliver, topic, message, sender, actor_of_thread())
 
     def _broadcast(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> None:
         self._deliver(topic, message, sender, cause)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from threading import get_ident
 from typing import Any, Protocol
 
@@ -12,6 +13,8 @@ __all__ = [
     "BACKGROUND",
     "actor_of_thread",
     "current_actor",
+    "current_task",
+    "not_inherited",
     "owners",
     "scheduler_of_thread",
     "schedulers",
@@ -26,6 +29,13 @@ schedulers: dict[int, Any] = {}
 
 owners: dict[int, Owner] = {}
 """The actor that has a thread to itself, by the identifier of that thread."""
+
+
+current_task: ContextVar[Any] = ContextVar("task", default=None)
+"""The task whose function is running here, in a thread of its own too; None outside."""
+
+not_inherited: list[ContextVar[Any]] = [current_task]
+"""Context variables that say what is running here: an actor that is started here has None."""
 
 
 class Question(Protocol):

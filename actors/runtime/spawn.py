@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from actors.future import Future
+from actors.runtime.current import not_inherited
 from actors.runtime.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def spawn(
     Raises:
         StartError: if `on_start` raised; an exception in `__init__` is raised as it is.
     """
-    context = copy_context()
+    context = _new_context()
     actor = context.run(actor_class, *args, **(kwargs or {}))
     process: Process = actor.actor_inbox
     process.context = context
@@ -54,6 +55,14 @@ def spawn(
     scheduler.post(_start_and_tell, process, start, started)
     started.get()
     return process.ref
+
+
+def _new_context() -> Context:
+    context = copy_context()
+    for variable in not_inherited:
+        if variable in context:
+            context.run(variable.set, None)
+    return context
 
 
 def _start_and_tell(process: Process, start: Callable[[], None], started: Future[Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Generator, Mapping
+from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
@@ -13,9 +14,10 @@ from actors.exits import NO_PROCESS, NORMAL, SHUTDOWN, Crash, ExitReason
 from actors.future import Future
 from actors.pickling import Local
 from actors.ref import ASK_TIMEOUT, ActorRef
+from actors.runtime.current import current_task
 from actors.runtime.scheduler import Scheduler
 from actors.runtime.spawn import spawn
-from actors.task.task_actor import TIMED_OUT, End, TaskActor, current_task
+from actors.task.task_actor import TIMED_OUT, End, TaskActor
 
 if TYPE_CHECKING:
     from actors.task.task_actor import Outcome
@@ -44,6 +46,9 @@ class Task(Local, Generic[T]):
     threads. Each returns the result, any number of times, or raises what the function raised. If the task ended without a
     result, each raises TaskExitError, or `pykka.Timeout` if its own `timeout` ended it.
 
+    The function sees the context variables of the code that starts the task, as those of `asyncio.create_task` do, whichever
+    supervisor it has; what it sets it sets for itself.
+
     When a task is told to end, its coroutine gets CancelledError where it waits, so that `finally` runs. A thread cannot be
     ended: the task then stays in the tree until the function returns, or until it is killed. Both are logged.
 
@@ -71,6 +76,7 @@ class Task(Local, Generic[T]):
         self._scheduler = scheduler
         self._ref: ActorRef[TaskActor] | None = None
         self._order: ExitReason | None = None
+        self._context = copy_context()
 
     # Start
 
@@ -243,6 +249,11 @@ class Task(Local, Generic[T]):
             self._ref.send(End(reason))
 
     # For its actor and its supervisor
+
+    def take_context(self) -> Context:
+        """Return the context variables of the code that started it, for its function, and forget them."""
+        context, self._context = self._context, Context()
+        return context
 
     def actor_started(self, ref: ActorRef[TaskActor]) -> ExitReason | None:
         """Store its actor, for that actor; return the reason to end with, if it was told to end before."""

@@ -9,7 +9,7 @@ import logging
 import reprlib
 import threading
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar, copy_context
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
@@ -18,19 +18,17 @@ from actors.actor import Actor
 from actors.exceptions import ActorDeadError
 from actors.exits import NORMAL, SHUTDOWN, Down, ExitReason, Shutdown, Stop
 from actors.runtime.coroutine import Contained
+from actors.runtime.current import current_task
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
 
-__all__ = ["TIMED_OUT", "End", "Job", "Outcome", "TaskActor", "current_task"]
+__all__ = ["TIMED_OUT", "End", "Job", "Outcome", "TaskActor"]
 
 _log = logging.getLogger("ashtree.actors")
 
 TIMED_OUT = Shutdown("timeout")
 """The exit reason of a task that its `timeout` ended."""
-
-current_task: ContextVar[Any] = ContextVar("task", default=None)
-"""The task whose function is running here, in a thread of its own too; None outside."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -87,6 +85,9 @@ class Job(Protocol):
     def timeout(self) -> float | None:
         """The seconds after which the task is ended."""
 
+    def take_context(self) -> Context:
+        """Return the context variables of the code that started the task, which is not kept any longer."""
+
     def actor_started(self, ref: ActorRef[TaskActor]) -> ExitReason | None:
         """Store the actor; return the reason to end with, if the task was told to end before."""
 
@@ -138,7 +139,9 @@ class TaskActor(Actor):
 
     def _start_running(self) -> None:
         loop = self._process.scheduler.loop
-        self._running = loop.create_task(Contained(self._run(), self._process), name=str(self))
+        self._running = loop.create_task(
+            Contained(self._run(), self._process), name=str(self), context=self._task.take_context()
+        )
 
     async def _run(self) -> None:
         current_task.set(self._task)

@@ -16,6 +16,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
 from types import CoroutineType
@@ -137,7 +138,10 @@ class ActorThread:
         self._process = process
         self._at: Work | None = None
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._serve, name=process.name, daemon=True)
+        # The actor's context variables. The event loop must not enter this context while the thread is in it, so what runs there
+        # for the actor has a context of its own.
+        self._context = copy_context()
+        self._thread = threading.Thread(target=self._context.run, args=(self._serve,), name=process.name, daemon=True)
         self._thread.start()
 
     # On the loop
@@ -160,6 +164,8 @@ class ActorThread:
     def leave(self) -> None:
         """End the thread after its current call, as the actor has ended."""
         self._queue.put(None)
+        # What the actor owns is closed with its values.
+        self._process.context = self._context.copy()
         work = self._at
         if work is not None and not work.over:
             leave_behind(self._thread, self._process, work.doing or self.describe())

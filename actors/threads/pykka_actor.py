@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+from contextvars import Context, copy_context
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -59,7 +60,7 @@ class _Supervised(pykka.ThreadingActor):
         stand_in = self._stand_in
         stand_in._thread, stand_in._at = threading.current_thread(), "on_start"
         try:
-            super()._actor_loop()
+            stand_in._context.run(super()._actor_loop)
         finally:
             # pykka does neither after a SystemExit in `on_start`.
             pykka.ActorRegistry.unregister(self.actor_ref)
@@ -124,6 +125,8 @@ class PykkaActor(Actor):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._args, self._kwargs = args, kwargs
         self._pykka: _Supervised | None = None
+        # The context variables of the pykka actor, for its thread.
+        self._context = Context()
         # Set by the pykka actor's thread.
         self._begun: Future[None] = Future()
         self._gone: Future[None] = Future()
@@ -134,7 +137,7 @@ class PykkaActor(Actor):
     async def on_start(self) -> None:
         """Start the pykka actor, and wait until its `on_start` has ended."""
         actor = self._pykka = self.pykka_class(*self._args, **self._kwargs)
-        actor._stand_in = self
+        actor._stand_in, self._context = self, copy_context()
         self.own(self._abandon)
         # As pykka's `start` does, which has no hook between creating and starting.
         pykka.ActorRegistry.register(actor.actor_ref)
