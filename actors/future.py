@@ -170,7 +170,13 @@ class Future(Local, pykka.Future[T]):
                 _log.exception("a callback of a future failed: %r", callback)
 
     def add_done_callback(self, callback: Callable[[Future[T]], object]) -> None:
-        """Call `callback(future)` when it is answered, in the thread that answers; at once if it has been."""
+        """Call `callback(future)` when it is answered, in the thread that answers; at once if it has been.
+
+        It has the context variables of the code that adds it, as they are now, and what it sets is not seen elsewhere.
+        """
+        self._call_back(partial(copy_context().run, callback))  # type: ignore[call-arg]  # the future comes last
+
+    def _call_back(self, callback: Callable[[Future[T]], object]) -> None:
         if self._callbacks is None:
             with _waiting:
                 if self._callbacks is None:
@@ -250,7 +256,7 @@ class Future(Local, pykka.Future[T]):
     def _suspend(self) -> Generator[Any, None, None]:
         """Suspend the running task until there is an answer, or the time is up."""
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.add_done_callback(lambda _: self._resume(woken))
+        self._call_back(lambda _: self._resume(woken))
         cancel = self._call_later(partial(_wake, woken))
         try:
             yield from woken

@@ -262,12 +262,14 @@ class Task(Local, Generic[T]):
 
     def start_failed(self, error: BaseException) -> None:
         """End with the error with which its supervisor could not start it."""
+        self.take_context()
         if not self.done:
             _log.warning("%s was not started: %s", self.label, error)
             self._answer.set_exception(error)
 
     def actor_ended(self, outcome: Outcome | None) -> None:
         """Answer all callers with the result or an exception, as its actor has ended."""
+        self.take_context()
         assert self._ref is not None
         reason = self._ref.exit_reason
         assert reason is not None

@@ -138,8 +138,8 @@ class ActorThread:
         self._process = process
         self._at: Work | None = None
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
-        # The actor's context variables. The event loop must not enter this context while the thread is in it, so what runs there
-        # for the actor has a context of its own.
+        # The actor's context variables. The event loop must not enter this context while the thread is in it, so what
+        # runs there for the actor has a context of its own.
         self._context = copy_context()
         self._thread = threading.Thread(target=self._context.run, args=(self._serve,), name=process.name, daemon=True)
         self._thread.start()

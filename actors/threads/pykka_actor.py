@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -22,6 +22,7 @@ from actors.runtime.envelope import ActorStop, SystemCall
 from actors.threads.actor_thread import ended, leave_behind
 
 if TYPE_CHECKING:
+    from contextvars import Context
     from types import TracebackType
 
     from actors.caller import From
@@ -121,12 +122,12 @@ class PykkaActor(Actor):
     """
 
     pykka_class: ClassVar[type[_Supervised]]
+    # The context variables of the pykka actor, for its thread.
+    _context: Context
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._args, self._kwargs = args, kwargs
         self._pykka: _Supervised | None = None
-        # The context variables of the pykka actor, for its thread.
-        self._context = Context()
         # Set by the pykka actor's thread.
         self._begun: Future[None] = Future()
         self._gone: Future[None] = Future()
