@@ -19,7 +19,7 @@ from typing import Protocol
 from actors.pickling import Local
 from actors.validation import Bound, is_number, is_within
 
-__all__ = ["Alarm", "Clock", "Interval", "LoopClock", "Timer", "wall_time"]
+__all__ = ["Alarm", "Clock", "Interval", "LoopClock", "Timer", "pause", "wall_time"]
 
 # Cancelled timers stay in the heap until they are due, unless they are more than this many and the majority.
 _SWEEP = 64
@@ -41,6 +41,11 @@ class TimerOwner(Protocol):
 def wall_time() -> float:
     """Return the Unix time in seconds: for people and other machines, never for measuring durations."""
     return time.time()
+
+
+def pause(seconds: float) -> None:
+    """Let the other threads run for so many seconds; for a thread without an event loop."""
+    time.sleep(seconds)  # noqa: TID251  # here nothing is waited for
 
 
 def check_duration(seconds: object, bound: Bound = ">= 0") -> None:

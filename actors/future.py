@@ -18,7 +18,7 @@ import pykka
 
 from actors.exceptions import BlockingCallError, Timeout
 from actors.pickling import Local
-from actors.runtime.current import actor_of_thread
+from actors.runtime.current import actor_of_thread, is_on_a_loop
 from actors.runtime.waits import waiting
 from actors.validation import is_number
 
@@ -224,7 +224,7 @@ class Future(Local, pykka.Future[T]):
         if self._scheduler is not None and self._scheduler.is_current_thread():
             self._scheduler.block_on(self, timeout)
             return
-        if self._scheduler is None and _on_a_loop():
+        if self._scheduler is None and is_on_a_loop():
             raise BlockingCallError("get()", instead="`await future` in an async handler")
         with waiting(self):
             self._block(timeout)
@@ -326,14 +326,6 @@ def run_on(scheduler: Runtime, function: Callable[..., T], *args: object, timeou
     else:
         scheduler.run_or_post(copy_context().run, future.answer_with, function, *args)
     return future
-
-
-def _on_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _check_timeout(timeout: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ __all__ = [
     "actor_of_thread",
     "current_actor",
     "current_task",
+    "is_on_a_loop",
     "not_inherited",
     "owners",
     "scheduler_of_thread",
@@ -86,6 +88,15 @@ def scheduler_of_thread() -> Any:
 def actor_of_thread() -> Any:
     """Return the process of the actor that has this thread to itself, or None."""
     return owners.get(get_ident())
+
+
+def is_on_a_loop() -> bool:
+    """Return whether the caller runs on an event loop, which must not be blocked."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def current_actor() -> Waiter | None:

@@ -13,6 +13,7 @@ from actors.exceptions import ActorDeadError
 from actors.exits import Crash, ExitReason, Refuse, Stop
 from actors.runtime.bonds import Bonds
 from actors.runtime.bypass import BUSY, WATCHED
+from actors.runtime.current import actor_of_thread
 from actors.runtime.envelope import ActorStop, Answer, Envelope, Receipt, refuse
 
 if TYPE_CHECKING:
@@ -130,6 +131,9 @@ class Mailbox(Bonds):
             self.put(item)
         else:
             scheduler.post(self.put, item)
+            queue = self.queue
+            if queue is not None and len(queue) > scheduler.crowd and actor_of_thread() is not self:
+                scheduler.slow(len(queue))
 
     def continue_with(self, message: object) -> None:
         """Handle a message next: before everything in the mailbox, but after earlier messages of this kind."""

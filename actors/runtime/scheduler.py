@@ -46,16 +46,16 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, ParamSpec
 from weakref import ref
 
-from actors.clock import Clock, LoopClock
+from actors.clock import Clock, LoopClock, pause
 from actors.exceptions import ActorDeadError, BlockingCallError
 from actors.registry import ActorRegistry, Registry
-from actors.runtime.current import BACKGROUND, owners, scheduler_of_thread, schedulers
+from actors.runtime.current import BACKGROUND, is_on_a_loop, owners, scheduler_of_thread, schedulers
 
 if TYPE_CHECKING:
     from actors.future import Future
     from actors.runtime.process import Process
 
-__all__ = ["AT_ONCE", "BUDGET", "PASS", "SHARE", "TURN", "WORK", "Scheduler", "in_thread", "new_event_loop"]
+__all__ = ["AT_ONCE", "BUDGET", "CROWD", "PASS", "SHARE", "TURN", "WORK", "Scheduler", "in_thread", "new_event_loop"]
 
 P = ParamSpec("P")
 
@@ -77,6 +77,11 @@ WORK = 4
 # Calls in a row that are answered without an iteration of the loop.
 AT_ONCE = 64
 
+# Calls of other threads, or messages in one mailbox, that may wait before the threads that add more are slowed; and the seconds
+# by which the first ones are, and the last.
+CROWD = 10_000
+DELAY, LONGEST_DELAY = 0.001, 1.0
+
 _background_lock = threading.Lock()
 
 
@@ -96,6 +101,7 @@ class Scheduler:
     `run_or_post`.
 
     - `budget`: the seconds that actors run in a row, before the loop reads its sockets and fires its timers.
+    - `crowd`: the calls of other threads, and the messages in one mailbox, that may wait before threads are slowed.
     - `overdue`: whether that time is used up in this iteration of the loop. Code that reads from a socket stops then, and
       continues in the next iteration (`loop.call_soon`).
     - `work`: what may be done before the clock is looked at. Each turn and each message takes one off; code that causes more
@@ -111,6 +117,7 @@ class Scheduler:
         self.current: Process | None = None
         self.messages_per_turn = TURN
         self.budget = BUDGET
+        self.crowd = CROWD
         self.overdue = False
         self.work = self._stride = WORK
         self._deadline = self._share_end = 0.0
@@ -316,6 +323,8 @@ class Scheduler:
     def post(self, callback: Callable[..., object], *args: object) -> None:
         """Call `callback(*args)` in the scheduler's thread; calls posted by one thread keep their order.
 
+        A thread that posts faster than the loop can call is slowed.
+
         Raises:
             ActorDeadError: if the event loop is closed; all its actors are dead then.
         """
@@ -331,6 +340,17 @@ class Scheduler:
                 # Such as Ctrl-C in the posting thread: the loop may not have been woken.
                 self._woken = False
                 raise
+        elif len(self._inbound) > self.crowd:
+            self.slow(len(self._inbound))
+
+    def slow(self, waiting: int) -> None:
+        """Delay the calling thread, as so many calls or messages wait: by `DELAY`, twice as long for each `crowd` more.
+
+        It is a delay and not a wait for room, so that a thread that holds what the loop waits for is never stuck. A thread with
+        an event loop of its own is not delayed, since that would delay all of its actors.
+        """
+        if not is_on_a_loop():
+            pause(min(DELAY * 2 ** min(waiting // self.crowd - 1, 10), LONGEST_DELAY))
 
     def run_or_post(self, callback: Callable[..., object], *args: object) -> None:
         """Call `callback(*args)` in the scheduler's thread: at once if the caller runs in it, else as `post` does.

@@ -79,6 +79,9 @@ class Lockstep(Scheduler):
         self._at_work = False
         callback()
 
+    def slow(self, _waiting: int) -> None:
+        """Delay no thread: the loop does not run while the test, or the thread of an actor, is working."""
+
     def wait_in_thread(self, future: Future[Any], answered: threading.Event, timeout: float | None) -> bool:
         """Wait in the thread of an actor for the answer or the timeout; return whether the answer arrived in time."""
         actor = actor_of_thread()

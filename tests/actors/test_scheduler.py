@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import Context
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,20 @@ from actors.future import Future
 from actors.registry import ActorRegistry
 from actors.runtime import current
 from actors.runtime import scheduler as scheduler_module
-from actors.runtime.scheduler import AT_ONCE, BUDGET, PASS, SHARE, TURN, WORK, Scheduler, in_thread, new_event_loop
+from actors.runtime.scheduler import (
+    AT_ONCE,
+    BUDGET,
+    CROWD,
+    PASS,
+    SHARE,
+    TURN,
+    WORK,
+    Scheduler,
+    in_thread,
+    new_event_loop,
+)
 from actors.testing import WAIT, ManualClock, ManualRuntime, sync
+from actors.threads.threaded_actor import ThreadedActor
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
@@ -468,6 +480,136 @@ def test_a_post_that_is_interrupted_does_not_keep_the_next_from_being_heard(
         background.scheduler.post(lambda: None)
     background.scheduler.post(done.set)
     assert done.wait(WAIT)
+
+
+@pytest.fixture
+def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds by which threads were slowed; they are not really."""
+    seconds: list[float] = []
+    monkeypatch.setattr(scheduler_module, "pause", seconds.append)
+    return seconds
+
+
+@pytest.fixture
+def gate(background: in_thread) -> Iterator[threading.Event]:
+    """Keeps the background loop from everything until it is set; more than four calls of threads are a crowd there."""
+    gate, blocked = threading.Event(), threading.Event()
+    background.scheduler.crowd = 4
+    background.scheduler.post(blocked.set)
+    background.scheduler.post(gate.wait, WAIT)
+    assert blocked.wait(WAIT)
+    yield gate
+    gate.set()
+
+
+def test_a_thread_that_posts_faster_than_the_loop_calls_is_slowed_the_more_the_more_waits(
+    background: in_thread, gate: threading.Event, delays: list[float]
+) -> None:
+    log: list[int] = []
+    for number in range(60):
+        background.scheduler.post(log.append, number)
+    assert len(delays) == 56
+    assert delays == sorted(delays)
+    assert list(dict.fromkeys(delays)) == [0.001 * 2**doubled for doubled in range(10)] + [1.0]
+    gate.set()
+    sync(Echo.start())
+    assert log == list(range(60))
+
+
+def test_a_thread_that_fills_a_mailbox_is_slowed(background: in_thread, delays: list[float]) -> None:
+    class Waiting(Actor):
+        async def on_receive(self, message: Any) -> None:
+            await asyncio.Event().wait()
+
+    background.scheduler.crowd = 4
+    ref, echo = Waiting.start(), Echo.start()
+    for number in range(8):
+        ref.tell(number)
+        assert echo.ask(number, timeout=WAIT) == number
+    assert ref.process.waiting == 7
+    assert delays == [0.001] * 2
+    ref.kill()
+
+
+def test_a_thread_with_a_loop_of_its_own_is_not_slowed(
+    background: in_thread, gate: threading.Event, delays: list[float]
+) -> None:
+    async def main() -> None:
+        for _ in range(20):
+            background.scheduler.post(lambda: None)
+
+    asyncio.run(main())
+    assert delays == []
+
+
+def test_an_actor_with_a_thread_is_not_slowed_for_what_it_sends_itself(
+    background: in_thread, delays: list[float]
+) -> None:
+    class Planning(ThreadedActor):
+        def on_receive(self, message: Any) -> Any:
+            if message != "plan":
+                return None
+            for number in range(8):
+                self.send(self, number)
+                sync(echo)  # so that it is in the mailbox
+            return self._process.waiting
+
+    background.scheduler.crowd = 4
+    echo = Echo.start()
+    planning = Planning.start()
+    assert planning.ask("plan", timeout=WAIT) == 8
+    assert delays == []
+    planning.stop()
+
+
+def test_a_thread_is_not_slowed_by_a_loop_that_runs_only_in_calls_of_the_test(
+    runtime: ManualRuntime, delays: list[float]
+) -> None:
+    runtime._scheduler.crowd = 4
+    ref = Echo.start()
+
+    def tell() -> None:
+        for number in range(20):
+            ref.tell(number)
+
+    thread = threading.Thread(target=tell)
+    thread.start()
+    thread.join(WAIT)
+    assert delays == []
+
+
+def test_threads_that_flood_an_actor_starve_neither_others_nor_timers_and_take_no_memory_without_end(
+    background: in_thread,
+) -> None:
+    class Ticking(Actor):
+        def __init__(self) -> None:
+            self.ticks = 0
+
+        def on_start(self) -> None:
+            self.send_interval(0.01, "tick")
+
+        def on_receive(self, message: Any) -> Any:
+            if message == "tick":
+                self.ticks += 1
+            return self.ticks
+
+    def flood() -> None:
+        while not is_over.is_set():
+            sink.tell("more")
+
+    is_over, most = threading.Event(), 0
+    sink, ticking, inbound = Echo.start(), Ticking.start(), background.scheduler._inbound
+    threads = [threading.Thread(target=flood) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        while ticking.ask("count", timeout=WAIT) < 20:
+            most = max(most, len(inbound), sink.process.waiting)
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join(WAIT)
+    assert most < 3 * CROWD
 
 
 def test_a_post_to_a_closed_loop_raises_each_time() -> None:
