@@ -157,6 +157,7 @@ class Actor(_PykkaActor):
         if reason is NORMAL:
             self.send(self, STOP)
         else:
+            self._process.must_have_started()
             self._process.exit_signal(exit_reason(reason), None)
 
     # Messages and signals: a target is an actor, a ref, a name or a `Via`

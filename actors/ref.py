@@ -163,7 +163,7 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         """
         process = self.process
         if not process.alive:
-            raise ActorDeadError(f"{self} is dead")
+            raise ActorDeadError(f"{self} {process.fate}")
         process.deliver(message)
 
     @overload
@@ -206,7 +206,7 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         scheduler = process.scheduler if process.alive else None
         future: Future[Any] = Future(scheduler, timeout=timeout, asked=process)
         if scheduler is None:
-            future.set_exception(ActorDeadError(f"{self} is dead"))
+            future.set_exception(ActorDeadError(f"{self} {process.fate}"))
         else:
             process.deliver(Envelope(message, future))
         return future

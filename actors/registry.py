@@ -115,7 +115,7 @@ class Registry(Local):
             # sees the other.
             if not process.alive:
                 process.unnamed(self, key)
-                raise pykka.ActorDeadError(f"{ref} is dead and cannot be registered as {key!r}")
+                raise pykka.ActorDeadError(f"{ref} {process.fate} and cannot be registered as {key!r}")
             self._enter(key, process, value)
             self._notify(process, Registered(self, key, ref, value))
 

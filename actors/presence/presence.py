@@ -122,7 +122,7 @@ class Presence(WatchedTable):
 
     def _track(self, process: Process, topic: str, key: str, meta: Meta) -> str:
         if not process.alive:
-            raise ActorDeadError(f"{process.name} is dead and cannot be tracked")
+            raise ActorDeadError(f"{process.name} {process.fate} and cannot be tracked")
         if self.presences.get(process, topic, key) is not None:
             raise AlreadyTrackedError(process.ref, topic, key)
         watched = self.presences.tracks(process)

@@ -18,6 +18,7 @@ from actors.exits import NO_PROCESS, Down, ExitReason, MonitorRef
 from actors.future import Future
 from actors.pickling import Local
 from actors.ref import ActorRef
+from actors.runtime.unstarted import Unstarted, not_running
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -65,6 +66,7 @@ class Bonds(Local):
 
     def __init__(self, number: int, actor_class: type[Behaviour]) -> None:
         self.number, self.actor_class = number, actor_class
+        self.scheduler = Unstarted.of(actor_class)  # type: ignore[assignment]  # until it is started
         self._ref: ActorRef[Any] | None = None
         self.label: str | None = None
         self.parent: Bonds | None = None
@@ -101,6 +103,16 @@ class Bonds(Local):
     def clock(self) -> Clock:
         """The clock of its runtime."""
         return self.scheduler.clock
+
+    @property
+    def fate(self) -> str:
+        """What an error says of it when it is not alive."""
+        return "is not running yet" if self.reason is None else "is dead"
+
+    def must_have_started(self) -> None:
+        """Raise RuntimeError if it is still in its `__init__`."""
+        if not self.alive and self.reason is None:
+            raise not_running(self.actor_class)
 
     def ancestors(self) -> list[str]:
         """Return the names of parent, grandparent and so on."""
@@ -208,6 +220,7 @@ class Bonds(Local):
     def own(self, close: Callable[[], object]) -> None:
         """Call `close()` when this actor ends, for whatever reason; at once if it has ended."""
         if not self.alive:
+            self.must_have_started()
             close()
         elif self.owned is None:
             self.owned = [close]

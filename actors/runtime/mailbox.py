@@ -138,6 +138,7 @@ class Mailbox(Bonds):
     def continue_with(self, message: object) -> None:
         """Handle a message next: before everything in the mailbox, but after earlier messages of this kind."""
         if not self.alive:
+            self.must_have_started()
             return
         queue = self.queue = deque() if self.queue is None else self.queue
         position = next((n for n, item in enumerate(queue) if type(item) is not _Continue), len(queue))
@@ -274,7 +275,9 @@ class Mailbox(Bonds):
         if isinstance(self.reply_to, Receipt):
             return From(self, None)  # no caller waits; the message is over when its handler returns
         future, self.reply_to = self.reply_to, None
-        if future is not None:
+        if future is None:
+            self.must_have_started()
+        else:
             self.deferred = {} if self.deferred is None else self.deferred
             self.deferred[future] = None
         return From(self, future)

@@ -297,6 +297,7 @@ Owner = Actor | ActorRef | Task[Any]
 
 def _ref_of(owner: Owner) -> ActorRef:
     if isinstance(owner, Actor):
+        owner.actor_inbox.must_have_started()
         return owner.actor_ref
     ref = owner.ref if isinstance(owner, Task) else owner
     if not isinstance(ref, ActorRef):
