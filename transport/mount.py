@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Awaitable, Mapping
+from contextvars import copy_context
 from dataclasses import replace
 from functools import lru_cache
 from http import HTTPStatus
@@ -229,7 +230,7 @@ class Mount:
         return serializer
 
     def start(self, carrier: Carrier, client: Client) -> Future[ActorRef]:
-        """Start the transport actor of a client; if that fails, abort the carrier.
+        """Start the transport actor of a client, with the context variables of the caller; if that fails, abort the carrier.
 
         Raises:
             ActorDeadError: if the supervisor of the connections is not running.
@@ -238,7 +239,7 @@ class Mount:
         if transports is None:
             raise ActorDeadError("the endpoint is not running, or restarting")
         limits = (endpoint.max_channels, endpoint.limits, endpoint.reached)
-        args = (carrier, client.socket, self._routes, client.serializer, endpoint.pubsub, *limits)
+        args = (carrier, client.socket, self._routes, client.serializer, endpoint.pubsub, *limits, copy_context())
         started = calls.start_child(transports, _TRANSPORT.of_another(args, "transport"))
         if client.place is not None:
             client.place.keep_for(started)

@@ -43,6 +43,8 @@ from transport.protocol.connection import (
 )
 
 if TYPE_CHECKING:
+    from contextvars import Context
+
     from actors.channel import Channel
     from actors.clock import Timer
     from actors.future import Future
@@ -135,7 +137,11 @@ class Transport(ClientActor):
         max_channels: int = 100,
         limits: Limits = _LIMITS,
         reached: Callable[[str], object] | None = None,
+        context: Context | None = None,
     ) -> None:
+        if context is not None:
+            # What `connect` has set is seen by the channels.
+            self._process.context = context
         self.socket: Socket = socket
         self.serializer, self.pubsub = serializer, pubsub
         self.connection = Connection(routes, serializer, max_channels, limits)

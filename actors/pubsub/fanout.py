@@ -26,6 +26,7 @@ broadcasts of `MOST_BYTES` in progress; above that the oldest one is written to 
 from __future__ import annotations
 
 from collections import deque
+from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ class Fanout:
         self._position = 0
         self.cause, self._report = cause, report
         self._paced = False
+        # Of the sender: what is called when it is written, such as a telemetry handler, sees the same at any number of clients.
+        self.context = copy_context()
         self._receipt: Receipt | None = None
         self.size = sum(share.size for share in self._shares)
 
@@ -112,7 +115,7 @@ class Fanout:
         if self._receipt is not None:
             self._receipt.set()
         if self._report is not None:
-            self._report()
+            self.context.run(self._report)
 
 
 class Fanouts:
@@ -172,7 +175,7 @@ class Fanouts:
         """Write to the next clients on behalf of the cause, as when a broadcast is written at once."""
         outer, scheduler.current = scheduler.current, fanout.paced
         try:
-            fanout.write(number)
+            fanout.context.run(fanout.write, number)
         finally:
             scheduler.current = outer
 

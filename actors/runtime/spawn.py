@@ -45,7 +45,8 @@ def spawn(
     context = _new_context()
     actor = context.run(actor_class, *args, **(kwargs or {}))
     process: Process = actor.actor_inbox
-    process.context = context
+    if not hasattr(process, "context"):  # one that is started on behalf of other code takes that code's, in `__init__`
+        process.context = context
     scheduler = Scheduler.here() if parent is None else parent.scheduler
     if scheduler.is_current_thread():
         process.start(scheduler, parent=parent, name=name, label=label, record=record)

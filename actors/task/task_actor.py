@@ -102,6 +102,8 @@ class TaskActor(Actor):
 
     def __init__(self, task: Job) -> None:
         self._task = task
+        # Its supervisor's are of no use to the function.
+        self._process.context = task.take_context()
         self._running: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
         self._outcome: Outcome | None = None
@@ -139,9 +141,7 @@ class TaskActor(Actor):
 
     def _start_running(self) -> None:
         loop = self._process.scheduler.loop
-        self._running = loop.create_task(
-            Contained(self._run(), self._process), name=str(self), context=self._task.take_context()
-        )
+        self._running = loop.create_task(Contained(self._run(), self._process), name=str(self))
 
     async def _run(self) -> None:
         current_task.set(self._task)

@@ -553,7 +553,7 @@ class ManualLoop:
     def __init__(self) -> None:
         self.calls: list[Callable[[], object]] = []
 
-    def call_soon(self, callback: Callable[[], object]) -> None:
+    def call_soon(self, callback: Callable[[], object], **_options: object) -> None:
         self.calls.append(callback)
 
     def turn(self) -> None:

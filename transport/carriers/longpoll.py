@@ -226,7 +226,7 @@ class LongPollCarrier:
         assert self._process is not None
         if not self._delivers_later:
             self._delivers_later = True
-            self._process.scheduler.loop.call_soon(self._deliver)
+            self._process.scheduler.loop.call_soon(self._deliver, context=self._process.context.copy())
 
     def begin_poll(self) -> Future[None] | None:
         """Begin a poll, in the place of a waiting one, which then ends empty; return None if there are messages already."""

@@ -34,6 +34,8 @@ from transport.carriers.traffic import Traffic
 from transport.carriers.unread import UnreadReplies
 
 if TYPE_CHECKING:
+    from contextvars import Context
+
     from websockets.http11 import Request, Response
 
     from actors.channels.fastlane import Fastlane
@@ -305,7 +307,11 @@ class WebSocketCarrier(asyncio.Protocol):
     def _go_on_later(self) -> None:
         if not self._going_on:
             self._going_on = True
-            self._scheduler.loop.call_soon(self._go_on)
+            self._scheduler.loop.call_soon(self._go_on, context=self._variables())
+
+    def _variables(self) -> Context:
+        """Return the context variables of the transport actor, in place of those of whatever made us go on."""
+        return (self._scheduler.neutral if self._process is None else self._process.context).copy()
 
     def _go_on(self) -> None:
         self._going_on = False
@@ -327,7 +333,8 @@ class WebSocketCarrier(asyncio.Protocol):
         if transport is not None and not transport.is_closing():
             self._input = _READING
             self._options.idle.add(self)
-            transport.resume_reading()
+            # The event loop reads with the variables with which it was told to.
+            self._variables().run(transport.resume_reading)
 
     # Sent frames
 

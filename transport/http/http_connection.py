@@ -23,6 +23,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable
+from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -85,6 +86,8 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start to wait for a request."""
         self._transport = cast("asyncio.Transport", transport)
+        # The context variables of the listener.
+        self._context = copy_context()
         self._peer = self._transport.get_extra_info("peername")
         if self._endpoint.proxies.send_preface(self._peer):
             self._preface = bytearray()
@@ -154,7 +157,7 @@ class HttpConnection(asyncio.Protocol):
     def _go_on(self) -> None:
         if not self._goes_on:
             self._goes_on = True
-            self._scheduler.loop.call_soon(self._continue)
+            self._scheduler.loop.call_soon(self._continue, context=self._context)
 
     def _continue(self) -> None:
         self._goes_on = False
@@ -186,7 +189,8 @@ class HttpConnection(asyncio.Protocol):
         if read is NOTHING:
             return False
         if read is not PART:
-            self._answer_request(read)
+            # A client of its own, if a proxy has sent it: what its `connect` sets is not for the next one.
+            self._context.copy().run(self._answer_request, read)
         return True
 
     def _admit(self, request: Request) -> int | Response:
