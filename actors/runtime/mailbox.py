@@ -107,11 +107,18 @@ class Mailbox(Bonds):
         if not self.alive:
             refuse(item, self)
             return
-        if self.queue is None:
-            self.queue = deque((item,))
+        queue = self.queue
+        if queue is None:
+            first = deque((item,))
+            queue = self.queue  # a signal's handler, or a `__del__`, may have sent a message meanwhile
+            if queue is None:
+                self.queue = first
+            else:
+                queue.append(item)
         else:
-            self.queue.append(item)
+            queue.append(item)
         if not self.scheduled:
+            self.scheduled = True
             self._be_ready()
 
     def put_counted(self, message: object, receipt: Receipt) -> None:
@@ -140,14 +147,16 @@ class Mailbox(Bonds):
         if not self.alive:
             self.must_have_started()
             return
-        queue = self.queue = deque() if self.queue is None else self.queue
-        position = next((n for n, item in enumerate(queue) if type(item) is not _Continue), len(queue))
-        queue.insert(position, _Continue(message))
+        item, position = _Continue(message), 0
+        queue = self.queue = self.queue or deque()
+        while position < len(queue) and type(queue[position]) is _Continue:
+            position += 1
+        queue.insert(position, item)
         if not self.scheduled:
+            self.scheduled = True
             self._be_ready()
 
     def _be_ready(self) -> None:
-        self.scheduled = True
         if self.bypass is not None:
             self.bypass.hold(BUSY)
         self.scheduler.ready(self)  # type: ignore[arg-type]  # it is a Process, of which this is a part
@@ -228,15 +237,20 @@ class Mailbox(Bonds):
 
     def go_on(self) -> None:
         """Join the end of the ready queue if there is more to do, else rest."""
-        if self.signal is not None or self.queue:
+        self.current = None  # a `__del__` may send a message here
+        if self.signal is not None or self.queue or (self.bypass is not None and self._has_more(self.bypass)):
             self._be_ready()
         else:
+            # Between these checks and these stores there is no call, and so nothing that could put a message.
             self.scheduled = False
-            self.queue = self.current = None
-            if self.bypass is not None:
-                self.bypass.release(BUSY)
+            self.queue = None
             if self.idle is not None:
                 self.idle.rest()
+
+    def _has_more(self, bypass: Bypass) -> bool:
+        """Release the bypass; return whether something has come meanwhile, so that it must be held again."""
+        bypass.release(BUSY)
+        return not (self.signal is None and not self.queue)
 
     def _accept(self, result: object) -> bool:
         """Act on what a handler returned; return whether the next message may be handled at once."""

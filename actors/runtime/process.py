@@ -207,7 +207,7 @@ class Process(Mailbox):
         self.scheduled = True
         self.task = self.scheduler.loop.create_task(Contained(coroutine, self), name=self.name, context=self.context)
         self.task.add_done_callback(done, context=self.context)
-        if self.signal is not None and self.ending is None:
+        if self.signal is not None and self.ending is None and self.task is not None:
             # It arrived before there was a task, as when a plain `on_receive` stops its actor and returns a coroutine.
             self._interrupt(self.signal)
 
@@ -264,6 +264,7 @@ class Process(Mailbox):
         if self.task is not None:
             self._interrupt(reason)
         elif not self.scheduled:
+            self.scheduled = True
             self._be_ready()
         else:
             self.scheduler.unpark(self)
