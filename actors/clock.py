@@ -11,7 +11,8 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextvars import Context
+from contextvars import Context, copy_context
+from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Protocol
@@ -82,7 +83,10 @@ class Timer(Local):
     @property
     def calls(self) -> str:
         """The name of the function that it calls, for people."""
-        return str(getattr(self._callback, "__qualname__", repr(self._callback)))
+        called = self._callback
+        if isinstance(called, partial) and isinstance(getattr(called.func, "__self__", None), Context):
+            called = called.args[0]  # see `call_after`
+        return str(getattr(called, "__qualname__", repr(called)))
 
     def remaining(self) -> float | None:
         """Return the seconds left, or None once it has fired or was cancelled."""
@@ -167,8 +171,8 @@ class Clock(Local, ABC):
         return timer
 
     def call_after(self, seconds: float, callback: Callable[[], object]) -> Timer:
-        """Call `callback()` after `seconds`."""
-        return self.call_at(self.now() + max(0.0, seconds), callback)
+        """Call `callback()` after `seconds`, with the context variables of the code that sets the timer."""
+        return self.call_at(self.now() + max(0.0, seconds), partial(copy_context().run, callback))
 
     def send_after(self, seconds: float, target: TimerOwner, message: object) -> Timer:
         """Send `message` to the actor after `seconds`, unless it has ended by then."""

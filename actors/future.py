@@ -281,7 +281,8 @@ class Future(Local, pykka.Future[T]):
         _check_timeout(self._timeout)
         scheduler, loop = self._scheduler, asyncio.get_running_loop()
         if scheduler is not None and scheduler.loop is loop:
-            return scheduler.clock.call_after(self._timeout, wake).cancel
+            clock = scheduler.clock
+            return clock.call_at(clock.now() + max(0.0, self._timeout), wake).cancel
         return loop.call_later(self._timeout, wake).cancel
 
     def filter(self: Future[Iterable[Any]], func: Callable[[Any], bool]) -> pykka.Future[Iterable[Any]]:
