@@ -40,6 +40,9 @@ __all__ = ["TOO_MANY_RESTARTS", "Children", "Supervision", "supervised_by", "sup
 
 _log = logging.getLogger("ashtree.supervisors")
 
+_LATER = 1.0
+"""Seconds after which the end of a child is looked at again that was seen when the event loop seemed to be about to end."""
+
 TOO_MANY_RESTARTS = Shutdown("restart intensity reached")
 
 
@@ -92,6 +95,8 @@ class Supervision(Actor):
 
     def on_receive(self, message: Any) -> Any:
         """Handle the exits of children and the calls of others."""
+        if isinstance(message, Exit | _Again) and self._process.scheduler.is_ending:
+            return self._look_later(message)
         try:
             return self._handle(message)
         except SupervisorsError as error:
@@ -229,6 +234,10 @@ class Supervision(Actor):
             reason,
         )
         return Stop(TOO_MANY_RESTARTS)
+
+    def _look_later(self, ended: object) -> None:
+        """Restart nothing now, as the event loop seems to be about to end; look again whether it has."""
+        self.send_after(_LATER, ended)
 
     # Children that are stopped
 

@@ -165,7 +165,7 @@ class System:
         return ref.exit_reason
 
     def _on_down(self, reason: ExitReason) -> None:
-        if self._stopping:
+        if self._stopping or self.ref.process.scheduler.is_ending:
             return
         _log.critical("%s ended unexpectedly: %s", self.name, reason)
         if self._body is not None:

@@ -8,7 +8,7 @@ from inspect import CORO_CREATED, getcoroutinestate
 from types import coroutine
 from typing import Any, Generic, Protocol, TypeVar
 
-__all__ = ["Contained", "error_of", "next_round"]
+__all__ = ["Contained", "error_of", "next_round", "was_cancelled"]
 
 
 class _Escaped(Exception):  # noqa: N818  # not an error of its own: it carries one past asyncio
@@ -27,38 +27,54 @@ class Current(Protocol):
 class Running(Protocol):
     """The process whose coroutine it is."""
 
+    task: asyncio.Task[Any] | None
+
     @property
     def scheduler(self) -> Current:
         """The scheduler of the process."""
+
+    def interrupted(self) -> None:
+        """Learn that the coroutine is cancelled, before it is."""
 
 
 P = TypeVar("P", bound=Running)
 
 
 class Contained(Coroutine[Any, Any, Any], Generic[P]):
-    """A coroutine of an actor; while it runs, its process is the scheduler's current one."""
+    """A coroutine of an actor; while it runs, its process is the scheduler's current one.
 
-    __slots__ = ("coroutine", "process")
+    - `interrupted`: whether its task was cancelled, and not by the coroutine itself; None if it was not cancelled.
+    """
+
+    __slots__ = ("coroutine", "interrupted", "process")
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], process: P) -> None:
         self.coroutine, self.process = coroutine, process
+        self.interrupted: bool | None = None
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self.coroutine.__await__()
 
     def send(self, value: object) -> object:
         """Go on to the next `await`."""
-        scheduler = self.process.scheduler
-        outer, scheduler.current = scheduler.current, self.process
+        process = self.process
+        scheduler = process.scheduler
+        outer, scheduler.current = scheduler.current, process
         try:
-            return self.coroutine.send(value)
+            awaited: object = self.coroutine.send(value)
         except (SystemExit, KeyboardInterrupt) as error:
             raise _Escaped(error) from error
         finally:
             scheduler.current = outer
+        if self.interrupted is None and process.task is not None and process.task.cancelling():
+            self.interrupted = False
+        return awaited
 
     def throw(self, *error: Any) -> object:
         """Go on with an exception."""
+        if isinstance(error[0], asyncio.CancelledError):
+            self.interrupted = self.interrupted is not False
+            self.process.interrupted()
         if getcoroutinestate(self.coroutine) == CORO_CREATED:
             # Closed here, it releases what it would have awaited; entered, it would be kept by the traceback until a
             # collection.
@@ -88,6 +104,13 @@ def error_of(task: asyncio.Task[Any]) -> BaseException | None:
             return cancelled
     error = task.exception()
     return error.error if isinstance(error, _Escaped) else error
+
+
+def was_cancelled(task: asyncio.Task[Any], error: BaseException | None) -> bool:
+    """Return whether the task of a `Contained` that ended with `error` did so because it was cancelled, not by itself."""
+    coroutine = task.get_coro()
+    interrupted = isinstance(coroutine, Contained) and coroutine.interrupted is True
+    return interrupted and isinstance(error, asyncio.CancelledError) and task.cancelling() > 0
 
 
 @coroutine

@@ -25,6 +25,7 @@ from actors.exits import (
     KILL,
     KILLED,
     NORMAL,
+    SHUTDOWN,
     Crash,
     Exit,
     ExitReason,
@@ -36,7 +37,7 @@ from actors.future import Future
 from actors.recorder import messages_kept
 from actors.runtime.behaviour import described
 from actors.runtime.bypass import BUSY
-from actors.runtime.coroutine import Contained, error_of
+from actors.runtime.coroutine import Contained, error_of, was_cancelled
 from actors.runtime.debug import Debug
 from actors.runtime.envelope import ActorStop
 from actors.runtime.mailbox import Mailbox
@@ -149,6 +150,8 @@ class Process(Mailbox):
         error = error_of(task)
         if self.signal is not None:
             self._interrupted_start(started, self.signal, error)
+        elif was_cancelled(task, error):
+            self._interrupted_start(started, SHUTDOWN, error)
         elif error is not None:
             started.set_exception(self._start_failed(error))
         else:
@@ -218,10 +221,18 @@ class Process(Mailbox):
             return
         if self.signal is not None and task.cancelling():
             self._obey()
+        elif was_cancelled(task, error):
+            # By other code than ours, such as `asyncio.run` at its end: the handler has not failed.
+            self.end(SHUTDOWN)
         elif error is not None:
             self._crash(error)
         elif self._accept(task.result()):
             self.go_on()
+
+    def interrupted(self) -> None:
+        """Learn that a task of this actor is cancelled: by an exit signal, a time limit of its own, or other code than ours."""
+        if self.signal is None and self.ending is None and self.alive:
+            self.scheduler.look_for_end()
 
     # Signals
 
@@ -333,10 +344,12 @@ class Process(Mailbox):
         error = error_of(task)
         if not self.alive:
             return
-        if error is not None:
+        if error is None or was_cancelled(task, error):
+            assert self.ending is not None
+            self.finish(self.ending)
+        else:
             self._report(error)
-        assert self.ending is not None
-        self.finish(self.ending if error is None else Crash(error))
+            self.finish(Crash(error))
 
     def finish(self, reason: ExitReason) -> None:
         """Mark as exited; notify links, monitors and callers."""

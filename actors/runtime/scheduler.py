@@ -48,11 +48,13 @@ from weakref import ref
 
 from actors.clock import Clock, LoopClock, pause
 from actors.exceptions import ActorDeadError, BlockingCallError
+from actors.future import Future
 from actors.registry import ActorRegistry, Registry
 from actors.runtime.current import BACKGROUND, is_on_a_loop, owners, scheduler_of_thread, schedulers
+from actors.runtime.loop_end import LoopEnd
 
 if TYPE_CHECKING:
-    from actors.future import Future
+    from actors.exits import ExitReason
     from actors.runtime.process import Process
 
 __all__ = ["AT_ONCE", "BUDGET", "CROWD", "PASS", "SHARE", "TURN", "WORK", "Scheduler", "in_thread", "new_event_loop"]
@@ -81,6 +83,9 @@ AT_ONCE = 64
 # by which the first ones are, and the last.
 CROWD = 10_000
 DELAY, LONGEST_DELAY = 0.001, 1.0
+
+# Seconds that `terminate` may take at the end of a loop, as by default under a supervisor.
+LAST = 5.0
 
 _background_lock = threading.Lock()
 
@@ -138,6 +143,7 @@ class Scheduler:
         self._inbound: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._woken = False
         self._last: AsyncGenerator[None, None] | None = None
+        self._loop_end: LoopEnd | None = None
         schedulers[self.thread_id] = self
         ActorRegistry.join(self)
 
@@ -170,9 +176,19 @@ class Scheduler:
         A loop has no other hook for its end. It registers an async generator at the generator's first step, which is done here
         by hand, without a task: up to the `yield`, from which the loop later closes it.
         """
-        self._last = _at_shutdown(ref(self))
+        self._last, self._loop_end = _at_shutdown(ref(self)), LoopEnd(self.loop, self.clock)
         with suppress(StopIteration):  # the step has reached the `yield`
             self._last.__anext__().send(None)
+
+    def look_for_end(self) -> None:
+        """Look whether the loop is about to end, as a task of an actor is cancelled which no exit signal has interrupted."""
+        if self._loop_end is not None:
+            self._loop_end.look()
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the loop seems to be about to end, so that nothing is to be started again."""
+        return self._loop_end is not None and self._loop_end.suspected
 
     @staticmethod
     def of_thread() -> Scheduler | None:
@@ -404,6 +420,18 @@ class Scheduler:
         """Raise BlockingCallError: waiting would block the loop's own thread."""
         raise BlockingCallError("get()", instead="`await future` in an async handler")
 
+    async def until_terminated(self, seconds: float) -> None:
+        """Wait until the actors have ended whose `terminate` is a coroutine that is running now; at most some seconds."""
+        downs: list[Future[ExitReason]] = []
+        for process in self.processes.values():
+            if process.ending is not None:
+                downs.append(Future(self))
+                process.answer_at_end(downs[-1])
+        # Which kills them.
+        self.clock.call_after(seconds, self.close)
+        for down in downs:
+            await down
+
     def close(self) -> None:
         """Kill all actors that are left, and forget the thread; closing the loop is up to its owner."""
         for process in list(self.processes.values()):
@@ -416,12 +444,13 @@ class Scheduler:
 
 
 async def _at_shutdown(scheduler: ref[Scheduler]) -> AsyncGenerator[None, None]:
-    """Close a scheduler when its loop closes its async generators."""
+    """Close a scheduler when its loop closes its async generators; before that, let actors end that are ending."""
     try:
         yield
     finally:
         closing = scheduler()
         if closing is not None:
+            await closing.until_terminated(LAST)
             closing.close()
 
 

@@ -17,7 +17,7 @@ import msgspec
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError
 from actors.exits import NORMAL, SHUTDOWN, Down, ExitReason, Shutdown, Stop
-from actors.runtime.coroutine import Contained
+from actors.runtime.coroutine import Contained, was_cancelled
 from actors.runtime.current import current_task
 
 if TYPE_CHECKING:
@@ -148,6 +148,10 @@ class TaskActor(Actor):
         try:
             outcome = Outcome(await self._call())
         except BaseException as error:  # noqa: BLE001  # whatever the function raises ends this task only
+            if self._running is not None and was_cancelled(self._running, error):
+                # By other code than ours: what ends this actor does not read its mailbox any more.
+                self.send(self, End(SHUTDOWN))
+                return
             outcome = Outcome(error=error)
         self.send(self, _Ran(outcome))
 
