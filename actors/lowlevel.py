@@ -14,6 +14,7 @@ kernel needs it, and changes with it.
   installed.
 - `spawn(actor_class, args, …)`: starts an actor below a parent, or below none.
 - `next_round()`: awaits the next round of the event loop, so that others get their turns.
+- `not_inherited`: the context variables that an actor does not have from its starter.
 - `CrashReport`, `last_crash()`, `last_crashes()`: what is logged and kept of crashes.
 - `Behaviour`: the callbacks that the kernel calls of an actor; the type of `process.actor`.
 - `described`, `state_of`: a message as text without secrets, the attributes of an actor.
@@ -24,6 +25,7 @@ from actors.future import run_on
 from actors.runtime.behaviour import Behaviour, described, state_of
 from actors.runtime.bonds import Bonds
 from actors.runtime.coroutine import next_round
+from actors.runtime.current import not_inherited
 from actors.runtime.envelope import Receipt, SystemCall
 from actors.runtime.process import Process
 from actors.runtime.report import CrashReport, last_crash, last_crashes
@@ -46,6 +48,7 @@ __all__ = [
     "last_crashes",
     "new_event_loop",
     "next_round",
+    "not_inherited",
     "run_on",
     "spawn",
     "state_of",

@@ -192,6 +192,26 @@ def test_colours_are_for_those_who_want_them(attach: Attach, monkeypatch: pytest
     assert "\x1b[" not in attach().run("tree()")
 
 
+def test_each_statement_sees_the_context_variables_that_earlier_ones_have_set(prompt: Attached) -> None:
+    prompt.run("import asyncio, contextvars; var = contextvars.ContextVar('var', default='nothing')")
+    assert prompt.run("_ = var.set('by a plain one')") == ""
+    assert prompt.run("await asyncio.sleep(0, var.get())") == "'by a plain one'\n"
+    assert prompt.run("_ = await asyncio.sleep(0, var.set('by one that awaits'))") == ""
+    assert prompt.run("var.get()") == "'by one that awaits'\n"
+
+
+def test_an_actor_that_is_started_at_a_prompt_prints_for_the_server(
+    prompt: Attached, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompt.run("from actors import Actor, ThreadedActor")
+    for kind in ("Actor", "ThreadedActor"):
+        prompt.run(f"class Prints({kind}):\n  def on_receive(self, message): print(message)\n\n")
+        prompt.run("prints = Prints.start()")
+        assert prompt.run(f"prints.ask('from an actor {kind}')") == ""
+        assert capsys.readouterr().out == f"from an actor {kind}\n"
+        prompt.run("prints.kill()")
+
+
 def test_a_trace_prints_on_the_screen_of_its_session(system: System, attach: Attach) -> None:
     watching, other = attach(), attach()
     watching.run("trace('a', 1)")

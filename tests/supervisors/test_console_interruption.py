@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from typing import Any
 
 import pytest
@@ -120,8 +121,8 @@ def test_what_a_task_raises_is_returned_and_the_loop_lives(
     async def task() -> None:
         raise error
 
-    assert in_its_thread(interruption, lambda: type(interruption.run_on_loop(task))) == [error]
-    assert in_its_thread(interruption, lambda: interruption.run_on_loop(lambda: asyncio.sleep(0))) == [None]
+    assert in_its_thread(interruption, lambda: type(interruption.run_on_loop(task, Context()))) == [error]
+    assert in_its_thread(interruption, lambda: interruption.run_on_loop(lambda: asyncio.sleep(0), Context())) == [None]
 
 
 def test_a_task_is_interrupted(interruption: Interruption) -> None:
@@ -129,7 +130,7 @@ def test_a_task_is_interrupted(interruption: Interruption) -> None:
         asyncio.get_running_loop().call_soon(interruption.interrupt)
         await asyncio.Event().wait()
 
-    assert in_its_thread(interruption, lambda: type(interruption.run_on_loop(task))) == [KeyboardInterrupt]
+    assert in_its_thread(interruption, lambda: type(interruption.run_on_loop(task, Context()))) == [KeyboardInterrupt]
 
 
 def test_a_task_that_is_interrupted_before_it_begins_does_not_begin(interruption: Interruption) -> None:
@@ -140,7 +141,7 @@ def test_a_task_that_is_interrupted_before_it_begins_does_not_begin(interruption
 
     def run() -> None:
         interruption.interrupt()
-        assert interruption.run_on_loop(task) is None
+        assert interruption.run_on_loop(task, Context()) is None
         interruption.expose()
 
     assert in_its_thread(interruption, run) == [KeyboardInterrupt]

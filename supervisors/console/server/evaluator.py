@@ -8,6 +8,7 @@ import traceback
 from codeop import CommandCompiler
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -62,6 +63,8 @@ class Evaluator(ThreadedActor):
         """Redirect the output of this thread to the client."""
         self._interruption.begin()
         self._screen.take()
+        # All statements run in it, those that await too, so that each sees the variables that earlier ones have set.
+        self._context = copy_context()
 
     def on_receive(self, message: object) -> None:
         """Evaluate or complete, and send the result to the session."""
@@ -114,12 +117,12 @@ class Evaluator(ThreadedActor):
         if _awaits(code):
             self._await(function)
         else:
-            function()
+            self._context.run(function)
         return False
 
     def _await(self, function: FunctionType) -> None:
         self._interruption.cover()
-        error = self._interruption.run_on_loop(function)
+        error = self._interruption.run_on_loop(function, self._context)
         self._interruption.expose()
         self._screen.display_kept()
         if error is not None:

@@ -6,7 +6,7 @@ import asyncio
 import ctypes
 import threading
 from collections.abc import Callable, Coroutine
-from contextvars import copy_context
+from contextvars import Context
 from typing import Any
 
 __all__ = ["Interruption"]
@@ -83,13 +83,13 @@ class Interruption:
         _raise_pending()
         return was_exposed
 
-    def run_on_loop(self, function: Function) -> BaseException | None:
-        """Run a coroutine as a task of the loop, in this thread's context; return the exception it raised.
+    def run_on_loop(self, function: Function, context: Context) -> BaseException | None:
+        """Run a coroutine as a task of the loop, in a context; return the exception it raised.
 
         It is a KeyboardInterrupt if the task was interrupted, and a CancelledError if it was cancelled otherwise.
         """
         over = threading.Event()
-        self._loop.call_soon_threadsafe(self._begin, function, over, context=copy_context())
+        self._loop.call_soon_threadsafe(self._begin, function, context, over)
         over.wait()
         with self._lock:
             task, self._task = self._task, None
@@ -97,12 +97,12 @@ class Interruption:
         error = None if task is None else asyncio.CancelledError() if task.cancelled() else task.result()
         return KeyboardInterrupt() if was_cancelled and isinstance(error, asyncio.CancelledError) else error
 
-    def _begin(self, function: Function, over: threading.Event) -> None:
+    def _begin(self, function: Function, context: Context, over: threading.Event) -> None:
         with self._lock:
             if self.is_pending:
                 over.set()
                 return
-            self._task = self._loop.create_task(_outcome(function))
+            self._task = self._loop.create_task(_outcome(function), context=context)
         self._task.add_done_callback(lambda _: over.set())
 
 

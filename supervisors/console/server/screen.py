@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from actors.lowlevel import not_inherited
+
 if TYPE_CHECKING:
     from supervisors.console.server.interruption import Interruption
     from supervisors.console.server.output_queue import OutputQueue
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Screen", "divert", "restore"]
 
 _current: ContextVar[Screen | None] = ContextVar("screen of a console", default=None)
+# An actor that is started at a prompt outlives the session.
+not_inherited.append(_current)
 
 
 class Screen(io.TextIOBase):
