@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -48,21 +48,6 @@ class _Join(msgspec.Struct, frozen=True, eq=False):
 
 
 _JOIN = _Join()
-
-
-class _Waiting:
-    """A coroutine of a callback that a channel awaits; it is closed even if the channel ends before it is started."""
-
-    __slots__ = ("_coroutine",)
-
-    def __init__(self, coroutine: Coroutine[object, object, object]) -> None:
-        self._coroutine = coroutine
-
-    def __await__(self) -> Generator[object, None, object]:
-        return self._coroutine.__await__()
-
-    def __del__(self) -> None:
-        self._coroutine.close()
 
 
 def reply(ref: SocketRef, answer: Reply) -> None:
@@ -219,7 +204,7 @@ class Channel(Actor):
         except InvalidPayloadError as invalid:
             return self._after_join(invalid.reply, began)
         result = self.join(self.topic, payload)
-        return self._await_join(_Waiting(result), began) if iscoroutine(result) else self._after_join(result, began)
+        return self._await_join(result, began) if iscoroutine(result) else self._after_join(result, began)
 
     async def _await_join(self, result: Awaitable[object], began: float) -> Stop | None:
         timer = self.clock.call_at(began + self.join_timeout, self._join_timed_out, self._process)
@@ -244,7 +229,7 @@ class Channel(Actor):
             return self._after_in(message, invalid.reply, began)
         result = self.handle_in(message.event, payload)
         if iscoroutine(result):
-            return self._await(_Waiting(result), lambda value: self._after_in(message, value, began))
+            return self._await(result, lambda value: self._after_in(message, value, began))
         return self._after_in(message, result, began)
 
     def _typed(self, event: object, payload: object) -> object:
@@ -255,7 +240,7 @@ class Channel(Actor):
     def _then(result: object, after: Callable[[object], T]) -> T | Coroutine[object, object, T]:
         """Check what a callback returned, now or when its coroutine has finished."""
         if iscoroutine(result):
-            return Channel._await(_Waiting(result), after)
+            return Channel._await(result, after)
         return after(result)
 
     @staticmethod

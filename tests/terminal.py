@@ -120,7 +120,8 @@ class TerminalSession:
         """Type a line; return what it answers until it waits for the next."""
         self.type(f"{line}\n")
         self.until(re.escape(line) + r" *\n")
-        return self.until_prompt()
+        answer = self.until_prompt().rstrip("\n")  # the prompt of Python 3.13 and later writes one more line end
+        return f"{answer}\n" if answer else ""
 
     def end(self) -> str:
         """Press Ctrl-D, and return what it still writes, when it has ended."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Generator
-from inspect import CORO_CREATED, getcoroutinestate
-from types import coroutine
+from inspect import CORO_CREATED, getcoroutinestate, iscoroutine
+from types import FrameType, coroutine
 from typing import Any, Generic, Protocol, TypeVar
 
 __all__ = ["Contained", "error_of", "next_round", "was_cancelled"]
@@ -76,9 +76,8 @@ class Contained(Coroutine[Any, Any, Any], Generic[P]):
             self.interrupted = self.interrupted is not False
             self.process.interrupted()
         if getcoroutinestate(self.coroutine) == CORO_CREATED:
-            # Closed here, it releases what it would have awaited; entered, it would be kept by the traceback until a
-            # collection.
-            self.coroutine.close()
+            # Entered, it would be kept by the traceback until a collection.
+            _discard(self.coroutine)
             raise error[0]
         scheduler = self.process.scheduler
         outer, scheduler.current = scheduler.current, self.process
@@ -92,6 +91,16 @@ class Contained(Coroutine[Any, Any, Any], Generic[P]):
     def close(self) -> None:
         """Close the coroutine."""
         self.coroutine.close()
+
+
+def _discard(coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Close a coroutine that has not begun, and those that it was given: nothing awaits them any more."""
+    frame: FrameType | None = getattr(coroutine, "cr_frame", None)
+    given = [] if frame is None else [value for value in frame.f_locals.values() if iscoroutine(value)]
+    coroutine.close()
+    for other in given:
+        if getcoroutinestate(other) == CORO_CREATED:
+            _discard(other)
 
 
 def error_of(task: asyncio.Task[Any]) -> BaseException | None:

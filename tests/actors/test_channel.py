@@ -320,7 +320,7 @@ def test_a_channel_that_is_killed_before_its_coroutine_begins_says_nothing_of_it
     channel.kill()
     client.take()
     gc.collect()
-    assert not recwarn.list
+    assert [str(warning.message) for warning in recwarn] == []
 
 
 @pytest.mark.parametrize("end", [lambda ref: ref.exit(SHUTDOWN), lambda ref: ref.kill()], ids=["exit", "kill"])

@@ -31,6 +31,14 @@ _LINGER = 1.0
 _ABANDONED = "\nAbandoned. The thread cannot be killed and runs until its statement ends (see actors.threads_left).\n"
 
 
+class _NoInput(StringIO):
+    """The input of `help()`, which then leaves its prompt: Python 3.14 does not leave it for an empty line."""
+
+    def readline(self, _size: int | None = -1, /) -> Any:
+        """Report the end of the input."""
+        raise EOFError
+
+
 class Session(Actor):
     """Serves one client: evaluates what it sends, one statement at a time, until it leaves."""
 
@@ -42,7 +50,7 @@ class Session(Actor):
         # A Screen has the part of TextIO that writing needs.
         out = cast("TextIO", self._screen)
         # Python's own help() may open a pager in the server's terminal.
-        self._namespace.update(words(system, out), help=Helper(StringIO(), out))
+        self._namespace.update(words(system, out), help=Helper(_NoInput(), out))
         self._running: int | None = None
         self._is_interrupted = False
         self._bye = "the server is stopping"
