@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pykka
@@ -11,7 +10,8 @@ import pykka.messages
 from actors.clock import check_duration
 from actors.exits import NO_PROCESS, NORMAL, Crash, Down, ExitReason, MonitorRef, Stop, exit_reason
 from actors.future import Future
-from actors.redaction import without_secrets
+from actors.log import Log
+from actors.redaction import safe_repr, safe_str, without_secrets
 from actors.runtime.behaviour import described
 from actors.runtime.envelope import STOP, ActorStop, SystemCall
 from actors.runtime.idle_timeout import Idle
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 else:
     _PykkaActor = pykka.Actor
 
-_log = logging.getLogger("ashtree.actors")
+_log = Log("ashtree.actors")
 
 
 class Actor(_PykkaActor):
@@ -252,7 +252,7 @@ class Actor(_PykkaActor):
     def own(self, close: Callable[[], object]) -> None:
         """Call `close()` when this actor ends, even if it is killed (as Erlang closes the ports of a process)."""
         if not callable(close):
-            raise TypeError(f"own() takes a function, such as connection.close, got {close!r}")
+            raise TypeError(f"own() takes a function, such as connection.close, got {safe_repr(close)}")
         self._process.own(close)
 
     # Time
@@ -329,7 +329,7 @@ class _Nobody(Actor):
 
     def __init__(self, name: object, scheduler: Scheduler) -> None:
         process = self._process
-        process.scheduler, process.label, process.reason = scheduler, str(name), NO_PROCESS
+        process.scheduler, process.label, process.reason = scheduler, safe_str(name), NO_PROCESS
 
 
 def _attribute(actor: Actor, path: tuple[str, ...]) -> object:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -27,7 +26,8 @@ from actors.channels.message import (
 from actors.channels.payloads import JOIN, InvalidPayloadError, typed
 from actors.exceptions import BadReturnError, ChannelError, NotJoinedError, UnhandledEventError
 from actors.exits import NORMAL, SHUTDOWN, ExitReason, Shutdown, Stop, exit_reason
-from actors.redaction import filter_parameters
+from actors.log import Log
+from actors.redaction import filter_parameters, safe_repr
 from actors.runtime.behaviour import described
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Channel", "as_sent", "reply"]
 
-_log = logging.getLogger("ashtree.channels")
+_log = Log("ashtree.channels")
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ def reply(ref: SocketRef, answer: Reply) -> None:
         TypeError: if `answer` is not a `Reply`.
     """
     if not isinstance(answer, Reply):
-        raise TypeError(f"reply() takes {_REPLIES}, got {answer!r}")
+        raise TypeError(f"reply() takes {_REPLIES}, got {safe_repr(answer)}")
     send_frame(ref.transport, ref.serializer.encode_reply(ref.join_ref, ref.ref, ref.topic, answer))
 
 

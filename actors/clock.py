@@ -18,6 +18,7 @@ from itertools import count
 from typing import Protocol
 
 from actors.pickling import Local
+from actors.redaction import function_name, safe_repr
 from actors.validation import Bound, is_number, is_within
 
 __all__ = ["Alarm", "Clock", "Interval", "LoopClock", "Timer", "pause", "wall_time"]
@@ -57,9 +58,9 @@ def check_duration(seconds: object, bound: Bound = ">= 0") -> None:
         ValueError: if it is out of bounds, or NaN.
     """
     if not is_number(seconds):
-        raise TypeError(f"seconds must be a number, got {seconds!r}")
+        raise TypeError(f"seconds must be a number, got {safe_repr(seconds)}")
     if not is_within(seconds, bound):
-        raise ValueError(f"seconds must be {bound}, got {seconds!r}")
+        raise ValueError(f"seconds must be {bound}, got {safe_repr(seconds)}")
 
 
 class Timer(Local):
@@ -86,7 +87,7 @@ class Timer(Local):
         called = self._callback
         if isinstance(called, partial) and isinstance(getattr(called.func, "__self__", None), Context):
             called = called.args[0]  # see `call_after`
-        return str(getattr(called, "__qualname__", repr(called)))
+        return function_name(called, "__qualname__")
 
     def remaining(self) -> float | None:
         """Return the seconds left, or None once it has fired or was cancelled."""

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from pykka import ActorDeadError, Timeout
 
 from actors.pickling import Portable
+from actors.redaction import error_text, safe_repr, safe_str
 
 __all__ = [
     "ActorDeadError",
@@ -82,7 +83,9 @@ class NameTakenError(ActorsError):
 
     def __init__(self, name: object, owner: object, advice: str = "") -> None:
         self.name, self.owner = name, owner
-        super().__init__(f"name {name!r} is already taken by {owner}" + (f"; {advice}" if advice else ""))
+        super().__init__(
+            f"name {safe_repr(name)} is already taken by {safe_str(owner)}" + (f"; {advice}" if advice else "")
+        )
 
 
 class NotRegisteredError(ActorsError):
@@ -90,7 +93,7 @@ class NotRegisteredError(ActorsError):
 
     def __init__(self, key: object, actor: object) -> None:
         self.key, self.actor = key, actor
-        super().__init__(f"{actor} is not registered as {key!r}; register() it first")
+        super().__init__(f"{safe_str(actor)} is not registered as {safe_repr(key)}; register() it first")
 
 
 class AmbiguousNameError(ActorsError):
@@ -99,8 +102,8 @@ class AmbiguousNameError(ActorsError):
     def __init__(self, name: object, owners: Sequence[object]) -> None:
         self.name, self.owners = name, tuple(owners)
         super().__init__(
-            f"name {name!r} has an actor in {len(owners)} event loops: {', '.join(map(str, owners))}; "
-            f"use the ref of the one that is meant, as from system.whereis({name!r})"
+            f"name {safe_repr(name)} has an actor in {len(owners)} event loops: {', '.join(map(safe_str, owners))}; "
+            f"use the ref of the one that is meant, as from system.whereis({safe_repr(name)})"
         )
 
 
@@ -109,7 +112,9 @@ class AlreadyTrackedError(ActorsError):
 
     def __init__(self, actor: object, topic: str, key: str) -> None:
         self.actor, self.topic, self.key = actor, topic, key
-        super().__init__(f"{actor} is tracked on {topic!r} as {key!r} already; give it another meta with update()")
+        super().__init__(
+            f"{safe_str(actor)} is tracked on {topic!r} as {key!r} already; give it another meta with update()"
+        )
 
 
 class NotTrackedError(ActorsError):
@@ -117,7 +122,7 @@ class NotTrackedError(ActorsError):
 
     def __init__(self, actor: object, topic: str, key: str) -> None:
         self.actor, self.topic, self.key = actor, topic, key
-        super().__init__(f"{actor} is not tracked on {topic!r} as {key!r}; track() it first")
+        super().__init__(f"{safe_str(actor)} is not tracked on {topic!r} as {key!r}; track() it first")
 
 
 class StartError(ActorsError):
@@ -125,7 +130,7 @@ class StartError(ActorsError):
 
     def __init__(self, label: str, cause: BaseException) -> None:
         self.label, self.cause = label, cause
-        super().__init__(f"{label} could not start: {type(cause).__name__}: {cause}")
+        super().__init__(f"{label} could not start: {error_text(cause)}")
 
     @property
     def root(self) -> BaseException:
@@ -138,7 +143,7 @@ class TaskExitError(ActorsError, ActorDeadError):
 
     def __init__(self, task: str, reason: object) -> None:
         self.task, self.reason = task, reason
-        super().__init__(f"{task} ended without a result: {reason}")
+        super().__init__(f"{task} ended without a result: {safe_str(reason)}")
 
 
 class ChannelError(ActorsError):
@@ -150,7 +155,7 @@ class BadReturnError(ChannelError, TypeError):
 
     def __init__(self, callback: str, allowed: str, got: object) -> None:
         self.callback, self.got = callback, got
-        super().__init__(f"{callback}() must return {allowed}, got {got!r}")
+        super().__init__(f"{callback}() must return {allowed}, got {safe_repr(got)}")
 
 
 class NotJoinedError(ChannelError):
@@ -169,4 +174,4 @@ class UnhandledEventError(ChannelError):
 
     def __init__(self, channel: str, event: object) -> None:
         self.channel, self.event = channel, event
-        super().__init__(f"{channel}.handle_in() has no clause for event {event!r}")
+        super().__init__(f"{channel}.handle_in() has no clause for event {safe_repr(event)}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 import msgspec
 
 from actors.pickling import Local, portable
+from actors.redaction import error_text, safe_repr
 from actors.validation import check_refusal
 
 if TYPE_CHECKING:
@@ -76,6 +77,9 @@ class Shutdown(ExitReason):
 
     detail: Any = None
 
+    def __repr__(self) -> str:
+        return f"Shutdown(detail={safe_repr(self.detail)})"
+
     @property
     def is_graceful(self) -> bool:
         """True: a shutdown is orderly, with or without a detail."""
@@ -99,11 +103,10 @@ class Crash(ExitReason):
     exception: BaseException
 
     def __str__(self) -> str:
-        name = type(self.exception).__name__
-        try:
-            return f"{name}: {self.exception}"
-        except Exception:  # noqa: BLE001  # the author's __str__; the report of the crash must not fail with it
-            return f"{name} (what it says cannot be shown)"
+        return error_text(self.exception)
+
+    def __repr__(self) -> str:
+        return f"Crash(exception={safe_repr(self.exception)})"
 
 
 class _Kill:
@@ -144,7 +147,9 @@ def exit_reason(value: object) -> ExitReason:
         return value
     if isinstance(value, BaseException):
         return Crash(value)
-    raise TypeError(f"an exit reason must be NORMAL, SHUTDOWN, Shutdown(detail) or an exception, got {value!r}")
+    raise TypeError(
+        f"an exit reason must be NORMAL, SHUTDOWN, Shutdown(detail) or an exception, got {safe_repr(value)}"
+    )
 
 
 class MonitorRef(Local):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
 import sys
 import threading
@@ -17,7 +16,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 import pykka
 
 from actors.exceptions import BlockingCallError, Timeout
+from actors.log import Log
 from actors.pickling import Local
+from actors.redaction import safe_repr
 from actors.runtime.current import actor_of_thread, is_on_a_loop
 from actors.runtime.waits import waiting
 from actors.validation import is_number
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Future", "run_on"]
 
-_log = logging.getLogger("ashtree.actors")
+_log = Log("ashtree.actors")
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -332,4 +333,4 @@ def run_on(scheduler: Runtime, function: Callable[..., T], *args: object, timeou
 def _check_timeout(timeout: object) -> None:
     # It may be negative: what is left of a deadline that has passed.
     if timeout is not None and not (is_number(timeout) and not math.isnan(timeout)):
-        raise TypeError(f"timeout must be seconds or None, got {timeout!r}")
+        raise TypeError(f"timeout must be seconds or None, got {safe_repr(timeout)}")

@@ -17,6 +17,7 @@ kernel needs it, and changes with it.
 - `not_inherited`: the context variables that an actor does not have from its starter.
 - `CrashReport`, `last_crash()`, `last_crashes()`: what is logged and kept of crashes.
 - `Behaviour`: the callbacks that the kernel calls of an actor; the type of `process.actor`.
+- `leave(error)`: lets KeyboardInterrupt and the like leave the event loop, where foreign code raised it.
 - `described`, `state_of`: a message as text without secrets, the attributes of an actor.
 - `waits_at`, `blocked_at`: where an actor's handler, or the thread of an event loop, is now, as the lines of a traceback.
 """
@@ -28,6 +29,7 @@ from actors.runtime.coroutine import next_round
 from actors.runtime.current import not_inherited
 from actors.runtime.envelope import Receipt, SystemCall
 from actors.runtime.process import Process
+from actors.runtime.program_exit import leave
 from actors.runtime.report import CrashReport, last_crash, last_crashes
 from actors.runtime.scheduler import Scheduler, in_thread, new_event_loop
 from actors.runtime.spawn import spawn
@@ -46,6 +48,7 @@ __all__ = [
     "in_thread",
     "last_crash",
     "last_crashes",
+    "leave",
     "new_event_loop",
     "next_round",
     "not_inherited",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from actors.exceptions import ActorDeadError
 from actors.future import Future
+from actors.redaction import safe_repr
 from actors.ref import ASK_TIMEOUT
 from actors.registry import ActorRegistry
 from actors.runtime.scheduler import Scheduler
@@ -93,5 +94,5 @@ async def call(target: Target, message: object, *, timeout: float | None = ASK_T
 def not_registered(target: Target) -> ActorDeadError:
     """Return the error of a call to a name that no actor has."""
     if isinstance(target, Via):
-        return ActorDeadError(f"no actor is registered as {target.key!r} in {target.registry!r}")
-    return ActorDeadError(f"no actor is registered as {target!r}")
+        return ActorDeadError(f"no actor is registered as {safe_repr(target.key)} in {safe_repr(target.registry)}")
+    return ActorDeadError(f"no actor is registered as {safe_repr(target)}")

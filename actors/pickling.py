@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn, Self, SupportsIndex, TypeVar
+
+from actors.redaction import safe_repr, safe_str
 
 __all__ = ["ForeignError", "Local", "Portable", "portable"]
 
@@ -89,8 +90,8 @@ def portable(value: Any, protocol: SupportsIndex) -> Any:
         return {key: portable(item, protocol) for key, item in value.items()}
     if _survives(value, protocol):
         return value
-    text = _text(str, value)
-    return ForeignError(_text(repr, value), text) if isinstance(value, BaseException) else text
+    text = safe_str(value)
+    return ForeignError(safe_repr(value), text) if isinstance(value, BaseException) else text
 
 
 def _survives(value: object, protocol: SupportsIndex) -> bool:
@@ -100,13 +101,6 @@ def _survives(value: object, protocol: SupportsIndex) -> bool:
     except Exception:  # noqa: BLE001  # each class fails in its own way
         return False
     return True
-
-
-def _text(show: Callable[[object], str], value: object) -> str:
-    try:
-        return show(value)
-    except Exception:  # noqa: BLE001  # the author's __str__ or __repr__
-        return f"<{type(value).__name__} that cannot be shown>"
 
 
 def _deep(value: Any, memo: dict[int, Any]) -> Any:

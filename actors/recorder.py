@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from actors.redaction import safe_repr
+
 __all__ = ["Recorded", "messages_kept"]
 
 
@@ -42,5 +44,5 @@ def messages_kept(by_spec: int | None, by_class: object, by_parent: int | None) 
     of_class = by_class if isinstance(by_class, int) else None
     number = next((each for each in (by_spec, of_class, by_parent) if each is not None), 0)
     if number < 0:
-        raise ValueError(f"record must be >= 0 or None, got {number!r}")
+        raise ValueError(f"record must be >= 0 or None, got {safe_repr(number)}")
     return number

@@ -1,7 +1,8 @@
 """Values as they may be shown: without secrets, and never raising.
 
 The rules are here: which names are secret (`is_secret`), which fields a record shows (`shown_fields`), what stands for a value
-that cannot be shown (`safe_repr`). Four walks over a value use them, each with a result of its own: `filter_parameters` makes
+that cannot be shown (`safe_repr`, `safe_str`, `error_text`): every text of an author's in an error, a report or a log line
+is made by one of these three. Four walks over a value use them, each with a result of its own: `filter_parameters` makes
 JSON for logs (Phoenix), `without_secrets` something with the usual repr for log lines, `supervisors.observer.opened` values cut
 short for a prompt, `transport.observer.pretty` text for a page.
 """
@@ -10,10 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
+
+from actors.runtime.program_exit import leave
 
 __all__ = [
     "DEEPER",
@@ -23,13 +26,18 @@ __all__ = [
     "SECRETS",
     "STATE_SECRETS",
     "Shown",
+    "class_name",
+    "error_text",
     "filter_parameters",
+    "function_name",
     "is_secret",
     "repr_of",
     "safe_repr",
+    "safe_str",
     "shortened",
     "shown",
     "shown_fields",
+    "text_of",
     "unshowable",
     "without_secrets",
 ]
@@ -100,11 +108,11 @@ def _pieces(value: object, secrets: Sequence[str], most: int, depth: int) -> Ite
     elif isinstance(value, bytes):
         yield repr(f"<{len(value)} bytes>")
     else:
-        yield repr(value[: most + 1] if isinstance(value, str) else value)
+        yield repr(value[: most + 1]) if isinstance(value, str) else safe_repr(value, most)
 
 
 def _entry(key: object, value: object, secrets: Sequence[str], most: int, depth: int) -> Iterator[str]:
-    yield f"{key[: most + 1] if isinstance(key, str) else key!r}: "
+    yield f"{safe_repr(key[: most + 1] if isinstance(key, str) else key, most)}: "
     if is_secret(key, secrets):
         yield repr(FILTERED)
     else:
@@ -175,19 +183,59 @@ def repr_of(kind: type) -> object:
     return inspect.getattr_static(kind, "__repr__")
 
 
-def safe_repr(value: object) -> str:
-    """Return the repr of a value, or a text in its place if the author's `__repr__` raises."""
+def safe_repr(value: object, most: int = LINE) -> str:
+    """Return the repr of a value, cut after `most` characters; a text in its place if the author's `__repr__` fails."""
+    return text_of(repr, value, most)
+
+
+def safe_str(value: object, most: int = LINE) -> str:
+    """Return the str of a value, cut after `most` characters; a text in its place if the author's `__str__` fails."""
+    return text_of(str, value, most)
+
+
+def error_text(error: BaseException, most: int = LINE) -> str:
+    """Return the class of an exception and what it says, as the last line of a traceback does."""
+    text = _text(str, error, most)
+    return f"{class_name(error)} (what it says cannot be shown)" if text is None else f"{class_name(error)}: {text}"
+
+
+def text_of(convert: Callable[[Any], object], value: object, most: int = LINE) -> str:
+    """Return the text that `convert` makes of a value, cut after `most` characters; another one if that fails."""
+    text = _text(convert, value, most)
+    return unshowable(value) if text is None else text
+
+
+def _text(convert: Callable[[Any], Any], value: object, most: int) -> str | None:
+    """Convert a value to a plain str, or return None: authors' code runs here, which may raise and return anything."""
     try:
-        return repr(value)
-    except Exception:  # noqa: BLE001  # whatever an author's __repr__ raises; showing the others goes on
-        return unshowable(value)
+        return shortened(str.__str__(convert(value)), most)
+    except BaseException as error:  # noqa: BLE001  # whatever it is, it must not harm the code that reports
+        leave(error, of_report=True)
+        return None
+
+
+def class_name(value: object) -> str:
+    """Return the name of the class of a value, which its metaclass cannot change."""
+    return _NAME(type(value))
+
+
+def function_name(function: object, attribute: str = "__name__") -> str:
+    """Return the name of a function for people; a callable object may have none."""
+    try:
+        return str.__str__(getattr(function, attribute))
+    except BaseException as error:  # noqa: BLE001  # its `__getattr__` may raise anything
+        leave(error, of_report=True)
+        return class_name(function)
 
 
 def unshowable(value: object) -> str:
     """Return the text in place of a value that cannot be shown."""
-    return f"<{type(value).__name__} that cannot be shown>"
+    return f"<{class_name(value)} that cannot be shown>"
 
 
-def shortened(text: str, most: int) -> str:
+def shortened(text: str, most: int = LINE) -> str:
     """Return the text, cut after `most` characters."""
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+_NAME: Callable[[type], str] = vars(type)["__name__"].__get__

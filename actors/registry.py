@@ -13,6 +13,7 @@ import pykka
 from actors.exceptions import AmbiguousNameError, NameTakenError, NotRegisteredError
 from actors.exits import KILLED
 from actors.pickling import Local
+from actors.redaction import safe_repr
 from actors.via import resolve
 
 if TYPE_CHECKING:
@@ -80,9 +81,9 @@ class Registry(Local):
 
     def __init__(self, keys: Keys = Keys.UNIQUE, *, listeners: Iterable[Target] = ()) -> None:
         if not isinstance(keys, Keys):
-            raise TypeError(f"keys must be Keys.UNIQUE or Keys.DUPLICATE, got {keys!r}")
+            raise TypeError(f"keys must be Keys.UNIQUE or Keys.DUPLICATE, got {safe_repr(keys)}")
         if isinstance(listeners, str) or None in (listeners := tuple(listeners)):
-            raise TypeError(f"listeners must be a list of refs or names, got {listeners!r}")
+            raise TypeError(f"listeners must be a list of refs or names, got {safe_repr(listeners)}")
         self.kind = keys
         self._listeners: tuple[Target, ...] = listeners
         # The values that each actor has under each key, in the order of registration.
@@ -115,7 +116,7 @@ class Registry(Local):
             # sees the other.
             if not process.alive:
                 process.unnamed(self, key)
-                raise pykka.ActorDeadError(f"{ref} {process.fate} and cannot be registered as {key!r}")
+                raise pykka.ActorDeadError(f"{ref} {process.fate} and cannot be registered as {safe_repr(key)}")
             self._enter(key, process, value)
             self._notify(process, Registered(self, key, ref, value))
 
@@ -331,7 +332,7 @@ class ActorRegistry:
         try:
             number = int(pid.strip("<>").split(".")[1])
         except (IndexError, ValueError):
-            raise ValueError(f"a pid is written like <0.41.0>, got {pid!r}") from None
+            raise ValueError(f"a pid is written like <0.41.0>, got {safe_repr(pid)}") from None
         found = (scheduler.processes.get(number) for scheduler in cls.schedulers())
         return next((process.ref for process in found if process is not None), None)
 

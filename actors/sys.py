@@ -19,7 +19,7 @@ import msgspec
 
 from actors import names
 from actors.future import Future, run_on
-from actors.redaction import Shown
+from actors.redaction import Shown, safe_repr
 from actors.runtime.behaviour import described, state_of
 from actors.runtime.behaviour import replace_state as give_state
 from actors.runtime.debug import Debug, Event, Got, Handled, Raised, Statistics
@@ -115,7 +115,9 @@ def replace_state(target: Target, function: Callable[[State], Mapping[str, Any]]
         assert actor is not None
         new: object = function(state_of(actor))
         if not isinstance(new, Mapping) or not all(isinstance(name, str) for name in new):
-            raise TypeError(f"replace_state() needs a function that returns a mapping of attributes, got {new!r}")
+            raise TypeError(
+                f"replace_state() needs a function that returns a mapping of attributes, got {safe_repr(new)}"
+            )
         give_state(actor, new)
         return state_of(actor)
 

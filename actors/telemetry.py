@@ -8,10 +8,11 @@ look-up. Handlers run in the actor that emits: they must be quick. A handler tha
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from actors.log import Log
 
 __all__ = ["Event", "Handler", "attach", "attached", "detach", "execute"]
 
@@ -21,7 +22,7 @@ Event = tuple[str, ...]
 Handler = Callable[[Event, Mapping[str, float], Mapping[str, Any]], object]
 """What is attached to events: a function of an event's name, its measurements and its metadata."""
 
-_log = logging.getLogger("ashtree.telemetry")
+_log = Log("ashtree.telemetry")
 _lock = threading.Lock()
 # Read-only: code that measures for an event first checks whether it is in here. The handlers of an event are replaced as a
 # whole when they change, so that they are read without a lock.

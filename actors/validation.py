@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Literal, TypeGuard
 
+from actors.redaction import safe_repr
+
 __all__ = [
     "Bound",
     "check_count",
@@ -60,7 +62,7 @@ def check_number(name: str, value: object, bound: Bound = ">= 0", *, unit: str =
         ValueError: with the name, the bound and the value.
     """
     if not is_within(value, bound):
-        raise ValueError(f"{name} must be {unit} {bound}{others}, got {value!r}")
+        raise ValueError(f"{name} must be {unit} {bound}{others}, got {safe_repr(value)}")
 
 
 def check_count(name: str, value: object, *, least: int = 0, unit: str = "a whole number", others: str = "") -> None:
@@ -70,7 +72,7 @@ def check_count(name: str, value: object, *, least: int = 0, unit: str = "a whol
         ValueError: with the name, the bound and the value.
     """
     if not is_count(value, least):
-        raise ValueError(f"{name} must be {unit} >= {least}{others}, got {value!r}")
+        raise ValueError(f"{name} must be {unit} >= {least}{others}, got {safe_repr(value)}")
 
 
 def check_share(name: str, value: object, *, meaning: str = "") -> None:
@@ -80,7 +82,7 @@ def check_share(name: str, value: object, *, meaning: str = "") -> None:
         ValueError: with the name and the value.
     """
     if not is_number(value) or not 0 <= value <= 1:
-        raise ValueError(f"{name} must be from 0 to 1{meaning}, got {value!r}")
+        raise ValueError(f"{name} must be from 0 to 1{meaning}, got {safe_repr(value)}")
 
 
 def check_refusal(error: object) -> None:
@@ -90,4 +92,4 @@ def check_refusal(error: object) -> None:
         TypeError: with the value, and how to write it.
     """
     if not isinstance(error, BaseException):
-        raise TypeError(f"a question is refused with an exception, got {error!r}; write Refuse(ValueError(…))")
+        raise TypeError(f"a question is refused with an exception, got {safe_repr(error)}; write Refuse(ValueError(…))")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pykka
 
+from actors.redaction import safe_repr
+
 if TYPE_CHECKING:
     from actors.ref import ActorRef
     from actors.registry import Registry
@@ -32,7 +34,7 @@ class Via:
     def __post_init__(self) -> None:
         """Raise unless `registry` has names; a common mistake is to give the key first."""
         if not hasattr(self.registry, "whereis"):
-            raise TypeError(f"registry must be a Registry, got {self.registry!r}; write Via(registry, key)")
+            raise TypeError(f"registry must be a Registry, got {safe_repr(self.registry)}; write Via(registry, key)")
 
     @classmethod
     def of(cls, name: Hashable | Via, names: Registry) -> Via:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from actors.redaction import safe_repr
 from actors.validation import check_share, is_number, is_within
 
 __all__ = ["Backoff", "Waits"]
@@ -28,11 +29,11 @@ class Backoff:
 
     def __post_init__(self) -> None:
         if not is_within(self.min, "> 0") or self.min == math.inf:
-            raise ValueError(f"min must be seconds > 0, got {self.min!r}")
+            raise ValueError(f"min must be seconds > 0, got {safe_repr(self.min)}")
         if not is_number(self.max) or not self.min <= self.max < math.inf:
-            raise ValueError(f"max must be seconds >= min ({self.min!r}), got {self.max!r}")
+            raise ValueError(f"max must be seconds >= min ({self.min!r}), got {safe_repr(self.max)}")
         if not is_number(self.factor) or not 1 <= self.factor < math.inf:
-            raise ValueError(f"factor must be >= 1, got {self.factor!r}")
+            raise ValueError(f"factor must be >= 1, got {safe_repr(self.factor)}")
         check_share("jitter", self.jitter)
 
     def seconds(self, waits: int, chance: float = 0.0) -> float:

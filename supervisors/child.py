@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from actors.exceptions import ActorDeadError, StartError
 from actors.exits import SHUTDOWN
 from actors.future import Future
+from actors.log import Log
 from actors.lowlevel import next_round, spawn
+from actors.redaction import safe_str
 from supervisors.backoff import Waits
 from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildKind, ChildSpec
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Child", "ChildInfo", "launch", "start", "stop_children", "until_started"]
 
-_log = logging.getLogger("ashtree.supervisors")
+_log = Log("ashtree.supervisors")
 
 
 class Child:
@@ -93,7 +94,7 @@ def launch(parent: Process, child: Child) -> Future[ActorRef[Any]] | None:
         StartError: if it could not start.
     """
     spec = child.spec
-    label = str(spec.name or spec.id)
+    label = safe_str(spec.name or spec.id)
     try:
         child.ref = spawn(
             spec.actor, spec.args, dict(spec.kwargs), parent=parent, name=spec.name, label=label, record=spec.record

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+from actors.redaction import safe_repr
 from actors.threads.pykka_actor import ActorClass, actor_class_of
 from actors.validation import check_count, check_seconds
 from actors.via import Via
@@ -199,7 +200,9 @@ def child_spec(child: Supervised) -> ChildSpec:
     specs = child_specs(child)
     if len(specs) > 1:
         others = ", ".join(str(spec.id) for spec in specs[1:])
-        raise TypeError(f"{child!r} is started together with {others}: put it in the list of a System or a Supervisor")
+        raise TypeError(
+            f"{safe_repr(child)} is started together with {others}: put it in the list of a System or a Supervisor"
+        )
     return specs[0]
 
 
@@ -225,41 +228,43 @@ def _spec_of(child: Supervised) -> ChildSpec:
     if not isinstance(child, type) and hasattr(child, "actor"):
         # The actor registers the name, with the object as its value.
         return ChildSpec(child.actor, (child,), id=child.name)
-    raise TypeError(f"a child must be a ChildSpec, an Actor class or an object with child_spec(), got {child!r}")
+    raise TypeError(
+        f"a child must be a ChildSpec, an Actor class or an object with child_spec(), got {safe_repr(child)}"
+    )
 
 
 def check_children(children: object) -> None:
     """Raise unless `children` is a list, and not for example a single child."""
     if isinstance(children, str) or not isinstance(children, Iterable):
-        raise TypeError(f"children must be a list, such as [Worker, ChildSpec(…)], got {children!r}")
+        raise TypeError(f"children must be a list, such as [Worker, ChildSpec(…)], got {safe_repr(children)}")
 
 
 def _actor_class(value: object) -> type[Actor]:
     actor = actor_class_of(value)
     if actor is None:
-        raise TypeError(f"actor must be a subclass of actors.Actor, got {value!r}")
+        raise TypeError(f"actor must be a subclass of actors.Actor, got {safe_repr(value)}")
     return actor
 
 
 def _check_arguments(args: object, kwargs: object) -> None:
     if not isinstance(args, tuple):
-        raise TypeError(f"args must be a tuple, got {args!r}")
+        raise TypeError(f"args must be a tuple, got {safe_repr(args)}")
     if not isinstance(kwargs, Mapping):
-        raise TypeError(f"kwargs must be a mapping, got {kwargs!r}")
+        raise TypeError(f"kwargs must be a mapping, got {safe_repr(kwargs)}")
 
 
 def _check_names(child_id: object, name: object) -> None:
     if not isinstance(child_id, Hashable):
-        raise TypeError(f"id must be hashable, got {child_id!r}")
+        raise TypeError(f"id must be hashable, got {safe_repr(child_id)}")
     if name is not None and not isinstance(name, str | Via):
-        raise TypeError(f"name must be a str, Via(registry, key) or None, got {name!r}")
+        raise TypeError(f"name must be a str, Via(registry, key) or None, got {safe_repr(name)}")
 
 
 def _one_of(names: type[E], option: str, value: str) -> E:
     try:
         return names(value)
     except ValueError:
-        raise ValueError(f"{option} must be one of {', '.join(names)}, got {value!r}") from None
+        raise ValueError(f"{option} must be one of {', '.join(names)}, got {safe_repr(value)}") from None
 
 
 def _kind(value: str, actor: type[Actor]) -> ChildKind:
@@ -277,14 +282,14 @@ def _check_shutdown(value: object) -> None:
 
 def _check_significant(value: object, restart: Restart) -> None:
     if not isinstance(value, bool):
-        raise TypeError(f"significant must be a bool, got {value!r}")
+        raise TypeError(f"significant must be a bool, got {safe_repr(value)}")
     if value and restart is Restart.PERMANENT:
         raise ValueError("a significant child must be transient or temporary, got restart 'permanent'")
 
 
 def _check_backoff(value: object) -> None:
     if value is not None and not isinstance(value, Backoff):
-        raise TypeError(f"backoff must be a Backoff or None, got {value!r}")
+        raise TypeError(f"backoff must be a Backoff or None, got {safe_repr(value)}")
 
 
 def check_record(value: object) -> None:

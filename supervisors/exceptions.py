@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.pickling import Portable
+from actors.redaction import safe_repr, safe_str
 
 __all__ = [
     "AlreadyPresentError",
@@ -49,7 +50,7 @@ class ChildExistsError(SupervisorsError, ValueError):
 
     def __init__(self, child_id: object, advice: str = "give one of them another id") -> None:
         self.id = child_id
-        super().__init__(f"there is a child with id {child_id!r} already; {advice}")
+        super().__init__(f"there is a child with id {safe_repr(child_id)} already; {advice}")
 
 
 class AlreadyStartedError(ChildExistsError):
@@ -57,7 +58,7 @@ class AlreadyStartedError(ChildExistsError):
 
     def __init__(self, child_id: object, ref: object) -> None:
         self.ref = ref
-        super().__init__(child_id, f"it runs: {ref}")
+        super().__init__(child_id, f"it runs: {safe_str(ref)}")
 
 
 class AlreadyPresentError(ChildExistsError):
@@ -72,7 +73,7 @@ class ChildNotFoundError(SupervisorsError, LookupError):
 
     def __init__(self, child: object) -> None:
         self.child = child
-        super().__init__(f"there is no child {child!r}")
+        super().__init__(f"there is no child {safe_repr(child)}")
 
 
 class ChildRunningError(SupervisorsError):
@@ -80,7 +81,7 @@ class ChildRunningError(SupervisorsError):
 
     def __init__(self, child_id: object) -> None:
         self.id = child_id
-        super().__init__(f"child {child_id!r} is running; terminate_child() it first")
+        super().__init__(f"child {safe_repr(child_id)} is running; terminate_child() it first")
 
 
 class ChildRestartingError(SupervisorsError):
@@ -88,7 +89,7 @@ class ChildRestartingError(SupervisorsError):
 
     def __init__(self, child_id: object) -> None:
         self.id = child_id
-        super().__init__(f"child {child_id!r} is restarting; terminate_child() it first")
+        super().__init__(f"child {safe_repr(child_id)} is restarting; terminate_child() it first")
 
 
 class SignificantChildError(SupervisorsError, ValueError):
@@ -97,7 +98,8 @@ class SignificantChildError(SupervisorsError, ValueError):
     def __init__(self, child_id: object) -> None:
         self.id = child_id
         super().__init__(
-            f"child {child_id!r} is significant: it needs a Supervisor with auto_shutdown ANY_SIGNIFICANT or ALL_SIGNIFICANT"
+            f"child {safe_repr(child_id)} is significant: it needs a Supervisor with auto_shutdown ANY_SIGNIFICANT or "
+            "ALL_SIGNIFICANT"
         )
 
 
@@ -124,8 +126,8 @@ class UnknownActorError(SupervisorsError, LookupError):
 
     def __init__(self, target: object, nearest: Sequence[str] = ()) -> None:
         self.target, self.nearest = target, tuple(nearest)
-        advice = f"closest matches: {', '.join(map(repr, nearest))}" if nearest else "ps() lists all actors"
-        super().__init__(f"there is no actor {target!r}; {advice}")
+        advice = f"closest matches: {', '.join(map(safe_repr, nearest))}" if nearest else "ps() lists all actors"
+        super().__init__(f"there is no actor {safe_repr(target)}; {advice}")
 
 
 class AmbiguousActorError(SupervisorsError, LookupError):
@@ -133,8 +135,8 @@ class AmbiguousActorError(SupervisorsError, LookupError):
 
     def __init__(self, target: object, refs: Sequence[object]) -> None:
         self.target, self.refs = target, tuple(refs)
-        some = ", ".join(str(ref) for ref in refs[:5]) + (", …" if len(refs) > 5 else "")  # noqa: PLR2004  # enough to choose from
-        super().__init__(f"{len(refs)} actors match {target!r}: {some}; give the pid of one")
+        some = ", ".join(safe_str(ref) for ref in refs[:5]) + (", …" if len(refs) > 5 else "")  # noqa: PLR2004  # enough to choose from
+        super().__init__(f"{len(refs)} actors match {safe_repr(target)}: {some}; give the pid of one")
 
 
 class ConsoleError(SupervisorsError):
@@ -150,4 +152,4 @@ class SystemDownError(SupervisorsError):
 
     def __init__(self, name: str, reason: object) -> None:
         self.name, self.reason = name, reason
-        super().__init__(f"{name} ended: {reason}")
+        super().__init__(f"{name} ended: {safe_str(reason)}")

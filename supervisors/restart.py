@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
+from actors.redaction import safe_repr
 from actors.validation import check_count, check_number
 from supervisors.child_spec import Restart
 
@@ -31,7 +32,7 @@ class Strategy(enum.StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> NoReturn:
-        raise ValueError(f"strategy must be one of {', '.join(cls)}, got {value!r}")
+        raise ValueError(f"strategy must be one of {', '.join(cls)}, got {safe_repr(value)}")
 
 
 class AutoShutdown(enum.StrEnum):
@@ -46,7 +47,7 @@ class AutoShutdown(enum.StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> NoReturn:
-        raise ValueError(f"auto_shutdown must be one of {', '.join(cls)}, got {value!r}")
+        raise ValueError(f"auto_shutdown must be one of {', '.join(cls)}, got {safe_repr(value)}")
 
 
 # The same as string literals, for type checkers.

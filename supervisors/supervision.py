@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Reversible
 from random import random
@@ -13,6 +12,8 @@ import msgspec
 from actors.actor import Actor
 from actors.exceptions import StartError
 from actors.exits import SHUTDOWN, Exit, ExitReason, Refuse, Shutdown, Stop
+from actors.log import Log
+from actors.redaction import safe_repr
 from supervisors.calls import (
     ChildCount,
     CountChildren,
@@ -38,7 +39,7 @@ Failed = Callable[[Child, StartError], object]
 
 __all__ = ["TOO_MANY_RESTARTS", "Children", "Supervision", "supervised_by", "supervised_child"]
 
-_log = logging.getLogger("ashtree.supervisors")
+_log = Log("ashtree.supervisors")
 
 _LATER = 1.0
 """Seconds after which the end of a child is looked at again that was seen when the event loop seemed to be about to end."""
@@ -127,7 +128,7 @@ class Supervision(Actor):
     def _describe(self, message: object) -> str:
         # The arguments of a child may be secret: for a channel they are what its client sent.
         if isinstance(message, StartChild):
-            return f"StartChild({message.spec.actor.__name__}, id={message.spec.id!r})"
+            return f"StartChild({message.spec.actor.__name__}, id={safe_repr(message.spec.id)})"
         return super()._describe(message)
 
     # Children that start

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import pkgutil
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from actors.exits import SHUTDOWN, ExitReason
+from actors.log import Log
 from actors.lowlevel import Scheduler, in_thread, new_event_loop, spawn
 from actors.pubsub.pubsub import PubSub
 from actors.via import resolve
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["System"]
 
-_log = logging.getLogger("ashtree.supervisors")
+_log = Log("ashtree.supervisors")
 
 # Named here and not imported: the console is built upon the System, and is loaded only by programs that open one.
 _OPEN_CONSOLE = "supervisors.console.server.console:open_console"

@@ -16,7 +16,6 @@ reports at a time, the log has ten of them and the number of the others; telemet
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from actors import telemetry
 from actors.actor import Actor
 from actors.clock import LoopClock
 from actors.exceptions import ActorDeadError
+from actors.log import Log
 from actors.lowlevel import blocked_at, described, waits_at
 from actors.validation import check_number, check_seconds
 from supervisors.child_spec import ChildSpec
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LOOP_BLOCKED", "MAILBOX_FULL", "STUCK", "LoopWatch", "Watchdog", "WatchdogServer"]
 
-_log = logging.getLogger("ashtree.watchdog")
+_log = Log("ashtree.watchdog")
 
 STUCK = ("ashtree", "actor_stuck")
 LOOP_BLOCKED = ("ashtree", "loop_blocked")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Awaitable, Collection, Iterator, Mapping, Sequence
 from functools import partial
@@ -12,8 +11,9 @@ from urllib.parse import urlsplit
 from websockets.datastructures import MultipleValuesError
 
 from actors.channels.message import Broadcast, Payload, checked_payload
+from actors.log import Log
 from actors.pubsub.pubsub import nearest_pubsub
-from actors.redaction import SECRETS, shortened
+from actors.redaction import SECRETS, safe_repr, shortened
 from actors.validation import check_count
 from supervisors.child_spec import INFINITY, ChildSpec
 from transport.access import token
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Endpoint"]
 
-_log = logging.getLogger("ashtree.transport")
+_log = Log("ashtree.transport")
 
 Kind = TypeVar("Kind")
 
@@ -172,7 +172,9 @@ class Endpoint:
     def _extend(self, where: str, given: Extension) -> None:
         """Bind an extension to this endpoint, and serve its pages and sockets."""
         if not isinstance(given, Extension):
-            raise SocketError(f"{where} must be a transport.Extension, such as Metrics() or Observer(), got {given!r}")
+            raise SocketError(
+                f"{where} must be a transport.Extension, such as Metrics() or Observer(), got {safe_repr(given)}"
+            )
         extension = given.bind(self)
         routes, handlers, sockets = extension.routes(), extension.handlers(), extension.sockets()
         for path in (*routes, *handlers, *(f"{path}/websocket" for path in sockets)):
@@ -418,7 +420,7 @@ def _checked_name(name: object) -> str:
     if isinstance(name, str) and name:
         return name
     raise SocketError(
-        f'the name of an endpoint must be a non-empty str such as Endpoint(…, name="admin"), got {name!r}'
+        f'the name of an endpoint must be a non-empty str such as Endpoint(…, name="admin"), got {safe_repr(name)}'
     )
 
 
@@ -426,14 +428,16 @@ def _check_limits(max_frame_size: object, max_channels: object, limits: object, 
     check_count("max_frame_size", max_frame_size, least=1)
     check_count("max_channels", max_channels)
     if not isinstance(limits, Limits):
-        raise SocketError(f"limits must be a Limits such as Limits(messages=Rate(50, burst=100)), got {limits!r}")
+        raise SocketError(
+            f"limits must be a Limits such as Limits(messages=Rate(50, burst=100)), got {safe_repr(limits)}"
+        )
     if not isinstance(outbox, OutboxPolicy):
         raise SocketError(
-            f'outbox must be an OutboxPolicy such as OutboxPolicy(overflow="drop_oldest"), got {outbox!r}'
+            f'outbox must be an OutboxPolicy such as OutboxPolicy(overflow="drop_oldest"), got {safe_repr(outbox)}'
         )
 
 
 def _checked_names(names: Collection[Any]) -> tuple[str, ...]:
     if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
-        raise SocketError(f'filter_parameters takes names such as ("password", "token"), got {names!r}')
+        raise SocketError(f'filter_parameters takes names such as ("password", "token"), got {safe_repr(names)}')
     return tuple(name.lower() for name in names)

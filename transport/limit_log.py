@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import fields
 
+from actors.log import Log
 from transport.limits import Limits
 
 __all__ = ["INTERVAL", "LimitLog"]
@@ -13,7 +13,7 @@ __all__ = ["INTERVAL", "LimitLog"]
 INTERVAL = 10.0
 """Seconds between two lines for one limit."""
 
-_log = logging.getLogger("ashtree.transport")
+_log = Log("ashtree.transport")
 
 
 class LimitLog:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from actors.redaction import LINE
+from actors.redaction import LINE, safe_repr
 from actors.validation import check_count, check_seconds
 from transport.carriers.rate import Rate
 
@@ -91,7 +91,7 @@ class Limits:
         for name in ("joins", "messages"):
             rate = getattr(self, name)
             if rate is not None and not isinstance(rate, Rate):
-                raise ValueError(f"{name} must be a Rate such as Rate(100, burst=200), or None, got {rate!r}")
+                raise ValueError(f"{name} must be a Rate such as Rate(100, burst=200), or None, got {safe_repr(rate)}")
 
 
 _COUNTS = (

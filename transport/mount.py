@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Awaitable, Mapping
 from contextvars import copy_context
 from dataclasses import replace
@@ -14,8 +13,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from actors.channels.message import Reply
 from actors.exceptions import ActorDeadError
+from actors.log import Log
 from actors.lowlevel import Scheduler
-from actors.redaction import filter_parameters, shortened
+from actors.redaction import filter_parameters, safe_str, shortened
 from supervisors import calls
 from supervisors.child_spec import ChildSpec, Restart
 from transport.access.auth_token import SUBPROTOCOL, SUBPROTOCOL_HEADER, Offer, longpoll_token, without_token
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "Mount", "MountedOn", "read_params"]
 
-_log = logging.getLogger("ashtree.transport")
+_log = Log("ashtree.transport")
 
 _TRANSPORT = ChildSpec(Transport, restart=Restart.TEMPORARY)
 
@@ -122,7 +122,7 @@ class Mount:
         try:
             info = self._connect_info(incoming, params, transport)
         except TokenInvalidError as error:
-            shown = shortened(str(error), self._endpoint.log_line)
+            shown = safe_str(error, self._endpoint.log_line)
             _log.warning("refused a client of %s: %s", self._socket_class.__name__, shown)
             return HTTPStatus.FORBIDDEN
         serializer = self._negotiate(params)

@@ -14,6 +14,7 @@ from actors.channels.channel_events import LEVELS
 from actors.channels.message import Reply, ok
 from actors.channels.payloads import check_payloads
 from actors.exceptions import ChannelError
+from actors.redaction import safe_repr
 from supervisors.child_spec import ChildSpec, Restart
 from transport.carriers.outbox import OutboxPolicy
 from transport.exceptions import SocketError
@@ -140,7 +141,7 @@ class Routes:
         route = channel if isinstance(channel, Route) else Route(channel)
         _check_channel(where, route.channel)
         if not isinstance(route.assigns, Mapping):
-            raise SocketError(f"{where}: assigns must be a mapping, got {route.assigns!r}")
+            raise SocketError(f"{where}: assigns must be a mapping, got {safe_repr(route.assigns)}")
         self._routes.append((pattern.removesuffix("*"), pattern.endswith("*"), route))
 
     def match(self, topic: str) -> Route | None:
@@ -154,20 +155,22 @@ class Routes:
 def _check_options(socket: type[Socket]) -> None:
     _check_level(f"{socket.__name__}.log", socket.log)
     if not isinstance(socket.auth_token, bool):
-        raise SocketError(f"{socket.__name__}.auth_token must be True or False, got {socket.auth_token!r}")
+        raise SocketError(f"{socket.__name__}.auth_token must be True or False, got {safe_repr(socket.auth_token)}")
     if socket.outbox is not None and not isinstance(socket.outbox, OutboxPolicy):
-        raise SocketError(f"{socket.__name__}.outbox must be an OutboxPolicy or None, got {socket.outbox!r}")
+        raise SocketError(f"{socket.__name__}.outbox must be an OutboxPolicy or None, got {safe_repr(socket.outbox)}")
 
 
 def _check_level(where: str, level: str | None) -> None:
     if level is not None and level not in LEVELS:
-        raise SocketError(f"{where} must be one of {', '.join(LEVELS)}, or None, got {level!r}")
+        raise SocketError(f"{where} must be one of {', '.join(LEVELS)}, or None, got {safe_repr(level)}")
 
 
 def _check_channel(where: str, channel: type[Channel]) -> None:
     _check_subclass(where, channel, Channel)
     if channel.restart not in set(Restart):
-        raise SocketError(f"{channel.__name__}.restart must be one of {', '.join(Restart)}, got {channel.restart!r}")
+        raise SocketError(
+            f"{channel.__name__}.restart must be one of {', '.join(Restart)}, got {safe_repr(channel.restart)}"
+        )
     _check_level(f"{channel.__name__}.log_join", channel.log_join)
     _check_level(f"{channel.__name__}.log_handle_in", channel.log_handle_in)
     try:
@@ -179,7 +182,7 @@ def _check_channel(where: str, channel: type[Channel]) -> None:
 def _check_subclass(what: str, value: object, base: type) -> None:
     if not (isinstance(value, type) and issubclass(value, base)):
         raise SocketError(
-            f"{what} must be a subclass of {base.__module__.split('.')[0]}.{base.__name__}, got {value!r}"
+            f"{what} must be a subclass of {base.__module__.split('.')[0]}.{base.__name__}, got {safe_repr(value)}"
         )
 
 
@@ -190,5 +193,5 @@ def accepted(result: object) -> bool:
         SocketError: if it returned neither `ok()` nor `error()`.
     """
     if not isinstance(result, Reply):
-        raise SocketError(f"connect() must return ok() or error(), got {result!r}")
+        raise SocketError(f"connect() must return ok() or error(), got {safe_repr(result)}")
     return result.status == "ok"

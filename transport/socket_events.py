@@ -5,7 +5,6 @@ Each function is called where the event happens. It costs a look-up or two if no
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import msgspec
 
 from actors import telemetry
 from actors.channels.channel_events import level, took
+from actors.log import Log
 from actors.redaction import shown
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ BROADCAST_DROPPED = ("ashtree", "broadcast_dropped")
 FRAME_IN = ("ashtree", "frame_in")
 FRAME_OUT = ("ashtree", "frame_out")
 
-_log = logging.getLogger("ashtree.transport")
+_log = Log("ashtree.transport")
 
 
 class Attempt(msgspec.Struct, frozen=True, eq=False):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,8 +14,9 @@ from actors.channels.client_actor import ClientActor, ClientLoad
 from actors.channels.fastlane import Fastlane
 from actors.channels.message import Broadcast, Frame, JoinReply, Message, Serializer, SocketClose
 from actors.exits import NORMAL, SHUTDOWN, Down, Exit, ExitReason, Shutdown, Stop
+from actors.log import Log
 from actors.lowlevel import Receipt, SystemCall
-from actors.redaction import filter_parameters, shortened
+from actors.redaction import filter_parameters, safe_str
 from supervisors import calls
 from supervisors.child import Child, launch, stop_children
 from supervisors.child_spec import ChildSpec, Restart
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CLOSE_CODES", "Transport"]
 
-_log = logging.getLogger("ashtree.transport")
+_log = Log("ashtree.transport")
 
 DISCONNECTED = Shutdown("disconnected")
 MALFORMED = Shutdown("malformed message")
@@ -276,8 +276,7 @@ class Transport(ClientActor):
         self._process.exit_signal(NO_JOIN, None)
 
     def _refuse(self, error: MalformedMessageError | RecursionError) -> Stop:
-        shown = shortened(str(error), self._limits.log_line)
-        _log.warning("%s closes the connection: malformed message: %s", self, shown)
+        _log.warning("%s closes the connection: malformed message: %s", self, safe_str(error, self._limits.log_line))
         return Stop(MALFORMED, reply=MALFORMED)
 
     def _on_frame(self, frame: Frame) -> None:

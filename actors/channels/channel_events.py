@@ -9,6 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from actors import telemetry
+from actors.log import Log
 from actors.redaction import shortened, shown
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ HANDLED_IN = ("phoenix", "channel_handled_in")
 LEFT = ("ashtree", "channel_left")
 PUSH = ("ashtree", "push")
 
-_log = logging.getLogger("ashtree.channels")
+_log = Log("ashtree.channels")
 LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
 
 
@@ -72,14 +73,14 @@ def took(seconds: float) -> str:
     return f"{milliseconds:.0f}ms" if milliseconds >= 1 else f"{milliseconds * 1000:.0f}µs"
 
 
-def level(name: str | None, log: logging.Logger = _log) -> int | None:
+def level(name: str | None, log: Log = _log) -> int | None:
     """Return the number of a log level such as "info"; None if that level is disabled.
 
     Raises:
         KeyError: if there is no such level.
     """
     number = LEVELS[name] if name is not None else None
-    return number if number is not None and log.isEnabledFor(number) else None
+    return number if number is not None and log.is_enabled_for(number) else None
 
 
 def channel_joined(channel: ReportedChannel, reply: Reply, duration: float) -> None:
@@ -101,7 +102,7 @@ def handled_in_is_watched(channel: ReportedChannel) -> bool:
     if telemetry.attached and HANDLED_IN in telemetry.attached:
         return True
     name = channel.log_handle_in
-    return name is not None and _log.isEnabledFor(LEVELS[name])
+    return name is not None and _log.is_enabled_for(LEVELS[name])
 
 
 def channel_handled_in(channel: ReportedChannel, message: Message, duration: float) -> None:

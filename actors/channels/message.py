@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from actors.redaction import safe_repr
+
 if TYPE_CHECKING:
     from actors.exits import ExitReason
     from actors.ref import ActorRef
@@ -41,7 +43,9 @@ def checked_payload(payload: object) -> Payload:
         return {}
     if isinstance(payload, dict | bytes | msgspec.Struct):
         return payload
-    raise TypeError(f'a payload must be a dict, a msgspec.Struct or bytes, got {payload!r}; write {{"value": …}}')
+    raise TypeError(
+        f'a payload must be a dict, a msgspec.Struct or bytes, got {safe_repr(payload)}; write {{"value": …}}'
+    )
 
 
 class Opcode(enum.IntEnum):

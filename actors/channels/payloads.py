@@ -9,6 +9,7 @@ import msgspec
 from actors.channels.message import Reply, error
 from actors.exceptions import ChannelError
 from actors.pickling import Portable
+from actors.redaction import safe_repr
 
 __all__ = ["JOIN", "InvalidPayloadError", "check_payloads", "typed"]
 
@@ -50,13 +51,15 @@ def check_payloads(channel: str, payloads: object) -> None:
         ChannelError: if a declaration is invalid; it names the event.
     """
     if not isinstance(payloads, Mapping):
-        raise ChannelError(f'{channel}.payloads must be a dict such as {{"new_msg": NewMessage}}, got {payloads!r}')
+        raise ChannelError(
+            f'{channel}.payloads must be a dict such as {{"new_msg": NewMessage}}, got {safe_repr(payloads)}'
+        )
     for event, kind in payloads.items():
         where = f"{channel}.payloads[{event!r}]"
         if not isinstance(event, str):
             raise ChannelError(f"{where}: an event must be a str")
         if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
-            raise ChannelError(f"{where} must be a subclass of msgspec.Struct, got {kind!r}")
+            raise ChannelError(f"{where} must be a subclass of msgspec.Struct, got {safe_repr(kind)}")
         _check_fields(where, kind)
 
 

@@ -7,7 +7,6 @@ actors and removes those that exit. The table outlives it, so no presence is los
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Callable, Iterable
 from copy import deepcopy
@@ -20,8 +19,10 @@ from actors.channel import Channel
 from actors.channels.message import Broadcast
 from actors.exceptions import ActorDeadError, AlreadyTrackedError, NotTrackedError
 from actors.future import run_on
+from actors.log import Log
 from actors.presence.presences import Diff, Meta, Metas, Presences
 from actors.pubsub.pubsub import nearest_pubsub
+from actors.redaction import safe_repr
 from actors.ref import ASK_TIMEOUT, ActorRef
 from actors.watcher import WatchedTable, Watcher
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Presence", "PresenceServer"]
 
-_log = logging.getLogger("ashtree.presence")
+_log = Log("ashtree.presence")
 
 T = TypeVar("T")
 
@@ -218,7 +219,7 @@ class Presence(WatchedTable):
             return {}
         fetched = self.fetch(topic, _listing(metas))
         if not isinstance(fetched, dict):
-            raise TypeError(f'fetch() must return a dict such as {{key: {{"metas": […]}}}}, got {fetched!r}')
+            raise TypeError(f'fetch() must return a dict such as {{key: {{"metas": […]}}}}, got {safe_repr(fetched)}')
         return fetched
 
     def _broadcast(self, topic: str, payload: dict[str, Listing]) -> None:
@@ -259,7 +260,7 @@ def _arguments(verb: str, actor: Tracked, args: tuple[Any, ...], *names: str) ->
         args = (actor.topic, *args)
     if len(args) != len(names) + 1 or not isinstance(args[0], str) or not isinstance(actor, Actor | ActorRef):
         rest = ", ".join(names)
-        raise TypeError(f"{verb}() takes (channel, {rest}) or (actor, topic, {rest}), got {(actor, *args)!r}")
+        raise TypeError(f"{verb}() takes (channel, {rest}) or (actor, topic, {rest}), got {safe_repr((actor, *args))}")
     return (actor.actor_ref.process if isinstance(actor, Actor) else actor.process, *args)
 
 
@@ -274,7 +275,7 @@ def _plain(key: object, meta: NewMeta) -> tuple[str, Meta]:
     """
     [(text, plain)] = msgspec.json.decode(msgspec.json.encode({str(key): meta})).items()
     if not isinstance(plain, dict):
-        raise TypeError(f'a meta must be a dict or a msgspec.Struct, got {meta!r}; write {{"value": …}}')
+        raise TypeError(f'a meta must be a dict or a msgspec.Struct, got {safe_repr(meta)}; write {{"value": …}}')
     return text, plain
 
 

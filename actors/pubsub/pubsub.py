@@ -8,17 +8,18 @@ of PubSub takes no part in this. It monitors the subscribers and removes those t
 
 from __future__ import annotations
 
-import logging
 from contextvars import copy_context
 from threading import get_ident
 from typing import TYPE_CHECKING
 
 from actors import telemetry
 from actors.channels.message import Broadcast
+from actors.log import Log
 from actors.pubsub.adapter import Adapter, LocalAdapter
 from actors.pubsub.fanout import Fanout, Fanouts
 from actors.pubsub.share import encode_shares
 from actors.pubsub.subscriptions import Subscription, Subscriptions
+from actors.redaction import safe_repr
 from actors.runtime.current import actor_of_thread
 from actors.watcher import WatchedTable, Watcher
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BROADCAST", "PubSub", "PubSubServer", "nearest_pubsub"]
 
-_log = logging.getLogger("ashtree.actors")
+_log = Log("ashtree.actors")
 
 _LIKE_A_MESSAGE = 32
 
@@ -237,7 +238,7 @@ def _send_to_actors(subscriptions: Iterable[Subscription], message: object, send
 def _checked_adapter(adapter: object) -> Adapter:
     if isinstance(adapter, Adapter):
         return adapter
-    raise TypeError(f"adapter must be an Adapter, such as PubSub(adapter=LocalAdapter()), got {adapter!r}")
+    raise TypeError(f"adapter must be an Adapter, such as PubSub(adapter=LocalAdapter()), got {safe_repr(adapter)}")
 
 
 class PubSubServer(Watcher):

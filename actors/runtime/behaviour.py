@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from actors.redaction import text_of
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Mapping
 
     from actors.exits import ExitReason
 
-__all__ = ["Behaviour", "described", "proxied", "replace_state", "shortened", "state_of"]
-
-_MOST = 2000
-"""The most characters that are shown of a message."""
+__all__ = ["Behaviour", "described", "proxied", "replace_state", "state_of"]
 
 
 class Behaviour(Protocol):
@@ -57,15 +56,7 @@ def described(actor: Behaviour | None, message: object) -> str:
     """Return a message as its actor describes it for logs: without secrets, and no longer than a page."""
     if actor is None or message is None:
         return "none"
-    try:
-        return shortened(actor._describe(message), _MOST)
-    except Exception:  # noqa: BLE001  # the author's __repr__; the report that needs the text must not fail with it
-        return f"<{type(message).__name__} that cannot be shown>"
-
-
-def shortened(text: str, most: int = _MOST) -> str:
-    """Return a text of at most `most` characters."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return text_of(actor._describe, message)
 
 
 # Attributes that the runtime and pykka keep in an actor.

@@ -5,7 +5,6 @@ Each table is made for its first entry, as most actors have few. All ties end wi
 
 from __future__ import annotations
 
-import logging
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from actors.exceptions import ActorDeadError
 from actors.exits import NO_PROCESS, Down, ExitReason, MonitorRef
 from actors.future import Future
+from actors.log import Log
 from actors.pickling import Local
 from actors.ref import ActorRef
 from actors.runtime.unstarted import Unstarted, not_running
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bonds"]
 
-_log = logging.getLogger("ashtree.actors")
+_log = Log("ashtree.actors")
 
 P = ParamSpec("P")
 T = TypeVar("T")

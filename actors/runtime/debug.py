@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from types import CoroutineType
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from actors.log import Log
 from actors.recorder import Recorded
+from actors.redaction import error_text, safe_repr
 from actors.runtime.bypass import WATCHED
 from actors.runtime.envelope import Envelope, SystemCall
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Debug", "Event", "Got", "Handled", "Raised", "Statistics"]
 
-_log = logging.getLogger("ashtree.actors")
+_log = Log("ashtree.actors")
 
 
 class Got(msgspec.Struct, frozen=True, eq=False):
@@ -29,7 +30,7 @@ class Got(msgspec.Struct, frozen=True, eq=False):
     message: Any
 
     def __str__(self) -> str:
-        return f"got {self.message!r}"
+        return f"got {safe_repr(self.message)}"
 
 
 class Handled(msgspec.Struct, frozen=True, eq=False):
@@ -41,7 +42,7 @@ class Handled(msgspec.Struct, frozen=True, eq=False):
     reply: Any
 
     def __str__(self) -> str:
-        return f"handled {self.message!r} in {self.seconds * 1000:.3f} ms, with {self.reply!r}"
+        return f"handled {safe_repr(self.message)} in {self.seconds * 1000:.3f} ms, with {safe_repr(self.reply)}"
 
 
 class Raised(msgspec.Struct, frozen=True, eq=False):
@@ -53,8 +54,7 @@ class Raised(msgspec.Struct, frozen=True, eq=False):
     error: BaseException
 
     def __str__(self) -> str:
-        error = f"{type(self.error).__name__}: {self.error}"
-        return f"raised {error} after {self.seconds * 1000:.3f} ms at {self.message!r}"
+        return f"raised {error_text(self.error)} after {self.seconds * 1000:.3f} ms at {safe_repr(self.message)}"
 
 
 Event = Got | Handled | Raised

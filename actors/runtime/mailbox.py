@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from actors.caller import From
 from actors.exceptions import ActorDeadError
 from actors.exits import Crash, ExitReason, Refuse, Stop
+from actors.redaction import error_text
 from actors.runtime.bonds import Bonds
 from actors.runtime.bypass import BUSY, WATCHED
 from actors.runtime.current import actor_of_thread
@@ -352,6 +353,6 @@ class Mailbox(Bonds):
         """Return what the caller gets: an actor's CancelledError or SystemExit must not look like the caller's own."""
         if isinstance(error, Exception):
             return error
-        dead = ActorDeadError(f"{self.name} is dead: {type(error).__name__}: {error}")
+        dead = ActorDeadError(f"{self.name} is dead: {error_text(error)}")
         dead.__cause__ = error
         return dead

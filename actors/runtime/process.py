@@ -13,7 +13,6 @@ So an actor that learns of the end of another one finds none of its names or tim
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from itertools import count
@@ -34,7 +33,9 @@ from actors.exits import (
     exit_reason,
 )
 from actors.future import Future
+from actors.log import Log
 from actors.recorder import messages_kept
+from actors.redaction import safe_str
 from actors.runtime.behaviour import described
 from actors.runtime.bypass import BUSY
 from actors.runtime.coroutine import Contained, error_of, was_cancelled
@@ -57,7 +58,7 @@ __all__ = ["Process"]
 _KILL: ExitReason = Killed()
 
 _numbers = count(1)
-_log = logging.getLogger("ashtree.actors")
+_log = Log("ashtree.actors")
 
 
 class Process(Mailbox):
@@ -97,7 +98,7 @@ class Process(Mailbox):
             StartError: if a plain `on_start` raised; an `async` one reports it through `started`.
         """
         self.scheduler, self.parent = scheduler, parent
-        self.label = label or (None if name is None else str(name))
+        self.label = label or (None if name is None else safe_str(name))
         self.started_at = scheduler.clock.now()
         if (
             record is not None

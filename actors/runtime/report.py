@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from actors.clock import wall_time
 from actors.exits import Crash
-from actors.runtime.behaviour import described, shortened, state_of
+from actors.redaction import error_text, shortened
+from actors.runtime.behaviour import described, state_of
 
 if TYPE_CHECKING:
     from actors.recorder import Recorded
@@ -76,13 +77,13 @@ class CrashReport:
         return Crash(self.error)
 
     def __repr__(self) -> str:
-        return f"<CrashReport of {self.name}: {type(self.error).__name__}: {self.error}>"
+        return f"<CrashReport of {self.name}: {error_text(self.error)}>"
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        yield f"{self.name} crashed: {shortened(str(self.reason))}"
+        yield f"{self.name} crashed: {error_text(self.error)}"
         yield f"  last message: {described(self._actor, self.message)}"
         yield f"  ancestors: {', '.join(self.ancestors) or 'none'}"
         if self.messages:

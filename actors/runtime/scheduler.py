@@ -52,6 +52,7 @@ from actors.future import Future
 from actors.registry import ActorRegistry, Registry
 from actors.runtime.current import BACKGROUND, is_on_a_loop, owners, scheduler_of_thread, schedulers
 from actors.runtime.loop_end import LoopEnd
+from actors.runtime.program_exit import through_loop
 
 if TYPE_CHECKING:
     from actors.exits import ExitReason
@@ -398,6 +399,17 @@ class Scheduler:
                 self._woken = True
                 self.loop.call_soon(self._drain, context=self.neutral)
 
+    def leave(self, error: BaseException) -> None:
+        """Let an exception that is meant for the program leave the event loop, by its next callback; from any thread.
+
+        Not from where it was raised: in between are other actors, and callbacks of transports, which end with what they raise.
+        """
+        call = self.loop.call_soon if self.is_current_thread() else self.loop.call_soon_threadsafe
+        try:
+            call(_raise, through_loop(error), context=self.neutral)
+        except RuntimeError:  # the loop is closed
+            raise error from None
+
     # Threads of actors: under virtual time the loop and they take turns (see `actors/testing/lockstep.py`)
 
     def thread_works(self, _actor: Process, go: Callable[[], object]) -> None:
@@ -441,6 +453,13 @@ class Scheduler:
         self.clock.close()
         if schedulers.get(self.thread_id) is self:
             del schedulers[self.thread_id]
+
+
+def _raise(error: BaseException) -> None:
+    try:
+        raise error
+    finally:
+        del error  # the traceback refers to this frame
 
 
 async def _at_shutdown(scheduler: ref[Scheduler]) -> AsyncGenerator[None, None]:

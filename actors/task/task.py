@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextvars import Context, copy_context
 from functools import partial
@@ -12,7 +11,9 @@ from actors.actor import Actor
 from actors.exceptions import BlockingCallError, TaskExitError, Timeout
 from actors.exits import NO_PROCESS, NORMAL, SHUTDOWN, Crash, ExitReason
 from actors.future import Future
+from actors.log import Log
 from actors.pickling import Local
+from actors.redaction import function_name, safe_repr
 from actors.ref import ASK_TIMEOUT, ActorRef
 from actors.runtime.current import current_task
 from actors.runtime.scheduler import Scheduler
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Owner", "Task"]
 
-_log = logging.getLogger("ashtree.actors")
+_log = Log("ashtree.actors")
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -67,7 +68,9 @@ class Task(Local, Generic[T]):
         timeout: float | None = None,
     ) -> None:
         if not callable(function):
-            raise TypeError(f"a task runs a function, got {function!r}; give it the arguments apart: (…, fetch, url)")
+            raise TypeError(
+                f"a task runs a function, got {safe_repr(function)}; give it the arguments apart: (…, fetch, url)"
+            )
         self.function, self.args, self.kwargs = function, args, kwargs
         self.owner = None if owner is None else _ref_of(owner)
         self.linked = linked
@@ -143,7 +146,7 @@ class Task(Local, Generic[T]):
         function = self.function
         while isinstance(function, partial):
             function = function.func
-        return str(getattr(function, "__name__", type(function).__name__))
+        return function_name(function)
 
     @property
     def ref(self) -> ActorRef[TaskActor] | None:
@@ -301,5 +304,5 @@ def _ref_of(owner: Owner) -> ActorRef:
         return owner.actor_ref
     ref = owner.ref if isinstance(owner, Task) else owner
     if not isinstance(ref, ActorRef):
-        raise TypeError(f"the owner of a task must be an actor, its ref or a task that runs, got {owner!r}")
+        raise TypeError(f"the owner of a task must be an actor, its ref or a task that runs, got {safe_repr(owner)}")
     return ref

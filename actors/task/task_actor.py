@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import logging
 import reprlib
 import threading
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ import msgspec
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError
 from actors.exits import NORMAL, SHUTDOWN, Down, ExitReason, Shutdown, Stop
+from actors.log import Log
 from actors.runtime.coroutine import Contained, was_cancelled
 from actors.runtime.current import current_task
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TIMED_OUT", "End", "Job", "Outcome", "TaskActor"]
 
-_log = logging.getLogger("ashtree.actors")
+_log = Log("ashtree.actors")
 
 TIMED_OUT = Shutdown("timeout")
 """The exit reason of a task that its `timeout` ended."""

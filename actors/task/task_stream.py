@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from actors.future import Future
+from actors.redaction import safe_repr
 from actors.validation import check_count
 
 if TYPE_CHECKING:
@@ -175,4 +176,4 @@ def _source(items: Items[Any], wake: Callable[[object], None]) -> _Iterated | _A
         return _AsyncIterated(items, wake)
     if isinstance(items, Iterable):
         return _Iterated(items)
-    raise TypeError(f"items must be an iterable or an async iterable, got {items!r}")
+    raise TypeError(f"items must be an iterable or an async iterable, got {safe_repr(items)}")

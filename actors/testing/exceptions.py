@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.pickling import Portable
+from actors.redaction import error_text
 
 __all__ = ["ScenarioError", "SimulatedCrashError"]
 
@@ -45,4 +46,4 @@ class SimulatedCrashError(Portable, AssertionError):
     def __init__(self, actor: str, error: BaseException) -> None:
         self.actor, self.error = actor, error
         name = type(error).__name__
-        super().__init__(f"{actor} crashed: {name}: {error}; if that may happen: expected_crashes={name}")
+        super().__init__(f"{actor} crashed: {error_text(error)}; if that may happen: expected_crashes={name}")

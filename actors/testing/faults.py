@@ -7,6 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from actors.actor import Actor
+from actors.redaction import safe_repr
 from actors.ref import ActorRef
 from actors.validation import check_count, check_share
 
@@ -45,7 +46,7 @@ def check_who(who: object) -> None:
     if isinstance(who, ActorRef) or (isinstance(who, type) and issubclass(who, Actor)):
         return
     if isinstance(who, type) or not callable(who):
-        raise TypeError(f"who must be an Actor class, a ref or a function of a ref, got {who!r}")
+        raise TypeError(f"who must be an Actor class, a ref or a function of a ref, got {safe_repr(who)}")
 
 
 def is_chosen_by(who: Who, process: Process) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pykka.messages
 
 from actors.actor import Actor
+from actors.redaction import safe_repr
 
 if TYPE_CHECKING:
     from actors.exits import MonitorRef
@@ -78,7 +79,7 @@ class Probe:
         A class matches its instances, a function what it returns true for, any other value what is equal to it.
         """
         found = self._take(expected)
-        assert found, f"expected {expected!r}, got {self.messages!r}"
+        assert found, f"expected {expected!r}, got {safe_repr(self.messages)}"
         return found[0]
 
     def refute_received(self, expected: object) -> None:
@@ -86,7 +87,7 @@ class Probe:
         sync(self.ref)
         with self._arrived:
             unwanted = [message for message in self.messages if _matches(expected, message)]
-        assert not unwanted, f"expected no {expected!r}, got {unwanted!r}"
+        assert not unwanted, f"expected no {expected!r}, got {safe_repr(unwanted)}"
 
     def _take(self, expected: object) -> list[Any]:
         sync(self.ref)

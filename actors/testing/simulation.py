@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
+from actors.redaction import error_text, safe_repr
 from actors.testing.chance import ChanceScheduler, Crashed
 from actors.testing.exceptions import ScenarioError, SimulatedCrashError
 from actors.testing.faults import Fault, Who, check_who, is_chosen_by
@@ -193,12 +194,12 @@ class Simulation(ManualRuntime):
         """Return a report: the last steps, the crashes, and the living actors."""
         trace = self._scheduler.trace
         living = ", ".join(trace.anonymous(str(ref)) for ref in self.actors) or "no actor"
-        crashed = [f"crashed: {trace.anonymous(actor)}: {error!r}" for actor, error in self._scheduler.crashes]
+        crashed = [f"crashed: {trace.anonymous(actor)}: {safe_repr(error)}" for actor, error in self._scheduler.crashes]
         return "\n".join([f"the last steps of seed {self.seed}:", *self.trace[-_SHOWN:], *crashed, f"alive: {living}"])
 
     def failed(self, error: Exception) -> ScenarioError:
         """Return the failure of a scenario that raised an exception."""
-        text = self._scheduler.trace.anonymous(f"{type(error).__name__}: {error}")
+        text = self._scheduler.trace.anonymous(error_text(error))
         return ScenarioError(self.seed, text, self.report(), self.trace)
 
 
@@ -246,7 +247,7 @@ def _seeds(seeds: Iterable[int]) -> Iterable[int]:
     try:
         return [int(chosen)]
     except ValueError:
-        raise ValueError(f"ASHTREE_SEED must be a number, got {chosen!r}") from None
+        raise ValueError(f"ASHTREE_SEED must be a number, got {safe_repr(chosen)}") from None
 
 
 def _failure(scenario: Callable[[Simulation], object], seed: int, expected_crashes: Kinds) -> ScenarioError | None:

@@ -6,6 +6,7 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from actors.redaction import safe_repr
 from actors.runtime.behaviour import described
 from actors.runtime.envelope import Envelope
 
@@ -83,4 +84,4 @@ def _line(step: _Step) -> str:
 
 
 def _shown(step: _Step) -> str:
-    return repr(step.message) if step.what == "receives" else described(step.actor, step.message)
+    return safe_repr(step.message) if step.what == "receives" else described(step.actor, step.message)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import sys
 import threading
 import traceback
@@ -24,6 +23,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from actors.exceptions import ActorDeadError
 from actors.future import Future, run_on
+from actors.log import Log
+from actors.redaction import error_text
 from actors.runtime.behaviour import described
 from actors.runtime.current import thread_belongs_to
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ActorThread", "LeftThread", "leave_behind", "stack_of", "threads_left"]
 
-_log = logging.getLogger("ashtree.actors")
+_log = Log("ashtree.actors")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -93,7 +94,9 @@ def ended(process: Process, error: BaseException | None = None) -> None:
         left = _left.pop(threading.current_thread(), None)
     if left is not None:
         _log.warning(
-            "the thread that %s left behind has ended at last%s", process.name, f", by {error!r}" if error else ""
+            "the thread that %s left behind has ended at last%s",
+            process.name,
+            f", by {error_text(error)}" if error else "",
         )
 
 

@@ -18,6 +18,7 @@ from actors.actor import Actor
 from actors.exceptions import ActorDeadError
 from actors.exits import NORMAL, Crash, ExitReason, Stop
 from actors.future import Future
+from actors.redaction import safe_repr
 from actors.runtime.envelope import ActorStop, SystemCall
 from actors.threads.actor_thread import ended, leave_behind
 
@@ -174,7 +175,7 @@ class PykkaActor(Actor):
         self._pykka.actor_stopped.set()
         thread, at = self._thread, self._at
         if thread is not None and at is not None:
-            leave_behind(thread, self._process, at if at == "on_start" else repr(at))
+            leave_behind(thread, self._process, at if at == "on_start" else safe_repr(at))
 
     # Called in the pykka actor's thread
 

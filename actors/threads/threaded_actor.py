@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError
+from actors.log import Log
 from actors.runtime.envelope import SystemCall
 from actors.threads.actor_thread import ActorThread
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ThreadedActor"]
 
-_log = logging.getLogger("ashtree.actors")
+_log = Log("ashtree.actors")
 
 P = ParamSpec("P")
 T = TypeVar("T")

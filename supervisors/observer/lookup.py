@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from actors.redaction import safe_repr
 from actors.via import Via, resolve
 from supervisors.branches import name_of
 from supervisors.exceptions import AmbiguousActorError, UnknownActorError
@@ -38,7 +39,9 @@ def find(target: object, scope: Scope) -> ActorRef[Any]:
     """
     target = getattr(target, "ref", target) if isinstance(target, tuple) else target
     if target is None or not isinstance(target, Hashable):
-        raise TypeError(f"an actor is given by its ref, name, pid such as '<0.41.0>' or 41, or topic; got {target!r}")
+        raise TypeError(
+            f"an actor is given by its ref, name, pid such as '<0.41.0>' or 41, or topic; got {safe_repr(target)}"
+        )
     for way in (_by_name, _by_pid, _by_label, _by_topic):
         found = way(target, scope)
         if found:

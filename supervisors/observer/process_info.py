@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from actors.redaction import safe_repr
 from actors.sys import status_word
 from supervisors.branches import branch_of, name_of, supervisor_of
 
@@ -67,7 +68,7 @@ def ranked(infos: Iterable[ProcessInfo], by: str, most: int | None) -> list[Proc
         ValueError: if there is no such field.
     """
     if by not in _FIELDS:
-        raise ValueError(f"actors can be sorted by {', '.join(map(repr, _FIELDS))}, got {by!r}")
+        raise ValueError(f"actors can be sorted by {', '.join(map(repr, _FIELDS))}, got {safe_repr(by)}")
     if by in _NUMBERS:
         return sorted(infos, key=lambda info: getattr(info, by) or 0, reverse=True)[:most]
     if by == "pid":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TextIO
 
 from actors import sys
+from actors.redaction import error_text, safe_repr
 from actors.sys import Got, Raised
 from supervisors.observer.opened import redacted, secrets_of
 
@@ -45,10 +46,10 @@ class MessageTrace:
     def _line(self, event: Event) -> str:
         secrets = secrets_of(self.ref.process.actor)
         if isinstance(event, Got):
-            return f"{self.ref} got {redacted(event.message, secrets)!r}"
+            return f"{self.ref} got {safe_repr(redacted(event.message, secrets))}"
         after = f"{event.seconds * 1000:.3f} ms"
         if isinstance(event, Raised):
-            return f"{self.ref} raised {type(event.error).__name__}: {event.error} after {after}"
+            return f"{self.ref} raised {error_text(event.error)} after {after}"
         reply = "" if event.reply is None else f", with {redacted(event.reply, secrets)!r}"
         return f"{self.ref} handled it in {after}{reply}"
 

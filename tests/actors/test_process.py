@@ -231,7 +231,7 @@ def test_a_report_does_not_grow_with_the_message_and_the_exception(
     runtime.settle()
     [report] = crashes(caplog)
     error, message, _ = report.splitlines()
-    assert (len(message), message[-1]) == (len("  last message: ") + 2000, "…")
+    assert (len(message), message[-1]) == (len("  last message: ") + 2001, "…")
     assert (error[-1], len(error) < 2100) == ("…", True)
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
+from actors.redaction import safe_repr
 from transport.exceptions import SocketError
 
 __all__ = [
@@ -67,7 +68,9 @@ def origin_rule(check_origin: CheckOrigin) -> OriginRule:
     if callable(check_origin):
         return partial(_allowed_by, check_origin)
     if isinstance(check_origin, str | bytes) or not isinstance(check_origin, Collection):
-        raise SocketError(f'check_origin must be a bool, "conn", a list of origins or a function, got {check_origin!r}')
+        raise SocketError(
+            f'check_origin must be a bool, "conn", a list of origins or a function, got {safe_repr(check_origin)}'
+        )
     entries = parse_origins(check_origin)
     return lambda origin, host, _scheme=OWN_SCHEME: origin_allowed(origin, entries, host)
 
@@ -101,7 +104,7 @@ def _allowed_by(
     allowed: object = allows(page)
     if not isinstance(allowed, bool):
         # Another value, such as a coroutine, could be truthy by mistake.
-        raise SocketError(f"the function that is check_origin must return a bool, got {allowed!r}")
+        raise SocketError(f"the function that is check_origin must return a bool, got {safe_repr(allowed)}")
     return allowed
 
 
@@ -122,7 +125,7 @@ def _parse(origin: str) -> AllowedOrigin:
         host = port = None
     if host is None:
         raise SocketError(
-            f'check_origin entries are written like "https://example.com" or "//localhost", got {origin!r}'
+            f'check_origin entries are written like "https://example.com" or "//localhost", got {safe_repr(origin)}'
         )
     return AllowedOrigin(parts.scheme or None, host, port)
 

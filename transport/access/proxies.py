@@ -12,6 +12,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
+from actors.redaction import safe_repr
 from transport.exceptions import SocketError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Proxies:
     def __init__(self, trusted: Collection[str] = (), *, proxy_protocol: bool = False) -> None:
         self._networks = _networks(trusted)
         if not isinstance(proxy_protocol, bool):
-            raise SocketError(f"proxy_protocol must be a bool, got {proxy_protocol!r}")
+            raise SocketError(f"proxy_protocol must be a bool, got {safe_repr(proxy_protocol)}")
         if proxy_protocol and not self._networks:
             raise SocketError("proxy_protocol=True needs the addresses of the proxies: trusted_proxies=[…]")
         self._proxy_protocol = proxy_protocol
@@ -102,7 +103,7 @@ class Proxies:
 
 def _networks(trusted: object) -> list[IPv4Network | IPv6Network]:
     if isinstance(trusted, str | bytes) or not isinstance(trusted, Collection):
-        raise SocketError(f'trusted_proxies takes a list such as ["127.0.0.1", "10.0.0.0/8"], got {trusted!r}')
+        raise SocketError(f'trusted_proxies takes a list such as ["127.0.0.1", "10.0.0.0/8"], got {safe_repr(trusted)}')
     return [_network(each) for each in trusted]
 
 
@@ -113,7 +114,9 @@ def _network(text: object) -> IPv4Network | IPv6Network:
         reason = ""
     except ValueError as error:
         reason = f": {error}"
-    raise SocketError(f'trusted_proxies takes entries such as "127.0.0.1" and "10.0.0.0/8", got {text!r}{reason}')
+    raise SocketError(
+        f'trusted_proxies takes entries such as "127.0.0.1" and "10.0.0.0/8", got {safe_repr(text)}{reason}'
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from actors.redaction import safe_repr
 from actors.validation import is_within
 from transport.access import token
 from transport.exceptions import SocketError, TokenError
@@ -47,9 +48,9 @@ class SessionOptions:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.cookie):
-            raise SocketError(f'a session\'s cookie needs a name such as "_my_app", got {self.cookie!r}')
+            raise SocketError(f'a session\'s cookie needs a name such as "_my_app", got {safe_repr(self.cookie)}')
         if not is_within(self.max_age, "> 0"):
-            raise SocketError(f"a session's max_age must be > 0 seconds, got {self.max_age!r}")
+            raise SocketError(f"a session's max_age must be > 0 seconds, got {safe_repr(self.max_age)}")
 
 
 class SessionCookie(NamedTuple):

@@ -7,7 +7,6 @@ listener; a WebSocket is another carrier. See docs/asgi.md.
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import replace
 from functools import partial
@@ -18,7 +17,9 @@ from urllib.parse import quote
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from actors.log import Log
 from actors.lowlevel import Scheduler
+from actors.redaction import safe_repr, safe_str
 from transport.carriers.asgi_carrier import AsgiCarrier
 from transport.carriers.pace import Pace
 from transport.carriers.race import first, task_of
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsgiApplication"]
 
-_log = logging.getLogger("ashtree.transport")
+_log = Log("ashtree.transport")
 
 Scope = MutableMapping[str, Any]
 
@@ -93,7 +94,7 @@ class AsgiApplication:
             case "lifespan":
                 await self._live(receive, send)
             case other:
-                raise ValueError(f"expected an ASGI scope of type websocket, http or lifespan, got {other!r}")
+                raise ValueError(f"expected an ASGI scope of type websocket, http or lifespan, got {safe_repr(other)}")
 
     def _check_loop(self) -> None:
         transports = self._endpoint.transports
@@ -108,7 +109,7 @@ class AsgiApplication:
             started = await self._start()
         except Exception as error:  # noqa: BLE001  # whatever it is, it is reported to the server, which exits
             _log.critical("the system could not start: %s", error, exc_info=error)
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            await send({"type": "lifespan.startup.failed", "message": safe_str(error)})
             return
         try:
             await send({"type": "lifespan.startup.complete"})
@@ -263,7 +264,7 @@ class _AsgiRequest(_Scoped):
             answer = respond(501, "the server has been started without WebSockets")
         if answer is None or isinstance(answer, Response):
             return answer
-        raise TypeError(f"expected a response, got {answer!r}")
+        raise TypeError(f"expected a response, got {safe_repr(answer)}")
 
     async def _unless_gone(self, answer: Awaitable[Answer]) -> Answer | None:
         """Wait for an answer; None if the client disconnects first, so that a poll takes no messages with it."""

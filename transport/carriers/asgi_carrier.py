@@ -7,7 +7,6 @@ The server owns the socket: it makes the frames, answers pings, and slows the cl
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,6 +18,7 @@ from websockets.http11 import Request, Response
 from actors.channels.fastlane import fastlane_of
 from actors.channels.message import Opcode
 from actors.exceptions import ActorDeadError, StartError
+from actors.log import Log
 from actors.lowlevel import next_round
 from transport.carriers.carrier import CLOSE_TIMEOUT, SLICE, Disconnected
 from transport.carriers.intake import Intake
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsgiCarrier", "Event", "Receive", "Send"]
 
-_log = logging.getLogger("ashtree.transport")
+_log = Log("ashtree.transport")
 
 Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from actors.redaction import safe_repr
 from actors.validation import check_count
 from transport.carriers.intake import UNREAD
 
@@ -55,7 +56,9 @@ class OutboxPolicy:
         check_count("max_bytes", self.max_bytes, least=1)
         check_count("max_messages", self.max_messages, least=1)
         if self.overflow not in ("disconnect", "drop_oldest", "conflate"):
-            raise ValueError(f'overflow must be "disconnect", "drop_oldest" or "conflate", got {self.overflow!r}')
+            raise ValueError(
+                f'overflow must be "disconnect", "drop_oldest" or "conflate", got {safe_repr(self.overflow)}'
+            )
         if (self.overflow == "conflate") is not callable(self.key):
             raise ValueError(
                 f'overflow="conflate" goes with key=…, a function of a Broadcast, got {self.overflow!r} and {self.key!r}'

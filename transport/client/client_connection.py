@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -12,6 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Origin, Subprotocol
 
+from actors.log import Log
 from transport.client.protocol.socket_protocol import ABNORMAL
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from actors.clock import Clock, Timer
 
-_log = logging.getLogger("ashtree.client")
+_log = Log("ashtree.client")
 
 __all__ = ["ConnectionListener", "Target", "WebSocketConnection", "WebSocketOptions"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from actors.channels.message import Message
 from actors.clock import LoopClock
+from actors.log import Log
 from transport.client.client_connection import Target, WebSocketConnection, WebSocketOptions
 from transport.client.client_serializer import ClientSerializer, written_payload
 from transport.client.exceptions import ParamsError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Driver", "resolved"]
 
-_log = logging.getLogger("ashtree.client")
+_log = Log("ashtree.client")
 
 
 async def resolved(value: object) -> object:

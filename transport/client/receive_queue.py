@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
+from actors.log import Log
 from transport.client.exceptions import ClosedError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ReceiveQueue"]
 
-_log = logging.getLogger("ashtree.client")
+_log = Log("ashtree.client")
 
 
 class ReceiveQueue:

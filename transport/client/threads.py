@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import threading
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from actors.log import Log
 from transport.client.exceptions import ClosedError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 _NOT_AWAITED = "callbacks of transport.client.sync are not awaited"
 _INSTEAD = "write `def` instead of `async def`, or use transport.client, which awaits them"
 
-_log = logging.getLogger("ashtree.client")
+_log = Log("ashtree.client")
 
 
 class Threads:

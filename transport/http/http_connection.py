@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Awaitable
 from contextvars import copy_context
 from dataclasses import replace
@@ -30,6 +29,7 @@ from typing import TYPE_CHECKING, cast
 
 from websockets.http11 import Request, Response
 
+from actors.log import Log
 from transport.access.proxies import InvalidPrefaceError, read_preface
 from transport.http.connection_timer import ConnectionTimer
 from transport.http.exchange import ANSWERS, MAX_BODY, Answer, HttpEndpoint, Incoming, Late, Upgrade, respond
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpConnection"]
 
-_log = logging.getLogger("ashtree.transport")
+_log = Log("ashtree.transport")
 
 # Requests, or parts of bodies, and seconds, until other connections get their turn.
 STEPS = 32

@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import logging
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -26,6 +25,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from actors.actor import Actor
+from actors.log import Log
 from transport.http.exchange import HttpEndpoint, Incoming, respond
 from transport.http.file_limit import connections_for_files
 from transport.http.http_connection import HttpConnection
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FullEndpoint", "Listener", "ListeningEndpoint", "bind", "unbind"]
 
-_log = logging.getLogger("ashtree.transport")
+_log = Log("ashtree.transport")
 
 # The most that Linux allows by default (net.core.somaxconn), so that 10,000 clients may reconnect at once.
 BACKLOG = 4096

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors import sys
 from actors.channel import Channel
 from actors.channels.message import Payload, Reply, error, ok
+from actors.log import Log
 from actors.redaction import STATE_SECRETS
 from supervisors.snapshot import Search, Sweep
 from transport.observer.view import View
@@ -22,7 +22,7 @@ __all__ = ["INTERVAL", "ObserverChannel"]
 INTERVAL = 0.5
 """Seconds between two samples of the tree."""
 
-_log = logging.getLogger("ashtree.transport")
+_log = Log("ashtree.transport")
 
 _SAMPLE = object()
 _SEARCH = object()

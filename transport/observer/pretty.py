@@ -11,6 +11,7 @@ import msgspec
 
 from actors.clock import Interval, Timer
 from actors.exits import Crash, ExitReason, Shutdown
+from actors.lowlevel import leave
 from actors.redaction import (
     DEEPER,
     FILTERED,
@@ -18,6 +19,7 @@ from actors.redaction import (
     is_secret,
     repr_of,
     safe_repr,
+    safe_str,
     shortened,
     shown_fields,
     unshowable,
@@ -49,7 +51,8 @@ def pretty(value: object, secrets: Collection[str] = STATE_SECRETS) -> str:
     """Return a value as text, with "[FILTERED]" for the values of secret names and "…" beyond the limits; never raises."""
     try:
         return _Pretty(secrets).text(value, LEVELS)
-    except Exception:  # noqa: BLE001  # such as a thread that changes the value meanwhile; the page goes on
+    except BaseException as error:  # noqa: BLE001  # such as a thread that changes the value meanwhile; the page goes on
+        leave(error, of_report=True)
         return unshowable(value)
 
 
@@ -62,7 +65,7 @@ def reason_in_words(reason: ExitReason | None) -> str:
     """Return an exit reason as text: the exception, or "normal", "shutdown" with its detail, "killed"."""
     match reason:
         case Crash() | None:
-            return shortened(str(reason), CHARACTERS)
+            return safe_str(reason, CHARACTERS)
         case Shutdown(detail=detail) if detail is not None:
             return f"shutdown: {detail if isinstance(detail, str) else pretty(detail)}"
     return type(reason).__name__.lower()

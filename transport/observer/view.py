@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from actors.redaction import safe_str
 from actors.sys import status_word
 from supervisors.branches import Branch, Branches, branch_of, lineage, root_of
 from transport.observer.pretty import reason_in_words
@@ -292,7 +293,7 @@ def _row_without_actor(child: Child, parent: str | None, level: int, position: i
         level=level,
         position=position,
         siblings=siblings,
-        name=str(spec.name or spec.id),
+        name=safe_str(spec.name or spec.id),
         actor=spec.actor.__name__,
         pid=None,
         status="stopped" if child.again is None else "restarting",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from actors import sys
 from actors.channels.client_actor import ClientActor
 from actors.channels.message import Message
+from actors.redaction import error_text
 from supervisors.branches import Branches, branch_of
 from transport.observer.pretty import pretty, pretty_attribute, reason_in_words
 
@@ -118,7 +119,7 @@ class Watch:
         if isinstance(event.message, Message):
             written["brief"] = f"{event.message.event} {self._text(event.message.payload)}"
         if isinstance(event, sys.Raised):
-            return written | {"error": f"{type(event.error).__name__}: {event.error}"[:300]}
+            return written | {"error": error_text(event.error, 300)}
         return written if event.reply is None else written | {"reply": self._text(event.reply)}
 
 

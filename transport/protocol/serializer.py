@@ -17,20 +17,21 @@ and then the payload as it is.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from actors.channels.message import Broadcast, Frame, Message, Opcode, Payload, Reply, Serializer
+from actors.log import Log
+from actors.redaction import safe_repr
 from actors.validation import check_count
 from transport.exceptions import MalformedMessageError, UnencodableError
 from transport.protocol.nesting import MAX_NESTING, is_nested_deeper
 
 __all__ = ["SERIALIZERS", "V1JSONSerializer", "V2JSONSerializer"]
 
-_log = logging.getLogger("ashtree.transport")
+_log = Log("ashtree.transport")
 
 # What every thread's stack is capable of, at less than 420 bytes for a level (measured with msgspec 0.23 on x86-64), and what
 # Python 3.11 allows.
@@ -67,7 +68,7 @@ class _JSONSerializer:
     def __init__(self, *, max_nesting: int = MAX_NESTING) -> None:
         check_count("max_nesting", max_nesting, least=1)
         if max_nesting > _MOST_NESTING:
-            raise ValueError(f"max_nesting must be at most {_MOST_NESTING}, got {max_nesting!r}")
+            raise ValueError(f"max_nesting must be at most {_MOST_NESTING}, got {safe_repr(max_nesting)}")
         self._max_nesting = max_nesting
 
     def _check_nesting(self, data: str | bytes) -> None:
@@ -117,7 +118,7 @@ class V1JSONSerializer(_JSONSerializer):
             UnencodableError: if the payload is binary.
         """
         if isinstance(reply.payload, bytes):
-            raise UnencodableError(f"a client of version 1.0.0 cannot receive a binary reply, got {reply!r}")
+            raise UnencodableError(f"a client of version 1.0.0 cannot receive a binary reply, got {safe_repr(reply)}")
         return _text({"topic": topic, "event": "phx_reply", "payload": reply, "ref": ref})
 
     def encode_push(self, join_ref: object, ref: object, topic: str, event: str, payload: Payload) -> Frame:
@@ -128,7 +129,7 @@ class V1JSONSerializer(_JSONSerializer):
         """
         if isinstance(payload, bytes):
             raise UnencodableError(
-                f"a client of version 1.0.0 cannot receive a binary push, got {event!r} on {topic!r}"
+                f"a client of version 1.0.0 cannot receive a binary push, got {safe_repr(event)} on {topic!r}"
             )
         return _text({"topic": topic, "event": event, "payload": payload, "ref": ref})
 
@@ -197,7 +198,7 @@ class V2JSONSerializer(_JSONSerializer):
 def _decode_push(data: bytes) -> Message:
     """Decode a push, the only binary message of a client; an empty ref is "" and not null, as in Phoenix."""
     if len(data) < _HEAD or data[0] != _PUSH:
-        raise MalformedMessageError(f"a binary message must be a push, got {data[:_HEAD]!r}…")
+        raise MalformedMessageError(f"a binary message must be a push, got {safe_repr(data[:_HEAD])}…")
     ref = _HEAD + data[1]
     topic = ref + data[2]
     event = topic + data[3]

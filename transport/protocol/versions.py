@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from actors.redaction import safe_repr
 from transport.exceptions import SocketError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Versions:
 def _checked_version(vsn: object) -> _Version:
     version = _parse(vsn) if isinstance(vsn, str) else None
     if version is None:
-        raise SocketError(f'serializers must be named by full versions, such as "3.0.0", got {vsn!r}')
+        raise SocketError(f'serializers must be named by full versions, such as "3.0.0", got {safe_repr(vsn)}')
     return version
 
 
@@ -90,5 +91,5 @@ def _checked(vsn: str, serializer: Serializer) -> Serializer:
     missing = [f"{name}()" for name in methods if not callable(getattr(serializer, name, None))]
     if missing or isinstance(serializer, type):
         what = f"one with {' and '.join(missing)}" if missing else "an object, not its class"
-        raise SocketError(f"serializers[{vsn!r}] must be a serializer, {what}; got {serializer!r}")
+        raise SocketError(f"serializers[{vsn!r}] must be a serializer, {what}; got {safe_repr(serializer)}")
     return serializer

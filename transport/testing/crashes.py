@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from actors.channel import Channel, as_sent
 from actors.channels.message import Message
 from actors.exits import Crash
+from actors.redaction import safe_repr, safe_str
 from transport.testing.exceptions import UnexpectedCrashError
 from transport.testing.leftovers import name_of
 
@@ -46,7 +47,9 @@ class ExpectedCrash:
 
     def accepts(self, actor: str, error: BaseException) -> bool:
         """Return whether this is the expected crash; record it if so."""
-        if not isinstance(error, self._kind) or (self._match is not None and not re.search(self._match, str(error))):
+        if not isinstance(error, self._kind) or (
+            self._match is not None and not re.search(self._match, safe_str(error))
+        ):
             return False
         if self._exception is None:
             self.actor, self._exception = actor, error
@@ -188,8 +191,8 @@ def _last_message(process: Process) -> str:
     if isinstance(actor, Channel):
         message = as_sent(actor, message)
     if isinstance(message, Message):
-        return f"{message.event!r} with {message.payload!r}"
-    return "none" if message is None else repr(message)
+        return f"{message.event!r} with {safe_repr(message.payload)}"
+    return "none" if message is None else safe_repr(message)
 
 
 def _authors_part(traceback: TracebackType | None) -> TracebackType | None:

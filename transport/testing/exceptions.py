@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from actors.pickling import Portable
+from actors.redaction import class_name, safe_repr, safe_str
 
 if TYPE_CHECKING:
     from actors.channels.message import Reply
@@ -25,7 +26,7 @@ class ConnectRefusedError(Portable, AssertionError):
 
     def __init__(self, socket: type, params: Mapping[str, object]) -> None:
         self.socket, self.params = socket, params
-        super().__init__(f"{socket.__name__}.connect() refused {dict(params)!r}")
+        super().__init__(f"{socket.__name__}.connect() refused {safe_repr(dict(params))}")
 
 
 class JoinRefusedError(Portable, AssertionError):
@@ -33,7 +34,7 @@ class JoinRefusedError(Portable, AssertionError):
 
     def __init__(self, topic: str, reply: Reply | None, hints: Sequence[str] = ()) -> None:
         self.topic, self.reply = topic, reply
-        lines = ["there is no reply yet", *hints] if reply is None else [f"{reply.status} {reply.payload!r}"]
+        lines = ["there is no reply yet", *hints] if reply is None else [f"{reply.status} {safe_repr(reply.payload)}"]
         super().__init__(f"could not join {topic!r}: " + "\n".join(lines))
 
 
@@ -42,7 +43,7 @@ class UnexpectedCrashError(Portable, AssertionError):
 
     def __init__(self, actor: str, error: BaseException, last_message: str, block: str) -> None:
         self.actor, self.error = actor, error
-        name, text = type(error).__name__, str(error)
+        name, text = class_name(error), safe_str(error)
         self.summary = f"{actor} crashed: {name}{f': {text}' if text else ''}"
         super().__init__(
             f"{self.summary}\n"

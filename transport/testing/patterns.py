@@ -20,6 +20,8 @@ from typing import Any, TypeGuard, get_origin
 
 import msgspec
 
+from actors.redaction import safe_repr
+
 __all__ = ["ANY", "Capture", "differences", "take_captures"]
 
 
@@ -136,7 +138,7 @@ def _check_pattern(expected: object) -> None:
 
 
 def _different(expected: object, actual: object, where: str) -> str:
-    return f"{where or 'payload'}: expected {_shown(expected)}, got {actual!r}"
+    return f"{where or 'payload'}: expected {_shown(expected)}, got {safe_repr(actual)}"
 
 
 def _shown(expected: object) -> str:

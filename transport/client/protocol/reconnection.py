@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 
+from actors.log import Log
 from transport.client.protocol.effects import Effect, ProtocolTimer, StartTimer, StopTimer
 
 __all__ = ["Delay", "RetryTimer", "reconnect_after", "rejoin_after"]
@@ -13,7 +13,7 @@ __all__ = ["Delay", "RetryTimer", "reconnect_after", "rejoin_after"]
 Delay = Callable[[int], float]
 """A function of the number of the attempt, counted from 1, that returns the seconds to wait before it."""
 
-_log = logging.getLogger("ashtree.client")
+_log = Log("ashtree.client")
 
 _RECONNECT_STEPS = (0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.5, 1.0, 2.0)
 _REJOIN_STEPS = (1.0, 2.0, 5.0)
