@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pykka
 import pykka.messages
 
+from actors.callbacks import check_callbacks, check_function, is_awaitable
 from actors.clock import check_duration
 from actors.exits import NO_PROCESS, NORMAL, Crash, Down, ExitReason, MonitorRef, Stop, exit_reason
 from actors.future import Future
 from actors.log import Log
 from actors.redaction import safe_repr, safe_str, without_secrets
 from actors.runtime.behaviour import described
-from actors.runtime.envelope import STOP, ActorStop, SystemCall
+from actors.runtime.envelope import STOP, ActorStop, Answer, SystemCall
 from actors.runtime.idle_timeout import Idle
 from actors.runtime.process import Process
 from actors.runtime.spawn import spawn
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from actors.runtime.scheduler import Scheduler
     from actors.via import Target
 
-__all__ = ["Actor"]
+__all__ = ["HOOKS", "Actor"]
 
 if TYPE_CHECKING:
     # For type checkers a class of its own: pykka declares that its hooks return None, ours may be `async`.
@@ -39,6 +41,8 @@ else:
     _PykkaActor = pykka.Actor
 
 _log = Log("ashtree.actors")
+
+HOOKS = ("on_start", "on_receive", "terminate", "on_stop", "on_failure")
 
 
 class Actor(_PykkaActor):
@@ -89,6 +93,11 @@ class Actor(_PykkaActor):
             StartError: if `on_start` raised.
         """
         return spawn(cls, args, kwargs)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Raise TypeError if a hook cannot be called as one."""
+        super().__init_subclass__(**kwargs)
+        check_callbacks(cls, HOOKS)
 
     def __str__(self) -> str:
         return self._process.name
@@ -253,6 +262,7 @@ class Actor(_PykkaActor):
         """Call `close()` when this actor ends, even if it is killed (as Erlang closes the ports of a process)."""
         if not callable(close):
             raise TypeError(f"own() takes a function, such as connection.close, got {safe_repr(close)}")
+        check_function("what own() takes", close, instead="await it in an `async` terminate()")
         self._process.own(close)
 
     # Time
@@ -346,7 +356,9 @@ def _call(actor: Actor, message: pykka.messages.ProxyCall) -> object:
 
 
 def _get(actor: Actor, message: pykka.messages.ProxyGetAttr) -> object:
-    return _attribute(actor, message.attr_path)
+    value = _attribute(actor, message.attr_path)
+    # An attribute is a value, a future too; only an `async` property is awaited.
+    return value if isinstance(value, CoroutineType) else Answer(value) if is_awaitable(value) else value
 
 
 def _set(actor: Actor, message: pykka.messages.ProxySetAttr) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from actors.callbacks import check_reply
 from actors.pickling import Local
 from actors.validation import check_refusal
 
@@ -50,7 +51,12 @@ class From(Local):
         return self._future is not None and not self._future.done
 
     def reply(self, value: object = None) -> None:
-        """Reply with a value."""
+        """Reply with a value.
+
+        Raises:
+            TypeError: if it would have to be awaited first.
+        """
+        check_reply(value)
         self._answer(lambda future: future.set(value))
 
     def refuse(self, error: BaseException) -> None:

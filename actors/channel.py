@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
-from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
 
 from actors.actor import Actor
+from actors.callbacks import check_callbacks, coroutine_of
 from actors.channels import channel_events
 from actors.channels.fastlane import Fastlane, fastlane_of, send_frame
 from actors.channels.message import (
@@ -88,6 +88,11 @@ class Channel(Actor):
     # The log levels of joins and of messages handled by `handle_in`; None logs nothing.
     log_join: ClassVar[str | None] = "info"
     log_handle_in: ClassVar[str | None] = "debug"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Raise TypeError if a callback cannot be called as one."""
+        super().__init_subclass__(**kwargs)
+        check_callbacks(cls, ("join", "handle_in", "handle_out", "handle_info"))
 
     def __init__(self, socket: ChannelSocket, message: Message) -> None:
         self.socket = socket
@@ -204,7 +209,9 @@ class Channel(Actor):
         except InvalidPayloadError as invalid:
             return self._after_join(invalid.reply, began)
         result = self.join(self.topic, payload)
-        return self._await_join(result, began) if iscoroutine(result) else self._after_join(result, began)
+        if type(result) is not Reply and (coroutine := coroutine_of(result, self)) is not None:
+            return self._await_join(coroutine, began)
+        return self._after_join(result, began)
 
     async def _await_join(self, result: Awaitable[object], began: float) -> Stop | None:
         timer = self.clock.call_at(began + self.join_timeout, self._join_timed_out, self._process)
@@ -228,19 +235,18 @@ class Channel(Actor):
         except InvalidPayloadError as invalid:
             return self._after_in(message, invalid.reply, began)
         result = self.handle_in(message.event, payload)
-        if iscoroutine(result):
-            return self._await(result, lambda value: self._after_in(message, value, began))
+        if result is not None and type(result) is not Reply and (coroutine := coroutine_of(result, self)) is not None:
+            return self._await(coroutine, lambda value: self._after_in(message, value, began))
         return self._after_in(message, result, began)
 
     def _typed(self, event: object, payload: object) -> object:
         kind = self.payloads.get(event) if isinstance(event, str) else None
         return payload if kind is None else typed(payload, kind)
 
-    @staticmethod
-    def _then(result: object, after: Callable[[object], T]) -> T | Coroutine[object, object, T]:
+    def _then(self, result: object, after: Callable[[object], T]) -> T | Coroutine[object, object, T]:
         """Check what a callback returned, now or when its coroutine has finished."""
-        if iscoroutine(result):
-            return Channel._await(result, after)
+        if result is not None and (coroutine := coroutine_of(result, self)) is not None:
+            return self._await(coroutine, after)
         return after(result)
 
     @staticmethod

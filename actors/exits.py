@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 import msgspec
 
+from actors.callbacks import check_reply
 from actors.pickling import Local, portable
 from actors.redaction import error_text, safe_repr
 from actors.validation import check_refusal
@@ -182,10 +183,16 @@ class Stop(msgspec.Struct, frozen=True):
     """Returned by a handler to end its actor with `reason`, after the caller got `reply`.
 
     The reason is an exit reason or an exception.
+
+    Raises:
+        TypeError: if `reply` would have to be awaited first.
     """
 
     reason: Any = NORMAL
     reply: object = None
+
+    def __post_init__(self) -> None:
+        check_reply(self.reply)
 
 
 class Refuse(msgspec.Struct, frozen=True, eq=False):

@@ -10,6 +10,7 @@ from weakref import WeakSet
 import msgspec
 import pykka
 
+from actors.callbacks import check_function
 from actors.exceptions import AmbiguousNameError, NameTakenError, NotRegisteredError
 from actors.exits import KILLED
 from actors.pickling import Local
@@ -145,6 +146,7 @@ class Registry(Local):
 
     def unregister_match(self, key: Hashable, ref: ActorRef, matches: Match) -> None:
         """Remove the entries of `ref` under `key` for whose value `matches(value)` is true."""
+        check_function("matches", matches)
         with _writing:
             values = self._entries.get(key, {}).get(ref.process, [])
             kept = [value for value in values if not matches(value)]
@@ -175,6 +177,7 @@ class Registry(Local):
             NotRegisteredError: if it does not have the key.
             ValueError: if keys are not unique.
         """
+        check_function("update", update)
         if self.kind is not Keys.UNIQUE:
             raise ValueError(
                 "update_value() needs unique keys; with duplicate ones unregister_match() and register() again"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from actors import names
+from actors.callbacks import check_function
 from actors.future import Future, run_on
 from actors.redaction import Shown, safe_repr
 from actors.runtime.behaviour import described, state_of
@@ -226,6 +227,7 @@ def trace(target: Target, to: Callable[[str], object] | None = print) -> Future[
 
 def install(target: Target, function: Callable[[Event], object]) -> Future[None]:
     """Call `function(event)` on the actor's thread for each event, until it raises or is removed by `remove`."""
+    check_function("a debug function", function, instead="let it send() to an actor")
 
     def add(process: Process) -> None:
         Debug.of(process).watchers[function] = function

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from actors.callbacks import check_function
 from actors.log import Log
 
 __all__ = ["Event", "Handler", "attach", "attached", "detach", "execute"]
@@ -34,8 +35,10 @@ def attach(name: str, events: Iterable[Event], handler: Handler) -> None:
     """Call `handler(event, measurements, metadata)` at each of these events.
 
     Raises:
+        TypeError: if the handler is `async`: it is called in the turn of the actor that emits.
         ValueError: if a handler of that name is attached already.
     """
+    check_function("a telemetry handler", handler, instead="let it send() to an actor")
     with _lock:
         if any(name == taken for pairs in attached.values() for taken, _ in pairs):
             raise ValueError(f"a telemetry handler is called {name!r} already; detach it or choose another name")

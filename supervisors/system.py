@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
+from actors.callbacks import check_function
 from actors.exits import SHUTDOWN, ExitReason
 from actors.log import Log
 from actors.lowlevel import Scheduler, in_thread, new_event_loop, spawn
@@ -235,7 +236,10 @@ class System:
             StartError: if it could not start.
             SystemDownError: if it ended unexpectedly.
             SystemExit: with status 1, at a second signal.
+            TypeError: if `then` is `async`.
         """
+        if then is not None:
+            check_function("then", then, instead="make what takes time a child of the system")
         with Signals() as signals:
             try:
                 with asyncio.Runner(loop_factory=new_event_loop) as runner:

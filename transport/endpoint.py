@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from websockets.datastructures import MultipleValuesError
 
+from actors.callbacks import check_function
 from actors.channels.message import Broadcast, Payload, checked_payload
 from actors.log import Log
 from actors.pubsub.pubsub import nearest_pubsub
@@ -139,7 +140,7 @@ class Endpoint:
             partial(broadcast_dropped, self),
         )
         self._carriers = {kind: CarrierOptions(traffic, *shared) for kind, traffic in self.traffic.items()}
-        self._routes = dict(routes or {})
+        self._routes = _checked_pages(routes or {})
         self._check_origin, self._origin_rule = check_origin, origin_rule(check_origin)
         self.versions = Versions(serializers)
         if secret_key is not None:
@@ -177,6 +178,7 @@ class Endpoint:
             )
         extension = given.bind(self)
         routes, handlers, sockets = extension.routes(), extension.handlers(), extension.sockets()
+        _checked_pages(routes)
         for path in (*routes, *handlers, *(f"{path}/websocket" for path in sockets)):
             if path in self._routes or path in self._handlers:
                 raise SocketError(f"{where} serves {path!r}, which this endpoint serves already")
@@ -435,6 +437,15 @@ def _check_limits(max_frame_size: object, max_channels: object, limits: object, 
         raise SocketError(
             f'outbox must be an OutboxPolicy such as OutboxPolicy(overflow="drop_oldest"), got {safe_repr(outbox)}'
         )
+
+
+def _checked_pages(pages: Mapping[str, Page]) -> dict[str, Page]:
+    for path, page in pages.items():
+        try:
+            check_function(f"the page at {path!r}", page, plain=False)
+        except TypeError as wrong:
+            raise SocketError(str(wrong)) from None
+    return dict(pages)
 
 
 def _checked_names(names: Collection[Any]) -> tuple[str, ...]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from actors.callbacks import check_callbacks
 from transport.http.exchange import SMALL_BODY
 from transport.mount import Mount
 
@@ -46,6 +47,12 @@ class Extension:
     """  # noqa: D415  # the colon leads to the example
 
     max_body: ClassVar[int] = SMALL_BODY
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Raise TypeError if a method cannot be called by the endpoint."""
+        super().__init_subclass__(**kwargs)
+        methods = ("bind", "routes", "handlers", "sockets", "mount", "attach", "detach")
+        check_callbacks(cls, methods, plain=True, instead="start an actor under the supervisor for what takes time")
 
     def bind(self, endpoint: EndpointAPI) -> Extension:
         """Return the extension of this endpoint: this object, or one of its own if one object may serve several endpoints."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import msgspec
 
+from actors.callbacks import check_callbacks
 from actors.channel import Channel
 from actors.channels.channel_events import LEVELS
 from actors.channels.message import Reply, ok
@@ -104,6 +105,12 @@ class Socket:
     auth_token: ClassVar[bool] = False
     log: ClassVar[str | None] = "info"
     outbox: ClassVar[OutboxPolicy | None] = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Raise TypeError if a callback cannot be called as one."""
+        super().__init_subclass__(**kwargs)
+        check_callbacks(cls, ("connect",))
+        check_callbacks(cls, ("id",), plain=True, instead="find out in connect(), and keep it in assigns")
 
     def __init__(self, endpoint: EndpointAPI) -> None:
         self.endpoint = endpoint

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import msgspec
 
 from actors.actor import Actor
+from actors.callbacks import check_callbacks
 from actors.channel import Channel
 from actors.channels.message import Broadcast
 from actors.exceptions import ActorDeadError, AlreadyTrackedError, NotTrackedError
@@ -76,6 +77,12 @@ class Presence(WatchedTable):
     another_name = 'each Presence on an event loop needs its own name: Presence(name="other")'
 
     server: PresenceServer | None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Raise TypeError if a callback cannot be called as one."""
+        super().__init_subclass__(**kwargs)
+        check_callbacks(cls, ("fetch",), plain=True, instead="load what it needs beforehand, in an actor")
+        check_callbacks(cls, ("handle_metas",))
 
     def __init__(self, name: str = "presence") -> None:
         super().__init__(name)

@@ -10,7 +10,9 @@ reaches the subscribers of this process and is not published, so no message come
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from actors.callbacks import check_callbacks
 
 if TYPE_CHECKING:
     from actors.actor import Actor
@@ -57,6 +59,12 @@ class Adapter(ABC):
     as its class attributes `restart` and `shutdown` say. Whenever it starts, topics may have subscribers already: see
     `self.pubsub.topics()`. While it is down the three methods are called as always; `publish` may drop the messages.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Raise TypeError if a method cannot be called by the PubSub."""
+        super().__init_subclass__(**kwargs)
+        methods = ("connect", "publish", "subscribed", "unsubscribed")
+        check_callbacks(cls, methods, plain=True, instead="let the adapter's own `actor` do what takes time")
 
     @property
     def name(self) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from actors.callbacks import coroutine_of
 from actors.log import Log
 from actors.recorder import Recorded
 from actors.redaction import error_text, safe_repr
@@ -166,11 +166,12 @@ class Debug:
         recorded = self._begin(message)
         try:
             result = actor._receive(message)
+            coroutine = coroutine_of(result, actor)
         except BaseException as error:
             self._raised(recorded, error)
             raise
-        if isinstance(result, CoroutineType):
-            return self._finish(result, recorded)
+        if coroutine is not None:
+            return self._finish(coroutine, recorded)
         self._handled(recorded, result)
         return result
 

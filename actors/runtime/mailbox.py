@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
+from functools import lru_cache
 from threading import get_ident
-from types import CoroutineType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType, NoneType
 from typing import TYPE_CHECKING, Any
 
+from actors.callbacks import can_be_awaited, coroutine_of
 from actors.caller import From
 from actors.exceptions import ActorDeadError
 from actors.exits import Crash, ExitReason, Refuse, Stop
@@ -40,8 +42,21 @@ class _Continue:
         self.message = message
 
 
-# What a handler may return that is not a reply.
-_SPECIAL = frozenset((CoroutineType, Stop, Refuse, Answer))
+# What handlers usually return: values, which are replies as they are.
+_PLAIN = frozenset((NoneType, bool, int, float, str, bytes, tuple, list, dict))
+
+
+@lru_cache(maxsize=1024)
+def _may_be_special(kind: Any) -> bool:
+    """Return whether an object of a class that is returned by a handler may be something else than a reply."""
+    special = (Stop, Refuse, Answer, type, GeneratorType, AsyncGeneratorType)
+    return issubclass(kind, special) or can_be_awaited(kind)
+
+
+def _must_be_made(result: object) -> None:
+    if result is Stop or result is Refuse:
+        example = "Stop(NORMAL)" if result is Stop else "Refuse(ValueError(…))"
+        raise TypeError(f"a handler returned the class {result.__name__}; write `return {example}`")
 
 
 class Mailbox(Bonds):
@@ -255,7 +270,11 @@ class Mailbox(Bonds):
 
     def _accept(self, result: object) -> bool:
         """Act on what a handler returned; return whether the next message may be handled at once."""
-        if type(result) in _SPECIAL:
+        kind: Any = type(result)
+        if kind is CoroutineType:
+            self._wait_for(result)  # type: ignore[arg-type]  # its type was compared
+            return False
+        if kind not in _PLAIN and _may_be_special(kind):
             return self._accept_special(result)
         if self.reply_to is not None:
             self.reply(result)
@@ -271,8 +290,21 @@ class Mailbox(Bonds):
         if isinstance(result, Answer):
             self.reply(result.value)
             self.go_on()
-        elif isinstance(result, CoroutineType):
-            self._wait_for(result)
+            return False
+        return self._accept_other(result)
+
+    def _accept_other(self, result: object) -> bool:
+        """Await what can be awaited; refuse a mistake; reply with anything else."""
+        try:
+            _must_be_made(result)
+            coroutine = coroutine_of(result, self.actor)
+        except TypeError as error:
+            self._crash(error)
+            return False
+        if coroutine is None:
+            self.reply(result)
+            return True
+        self._wait_for(coroutine)
         return False
 
     def reply(self, result: object) -> None:

@@ -16,9 +16,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
 from itertools import count
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+from actors.callbacks import coroutine_of
 from actors.exceptions import ActorDeadError, StartError, Timeout
 from actors.exits import (
     KILL,
@@ -132,12 +132,12 @@ class Process(Mailbox):
                 check_seconds("start_timeout", actor.start_timeout, "> 0", others=" or None")
             if name is not None:
                 Via.of(name, self.scheduler.names).register(self.ref)
-            result = actor._prepare()
+            coroutine = coroutine_of(actor._prepare(), actor)
         except BaseException as error:
             raise self._start_failed(error) from error
-        if type(result) is CoroutineType:
+        if coroutine is not None:
             self.started = Future(self.scheduler)
-            self._run_coroutine(result, self._on_start_done)
+            self._run_coroutine(coroutine, self._on_start_done)
             if actor.start_timeout is not None:
                 self.scheduler.clock.call_at(self.started_at + actor.start_timeout, self._on_start_timeout, self)
         elif self.idle is not None and not self.scheduled:
@@ -330,13 +330,13 @@ class Process(Mailbox):
         if self.bypass is not None:
             self.bypass.hold(BUSY)
         try:
-            result = self.actor._end(reason)
+            coroutine = coroutine_of(self.actor._end(reason), self.actor)
         except BaseException as error:  # noqa: BLE001  # as in a handler
             self._report(error)
             self.finish(Crash(error))
             return
-        if type(result) is CoroutineType:
-            self._run_coroutine(result, self._on_terminate_done)
+        if coroutine is not None:
+            self._run_coroutine(coroutine, self._on_terminate_done)
         else:
             self.finish(reason)
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from actors.actor import Actor
+from actors.callbacks import check_function
 from actors.exceptions import BlockingCallError, TaskExitError, Timeout
 from actors.exits import NO_PROCESS, NORMAL, SHUTDOWN, Crash, ExitReason
 from actors.future import Future
@@ -71,6 +72,7 @@ class Task(Local, Generic[T]):
             raise TypeError(
                 f"a task runs a function, got {safe_repr(function)}; give it the arguments apart: (…, fetch, url)"
             )
+        check_function("the function of a task", function, plain=False)
         self.function, self.args, self.kwargs = function, args, kwargs
         self.owner = None if owner is None else _ref_of(owner)
         self.linked = linked
@@ -208,6 +210,7 @@ class Task(Local, Generic[T]):
 
             task.add_done_callback(lambda task: self.send(self, ("fetched", task)))
         """
+        check_function("the callback of a task", callback, instead="let it send() a message to an actor")
         self._answer.add_done_callback(lambda _: callback(self))
 
     def _waiter(self, timeout: float | None) -> Future[None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import reprlib
 import threading
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import msgspec
 
 from actors.actor import Actor
+from actors.callbacks import coroutine_of, is_async
 from actors.exceptions import ActorDeadError
 from actors.exits import NORMAL, SHUTDOWN, Down, ExitReason, Shutdown, Stop
 from actors.log import Log
@@ -157,16 +157,17 @@ class TaskActor(Actor):
 
     async def _call(self) -> object:
         task = self._task
-        if _is_async(task.function):
+        if is_async(task.function):
             coroutine: Any = task.function(*task.args, **task.kwargs)
             return await coroutine
         value = await self._call_in_thread()
-        if not inspect.iscoroutine(value):
+        coroutine = coroutine_of(value, self)
+        if coroutine is None:
             return value
         # As from a lambda that calls a coroutine function.
         if self._process.ending is None:
-            return await value
-        value.close()
+            return await coroutine
+        coroutine.close()
         return None
 
     # A daemon thread of its own, not one of a pool. A thread cannot be ended: threads that hang would exhaust a pool, and
@@ -236,10 +237,6 @@ class TaskActor(Actor):
 async def _until_over(running: asyncio.Task[None]) -> None:
     with contextlib.suppress(asyncio.CancelledError):  # it was cancelled before its first step
         await running
-
-
-def _is_async(function: Callable[..., object]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def _call_function(task: Job) -> Outcome:

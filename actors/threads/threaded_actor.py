@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from actors.actor import Actor
+from actors.actor import HOOKS, Actor
+from actors.callbacks import check_callbacks
 from actors.exceptions import ActorDeadError
 from actors.log import Log
 from actors.runtime.envelope import SystemCall
@@ -27,7 +27,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _IDLE: Any = vars(Actor)["idle_timeout"]
-_HOOKS = ("on_start", "on_receive", "terminate", "on_stop", "on_failure")
 
 
 def _on_loop(method: Callable[P, T]) -> Callable[P, T]:
@@ -86,12 +85,8 @@ class ThreadedActor(Actor):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Raise TypeError if a hook is a coroutine function."""
         super().__init_subclass__(**kwargs)
-        for name in _HOOKS:
-            if inspect.iscoroutinefunction(getattr(cls, name)):
-                raise TypeError(
-                    f"{cls.__qualname__}.{name} must be a plain `def`, got `async def`: a ThreadedActor may block; "
-                    "drop the `async`, or make it an Actor"
-                )
+        instead = "a ThreadedActor may block: drop the `async`, or make it an Actor"
+        check_callbacks(cls, HOOKS, plain=True, instead=instead)
 
     stop = _on_loop(Actor.stop)
     register = _on_loop(Actor.register)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
+from actors.callbacks import check_function
 from actors.redaction import safe_repr
 from transport.exceptions import SocketError
 
@@ -66,6 +67,7 @@ def origin_rule(check_origin: CheckOrigin) -> OriginRule:
     if check_origin == "conn":
         return _same_origin
     if callable(check_origin):
+        _check_function(check_origin)
         return partial(_allowed_by, check_origin)
     if isinstance(check_origin, str | bytes) or not isinstance(check_origin, Collection):
         raise SocketError(
@@ -73,6 +75,13 @@ def origin_rule(check_origin: CheckOrigin) -> OriginRule:
         )
     entries = parse_origins(check_origin)
     return lambda origin, host, _scheme=OWN_SCHEME: origin_allowed(origin, entries, host)
+
+
+def _check_function(check_origin: Callable[[Origin], bool]) -> None:
+    try:
+        check_function("the function given as check_origin", check_origin, instead="a coroutine would allow every page")
+    except TypeError as wrong:
+        raise SocketError(str(wrong)) from None
 
 
 def read_origin(origin: str) -> Origin | None:

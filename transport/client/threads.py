@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from actors.callbacks import is_async
 from actors.log import Log
 from transport.client.exceptions import ClosedError
 
@@ -87,7 +88,7 @@ class Threads:
         Raises:
             TypeError: if it is a coroutine function, which would not be awaited.
         """
-        if _is_coroutine_function(callback):
+        if is_async(callback):
             raise TypeError(f"{_NOT_AWAITED}, got the coroutine function {callback!r}; {_INSTEAD}")
 
         def submit(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -136,11 +137,6 @@ class Threads:
             # Calls of other threads have their results by now; let their tasks deliver them.
             others = asyncio.all_tasks() - {asyncio.current_task()}
             await asyncio.gather(*others, return_exceptions=True)
-
-
-def _is_coroutine_function(callback: Callable[..., object]) -> bool:
-    """Return whether it is a coroutine function, or an object whose `__call__` is one."""
-    return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(type(callback).__call__)
 
 
 def _call(callback: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:

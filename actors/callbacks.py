@@ -1,0 +1,133 @@
+"""The shapes of callbacks, and of what they return.
+
+A callback is called once. A plain one returns its result; for one that is `async`, or that returns something awaitable, the
+result is awaited. A function with a `yield` in it does neither: calling it makes a generator and runs nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Coroutine, Hashable
+from functools import lru_cache
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import Any
+
+import pykka
+
+from actors.redaction import safe_repr
+
+__all__ = [
+    "can_be_awaited",
+    "check_callbacks",
+    "check_function",
+    "check_reply",
+    "coroutine_of",
+    "is_async",
+    "is_awaitable",
+    "yields",
+]
+
+
+def is_async(function: object) -> bool:
+    """Return whether a function, or an object that can be called, is `async`."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def yields(function: object) -> bool:
+    """Return whether calling a function makes a generator, plain or asynchronous, and runs nothing of it."""
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+def is_awaitable(value: object) -> bool:
+    """Return whether a value can be awaited."""
+    kind: Any = type(value)
+    return can_be_awaited(kind)
+
+
+@lru_cache(maxsize=1024)
+def can_be_awaited(kind: Hashable) -> bool:
+    """Return whether the objects of a class can be awaited."""
+    return hasattr(kind, "__await__")
+
+
+# Declared
+
+
+def check_callbacks(owner: type, names: tuple[str, ...], *, plain: bool = False, instead: str = "") -> None:
+    """Raise unless the methods of a class can be called as callbacks; with `plain`, they may not be `async` either.
+
+    `instead` ends the text for a method that is `async`.
+
+    Raises:
+        TypeError: naming the class and the method.
+    """
+    for name in names:
+        check_function(f"{owner.__qualname__}.{name}", getattr(owner, name, None), plain=plain, instead=instead)
+
+
+def check_function(what: str, function: object, *, plain: bool = True, instead: str = "") -> None:
+    """Raise if a function cannot be called as a callback; `what` names it, and `instead` ends the text if it is `async`.
+
+    Raises:
+        TypeError: if it has a `yield` in it or, with `plain`, is `async`.
+    """
+    if yields(function):
+        raise TypeError(f"{what} has a `yield` in it, so that calling it runs nothing; {_RETURN}")
+    if plain and is_async(function):
+        raise TypeError(f"{what} must be a plain `def`, got `async def`{instead and f'; {instead}'}")
+
+
+_RETURN = "return the whole result, a list for example, or send() each item as a message"
+
+
+# Returned
+
+
+def check_reply(value: object) -> None:
+    """Raise if a reply would have to be awaited first.
+
+    Raises:
+        TypeError: with the value, and how to write it.
+    """
+    if is_awaitable(value):
+        _close(value)
+        raise TypeError(f"a reply must be a value, got {safe_repr(value)}; await it first, in an `async def`")
+
+
+def coroutine_of(result: object, actor: object) -> Coroutine[Any, Any, Any] | None:
+    """Return the coroutine by which the result of a callback is awaited, or None if it is a value as it is.
+
+    Raises:
+        TypeError: if it is a generator that `actor` made by calling a method of its own, or a future that would block.
+    """
+    if isinstance(result, CoroutineType):
+        return result
+    if isinstance(result, GeneratorType | AsyncGeneratorType):
+        _must_not_be_its_own(result, actor)
+        return None
+    if not is_awaitable(result):
+        return None
+    if isinstance(result, pykka.Future) and type(result).__await__ is pykka.Future.__await__:
+        raise TypeError(
+            f"a handler returned {safe_repr(result)}, which cannot be awaited without blocking; get() it in a ThreadedActor"
+        )
+    return _await(result)
+
+
+async def _await(result: Any) -> object:
+    return await result
+
+
+def _must_not_be_its_own(generator: Any, actor: object) -> None:
+    """Raise if a generator would run code of the actor outside of it, by the caller that gets it; others are values."""
+    is_async = isinstance(generator, AsyncGeneratorType)
+    frame, code = (generator.ag_frame, generator.ag_code) if is_async else (generator.gi_frame, generator.gi_code)
+    if frame is not None and code.co_argcount and frame.f_locals.get(code.co_varnames[0]) is actor:
+        where = f"{code.co_qualname}() ({code.co_filename}:{code.co_firstlineno})"
+        raise TypeError(f"{where} has a `yield` in it, so that calling it runs nothing; {_RETURN}")
+
+
+def _close(result: Any) -> None:
+    """Close a coroutine that will not be awaited, so that Python does not warn of that too."""
+    if isinstance(result, CoroutineType):
+        result.close()
