@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import ref as weak_ref
 
 from actors.callbacks import check_reply
 from actors.pickling import Local
@@ -34,21 +35,27 @@ class From(Local):
     """The caller of a request, kept to reply later (OTP's `from`): by this actor or any other, from any thread.
 
     The first reply counts. A reply is dropped when no caller waits for it: the message was sent without asking, the caller's
-    timeout is over, or the actor that kept this has ended, at which its caller got ActorDeadError.
+    timeout is over, it was cancelled, or the actor that kept this has ended, at which its caller got ActorDeadError.
     """
 
-    __slots__ = ("_future", "_process")
+    __slots__ = ("_caller", "_process")
 
     def __init__(self, process: Asked, future: Future[Any] | None) -> None:
-        self._process, self._future = process, future
+        self._process = process
+        # Weakly: kept here for long, it must not keep a caller that has stopped waiting.
+        self._caller = None if future is None else weak_ref(future)
 
     def __repr__(self) -> str:
         return f"<From, a question to {self._process.name}{'' if self.is_waiting else ', over'}>"
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the request has no reply yet."""
-        return self._future is not None and not self._future.done
+        """Whether a caller waits, and has no reply yet."""
+        future = self._future()
+        return future is not None and not future.done
+
+    def _future(self) -> Future[Any] | None:
+        return None if self._caller is None else self._caller()
 
     def reply(self, value: object = None) -> None:
         """Reply with a value.
@@ -69,5 +76,6 @@ class From(Local):
         self._answer(lambda future: future.set_exception(error))
 
     def _answer(self, answer: Callable[[Future[Any]], object]) -> None:
-        if self._future is not None:
-            self._process.scheduler.run_or_post(self._process.answer, self._future, answer)
+        future = self._future()
+        if future is not None:
+            self._process.scheduler.run_or_post(self._process.answer, future, answer)

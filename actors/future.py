@@ -10,8 +10,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextvars import copy_context
-from functools import partial
+from functools import partial, reduce
+from threading import get_ident
+from types import coroutine
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from weakref import ref as weak_ref
 
 import pykka
 
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
     from actors.clock import Clock
     from actors.runtime.current import Waiter
 
+    # Of what an actor has to answer.
+    _Table = dict[Any, "Future[Any] | None"]
+
     ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 
 __all__ = ["Future", "run_on"]
@@ -38,8 +44,8 @@ _log = Log("ashtree.actors")
 T = TypeVar("T")
 P = ParamSpec("P")
 
-# Contended only by threads that start to wait for the same future at the same time.
-_waiting = threading.Lock()
+# What callbacks have answered, by the thread in which they run: see `Future._run_callbacks`.
+_answered: dict[int, deque[Future[Any]]] = {}
 
 
 class Runtime(Protocol):
@@ -69,14 +75,24 @@ class Future(Local, pykka.Future[T]):
     `get(timeout=…)` blocks; on the loop's own thread it raises `BlockingCallError` at once instead of hanging.
     `await future` works on the loop of its actor and on any other loop. Both raise `pykka.Timeout` after `timeout`
     seconds, by default those of the `ask` that made it.
+
+    One that is no longer waited for, has no callbacks, and is referred to by no one is freed, and forgotten by what would have
+    answered it: see `be_listed`.
     """
 
     # Defaults on the class: most futures are answered before they are waited for, so an instance has only its value.
     _done = False
     _value: Any = None
     _exception: BaseException | None = None
+    _trace: TracebackType | None = None
     _callbacks: deque[Callable[[Future[T]], object]] | None = None
+    # Those that wait, by a key of each; they are removed when they stop.
+    _waiters: dict[object, Callable[[], object]] | None = None
     _event: threading.Event | None = None
+    # Whether there is one of these: most futures are answered before they are waited for.
+    _is_awaited = False
+    # Where it is listed.
+    _place: tuple[_Table, weak_ref[Future[Any]]] | None = None
     _sources: tuple[pykka.Future[Any], ...] = ()
     _get_hook: Callable[[float | None], T] | None = None
     _hooked = False
@@ -123,7 +139,8 @@ class Future(Local, pykka.Future[T]):
             kind, exc_info, trace = exc_info or sys.exc_info()
             exc_info = exc_info if exc_info is not None else (kind or RuntimeError)()
             exc_info = exc_info if trace is None else exc_info.with_traceback(trace)
-        self._exception = exc_info
+        # Raising it adds to its own traceback each time.
+        self._exception, self._trace = exc_info, exc_info.__traceback__
         self._settle()
 
     def set_get_hook(self, func: Callable[[float | None], T]) -> None:
@@ -151,14 +168,48 @@ class Future(Local, pykka.Future[T]):
 
     def _settle(self) -> None:
         self._done = True
-        # `_done` is set before `_event` is read, and a waiter sets `_event` before it reads `_done`: one of the two sees the
+        # `_done` is set before this is read, and those that wait are recorded before they read `_done`: one of the two sees the
         # other.
+        if self._is_awaited:
+            self._notify()
+
+    def _notify(self) -> None:
+        if self._place is not None:
+            table, key = self._place
+            table.pop(key, None)
         if self._event is not None:
             self._event.set()
-        if self._callbacks is not None:
-            self._run_callbacks()
+        for wake in list((self._waiters or {}).values()):
+            wake()
+        if self._callbacks is None:
+            return
+        # Callbacks of what a callback answers are called after it and not in it: any number of actors may pass an answer on.
+        answered = _answered.get(get_ident())
+        if answered is None:
+            _run_callbacks(deque((self,)))
+        else:
+            answered.append(self)
 
-    def _run_callbacks(self) -> None:
+    def _recorded(self, attribute: str, make: Callable[[], Any]) -> Any:
+        """Return the attribute of those that wait, made for the first of them, in whichever thread that is."""
+        # Atomic, other than a check and an assignment.
+        value = self.__dict__.setdefault(attribute, make())
+        self._is_awaited = True
+        return value
+
+    def add_done_callback(self, callback: Callable[[Future[T]], object]) -> None:
+        """Call `callback(future)` when it is answered, in the thread that answers; at once if it has been.
+
+        It has the context variables of the code that adds it, as they are now, and what it sets is not seen elsewhere.
+        """
+        run: Callable[..., object] = copy_context().run
+        self._recorded("_callbacks", deque).append(partial(run, callback))
+        self._keep()
+        if self._done:
+            self.call_back()
+
+    def call_back(self) -> None:
+        """Call the callbacks, as it has been answered."""
         # `popleft` is atomic, so each callback runs once even if two threads are here.
         while self._callbacks:
             try:
@@ -167,40 +218,62 @@ class Future(Local, pykka.Future[T]):
                 return
             try:
                 callback(self)
-            except Exception:  # noqa: BLE001  # the actor that answers must not fail with it
+            except BaseException:  # noqa: BLE001  # the actor that answers must not fail with it
                 _log.exception("a callback of a future failed: %r", callback)
 
-    def add_done_callback(self, callback: Callable[[Future[T]], object]) -> None:
-        """Call `callback(future)` when it is answered, in the thread that answers; at once if it has been.
-
-        It has the context variables of the code that adds it, as they are now, and what it sets is not seen elsewhere.
-        """
-        self._call_back(partial(copy_context().run, callback))  # type: ignore[call-arg]  # the future comes last
-
-    def _call_back(self, callback: Callable[[Future[T]], object]) -> None:
-        if self._callbacks is None:
-            with _waiting:
-                if self._callbacks is None:
-                    self._callbacks = deque()
-        self._callbacks.append(callback)
+    def wake_by(self, key: object, wake: Callable[[], object]) -> None:
+        """Call `wake()` when it is answered, in the thread that answers, unless `stop_waiting(key)` comes before."""
+        self._recorded("_waiters", dict)[key] = wake
+        self._keep()
         if self._done:
-            self._run_callbacks()
+            wake()
+
+    def stop_waiting(self, key: object) -> None:
+        """Forget what `wake_by` has recorded."""
+        if self._waiters is not None:
+            self._waiters.pop(key, None)
+            self._keep()
+
+    def be_listed(self, table: _Table, forget: Callable[[weak_ref[Future[Any]]], object]) -> None:
+        """Enter the table of an actor that is to answer it, as a weak reference: it is kept only as long as it is waited for.
+
+        `forget(key)` is called when it is freed, in whichever thread that is.
+        """
+        key = weak_ref(self, forget)
+        table[key] = None
+        self._place, self._is_awaited = (table, key), True
+        self._keep()
+
+    def _keep(self) -> None:
+        """Be kept alive by the table, or no longer; the caller has changed what decides it."""
+        if self._place is None:
+            return
+        table, key = self._place
+        if self._waiters or self._callbacks:
+            table[key] = self
+        elif key in table:
+            table[key] = None
+        if self._done:
+            table.pop(key, None)
 
     def expire(self, timeout: float | None) -> None:
         """Set the seconds after which waiting for it raises `pykka.Timeout`; None: never."""
         self._timeout = timeout
 
     def result(self) -> T:
-        """Return the value, or raise the exception.
+        """Return the value, or raise the exception, with the traceback that it was set with.
 
         Raises:
             RuntimeError: if it has not been answered yet.
         """
         if not self._done:
             raise RuntimeError("future has no answer yet")
-        if self._exception is not None:
-            raise self._exception
-        return self._value  # type: ignore[no-any-return]  # `set` takes a T
+        if self._exception is None:
+            return self._value  # type: ignore[no-any-return]  # `set` takes a T
+        try:
+            raise self._exception.with_traceback(self._trace)
+        finally:
+            del self  # the traceback refers to this frame, and so do those below: it would be a cycle
 
     def get(self, *, timeout: float | None = None) -> T:
         """Wait until it is answered; return the value or raise the exception.
@@ -209,103 +282,180 @@ class Future(Local, pykka.Future[T]):
             BlockingCallError: on the thread of the event loop that has to answer it.
             pykka.Timeout: after `timeout` seconds.
         """
-        if self._get_hook is not None:
-            return self._get_hooked(timeout)
-        if not self._done:
-            self._wait(self._timeout if timeout is None else timeout)
-        return self.result()
+        try:
+            if self._get_hook is not None:
+                return self._get_hooked(timeout)
+            if not self._done:
+                self.block_until_done(self._timeout if timeout is None else timeout)
+            return self.result()
+        finally:
+            del self
 
     def _get_hooked(self, timeout: float | None) -> T:
-        if not self._hooked:
-            assert self._get_hook is not None
-            self._value, self._hooked = self._get_hook(timeout), True
-        return self._value  # type: ignore[no-any-return]  # the hook returns a T
+        try:
+            # Sources first: a hook that called those of its sources, and so on, could be as deep as there are futures.
+            for future in reversed(self._derivation()):
+                if isinstance(future, Future) and future._get_hook is not None and not future._hooked:
+                    future._value, future._hooked = future._get_hook(timeout), True
+            return self._value  # type: ignore[no-any-return]  # the hook returns a T
+        finally:
+            future = None
+            del self
 
-    def _wait(self, timeout: float | None) -> None:
-        if self._scheduler is not None and self._scheduler.is_current_thread():
-            self._scheduler.block_on(self, timeout)
-            return
-        if self._scheduler is None and is_on_a_loop():
-            raise BlockingCallError("get()", instead="`await future` in an async handler")
-        with waiting(self):
-            self._block(timeout)
+    def _derivation(self) -> list[pykka.Future[Any]]:
+        """Return this future and all that its value is still to be derived from, each after those derived from it."""
+        found: dict[pykka.Future[Any], None] = {}
+        left: list[pykka.Future[Any]] = [self]
+        while left:
+            future = left.pop()
+            if future not in found:
+                found[future] = None
+                left += future._sources if isinstance(future, Future) and not future._hooked else ()
+        return list(found)
+
+    def block_until_done(self, timeout: float | None) -> None:
+        """Wait in this thread until it is answered.
+
+        Raises:
+            BlockingCallError, pykka.Timeout: as `get` does.
+        """
+        try:
+            if self._scheduler is not None and self._scheduler.is_current_thread():
+                self._scheduler.block_on(self, timeout)
+                return
+            if self._scheduler is None and is_on_a_loop():
+                raise BlockingCallError("get()", instead="`await future` in an async handler")
+            with waiting(self):
+                self._block(timeout)
+            if not self._done:
+                raise Timeout(f"no answer in {timeout} seconds")
+        finally:
+            del self
 
     def _block(self, timeout: float | None) -> None:
         _check_timeout(timeout)
-        with _waiting:
-            if self._event is None:
-                self._event = threading.Event()
+        event = self._recorded("_event", threading.Event)
         actor = actor_of_thread()
-        wait = self._event.wait if actor is None else partial(actor.scheduler.wait_in_thread, self, self._event)
-        # A lock cannot wait for infinity, which is a valid timeout here.
-        if not self._done and not wait(None if timeout == math.inf else timeout):
-            raise Timeout(f"no answer in {timeout} seconds")
+        wait = event.wait if actor is None else partial(actor.scheduler.wait_in_thread, self, event)
+        if not self._done:
+            # A lock cannot wait for infinity, which is a valid timeout here.
+            wait(None if timeout == math.inf else timeout)
 
     def __await__(self) -> Generator[Any, None, T]:
         """Wait for it on an event loop."""
-        if not self._done:
-            for source in self._sources:
-                yield from source.__await__()
+        try:
             if self._get_hook is not None:
+                yield from self._await_sources()
                 return self.get()
-            with waiting(self):
-                yield from self._suspend()
-        return self.result()
+            if not self._done:
+                yield from self.until_done(self._timeout)
+            return self.result()
+        finally:
+            del self
 
     __iter__ = __await__
 
-    def _suspend(self) -> Generator[Any, None, None]:
+    def _await_sources(self) -> Generator[Any, None, None]:
+        source: pykka.Future[Any] | None = None
+        try:
+            for source in reversed(self._derivation()):
+                if not isinstance(source, Future) or source._get_hook is None:
+                    yield from source.__await__()
+        finally:
+            del self, source
+
+    @coroutine
+    def until_done(self, timeout: float | None) -> Generator[Any, None, None]:
+        """Wait on an event loop until it is answered.
+
+        Raises:
+            pykka.Timeout: after `timeout` seconds.
+        """
+        try:
+            if not self._done:
+                with waiting(self):
+                    yield from self._suspend(timeout)
+            if not self._done:
+                raise Timeout(f"no answer in {timeout} seconds")
+        finally:
+            del self
+
+    def _suspend(self, timeout: float | None) -> Generator[Any, None, None]:
         """Suspend the running task until there is an answer, or the time is up."""
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._call_back(lambda _: self._resume(woken))
-        cancel = self._call_later(partial(_wake, woken))
+        self.wake_by(woken, partial(_resume, woken, self._scheduler))
+        cancel = self._call_later(timeout, partial(_wake, woken))
         try:
             yield from woken
         finally:
             cancel()
-        if not self._done:
-            raise Timeout(f"no answer in {self._timeout} seconds")
+            self.stop_waiting(woken)
+            del self, woken, cancel
 
-    def _resume(self, woken: asyncio.Future[None]) -> None:
-        """Wake a task in the thread of its event loop."""
-        loop, scheduler = woken.get_loop(), self._scheduler
-        if scheduler is not None and scheduler.loop is loop and scheduler.is_current_thread():
-            _wake(woken)
-        else:
-            with contextlib.suppress(RuntimeError):  # that loop is closed, and the task with it
-                loop.call_soon_threadsafe(_wake, woken)
-
-    def _call_later(self, wake: Callable[[], None]) -> Callable[[], object]:
+    def _call_later(self, timeout: float | None, wake: Callable[[], None]) -> Callable[[], object]:
         """Set the timeout on the actors' clock, so that a test that owns the clock controls it; return its `cancel`."""
-        if self._timeout is None or self._timeout == math.inf:
-            return lambda: None
-        _check_timeout(self._timeout)
+        if timeout is None or timeout == math.inf:
+            return _nothing
+        _check_timeout(timeout)
         scheduler, loop = self._scheduler, asyncio.get_running_loop()
         if scheduler is not None and scheduler.loop is loop:
             clock = scheduler.clock
-            return clock.call_at(clock.now() + max(0.0, self._timeout), wake).cancel
-        return loop.call_later(self._timeout, wake).cancel
+            return clock.call_at(clock.now() + max(0.0, timeout), wake).cancel
+        return loop.call_later(timeout, wake).cancel
 
-    def filter(self: Future[Iterable[Any]], func: Callable[[Any], bool]) -> pykka.Future[Iterable[Any]]:
+    def filter(self: Future[Iterable[Any]], func: Callable[[Any], bool]) -> Future[Iterable[Any]]:
         """Return a future of the items for which `func` is true."""
-        return self._derived(super().filter(func))
+        return self._derived(lambda items: list(filter(func, items)))
 
-    def map(self, func: Callable[[T], Any]) -> pykka.Future[Any]:
+    def map(self, func: Callable[[T], Any]) -> Future[Any]:
         """Return a future of `func(value)`."""
-        return self._derived(super().map(func))
+        return self._derived(func)
 
-    def reduce(self: Future[Iterable[Any]], func: Callable[[Any, Any], Any], *args: Any) -> pykka.Future[Any]:
+    def reduce(self: Future[Iterable[Any]], func: Callable[[Any, Any], Any], *args: Any) -> Future[Any]:
         """Return a future of the items folded by `func`."""
-        return self._derived(super().reduce(func, *args))
+        return self._derived(lambda items: reduce(func, items, *args))
 
-    def join(self: Future[Any], *futures: pykka.Future[Any]) -> pykka.Future[Iterable[Any]]:
+    def join(self: Future[Any], *futures: pykka.Future[Any]) -> Future[Iterable[Any]]:
         """Return a future of the list of all values."""
-        return self._derived(super().join(*futures), *futures)
+        return self._derived(lambda *values: list(values), *futures)
 
-    def _derived(self, future: pykka.Future[Any], *more: pykka.Future[Any]) -> pykka.Future[Any]:
-        if isinstance(future, Future):
-            future._sources = (self, *more)
+    def _derived(self, derive: Callable[..., Any], *more: pykka.Future[Any]) -> Future[Any]:
+        future: Future[Any] = Future()
+        future._sources = (self, *more)
+        future.set_get_hook(partial(_derive, derive, future._sources))
         return future
+
+
+def _derive(derive: Callable[..., T], sources: tuple[pykka.Future[Any], ...], timeout: float | None) -> T:
+    source: pykka.Future[Any] | None = None
+    try:
+        values = []
+        for source in sources:
+            values.append(source.get(timeout=timeout))
+        return derive(*values)
+    finally:
+        del sources, source
+
+
+def _run_callbacks(answered: deque[Future[Any]]) -> None:
+    """Call the callbacks of these futures, and of those that they answer in turn."""
+    thread = get_ident()
+    _answered[thread] = answered
+    try:
+        while answered:
+            answered.popleft().call_back()
+    finally:
+        del _answered[thread]
+
+
+def _resume(woken: asyncio.Future[None], scheduler: Runtime | None) -> None:
+    """Wake a task in the thread of its event loop."""
+    loop = woken.get_loop()
+    if scheduler is not None and scheduler.loop is loop and scheduler.is_current_thread():
+        _wake(woken)
+    else:
+        with contextlib.suppress(RuntimeError):  # that loop is closed, and the task with it
+            loop.call_soon_threadsafe(_wake, woken)
 
 
 def _wake(woken: asyncio.Future[None]) -> None:
@@ -328,6 +478,10 @@ def run_on(scheduler: Runtime, function: Callable[..., T], *args: object, timeou
     else:
         scheduler.run_or_post(copy_context().run, future.answer_with, function, *args)
     return future
+
+
+def _nothing() -> None:
+    pass
 
 
 def _check_timeout(timeout: object) -> None:

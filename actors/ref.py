@@ -189,8 +189,7 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         """
         if block:
             self._must_not_hang("ask()")
-        future = self._request(message, timeout)
-        return future.get() if block else future
+        return self._request(message, timeout).get() if block else self._request(message, timeout)
 
     def _must_not_hang(self, call: str) -> None:
         """Raise if a blocking call would hang, before anything is sent."""
@@ -214,15 +213,18 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
     async def call(self, message: object, *, timeout: float | None = ASK_TIMEOUT) -> Any:  # noqa: ASYNC109  # OTP's term; on the actors' clock
         """Send a message and await the reply: `ask` for code that runs on an event loop, on any event loop."""
         future = self._request(message, timeout)
-        if not future.done:
-            if not self._answered_at_once(future):
-                return await future
-            # It was answered in this thread, so the current actor of the scheduler is the caller.
-            caller = self.process.scheduler.current
-            if caller is not None and caller.signal is not None:
-                # It got an exit signal meanwhile, or is dead: as at any `await`, its handler must not continue.
-                await next_round()
-        return future.result()
+        try:
+            if not future.done:
+                if not self._answered_at_once(future):
+                    return await future
+                # It was answered in this thread, so the current actor of the scheduler is the caller.
+                caller = self.process.scheduler.current
+                if caller is not None and caller.signal is not None:
+                    # It got an exit signal meanwhile, or is dead: as at any `await`, its handler must not continue.
+                    await next_round()
+            return future.result()
+        finally:
+            del future  # of the frame in the traceback of its exception, which would be a cycle
 
     def _answered_at_once(self, future: Future[Any]) -> bool:
         self.process.scheduler.run_at_once()
@@ -276,7 +278,7 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
     def down(self) -> Future[ExitReason]:
         """Return a future of the exit reason of the actor; NO_PROCESS if it is dead already."""
         process = self.process
-        future: Future[ExitReason] = Future(process.scheduler)
+        future: Future[ExitReason] = Future(process.scheduler, asked=process)
         if process.alive:
             process.scheduler.run_or_post(process.answer_at_end, future)
         else:

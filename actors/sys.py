@@ -19,6 +19,7 @@ import msgspec
 
 from actors import names
 from actors.callbacks import check_function
+from actors.exits import MonitorRef
 from actors.future import Future, run_on
 from actors.redaction import Shown, safe_repr
 from actors.runtime.behaviour import described, state_of
@@ -28,9 +29,9 @@ from actors.runtime.envelope import SystemCall
 from actors.validation import check_count
 
 if TYPE_CHECKING:
-    from actors.exits import MonitorRef
+    from weakref import ref as weak_ref
+
     from actors.runtime.behaviour import Behaviour
-    from actors.runtime.bonds import Bonds
     from actors.runtime.process import Process
     from actors.via import Target
 
@@ -151,7 +152,7 @@ def status_of(process: Process, most: int | None = None) -> Status:
         ancestors=process.ancestors(),
         links=[other.name for other in islice(process.links or (), most)],
         monitors=[monitor.target.name for monitor in islice(process.watching or (), most)],
-        monitored_by=[_watcher(monitor) for monitor in islice(process.watchers or (), most)],
+        monitored_by=[_watcher(watcher) for watcher in islice(list(process.watchers or ()), most)],
         names=[key for _, key in islice(process.names or (), most)],
         trap_exit=process.trap_exit,
         mailbox=process.waiting,
@@ -177,9 +178,8 @@ def status_word(process: Process) -> str:
     return "running" if process.task is None else "waiting"
 
 
-def _watcher(monitor: MonitorRef) -> str:
-    watcher: Bonds | Future[Any] = monitor.watcher
-    return "a future" if isinstance(watcher, Future) else watcher.name
+def _watcher(watcher: MonitorRef | weak_ref[Future[Any]]) -> str:
+    return str(watcher.watcher.name) if isinstance(watcher, MonitorRef) else "a future"
 
 
 def _current_message(process: Process) -> str | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from actors.actor import Actor
 from actors.channel import Channel
 from actors.channels.message import Broadcast, Frame, Reply, error, ok
-from actors.exits import SHUTDOWN, ExitReason, Stop
+from actors.exits import SHUTDOWN, ExitReason, MonitorRef, Stop
 from actors.lowlevel import spawn
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.testing.simulation import Simulation, explore
@@ -422,7 +422,8 @@ def check_table(simulation: Simulation, world: World) -> None:
     assert set(subscribers) == subscribed | set(rooms)
     assert sorted(process.number for process in world.watched()) == sorted(ref.process.number for ref in subscribers)
     for ref in subscribers:
-        watchers = [cast("Process", monitor.watcher) for monitor in ref.process.watchers or ()]
+        monitors = [watcher for watcher in ref.process.watchers or () if isinstance(watcher, MonitorRef)]
+        watchers = [cast("Process", monitor.watcher) for monitor in monitors]
         assert [each for each in watchers if each.actor_class is PubSubServer] == [world.server._process]
 
 

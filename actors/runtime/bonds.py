@@ -11,10 +11,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from weakref import ref as weak_ref
 
 from actors.exceptions import ActorDeadError
 from actors.exits import NO_PROCESS, Down, ExitReason, MonitorRef
-from actors.future import Future
 from actors.log import Log
 from actors.pickling import Local
 from actors.ref import ActorRef
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from actors.clock import Clock, Timer
+    from actors.future import Future
     from actors.registry import Registry
     from actors.runtime.behaviour import Behaviour
     from actors.runtime.scheduler import Scheduler
@@ -73,7 +74,8 @@ class Bonds(Local):
         self.alive = False
         self.reason: ExitReason | None = None
         self.links: dict[Bonds, None] | None = None
-        self.watchers: dict[MonitorRef, None] | None = None
+        # Monitors, and the futures of those that wait for its end (`Future.be_listed`).
+        self.watchers: dict[MonitorRef | weak_ref[Future[ExitReason]], Future[ExitReason] | None] | None = None
         self.watching: dict[MonitorRef, None] | None = None
         self.timers: set[Timer] | None = None
         self.names: dict[tuple[Registry, Hashable], None] | None = None
@@ -186,9 +188,9 @@ class Bonds(Local):
         _in_thread_of(monitor.target, monitor.target._drop_watcher, monitor)
         monitor.flushed = flush
 
-    def _drop_watcher(self, monitor: MonitorRef) -> None:
-        if self.watchers is not None:
-            self.watchers.pop(monitor, None)
+    def _drop_watcher(self, watcher: MonitorRef | weak_ref[Future[ExitReason]]) -> None:
+        if (watchers := self.watchers) is not None:
+            watchers.pop(watcher, None)
 
     def answer_at_end(self, future: Future[ExitReason]) -> None:
         """Answer a future with the reason this actor ends with; `NO_PROCESS` if it has ended already."""
@@ -196,7 +198,7 @@ class Bonds(Local):
             future.set(NO_PROCESS)
             return
         self.watchers = {} if self.watchers is None else self.watchers
-        self.watchers[MonitorRef(future, self)] = None
+        future.be_listed(self.watchers, self._drop_watcher)
 
     # What it owns
 
@@ -277,12 +279,12 @@ class Bonds(Local):
         for monitor in self.watching or ():
             _in_thread_of(monitor.target, monitor.target._drop_watcher, monitor)
         watchers, self.watchers, self.watching = self.watchers, None, None
-        for monitor in watchers or ():
-            watcher = monitor.watcher
-            if isinstance(watcher, Future):
-                watcher.set(reason)
-            else:
-                _in_thread_of(watcher, watcher._on_down, monitor, self.ref, reason)
+        # A copy: futures are dropped in other threads too.
+        for watcher in list(watchers or ()):
+            if isinstance(watcher, MonitorRef):
+                _in_thread_of(watcher.watcher, watcher.watcher._on_down, watcher, self.ref, reason)
+            elif (future := watcher()) is not None:
+                future.set(reason)
 
     def _on_down(self, monitor: MonitorRef, ref: ActorRef, reason: ExitReason) -> None:
         if self.watching is not None and monitor in self.watching:

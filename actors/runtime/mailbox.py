@@ -8,6 +8,7 @@ from functools import lru_cache
 from threading import get_ident
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, NoneType
 from typing import TYPE_CHECKING, Any
+from weakref import ref as weak_ref
 
 from actors.callbacks import can_be_awaited, coroutine_of
 from actors.caller import From
@@ -90,9 +91,9 @@ class Mailbox(Bonds):
     debug: Debug | None
     # Of a transport actor: the way past its mailbox, which is held while the mailbox is in use.
     bypass: Bypass | None
-    # Requests without a reply: the one being handled, and those kept to be answered later.
+    # Requests without a reply: the one being handled, and those kept to be answered later (`Future.be_listed`).
     reply_to: Future[Any] | Receipt | None
-    deferred: dict[Future[Any], None] | None
+    deferred: dict[weak_ref[Future[Any]], Future[Any] | None] | None
     # The exit signal that was received, and the reason with which it is ending.
     signal: ExitReason | None
     ending: ExitReason | None
@@ -326,8 +327,13 @@ class Mailbox(Bonds):
             self.must_have_started()
         else:
             self.deferred = {} if self.deferred is None else self.deferred
-            self.deferred[future] = None
+            future.be_listed(self.deferred, self._forget)
         return From(self, future)
+
+    def _forget(self, caller: weak_ref[Future[Any]]) -> None:
+        """Forget a request whose caller has stopped waiting, in whichever thread that was."""
+        if (deferred := self.deferred) is not None:
+            deferred.pop(caller, None)
 
     @property
     def has_caller(self) -> bool:
@@ -344,12 +350,12 @@ class Mailbox(Bonds):
 
     def has_deferred(self, question: Question) -> bool:
         """Return whether a request is kept to be answered later."""
-        return self.deferred is not None and question in self.deferred
+        return self.deferred is not None and weak_ref(question) in self.deferred
 
     def answer(self, future: Future[Any], answer: Callable[[Future[Any]], object]) -> None:
         """Reply to a request that was kept, unless it is over."""
-        if self.deferred is not None and future in self.deferred:
-            del self.deferred[future]
+        if self.deferred is not None and weak_ref(future) in self.deferred:
+            del self.deferred[weak_ref(future)]
             if not future.done:
                 answer(future)
 
@@ -361,8 +367,9 @@ class Mailbox(Bonds):
             self.debug.resume()
         if self.reply_to is not None:
             self._answer_last(self.reply_to)
-        for future in self.deferred or ():
-            if not future.done:
+        for caller in list(self.deferred or ()):
+            future = caller()
+            if future is not None and not future.done:
                 future.set_exception(ActorDeadError(f"{self.name} is dead"))
         for item in self.queue or ():
             refuse(item, self)

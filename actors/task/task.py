@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextvars import Context, copy_context
 from functools import partial
@@ -183,10 +184,14 @@ class Task(Local, Generic[T]):
             TaskExitError: if it ended without a result.
         """
         try:
-            await self._waiter(timeout)
+            await self._answer.until_done(timeout)
+            return self._answer.result()
         except Timeout:
+            if self.done:
+                raise
             raise self._late(timeout) from None
-        return self._answer.result()
+        finally:
+            del self  # of the frame in the traceback of its exception, which would be a cycle
 
     def get(self, *, timeout: float | None = ASK_TIMEOUT) -> T:
         """Wait for the result in a thread without an event loop: `result` for synchronous code.
@@ -198,10 +203,13 @@ class Task(Local, Generic[T]):
         if not self.done and not self._scheduler.may_block():
             raise BlockingCallError("task.get()", instead="`await task` in an async handler")
         try:
-            self._waiter(timeout).get()
+            return self._answer.get(timeout=math.inf if timeout is None else timeout)
         except Timeout:
+            if self.done:
+                raise
             raise self._late(timeout) from None
-        return self._answer.result()
+        finally:
+            del self
 
     def add_done_callback(self, callback: Callable[[Task[T]], None]) -> None:
         """Call `callback(task)` when it has ended, on its event loop; at once if it has.
@@ -212,14 +220,6 @@ class Task(Local, Generic[T]):
         """
         check_function("the callback of a task", callback, instead="let it send() a message to an actor")
         self._answer.add_done_callback(lambda _: callback(self))
-
-    def _waiter(self, timeout: float | None) -> Future[None]:
-        """Return a future for one caller, with a timeout of its own."""
-        ended: Future[None] = Future(self._scheduler, timeout=timeout)
-        # So that a cycle of asks through a task raises at once, as it does between actors.
-        ended.asked = None if self._ref is None else self._ref.process
-        self._answer.add_done_callback(lambda _: ended.set(None))
-        return ended
 
     def _late(self, timeout: float | None) -> Timeout:
         if self.linked:
@@ -239,11 +239,11 @@ class Task(Local, Generic[T]):
         """
         self.cancel()
         try:
-            await self._waiter(timeout)
+            await self._answer.until_done(timeout)
         except Timeout:
             if self._ref is not None:
                 self._ref.kill()
-            await self._waiter(None)
+            await self._answer.until_done(None)
         assert self.exit_reason is not None
         return self.exit_reason
 
@@ -264,6 +264,8 @@ class Task(Local, Generic[T]):
     def actor_started(self, ref: ActorRef[TaskActor]) -> ExitReason | None:
         """Store its actor, for that actor; return the reason to end with, if it was told to end before."""
         self._ref = ref
+        # So that a cycle of asks through a task raises at once, as it does between actors.
+        self._answer.asked = ref.process
         return self._order
 
     def start_failed(self, error: BaseException) -> None:

@@ -89,6 +89,7 @@ class Lockstep(Scheduler):
         wait = _ThreadWait(self, actor)
         self.thread_rests(wait.begin, future, timeout)
         wait.over.wait()
+        future.stop_waiting(wait)
         return future.done
 
 
@@ -105,7 +106,7 @@ class _ThreadWait:
         if timeout is not None:
             self._timer = self._scheduler.clock.call_after(timeout, self._wake)
         # Posted, because the actor that answers is in the middle of its handler.
-        future.add_done_callback(lambda _: self._scheduler.post(self._wake))
+        future.wake_by(self, lambda: self._scheduler.post(self._wake))
 
     def _wake(self) -> None:
         if self._timer is not None:

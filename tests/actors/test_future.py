@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import threading
-from collections.abc import Callable
+import traceback
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +16,13 @@ import pytest
 
 from actors.actor import Actor
 from actors.exceptions import BlockingCallError, Timeout
-from actors.future import Future
+from actors.exits import KILLED, Refuse
+from actors.future import Future, run_on
+from actors.ref import ActorRef
 from actors.testing import WAIT, ManualRuntime
 
 if TYPE_CHECKING:
+    from actors.caller import From
     from actors.runtime.scheduler import in_thread
 
 ERROR = ValueError("boom")
@@ -380,3 +385,213 @@ def test_what_is_no_time_out_is_named(timeout: Any, background: in_thread) -> No
 def test_a_deadline_that_has_passed_is_a_time_out(background: in_thread) -> None:
     with pytest.raises(pykka.Timeout):
         Future(background.scheduler).get(timeout=-1)
+
+
+# Those that stop waiting
+
+
+class Keeper(Actor):
+    """Keeps every request, and never replies."""
+
+    def __init__(self) -> None:
+        self.kept: list[From] = []
+
+    def on_receive(self, _message: Any) -> None:
+        self.kept.append(self.reply_later())
+
+
+ROUNDS = 100
+
+Wait = Callable[[ActorRef[Keeper]], Awaitable[object]]
+
+WAITS: dict[str, Wait] = {
+    "await ref.down()": lambda ref: ref.down(),
+    "await ref.call()": lambda ref: ref.call("keep", timeout=None),
+    "await ref.ask(block=False)": lambda ref: ref.ask("keep", block=False),
+    "await a derived future": lambda ref: ref.down().map(str),
+}
+
+# The tables of an actor that knows who waits.
+TABLES: list[Callable[[ActorRef[Keeper]], object]] = [
+    lambda ref: ref.process.watchers or {},
+    lambda ref: ref.process.deferred or {},
+]
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=list(WAITS))
+def test_who_is_cancelled_while_it_waits_is_forgotten(runtime: ManualRuntime, wait: Wait) -> None:
+    ref = Keeper.start()
+
+    async def waits() -> object:
+        return await wait(ref)
+
+    for _ in range(ROUNDS):
+        task = runtime._scheduler.loop.create_task(waits())
+        runtime.settle()
+        assert any(table(ref) for table in TABLES)
+        task.cancel()
+        runtime.settle()
+    assert [table(ref) for table in TABLES] == [{}, {}]
+    assert not any(caller.is_waiting for caller in kept_by(ref))
+
+
+def kept_by(ref: ActorRef[Keeper]) -> list[From]:
+    actor = ref.process.actor
+    assert isinstance(actor, Keeper)
+    return actor.kept
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        pytest.param(lambda ref: ref.down().get(timeout=0), id="down"),
+        pytest.param(lambda ref: ref.ask("keep", timeout=0), id="ask"),
+        pytest.param(lambda ref: ref.ask("keep", block=False).map(str).get(timeout=0), id="derived"),
+    ],
+)
+def test_a_thread_whose_time_is_over_is_forgotten(background: in_thread, wait: Callable[[Any], object]) -> None:
+    ref = Keeper.start()
+    for _ in range(ROUNDS):
+        with pytest.raises(pykka.Timeout):
+            wait(ref)
+    assert run_on(background.scheduler, lambda: [table(ref) for table in TABLES]).get(timeout=WAIT) == [{}, {}]
+
+
+def test_a_thread_that_waits_for_an_end_in_vain_is_forgotten(background: in_thread) -> None:
+    ref = Keeper.start()
+    for _ in range(ROUNDS):
+        assert not ref.actor_stopped.wait(0)
+    assert run_on(background.scheduler, lambda: ref.process.watchers).get(timeout=WAIT) == {}
+
+
+def test_who_waits_again_is_answered(runtime: ManualRuntime) -> None:
+    ref = Keeper.start()
+    down, reply = ref.down(), ref.ask("keep", block=False)
+    for future in (down, reply):
+        future.expire(0)
+        with pytest.raises(pykka.Timeout):
+            runtime.run(future)
+    [caller] = kept_by(ref)
+    assert caller.is_waiting
+    caller.reply("late")
+    ref.kill()
+    assert (reply.get(), down.get()) == ("late", KILLED)
+
+
+def test_a_callback_is_called_though_the_future_is_not_kept(runtime: ManualRuntime) -> None:
+    ref, answers = Keeper.start(), list[object]()
+    ref.down().add_done_callback(lambda future: answers.append(future.result()))
+    ref.ask("keep", block=False).add_done_callback(lambda future: answers.append(future.result()))
+    runtime.settle()
+    gc.collect()
+    kept_by(ref)[0].reply("reply")
+    ref.kill()
+    runtime.settle()
+    assert answers == ["reply", KILLED]
+
+
+def test_a_task_that_nothing_refers_to_is_answered(runtime: ManualRuntime) -> None:
+    """asyncio keeps a task only weakly, so what it waits for must keep it."""
+    ref, answers = Keeper.start(), list[object]()
+
+    async def wait(future: Future[Any]) -> None:
+        answers.append(await future)
+
+    runtime._scheduler.loop.create_task(wait(ref.down()))
+    runtime._scheduler.loop.create_task(wait(ref.ask("keep", block=False)))
+    runtime.settle()
+    gc.collect()
+    kept_by(ref)[0].reply("reply")
+    runtime.settle()
+    ref.kill()
+    runtime.settle()
+    assert answers == ["reply", KILLED]
+
+
+def test_those_that_wait_for_one_future_do_not_pile_up(runtime: ManualRuntime) -> None:
+    future: Future[object] = Future(timeout=0)
+    for _ in range(ROUNDS):
+        with pytest.raises(pykka.Timeout):
+            runtime.run(future)
+    assert not future._waiters
+    assert not future._callbacks
+
+
+# Answers that are passed on
+
+
+def test_an_answer_is_passed_on_by_any_number_of_actors(runtime: ManualRuntime) -> None:
+    class Relay(Actor):
+        def on_receive(self, message: int) -> int | None:
+            if not message:
+                return 0
+            caller, asked = self.reply_later(), Relay.start().ask(message - 1, block=False)
+            asked.add_done_callback(lambda reply: caller.reply(reply.result() + 1))
+            return None
+
+    assert Relay.start().ask(10_000) == 10_000
+
+
+def test_a_refusal_is_passed_on_by_any_number_of_actors(runtime: ManualRuntime) -> None:
+    class Relay(Actor):
+        def on_receive(self, message: int) -> Refuse | None:
+            if not message:
+                return Refuse(ERROR)
+            caller, asked = self.reply_later(), Relay.start().ask(message - 1, block=False)
+            asked.add_done_callback(lambda reply: caller.refuse(reply.exception or KeyError()))
+            return None
+
+    with pytest.raises(ValueError, match="boom"):
+        Relay.start().ask(10_000)
+
+
+def test_callbacks_of_what_a_callback_answers_come_after_it() -> None:
+    futures: list[Future[int]] = [Future() for _ in range(3)]
+    calls: list[str] = []
+
+    def pass_on(_: object) -> None:
+        calls.append("begins")
+        for future in futures[1:]:
+            future.set(1)
+        calls.append("ends")
+
+    futures[0].add_done_callback(pass_on)
+    futures[0].add_done_callback(lambda _: calls.append("its second"))
+    futures[1].add_done_callback(lambda _: calls.append("a"))
+    futures[2].add_done_callback(lambda _: calls.append("b"))
+    futures[0].set(0)
+    assert calls == ["begins", "ends", "its second", "a", "b"]
+
+
+def test_futures_may_be_derived_from_each_other_any_number_of_times(runtime: ManualRuntime) -> None:
+    first: Future[Any] = Future()
+    got = awaited = first
+    for _ in range(10_000):
+        got, awaited = got.map(lambda n: n + 1), awaited.map(lambda n: n + 1)
+    set_later(runtime, first, 0)
+    assert (runtime.run(awaited), got.get()) == (10_000, 10_000)
+
+
+# Exceptions, and what they keep
+
+
+RAISES: dict[str, Callable[[Future[Any]], object]] = {
+    "result": lambda future: future.result(),
+    "get": lambda future: future.get(),
+    "await": lambda future: asyncio.run(awaits(future)),
+    "derived": lambda future: future.map(str).get(),
+}
+
+
+async def awaits(future: Future[Any]) -> object:
+    return await future
+
+
+@pytest.mark.parametrize("read", RAISES.values(), ids=list(RAISES))
+def test_an_exception_that_is_raised_again_and_again_has_one_traceback(read: Callable[[Any], object]) -> None:
+    future, lengths = failed(KeyError("again")), set[int]()
+    for _ in range(3):
+        with pytest.raises(KeyError) as caught:
+            read(future)
+        lengths.add(len(list(traceback.walk_tb(caught.value.__traceback__))))
+    assert len(lengths) == 1

@@ -721,3 +721,14 @@ def test_in_an_asyncio_program_tasks_live_on_its_loop() -> None:
         return [await task for task in tasks]
 
     assert asyncio.run(program()) == [2, 4]
+
+
+def test_those_that_stop_waiting_for_a_result_leave_nothing(runtime: ManualRuntime, journal: Journal) -> None:
+    task = Task.start(wait, journal)
+    for _ in range(100):
+        with pytest.raises(Timeout):
+            runtime.run(task.result(timeout=0))
+        with pytest.raises(Timeout):
+            task.get(timeout=0)
+    assert not task._answer._waiters
+    assert not task._answer._callbacks
