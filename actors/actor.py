@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from actors.caller import From
-    from actors.clock import Clock, Interval, Timer
+    from actors.clock import Clock, Interval, MissedTicks, Timer
     from actors.ref import ActorRef, Stopped
     from actors.runtime.scheduler import Scheduler
     from actors.via import Target
@@ -279,9 +279,21 @@ class Actor(_PykkaActor):
         check_duration(seconds)
         return self.clock.call_after(seconds, lambda: self.send(target, message))
 
-    def send_interval(self, seconds: float, message: object) -> Interval:
-        """Send `message` to this actor every `seconds`, until it is cancelled or the actor ends."""
-        return self.clock.send_interval(seconds, self._process, message)
+    def send_interval(self, seconds: float, message: object, *, missed_ticks: MissedTicks = "skip") -> Interval:
+        """Send `message` to this actor every `seconds`, until it is cancelled or the actor ends.
+
+        `missed_ticks` decides what happens when the handler is slower than that, or the process was stopped for a while, in the
+        words of tokio's `MissedTickBehavior`:
+
+        - "skip", the default: a message is sent only at the multiples of `seconds` at which the last one has been handled. A
+          slow handler never has more than one of them waiting, and other messages get their turns between them.
+        - "delay": the next message is sent `seconds` after the last one has been handled.
+        - "burst": all are sent, those that are late at once. They pile up in the mailbox if the handler is slower, as those of
+          Erlang's `timer:send_interval`; for a handler that counts them.
+
+        An `async` handler has handled the message when its coroutine has ended.
+        """
+        return self.clock.send_interval(seconds, self._process, message, missed_ticks=missed_ticks)
 
     def cancel(self, timer: Timer | Interval) -> float | None:
         """Cancel a timer; return the seconds that were left, or None if it had fired or was cancelled before."""

@@ -15,13 +15,21 @@ from contextvars import Context, copy_context
 from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import Protocol
+from math import floor
+from typing import Literal, Protocol, get_args
 
 from actors.pickling import Local
 from actors.redaction import function_name, safe_repr
+from actors.runtime.receipt import Receipt
 from actors.validation import Bound, is_number, is_within
 
 __all__ = ["Alarm", "Clock", "Interval", "LoopClock", "Timer", "pause", "wall_time"]
+
+MissedTicks = Literal["skip", "delay", "burst"]
+"""What an interval does when it is late, or its last message has not been handled; the words are tokio's."""
+
+# Seconds by which a timer is late if the process was stopped, or its event loop blocked, and not just busy.
+_LATE = 0.1
 
 # Cancelled timers stay in the heap until they are due, unless they are more than this many and the majority.
 _SWEEP = 64
@@ -38,6 +46,9 @@ class TimerOwner(Protocol):
 
     def put(self, item: object) -> None:
         """Put a message in the mailbox."""
+
+    def put_counted(self, message: object, receipt: Receipt) -> None:
+        """Put a message in the mailbox, and notify `receipt` when it has been handled, or never will be."""
 
 
 def wall_time() -> float:
@@ -115,27 +126,56 @@ class Timer(Local):
             owner.timers.discard(self)
 
 
-class Interval(Local):
-    """A timer that is set again each time it fires, without drift."""
+class Interval(Receipt, Local):
+    """A message that is sent again and again, as `send_interval` says.
 
-    __slots__ = ("_callback", "_clock", "_owner", "_seconds", "_timer")
+    As the receipt of its own message it knows whether that has been handled.
+    """
 
-    def __init__(self, clock: Clock, seconds: float, callback: Callable[[], object], owner: TimerOwner | None) -> None:
-        self._clock, self._seconds, self._callback, self._owner = clock, seconds, callback, owner
-        self._timer = clock.call_at(clock.now() + seconds, self._fire, owner)
+    __slots__ = ("_clock", "_is_cancelled", "_message", "_missed_ticks", "_seconds", "_target", "_timer")
+
+    def __init__(
+        self, clock: Clock, seconds: float, target: TimerOwner, message: object, missed_ticks: MissedTicks
+    ) -> None:
+        self.done, self._is_cancelled = True, False
+        self._clock, self._seconds, self._missed_ticks = clock, seconds, missed_ticks
+        self._target, self._message = target, message
+        self._timer = clock.call_at(clock.now() + seconds, self._fire, target)
 
     def _fire(self) -> None:
-        if self._owner is not None and not self._owner.alive:
+        if not self._target.alive:
             return  # it was set for an actor that had already ended
-        self._timer = self._clock.call_at(self._timer.at + self._seconds, self._fire, self._owner)
-        self._callback()
+        if self._missed_ticks != "delay":
+            self._timer = self._clock.call_at(self._next_at(), self._fire, self._target)
+        if self._missed_ticks == "burst":
+            self._target.put(self._message)
+        elif self.done:
+            self.done = False
+            self._target.put_counted(self._message, self)
+
+    def _next_at(self) -> float:
+        """Return the time of the next tick: without drift, and unless each is sent, the first that has not been missed."""
+        at, seconds, now = self._timer.at + self._seconds, self._seconds, self._clock.now()
+        if self._missed_ticks == "burst" or at > now:
+            return at
+        # The summand is for multiples that are not exact, of which one is missed by a rounding error only.
+        return at + seconds * (floor((now - at) / seconds + 1e-6) + 1)
+
+    def over(self) -> None:
+        """Its message has been handled: with "delay" the time until the next one begins."""
+        if self._missed_ticks == "delay" and not self._is_cancelled and self._target.alive:
+            self._timer = self._clock.call_at(self._clock.now() + self._seconds, self._fire, self._target)
 
     def remaining(self) -> float | None:
-        """Return the seconds until it fires next, or None if it was cancelled."""
+        """Return the seconds until it fires next, or None if it was cancelled.
+
+        With `missed_ticks="delay"` also None while its message waits or is being handled.
+        """
         return self._timer.remaining()
 
     def cancel(self) -> float | None:
-        """Cancel it; return the seconds until it would have fired next, or None if it was cancelled before."""
+        """Cancel it; return the seconds until it would have fired next, or None if `remaining` is."""
+        self._is_cancelled = True
         return self._timer.cancel()
 
 
@@ -180,10 +220,14 @@ class Clock(Local, ABC):
         check_duration(seconds)
         return self.call_at(self.now() + seconds, lambda: target.put(message), target)
 
-    def send_interval(self, seconds: float, target: TimerOwner, message: object) -> Interval:
-        """Send `message` to the actor every `seconds`, until it ends or the interval is cancelled."""
+    def send_interval(
+        self, seconds: float, target: TimerOwner, message: object, *, missed_ticks: MissedTicks = "skip"
+    ) -> Interval:
+        """Send `message` to the actor every `seconds`, until it ends or the interval is cancelled (see `Actor`)."""
         check_duration(seconds, "> 0")
-        return Interval(self, seconds, lambda: target.put(message), target)
+        if missed_ticks not in get_args(MissedTicks):
+            raise ValueError(f'missed_ticks must be "skip", "delay" or "burst", got {missed_ticks!r}')
+        return Interval(self, seconds, target, message, missed_ticks)
 
     def cancel(self, timer: Timer | Interval) -> float | None:
         """Cancel a timer; return the seconds that were left, or None if it had fired or was cancelled before."""
@@ -228,7 +272,13 @@ class LoopClock(Clock):
     """The machine's monotonic time, with a single timer of the event loop for all of ours.
 
     The loop's own `time()` may not advance within an iteration (uvloop's does not), which would make timers fire early.
+
+    After a stall, such as SIGSTOP, a laptop that was closed or a handler that blocked the loop, what others have sent waits in
+    the sockets: the loop reads them before the timers fire that are overdue. So none of them takes the stall for silence.
     """
+
+    # Not looked up in `time` at each call: test tools put a clock that stands still there.
+    _monotonic = staticmethod(time.monotonic)
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
@@ -240,7 +290,7 @@ class LoopClock(Clock):
 
     def now(self) -> float:
         """Return the monotonic time in seconds."""
-        return time.monotonic()
+        return self._monotonic()
 
     def _rearm(self) -> None:
         if self._handle is not None:
@@ -257,6 +307,19 @@ class LoopClock(Clock):
 
     def _tick(self) -> None:
         self._handle = None
+        at = self.next_at()
+        if at is not None and self.now() - at > _LATE:
+            # What is called soon may run before the loop reads its sockets; what is called soon after that runs after it.
+            self._loop.call_soon(self._fire_soon, context=self._context)
+        else:
+            self._fire()
+
+    def _fire_soon(self) -> None:
+        self._loop.call_soon(self._fire, context=self._context)
+
+    def _fire(self) -> None:
+        if self._closed:
+            return
         try:
             self._fire_until(self.now())
         finally:

@@ -27,9 +27,10 @@ from actors.runtime.behaviour import Behaviour, described, state_of
 from actors.runtime.bonds import Bonds
 from actors.runtime.coroutine import next_round
 from actors.runtime.current import not_inherited
-from actors.runtime.envelope import Receipt, SystemCall
+from actors.runtime.envelope import SystemCall
 from actors.runtime.process import Process
 from actors.runtime.program_exit import leave
+from actors.runtime.receipt import Receipt
 from actors.runtime.report import CrashReport, last_crash, last_crashes
 from actors.runtime.scheduler import Scheduler, in_thread, new_event_loop
 from actors.runtime.spawn import spawn

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from actors.channels.fastlane import Fastlane
     from actors.pubsub.share import Share
-    from actors.runtime.envelope import Receipt
     from actors.runtime.process import Process
+    from actors.runtime.receipt import Receipt
     from actors.runtime.scheduler import Scheduler
 
 __all__ = ["CHUNK", "MOST", "MOST_BYTES", "SLICE", "SLICE_BYTES", "Fanout", "Fanouts"]

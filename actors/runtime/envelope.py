@@ -9,42 +9,17 @@ import pykka.messages
 
 from actors.exceptions import ActorDeadError
 from actors.exits import Refuse
+from actors.runtime.receipt import Receipt
 
 if TYPE_CHECKING:
     from actors.future import Future
 
-__all__ = ["STOP", "ActorStop", "Answer", "Envelope", "Receipt", "SystemCall", "refuse"]
+__all__ = ["STOP", "ActorStop", "Answer", "Envelope", "SystemCall", "refuse"]
 
 P = TypeVar("P")
 
 ActorStop: type = pykka.messages._ActorStop  # pykka's own message behind `ref.stop()`; there is no public name
 STOP = ActorStop()
-
-
-class Receipt:
-    """What a mailbox keeps in the place of a caller's future when the sender only needs to know that a message is over.
-
-    `over` is called once: when the handler has returned, the actor has crashed, or it is dead. The reply does not matter.
-    """
-
-    __slots__ = ("done",)
-
-    def __init__(self) -> None:
-        self.done = False
-
-    def over(self) -> None:
-        """The message has been handled, or never will be."""
-        raise NotImplementedError
-
-    def set(self, _value: object = None) -> None:
-        """Take the reply as the sign that the message is over."""
-        if not self.done:
-            self.done = True
-            self.over()
-
-    def set_exception(self, _error: BaseException) -> None:
-        """Take the refusal as the sign that the message is over."""
-        self.set()
 
 
 class Envelope:

@@ -18,7 +18,8 @@ from actors.redaction import error_text
 from actors.runtime.bonds import Bonds
 from actors.runtime.bypass import BUSY, WATCHED
 from actors.runtime.current import actor_of_thread
-from actors.runtime.envelope import ActorStop, Answer, Envelope, Receipt, refuse
+from actors.runtime.envelope import ActorStop, Answer, Envelope, refuse
+from actors.runtime.receipt import Receipt
 
 if TYPE_CHECKING:
     from asyncio import Task

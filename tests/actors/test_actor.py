@@ -11,6 +11,7 @@ import pykka
 import pykka.messages
 import pytest
 
+from actors import sys
 from actors.actor import Actor
 from actors.exceptions import NameTakenError, StartError
 from actors.exits import KILLED, NO_PROCESS, NORMAL, SHUTDOWN, Crash, Down, Exit, ExitReason, Refuse, Shutdown, Stop
@@ -18,6 +19,7 @@ from actors.future import Future
 from actors.testing import ManualClock, ManualRuntime, Probe
 
 if TYPE_CHECKING:
+    from actors.clock import MissedTicks
     from actors.exits import MonitorRef
     from actors.ref import ActorRef
 
@@ -524,6 +526,70 @@ def test_send_interval_sends_until_it_is_cancelled(runtime: ManualRuntime) -> No
     assert ref.ask(lambda actor: actor.remaining(interval)) == 3
     assert ref.ask(lambda actor: actor.cancel(interval)) == 3
     runtime.advance(100)
+    assert log == ["tick"] * 3
+
+
+class Slow(Actor):
+    """Handles a tick in twelve seconds, and notes when it begins to."""
+
+    def __init__(self, log: list[Any], missed_ticks: MissedTicks | None) -> None:
+        self.log = log
+        self.options: dict[str, Any] = {} if missed_ticks is None else {"missed_ticks": missed_ticks}
+
+    def on_start(self) -> None:
+        self.send_interval(5, "tick", **self.options)
+
+    async def on_receive(self, message: Any) -> None:
+        self.log.append((self.clock.now(), message))
+        if message == "tick":
+            await asyncio.sleep(12)
+
+
+@pytest.mark.parametrize(
+    ("missed_ticks", "begun", "waiting"),
+    [
+        (None, [5, 20, 35, 50], 0),
+        ("skip", [5, 20, 35, 50], 0),
+        ("delay", [5, 22, 39], 0),
+        ("burst", [5, 17, 29, 41], 6),
+    ],
+)
+def test_a_handler_that_is_slower_than_its_interval(
+    runtime: ManualRuntime, missed_ticks: MissedTicks | None, begun: list[int], waiting: int
+) -> None:
+    log: list[Any] = []
+    ref = Slow.start(log, missed_ticks)
+    runtime.advance(6)
+    ref.tell("other")
+    runtime.advance(44)
+    ticks = [at for at, message in log if message == "tick"]
+    assert ticks == begun
+    assert ref.process.waiting == waiting
+
+
+def test_a_tick_that_crashes_its_actor_is_the_last(runtime: ManualRuntime) -> None:
+    class Failing(Actor):
+        def on_start(self) -> None:
+            self.send_interval(5, "tick", missed_ticks="delay")
+
+        def on_receive(self, message: Any) -> None:
+            raise ValueError("boom")
+
+    ref = Failing.start()
+    runtime.advance(20)
+    assert not ref.is_alive()
+    assert runtime.clock.pending() == 0
+
+
+def test_ticks_do_not_pile_up_in_an_actor_that_is_suspended(runtime: ManualRuntime) -> None:
+    log: list[Any] = []
+    ref = Puppet.start(log)
+    ref.ask(lambda actor: actor.send_interval(1, "tick"))
+    sys.suspend(ref).get()
+    runtime.advance(100)
+    assert ref.process.waiting == 1
+    sys.resume(ref).get()
+    runtime.advance(2)
     assert log == ["tick"] * 3
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import socket
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import clock as clock_module
 from actors.actor import Actor
-from actors.clock import Clock, Interval, LoopClock, Timer, wall_time
+from actors.clock import Clock, Interval, LoopClock, MissedTicks, Timer, wall_time
+from actors.runtime.receipt import Receipt
 from actors.testing import WAIT, ManualClock, ManualRuntime, Probe
 
 
@@ -182,51 +186,141 @@ def test_a_few_cancelled_timers_are_not_worth_a_sweep(clock: ManualClock) -> Non
 # Intervals
 
 
-def test_an_interval_fires_again_and_again(clock: ManualClock) -> None:
-    fired: list[float] = []
-    interval = Interval(clock, 5, lambda: fired.append(clock.now()), None)
+class Ticker:
+    """Stands for an actor with an interval: it notes when it gets its message, which it handles when it is told to."""
+
+    alive = True
+    timers: set[Timer] | None = None
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.clock, self.ticks = clock, list[float]()
+        self.is_slow, self._receipts = False, list[Receipt]()
+
+    def keep_timer(self, timer: Timer) -> None:
+        pass
+
+    def put(self, item: object) -> None:
+        self.ticks.append(self.clock.now())
+
+    def put_counted(self, message: object, receipt: Receipt) -> None:
+        self.put(message)
+        self._receipts.append(receipt)
+        if not self.is_slow:
+            self.handle()
+
+    def handle(self) -> None:
+        while self._receipts:
+            self._receipts.pop().set()
+
+
+@pytest.fixture
+def ticker(clock: ManualClock) -> Ticker:
+    return Ticker(clock)
+
+
+EVERY_KIND: list[MissedTicks] = ["skip", "delay", "burst"]
+every_kind = pytest.mark.parametrize("kind", EVERY_KIND)
+
+
+@every_kind
+def test_an_interval_fires_again_and_again(clock: ManualClock, ticker: Ticker, kind: MissedTicks) -> None:
+    interval = clock.send_interval(5, ticker, "tick", missed_ticks=kind)
     move(clock, 21)
-    assert fired == [5, 10, 15, 20]
+    assert ticker.ticks == [5, 10, 15, 20]
     assert interval.remaining() == 4
 
 
-def test_an_interval_does_not_drift(clock: ManualClock) -> None:
-    fired: list[float] = []
-    interval = Interval(clock, 5, lambda: fired.append(clock.now()), None)
+@pytest.mark.parametrize("kind", ["skip", "burst"])
+def test_an_interval_does_not_drift(clock: ManualClock, ticker: Ticker, kind: MissedTicks) -> None:
+    interval = clock.send_interval(5, ticker, "tick", missed_ticks=kind)
     jump(clock, 6.5)
     assert interval.remaining() == 3.5
     move(clock, 3.5)
-    assert fired == [6.5, 10]
+    assert ticker.ticks == [6.5, 10]
 
 
-def test_an_interval_that_is_late_by_more_than_one_makes_up_for_it(clock: ManualClock) -> None:
-    fired: list[float] = []
-    Interval(clock, 5, lambda: fired.append(clock.now()), None)
+@pytest.mark.parametrize(
+    ("kind", "ticks"), [("skip", [17, 20]), ("delay", [17, 22]), ("burst", [17, 17, 17, 20])], ids=EVERY_KIND
+)
+def test_the_ticks_of_a_time_in_which_the_process_was_stopped(
+    clock: ManualClock, ticker: Ticker, kind: MissedTicks, ticks: list[float]
+) -> None:
+    clock.send_interval(5, ticker, "tick", missed_ticks=kind)
     jump(clock, 17)
-    move(clock, 3)
-    assert fired == [17, 17, 17, 20]
+    move(clock, 5)
+    assert ticker.ticks == ticks
 
 
-def test_an_interval_that_is_cancelled_fires_no_more(clock: ManualClock) -> None:
-    fired: list[float] = []
-    interval = Interval(clock, 5, lambda: fired.append(clock.now()), None)
+@pytest.mark.parametrize("seconds", [0.01, 0.1, 1 / 3])
+@pytest.mark.parametrize("jumped", [0.7, 1.0, 3.0, 1e6 + 0.1])
+def test_after_a_jump_the_next_tick_is_in_the_future_and_not_more_than_one_interval_away(
+    clock: ManualClock, ticker: Ticker, seconds: float, jumped: float
+) -> None:
+    interval = clock.send_interval(seconds, ticker, "tick")
+    jump(clock, jumped)
+    remaining = interval.remaining()
+    assert remaining is not None
+    assert 0 < remaining <= seconds * 1.001
+    assert len(ticker.ticks) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "ticks"),
+    [("skip", [5, 15, 20]), ("delay", [5, 17, 22]), ("burst", [5, 10, 15, 20])],
+    ids=EVERY_KIND,
+)
+def test_the_ticks_of_a_handler_that_is_slower_than_its_interval(
+    clock: ManualClock, ticker: Ticker, kind: MissedTicks, ticks: list[float]
+) -> None:
+    ticker.is_slow = True
+    clock.send_interval(5, ticker, "tick", missed_ticks=kind)
+    move(clock, 12)
+    ticker.is_slow = False
+    ticker.handle()
+    move(clock, 11)
+    assert ticker.ticks == ticks
+
+
+@every_kind
+def test_an_interval_that_is_cancelled_fires_no_more(clock: ManualClock, ticker: Ticker, kind: MissedTicks) -> None:
+    interval = clock.send_interval(5, ticker, "tick", missed_ticks=kind)
     move(clock, 7)
     assert clock.cancel(interval) == 3
     assert (clock.cancel(interval), clock.remaining(interval), clock.pending()) == (None, None, 0)
     move(clock, 100)
-    assert fired == [5]
+    assert ticker.ticks == [5]
 
 
-def test_an_interval_may_cancel_itself(clock: ManualClock) -> None:
-    fired: list[float] = []
-
-    def fire() -> None:
-        fired.append(clock.now())
-        interval.cancel()
-
-    interval = Interval(clock, 5, fire, None)
+@every_kind
+def test_an_interval_may_be_cancelled_by_its_own_message(clock: ManualClock, ticker: Ticker, kind: MissedTicks) -> None:
+    ticker.is_slow = True
+    interval = clock.send_interval(5, ticker, "tick", missed_ticks=kind)
+    move(clock, 5)
+    assert interval.cancel() == (None if kind == "delay" else 5)
+    ticker.handle()
     move(clock, 100)
-    assert fired == [5]
+    assert ticker.ticks == [5]
+    assert clock.pending() == 0
+
+
+@every_kind
+def test_an_actor_that_ends_with_its_tick_gets_no_more(clock: ManualClock, ticker: Ticker, kind: MissedTicks) -> None:
+    ticker.is_slow = True
+    clock.send_interval(5, ticker, "tick", missed_ticks=kind)
+    move(clock, 5)
+    ticker.alive = False
+    ticker.handle()
+    move(clock, 100)
+    assert ticker.ticks == [5]
+    assert clock.pending() == 0
+
+
+@pytest.mark.parametrize("kind", ["never", "", None, 1, []], ids=repr)
+def test_another_word_for_missed_ticks_is_refused(clock: ManualClock, ticker: Ticker, kind: Any) -> None:
+    expected = f'missed_ticks must be "skip", "delay" or "burst", got {kind!r}'
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        clock.send_interval(5, ticker, "tick", missed_ticks=kind)
+    assert clock.pending() == 0
 
 
 # To actors
@@ -361,10 +455,99 @@ def test_actors_on_a_real_loop_get_their_timers() -> None:
 
 
 def test_the_loop_clock_is_monotonic_and_wall_time_is_unix_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time, "monotonic", lambda: 12.5)
     monkeypatch.setattr(time, "time", lambda: 1_700_000_000.25)
     loop: Any = object()
-    assert (LoopClock(loop).now(), wall_time()) == (12.5, 1_700_000_000.25)
+    before, now, after = time.monotonic(), LoopClock(loop).now(), time.monotonic()
+    assert before <= now <= after
+    assert wall_time() == 1_700_000_000.25
+
+
+class OnRealTime(asyncio.SelectorEventLoop):
+    """As asyncio's loop under `freezegun.freeze_time(real_asyncio=True)`."""
+
+    _monotonic = staticmethod(time.monotonic)
+
+    def time(self) -> float:
+        return self._monotonic()
+
+
+@pytest.mark.parametrize("function", ["time", "time_ns", "monotonic", "perf_counter"])
+@pytest.mark.parametrize("step", [0, -1e6, 1e6], ids=["frozen", "set back", "set forward"])
+def test_a_clock_of_the_machine_that_is_frozen_or_stepped_changes_no_timer(
+    monkeypatch: pytest.MonkeyPatch, function: str, step: float
+) -> None:
+    """The tools that freeze time for a test replace these functions in the module `time`."""
+
+    class Ticking(Actor):
+        def __init__(self, enough: asyncio.Event) -> None:
+            self.enough, self.ticks = enough, list[float]()
+
+        def on_start(self) -> None:
+            self.send_interval(0.005, "tick")
+
+        def on_receive(self, message: Any) -> Any:
+            self.ticks.append(self.clock.now())
+            if len(self.ticks) == 3:
+                self.enough.set()
+
+    async def main() -> None:
+        enough = asyncio.Event()
+        ref = Ticking.start(enough)
+        now = getattr(time, function)()
+        monkeypatch.setattr(time, function, lambda: now + step)
+        async with asyncio.timeout(WAIT):
+            await enough.wait()
+        actor: Any = ref.process.actor
+        ticks = actor.ticks
+        assert len(ticks) == 3
+        assert ticks == sorted(ticks)
+        monkeypatch.undo()
+
+    with asyncio.Runner(loop_factory=OnRealTime) as runner:
+        runner.run(main())
+
+
+@pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_after_a_stall_the_sockets_are_read_before_overdue_timers_fire(
+    make_loop: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A timer that waits for a sign of life must not fire while the sign is in the socket."""
+
+    async def main() -> list[str]:
+        loop, log = asyncio.get_running_loop(), list[str]()
+        clock, fired = LoopClock(loop), asyncio.Event()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            loop.add_reader(ours, lambda: log.append("read") if ours.recv(10) else None)
+            clock.call_after(0.001, lambda: log.append("nothing was received"))
+            clock.call_after(0.002, fired.set)
+            stalled = clock.now() + 3
+            theirs.send(b"alive")
+            monkeypatch.setattr(LoopClock, "_monotonic", staticmethod(lambda: stalled))
+            clock._tick()  # as the loop may do before it reads, if both are due
+            assert log == []
+            async with asyncio.timeout(WAIT):
+                await fired.wait()
+            loop.remove_reader(ours)
+        return log
+
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        assert runner.run(main()) == ["read", "nothing was received"]
+
+
+def test_a_clock_that_is_closed_after_a_stall_fires_no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> list[str]:
+        clock, fired = LoopClock(asyncio.get_running_loop()), list[str]()
+        clock.call_after(0.001, lambda: fired.append("late"))
+        stalled = clock.now() + 3
+        monkeypatch.setattr(LoopClock, "_monotonic", staticmethod(lambda: stalled))
+        clock._tick()
+        clock.close()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return fired
+
+    assert asyncio.run(main()) == []
 
 
 def test_a_clock_whose_loop_is_about_to_close_sets_no_timer_any_more() -> None:

@@ -20,7 +20,7 @@ from actors.exits import KILL, NORMAL, Crash, ExitReason, Stop
 from actors.pubsub import fanout, subscriptions
 from actors.pubsub.fanout import MOST, SLICE
 from actors.pubsub.pubsub import BROADCAST, PubSub, PubSubServer
-from actors.runtime.envelope import Receipt
+from actors.runtime.receipt import Receipt
 from actors.runtime.spawn import spawn
 from actors.testing import WAIT, ManualRuntime, Probe, Simulation
 from actors.threads.threaded_actor import ThreadedActor

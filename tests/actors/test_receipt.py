@@ -15,7 +15,7 @@ from actors.actor import Actor
 from actors.exits import KILL, NORMAL, ExitReason, Refuse, Stop
 from actors.future import Future
 from actors.recorder import Recorded
-from actors.runtime.envelope import Receipt
+from actors.runtime.receipt import Receipt
 from actors.testing import ManualRuntime, Simulation
 from actors.threads.pykka_actor import actor_class_of
 from actors.threads.threaded_actor import ThreadedActor
