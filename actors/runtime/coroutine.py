@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Generator
 from inspect import CORO_CREATED, getcoroutinestate, iscoroutine
+from operator import attrgetter
 from types import FrameType, coroutine
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -40,17 +41,38 @@ class Running(Protocol):
 P = TypeVar("P", bound=Running)
 
 
+def _shown(name: str) -> Any:
+    """Return a property that has an attribute of the coroutine."""
+    return property(attrgetter(f"coroutine.{name}"))
+
+
 class Contained(Coroutine[Any, Any, Any], Generic[P]):
     """A coroutine of an actor; while it runs, its process is the scheduler's current one.
 
     - `interrupted`: whether its task was cancelled, and not by the coroutine itself; None if it was not cancelled.
+
+    asyncio's tools (`repr(task)`, `task.get_stack()`, `asyncio.capture_call_graph()`) look at the names, the frame and the code
+    of the coroutine of a task: they find those of the actor's.
     """
 
-    __slots__ = ("coroutine", "interrupted", "process")
+    # A property cannot be called `__qualname__`.
+    __slots__ = ("__qualname__", "coroutine", "interrupted", "process")
+
+    cr_await = _shown("cr_await")
+    cr_code = _shown("cr_code")
+    cr_frame = _shown("cr_frame")
+    cr_origin = _shown("cr_origin")
+    cr_running = _shown("cr_running")
+    cr_suspended = _shown("cr_suspended")
+    __name__ = _shown("__name__")
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], process: P) -> None:
         self.coroutine, self.process = coroutine, process
+        self.__qualname__ = coroutine.__qualname__  # type: ignore[attr-defined]  # a coroutine has one
         self.interrupted: bool | None = None
+
+    def __repr__(self) -> str:
+        return repr(self.coroutine)
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self.coroutine.__await__()
