@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -15,7 +16,7 @@ from actors.future import Future
 from actors.log import Log
 from actors.redaction import safe_repr, safe_str, without_secrets
 from actors.runtime.behaviour import described
-from actors.runtime.envelope import STOP, ActorStop, Answer, SystemCall
+from actors.runtime.envelope import STOP, ActorStop, Answer, Carried, SystemCall
 from actors.runtime.idle_timeout import Idle
 from actors.runtime.process import Process
 from actors.runtime.spawn import spawn
@@ -383,6 +384,11 @@ def _answer(actor: Actor, message: SystemCall[Process]) -> object:
     return message.answer(process)
 
 
+def _carried(actor: Actor, message: Carried) -> object:
+    actor._process.current = message.message
+    return message.handle(partial(Actor._receive, actor))
+
+
 def _down(actor: Actor, message: Down) -> object:
     return None if message.ref.flushed else actor.on_receive(message)
 
@@ -392,6 +398,7 @@ _STOP_NORMALLY = Stop(NORMAL)
 _MESSAGES: dict[type, Callable[[Actor, Any], object]] = {
     ActorStop: lambda _actor, _message: _STOP_NORMALLY,
     SystemCall: _answer,
+    Carried: _carried,
     Down: _down,
     pykka.messages.ProxyCall: _call,
     pykka.messages.ProxyGetAttr: _get,

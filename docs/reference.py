@@ -188,6 +188,12 @@ GROUPS = (
         {"observability.md#telemetry": "Event Handler attach attached detach execute"},
     ),
     Group(
+        "ashtree.telemetry",
+        "actors.propagation",
+        "Trace contexts that go with messages",
+        {"observability.md#opentelemetry": "Propagation propagate"},
+    ),
+    Group(
         "actors.exits",
         "actors.exits",
         "Exit reasons",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from actors.redaction import text_of
+from actors.runtime.envelope import bare
 
 if TYPE_CHECKING:
     import asyncio
@@ -56,7 +57,7 @@ def described(actor: Behaviour | None, message: object) -> str:
     """Return a message as its actor describes it for logs: without secrets, and no longer than a page."""
     if actor is None or message is None:
         return "none"
-    return text_of(actor._describe, message)
+    return text_of(actor._describe, bare(message))
 
 
 # Attributes that the runtime and pykka keep in an actor.

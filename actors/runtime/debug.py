@@ -13,7 +13,7 @@ from actors.log import Log
 from actors.recorder import Recorded
 from actors.redaction import error_text, safe_repr
 from actors.runtime.bypass import WATCHED
-from actors.runtime.envelope import Envelope, SystemCall
+from actors.runtime.envelope import Envelope, SystemCall, bare
 
 if TYPE_CHECKING:
     from actors.runtime.process import Process
@@ -163,7 +163,7 @@ class Debug:
         assert actor is not None
         if type(message) is SystemCall:
             return actor._receive(message)
-        recorded = self._begin(message)
+        recorded = self._begin(bare(message))
         try:
             result = actor._receive(message)
             coroutine = coroutine_of(result, actor)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import pykka.messages
 
 from actors.exceptions import ActorDeadError
 from actors.exits import Refuse
+from actors.log import Log
 from actors.runtime.receipt import Receipt
 
 if TYPE_CHECKING:
     from actors.future import Future
 
-__all__ = ["STOP", "ActorStop", "Answer", "Envelope", "SystemCall", "refuse"]
+__all__ = ["STOP", "ActorStop", "Answer", "Carried", "Envelope", "SystemCall", "bare", "refuse"]
+
+_log = Log("ashtree.telemetry")
 
 P = TypeVar("P")
 
@@ -34,6 +39,52 @@ class Envelope:
     def is_asked(self) -> bool:
         """Whether the sender waits for a reply."""
         return not isinstance(self.reply_to, Receipt)
+
+
+class Carried:
+    """A message with the trace context of its sender, which is made current around its handler: see `actors/propagation.py`."""
+
+    __slots__ = ("_attach", "_detach", "_value", "message")
+
+    def __init__(
+        self, message: object, value: object, attach: Callable[[Any], object], detach: Callable[[Any], object]
+    ) -> None:
+        self.message = message
+        self._value, self._attach, self._detach = value, attach, detach
+
+    def handle(self, receive: Callable[[object], object]) -> object:
+        """Return `receive(message)`, called with the trace context; so is the coroutine, if it is one."""
+        with self._attached():
+            result = receive(self.message)
+        return self._finish(result) if type(result) is CoroutineType else result
+
+    async def _finish(self, coroutine: Coroutine[Any, Any, object]) -> object:
+        with self._attached():
+            return await coroutine
+
+    @contextmanager
+    def _attached(self) -> Iterator[None]:
+        """Attach the trace context inside the block; what fails is logged, and the handler runs without."""
+        try:
+            token = self._attach(self._value)
+        except Exception:  # noqa: BLE001  # the actor must not fail with it
+            _log.exception("the trace context of a message could not be attached")
+            yield
+            return
+        try:
+            yield
+        finally:
+            try:
+                self._detach(token)
+            except Exception:  # noqa: BLE001  # as above
+                _log.exception("the trace context of a message could not be detached")
+
+
+def bare(item: object) -> object:
+    """Return the message in what a mailbox holds."""
+    if type(item) is Envelope:
+        item = item.message
+    return item.message if type(item) is Carried else item
 
 
 class SystemCall(Generic[P]):

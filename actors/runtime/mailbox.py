@@ -18,7 +18,7 @@ from actors.redaction import error_text
 from actors.runtime.bonds import Bonds
 from actors.runtime.bypass import BUSY, WATCHED
 from actors.runtime.current import actor_of_thread
-from actors.runtime.envelope import ActorStop, Answer, Envelope, refuse
+from actors.runtime.envelope import ActorStop, Answer, Envelope, bare, refuse
 from actors.runtime.receipt import Receipt
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class Mailbox(Bonds):
             item = waiting[0] if waiting else None
         except IndexError:  # the process took it meanwhile
             return None
-        return item.message if isinstance(item, Envelope | _Continue) else item
+        return bare(item.message if type(item) is _Continue else item)
 
     def turn(self) -> None:
         """Handle the messages in the mailbox, up to `messages_per_turn`; then other actors get their turns."""

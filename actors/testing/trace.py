@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from actors.redaction import safe_repr
 from actors.runtime.behaviour import described
-from actors.runtime.envelope import Envelope
+from actors.runtime.envelope import Envelope, bare
 
 if TYPE_CHECKING:
     from actors.runtime.behaviour import Behaviour
@@ -51,8 +51,7 @@ class SimulationTrace:
             self.note(at, process, "receives", process.signal)
         elif queue:
             item = queue[0]
-            message = item.message if type(item) is Envelope else item
-            self.note(at, process, "is asked" if type(item) is Envelope and item.is_asked else "handles", message)
+            self.note(at, process, "is asked" if type(item) is Envelope and item.is_asked else "handles", bare(item))
         else:
             self.note(at, process, "continues")
 

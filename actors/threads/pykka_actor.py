@@ -19,7 +19,7 @@ from actors.exceptions import ActorDeadError
 from actors.exits import NORMAL, Crash, ExitReason, Stop
 from actors.future import Future
 from actors.redaction import safe_repr
-from actors.runtime.envelope import ActorStop, SystemCall
+from actors.runtime.envelope import ActorStop, Carried, SystemCall, bare
 from actors.threads.actor_thread import ended, leave_behind
 
 if TYPE_CHECKING:
@@ -99,9 +99,10 @@ class _Supervised(pykka.ThreadingActor):
         super().on_failure(exception_type, exception_value, traceback)
 
     def _handle_receive(self, message: object) -> object:
-        self._stand_in._at = message
+        self._stand_in._at = bare(message)
+        receive = super()._handle_receive
         try:
-            return super()._handle_receive(message)
+            return message.handle(receive) if type(message) is Carried else receive(message)
         finally:
             self._stand_in._at = None
 
@@ -192,9 +193,10 @@ class PykkaActor(Actor):
     # What the kernel calls
 
     def _receive(self, message: object) -> object:
-        if type(message) is _Ended:
-            return Stop(message.reason)
-        if type(message) is ActorStop:
+        plain = bare(message)
+        if type(plain) is _Ended:
+            return Stop(plain.reason)
+        if type(plain) is ActorStop:
             return _STOP_NORMALLY
         if type(message) is SystemCall:
             return super()._receive(message)
