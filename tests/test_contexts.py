@@ -211,6 +211,43 @@ def test_the_first_to_start_an_actor_on_a_loop_leaves_nothing_to_others() -> Non
     assert asyncio.run(main()) == ["the first's", "nobody's", *["nobody's"] * 3]
 
 
+def plain_factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+    return asyncio.Task(coroutine, loop=loop, **options)
+
+
+@pytest.mark.parametrize("factory", [plain_factory, getattr(asyncio, "eager_task_factory", None)])
+def test_a_loop_that_has_a_task_factory(factory: Any) -> None:
+    class Slow(AsyncHolder):
+        async def terminate(self, reason: ExitReason) -> None:
+            await asyncio.sleep(0)
+            seen.append(variable.get())
+
+        async def on_receive(self, message: Any) -> Any:
+            try:
+                if message == "wait":
+                    await asyncio.sleep(WAIT)
+            finally:
+                seen.append(variable.get())
+            return await super().on_receive(message)
+
+    async def main() -> list[Any]:
+        asyncio.get_running_loop().set_task_factory(factory)
+        first, second = Slow.start("the first's"), Slow.start()
+        answers = [await first.call("get"), await second.call(("set", "the second's")), await second.call("get")]
+        await second.call(("set", "later"))
+        second.tell("wait")
+        for _ in range(3):
+            await asyncio.sleep(0)
+        second.kill()
+        await second.down()
+        await first.stop(block=False)
+        return [*answers, variable.get()]
+
+    seen: list[Any] = []
+    assert asyncio.run(main()) == ["the first's", "the second's", "the second's", "nobody's"]
+    assert seen == ["the first's", "nobody's", "the second's", "the second's", "later", "the first's"]
+
+
 # Every callback
 
 

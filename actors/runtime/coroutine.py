@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
 from inspect import CORO_CREATED, getcoroutinestate, iscoroutine
 from operator import attrgetter
 from types import FrameType, coroutine
 from typing import Any, Generic, Protocol, TypeVar
 
-__all__ = ["Contained", "error_of", "next_round", "was_cancelled"]
+__all__ = ["Contained", "Entering", "error_of", "next_round", "was_cancelled"]
 
 
 class _Escaped(Exception):  # noqa: N818  # not an error of its own: it carries one past asyncio
@@ -29,6 +30,7 @@ class Running(Protocol):
     """The process whose coroutine it is."""
 
     task: asyncio.Task[Any] | None
+    context: Context
 
     @property
     def scheduler(self) -> Current:
@@ -113,6 +115,32 @@ class Contained(Coroutine[Any, Any, Any], Generic[P]):
     def close(self) -> None:
         """Close the coroutine."""
         self.coroutine.close()
+
+
+class Entering(Contained[P]):
+    """One that enters the context of its actor itself, for a task that has another one.
+
+    A task factory, such as asyncio's eager one, may run the first step of a coroutine at once, within the turn of the actor:
+    a context in which the code is already cannot be given to such a task.
+    """
+
+    __slots__ = ("_context",)
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], process: P) -> None:
+        super().__init__(coroutine, process)
+        self._context = process.context
+
+    def send(self, value: object) -> object:
+        """Go on to the next `await`."""
+        return self._run(super().send, value)
+
+    def throw(self, *error: Any) -> object:
+        """Go on with an exception."""
+        return self._run(super().throw, *error)
+
+    def _run(self, step: Callable[..., object], *args: object) -> object:
+        is_inside = self.process.scheduler.current is self.process
+        return step(*args) if is_inside else self._context.run(step, *args)
 
 
 def _discard(coroutine: Coroutine[Any, Any, Any]) -> None:

@@ -38,7 +38,7 @@ from actors.recorder import messages_kept
 from actors.redaction import safe_str
 from actors.runtime.behaviour import described
 from actors.runtime.bypass import BUSY
-from actors.runtime.coroutine import Contained, error_of, was_cancelled
+from actors.runtime.coroutine import Contained, Entering, error_of, was_cancelled
 from actors.runtime.debug import Debug
 from actors.runtime.envelope import ActorStop
 from actors.runtime.mailbox import Mailbox
@@ -209,7 +209,11 @@ class Process(Mailbox):
     def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[asyncio.Task[Any]], None]) -> None:
         """Run a coroutine of this actor as a task; the actor handles no message until it is done."""
         self.scheduled = True
-        self.task = self.scheduler.loop.create_task(Contained(coroutine, self), name=self.name, context=self.context)
+        loop = self.scheduler.loop
+        if loop.get_task_factory() is None:
+            self.task = loop.create_task(Contained(coroutine, self), name=self.name, context=self.context)
+        else:
+            self.task = loop.create_task(Entering(coroutine, self), name=self.name)
         self.task.add_done_callback(done, context=self.context)
         if self.signal is not None and self.ending is None and self.task is not None:
             # It arrived before there was a task, as when a plain `on_receive` stops its actor and returns a coroutine.
