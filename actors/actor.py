@@ -15,6 +15,7 @@ from actors.exits import NO_PROCESS, NORMAL, Crash, Down, ExitReason, MonitorRef
 from actors.future import Future
 from actors.log import Log
 from actors.redaction import safe_repr, safe_str, without_secrets
+from actors.registry import check_missing
 from actors.runtime.behaviour import described
 from actors.runtime.envelope import STOP, ActorStop, Answer, Carried, SystemCall
 from actors.runtime.idle_timeout import Idle
@@ -177,6 +178,8 @@ class Actor(_PykkaActor):
         ref = self.whereis(target)
         if ref is not None:
             ref.send(message)
+        else:
+            check_missing(target)
 
     def whereis(self, name: Target) -> ActorRef | None:
         """Return the actor that has a name, or None."""
@@ -213,6 +216,7 @@ class Actor(_PykkaActor):
     @idle_timeout.setter
     def idle_timeout(self, seconds: float | None) -> None:
         process = self._process
+        process.check_here()
         if process.idle is not None:
             process.idle.cancel()
         process.idle = None if seconds is None else Idle(process, seconds)
@@ -226,6 +230,8 @@ class Actor(_PykkaActor):
         ref = self.whereis(target)
         if ref is not None:
             ref.process.send_exit(reason, self._process)
+        else:
+            check_missing(target)
 
     @property
     def trap_exit(self) -> bool:
@@ -253,7 +259,10 @@ class Actor(_PykkaActor):
 
     def _process_of(self, target: Target) -> Process:
         ref = self.whereis(target)
-        return _Nobody(target, self._process.scheduler)._process if ref is None else ref.process
+        if ref is not None:
+            return ref.process
+        check_missing(target)
+        return _Nobody(target, self._process.scheduler)._process
 
     def demonitor(self, monitor: MonitorRef, *, flush: bool = False) -> None:
         """Remove a monitor; with `flush`, a `Down` that is in the mailbox is not handled either."""

@@ -6,6 +6,7 @@ ActorsError
 ├── AmbiguousNameError      actors of several event loops have the name
 ├── AskCycleError           you ask an actor that waits for your own reply
 ├── BlockingCallError       you would block the event loop that has to reply
+├── ForkedError             what you use is in the process that this one was forked from (it is an ActorDeadError too)
 ├── NameTakenError          another actor has the name
 ├── NotRegisteredError      the actor is not registered under the key
 ├── AlreadyTrackedError     the actor is on the topic under that key already
@@ -20,6 +21,7 @@ ActorsError
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from pykka import ActorDeadError, Timeout
@@ -36,6 +38,7 @@ __all__ = [
     "BadReturnError",
     "BlockingCallError",
     "ChannelError",
+    "ForkedError",
     "NameTakenError",
     "NotJoinedError",
     "NotRegisteredError",
@@ -75,6 +78,17 @@ class AskCycleError(ActorsError):
         super().__init__(
             f"{' asks '.join(chain)}: each waits for the next, so that none of them can answer; "
             "send() the message and handle the answer as a message too, or keep the question with reply_later()"
+        )
+
+
+class ForkedError(ActorsError, ActorDeadError):
+    """An actor, event loop, endpoint or client is used that is in the process from which this one was forked."""
+
+    def __init__(self, what: object, process_id: int) -> None:
+        self.what, self.process_id = str(what), process_id
+        super().__init__(
+            f"{what} belongs to process {process_id}, from which this one, {os.getpid()}, was forked: threads and event loops "
+            "do not exist in a forked process; make another one here, or let the parent do it"
         )
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "KILL",
     "KILLED",
+    "LEFT_BEHIND",
     "NORMAL",
     "NO_PROCESS",
     "SHUTDOWN",
@@ -130,6 +131,9 @@ SHUTDOWN = Shutdown()
 
 KILLED = Killed()
 """The reason of an actor that was terminated by `KILL`."""
+
+LEFT_BEHIND = Killed()
+"""`KILLED`, as the reason of the parent's actors in a forked process: they live on, but not here; for the runtime."""
 
 NO_PROCESS = NoProcess()
 """The reason reported for a link to, or a monitor of, an actor that was already dead or a name that is not registered."""

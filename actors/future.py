@@ -18,7 +18,8 @@ from weakref import ref as weak_ref
 
 import pykka
 
-from actors.exceptions import BlockingCallError, Timeout
+from actors.exceptions import BlockingCallError, ForkedError, Timeout
+from actors.fork import in_child
 from actors.log import Log
 from actors.pickling import Local
 from actors.redaction import safe_repr
@@ -46,10 +47,13 @@ P = ParamSpec("P")
 
 # What callbacks have answered, by the thread in which they run: see `Future._run_callbacks`.
 _answered: dict[int, deque[Future[Any]]] = {}
+in_child(_answered.clear)
 
 
 class Runtime(Protocol):
     """The scheduler of the event loop on which a future is answered."""
+
+    forked: int
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -192,6 +196,9 @@ class Future(Local, pykka.Future[T]):
 
     def _recorded(self, attribute: str, make: Callable[[], Any]) -> Any:
         """Return the attribute of those that wait, made for the first of them, in whichever thread that is."""
+        scheduler = self._scheduler
+        if scheduler is not None and scheduler.forked and not self._done:
+            raise ForkedError(f"the actor that answers {self!r}", scheduler.forked)
         # Atomic, other than a check and an assignment.
         value = self.__dict__.setdefault(attribute, make())
         self._is_awaited = True
@@ -445,7 +452,7 @@ def _run_callbacks(answered: deque[Future[Any]]) -> None:
         while answered:
             answered.popleft().call_back()
     finally:
-        del _answered[thread]
+        _answered.pop(thread, None)  # a child may have been forked in a callback
 
 
 def _resume(woken: asyncio.Future[None], scheduler: Runtime | None) -> None:

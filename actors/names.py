@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from actors.exceptions import ActorDeadError
+from actors.exceptions import ActorDeadError, ForkedError
 from actors.future import Future
 from actors.redaction import safe_repr
 from actors.ref import ASK_TIMEOUT
-from actors.registry import ActorRegistry
+from actors.registry import ActorRegistry, check_missing
 from actors.runtime.scheduler import Scheduler
 from actors.via import Via, resolve
 
@@ -49,6 +49,8 @@ def send(target: Target, message: object) -> None:
     ref = whereis(target)
     if ref is not None:
         ref.send(message)
+    else:
+        check_missing(target)
 
 
 @overload
@@ -93,6 +95,10 @@ async def call(target: Target, message: object, *, timeout: float | None = ASK_T
 
 def not_registered(target: Target) -> ActorDeadError:
     """Return the error of a call to a name that no actor has."""
+    try:
+        check_missing(target)
+    except ForkedError as forked:
+        return forked
     if isinstance(target, Via):
         return ActorDeadError(f"no actor is registered as {safe_repr(target.key)} in {safe_repr(target.registry)}")
     return ActorDeadError(f"no actor is registered as {safe_repr(target)}")

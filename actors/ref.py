@@ -121,6 +121,7 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         Raises:
             ActorDeadError: if the actor is dead.
         """
+        self.process.check_here()
         return pykka.ActorProxy(actor_ref=self)  # type: ignore[arg-type]  # it is a pykka.ActorRef, see above
 
     @property
@@ -147,13 +148,19 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         return f"<ActorRef {process.actor_class.__name__}{label} {process.pid}{fate}>"
 
     def send(self, message: object) -> None:
-        """Send a message (Erlang's `!`); silently dropped if the actor is dead."""
+        """Send a message (Erlang's `!`); silently dropped if the actor is dead.
+
+        Raises:
+            ForkedError: as all methods that reach the actor, if it lives in the process from which this one was forked.
+        """
         process = self.process
         if process.alive:
             try:
                 process.deliver(message)
             except ActorDeadError:
                 return
+        else:
+            process.check_here()
 
     def tell(self, message: object) -> None:
         """Send a message, as in pykka.
@@ -163,7 +170,7 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         """
         process = self.process
         if not process.alive:
-            raise ActorDeadError(f"{self} {process.fate}")
+            raise process.dead()
         process.deliver(message)
 
     @overload
@@ -205,7 +212,7 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         scheduler = process.scheduler if process.alive else None
         future: Future[Any] = Future(scheduler, timeout=timeout, asked=process)
         if scheduler is None:
-            future.set_exception(ActorDeadError(f"{self} {process.fate}"))
+            future.set_exception(process.dead())
         else:
             process.deliver(Envelope(message, future))
         return future
@@ -246,6 +253,7 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         if self.process.alive:
             stopped = self._request(STOP, timeout)
         else:
+            self.process.check_here()
             stopped = Future()
             stopped.set(False)
         return stopped.get() if block else stopped
@@ -259,6 +267,7 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         """
         if self.process.started is not None:
             return self.process.started
+        self.process.check_here()
         future: Future[ActorRef[A_co]] = Future(self.process.scheduler)
         future.set(self)
         return future
@@ -282,6 +291,7 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         if process.alive:
             process.scheduler.run_or_post(process.answer_at_end, future)
         else:
+            process.check_here()
             future.set(NO_PROCESS)
         return future
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from weakref import WeakSet
 
 import msgspec
-import pykka
 
 from actors.callbacks import check_function
-from actors.exceptions import AmbiguousNameError, NameTakenError, NotRegisteredError
-from actors.exits import KILLED
+from actors.exceptions import AmbiguousNameError, ForkedError, NameTakenError, NotRegisteredError
+from actors.exits import LEFT_BEHIND
+from actors.fork import free_after_fork, parent_id
 from actors.pickling import Local
 from actors.redaction import safe_repr
-from actors.via import resolve
+from actors.via import Via, resolve
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from actors.runtime.scheduler import Scheduler
     from actors.via import Target
 
-__all__ = ["ActorRegistry", "Keys", "Registered", "Registry", "Unregistered"]
+__all__ = ["ActorRegistry", "Keys", "Registered", "Registry", "Unregistered", "check_missing"]
 
 A = TypeVar("A", bound="Behaviour")
 
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 # One for all registries, as any of them writes the names that a process keeps. Reads do not take it.
 # Re-entrant, as the functions given to `update_value` and `unregister_match` are the author's.
-_writing = threading.RLock()
+_writing = free_after_fork(threading.RLock())
+_registries: WeakSet[Registry] = WeakSet()
 
 
 class Keys(enum.Enum):
@@ -90,6 +91,8 @@ class Registry(Local):
         # The values that each actor has under each key, in the order of registration.
         self._entries: dict[Hashable, dict[Bonds, list[Any]]] = {}
         self._count = 0
+        self._left_behind: frozenset[Hashable] = frozenset()
+        _registries.add(self)
 
     def __len__(self) -> int:
         return self._count
@@ -117,7 +120,7 @@ class Registry(Local):
             # sees the other.
             if not process.alive:
                 process.unnamed(self, key)
-                raise pykka.ActorDeadError(f"{ref} {process.fate} and cannot be registered as {safe_repr(key)}")
+                raise process.dead(f" and cannot be registered as {safe_repr(key)}")
             self._enter(key, process, value)
             self._notify(process, Registered(self, key, ref, value))
 
@@ -185,6 +188,7 @@ class Registry(Local):
         with _writing:
             values = self._entries.get(key, {}).get(ref.process)
             if values is None:
+                ref.process.check_here()
                 raise NotRegisteredError(key, ref)
             old = values[0]
             new = values[0] = update(old)
@@ -233,6 +237,18 @@ class Registry(Local):
         entries = self.lookup(key)
         if entries:
             function(entries)
+        else:
+            self.check_missing(key)
+
+    def check_missing(self, key: Hashable) -> None:
+        """Raise ForkedError in a forked process if an actor of its parent has a key that no actor has here."""
+        if key in self._left_behind:
+            raise ForkedError(f"the actor that is registered as {key!r}", parent_id())
+
+    def leave_behind(self) -> None:
+        """Forget all entries, as their actors are in the parent process; for the runtime, in a forked child."""
+        self._left_behind = frozenset((*self._left_behind, *self._entries))
+        self._entries, self._count = {}, 0
 
     # Look-ups in all entries
 
@@ -266,6 +282,8 @@ class ActorRegistry:
 
     # One for the interpreter, as pykka's. A scheduler that is freed takes its actors with it.
     _schedulers: ClassVar[WeakSet[Scheduler]] = WeakSet()
+    # In a forked child: the names that actors of its parent have.
+    _names: ClassVar[frozenset[Hashable]] = frozenset()
 
     @classmethod
     def join(cls, scheduler: Scheduler) -> None:
@@ -283,12 +301,21 @@ class ActorRegistry:
         return next((scheduler for scheduler in cls.schedulers() if scheduler.loop is loop), None)
 
     @classmethod
-    def clear(cls) -> None:
-        """Mark all actors as dead and forget them, after a fork: they run in the parent process; for the runtime."""
-        for scheduler in cls.schedulers():
+    def leave_behind(cls) -> list[Scheduler]:
+        """Forget all schedulers, in a forked child, and return them; their actors are dead there. For the runtime."""
+        schedulers = cls.schedulers()
+        for scheduler in schedulers:
             for process in scheduler.processes.values():
-                process.alive, process.reason = False, KILLED
+                process.alive, process.reason = False, LEFT_BEHIND
+        cls._names = frozenset((*cls._names, *(name for scheduler in schedulers for name in scheduler.names.names())))
         cls._schedulers.clear()
+        return schedulers
+
+    @classmethod
+    def check_missing(cls, name: Hashable) -> None:
+        """Raise ForkedError in a forked process if an actor of its parent has a name that no actor has here."""
+        if name in cls._names:
+            raise ForkedError(f"the actor that is registered as {name!r}", parent_id())
 
     @classmethod
     def get_all(cls) -> list[ActorRef[Any]]:
@@ -368,3 +395,18 @@ class ActorRegistry:
             for ref in below:
                 ref.stop(block=True, timeout=timeout)
         return stops
+
+
+def check_missing(target: Target) -> None:
+    """Raise ForkedError if `target` is a name that no actor has in this process, and one in its parent has: after a fork."""
+    if isinstance(target, Via):
+        if isinstance(target.registry, Registry):
+            target.registry.check_missing(target.key)
+    else:
+        ActorRegistry.check_missing(target)
+
+
+def leave_registries_behind() -> None:
+    """Empty all registries, in a forked child: their actors are in the parent process; for the runtime."""
+    for registry in _registries:
+        registry.leave_behind()

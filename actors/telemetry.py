@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from actors.callbacks import check_function
+from actors.fork import free_after_fork
 from actors.log import Log
 
 __all__ = ["Event", "Handler", "attach", "attached", "detach", "execute"]
@@ -24,7 +25,7 @@ Handler = Callable[[Event, Mapping[str, float], Mapping[str, Any]], object]
 """What is attached to events: a function of an event's name, its measurements and its metadata."""
 
 _log = Log("ashtree.telemetry")
-_lock = threading.Lock()
+_lock = free_after_fork(threading.Lock())
 # Read-only: code that measures for an event first checks whether it is in here. The handlers of an event are replaced as a
 # whole when they change, so that they are read without a lock.
 attached: dict[Event, tuple[tuple[str, Handler], ...]] = {}

@@ -68,9 +68,11 @@ class WatchedTable(ABC):
             RuntimeError: if it has a watcher that runs, as in another System.
             NameTakenError: if another actor of this event loop has the name.
         """
-        if self.server is not None and self.server.actor_ref.is_alive():
-            kind = type(self).__name__
-            raise RuntimeError(f"{kind} {self.name!r} is running already; each System needs one of its own")
+        if self.server is not None:
+            if self.server.actor_ref.is_alive():
+                kind = type(self).__name__
+                raise RuntimeError(f"{kind} {self.name!r} is running already; each System needs one of its own")
+            self.server.check_here()
         try:
             process.scheduler.names.register(self.name, process.ref, self)
         except NameTakenError as taken:
@@ -103,6 +105,10 @@ class Watcher(Actor):
     def runs_on(self, scheduler: Scheduler) -> bool:
         """Return whether it runs, or ran, on this event loop."""
         return self._process.scheduler is scheduler
+
+    def check_here(self) -> None:
+        """Raise ForkedError if it was running when this process was forked: the table is the parent's."""
+        self._process.check_here()
 
     def watch(self, process: Process) -> None:
         """Monitor a process that has entered the table."""

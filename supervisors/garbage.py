@@ -12,12 +12,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from actors.fork import in_child
+
 __all__ = ["THRESHOLDS", "rare_collections"]
 
 THRESHOLDS = (10_000, 10, 50)
 """Young objects are collected every 10,000, the second generation every 100,000, and all every five million."""
 
 _DEFAULTS = ((700, 10, 10), (2000, 10, 0), (2000, 10, 10))  # CPython 3.11; 3.13 and 3.14
+
+
+# The thresholds of before the block.
+_before: list[tuple[int, int, int]] = []
 
 
 @contextmanager
@@ -37,8 +43,19 @@ def rare_collections() -> Iterator[None]:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)
+    _before.append(before)
     try:
         yield
     finally:
+        _before.clear()
         gc.set_threshold(*before)
         gc.unfreeze()
+
+
+def _after_fork() -> None:
+    """Collect as before, in a forked child: it is another program, whose garbage may be of another kind."""
+    if _before:
+        gc.set_threshold(*_before.pop())
+
+
+in_child(_after_fork)

@@ -106,9 +106,11 @@ class System:
 
         Raises:
             RuntimeError: if the system has not been started.
+            ForkedError: if it runs in the process from which this one was forked.
         """
         if self._ref is None:
             raise RuntimeError(f"{self.name} is not running; use `with`, `async with` or run()")
+        self._ref.process.check_here()
         return self._ref
 
     @property
@@ -217,6 +219,9 @@ class System:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._thread is not None
+        assert self._ref is not None
+        if self._ref.process.is_left_behind:
+            return  # a forked child leaves the block; the tree is the parent's to stop
         try:
             if kind is None:
                 self._check()

@@ -37,10 +37,12 @@ KERNEL = {
 # Private names of another module that are used, each with its reason.
 REACHED = {
     "_ActorStop": "pykka's own message behind `ref.stop()`; there is no public name",
+    "_at_fork_reinit": "how the standard library frees its own locks in a forked process; there is no public name",
     "_current_frames": "documented by `sys`, and the only way to see where another thread is",
     "_cut_short": "the kernel calls it: see `actors.runtime.behaviour.Behaviour`",
     "_end": "the kernel calls it",
     "_exit_reason": "the kernel calls it",
+    "_exit": "documented by `os`: it ends a forked process without what its parent would do at its exit",
     "_prepare": "the kernel calls it",
     "_receive": "the kernel calls it",
     "_run": "of `asyncio.Handle`: a loop on virtual time has to run its calls, and `stack` finds it in tracebacks",

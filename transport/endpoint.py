@@ -305,10 +305,15 @@ class Endpoint:
 
     # For its supervisors
 
+    def check_free(self) -> None:
+        """Raise if it is running already, or was running when this process was forked."""
+        if self._supervisor is not None:
+            if self._supervisor.is_alive():
+                raise RuntimeError(f"Endpoint {self.name!r} is running already; each System needs one of its own")
+            self._supervisor.process.check_here()
+
     def attach(self, supervisor: ActorRef, port: int | None) -> None:
         """Store the tree that it runs in, and the port that it got; attach the extensions until the supervisor ends."""
-        if self._supervisor is not None and self._supervisor.is_alive():
-            raise RuntimeError(f"Endpoint {self.name!r} is running already; each System needs one of its own")
         process = supervisor.process
         pubsub = nearest_pubsub(process, self._pubsub)
         if pubsub is None:

@@ -27,6 +27,9 @@ _SWEEP = object()
 class SupervisedEndpoint(EndpointAPI, ListeningEndpoint, Protocol):
     """An endpoint as its supervisors see it."""
 
+    def check_free(self) -> None:
+        """Raise if the endpoint is running already."""
+
     def attach(self, supervisor: ActorRef, port: int | None) -> None:
         """Store the supervisor that runs the endpoint, and the port that it listens on."""
 
@@ -49,6 +52,7 @@ class EndpointSupervisor(Supervisor):
     def on_start(self) -> Coroutine[object, object, None]:
         """Open the port, if the endpoint has one, then start the children."""
         endpoint = self._endpoint
+        endpoint.check_free()
         endpoint.attach(self.actor_ref, endpoint.port if endpoint.port is None else self._open(endpoint.port))
         self.send_interval(endpoint.idle.interval, _SWEEP)
         return super().on_start()

@@ -18,7 +18,7 @@ from actors.actor import Actor
 from actors.callbacks import check_callbacks
 from actors.channel import Channel
 from actors.channels.message import Broadcast
-from actors.exceptions import ActorDeadError, AlreadyTrackedError, NotTrackedError
+from actors.exceptions import AlreadyTrackedError, NotTrackedError
 from actors.future import run_on
 from actors.log import Log
 from actors.presence.presences import Diff, Meta, Metas, Presences
@@ -130,7 +130,7 @@ class Presence(WatchedTable):
 
     def _track(self, process: Process, topic: str, key: str, meta: Meta) -> str:
         if not process.alive:
-            raise ActorDeadError(f"{process.name} {process.fate} and cannot be tracked")
+            raise process.dead(" and cannot be tracked")
         if self.presences.get(process, topic, key) is not None:
             raise AlreadyTrackedError(process.ref, topic, key)
         watched = self.presences.tracks(process)

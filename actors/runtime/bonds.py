@@ -13,8 +13,8 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from weakref import ref as weak_ref
 
-from actors.exceptions import ActorDeadError
-from actors.exits import NO_PROCESS, Down, ExitReason, MonitorRef
+from actors.exceptions import ActorDeadError, ForkedError
+from actors.exits import LEFT_BEHIND, NO_PROCESS, Down, ExitReason, MonitorRef
 from actors.log import Log
 from actors.pickling import Local
 from actors.ref import ActorRef
@@ -112,9 +112,10 @@ class Bonds(Local):
         return "is not running yet" if self.reason is None else "is dead"
 
     def must_have_started(self) -> None:
-        """Raise RuntimeError if it is still in its `__init__`."""
+        """Raise RuntimeError if it is still in its `__init__`, and ForkedError as `check_here`."""
         if not self.alive and self.reason is None:
             raise not_running(self.actor_class)
+        self.check_here()
 
     def ancestors(self) -> list[str]:
         """Return the names of parent, grandparent and so on."""
@@ -132,6 +133,24 @@ class Bonds(Local):
     def exit_signal(self, reason: ExitReason, sender: Bonds | None) -> None:
         """Receive an exit signal."""
 
+    # After a fork the actors of the parent look dead in the child, where they must not be taken for it.
+
+    def dead(self, but: str = "") -> ActorDeadError:
+        """Return the error of a use of this actor, which is dead, or lives in the process from which this one was forked."""
+        if self.is_left_behind:
+            return ForkedError(self.name, self.scheduler.forked)
+        return ActorDeadError(f"{self.name} {self.fate}{but}")
+
+    def check_here(self) -> None:
+        """Raise ForkedError if this actor lives in the process from which this one was forked."""
+        if self.is_left_behind:
+            raise self.dead()
+
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether this actor lives in the process from which this one was forked."""
+        return self.reason is LEFT_BEHIND
+
     # Links and monitors
 
     def link(self, other: Bonds) -> None:
@@ -139,6 +158,7 @@ class Bonds(Local):
         if other is self:
             return
         if not other.alive:
+            other.check_here()
             self.exit_signal(NO_PROCESS, other)
             return
         self._add_link(other)
@@ -165,6 +185,7 @@ class Bonds(Local):
 
     def monitor(self, target: Bonds) -> MonitorRef:
         """Monitor another actor: get one `Down` when it ends, at once if it has ended."""
+        target.check_here()
         monitor = MonitorRef(self, target)
         self.watching = {} if self.watching is None else self.watching
         self.watching[monitor] = None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from inspect import CORO_CREATED, getcoroutinestate, iscoroutine
 from operator import attrgetter
 from types import FrameType, coroutine
 from typing import Any, Generic, Protocol, TypeVar
+
+from actors.fork import leave_child
 
 __all__ = ["Contained", "Entering", "error_of", "next_round", "was_cancelled"]
 
@@ -24,6 +27,7 @@ class Current(Protocol):
     """The scheduler: it knows which actor's code is running."""
 
     current: Any
+    forked: int
 
 
 class Running(Protocol):
@@ -89,6 +93,8 @@ class Contained(Coroutine[Any, Any, Any], Generic[P]):
         except (SystemExit, KeyboardInterrupt) as error:
             raise _Escaped(error) from error
         finally:
+            if scheduler.forked:
+                leave_child(sys.exception())
             scheduler.current = outer
         if self.interrupted is None and process.task is not None and process.task.cancelling():
             self.interrupted = False
@@ -110,6 +116,8 @@ class Contained(Coroutine[Any, Any, Any], Generic[P]):
         except (SystemExit, KeyboardInterrupt) as raised:
             raise _Escaped(raised) from raised
         finally:
+            if scheduler.forked:
+                leave_child(sys.exception())
             scheduler.current = outer
 
     def close(self) -> None:

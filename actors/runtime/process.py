@@ -261,6 +261,7 @@ class Process(Mailbox):
             TypeError: if it is none of these.
         """
         if not self.alive:
+            self.check_here()
             return
         if reason is KILL:
             self.scheduler.run_or_post(self.kill)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from actors.clock import wall_time
 from actors.exits import Crash
+from actors.fork import free_after_fork
 from actors.redaction import error_text, shortened
 from actors.runtime.behaviour import described, state_of
 
@@ -26,7 +27,7 @@ KEPT = 10
 """How many reports are kept. Each keeps the attributes of its actor, and the traceback, from being freed."""
 
 _crashes: deque[CrashReport] = deque(maxlen=KEPT)
-_lock = threading.Lock()
+_lock = free_after_fork(threading.Lock())
 
 
 class CrashReport:

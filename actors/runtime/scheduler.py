@@ -36,7 +36,8 @@ of ours.
 from __future__ import annotations
 
 import asyncio
-import os
+import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
@@ -48,9 +49,11 @@ from weakref import ref
 
 from actors.clock import Clock, LoopClock, pause
 from actors.exceptions import ActorDeadError, BlockingCallError
+from actors.fork import free_after_fork, in_child, leave_child
 from actors.future import Future
-from actors.registry import ActorRegistry, Registry
+from actors.registry import ActorRegistry, Registry, leave_registries_behind
 from actors.runtime.current import BACKGROUND, is_on_a_loop, owners, scheduler_of_thread, schedulers
+from actors.runtime.forked_scheduler import ForkedScheduler
 from actors.runtime.loop_end import LoopEnd
 from actors.runtime.program_exit import through_loop
 
@@ -88,7 +91,7 @@ DELAY, LONGEST_DELAY = 0.001, 1.0
 # Seconds that `terminate` may take at the end of a loop, as by default under a supervisor.
 LAST = 5.0
 
-_background_lock = threading.Lock()
+_background_lock = free_after_fork(threading.Lock())
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -110,9 +113,12 @@ class Scheduler:
     - `crowd`: the calls of other threads, and the messages in one mailbox, that may wait before threads are slowed.
     - `overdue`: whether that time is used up in this iteration of the loop. Code that reads from a socket stops then, and
       continues in the next iteration (`loop.call_soon`).
+    - `forked`: the id of the process that it belongs to, if this one was forked from that (see `forked_scheduler.py`), or 0.
     - `work`: what may be done before the clock is looked at. Each turn and each message takes one off; code that causes more
       work at once, such as many deliveries, takes off more.
     """
+
+    forked = 0
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock | None = None) -> None:
         self.loop = loop
@@ -262,6 +268,8 @@ class Scheduler:
                     if self.work < 0 and self.is_over() and self.overdue:
                         break
         finally:
+            if self.forked:
+                leave_child(sys.exception())
             self._running, self.current = False, outer
             if ready and not self._armed:
                 self._arm()
@@ -474,16 +482,20 @@ async def _at_shutdown(scheduler: ref[Scheduler]) -> AsyncGenerator[None, None]:
 
 
 def _after_fork() -> None:
-    """Forget all event loops: their threads do not exist in the child process."""
-    global _background_lock  # noqa: PLW0603  # a thread that is not in this process may hold it
-    _background_lock = threading.Lock()
+    """Leave behind all event loops, actors and names: they are the parent's."""
+    left = ActorRegistry.leave_behind()
+    leave_registries_behind()
+    for scheduler in left:
+        ForkedScheduler.replace(scheduler)
     schedulers.clear()
     owners.clear()
-    ActorRegistry.clear()
+    if left:
+        signal.set_wakeup_fd(
+            -1
+        )  # else the parent's loop would be told of the child's signals; asyncio does so from 3.12 on
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)
+in_child(_after_fork)
 
 
 class in_thread:  # noqa: N801  # reads as a phrase: with a scheduler in a thread

@@ -22,6 +22,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from actors.exceptions import ActorDeadError
+from actors.fork import free_after_fork, leave_child
 from actors.future import Future, run_on
 from actors.log import Log
 from actors.redaction import error_text
@@ -58,7 +59,7 @@ class LeftThread(NamedTuple):
 
 # By thread. The lock is for a thread that is ending while it is being left behind.
 _left: dict[threading.Thread, LeftThread] = {}
-_leaving = threading.Lock()
+_leaving = free_after_fork(threading.Lock())
 
 
 def threads_left() -> list[LeftThread]:
@@ -194,6 +195,8 @@ class ActorThread:
             while (work := self._queue.get()) is not None:
                 work.run()
                 error = work.error
+                if self._process.scheduler.forked:
+                    leave_child(error)
                 self._hand_back(work)
                 del work
         ended(self._process, error)

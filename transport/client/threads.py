@@ -9,6 +9,7 @@ from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from actors.callbacks import is_async
+from actors.fork import free_after_fork
 from actors.log import Log
 from transport.client.exceptions import ClosedError
 
@@ -32,7 +33,7 @@ class Threads:
     def __init__(self) -> None:
         self.running = False
         # Held from checking that the loop runs until it has the work, so that no other thread ends it in between.
-        self._lock = threading.Lock()
+        self._lock = free_after_fork(threading.Lock())
         self._loop: asyncio.AbstractEventLoop
         self._thread: threading.Thread
         self._callbacks: ThreadPoolExecutor

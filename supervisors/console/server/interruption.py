@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
+from actors.fork import free_after_fork
+
 __all__ = ["Interruption"]
 
 # Evaluated code with a top-level `await`.
@@ -26,7 +28,7 @@ class Interruption:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._lock = threading.Lock()
+        self._lock = free_after_fork(threading.Lock())
         self.thread: threading.Thread | None = None
         """The thread that is interrupted, once it has started."""
         self._is_exposed = False

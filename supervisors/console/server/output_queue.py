@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import cast
 
+from actors.fork import free_after_fork
 from supervisors.console.protocol import Bye, FromServer, Output, encodable, encode
 
 __all__ = ["LIMIT", "OutputQueue"]
@@ -29,7 +30,7 @@ class OutputQueue:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._transport: asyncio.Transport | None = None
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = free_after_fork(threading.Condition(threading.Lock()))
         self._items: deque[str | FromServer] = deque()
         self._waiting = self._dropped = 0
         self._is_armed = self._is_paused = self._is_closed = False

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from actors.fork import free_after_fork, in_child
 from actors.lowlevel import not_inherited
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class _Nowhere(io.TextIOBase):
 
 
 _NAMES = ("stdin", "stdout", "stderr", "displayhook")
-_lock = threading.Lock()
+_lock = free_after_fork(threading.Lock())
 _served: set[Screen] = set()
 # Abandoned by sessions that are over: their output must not go to the server's own standard output.
 _left: set[threading.Thread] = set()
@@ -170,9 +171,22 @@ def restore(screen: Screen, left: Iterable[threading.Thread] = ()) -> None:
         alive = {thread for thread in {*_left, *left} if thread.is_alive()}
         _left.clear()
         _left.update(alive)
-        if _served or _left:
-            return
-        for name in _NAMES:
-            stream = getattr(sys, name)
-            if isinstance(stream, _Diverted | _DivertedHook):
-                setattr(sys, name, stream.before)
+        if not _served and not _left:
+            _restore_streams()
+
+
+def _restore_streams() -> None:
+    for name in _NAMES:
+        stream = getattr(sys, name)
+        if isinstance(stream, _Diverted | _DivertedHook):
+            setattr(sys, name, stream.before)
+
+
+def _leave_sessions_behind() -> None:
+    """Serve no session, in a forked child: their clients are the parent's."""
+    _served.clear()
+    _left.clear()
+    _restore_streams()
+
+
+in_child(_leave_sessions_behind)

@@ -1,0 +1,108 @@
+"""Forks: what a child process that `os.fork` has made may use of what it has inherited.
+
+Only the thread that forked exists in the child. Event loops, actors, connections and clients of the parent do not run there,
+and their descriptors are shared with it: using them would take from the parent what its clients have sent. So all of them
+raise ForkedError in the child, at once (`actors/runtime/forked_scheduler.py`). What the child makes itself works.
+
+A lock that another thread held at the fork would never be released in the child. Those of this package are made here, and are
+free there (as logging's are); what they guard is consistent after each single step, or is emptied in the child.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from weakref import WeakSet
+
+from actors.exceptions import ForkedError
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["check_process", "free_after_fork", "in_child", "leave_child", "parent_id", "shut_down"]
+
+_log = logging.getLogger("ashtree.actors")
+
+Guard = TypeVar("Guard")
+
+_guards: WeakSet[Any] = WeakSet()
+
+_processes = [os.getpid()]
+"""The ids of this process, and of those from which it was forked, the first one first."""
+
+_SOFTWARE_ERROR = 70
+"""`EX_SOFTWARE` of sysexits.h."""
+
+
+def in_child(callback: Callable[[], object]) -> None:
+    """Call `callback()` in each forked child, before `os.fork` returns there; in the order of these calls."""
+    if hasattr(os, "register_at_fork"):  # not on Windows
+        os.register_at_fork(after_in_child=callback)
+
+
+def free_after_fork(guard: Guard) -> Guard:
+    """Return a lock, condition or event that is free in forked children, whichever thread holds it at the fork."""
+    _guards.add(guard)
+    return guard
+
+
+def _begin() -> None:
+    _processes.append(os.getpid())
+    for guard in _guards:
+        guard._at_fork_reinit()  # as the standard library does with its own
+
+
+in_child(_begin)
+
+
+def parent_id() -> int:
+    """Return the id of the process from which this one was forked; in a forked child."""
+    return _processes[-2]
+
+
+def check_process(made_in: int, what: object) -> None:
+    """Raise ForkedError if this is not the process `made_in`, in which `what` was made."""
+    if made_in != os.getpid():
+        raise ForkedError(what, made_in)
+
+
+def leave_child(error: BaseException | None = None) -> NoReturn:
+    """End a child whose handler has returned: the loop that it returns to is the parent's, and shares its connections.
+
+    A SystemExit on the way here ends it with its status.
+    """
+    while error is not None and not isinstance(error, SystemExit):
+        error = error.__cause__ or error.__context__
+    if error is None:
+        _log.critical(
+            "process %d was forked in a handler that has returned there: it ends here, as the event loop is the parent's; "
+            "end such a child by os._exit(), or use multiprocessing",
+            os.getpid(),
+        )
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # closed, or none
+            stream.flush()
+    os._exit(_SOFTWARE_ERROR if error is None else _status(error))
+
+
+def _status(exit_: SystemExit) -> int:
+    """Return the exit status as the interpreter does for `sys.exit`."""
+    if exit_.code is None:
+        return 0
+    return exit_.code & 0xFF if isinstance(exit_.code, int) else 1
+
+
+def shut_down(transport: asyncio.BaseTransport) -> None:
+    """Shut down the socket of a connection that is about to be closed.
+
+    A child that was forked meanwhile has it open too: by closing it alone the peer would learn nothing while that child lives.
+    """
+    shared: socket.socket | None = transport.get_extra_info("socket")
+    if shared is not None:
+        with suppress(OSError):  # the peer was faster
+            shared.shutdown(socket.SHUT_RDWR)
