@@ -23,7 +23,7 @@ from actors.redaction import function_name, safe_repr
 from actors.runtime.receipt import Receipt
 from actors.validation import Bound, is_number, is_within
 
-__all__ = ["Alarm", "Clock", "Interval", "LoopClock", "Timer", "pause", "wall_time"]
+__all__ = ["Alarm", "Clock", "Interval", "LoopClock", "Timer", "pause", "processor_time", "wall_time"]
 
 MissedTicks = Literal["skip", "delay", "burst"]
 """What an interval does when it is late, or its last message has not been handled; the words are tokio's."""
@@ -54,6 +54,11 @@ class TimerOwner(Protocol):
 def wall_time() -> float:
     """Return the Unix time in seconds: for people and other machines, never for measuring durations."""
     return time.time()
+
+
+def processor_time() -> float:
+    """Return the seconds for which the processor has worked for this process, in all of its threads."""
+    return time.process_time()
 
 
 def pause(seconds: float) -> None:

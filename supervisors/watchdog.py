@@ -25,7 +25,7 @@ import msgspec
 
 from actors import telemetry
 from actors.actor import Actor
-from actors.clock import LoopClock
+from actors.clock import LoopClock, processor_time
 from actors.exceptions import ActorDeadError
 from actors.log import Log
 from actors.lowlevel import blocked_at, described, waits_at
@@ -36,6 +36,7 @@ from supervisors.roster import Roster
 if TYPE_CHECKING:
     import asyncio
 
+    from actors.clock import Clock
     from actors.lowlevel import Process, Scheduler
 
     _AnyTask = asyncio.Task[Any]
@@ -50,6 +51,12 @@ MAILBOX_FULL = ("ashtree", "mailbox_full")
 
 # Actors that are inspected in one turn: some 0.1 ms.
 _SLICE = 1000
+
+# Waits of a ping until it counts as not answered: each is counted for itself, so that a stop of the process counts in none.
+_STEPS = 4
+
+# Seconds by which a wait is longer than it should be if the process was stopped, on a machine that is busy.
+_STALL = 0.1
 
 # Actors that are logged in one round: where thousands wait for one that is stuck, ten say it as well, and a stack takes time to
 # format. The others are counted.
@@ -101,6 +108,27 @@ class _TaskWait:
         self.task, self.since, self.is_reported = task, since, False
 
 
+class Awake:
+    """The seconds in which the process ran, and not those for which it was stopped: by SIGSTOP, or with its laptop.
+
+    It is told by the process itself: its timers are late, and meanwhile it has had no time of the processor. To be asked again
+    and again, `count(expected)` after a wait of `expected` seconds.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self.seconds = clock, 0.0
+        self._at, self._used = clock.now(), processor_time()
+
+    def count(self, expected: float) -> None:
+        """Count the time since the last call."""
+        at, used = self._clock.now(), processor_time()
+        passed = at - self._at
+        if passed > expected + max(expected, _STALL):
+            passed = min(passed, used - self._used)
+        self.seconds += passed
+        self._at, self._used = at, used
+
+
 class _Findings:
     """The findings of one round over all actors."""
 
@@ -127,13 +155,15 @@ class WatchdogServer(Actor):
         self._limits = limits
         self._previous = self._found = _Findings()
         self._roster: Roster | None = None
+        self._delay = limits.every
 
     def on_start(self) -> None:
         """Start watching."""
         limits, scheduler = self._limits, self._process.scheduler
         if limits.blocked is not None and isinstance(self.clock, LoopClock):
             self.own(LoopWatch(scheduler, limits.blocked).end)
-        self.send_after(limits.every, _Poll())
+        self._awake = Awake(self.clock)
+        self.send_after(self._delay, _Poll())
 
     def on_receive(self, message: object) -> None:
         """Inspect the next actors."""
@@ -143,29 +173,30 @@ class WatchdogServer(Actor):
         roster = self._roster
         if roster is None or roster.is_done:
             self._roster = roster = self._begin_round()
-        now = self.clock.now()
+        self._awake.count(self._delay)
         for process in roster.next():
             # Nearly all actors are idle, and skipping them must cost nothing.
             if process.task is not None or process.queue or process.debug is not None:
-                self._inspect(process, now)
+                self._inspect(process)
         if roster.is_done and self._found.not_logged:
             _log.warning(
                 "%d more actors are stuck, or have too many messages in their mailboxes", self._found.not_logged
             )
-        self.send_after(self._limits.every / roster.slices, message)
+        self._delay = self._limits.every / roster.slices
+        self.send_after(self._delay, message)
 
     def _begin_round(self) -> Roster:
         self._previous, self._found = self._found, _Findings()
         return Roster(self._process.scheduler, _SLICE)
 
-    def _inspect(self, process: Process, now: float) -> None:
+    def _inspect(self, process: Process) -> None:
         if process.task is not None:
-            self._check_task(process, process.task, now)
+            self._check_task(process, process.task)
         if self._limits.mailbox is not None:
             self._check_mailbox(process, self._limits.mailbox)
 
-    def _check_task(self, process: Process, task: _AnyTask, now: float) -> None:
-        wait = self._previous.waits.get(process)
+    def _check_task(self, process: Process, task: _AnyTask) -> None:
+        wait, now = self._previous.waits.get(process), self._awake.seconds
         if wait is None or wait.task is not task:
             wait = _TaskWait(task, now)
         self._found.waits[process] = wait
@@ -218,18 +249,20 @@ class LoopWatch:
                 return
 
     def _ping(self) -> None:
-        clock, answered = self._scheduler.clock, self._answered
+        answered, awake, step = self._answered, Awake(self._scheduler.clock), self._seconds / _STEPS
         answered.clear()
         if self._ended.is_set():
             return
-        sent_at = clock.now()
         self._scheduler.post(answered.set)
-        if answered.wait(self._seconds):
-            return
-        report_blocked(self._scheduler, self._seconds)
-        answered.wait()
-        if not self._ended.is_set():
-            _log.info("the event loop is running again, after %.3f s", clock.now() - sent_at)
+        is_reported = False
+        while not answered.wait(step):
+            awake.count(step)
+            if not is_reported and awake.seconds >= self._seconds:
+                is_reported = True
+                report_blocked(self._scheduler, self._seconds)
+        awake.count(step)
+        if is_reported and not self._ended.is_set():
+            _log.info("the event loop is running again, after %.3f s", awake.seconds)
 
 
 # Reports

@@ -74,7 +74,7 @@ class EndpointSupervisor(Supervisor):
     def on_receive(self, message: object) -> object:
         """Close idle connections at each interval."""
         if message is _SWEEP:
-            self._endpoint.idle.sweep(self.clock.now(), self._process.scheduler.loop.call_soon)
+            self._endpoint.idle.sweep()
             return None
         return super().on_receive(message)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import pytest
 from actors import sys, telemetry
 from actors.actor import Actor
 from actors.future import Future
-from actors.testing import WAIT, ManualRuntime, sync
+from actors.testing import WAIT, ManualClock, ManualRuntime, sync
 from actors.threads.threaded_actor import ThreadedActor
 from supervisors import watchdog
 from supervisors.calls import start_child, which_children
@@ -335,7 +335,7 @@ def test_what_is_held_back_from_a_suspended_actor_counts(
 
 def test_many_actors_are_looked_at_in_small_portions(runtime: ManualRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[tuple[float, str]] = []
-    monkeypatch.setattr(WatchdogServer, "_inspect", lambda _, process, now: looks.append((now, process.pid)))
+    monkeypatch.setattr(WatchdogServer, "_inspect", lambda _, process: looks.append((runtime.clock.now(), process.pid)))
     monkeypatch.setattr(watchdog, "_SLICE", 3)
     for _ in range(11):
         Waiting.start().tell(Future())
@@ -372,7 +372,7 @@ def test_ten_have_room_in_the_log(runtime: ManualRuntime, caplog: pytest.LogCapt
 
 def test_an_actor_that_rests_is_not_looked_into(runtime: ManualRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    monkeypatch.setattr(WatchdogServer, "_inspect", lambda _, process, now: seen.append(process.actor_class.__name__))
+    monkeypatch.setattr(WatchdogServer, "_inspect", lambda _, process: seen.append(process.actor_class.__name__))
     watch(runtime)
     Debtor.start()
     Waiting.start().tell(Future())
@@ -462,22 +462,82 @@ def test_a_block_is_told_once_and_the_next_one_again(
     assert any(line.startswith("the event loop is running again, after ") for line in said[about[0] : about[1]])
 
 
-def test_what_is_blocked_is_not_asked_again_before_it_has_answered(
-    background: in_thread, monkeypatch: pytest.MonkeyPatch
+class Answers(threading.Event):
+    """Does not answer the first waits, each of which takes so many seconds of a clock."""
+
+    def __init__(self, clock: ManualClock, waits: list[float]) -> None:
+        super().__init__()
+        self._clock, self._waits = clock, iter(waits)
+
+    def wait(self, _timeout: float | None = None) -> bool:
+        for seconds in self._waits:
+            self._clock._now += seconds
+            return False
+        return True
+
+
+@pytest.fixture
+def ping(background: in_thread, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float]], list[str]]:
+    """Ping a loop that may be blocked for two seconds, and answers after these waits; return what is said."""
+    said, clock = list[str](), ManualClock()
+    monkeypatch.setattr(background.scheduler, "clock", clock)
+    monkeypatch.setattr(watchdog, "report_blocked", lambda *_: said.append("blocked"))
+    monkeypatch.setattr(watchdog._log, "info", lambda text, *args: said.append(text % args))
+    watching = LoopWatch(background.scheduler, 2.0)
+    watching._ended.set()
+    watching.thread.join(WAIT)
+    watching._ended.clear()
+    times: list[int] = []
+    monkeypatch.setattr(background.scheduler, "post", lambda _: times.append(1))
+
+    def ping(waits: list[float]) -> list[str]:
+        monkeypatch.setattr(watching, "_answered", Answers(clock, waits))
+        watching._ping()
+        assert times == [1]  # what is blocked is not asked again before it has answered
+        return said
+
+    return ping
+
+
+def test_a_block_is_measured_to_its_end(ping: Callable[[list[float]], list[str]]) -> None:
+    assert ping([0.5] * 6) == ["blocked", "the event loop is running again, after 3.000 s"]
+
+
+def test_a_process_that_was_stopped_has_not_blocked_its_loop(ping: Callable[[list[float]], list[str]]) -> None:
+    assert ping([0.5, 3.0, 0.5, 60.0]) == []
+
+
+def test_a_stop_during_a_block_is_no_part_of_it(ping: Callable[[list[float]], list[str]]) -> None:
+    assert ping([0.5, 0.5, 0.5, 0.5, 60.0, 0.5]) == ["blocked", "the event loop is running again, after 2.500 s"]
+
+
+def test_a_thread_that_was_kept_from_running_while_the_processor_worked_reports_the_block(
+    ping: Callable[[list[float]], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    did: list[Any] = []
+    """Code in C that computes may keep all other threads from running."""
+    used = iter([0.0, 3.0, 3.0])
+    monkeypatch.setattr(watchdog, "processor_time", lambda: next(used))
+    assert ping([3.0]) == ["blocked", "the event loop is running again, after 3.000 s"]
 
-    class Silent(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            did.append(timeout)
-            return timeout is None
 
-    monkeypatch.setattr(watchdog, "report_blocked", lambda *_: did.append("told"))
-    watching = LoopWatch(background.scheduler, WAIT * 100)
-    monkeypatch.setattr(watching, "_answered", Silent())
-    watching._ping()
-    watching.end()
-    assert did == [WAIT * 100, "told", None]
+@pytest.mark.parametrize(("used", "seconds"), [(0.0, 5.0), (100.0, 102.0)], ids=["stopped", "busy"])
+def test_the_time_in_which_the_process_was_stopped_makes_no_actor_stuck(
+    runtime: ManualRuntime,
+    told: SimpleQueue[Told],
+    monkeypatch: pytest.MonkeyPatch,
+    used: float,
+    seconds: float,
+) -> None:
+    monkeypatch.setattr(watchdog, "processor_time", lambda: used if runtime.clock.now() > 100 else 0.0)
+    watch(runtime)
+    waiting = Waiting.start()
+    waiting.tell(Future())
+    runtime.advance(3)
+    runtime.clock._now += 100
+    runtime.advance(0)
+    assert stuck_since(told) == ([] if used == 0 else [("Waiting", seconds)])
+    runtime.advance(3)
+    assert stuck_since(told) == ([("Waiting", seconds)] if used == 0 else [])
 
 
 def test_a_callback_that_blocks_the_loop_is_told_too(

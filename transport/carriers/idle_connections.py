@@ -1,15 +1,11 @@
 """Idle connections are closed, by one timer for all of them.
 
-A stall is not silence. If the process was stopped, or its event loop blocked, what clients have sent waits in the kernel.
-So the sweeps that were missed count as one, and a connection expires only if nothing is received in the turn of reading that
-follows.
+A stall is not silence. If the process was stopped, or its event loop blocked, what clients have sent waits in the kernel. But a
+clock lets the loop read before it fires timers that are overdue, and an interval skips those that it missed.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
 from actors.validation import check_seconds
@@ -48,7 +44,6 @@ class IdleConnections:
         check_seconds("idle_timeout", timeout, "> 0")
         self.interval = timeout / _SWEEPS
         self._connections: set[Silent] = set()
-        self._swept = -math.inf
         self.open = 0
 
     def __len__(self) -> int:
@@ -73,29 +68,10 @@ class IdleConnections:
         """Forget a connection."""
         self._connections.discard(connection)
 
-    def sweep(self, now: float, call_soon: Callable[[Callable[[], object]], object]) -> None:
-        """Expire the connections that were silent for the timeout; to be called every `interval` seconds.
-
-        `call_soon` is the event loop's. A sweep that follows another one at once was missed in a stall, and is ignored.
-        """
-        if now - self._swept < self.interval / 2:
-            return
-        self._swept = now
-        silent = []
-        for connection in self._connections:
+    def sweep(self) -> None:
+        """Expire the connections that were silent for the timeout; to be called every `interval` seconds."""
+        for connection in list(self._connections):
             connection.sweeps += 1
-            if self._is_silent(connection):
-                silent.append(connection)
-        if silent:
-            # What is called soon runs before the loop reads its sockets again; what is called soon after that, after it.
-            call_soon(partial(call_soon, partial(self._expire, silent)))
-
-    @staticmethod
-    def _is_silent(connection: Silent) -> bool:
-        # One more than fit into the timeout: the first sweep may follow the last byte immediately.
-        return connection.sweeps > _SWEEPS
-
-    def _expire(self, connections: list[Silent]) -> None:
-        for connection in connections:
-            if connection in self._connections and self._is_silent(connection):
+            # One more than fit into the timeout: the first sweep may follow the last byte immediately.
+            if connection.sweeps > _SWEEPS and connection in self._connections:
                 connection.expire()
