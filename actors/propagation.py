@@ -22,6 +22,7 @@ import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from actors.clock import Clock
+from actors.fork import free_after_fork
 from actors.log import Log
 from actors.runtime.envelope import ActorStop, Carried, Envelope, SystemCall
 from actors.runtime.mailbox import Mailbox
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Propagation", "propagate"]
 
 _log = Log("ashtree.telemetry")
-_lock = threading.Lock()
+_lock = free_after_fork(threading.Lock())
 
 # Of the runtime itself: nothing of the author's handles them.
 _BARE = frozenset((ActorStop, Carried, SystemCall))
