@@ -5,7 +5,7 @@ pykka.Timeout               no reply in time
 ActorsError
 ├── AmbiguousNameError      actors of several event loops have the name
 ├── AskCycleError           you ask an actor that waits for your own reply
-├── BlockingCallError       you would block the event loop that has to reply
+├── BlockingCallError       you would block an event loop, or wait for one that cannot run meanwhile
 ├── ForkedError             what you use is in the process that this one was forked from (it is an ActorDeadError too)
 ├── NameTakenError          another actor has the name
 ├── NotRegisteredError      the actor is not registered under the key
@@ -54,18 +54,21 @@ class ActorsError(Portable):
     """The base of all exceptions of this package."""
 
 
-class BlockingCallError(ActorsError):
-    """A blocking wait was requested on the thread of the event loop that has to reply."""
+class BlockingCallError(ActorsError, RuntimeError):
+    """A wait that would block an event loop, or that could never end: `why` says which."""
 
     def __init__(
         self,
         call: str = "ask()",
         *,
         instead: str = "`await ref.call(message)` in an async handler, or `ref.ask(message, block=False)` and await the future",
+        why: str | None = None,
     ) -> None:
         self.call = call
         super().__init__(
-            f"{call} would block the event loop that has to answer it; write {instead}; "
+            f"{call} {why}; write {instead}"
+            if why is not None
+            else f"{call} would block the event loop that has to answer it; write {instead}; "
             "an actor that has to block is a ThreadedActor"
         )
 

@@ -18,13 +18,13 @@ from weakref import ref as weak_ref
 
 import pykka
 
-from actors.exceptions import BlockingCallError, ForkedError, Timeout
+from actors.exceptions import ForkedError, Timeout
 from actors.fork import in_child
 from actors.log import Log
 from actors.pickling import Local
 from actors.redaction import safe_repr
-from actors.runtime.current import actor_of_thread, is_on_a_loop
-from actors.runtime.waits import waiting
+from actors.runtime.current import actor_of_thread
+from actors.runtime.waits import must_not_block, waiting
 from actors.validation import is_number
 
 if TYPE_CHECKING:
@@ -69,6 +69,9 @@ class Runtime(Protocol):
     def block_on(self, future: Future[Any], timeout: float | None, /) -> None:
         """Wait for the future in that thread, or raise BlockingCallError."""
 
+    def check_awaitable(self, call: str) -> None:
+        """Raise BlockingCallError if the event loop cannot run while the caller awaits an actor of it."""
+
     def run_or_post(self, callback: Callable[..., object], *args: object) -> None:
         """Call the callback in that thread."""
 
@@ -107,6 +110,9 @@ class Future(Local, pykka.Future[T]):
         self._scheduler = scheduler
         self._timeout = timeout
         self.asked = asked
+
+    may_block_loops = False
+    """Whether `get` may wait on an event loop too: for a call in the thread of another one (`run_on`), and at a prompt."""
 
     def __repr__(self) -> str:
         return f"<Future {'done' if self._done else 'pending'}>"
@@ -330,8 +336,8 @@ class Future(Local, pykka.Future[T]):
             if self._scheduler is not None and self._scheduler.is_current_thread():
                 self._scheduler.block_on(self, timeout)
                 return
-            if self._scheduler is None and is_on_a_loop():
-                raise BlockingCallError("get()", instead="`await future` in an async handler")
+            if not self.may_block_loops:
+                must_not_block("get()", instead="`await future`")
             with waiting(self):
                 self._block(timeout)
             if not self._done:
@@ -380,6 +386,8 @@ class Future(Local, pykka.Future[T]):
         """
         try:
             if not self._done:
+                if self._scheduler is not None:
+                    self._scheduler.check_awaitable("`await`")
                 with waiting(self):
                     yield from self._suspend(timeout)
             if not self._done:
@@ -480,6 +488,7 @@ def run_on(scheduler: Runtime, function: Callable[..., T], *args: object, timeou
         ActorDeadError: if the event loop is closed.
     """
     future: Future[T] = Future(scheduler, timeout=timeout)
+    future.may_block_loops = True
     if scheduler.is_current_thread():
         future.answer_with(function, *args)
     else:

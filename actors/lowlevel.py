@@ -14,6 +14,7 @@ kernel needs it, and changes with it.
   installed.
 - `spawn(actor_class, args, …)`: starts an actor below a parent, or below none.
 - `next_round()`: awaits the next round of the event loop, so that others get their turns.
+- `is_on_a_loop()`, `must_not_block(call, instead=…)`: whether the caller runs on an event loop, which it must not block.
 - `not_inherited`: the context variables that an actor does not have from its starter.
 - `CrashReport`, `last_crash()`, `last_crashes()`: what is logged and kept of crashes.
 - `Behaviour`: the callbacks that the kernel calls of an actor; the type of `process.actor`.
@@ -26,7 +27,7 @@ from actors.future import run_on
 from actors.runtime.behaviour import Behaviour, described, state_of
 from actors.runtime.bonds import Bonds
 from actors.runtime.coroutine import next_round
-from actors.runtime.current import not_inherited
+from actors.runtime.current import is_on_a_loop, not_inherited
 from actors.runtime.envelope import SystemCall
 from actors.runtime.process import Process
 from actors.runtime.program_exit import leave
@@ -34,6 +35,7 @@ from actors.runtime.receipt import Receipt
 from actors.runtime.report import CrashReport, last_crash, last_crashes
 from actors.runtime.scheduler import Scheduler, in_thread, new_event_loop
 from actors.runtime.spawn import spawn
+from actors.runtime.waits import must_not_block
 from actors.stack import blocked_at, waits_at
 
 __all__ = [
@@ -47,9 +49,11 @@ __all__ = [
     "blocked_at",
     "described",
     "in_thread",
+    "is_on_a_loop",
     "last_crash",
     "last_crashes",
     "leave",
+    "must_not_block",
     "new_event_loop",
     "next_round",
     "not_inherited",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import get_running_loop
 from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 import pykka
@@ -14,6 +15,7 @@ from actors.pickling import Local
 from actors.runtime.behaviour import proxied
 from actors.runtime.coroutine import next_round
 from actors.runtime.envelope import STOP, Envelope
+from actors.runtime.waits import must_not_block
 
 if TYPE_CHECKING:
     # Known to type checkers without the package. `typing` has defaults from Python 3.13 on.
@@ -191,7 +193,7 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         Raises:
             ActorDeadError: if the actor is dead, or ends without a reply.
             AskCycleError: if the actor waits, directly or through others, for the calling one.
-            BlockingCallError: if it would block the loop's own thread.
+            BlockingCallError: if it would block an event loop: the actor's own, or the one that it is called on.
             pykka.Timeout: if there is no reply in time.
         """
         if block:
@@ -201,7 +203,10 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
     def _must_not_hang(self, call: str) -> None:
         """Raise if a blocking call would hang, before anything is sent."""
         process = self.process
-        if not process.alive or process.scheduler.may_block():
+        if not process.alive:
+            return
+        if process.scheduler.may_block():
+            must_not_block(call, instead=f"`await ref.{call.replace('()', '(…, block=False)')}`")
             return
         if process.scheduler.loop.is_closed():
             raise ActorDeadError(f"{self} is dead: its event loop is closed")
@@ -218,7 +223,15 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         return future
 
     async def call(self, message: object, *, timeout: float | None = ASK_TIMEOUT) -> Any:  # noqa: ASYNC109  # OTP's term; on the actors' clock
-        """Send a message and await the reply: `ask` for code that runs on an event loop, on any event loop."""
+        """Send a message and await the reply: `ask` for code that runs on an event loop, on any event loop.
+
+        Raises:
+            BlockingCallError: if the actor's event loop cannot run meanwhile, as another one runs in its thread.
+            Everything that `ask` raises.
+        """
+        process = self.process
+        if process.alive and process.scheduler.loop is not get_running_loop():
+            process.scheduler.check_awaitable("call()")
         future = self._request(message, timeout)
         try:
             if not future.done:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from actors.callbacks import check_function
 from actors.exits import SHUTDOWN, ExitReason
 from actors.log import Log
-from actors.lowlevel import Scheduler, in_thread, new_event_loop, spawn
+from actors.lowlevel import Scheduler, in_thread, must_not_block, new_event_loop, spawn
 from actors.pubsub.pubsub import PubSub
 from actors.via import resolve
 from supervisors.child_spec import check_children, check_record
@@ -96,7 +96,7 @@ class System:
             "auto_shutdown": AutoShutdown(auto_shutdown),
         }
         self._ref: ActorRef[Supervisor] | None = None
-        self._stopping = False
+        self._starting = self._stopping = False
         self._body: asyncio.Task[Any] | None = None
         self._thread: in_thread | None = None
 
@@ -138,8 +138,18 @@ class System:
 
         Raises:
             StartError: if a child could not start; those before it are stopped again.
+            RuntimeError: if it is running already.
         """
-        self._stopping = False
+        self._must_not_be_running()
+        self._starting, self._stopping = True, False
+        try:
+            self._ref = ref = await self._started_root()
+        finally:
+            self._starting = False
+        ref.down().add_done_callback(lambda down: self._on_down(down.result()))
+        return self
+
+    async def _started_root(self) -> ActorRef[Supervisor]:
         ref = spawn(Supervisor, (self._children,), self._options, label=self.name, record=self._record)
         try:
             if ref.process.started is not None:
@@ -149,9 +159,13 @@ class System:
             ref.exit(SHUTDOWN)
             await ref.down()
             raise
-        self._ref = ref
-        ref.down().add_done_callback(lambda down: self._on_down(down.result()))
-        return self
+        return ref
+
+    def _must_not_be_running(self) -> None:
+        """Raise if it has a tree, or a block whose tree has ended; a second tree could not be stopped by either block."""
+        in_block = self._body is not None or (self._thread is not None and self._thread.thread.is_alive())
+        if self._starting or in_block or self.is_running:
+            raise RuntimeError(f"{self.name} is running already; for a second tree make another System")
 
     async def stop(self) -> None:
         """Stop the tree in reverse start order, and wait until it has stopped."""
@@ -207,12 +221,15 @@ class System:
     # In a thread of its own
 
     def __enter__(self) -> Self:
-        self._thread = in_thread(self.name)
+        must_not_block("`with System(…)`", instead="`async with System(…) as system:`")
+        self._must_not_be_running()
+        thread = in_thread(self.name)
         try:
-            asyncio.run_coroutine_threadsafe(self.start(), self._thread.scheduler.loop).result()
+            asyncio.run_coroutine_threadsafe(self.start(), thread.scheduler.loop).result()
         except BaseException:
-            self._thread.stop()
+            thread.stop()
             raise
+        self._thread = thread
         return self
 
     def __exit__(
@@ -229,6 +246,7 @@ class System:
                 asyncio.run_coroutine_threadsafe(self.stop(), self._thread.scheduler.loop).result()
         finally:
             self._thread.stop()
+            self._thread = None
 
     # As the program
 
@@ -242,7 +260,11 @@ class System:
             SystemDownError: if it ended unexpectedly.
             SystemExit: with status 1, at a second signal.
             TypeError: if `then` is `async`.
+            RuntimeError: if it is running already.
+            BlockingCallError: in a coroutine, whose event loop it would block.
         """
+        must_not_block("run()", instead="`async with System(…) as system:`")
+        self._must_not_be_running()
         if then is not None:
             check_function("then", then, instead="make what takes time a child of the system")
         with Signals() as signals:

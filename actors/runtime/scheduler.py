@@ -436,6 +436,20 @@ class Scheduler:
         """Return whether the caller may wait for an actor of this scheduler without keeping it from answering."""
         return not self.is_current_thread()
 
+    def check_awaitable(self, call: str) -> None:
+        """Raise BlockingCallError if its event loop cannot run while the caller awaits an actor of it.
+
+        That is so if another event loop runs in its thread: this one would have to wait for the other's end.
+        """
+        running = asyncio.get_running_loop()
+        if self.loop is not running and self.is_current_thread():
+            raise BlockingCallError(
+                call,
+                why=f"can never be answered: the actor is on {self.loop}, which does not run while {running} runs, in the "
+                "same thread",
+                instead="the `await` in a coroutine of the actor's own event loop, or start the actor on the one that runs",
+            )
+
     def block_on(self, _future: Future[Any], _timeout: float | None) -> None:
         """Raise BlockingCallError: waiting would block the loop's own thread."""
         raise BlockingCallError("get()", instead="`await future` in an async handler")

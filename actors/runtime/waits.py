@@ -6,10 +6,10 @@ followed. A request that was deferred with `reply_later` may be answered by any 
 
 from __future__ import annotations
 
-from actors.exceptions import AskCycleError
-from actors.runtime.current import Question, Waiter, current_actor
+from actors.exceptions import AskCycleError, BlockingCallError
+from actors.runtime.current import Question, Waiter, current_actor, is_on_a_loop
 
-__all__ = ["waiting"]
+__all__ = ["must_not_block", "waiting"]
 
 
 class waiting:  # noqa: N801  # reads as a phrase: with waiting(future)
@@ -58,3 +58,9 @@ def _debtor(question: Question) -> Waiter | None:
     """Return the only process that can answer, or None."""
     asked = question.asked
     return None if asked is None or question.done or asked.has_deferred(question) else asked
+
+
+def must_not_block(call: str, *, instead: str) -> None:
+    """Raise BlockingCallError if the caller runs on an event loop, whichever it is: everything on it would stand still."""
+    if is_on_a_loop():
+        raise BlockingCallError(call, instead=instead, why="would block the event loop that it is called on")

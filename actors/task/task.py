@@ -20,6 +20,7 @@ from actors.ref import ASK_TIMEOUT, ActorRef
 from actors.runtime.current import current_task
 from actors.runtime.scheduler import Scheduler
 from actors.runtime.spawn import spawn
+from actors.runtime.waits import must_not_block
 from actors.task.task_actor import TIMED_OUT, End, TaskActor
 
 if TYPE_CHECKING:
@@ -202,6 +203,8 @@ class Task(Local, Generic[T]):
         """
         if not self.done and not self._scheduler.may_block():
             raise BlockingCallError("task.get()", instead="`await task` in an async handler")
+        if not self.done:
+            must_not_block("task.get()", instead="`await task`")
         try:
             return self._answer.get(timeout=math.inf if timeout is None else timeout)
         except Timeout:

@@ -134,9 +134,17 @@ class ManualRuntime:
 
     Inside the block, `start()` starts actors here; blocking calls such as `ask` run the actors instead of blocking. asyncio's
     sleeps and timeouts are measured by the clock too. At the end all actors are killed.
+
+    Raises:
+        RuntimeError: at a block inside its own block.
     """
 
+    _entered = False
+
     def __enter__(self) -> Self:
+        if self._entered:
+            raise RuntimeError(f"this {type(self).__name__} is running already; make another one")
+        self._entered = True
         self.clock = ManualClock()
         self._scheduler = self._new_scheduler()
         return self
@@ -145,6 +153,7 @@ class ManualRuntime:
         return ManualScheduler(_CountingLoop(self.clock), self.clock)
 
     def __exit__(self, *_exc: object) -> None:
+        self._entered = False
         self._scheduler.close()
         self.settle()
         self._scheduler.loop.close()

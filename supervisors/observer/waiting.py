@@ -40,6 +40,7 @@ def inspect(scheduler: Scheduler, function: Callable[[], T], timeout: float = _T
     if not scheduler.may_block():
         return run()
     seen: Future[T] = Future(scheduler, timeout=timeout)
+    seen.may_block_loops = True
     scheduler.post(seen.answer_with, run)
     return seen.get()
 
@@ -55,6 +56,7 @@ def settle(scheduler: Scheduler) -> None:
 def answer(scheduler: Scheduler, future: Future[T]) -> T | Future[T]:
     """Wait for a result and return it; on the loop's own thread, where that would hang, return the future to await."""
     if scheduler.may_block():
+        future.may_block_loops = True
         return future.get()
     scheduler.run_at_once()
     return future

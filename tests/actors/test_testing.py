@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections.abc import Callable
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from actors.exceptions import BlockingCallError
 from actors.exits import KILLED, SHUTDOWN, Down, Exit
 from actors.registry import ActorRegistry
 from actors.runtime.scheduler import Scheduler
-from actors.testing import WAIT, ManualClock, ManualRuntime, Probe, sync
+from actors.testing import WAIT, ManualClock, ManualRuntime, Probe, Simulation, sync
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
@@ -438,3 +439,15 @@ def test_sync_with_the_dead_says_so(runtime: ManualRuntime) -> None:
     ref.stop()
     with pytest.raises(pykka.ActorDeadError):
         sync(ref)
+
+
+@pytest.mark.parametrize("make", [ManualRuntime, lambda: Simulation(1)], ids=["ManualRuntime", "Simulation"])
+def test_a_runtime_is_not_entered_twice(make: Callable[[], ManualRuntime]) -> None:
+    with make() as runtime:
+        ref = Actor.start()
+        with pytest.raises(RuntimeError, match="is running already; make another one"), runtime:
+            pytest.fail("entered twice")
+        assert ref.is_alive()
+        runtime.settle()
+    with runtime:
+        assert Actor.start().is_alive()

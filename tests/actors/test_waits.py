@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pykka
 import pytest
 
 from actors.actor import Actor
-from actors.exceptions import AskCycleError
+from actors.exceptions import AskCycleError, BlockingCallError
+from actors.registry import ActorRegistry
 from actors.runtime.scheduler import in_thread
+from actors.task.task import Task
 from actors.testing import WAIT, ManualRuntime
 
 
@@ -128,3 +131,145 @@ def start(thread: in_thread) -> Any:
         return Patient.start()
 
     return asyncio.run_coroutine_threadsafe(go(), thread.scheduler.loop).result(WAIT)
+
+
+# Waits that block an event loop
+
+
+class Counter(Actor):
+    """It has a method and an attribute."""
+
+    count = 0
+
+    def on_receive(self, message: object) -> object:
+        return message
+
+    def add(self, number: int) -> int:
+        self.count += number
+        return self.count
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Any]:
+    """Return the ref of an actor whose event loop runs in another thread."""
+    thread = in_thread("elsewhere")
+    ref = asyncio.run_coroutine_threadsafe(started(), thread.scheduler.loop).result(WAIT)
+    yield ref
+    thread.stop()
+
+
+async def started() -> Any:
+    return Counter.start()
+
+
+BLOCKING: dict[str, Callable[[Any], object]] = {
+    "ask()": lambda ref: ref.ask(1),
+    "stop()": lambda ref: ref.stop(),
+    "get()": lambda ref: ref.ask(1, block=False).get(),
+    "a method of a proxy": lambda ref: ref.proxy().add(1).get(),
+    "an attribute of a proxy": lambda ref: ref.proxy().count.get(),
+    "an assignment by a proxy": lambda ref: setattr(ref.proxy(), "count", 1),
+    "get_all()": lambda ref: pykka.get_all([ref.proxy().add(1)]),
+    "map()": lambda ref: ref.proxy().add(1).map(str).get(),
+    "down()": lambda ref: ref.down().get(),
+    "actor_stopped.wait()": lambda ref: ref.actor_stopped.wait(1.0),
+    "stop_all()": lambda _: ActorRegistry.stop_all(),
+    "task.get()": lambda ref: task_of(ref).get(),
+}
+
+
+def task_of(owner: Any) -> Task[Any]:
+    forever: Any = asyncio.Event().wait
+    return Task.start_link(owner, forever)
+
+
+@pytest.mark.parametrize("block", BLOCKING.values(), ids=BLOCKING)
+def test_a_wait_for_another_thread_does_not_block_the_event_loop_it_is_called_on(
+    elsewhere: Any, block: Callable[[Any], object]
+) -> None:
+    async def main() -> None:
+        with pytest.raises(BlockingCallError, match=r"would block the event loop that it is called on; write `await"):
+            block(elsewhere)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("block", BLOCKING.values(), ids=BLOCKING)
+def test_nor_in_the_plain_handler_of_an_actor(elsewhere: Any, block: Callable[[Any], object]) -> None:
+    class Blocker(Actor):
+        def on_receive(self, _message: object) -> None:
+            block(elsewhere)
+
+    async def main() -> None:
+        with pytest.raises(BlockingCallError, match="would block the event loop"):
+            await Blocker.start().call(1)
+
+    asyncio.run(main())
+
+
+def test_nothing_was_sent_by_an_ask_that_would_block(elsewhere: Any) -> None:
+    async def main() -> None:
+        with pytest.raises(BlockingCallError) as raised:
+            elsewhere.ask(1)
+        assert str(raised.value) == (
+            "ask() would block the event loop that it is called on; write `await ref.ask(…, block=False)`"
+        )
+
+    asyncio.run(main())
+    assert elsewhere.process.handled == 0
+
+
+def test_what_has_its_answer_does_not_block(elsewhere: Any) -> None:
+    async def main() -> None:
+        future = elsewhere.ask(1, block=False)
+        assert await future == 1
+        assert future.get() == 1
+
+    asyncio.run(main())
+
+
+def test_a_thread_without_an_event_loop_may_wait(elsewhere: Any) -> None:
+    async def main() -> object:
+        return await asyncio.to_thread(elsewhere.ask, 1)
+
+    assert asyncio.run(main()) == elsewhere.ask(1) == 1
+
+
+# Waits for an event loop that cannot run meanwhile
+
+AWAITING: dict[str, Callable[[Any], Awaitable[object]]] = {
+    "call": lambda ref: ref.call(1),
+    "ask": lambda ref: ref.ask(1, block=False),
+    "stop": lambda ref: ref.stop(block=False),
+    "down": lambda ref: ref.down(),
+    "proxy": lambda ref: ref.proxy().add(1),
+    "task": task_of,
+}
+
+
+@pytest.mark.parametrize("wait", AWAITING.values(), ids=AWAITING)
+def test_a_wait_for_another_event_loop_of_the_same_thread_is_refused_with_its_name(
+    wait: Callable[[Any], Awaitable[object]],
+) -> None:
+    async def other() -> None:
+        with pytest.raises(BlockingCallError) as raised:
+            await wait(ref)
+        text = str(raised.value)
+        assert f"can never be answered: the actor is on {loop}, which does not run while " in text
+        assert str(asyncio.get_running_loop()) in text
+
+    loop = asyncio.new_event_loop()
+    ref = loop.run_until_complete(started())
+    asyncio.run(other())
+    assert ref.process.handled == 0
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+def test_an_actor_of_the_same_thread_can_be_called_when_its_event_loop_runs_again() -> None:
+    loop = asyncio.new_event_loop()
+    ref = loop.run_until_complete(started())
+    asyncio.run(asyncio.sleep(0))
+    assert loop.run_until_complete(ref.call(2)) == 2
+    loop.run_until_complete(ref.stop(block=False))
+    loop.close()

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from textwrap import dedent
@@ -19,15 +19,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actors.actor import Actor
-from actors.exceptions import NameTakenError, StartError
+from actors.exceptions import BlockingCallError, NameTakenError, StartError
 from actors.exits import KILLED, SHUTDOWN
 from actors.pubsub.pubsub import PubSub, PubSubServer
+from actors.registry import ActorRegistry
 from actors.testing import WAIT
 from supervisors.calls import start_child, which_children
 from supervisors.child_spec import ChildSpec
 from supervisors.exceptions import SystemDownError
 from supervisors.restart import AutoShutdown, Strategy
 from supervisors.supervision import TOO_MANY_RESTARTS
+from supervisors.supervisor import Supervisor
 from supervisors.system import System
 from tests.supervisors.workers import BoomError, child, running, worker
 
@@ -840,3 +842,68 @@ def test_what_is_not_asked_for_is_not_loaded() -> None:
         check=True,
     )
     assert done.stdout == "[]\n"
+
+
+# Once at a time
+
+
+def test_a_system_is_not_started_twice_on_an_event_loop() -> None:
+    async def main() -> None:
+        async with System() as system:
+            for again in (system.start, system.__aenter__):
+                with pytest.raises(
+                    RuntimeError, match=r"^System is running already; for a second tree make another System$"
+                ):
+                    await again()
+            assert system.is_running
+            assert len(ActorRegistry.get_by_class(Supervisor)) == 1
+        await (await system.start()).stop()
+
+    asyncio.run(main())
+
+
+def test_a_system_is_not_started_twice_at_the_same_time() -> None:
+    async def main() -> None:
+        system = System()
+        started = await asyncio.gather(system.start(), system.start(), return_exceptions=True)
+        assert started[0] is system
+        assert isinstance(started[1], RuntimeError)
+        await system.stop()
+
+    asyncio.run(main())
+
+
+def test_a_system_in_a_thread_is_not_entered_twice() -> None:
+    before = threading.active_count()
+    with System() as system:
+        for again in (system.__enter__, system.run):
+            with pytest.raises(RuntimeError, match="is running already"):
+                again()
+        assert system.is_running
+    assert threading.active_count() == before
+    with system:
+        assert system.is_running
+
+
+def test_a_system_whose_tree_has_ended_is_not_entered_inside_its_block() -> None:
+    with ExitStack() as stack:
+        stack.enter_context(pytest.raises(SystemDownError))
+        system = stack.enter_context(System())
+        system.ref.kill()
+        system.ref.down().get(timeout=WAIT)
+        with pytest.raises(RuntimeError, match="is running already"):
+            system.__enter__()
+
+
+@pytest.mark.parametrize(
+    ("block", "call"),
+    [(lambda: System().__enter__(), r"`with System\(…\)`"), (lambda: System().run(), r"run\(\)")],
+    ids=["with", "run"],
+)
+def test_a_system_does_not_block_an_event_loop(block: Callable[[], object], call: str) -> None:
+    async def main() -> None:
+        text = f"^{call} would block the event loop that it is called on; write `async with System"
+        with pytest.raises(BlockingCallError, match=text):
+            block()
+
+    asyncio.run(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import logging
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from actors.exceptions import BlockingCallError
 from tests.live import WAIT
 from transport import client as asynchronous
 from transport.client import (
@@ -347,3 +349,17 @@ def test_a_socket_that_is_open_is_not_opened_again_and_one_that_was_closed_is(de
         room.join()
         room.push("echo", {"n": 1}).receive("ok", answers.put)
         assert answers.get(timeout=WAIT) == {"n": 1}
+
+
+def test_it_does_not_block_an_event_loop(demo: LiveDemo) -> None:
+    async def main() -> None:
+        with pytest.raises(
+            BlockingCallError, match="the client for threads would block the event loop that it is called on"
+        ):
+            client(demo)
+        with pytest.raises(BlockingCallError, match=r"write `await` with transport\.client\.Socket"):
+            room.join()
+
+    with client(demo) as socket:
+        room = socket.channel("room:lobby")
+        asyncio.run(main())

@@ -169,3 +169,10 @@ def test_a_system_that_has_ended_by_itself_fails_the_test() -> None:
 
     with pytest.raises(SystemDownError, match="live"):
         end_with(end)
+
+
+def test_it_is_not_entered_twice() -> None:
+    with LiveEndpoint({"/socket": UserSocket}) as live:
+        with pytest.raises(RuntimeError, match="this LiveEndpoint is running already; make another one"), live:
+            pytest.fail("entered twice")
+        assert live.system.is_running

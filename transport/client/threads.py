@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from actors.callbacks import is_async
 from actors.fork import free_after_fork
 from actors.log import Log
+from actors.lowlevel import is_on_a_loop, must_not_block
 from transport.client.exceptions import ClosedError
 
 if TYPE_CHECKING:
@@ -62,7 +63,11 @@ class Threads:
 
         Raises:
             ClosedError: if the loop has ended.
+            BlockingCallError: in a coroutine, whose event loop it would block.
         """
+        if is_on_a_loop():
+            coroutine.close()
+        must_not_block("the client for threads", instead="`await` with transport.client.Socket")
         with self._lock:
             if not self.running:
                 coroutine.close()

@@ -63,6 +63,8 @@ class LiveEndpoint:
         self._crashes = Crashes(expected_crashes, "with live")
 
     def __enter__(self) -> Self:
+        if self.system.is_running:
+            raise RuntimeError("this LiveEndpoint is running already; make another one")
         self._thread = in_thread("live endpoint")
         try:
             self._run(self._start())
