@@ -24,6 +24,7 @@ from actors.testing import WAIT, ManualRuntime, Simulation
 from supervisors import ChildSpec, DynamicSupervisor, Supervisor, System, TaskSupervisor, start_child
 from tests.transport.wire import on_both_loops, serving
 from transport import ConnectInfo, LongPoll, Socket
+from transport.testing import ChannelTest
 
 if TYPE_CHECKING:
     from actors.channels.message import Reply
@@ -381,7 +382,7 @@ def test_an_actor_that_is_killed_by_one_that_it_starts(runtime: ManualRuntime, w
     assert (seen, victim.is_alive()) == ([("own", "its own")], False)
 
 
-def test_an_actor_that_an_end_watcher_starts_in_the_end_of_another(runtime: ManualRuntime) -> None:
+def test_an_actor_that_is_started_in_terminate(runtime: ManualRuntime) -> None:
     class Last(Reports):
         def terminate(self, reason: ExitReason) -> None:
             super().terminate(reason)
@@ -795,12 +796,16 @@ class AsyncSocket(UserSocket):
         return super().connect(params, connect_info)
 
 
+def of(name: str) -> dict[str, str]:
+    return {"variable": name, "other": f"set by join of {name}"}
+
+
 async def see_what_connect_has_set(socket: type[Socket]) -> None:
     variable.set("the program's")
     async with serving(socket) as server:
         for name in ("alice", "bob"):
             client = await server.connect(user=name)
-            ref, seen = await client.join("room:1"), {"variable": name, "other": f"set by join of {name}"}
+            ref, seen = await client.join("room:1"), of(name)
             for event in ("get", "later"):
                 assert await client.ask(ref, "room:1", event) == seen
             for event in ("tell", "shout"):
@@ -820,6 +825,29 @@ async def test_channels_see_what_connect_has_set() -> None:
 @on_both_loops
 async def test_channels_see_what_an_async_connect_has_set() -> None:
     await see_what_connect_has_set(AsyncSocket)
+
+
+@pytest.mark.parametrize("socket", [UserSocket, AsyncSocket])
+def test_the_test_kit_does_as_the_endpoint(socket: type[Socket]) -> None:
+    with holding("the program's"), ChannelTest(socket, {"user": "alice"}) as alice:
+        bob = alice.connect({"user": "bob"})
+        for client, name in ((alice, "alice"), (bob, "bob")):
+            client.join("room:1").push("get").assert_reply("ok", of(name))
+        assert variable.get() == "the program's"
+
+
+@pytest.mark.parametrize("socket", [UserSocket, AsyncSocket])
+def test_so_does_the_one_for_async_tests(socket: type[Socket]) -> None:
+    async def main() -> None:
+        variable.set("the program's")
+        async with ChannelTest(socket, {"user": "alice"}) as alice:
+            bob = await alice.connect({"user": "bob"})
+            for client, name in ((alice, "alice"), (bob, "bob")):
+                joined = await client.join("room:1")
+                await joined.push("get").assert_reply("ok", of(name))
+            assert variable.get() == "the program's"
+
+    asyncio.run(main())
 
 
 @on_both_loops

@@ -10,8 +10,10 @@ fails at once when all actors are idle; while a handler waits for the outside wo
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Iterable, Mapping
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from actors.channels.message import Broadcast, Message, Reply
@@ -20,7 +22,7 @@ from transport.testing.crashes import AsyncCrashBlock
 from transport.testing.exceptions import JoinRefusedError
 from transport.testing.loop_runtime import LoopRuntime
 from transport.testing.patterns import ANY
-from transport.testing.system_under_test import DEFAULT_INFO, SystemUnderTest, check_accepted
+from transport.testing.system_under_test import DEFAULT_INFO, SystemUnderTest, check_accepted, connected
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -134,11 +136,12 @@ class AsyncChannelTest(ChannelTestBase["AsyncTestClient"]):
         """
         __tracebackhide__ = True
         made, params = socket(self.system.endpoint), dict(params or {})
-        result = made.connect(params, connect_info)
+        context = copy_context()
+        result = context.run(made.connect, params, connect_info)
         if inspect.isawaitable(result):
-            result = await result
+            result, context = await asyncio.create_task(connected(result), context=context)
         check_accepted(result, socket, params)
-        return self._client(made)
+        return context.run(self._client, made)
 
     def _client(self, socket: Socket) -> AsyncTestClient:
         return AsyncTestClient(self, socket)

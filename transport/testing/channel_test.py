@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Iterable, Mapping
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from actors.channels.message import Broadcast, Message, Reply
@@ -24,7 +25,7 @@ from transport.testing.channel_test_base import ChannelTestBase, ClientBase, Pus
 from transport.testing.crashes import CrashBlock
 from transport.testing.exceptions import JoinRefusedError
 from transport.testing.patterns import ANY
-from transport.testing.system_under_test import DEFAULT_INFO, SystemUnderTest, check_accepted
+from transport.testing.system_under_test import DEFAULT_INFO, SystemUnderTest, check_accepted, connected
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -177,11 +178,12 @@ class ChannelTest(ChannelTestBase["TestClient"]):
         """
         __tracebackhide__ = True
         made, params = socket(self.system.endpoint), dict(params or {})
-        result = made.connect(params, connect_info)
+        context = copy_context()
+        result = context.run(made.connect, params, connect_info)
         if inspect.isawaitable(result):
-            result = self.runtime.run(result, WAIT)
+            result, context = context.run(self.runtime.run, connected(result), WAIT)
         check_accepted(result, socket, params)
-        return self._client(made)
+        return context.run(self._client, made)
 
     def _client(self, socket: Socket) -> TestClient:
         return TestClient(self, socket)

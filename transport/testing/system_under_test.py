@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from actors.actor import Actor
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
     from supervisors.child_spec import Supervised
 
-__all__ = ["DEFAULT_INFO", "Channels", "SystemUnderTest", "check_accepted", "new_socket"]
+__all__ = ["DEFAULT_INFO", "Channels", "SystemUnderTest", "check_accepted", "connected", "new_socket"]
 
 M = TypeVar("M", Message, Broadcast)
 
@@ -178,6 +179,11 @@ def new_socket(
     if identity is not None:
         socket.id = lambda: identity  # type: ignore[method-assign]  # the author's would need what `connect` has set
     return socket
+
+
+async def connected(result: Awaitable[object]) -> tuple[object, Context]:
+    """Return the result of an `async` `connect`, and the context variables that the client's actors have from it."""
+    return await result, copy_context()
 
 
 def check_accepted(result: object, socket: type[Socket], params: Mapping[str, str]) -> None:
