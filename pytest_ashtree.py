@@ -1,9 +1,12 @@
-"""The pytest plugin, which comes with the package; it only provides fixtures.
+"""The pytest plugin, which comes with the package: fixtures, and the outcomes of tests that were raised in actors.
 
 - `channel_test`: a `ChannelTest` for this test, to connect clients to.
 - `virtual_clock`: its clock.
 - `live_endpoint`: starts endpoints on free ports, for real clients.
 - `no_actors_left`: fails the test if actors outlive it; for all tests, set `usefixtures = ["no_actors_left"]`.
+
+`pytest.fail()` in an actor, and the timeout of a test that interrupts one, leave the event loop as an `OutcomeExit`. The test
+gets the outcome that it carries, also that of an actor on the loop in the background.
 
 It is a top-level module and imports Ashtree only when a fixture is requested, because pytest loads it in every run of every
 project that shares an environment with Ashtree. If one of Ashtree's packages is shadowed by a package of the project, the
@@ -12,7 +15,8 @@ fixtures raise an ImportError that names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -42,6 +46,44 @@ class StartEndpoint(Protocol):
         **options: Any,
     ) -> LiveEndpoint:
         """Start an endpoint; it is stopped at the end of the test."""
+
+
+def _raise_outcomes() -> Generator[None, Any, Any]:
+    """Raise the outcome of a test that an actor has raised, around a phase of that test."""
+    __tracebackhide__ = True
+    outcome: BaseException | None = None
+    result = None
+    try:
+        result = yield
+    except KeyboardInterrupt as error:
+        outcome = getattr(error, "outcome", None)
+        if outcome is None:
+            raise
+    # Nothing has been raised in an actor before this is imported.
+    program_exit = sys.modules.get("actors.runtime.program_exit")
+    left = program_exit.unclaimed() if program_exit is not None else None
+    outcome = outcome or left
+    if outcome is not None:
+        raise outcome
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, Any, Any]:
+    """Set up a test, whose fixtures may start actors."""
+    return (yield from _raise_outcomes())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, Any, Any]:
+    """Call a test."""
+    return (yield from _raise_outcomes())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, Any, Any]:
+    """Tear down a test, whose fixtures may stop actors."""
+    return (yield from _raise_outcomes())
 
 
 @pytest.fixture

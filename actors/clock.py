@@ -20,6 +20,7 @@ from typing import Literal, Protocol, get_args
 
 from actors.pickling import Local
 from actors.redaction import function_name, safe_repr
+from actors.runtime.program_exit import through_loop
 from actors.runtime.receipt import Receipt
 from actors.validation import Bound, is_number, is_within
 
@@ -327,6 +328,8 @@ class LoopClock(Clock):
             return
         try:
             self._fire_until(self.now())
+        except BaseException as error:  # noqa: BLE001  # it is raised again
+            raise through_loop(error)  # noqa: B904  # mostly the same one
         finally:
             self._rearm()
 

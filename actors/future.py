@@ -24,6 +24,7 @@ from actors.log import Log
 from actors.pickling import Local
 from actors.redaction import safe_repr
 from actors.runtime.current import actor_of_thread
+from actors.runtime.program_exit import leave
 from actors.runtime.waits import must_not_block, waiting
 from actors.validation import is_number
 
@@ -231,8 +232,15 @@ class Future(Local, pykka.Future[T]):
                 return
             try:
                 callback(self)
-            except BaseException:  # noqa: BLE001  # the actor that answers must not fail with it
+            except BaseException as error:  # noqa: BLE001  # the actor that answers must not fail with it
                 _log.exception("a callback of a future failed: %r", callback)
+                self._leave(error)
+
+    def _leave(self, error: BaseException) -> None:
+        try:
+            leave(error)
+        finally:
+            self.call_back()
 
     def wake_by(self, key: object, wake: Callable[[], object]) -> None:
         """Call `wake()` when it is answered, in the thread that answers, unless `stop_waiting(key)` comes before."""

@@ -15,6 +15,7 @@ from typing import Any
 from actors.callbacks import check_function
 from actors.fork import free_after_fork
 from actors.log import Log
+from actors.runtime.program_exit import leave
 
 __all__ = ["Event", "Handler", "attach", "attached", "detach", "execute"]
 
@@ -61,6 +62,7 @@ def execute(event: Event, measurements: Mapping[str, float], metadata: Mapping[s
     for name, handler in attached.get(event, ()):
         try:
             handler(event, measurements, metadata)
-        except Exception:  # noqa: BLE001  # the actor that emits must not fail with a handler
+        except BaseException as error:  # noqa: BLE001  # the actor that emits must not fail with a handler
             _log.exception("the telemetry handler %r failed at %s and is detached", name, ".".join(event))
             detach(name)
+            leave(error)

@@ -11,7 +11,7 @@ from actors.exceptions import ActorDeadError, StartError
 from actors.exits import SHUTDOWN
 from actors.future import Future
 from actors.log import Log
-from actors.lowlevel import next_round, spawn
+from actors.lowlevel import leave, next_round, spawn
 from actors.redaction import safe_str
 from supervisors.backoff import Waits
 from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildKind, ChildSpec
@@ -102,6 +102,7 @@ def launch(parent: Process, child: Child) -> Future[ActorRef[Any]] | None:
     except StartError:
         raise
     except BaseException as error:  # whatever the constructor of a child raises must not end its supervisor
+        leave(error)
         raise StartError(label, error) from error
     return child.ref.process.started
 

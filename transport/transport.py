@@ -197,7 +197,7 @@ class Transport(ClientActor):
         try:
             message = self.serializer.decode(data)
             channel = self.connection.addressee(message, size)
-        except Exception:  # noqa: BLE001  # whatever it is, it is raised again in the turn
+        except BaseException:  # noqa: BLE001  # whatever it is, it is raised again in the turn
             return False
         if channel is None:
             return False

@@ -120,13 +120,13 @@ class Fastlane:
             self.catch_up()
         try:  # `_send`, without a call
             self.send(frame)
-        except Exception as error:  # noqa: BLE001  # as there
+        except BaseException as error:  # noqa: BLE001  # as there
             self.process.fail(frame, error)
 
     def _send(self, frame: Frame) -> None:
         try:
             self.send(frame)
-        except Exception as error:  # noqa: BLE001  # it ends the actor that owns the connection, and not the sender
+        except BaseException as error:  # noqa: BLE001  # it ends the actor that owns the connection, and not the sender
             self.process.fail(frame, error)
 
     def owe(self, frame: Frame) -> None:

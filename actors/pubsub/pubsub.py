@@ -21,6 +21,7 @@ from actors.pubsub.share import encode_shares
 from actors.pubsub.subscriptions import Subscription, Subscriptions
 from actors.redaction import safe_repr
 from actors.runtime.current import actor_of_thread
+from actors.runtime.program_exit import leave
 from actors.watcher import WatchedTable, Watcher
 
 if TYPE_CHECKING:
@@ -214,9 +215,10 @@ class PubSub(WatchedTable):
         for topic in self.subscriptions.drop(process):
             try:
                 self.adapter.unsubscribed(topic)
-            except Exception:  # noqa: BLE001  # the adapter's code may raise anything
+            except BaseException as error:  # noqa: BLE001  # the adapter's code may raise anything
                 # No caller to raise it to; the other topics are reported, and the watcher goes on.
                 _log.exception("%r raised in unsubscribed(%r)", self.adapter, topic)
+                leave(error)
 
 
 def _send_to_actors(subscriptions: Iterable[Subscription], message: object, sender: Process | None) -> list[Share]:

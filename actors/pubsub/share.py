@@ -45,7 +45,7 @@ class Share:
             if not lane.held and lane is not without:
                 try:
                     lane.write(data)  # type: ignore[misc]  # a lane with an outlet has it
-                except Exception as error:  # noqa: BLE001  # it ends the actor that owns the connection
+                except BaseException as error:  # noqa: BLE001  # it ends the actor that owns the connection
                     lane.process.fail(frame, error)
                 else:
                     continue
@@ -90,7 +90,7 @@ class Share:
             lane.held, lane.owed = 0, None
             try:
                 lane.write(data)  # type: ignore[misc]  # a lane with an outlet has it
-            except Exception as error:  # noqa: BLE001  # it ends the actor that owns the connection
+            except BaseException as error:  # noqa: BLE001  # it ends the actor that owns the connection
                 lane.process.fail(frame, error)
             else:
                 written += 1

@@ -18,6 +18,7 @@ from actors.exits import LEFT_BEHIND, NO_PROCESS, Down, ExitReason, MonitorRef
 from actors.log import Log
 from actors.pickling import Local
 from actors.ref import ActorRef
+from actors.runtime.program_exit import leave
 from actors.runtime.unstarted import Unstarted, not_running
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ class Bonds(Local):
         scheduler.processes.pop(self.number, None)
         if scheduler.end_watchers is not None:
             for watch in scheduler.end_watchers:
-                watch(self)  # type: ignore[arg-type]  # it is a Process, of which this is a part
+                self.contain(watch, self)
         if self.owned is not None:
             self._close_owned()
         if self.timers is not None:
@@ -266,12 +267,28 @@ class Bonds(Local):
         if self.names is not None:
             # A copy: another thread may be registering it just now, and will find it dead.
             for registry, key in list(self.names):
-                registry.forget(key, self)
+                self.contain(registry.forget, key, self)
         self.owned = self.timers = self.names = None
 
     def _close_owned(self) -> None:
         for close in self.owned or ():
-            self.run(_close, close, self)
+            try:
+                self.run(close)
+            except BaseException as error:  # noqa: BLE001  # the rest must be closed too
+                leave(error)
+                _log.exception("%s could not close what it owned: %r", self.name, close)
+
+    def contain(self, call: Callable[..., object], *args: object) -> None:
+        """Call foreign code on behalf of this actor, which has ended; what it raises is logged, and the end goes on."""
+        try:
+            call(*args)
+        except BaseException as error:  # noqa: BLE001  # the rest must be done too
+            self.failed_at_end(error)
+
+    def failed_at_end(self, error: BaseException) -> None:
+        """Log what was raised by a part of the end of this actor, such as a function that closes what it owned."""
+        leave(error)
+        _log.error("%s has ended, but a part of its end failed", self.name, exc_info=error)
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function of the actor's with its context variables, from wherever the runtime is."""
@@ -289,7 +306,10 @@ class Bonds(Local):
     def _notify_links(self, reason: ExitReason) -> None:
         links, self.links = self.links, None
         for other in links or ():
-            _in_thread_of(other, other._on_link_end, self, reason)
+            try:
+                _in_thread_of(other, other._on_link_end, self, reason)
+            except BaseException as error:  # noqa: BLE001  # the others must be notified too
+                self.failed_at_end(error)
 
     def _on_link_end(self, other: Bonds, reason: ExitReason) -> None:
         if self.links is not None and other in self.links:
@@ -302,10 +322,16 @@ class Bonds(Local):
         watchers, self.watchers, self.watching = self.watchers, None, None
         # A copy: futures are dropped in other threads too.
         for watcher in list(watchers or ()):
-            if isinstance(watcher, MonitorRef):
-                _in_thread_of(watcher.watcher, watcher.watcher._on_down, watcher, self.ref, reason)
-            elif (future := watcher()) is not None:
-                future.set(reason)
+            try:
+                self._notify(watcher, reason)
+            except BaseException as error:  # noqa: BLE001  # as with links
+                self.failed_at_end(error)
+
+    def _notify(self, watcher: Any, reason: ExitReason) -> None:
+        if isinstance(watcher, MonitorRef):
+            _in_thread_of(watcher.watcher, watcher.watcher._on_down, watcher, self.ref, reason)
+        elif (future := watcher()) is not None:
+            future.set(reason)
 
     def _on_down(self, monitor: MonitorRef, ref: ActorRef, reason: ExitReason) -> None:
         if self.watching is not None and monitor in self.watching:
@@ -325,10 +351,3 @@ def _in_thread_of(process: Bonds, call: Callable[..., object], *args: object) ->
 
 def _nothing() -> None:
     pass
-
-
-def _close(close: Callable[[], object], process: Bonds) -> None:
-    try:
-        close()
-    except Exception:  # noqa: BLE001  # the rest must be closed too
-        _log.exception("%s could not close what it owned: %r", process.name, close)

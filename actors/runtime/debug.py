@@ -14,6 +14,7 @@ from actors.recorder import Recorded
 from actors.redaction import error_text, safe_repr
 from actors.runtime.bypass import WATCHED
 from actors.runtime.envelope import Envelope, SystemCall, bare
+from actors.runtime.program_exit import leave
 
 if TYPE_CHECKING:
     from actors.runtime.process import Process
@@ -213,9 +214,10 @@ class Debug:
         for key, watcher in list(self.watchers.items()):
             try:
                 watcher(event)
-            except Exception:  # noqa: BLE001  # the actor must not fail with a function that watches it
+            except BaseException as error:  # noqa: BLE001  # the actor must not fail with a function that watches it
                 self.watchers.pop(key, None)
                 _log.exception("%s is not watched by %r any more, which failed", self.process.name, watcher)
+                leave(error)
 
     # Statistics
 

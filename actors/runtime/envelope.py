@@ -99,7 +99,7 @@ class SystemCall(Generic[P]):
         """Call the function with the process; an error in it is the caller's, not the actor's."""
         try:
             return Answer(self._function(process))
-        except Exception as error:  # noqa: BLE001  # see above
+        except BaseException as error:  # noqa: BLE001  # see above
             return Answer(Refuse(error))
 
 

@@ -109,7 +109,7 @@ class Mailbox(Bonds):
         """End because a handler raised."""
 
     @abstractmethod
-    def fail(self, item: object, error: Exception) -> None:
+    def fail(self, item: object, error: BaseException) -> None:
         """End because something raised that was done with an item on behalf of the actor."""
 
     @abstractmethod
@@ -236,7 +236,7 @@ class Mailbox(Bonds):
             self.current = item
             try:
                 result = receive(item)
-            except BaseException as error:  # noqa: BLE001  # whatever an actor raises ends that actor and no other
+            except BaseException as error:  # noqa: BLE001  # whatever it raises ends the actor, and goes on from there if need be
                 self._crash(error)
                 return
             # The common case first: nothing to answer, nothing to wait for.
@@ -367,13 +367,14 @@ class Mailbox(Bonds):
         if self.debug is not None:
             self.debug.resume()
         if self.reply_to is not None:
-            self._answer_last(self.reply_to)
+            self.contain(self._answer_last, self.reply_to)
         for caller in list(self.deferred or ()):
             future = caller()
             if future is not None and not future.done:
                 future.set_exception(ActorDeadError(f"{self.name} is dead"))
         for item in self.queue or ():
-            refuse(item, self)
+            if type(item) is Envelope:
+                self.contain(refuse, item, self)
         self.queue = self.reply_to = self.deferred = None
         if self.started is not None and not self.started.done:
             self.started.set_exception(ActorDeadError(f"{self.name} was ended while it started"))

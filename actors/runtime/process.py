@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ from actors.runtime.coroutine import Contained, Entering, error_of, was_cancelle
 from actors.runtime.debug import Debug
 from actors.runtime.envelope import ActorStop
 from actors.runtime.mailbox import Mailbox
+from actors.runtime.program_exit import leave
 from actors.runtime.report import CrashReport, keep
 from actors.validation import check_seconds
 from actors.via import Via
@@ -137,18 +138,13 @@ class Process(Mailbox):
             raise self._start_failed(error) from error
         if coroutine is not None:
             self.started = Future(self.scheduler)
-            self._run_coroutine(coroutine, self._on_start_done)
+            self._run_coroutine(coroutine)
             if actor.start_timeout is not None:
                 self.scheduler.clock.call_at(self.started_at + actor.start_timeout, self._on_start_timeout, self)
         elif self.idle is not None and not self.scheduled:
             self.idle.rest()
 
-    def _on_start_done(self, task: asyncio.Task[Any]) -> None:
-        started, self.task = self.started, None
-        assert started is not None
-        if not self.alive:
-            return
-        error = error_of(task)
+    def _on_start_done(self, started: Future[Any], task: asyncio.Task[Any], error: BaseException | None) -> None:
         if self.signal is not None:
             self._interrupted_start(started, self.signal, error)
         elif was_cancelled(task, error):
@@ -181,6 +177,7 @@ class Process(Mailbox):
 
     def _start_failed(self, error: BaseException) -> StartError:
         """End without an exit signal to the parent, which gets the failure as the StartError of its call."""
+        leave(error)
         if self.parent is not None:
             self.unlink(self.parent)
         started, self.started = self.started, None
@@ -191,7 +188,7 @@ class Process(Mailbox):
     # Handlers that end the actor, and those that wait
 
     def _wait_for(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self._run_coroutine(coroutine, self._on_handler_done)
+        self._run_coroutine(coroutine)
 
     def _stop(self, stop: Stop) -> None:
         if type(self.current) is ActorStop:
@@ -206,7 +203,7 @@ class Process(Mailbox):
             return
         self.end(reason)
 
-    def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[asyncio.Task[Any]], None]) -> None:
+    def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Run a coroutine of this actor as a task; the actor handles no message until it is done."""
         self.scheduled = True
         loop = self.scheduler.loop
@@ -214,16 +211,30 @@ class Process(Mailbox):
             self.task = loop.create_task(Contained(coroutine, self), name=self.name, context=self.context)
         else:
             self.task = loop.create_task(Entering(coroutine, self), name=self.name)
-        self.task.add_done_callback(done, context=self.context)
+        self.task.add_done_callback(self._on_task_done, context=self.context)
         if self.signal is not None and self.ending is None and self.task is not None:
             # It arrived before there was a task, as when a plain `on_receive` stops its actor and returns a coroutine.
             self._interrupt(self.signal)
 
-    def _on_handler_done(self, task: asyncio.Task[Any]) -> None:
-        self.task = None
+    def _on_task_done(self, task: asyncio.Task[Any]) -> None:
         error = error_of(task)
-        if not self.alive:
+        if task is not self.task:
+            # The actor has ended, and did not wait for it.
+            if error is not None:
+                leave(error)
             return
+        self.task = None
+        try:
+            if self.ending is not None:
+                self._on_terminate_done(self.ending, task, error)
+            elif self.started is not None:
+                self._on_start_done(self.started, task, error)
+            else:
+                self._on_handler_done(task, error)
+        except BaseException as escaped:  # noqa: BLE001  # as in a turn
+            self.escaped(escaped)
+
+    def _on_handler_done(self, task: asyncio.Task[Any], error: BaseException | None) -> None:
         if self.signal is not None and task.cancelling():
             self._obey()
         elif was_cancelled(task, error):
@@ -279,7 +290,10 @@ class Process(Mailbox):
             return
         self.signal = reason
         if self.task is not None:
-            self._interrupt(reason)
+            try:
+                self._interrupt(reason)
+            except BaseException as error:  # noqa: BLE001  # what it awaits may refuse to be cancelled
+                self.escaped(error)
         elif not self.scheduled:
             self.scheduled = True
             self._be_ready()
@@ -309,19 +323,36 @@ class Process(Mailbox):
 
     def _crash(self, error: BaseException) -> None:
         """End because a handler raised: log a report; the caller gets the exception when the actor has ended."""
+        leave(error)
         self._report(error)
         self.end(Crash(error))
 
-    def fail(self, item: object, error: Exception) -> None:
+    def fail(self, item: object, error: BaseException) -> None:
         """End because something raised that was done with an item on behalf of the actor, while it rested."""
+        leave(error)
         self.current = item
         self._report(error)
         self._signal(Crash(error))
 
+    def escaped(self, error: BaseException) -> None:
+        """End because something raised that is no handler: whatever leaves a turn, or what is done when a coroutine is over."""
+        if not self.alive:
+            self.failed_at_end(error)
+        elif self.ending is None:
+            self._crash(error)
+        else:
+            leave(error)
+            self._report(error)
+            self.finish(Crash(error))
+
     def _report(self, error: BaseException) -> None:
-        report = CrashReport(self, error)
-        keep(report)
-        _log.error("%s", report, exc_info=error)
+        try:
+            report = CrashReport(self, error)
+            keep(report)
+            _log.error("%s", report, exc_info=error)
+        except BaseException as failure:  # noqa: BLE001  # such as that of an attribute; the actor has to end
+            leave(failure, of_report=True)
+            _log.error("%s crashed: %s; there is no report, as that failed", self.name, error, exc_info=failure)
 
     def current_message(self) -> str:
         """Return the message that is being handled, as the actor describes it for logs."""
@@ -337,40 +368,39 @@ class Process(Mailbox):
         try:
             coroutine = coroutine_of(self.actor._end(reason), self.actor)
         except BaseException as error:  # noqa: BLE001  # as in a handler
-            self._report(error)
-            self.finish(Crash(error))
+            self.escaped(error)
             return
         if coroutine is not None:
-            self._run_coroutine(coroutine, self._on_terminate_done)
+            self._run_coroutine(coroutine)
         else:
             self.finish(reason)
 
-    def _on_terminate_done(self, task: asyncio.Task[Any]) -> None:
-        self.task = None
-        error = error_of(task)
-        if not self.alive:
-            return
+    def _on_terminate_done(self, reason: ExitReason, task: asyncio.Task[Any], error: BaseException | None) -> None:
         if error is None or was_cancelled(task, error):
-            assert self.ending is not None
-            self.finish(self.ending)
+            self.finish(reason)
         else:
-            self._report(error)
-            self.finish(Crash(error))
+            self.escaped(error)
 
     def finish(self, reason: ExitReason) -> None:
         """Mark as exited; notify links, monitors and callers."""
         if not self.alive:
             return
         self.alive, self.reason = False, reason
-        self._release()
-        if self.links is not None:
-            self._notify_links(reason)
-        if self.watchers is not None or self.watching is not None:
-            self._notify_watchers(reason)
-        self.refuse_mail()
-        if self.bypass is not None:
-            self.bypass.hold(BUSY)
-            self.bypass = None
+        try:
+            self._release()
+            if self.links is not None:
+                self._notify_links(reason)
+            if self.watchers is not None or self.watching is not None:
+                self._notify_watchers(reason)
+            self.refuse_mail()
+            if self.bypass is not None:
+                self.bypass.hold(BUSY)
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Refer to nothing any more that others need not know of an actor that has ended."""
+        self.bypass = None
         self.actor = self.task = self.current = self.idle = self.debug = self.waits_for = None
         self.context = self.scheduler.ended
         # The cycle of process and ref is broken, so that their memory is freed at once and not at the next collection.
@@ -378,6 +408,7 @@ class Process(Mailbox):
 
     def finish_killed(self) -> None:
         """End at once, as the event loop itself ends."""
-        if self.task is not None:
-            self.task.cancel()
+        task = self.task
         self.finish(KILLED)
+        if task is not None:
+            self.contain(task.cancel)

@@ -10,11 +10,27 @@ An event loop lets only KeyboardInterrupt and SystemExit pass. An outcome of pyt
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from collections import deque
+from contextvars import Context
 
 from actors.runtime.current import scheduler_of_thread
 
-__all__ = ["OutcomeExit", "is_program_exit", "leave", "through_loop", "unwrapped"]
+__all__ = [
+    "Departure",
+    "OutcomeExit",
+    "claim",
+    "is_program_exit",
+    "keep",
+    "leave",
+    "through_loop",
+    "unclaimed",
+    "unwrapped",
+]
+
+# Of loops in threads of ours. The background loop has no owner who stops it, so the pytest plugin looks here after each test.
+_kept: deque[BaseException] = deque(maxlen=10)
 
 
 class OutcomeExit(KeyboardInterrupt):
@@ -37,13 +53,56 @@ def _is_outcome(error: BaseException) -> bool:
 
 
 def through_loop(error: BaseException) -> BaseException:
-    """Return the exception with which an exception that is meant for the program passes an event loop."""
-    return error if isinstance(error, KeyboardInterrupt | SystemExit) else OutcomeExit(error)
+    """Return what to raise in a callback of an event loop, so that an exception that is meant for the program passes it."""
+    return OutcomeExit(error) if _is_outcome(error) else error
 
 
 def unwrapped(error: BaseException) -> BaseException:
     """Return the exception that was to pass an event loop."""
     return error.outcome if isinstance(error, OutcomeExit) else error
+
+
+class Departure:
+    """A callback of an event loop by which an exception leaves it, once.
+
+    The task that runs now may be the one for which the loop runs, and may end at once, with the answer of the actor that
+    crashed. Then its callbacks stop the loop, and the exception leaves after that: otherwise the next run of the loop would be
+    stopped, such as that in which `asyncio.run` closes what is left.
+    """
+
+    def __init__(self, error: BaseException, loop: asyncio.AbstractEventLoop) -> None:
+        self._error: BaseException | None = through_loop(error)
+        self._loop = loop
+        self._task = asyncio.current_task() if loop.is_running() and _running_loop() is loop else None
+        if self._task is not None:
+            self._task.add_done_callback(self._after_task, context=Context())
+
+    def __call__(self) -> None:
+        """Raise it, unless the task has ended meanwhile."""
+        if self._task is None or not self._task.done():
+            self._raise()
+
+    def _after_task(self, _: object) -> None:
+        if isinstance(self._loop, asyncio.BaseEventLoop):
+            self._raise()
+        else:
+            # uvloop stops in a callback of its own.
+            self._loop.call_soon(self._raise, context=Context())
+
+    def _raise(self) -> None:
+        error, self._error, self._task = self._error, None, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # the traceback refers to this frame
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def leave(error: BaseException, *, of_report: bool = False) -> None:
@@ -58,3 +117,22 @@ def leave(error: BaseException, *, of_report: bool = False) -> None:
     if scheduler is None:
         raise error
     scheduler.leave(error)
+
+
+def keep(error: BaseException) -> None:
+    """Keep the outcome of a test that has left a loop in a thread of ours, until its owner or the test claims it."""
+    if _is_outcome(error):
+        _kept.append(error)
+
+
+def claim(error: BaseException) -> None:
+    """Forget an outcome that was kept, as it is raised."""
+    if error in _kept:
+        _kept.remove(error)
+
+
+def unclaimed() -> BaseException | None:
+    """Return the first outcome of a test that was kept and that no code has raised, and forget all; None if there is none."""
+    first = _kept[0] if _kept else None
+    _kept.clear()
+    return first

@@ -51,11 +51,12 @@ from actors.clock import Clock, LoopClock, pause
 from actors.exceptions import ActorDeadError, BlockingCallError
 from actors.fork import free_after_fork, in_child, leave_child
 from actors.future import Future
+from actors.redaction import function_name
 from actors.registry import ActorRegistry, Registry, leave_registries_behind
 from actors.runtime.current import BACKGROUND, is_on_a_loop, owners, scheduler_of_thread, schedulers
 from actors.runtime.forked_scheduler import ForkedScheduler
 from actors.runtime.loop_end import LoopEnd
-from actors.runtime.program_exit import through_loop
+from actors.runtime.program_exit import Departure, claim, is_program_exit, keep, through_loop
 
 if TYPE_CHECKING:
     from actors.exits import ExitReason
@@ -114,6 +115,7 @@ class Scheduler:
     - `overdue`: whether that time is used up in this iteration of the loop. Code that reads from a socket stops then, and
       continues in the next iteration (`loop.call_soon`).
     - `forked`: the id of the process that it belongs to, if this one was forked from that (see `forked_scheduler.py`), or 0.
+    - `keep_exit`: what an exception is given to that is meant for the program, if it is not to leave the loop (see `leave`).
     - `work`: what may be done before the clock is looked at. Each turn and each message takes one off; code that causes more
       work at once, such as many deliveries, takes off more.
     """
@@ -126,6 +128,7 @@ class Scheduler:
         self.names = Registry()
         self.processes: dict[int, Process] = {}
         self.end_watchers: list[Callable[[Process], object]] | None = None
+        self.keep_exit: Callable[[BaseException], object] | None = None
         self.current: Process | None = None
         self.messages_per_turn = TURN
         self.budget = BUDGET
@@ -236,7 +239,10 @@ class Scheduler:
 
     def _run(self) -> None:
         self._armed, self._at_once, self.overdue = False, AT_ONCE, False
-        self.run_ready()
+        try:
+            self.run_ready()
+        except BaseException as error:  # noqa: BLE001  # it is raised again, such as Ctrl-C between two turns
+            raise through_loop(error)  # noqa: B904  # mostly the same one
 
     def watch_ends(self, callback: Callable[[Process], object]) -> None:
         """Call `callback(process)` for each actor that ends, before its links and monitors are notified; for test kits."""
@@ -262,7 +268,10 @@ class Scheduler:
                 if self._paced and self.parks(process):
                     continue
                 self.current = process
-                process.context.run(process.turn)
+                try:
+                    process.context.run(process.turn)
+                except BaseException as error:  # noqa: BLE001  # a turn is contained as a whole
+                    process.escaped(error)
                 if ready:
                     self.work -= 1
                     if self.work < 0 and self.is_over() and self.overdue:
@@ -399,24 +408,37 @@ class Scheduler:
             while inbound and (left or self.clock.now() < deadline):
                 left = (left or WORK) - 1
                 callback, args = inbound.popleft()
-                callback(*args)
+                try:
+                    callback(*args)
+                except BaseException as error:  # noqa: BLE001  # those after it are called too
+                    self._call_failed(callback, error)
         finally:
-            # The loop reports a call that raised; those after it, and those for which there was no time, must not wait for
-            # the next post.
+            # Those for which there was no time must not wait for the next post.
             if inbound and not self._woken:
                 self._woken = True
                 self.loop.call_soon(self._drain, context=self.neutral)
+
+    def _call_failed(self, callback: Callable[..., object], error: BaseException) -> None:
+        """Report a call of another thread that raised, as the loop reports its own callbacks."""
+        if is_program_exit(error):
+            self.leave(error)
+        name = function_name(callback, "__qualname__")
+        self.loop.call_exception_handler(
+            {"message": f"a call from another thread failed: {name}()", "exception": error}
+        )
 
     def leave(self, error: BaseException) -> None:
         """Let an exception that is meant for the program leave the event loop, by its next callback; from any thread.
 
         Not from where it was raised: in between are other actors, and callbacks of transports, which end with what they raise.
         """
-        call = self.loop.call_soon if self.is_current_thread() else self.loop.call_soon_threadsafe
-        try:
-            call(_raise, through_loop(error), context=self.neutral)
-        except RuntimeError:  # the loop is closed
-            raise error from None
+        if self.keep_exit is not None:
+            self.keep_exit(error)
+            return
+        with suppress(RuntimeError):  # the loop is closed
+            self.loop.call_soon_threadsafe(Departure(error, self.loop), context=self.neutral)
+            return
+        raise error
 
     # Threads of actors: under virtual time the loop and they take turns (see `actors/testing/lockstep.py`)
 
@@ -477,13 +499,6 @@ class Scheduler:
             del schedulers[self.thread_id]
 
 
-def _raise(error: BaseException) -> None:
-    try:
-        raise error
-    finally:
-        del error  # the traceback refers to this frame
-
-
 async def _at_shutdown(scheduler: ref[Scheduler]) -> AsyncGenerator[None, None]:
     """Close a scheduler when its loop closes its async generators; before that, let actors end that are ending."""
     try:
@@ -513,10 +528,15 @@ in_child(_after_fork)
 
 
 class in_thread:  # noqa: N801  # reads as a phrase: with a scheduler in a thread
-    """An event loop with a scheduler, running in a daemon thread until `stop`."""
+    """An event loop with a scheduler, running in a daemon thread until `stop`.
+
+    An exception that is meant for the program does not end the loop, which others use too: `stop` raises the first one.
+    """
 
     def __init__(self, name: str) -> None:
         self._started = threading.Event()
+        self._stopped = False
+        self._program_exit: BaseException | None = None
         self.scheduler: Scheduler
         self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self.thread.start()
@@ -526,16 +546,37 @@ class in_thread:  # noqa: N801  # reads as a phrase: with a scheduler in a threa
         loop = new_event_loop()
         asyncio.set_event_loop(loop)
         self.scheduler = Scheduler(loop)
+        self.scheduler.keep_exit = self._keep
         loop.call_soon(self._started.set)
         try:
-            loop.run_forever()
+            while not self._stopped:
+                self._contain(loop.run_forever)
         finally:
             self.scheduler.close()
-            loop.run_until_complete(loop.shutdown_asyncgens())
+            self._contain(loop.run_until_complete, loop.shutdown_asyncgens())
             loop.close()
 
+    def _contain(self, run: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            run(*args, **kwargs)
+        except (KeyboardInterrupt, SystemExit) as error:  # of other code than that of actors
+            self._keep(error)
+
+    def _keep(self, error: BaseException) -> None:
+        keep(error)
+        self._program_exit = self._program_exit or error
+
     def stop(self) -> None:
-        """Stop the loop and its thread; idempotent."""
+        """Stop the loop and its thread; idempotent.
+
+        Raises:
+            What an actor has raised meanwhile that is meant for the program, as SystemExit and the outcomes of a test are.
+        """
         if self.thread.is_alive():
+            self._stopped = True
             self.scheduler.loop.call_soon_threadsafe(self.scheduler.loop.stop)
             self.thread.join()
+        error, self._program_exit = self._program_exit, None
+        if error is not None:
+            claim(error)
+            raise error

@@ -155,8 +155,10 @@ class ManualRuntime:
     def __exit__(self, *_exc: object) -> None:
         self._entered = False
         self._scheduler.close()
-        self.settle()
-        self._scheduler.loop.close()
+        try:
+            self.settle()
+        finally:
+            self._scheduler.loop.close()
 
     @property
     def actors(self) -> list[ActorRef[Any]]:

@@ -9,6 +9,8 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
 from weakref import WeakSet
 
+from actors.runtime.program_exit import OutcomeExit
+
 if TYPE_CHECKING:
     from actors.clock import Clock, Timer
 
@@ -41,6 +43,20 @@ class LoopOnClock(asyncio.BaseEventLoop):
         self._clock = clock
         self._sleeps: WeakSet[asyncio.Future[Any]] = WeakSet()
         super().__init__()
+
+    def run_forever(self) -> None:
+        """Run until `stop` is called.
+
+        Raises:
+            What an actor raised that is meant for the program or the test, such as KeyboardInterrupt and pytest's outcomes.
+        """
+        try:
+            super().run_forever()
+        except OutcomeExit as carrier:
+            outcome = carrier.outcome
+        else:
+            return
+        raise outcome
 
     def time(self) -> float:
         """Return the time of the clock."""

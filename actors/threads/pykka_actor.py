@@ -20,6 +20,7 @@ from actors.exits import NORMAL, Crash, ExitReason, Stop
 from actors.future import Future
 from actors.redaction import safe_repr
 from actors.runtime.envelope import ActorStop, Carried, SystemCall, bare
+from actors.runtime.program_exit import leave
 from actors.threads.actor_thread import ended, leave_behind
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ class PykkaActor(Actor):
     - A stop, its own or by `ref.stop()`, is NORMAL. Its supervisor shuts it down by a stop: it handles the messages in its
       inbox first. After the `shutdown` seconds, and at KILL, it has ended for all others, but its thread cannot be killed: it
       ends when the current handler returns. That is logged, and `threads_left()` shows it.
-    - SystemExit and the like stop all pykka actors of the program; the supervisors of the others see a NORMAL end.
+    - SystemExit and the like stop all pykka actors of the program; the supervisors of the others see a NORMAL end. Then it
+      leaves the event loop, as that of any actor does.
     - `actors.sys` shows and replaces its attributes, also while its thread is working.
     - It cannot link or monitor others. `ManualRuntime` does not wait for its thread.
     """
@@ -195,6 +197,8 @@ class PykkaActor(Actor):
     def _receive(self, message: object) -> object:
         plain = bare(message)
         if type(plain) is _Ended:
+            if isinstance(plain.reason, Crash):
+                leave(plain.reason.exception)
             return Stop(plain.reason)
         if type(plain) is ActorStop:
             return _STOP_NORMALLY

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("background")
 
 BOOM = ValueError("boom")
-EXIT = SystemExit(1)
+EXIT = GeneratorExit("over")
 
 
 @pytest.fixture(autouse=True)
@@ -157,7 +157,7 @@ def test_restarts(restart: Restart, how: str) -> None:
     probe.ref.stop()
 
 
-@pytest.mark.parametrize("error", [BOOM, SystemExit(1)], ids=repr)
+@pytest.mark.parametrize("error", [BOOM, EXIT], ids=repr)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_failure_of_on_start_is_the_starters_error(error: BaseException) -> None:
     def fail() -> None:

@@ -8,8 +8,8 @@ import os
 import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextvars import Context
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ import pytest
 from actors.actor import Actor
 from actors.clock import LoopClock
 from actors.exceptions import ActorDeadError, BlockingCallError
-from actors.exits import KILLED, NO_PROCESS, ExitReason
+from actors.exits import KILLED, NO_PROCESS, Crash, Down, ExitReason
 from actors.future import Future
 from actors.registry import ActorRegistry
 from actors.runtime import current
@@ -36,7 +36,7 @@ from actors.runtime.scheduler import (
     in_thread,
     new_event_loop,
 )
-from actors.testing import WAIT, ManualClock, ManualRuntime, sync
+from actors.testing import WAIT, ManualClock, ManualRuntime, Probe, sync
 from actors.threads.threaded_actor import ThreadedActor
 
 if TYPE_CHECKING:
@@ -386,23 +386,23 @@ def test_run_ready_gives_the_turns_now_but_not_within_a_turn(runtime: ManualRunt
     assert len(log) == 2
 
 
-def test_a_turn_that_fails_in_the_kernel_stops_no_other_actor(runtime: ManualRuntime) -> None:
-    log: list[Any] = []
-    reported: list[Any] = []
-    runtime._scheduler.loop.set_exception_handler(lambda _loop, context: reported.append(context["exception"]))
-    error = RuntimeError("a bug of ours")
-
-    class Broken:
-        context = Context()
-
-        def turn(self) -> None:
+@pytest.mark.parametrize("error", [RuntimeError("a bug of ours"), asyncio.CancelledError()], ids=repr)
+def test_a_turn_that_fails_outside_of_the_handler_ends_that_actor_and_no_other(
+    runtime: ManualRuntime, error: BaseException
+) -> None:
+    class Broken(deque[Any]):
+        def popleft(self) -> Any:
             raise error
 
-    broken: Any = Broken()
-    runtime._scheduler.ready(broken)
+    log: list[Any] = []
+    broken, probe = Recorder.start(log, "broken"), Probe()
+    probe.monitor(broken)
+    broken.process.queue = Broken()
+    broken.tell("x")
     Recorder.start(log).tell("x")
     runtime.settle()
-    assert (log, reported) == ([("", "x")], [error])
+    assert log == [("", "x")]
+    assert probe.assert_receive(Down).reason == broken.exit_reason == Crash(error)
     assert runtime._scheduler.current is None
 
 

@@ -122,7 +122,9 @@ def test_a_failed_start_leaves_nothing_and_tells_only_the_starter(
 
 
 @pytest.mark.parametrize("error", [SystemExit(2), KeyboardInterrupt()], ids=repr)
-def test_even_an_exit_of_the_program_is_only_a_failed_start(runtime: ManualRuntime, error: BaseException) -> None:
+def test_an_exit_of_the_program_is_a_failed_start_and_then_leaves_the_loop(
+    runtime: ManualRuntime, error: BaseException
+) -> None:
     class Exiting(Actor):
         def on_start(self) -> None:
             raise error
@@ -130,6 +132,8 @@ def test_even_an_exit_of_the_program_is_only_a_failed_start(runtime: ManualRunti
     with pytest.raises(StartError) as caught:
         Exiting.start()
     assert caught.value.cause is error
+    with pytest.raises(type(error)):
+        runtime.settle()
 
 
 def test_the_root_of_a_start_error_is_the_first_failure() -> None:

@@ -156,7 +156,7 @@ def test_a_name_that_is_taken_is_a_start_error(
     assert second.ref is None
 
 
-@pytest.mark.parametrize("error", [BoomError("no"), SystemExit(3), KeyboardInterrupt()], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("error", [BoomError("no"), GeneratorExit()], ids=lambda e: type(e).__name__)
 def test_a_failure_in_init_is_a_start_error(parent: ActorRef[Parent], error: BaseException) -> None:
     class Failing(Actor):
         def __init__(self) -> None:
@@ -174,7 +174,7 @@ def test_wrong_arguments_are_a_start_error(parent: ActorRef[Parent]) -> None:
         launch(parent.process, Child(ChildSpec(Worker)))
 
 
-@pytest.mark.parametrize("error", [BoomError("no"), SystemExit(3)], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("error", [BoomError("no"), GeneratorExit()], ids=lambda e: type(e).__name__)
 def test_a_failure_in_on_start_is_a_start_error(
     runtime: ManualRuntime,
     parent: ActorRef[Parent],

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, cast
 from websockets.http11 import Request, Response
 
 from actors.log import Log
+from actors.lowlevel import leave
 from transport.access.proxies import InvalidPrefaceError, read_preface
 from transport.http.connection_timer import ConnectionTimer
 from transport.http.exchange import ANSWERS, MAX_BODY, Answer, HttpEndpoint, Incoming, Late, Upgrade, respond
@@ -197,7 +198,8 @@ class HttpConnection(asyncio.Protocol):
         incoming = Incoming(request, b"", self._peer)
         try:
             return self._endpoint.admit(incoming)
-        except Exception:  # noqa: BLE001  # the author's; the client gets a 500
+        except BaseException as error:  # noqa: BLE001  # the author's; the client gets a 500
+            leave(error)
             return _failed(incoming)
 
     def _pace(self) -> None:
@@ -282,7 +284,8 @@ class HttpConnection(asyncio.Protocol):
         incoming = Incoming(read.request, read.body, self._peer)
         try:
             answer: object = self._endpoint.handle(incoming)
-        except Exception:  # noqa: BLE001  # the author's; the client gets a 500
+        except BaseException as error:  # noqa: BLE001  # the author's; the client gets a 500
+            leave(error)
             answer = _failed(incoming)
         if type(answer) not in ANSWERS and inspect.isawaitable(answer):
             self._connections.works(self)
@@ -294,7 +297,10 @@ class HttpConnection(asyncio.Protocol):
     async def _answer_later(self, answer: Awaitable[Answer], incoming: Incoming, keep_alive: bool) -> None:  # noqa: FBT001  # private
         try:
             result: object = await answer
-        except Exception:  # noqa: BLE001  # as above
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  # as above
+            leave(error)
             result = _failed(incoming)
         self._task = self._awaited = None
         self._answer(result, incoming, keep_alive)
