@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
-from weakref import WeakSet
+from weakref import ReferenceType, WeakSet
 
 import msgspec
 
@@ -280,20 +280,23 @@ class Registry(Local):
 class ActorRegistry:
     """All living actors of all event loops, with pykka's look-ups; an actor enters and leaves in constant time."""
 
-    # One for the interpreter, as pykka's. A scheduler that is freed takes its actors with it.
-    _schedulers: ClassVar[WeakSet[Scheduler]] = WeakSet()
+    # One for the interpreter, as pykka's. A scheduler that is freed takes its actors with it. They are kept by their ids, and
+    # not in a WeakSet, which cannot be read while another thread adds to it.
+    _schedulers: ClassVar[dict[int, ReferenceType[Scheduler]]] = {}
     # In a forked child: the names that actors of its parent have.
     _names: ClassVar[frozenset[Hashable]] = frozenset()
 
     @classmethod
     def join(cls, scheduler: Scheduler) -> None:
         """Add a scheduler, whose actors are then found; for the runtime."""
-        cls._schedulers.add(scheduler)
+        number = id(scheduler)
+        cls._schedulers[number] = ReferenceType(scheduler, lambda _: cls._schedulers.pop(number, None))
 
     @classmethod
     def schedulers(cls) -> list[Scheduler]:
         """Return the schedulers of all event loops that have had actors, closed ones too; for the runtime."""
-        return list(cls._schedulers)
+        found = [reference() for reference in list(cls._schedulers.values())]
+        return [scheduler for scheduler in found if scheduler is not None]
 
     @classmethod
     def scheduler_of(cls, loop: AbstractEventLoop) -> Scheduler | None:

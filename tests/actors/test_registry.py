@@ -655,3 +655,34 @@ def test_a_look_up_looks_again_when_another_thread_changed_what_it_looks_at(runt
     registry.register("a", dog)
     entries = registry._entries["a"] = Changed(registry._entries["a"])
     assert (registry.whereis("a"), entries.looks) == (dog, 2)
+
+
+@pytest.fixture
+def often_switched() -> Iterator[None]:
+    """Threads are switched at almost every instruction."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("often_switched")
+def test_the_registry_is_read_while_another_thread_adds_its_loops() -> None:
+    class Loop:
+        """Stands for a scheduler."""
+
+    def add() -> None:
+        while not is_over.is_set():
+            loops: list[Any] = [Loop() for _ in range(200)]
+            for loop in loops:
+                ActorRegistry.join(loop)
+
+    is_over = threading.Event()
+    adding = threading.Thread(target=add)
+    adding.start()
+    try:
+        for _ in range(2000):
+            ActorRegistry.schedulers()
+    finally:
+        is_over.set()
+        adding.join(WAIT)
