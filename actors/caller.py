@@ -73,7 +73,7 @@ class From(Local):
             TypeError: if `error` is not an exception.
         """
         check_refusal(error)
-        self._answer(lambda future: future.set_exception(error))
+        self._answer(lambda future: future.refuse(error))
 
     def _answer(self, answer: Callable[[Future[Any]], object]) -> None:
         future = self._future()

@@ -28,6 +28,7 @@ from pykka import ActorDeadError, Timeout
 
 from actors.pickling import Portable
 from actors.redaction import error_text, safe_repr, safe_str
+from actors.traceback_locals import drop_locals
 
 __all__ = [
     "ActorDeadError",
@@ -148,6 +149,10 @@ class StartError(ActorsError):
     def __init__(self, label: str, cause: BaseException) -> None:
         self.label, self.cause = label, cause
         super().__init__(f"{label} could not start: {error_text(cause)}")
+
+    def __del__(self) -> None:
+        if hasattr(self, "cause"):
+            drop_locals(self.cause)
 
     @property
     def root(self) -> BaseException:

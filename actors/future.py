@@ -8,7 +8,7 @@ import math
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextvars import copy_context
 from functools import partial, reduce
 from threading import get_ident
@@ -150,8 +150,24 @@ class Future(Local, pykka.Future[T]):
             kind, exc_info, trace = exc_info or sys.exc_info()
             exc_info = exc_info if exc_info is not None else (kind or RuntimeError)()
             exc_info = exc_info if trace is None else exc_info.with_traceback(trace)
-        # Raising it adds to its own traceback each time.
-        self._exception, self._trace = exc_info, exc_info.__traceback__
+        self._fail(exc_info, exc_info.__traceback__)
+
+    def refuse(self, error: BaseException) -> None:
+        """Set an exception that may have been raised from futures before, such as a constant: without what that has added.
+
+        Raises:
+            RuntimeError: if it has been answered before.
+        """
+        self._must_be_unanswered()
+        origin = error.__traceback__
+        for trace in _entries(error.__traceback__):
+            if trace.tb_frame.f_code is Future.result.__code__:
+                origin = trace.tb_next
+        self._fail(error, origin)
+
+    def _fail(self, error: BaseException, trace: TracebackType | None) -> None:
+        # Raising the exception adds to its own traceback each time.
+        self._exception, self._trace = error, trace
         self._settle()
 
     def set_get_hook(self, func: Callable[[float | None], T]) -> None:
@@ -449,6 +465,12 @@ class Future(Local, pykka.Future[T]):
         return future
 
 
+def _entries(trace: TracebackType | None) -> Iterator[TracebackType]:
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next
+
+
 def _derive(derive: Callable[..., T], sources: tuple[pykka.Future[Any], ...], timeout: float | None) -> T:
     source: pykka.Future[Any] | None = None
     try:
@@ -466,9 +488,12 @@ def _run_callbacks(answered: deque[Future[Any]]) -> None:
     _answered[thread] = answered
     try:
         while answered:
-            answered.popleft().call_back()
+            answered[0].call_back()
+            answered.popleft()
     finally:
         _answered.pop(thread, None)  # a child may have been forked in a callback
+        if answered:  # Ctrl-C, for example: the others are called before it goes on
+            _run_callbacks(answered)
 
 
 def _resume(woken: asyncio.Future[None], scheduler: Runtime | None) -> None:

@@ -278,12 +278,7 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
             StartError: if it failed, or took longer than the `start_timeout` of the class.
             ActorDeadError: if the actor was ended before.
         """
-        if self.process.started is not None:
-            return self.process.started
-        self.process.check_here()
-        future: Future[ActorRef[A_co]] = Future(self.process.scheduler)
-        future.set(self)
-        return future
+        return self.process.until_started()
 
     def exit(self, reason: object) -> None:
         """Send an exit signal, which ends the actor before its next message (Erlang's `exit/2`).

@@ -117,6 +117,8 @@ async def until_started(child: Child, starting: Future[ActorRef[Any]]) -> ActorR
         return await starting
     except ActorDeadError as error:
         raise StartError(str(child.ref), error) from error
+    finally:
+        del starting  # of the frame in the traceback of its exception, which would be a cycle
 
 
 async def start(parent: Process, child: Child) -> None:
@@ -126,8 +128,11 @@ async def start(parent: Process, child: Child) -> None:
         StartError: if it could not start, or was ended while it did.
     """
     starting = launch(parent, child)
-    if starting is not None:
-        await until_started(child, starting)
+    try:
+        if starting is not None:
+            await until_started(child, starting)
+    finally:
+        del starting  # as in `until_started`
 
 
 async def stop_children(parent: Process, children: Iterable[Child], reason: ExitReason = SHUTDOWN) -> None:

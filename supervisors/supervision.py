@@ -157,6 +157,8 @@ class Supervision(Actor):
             del self._by_ref[ref]
             child.ref = previous
             return failed(child, error)
+        finally:
+            del starting  # as in `until_started`
         return self._launched(child, previous)
 
     def _launched(self, child: Child, previous: ActorRef | None) -> ActorRef:

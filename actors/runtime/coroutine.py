@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from inspect import CORO_CREATED, getcoroutinestate, iscoroutine
 from operator import attrgetter
-from types import FrameType, coroutine
+from types import FrameType, TracebackType, coroutine
 from typing import Any, Generic, Protocol, TypeVar
 
 from actors.fork import leave_child
@@ -105,13 +105,13 @@ class Contained(Coroutine[Any, Any, Any], Generic[P]):
         if isinstance(error[0], asyncio.CancelledError):
             self.interrupted = self.interrupted is not False
             self.process.interrupted()
-        if getcoroutinestate(self.coroutine) == CORO_CREATED:
-            # Entered, it would be kept by the traceback until a collection.
-            _discard(self.coroutine)
-            raise error[0]
         scheduler = self.process.scheduler
         outer, scheduler.current = scheduler.current, self.process
         try:
+            if getcoroutinestate(self.coroutine) == CORO_CREATED:
+                # Entered, it would be kept by the traceback until a collection.
+                _discard(self.coroutine)
+                raise error[0]
             return self.coroutine.throw(*error)
         except (SystemExit, KeyboardInterrupt) as raised:
             raise _Escaped(raised) from raised
@@ -119,6 +119,7 @@ class Contained(Coroutine[Any, Any, Any], Generic[P]):
             if scheduler.forked:
                 leave_child(sys.exception())
             scheduler.current = outer
+            del error  # of the frame in its own traceback, which would be a cycle
 
     def close(self) -> None:
         """Close the coroutine."""
@@ -167,10 +168,14 @@ def error_of(task: asyncio.Task[Any]) -> BaseException | None:
         try:
             task.result()
         except asyncio.CancelledError as cancelled:
-            # The task's own, with the traceback of where it was raised.
-            return cancelled
+            # The task's own, with the traceback of where it was raised. This frame would keep our caller's, and that the error.
+            return cancelled.with_traceback(_inner(cancelled.__traceback__))
     error = task.exception()
     return error.error if isinstance(error, _Escaped) else error
+
+
+def _inner(trace: TracebackType | None) -> TracebackType | None:
+    return None if trace is None else trace.tb_next
 
 
 def was_cancelled(task: asyncio.Task[Any], error: BaseException | None) -> bool:

@@ -315,7 +315,7 @@ class Mailbox(Bonds):
         if reply_to is None or reply_to.done:
             return
         if type(result) is Refuse:
-            reply_to.set_exception(result.error)
+            reply_to.refuse(result.error)
         else:
             reply_to.set(result)
 

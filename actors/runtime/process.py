@@ -58,6 +58,9 @@ __all__ = ["Process"]
 # The signal that cannot be trapped. An equal reason from a link or from `exit()` is an ordinary one.
 _KILL: ExitReason = Killed()
 
+# In the place of the future of an actor that could not start, which would keep its error, and that the actor.
+_NOT_STARTED: Future[Any] = Future()
+
 _numbers = count(1)
 _log = Log("ashtree.actors")
 
@@ -137,7 +140,7 @@ class Process(Mailbox):
         except BaseException as error:
             raise self._start_failed(error) from error
         if coroutine is not None:
-            self.started = Future(self.scheduler)
+            self.started = Future(self.scheduler, asked=self)
             self._run_coroutine(coroutine)
             if actor.start_timeout is not None:
                 self.scheduler.clock.call_at(self.started_at + actor.start_timeout, self._on_start_timeout, self)
@@ -180,10 +183,23 @@ class Process(Mailbox):
         leave(error)
         if self.parent is not None:
             self.unlink(self.parent)
-        started, self.started = self.started, None
+        self.started = None
         self.finish(Crash(error))
-        self.started = started
+        self.started = _NOT_STARTED
         return StartError(self.name, error)
+
+    def until_started(self) -> Future[Any]:
+        """Return a future of the ref that is answered when `on_start` has ended."""
+        if self.started is not None and self.started is not _NOT_STARTED:
+            return self.started
+        self.check_here()
+        future: Future[Any] = Future(self.scheduler)
+        if self.started is None:
+            future.set(self.ref)
+        else:
+            assert isinstance(self.reason, Crash)
+            future.set_exception(StartError(self.name, self.reason.exception))
+        return future
 
     # Handlers that end the actor, and those that wait
 

@@ -27,5 +27,7 @@ class Receipt:
             self.over()
 
     def set_exception(self, _error: BaseException) -> None:
-        """Take the refusal as the sign that the message is over."""
+        """Take the exception as the sign that the message is over."""
         self.set()
+
+    refuse = set_exception

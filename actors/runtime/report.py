@@ -12,6 +12,7 @@ from actors.exits import Crash
 from actors.fork import free_after_fork
 from actors.redaction import error_text, shortened
 from actors.runtime.behaviour import described, state_of
+from actors.traceback_locals import drop_locals
 
 if TYPE_CHECKING:
     from actors.recorder import Recorded
@@ -24,7 +25,7 @@ _LINE = 160
 """The most characters that are shown of each of the last messages."""
 
 KEPT = 10
-"""How many reports are kept. Each keeps the attributes of its actor, and the traceback, from being freed."""
+"""How many reports are kept. Each keeps from being freed the attributes of its actor, and the variables in the traceback."""
 
 _crashes: deque[CrashReport] = deque(maxlen=KEPT)
 _lock = free_after_fork(threading.Lock())
@@ -49,6 +50,10 @@ class CrashReport:
         self.messages: list[Recorded] = list(debug.record or ()) if debug is not None else []
         self.state = state_of(process.actor)
         self.at, self.time = process.clock.now(), wall_time()
+
+    def __del__(self) -> None:
+        if hasattr(self, "error"):
+            drop_locals(self.error)
 
     # Computed on demand: most reports are never read, and there may be many.
 
@@ -101,7 +106,10 @@ class CrashReport:
 def keep(report: CrashReport) -> None:
     """Keep a report, instead of the oldest one if there are `KEPT`."""
     with _lock:
+        # Freed after the lock is released: what its traceback has kept alive may have finalizers.
+        oldest = _crashes[0] if len(_crashes) == KEPT else None
         _crashes.append(report)
+    del oldest
 
 
 def last_crashes() -> list[CrashReport]:

@@ -8,6 +8,7 @@ import reprlib
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
@@ -22,6 +23,7 @@ from actors.runtime.current import current_task
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
+    from actors.runtime.scheduler import Scheduler
 
 __all__ = ["TIMED_OUT", "End", "Job", "Outcome", "TaskActor"]
 
@@ -36,6 +38,15 @@ class Outcome(msgspec.Struct, frozen=True):
 
     value: Any = None
     error: BaseException | None = None
+
+    def result(self) -> Any:
+        """Return what it returned, or raise what it raised."""
+        if self.error is None:
+            return self.value
+        try:
+            raise self.error
+        finally:
+            del self  # of the frame in the traceback of the error, which would be a cycle
 
 
 class _CallFunction(msgspec.Struct, frozen=True):
@@ -146,14 +157,14 @@ class TaskActor(Actor):
     async def _run(self) -> None:
         current_task.set(self._task)
         try:
-            outcome = Outcome(await self._call())
+            value = await self._call()
         except BaseException as error:  # noqa: BLE001  # whatever the function raises ends this task only
-            if self._running is not None and was_cancelled(self._running, error):
-                # By other code than ours: what ends this actor does not read its mailbox any more.
-                self.send(self, End(SHUTDOWN))
-                return
-            outcome = Outcome(error=error)
-        self.send(self, _Ran(outcome))
+            # What ends this actor by a cancellation, other than by ours, does not read its mailbox any more.
+            cancelled = self._running is not None and was_cancelled(self._running, error)
+            # Without a variable, which the traceback of the error would keep.
+            self.send(self, End(SHUTDOWN) if cancelled else _Ran(Outcome(error=error)))
+        else:
+            self.send(self, _Ran(Outcome(value)))
 
     async def _call(self) -> object:
         task = self._task
@@ -173,30 +184,21 @@ class TaskActor(Actor):
     # A daemon thread of its own, not one of a pool. A thread cannot be ended: threads that hang would exhaust a pool, and
     # keep the program from exiting. And tasks in a full pool would deadlock when they wait for tasks that have no thread yet.
     async def _call_in_thread(self) -> object:
-        task, scheduler = self._task, self._process.scheduler
+        scheduler = self._process.scheduler
         returned: asyncio.Future[Outcome] = scheduler.loop.create_future()
-
-        def settle(outcome: Outcome) -> None:
-            if not returned.done():
-                returned.set_result(outcome)
-
-        def call() -> None:
-            outcome = _call_function(task)
-            with contextlib.suppress(ActorDeadError):  # that loop is closed, and this actor dead
-                scheduler.post(settle, outcome)
-
-        self._thread = threading.Thread(target=copy_context().run, args=(call,), name=str(self), daemon=True)
+        work = partial(_call_and_post, self._task, scheduler, returned)
+        self._thread = threading.Thread(target=copy_context().run, args=(work,), name=str(self), daemon=True)
         self._thread.start()
-        outcome = await returned
-        self._thread = None
-        if outcome.error is not None:
-            raise outcome.error
-        return outcome.value
+        try:
+            await returned
+            self._thread = None
+            return returned.result().result()
+        finally:
+            del returned, work  # of the frame in the traceback of the error, which would be a cycle
 
     def _on_ran(self, outcome: Outcome) -> Stop:
         self._outcome = outcome
-        if outcome.error is not None:
-            raise outcome.error
+        outcome.result()
         return Stop(NORMAL)
 
     def _on_end(self, reason: ExitReason) -> Stop:
@@ -237,6 +239,19 @@ class TaskActor(Actor):
 async def _until_over(running: asyncio.Task[None]) -> None:
     with contextlib.suppress(asyncio.CancelledError):  # it was cancelled before its first step
         await running
+
+
+def _call_and_post(task: Job, scheduler: Scheduler, returned: asyncio.Future[Outcome]) -> None:
+    try:
+        with contextlib.suppress(ActorDeadError):  # that loop is closed, and this actor dead
+            scheduler.post(_settle, returned, _call_function(task))
+    finally:
+        del task, returned  # the traceback of the error keeps this frame
+
+
+def _settle(returned: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    if not returned.done():
+        returned.set_result(outcome)
 
 
 def _call_function(task: Job) -> Outcome:

@@ -119,12 +119,17 @@ class Work:
                 self.error = _refused(self.value)
         except BaseException as error:  # noqa: BLE001  # whatever an actor raises ends that actor and no other
             self.error = error
+        finally:
+            del self  # of the frame in the traceback of the error, which would be a cycle
 
     async def result(self) -> object:
-        await self.done
-        if self.error is not None:
-            raise self.error
-        return self.value
+        try:
+            await self.done
+            if self.error is not None:
+                raise self.error
+            return self.value
+        finally:
+            del self
 
 
 def _refused(coroutine: CoroutineType[Any, Any, Any]) -> TypeError:
@@ -200,6 +205,8 @@ class ActorThread:
                 self._hand_back(work)
                 del work
         ended(self._process, error)
+        # A traceback keeps this frame: it would be a cycle.
+        del self, error
 
     def _hand_back(self, work: Work) -> None:
         work.over = True

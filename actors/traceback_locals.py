@@ -1,0 +1,54 @@
+"""The local variables that a traceback keeps alive.
+
+An exception refers to its traceback, that to the frames, and these to all that was in reach, often to the exception again: from
+the `self` of a handler, for example, the reason of the actor's exit is reached. Such a cycle stays until a collection, however
+large it is. So the frames of a crash are cleared when its report is dropped; the lines of the traceback stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
+from opcode import opmap
+from traceback import walk_tb
+from types import FrameType
+
+__all__ = ["drop_locals"]
+
+_SUSPENDABLE = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
+
+
+def drop_locals(error: BaseException) -> None:
+    """Clear the local variables of all functions in the tracebacks of an exception and its causes that have ended."""
+    cleared: set[FrameType] = set()
+    for each in _chain(error):
+        for frame, _ in walk_tb(each.__traceback__):
+            _clear(frame, cleared)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        each = left.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            left += (each.__cause__, each.__context__)
+            yield each
+
+
+def _clear(frame: FrameType | None, cleared: set[FrameType]) -> None:
+    # A frame also keeps those that called it.
+    while frame is not None and frame not in cleared and not _is_suspended(frame):
+        try:
+            frame.clear()
+        except RuntimeError:  # it is running, and so are those above it
+            return
+        cleared.add(frame)
+        frame = frame.f_back
+
+
+def _is_suspended(frame: FrameType) -> bool:
+    """Return whether a coroutine or generator may go on: clearing its frame would close it, before Python 3.13."""
+    code = frame.f_code
+    return bool(code.co_flags & _SUSPENDABLE) and code.co_code[frame.f_lasti] == opmap["YIELD_VALUE"]
