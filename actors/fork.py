@@ -103,6 +103,13 @@ def shut_down(transport: asyncio.BaseTransport) -> None:
     A child that was forked meanwhile has it open too: by closing it alone the peer would learn nothing while that child lives.
     """
     shared: socket.socket | None = transport.get_extra_info("socket")
-    if shared is not None:
-        with suppress(OSError):  # the peer was faster
-            shared.shutdown(socket.SHUT_RDWR)
+    if shared is None or shared.fileno() < 0:
+        return
+    # What uvloop shows as a socket has no `shutdown`.
+    same = socket.socket(shared.family, shared.type, shared.proto, fileno=shared.fileno())
+    try:
+        same.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # the peer was faster
+    finally:
+        same.detach()

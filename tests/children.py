@@ -8,13 +8,13 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import pytest
 
-__all__ = ["LIMIT", "fork", "in_child", "needs_fork", "outcome_of", "wait_for"]
+__all__ = ["LIMIT", "fork", "in_child", "needs_fork", "outcome_of", "sleeping_child", "wait_for"]
 
 T = TypeVar("T")
 
@@ -88,3 +88,20 @@ def _report(writing: int, function: Callable[[], Any]) -> None:
         with suppress(OSError, ValueError):
             sys.stderr.flush()
         os._exit(3)
+
+
+@contextmanager
+def sleeping_child() -> Iterator[int]:
+    """A forked process that has the descriptors of its parent and does nothing, until the end of the block."""
+    reading, writing = os.pipe()
+    child = fork()
+    if not child:
+        os.close(writing)
+        os.read(reading, 1)  # returns when the parent closes its end
+        os._exit(0)
+    os.close(reading)
+    try:
+        yield child
+    finally:
+        os.close(writing)
+        wait_for(child)

@@ -131,6 +131,13 @@ def test_a_connection_that_is_closed_at_the_moment_of_its_opening_is_ended(monke
         def transport(self) -> Opened:
             return self
 
+        @property
+        def connection_lost_waiter(self) -> asyncio.Future[None]:
+            return asyncio.get_running_loop().create_future()
+
+        def get_extra_info(self, _name: str) -> None:
+            return None
+
         def abort(self) -> None:
             aborted.append(self)
 

@@ -101,6 +101,9 @@ class RecordingTransport:
         self.on_write: Callable[[], object] = lambda: None
         self.unsent = 0
 
+    def get_extra_info(self, _name: str) -> None:
+        return None
+
     def write(self, data: bytes) -> None:
         self.writes.append(data)
         self.on_write()

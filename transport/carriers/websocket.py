@@ -24,6 +24,7 @@ from websockets.server import ServerProtocol
 
 from actors import telemetry
 from actors.channels.fastlane import CLOSED, CORKED, PAUSED, fastlane_of
+from actors.fork import shut_down
 from transport import socket_events
 from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected
 from transport.carriers.frames import SLICE_BYTES, FrameReader, close_frame, close_payload, pong_frame, wire
@@ -168,6 +169,8 @@ class WebSocketCarrier(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Notify the transport actor that the client has disconnected, after everything that was received."""
+        if self._transport is not None:
+            shut_down(self._transport)
         if self._timer is not None:
             self._timer.cancel()
         self._options.idle.closed(self)

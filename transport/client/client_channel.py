@@ -104,6 +104,7 @@ class Channel:
 
         It is called on the event loop. A coroutine function runs as a task. Exceptions are logged.
         """
+        self._driver.check_process()
         return self._protocol.on(_checked_name("an event", event), callback)
 
     def off(self, event: str, ref: int | None = None) -> None:

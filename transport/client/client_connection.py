@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Origin, Subprotocol
 
+from actors.fork import shut_down
 from actors.log import Log
 from transport.client.protocol.socket_protocol import ABNORMAL
 
@@ -114,7 +115,7 @@ class WebSocketConnection:
             self._listener.failed(self.number, error)
             return
         if self._is_closing:
-            self._websocket.transport.abort()
+            _cut(self._websocket)
         else:
             await self._converse(self._websocket)
 
@@ -179,6 +180,7 @@ def _cut(websocket: ClientConnection) -> None:
     An asyncio transport that was closed with data left to write drops its loop when it ends, and abort() would then fail.
     """
     if not websocket.connection_lost_waiter.done():
+        shut_down(websocket.transport)
         websocket.transport.abort()
 
 
@@ -194,5 +196,9 @@ def _offering(subprotocols: list[str] | None) -> type[ClientConnection]:
             if subprotocols is not None:
                 protocol.available_subprotocols = [Subprotocol(name) for name in subprotocols]
             super().__init__(protocol, **options)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            shut_down(self.transport)
+            super().connection_lost(exc)
 
     return OfferingConnection

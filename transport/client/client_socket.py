@@ -70,6 +70,8 @@ class Socket:
     `rejoin_after(tries)`, that may be taken off at random. `timeout` is for pushes, joins and connecting. `max_buffered` bounds
     the pushes that each channel buffers while it is not joined.
 
+    In a process that is forked while it is connected it raises ForkedError, and a new one works.
+
     A failure of `params` or `auth_token` is logged, and retried like a connection that could not be established.
 
     Raises:
@@ -121,16 +123,18 @@ class Socket:
         self._driver = Driver(self.protocol, CLIENT_SERIALIZERS[vsn], self._target, options, clock)
 
     def __repr__(self) -> str:
-        return f"<Socket {self.url} {self.state}>"
+        return f"<Socket {self.url} {self.protocol.state.value}>"
 
     @property
     def state(self) -> str:
         """One of "closed" (between two attempts too), "connecting" and "open"."""
+        self._driver.check_process()
         return self.protocol.state.value
 
     @property
     def is_open(self) -> bool:
         """Whether it is connected."""
+        self._driver.check_process()
         return self.protocol.is_open
 
     @property
@@ -181,8 +185,9 @@ class Socket:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close."""
-        await self.close()
+        """Close; a process that was forked inside the block leaves the socket to its parent."""
+        if self._driver.is_here:
+            await self.close()
 
     def connect(self) -> None:
         """Start to connect, without waiting; retry with back-off until disconnect() or close()."""
@@ -224,25 +229,30 @@ class Socket:
             ValueError: if `max_queue` is not a whole number >= 0.
         """
         check_count("max_queue", max_queue)
+        self._driver.check_process()
         return Channel(self._driver, topic, {} if params is None else params, max_queue)
 
     # Connection events
 
     def on_open(self, callback: Callable[[], object]) -> int:
         """Call `callback()` whenever the connection is established; return a ref for `off`."""
-        return self.protocol.on("open", callback)
+        return self._on("open", callback)
 
     def on_close(self, callback: Callable[[int, str], object]) -> int:
         """Call `callback(code, reason)` whenever the connection has ended or could not be established (1006)."""
-        return self.protocol.on("close", callback)
+        return self._on("close", callback)
 
     def on_error(self, callback: Callable[[Exception], object]) -> int:
         """Call `callback(error)` whenever the connection could not be established or a malformed message was received."""
-        return self.protocol.on("error", callback)
+        return self._on("error", callback)
 
     def on_message(self, callback: Callable[[Message], object]) -> int:
         """Call `callback(message)` for each message of any topic."""
-        return self.protocol.on("message", callback)
+        return self._on("message", callback)
+
+    def _on(self, event: str, callback: Callable[..., object]) -> int:
+        self._driver.check_process()
+        return self.protocol.on(event, callback)
 
     def off(self, ref: int) -> None:
         """Remove the callback with that ref."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from actors.channels.message import Message
 from actors.clock import LoopClock
+from actors.fork import check_process
 from actors.log import Log
 from transport.client.client_connection import Target, WebSocketConnection, WebSocketOptions
 from transport.client.client_serializer import ClientSerializer, written_payload
@@ -67,10 +69,23 @@ class Driver:
         # By topic, while they run.
         self._resolving: WeakValueDictionary[str, asyncio.Task[None]] = WeakValueDictionary()
         self._is_carrying = False
+        # The process in which it has connections or timers, 0 for none.
+        self._process_id = 0
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it does not run in the process from which this one was forked."""
+        return self._process_id in (0, os.getpid())
+
+    def check_process(self) -> None:
+        """Raise ForkedError if it runs in the process from which this one was forked."""
+        if self._process_id:
+            check_process(self._process_id, "this socket")
 
     @property
     def clock(self) -> Clock:
         """The clock that measures the times of this socket."""
+        self.check_process()
         if self._clock is None:
             self._clock = LoopClock(asyncio.get_running_loop())
         return self._clock
@@ -82,6 +97,7 @@ class Driver:
 
     def carry(self) -> None:
         """Carry out all pending effects in order, and those that they cause."""
+        self.check_process()
         if self._is_carrying:
             return
         self._is_carrying = True
@@ -100,6 +116,7 @@ class Driver:
                 self.call(callback, *args)
             case StartTimer(timer, seconds):
                 self._stop(timer)
+                self._process_id = os.getpid()
                 self._timers[timer] = self.clock.call_after(seconds, lambda: self._fire(timer))
             case StopTimer(timer):
                 self._stop(timer)
@@ -117,7 +134,7 @@ class Driver:
 
     def _open(self, number: int) -> None:
         connection = WebSocketConnection(number, self._target, self._options, self, self.clock)
-        self._connections[number] = connection
+        self._connections[number], self._process_id = connection, os.getpid()
         self._spawn(connection.run(), self._connection_tasks)
 
     def opened(self, connection: int) -> None:
@@ -203,6 +220,8 @@ class Driver:
     async def connections_ended(self) -> None:
         """Return when all closed connections have ended."""
         await asyncio.gather(*self._connection_tasks, return_exceptions=True)
+        if not self._connections and not self._timers:
+            self._process_id = 0
 
     async def end(self) -> None:
         """Wait for the connections to end, then cancel the callbacks that still run."""

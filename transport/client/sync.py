@@ -8,6 +8,7 @@
             print(message.event, message.payload)
 
 The connection runs on an event loop in its own thread, so heartbeats and reconnects do not depend on the calling thread.
+A process that is forked meanwhile has none of these threads: there a connected socket raises ForkedError, and a new one works.
 Callbacks are called one after the other in another thread, named "phoenix callbacks"; they may block and use the socket. So may
 `params` and `auth_token` if they are functions. All methods may be called from any thread.
 """
@@ -184,11 +185,13 @@ class Socket:
     @property
     def state(self) -> str:
         """One of "closed" (between two attempts too), "connecting" and "open"."""
+        self._threads.check_process()
         return self._socket.state
 
     @property
     def is_open(self) -> bool:
         """Whether it is connected."""
+        self._threads.check_process()
         return self._socket.is_open
 
     def open(self) -> None:
@@ -212,8 +215,9 @@ class Socket:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close."""
-        self.close()
+        """Close; a process that was forked inside the block leaves the socket to its parent."""
+        if self._threads.is_here:
+            self.close()
 
     def close(self) -> None:
         """Leave all channels, close the connection with code 1000, and end both threads.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import threading
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from actors.callbacks import is_async
-from actors.fork import free_after_fork
+from actors.fork import check_process, free_after_fork
 from actors.log import Log
 from actors.lowlevel import is_on_a_loop, must_not_block
 from transport.client.exceptions import ClosedError
@@ -38,6 +39,7 @@ class Threads:
         self._loop: asyncio.AbstractEventLoop
         self._thread: threading.Thread
         self._callbacks: ThreadPoolExecutor
+        self._process_id = 0
 
     def start(self) -> None:
         """Start the loop.
@@ -46,6 +48,7 @@ class Threads:
             RuntimeError: if it is running.
         """
         with self._lock:
+            self.check_process()
             if self.running:
                 raise RuntimeError("the socket is open already")
             self._start()
@@ -56,7 +59,17 @@ class Threads:
         # A daemon, so that a program that does not close its socket can still exit.
         self._thread = threading.Thread(target=self._loop.run_forever, name="phoenix client", daemon=True)
         self._thread.start()
-        self.running = True
+        self.running, self._process_id = True, os.getpid()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the threads do not run in the process from which this one was forked."""
+        return not self.running or self._process_id == os.getpid()
+
+    def check_process(self) -> None:
+        """Raise ForkedError if the threads run in the process from which this one was forked."""
+        if self.running:
+            check_process(self._process_id, "this socket")
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine on the loop, and wait for its result.
@@ -64,14 +77,17 @@ class Threads:
         Raises:
             ClosedError: if the loop has ended.
             BlockingCallError: in a coroutine, whose event loop it would block.
+            ForkedError: if it runs in the process from which this one was forked.
         """
         if is_on_a_loop():
             coroutine.close()
         must_not_block("the client for threads", instead="`await` with transport.client.Socket")
         with self._lock:
-            if not self.running:
+            try:
+                self._check_running()
+            except BaseException:
                 coroutine.close()
-                raise ClosedError("the socket is closed")
+                raise
             future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
@@ -79,6 +95,11 @@ class Threads:
             # After Ctrl-C, for example, no thread waits for the coroutine any more. Cancelling one that failed does nothing.
             future.cancel()
             raise
+
+    def _check_running(self) -> None:
+        self.check_process()
+        if not self.running:
+            raise ClosedError("the socket is closed")
 
     def call(self, function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
         """Call a function on the loop, and wait for its result."""
@@ -123,9 +144,13 @@ class Threads:
         If several threads call it, the first does this, and the others return at once.
         """
         with self._lock:
-            if not self.running:
+            try:
+                self._check_running()
+            except BaseException as error:
                 last.close()
-                return
+                if isinstance(error, ClosedError):
+                    return
+                raise
             self.running = False
             future = asyncio.run_coroutine_threadsafe(self._finish(last), self._loop)
         future.result()

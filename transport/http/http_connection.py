@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, cast
 
 from websockets.http11 import Request, Response
 
+from actors.fork import shut_down
 from actors.log import Log
 from actors.lowlevel import leave
 from transport.access.proxies import InvalidPrefaceError, read_preface
@@ -97,6 +98,7 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the answer that is being prepared."""
+        shut_down(self._transport)
         self._end()
         if self._task is not None:
             self._task.cancel()

@@ -23,8 +23,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from weakref import WeakSet
 
 from actors.actor import Actor
+from actors.fork import in_child
 from actors.log import Log
 from transport.http.exchange import HttpEndpoint, Incoming, respond
 from transport.http.file_limit import connections_for_files
@@ -55,6 +57,10 @@ _SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ACCEPT = object()
 
 
+# All listening sockets of this process; a forked one closes them, so that the port is free when their owner has ended.
+_listening: WeakSet[socket.socket] = WeakSet()
+
+
 def bind(host: str, port: int) -> list[socket.socket]:
     """Open the listening sockets for a host and port; port 0 is any free one, the same for all addresses of the host.
 
@@ -82,6 +88,14 @@ def unbind(opened: socket.socket) -> None:
     opened.close()
 
 
+def _after_fork() -> None:
+    for opened in _listening:
+        opened.close()
+
+
+in_child(_after_fork)
+
+
 def _listen(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> socket.socket:
     opened = socket.socket(family, kind, protocol)
     try:
@@ -90,6 +104,7 @@ def _listen(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> 
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         opened.bind(address)
         opened.listen(BACKLOG)
+        _listening.add(opened)
         opened.settimeout(0)
     except OSError:
         opened.close()
@@ -156,7 +171,9 @@ class Listener(Actor):
     def _start_accepting(self) -> None:
         try:
             # Duplicates, for the sockets are the supervisor's to close.
-            self._listening.extend(listening.dup() for listening in self._sockets[len(self._listening) :])
+            for listening in self._sockets[len(self._listening) :]:
+                self._listening.append(listening.dup())
+                _listening.add(self._listening[-1])
         except OSError as error:
             self._not_accepted(error)
             return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from actors.fork import shut_down
 from supervisors.console.protocol import Bye, Frames, FromClient, FromServer
 from supervisors.console.server.output_queue import OutputQueue
 from supervisors.console.server.unix_socket import is_of_this_user
@@ -99,6 +100,8 @@ class ConsoleConnection(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Notify the session that the client has disconnected."""
+        if self._transport is not None:
+            shut_down(self._transport)
         self.outbox.close()
         self.closed.set_result(None)
         self._pass_on(ClientGone())

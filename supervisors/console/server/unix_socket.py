@@ -51,6 +51,8 @@ class UnixSocket:
 
     def close(self) -> None:
         """Stop listening, and remove the file, unless it has been replaced."""
+        with contextlib.suppress(OSError):
+            self.listening.shutdown(socket.SHUT_RDWR)  # a forked process may have it open too
         self.listening.close()
         with contextlib.suppress(OSError):
             if os.path.samestat(os.stat(self.path), self._file):
