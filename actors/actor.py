@@ -266,6 +266,8 @@ class Actor(_PykkaActor):
 
     def demonitor(self, monitor: MonitorRef, *, flush: bool = False) -> None:
         """Remove a monitor; with `flush`, a `Down` that is in the mailbox is not handled either."""
+        if not isinstance(monitor, MonitorRef):
+            raise TypeError(f"demonitor() takes what monitor() returned, got {safe_repr(monitor)}")
         self._process.demonitor(monitor, flush=flush)
 
     def own(self, close: Callable[[], object]) -> None:

@@ -105,13 +105,18 @@ def coroutine_of(result: object, actor: object) -> Coroutine[Any, Any, Any] | No
     if isinstance(result, GeneratorType | AsyncGeneratorType):
         _must_not_be_its_own(result, actor)
         return None
-    if not is_awaitable(result):
+    if not is_awaitable(result) or (isinstance(result, pykka.Future) and _is_for_the_caller(result, actor)):
         return None
-    if isinstance(result, pykka.Future) and type(result).__await__ is pykka.Future.__await__:
-        raise TypeError(
-            f"a handler returned {safe_repr(result)}, which cannot be awaited without blocking; get() it in a ThreadedActor"
-        )
     return _await(result)
+
+
+def _is_for_the_caller(future: pykka.Future[Any], actor: Any) -> bool:
+    """Return whether a future is the reply as it is, since its answer is to come from the actor that returned it."""
+    if type(future).__await__ is pykka.Future.__await__:
+        raise TypeError(
+            f"a handler returned {safe_repr(future)}, which cannot be awaited without blocking; get() it in a ThreadedActor"
+        )
+    return getattr(future, "asked", None) is actor.actor_inbox
 
 
 async def _await(result: Any) -> object:

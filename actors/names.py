@@ -101,4 +101,5 @@ def not_registered(target: Target) -> ActorDeadError:
         return forked
     if isinstance(target, Via):
         return ActorDeadError(f"no actor is registered as {safe_repr(target.key)} in {safe_repr(target.registry)}")
-    return ActorDeadError(f"no actor is registered as {safe_repr(target)}")
+    its_ref = "; it is no name: give its `ref`" if hasattr(type(target), "ref") else ""
+    return ActorDeadError(f"no actor is registered as {safe_repr(target)}{its_ref}")

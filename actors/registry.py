@@ -15,7 +15,7 @@ from actors.exits import LEFT_BEHIND
 from actors.fork import free_after_fork, parent_id
 from actors.pickling import Local
 from actors.redaction import safe_repr
-from actors.via import Via, resolve
+from actors.via import Via, checked_ref, resolve
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -111,7 +111,7 @@ class Registry(Local):
             NameTakenError: if keys are unique and another living actor has it.
             ActorDeadError: if the actor is dead.
         """
-        process = ref.process
+        process = checked_ref(ref, "registry.register(key, ref)").process
         with _writing:
             if self.kind is Keys.UNIQUE:
                 self._must_be_free(key, process)
@@ -143,6 +143,7 @@ class Registry(Local):
 
     def unregister(self, key: Hashable, ref: ActorRef) -> None:
         """Remove all entries of `ref` under `key`; does nothing if there are none."""
+        checked_ref(ref, "registry.unregister(key, ref)")
         with _writing:
             ref.process.unnamed(self, key)
             self.forget(key, ref.process)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
     from actors.registry import Registry
 
-__all__ = ["Target", "Via", "resolve"]
+__all__ = ["Target", "Via", "checked_ref", "resolve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def resolve(target: Target, whereis: Callable[[Hashable], ActorRef | None]) -> A
     """Return the ref of a target now; None if it is a name that no actor has.
 
     Raises:
-        TypeError: if it is None, which `whereis` returns for a name that no actor has.
+        TypeError: if it is None, which `whereis` returns for a name that no actor has, or cannot be a name.
     """
     if isinstance(target, pykka.ActorRef):
         return target  # type: ignore[return-value]  # as an `ActorRef` is a pykka.ActorRef
@@ -80,4 +80,30 @@ def resolve(target: Target, whereis: Callable[[Hashable], ActorRef | None]) -> A
         raise TypeError(
             "a target must be an actor, a ref, a name or Via(registry, key), got None; did whereis() find no actor?"
         )
-    return whereis(target)
+    try:
+        return whereis(target)
+    except TypeError:
+        _must_be_hashable(target)
+        raise
+
+
+def _must_be_hashable(target: object) -> None:
+    try:
+        hash(target)
+    except TypeError:
+        raise TypeError(
+            f"a target must be an actor, a ref, a name or Via(registry, key), got {safe_repr(target)}; "
+            "it comes before the message"
+        ) from None
+
+
+def checked_ref(ref: object, usage: str) -> ActorRef:
+    """Return a ref that was passed to a method; `usage` is how to call that.
+
+    Raises:
+        TypeError: if it is no ref.
+    """
+    if not isinstance(ref, pykka.ActorRef):
+        its_own = ", and `self.actor_ref` in an actor" if isinstance(ref, pykka.Actor) else ""
+        raise TypeError(f"expected the ref of an actor, got {safe_repr(ref)}; write {usage}{its_own}")
+    return ref  # type: ignore[return-value]  # as in `resolve`

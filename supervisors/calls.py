@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from actors.exits import SHUTDOWN, ExitReason
-from actors.names import ask
-from supervisors.child_spec import ChildSpec, Supervised, child_spec
+from actors.names import ask, whereis
+from actors.ref import ASK_TIMEOUT
+from supervisors.child_spec import ChildKind, ChildSpec, Supervised, child_spec
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -85,6 +86,14 @@ class ChildCount(NamedTuple):
     workers: int
 
 
+def _request(supervisor: Target, message: object, *, timeout: float | None = ASK_TIMEOUT) -> Future[Any]:
+    ref = whereis(supervisor)
+    kind = None if ref is None else getattr(ref.actor_class, "kind", None)
+    if ref is not None and kind is not ChildKind.SUPERVISOR:
+        raise TypeError(f"expected a supervisor, by its ref or its name, before the other arguments, got {ref!r}")
+    return ask(supervisor if ref is None else ref, message, block=False, timeout=timeout)
+
+
 def start_child(supervisor: Target, child: Supervised) -> Future[ActorRef[Any]]:
     """Start one more child under a running supervisor; return a future of its ref.
 
@@ -94,7 +103,7 @@ def start_child(supervisor: Target, child: Supervised) -> Future[ActorRef[Any]]:
         TooManyChildrenError: if a `DynamicSupervisor` has `max_children` already.
         SignificantChildError: if it is significant, and the supervisor has no `auto_shutdown`.
     """
-    return ask(supervisor, StartChild(child_spec(child)), block=False, timeout=None)
+    return _request(supervisor, StartChild(child_spec(child)), timeout=None)
 
 
 def terminate_child(supervisor: Target, child: Hashable) -> Future[None]:
@@ -105,7 +114,7 @@ def terminate_child(supervisor: Target, child: Hashable) -> Future[None]:
     Raises (in the future):
         ChildNotFoundError: if there is no such child.
     """
-    return ask(supervisor, TerminateChild(child), block=False, timeout=None)
+    return _request(supervisor, TerminateChild(child), timeout=None)
 
 
 def restart_child(supervisor: Target, child_id: Hashable) -> Future[ActorRef[Any]]:
@@ -117,7 +126,7 @@ def restart_child(supervisor: Target, child_id: Hashable) -> Future[ActorRef[Any
         ChildNotFoundError: if there is no child with that id.
         UnsupportedCallError: from a `DynamicSupervisor`.
     """
-    return ask(supervisor, RestartChild(child_id), block=False, timeout=None)
+    return _request(supervisor, RestartChild(child_id), timeout=None)
 
 
 def delete_child(supervisor: Target, child_id: Hashable) -> Future[None]:
@@ -128,7 +137,7 @@ def delete_child(supervisor: Target, child_id: Hashable) -> Future[None]:
         ChildNotFoundError: if there is no child with that id.
         UnsupportedCallError: from a `DynamicSupervisor`.
     """
-    return ask(supervisor, DeleteChild(child_id), block=False)
+    return _request(supervisor, DeleteChild(child_id))
 
 
 def get_child_spec(supervisor: Target, child: Hashable) -> Future[ChildSpec]:
@@ -137,14 +146,14 @@ def get_child_spec(supervisor: Target, child: Hashable) -> Future[ChildSpec]:
     Raises (in the future):
         ChildNotFoundError: if there is no such child.
     """
-    return ask(supervisor, GetChildSpec(child), block=False)
+    return _request(supervisor, GetChildSpec(child))
 
 
 def which_children(supervisor: Target) -> Future[list[ChildInfo]]:
     """Return a future of the children, in start order."""
-    return ask(supervisor, WhichChildren(), block=False)
+    return _request(supervisor, WhichChildren())
 
 
 def count_children(supervisor: Target) -> Future[ChildCount]:
     """Return a future of how many children there are."""
-    return ask(supervisor, CountChildren(), block=False)
+    return _request(supervisor, CountChildren())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Required, TypedDict, TypeVar, 
 
 from actors.names import not_registered, whereis
 from actors.ref import ASK_TIMEOUT
-from actors.task.task import Task
+from actors.task.task import Task, check_task, missing
 from actors.task.task_actor import TaskActor
 from actors.task.task_stream import Items, TaskStream
 from actors.validation import check_seconds
@@ -73,9 +73,10 @@ class TaskSupervisor(DynamicSupervisor):
 
     @staticmethod
     def start_child(
-        supervisor: Target, function: Callable[..., object], /, *args: object, **kwargs: object
+        supervisor: Target, function: Callable[..., object] = missing, /, *args: object, **kwargs: object
     ) -> Task[Any]:
         """Start a task without an owner: fire and forget, or for code that is not an actor."""
+        check_task("TaskSupervisor.start_child(supervisor, function, …)", function)
         ref = _living(supervisor)
         return _start(ref, Task(function, args, kwargs, scheduler=ref.process.scheduler))
 
@@ -93,9 +94,10 @@ class TaskSupervisor(DynamicSupervisor):
 
     @staticmethod
     def async_(
-        supervisor: Target, owner: Owner, function: Callable[..., object], /, *args: object, **kwargs: object
+        supervisor: Target, owner: Owner, function: Callable[..., object] = missing, /, *args: object, **kwargs: object
     ) -> Task[Any]:
         """Start a task that is linked to its owner: if the task crashes, so does the owner, unless it traps exits."""
+        check_task("TaskSupervisor.async_(supervisor, owner, function, …)", function, owner)
         ref = _living(supervisor)
         return _start(ref, _owned(ref, owner, function, args, kwargs, linked=True))
 
@@ -113,9 +115,10 @@ class TaskSupervisor(DynamicSupervisor):
 
     @staticmethod
     def async_nolink(
-        supervisor: Target, owner: Owner, function: Callable[..., object], /, *args: object, **kwargs: object
+        supervisor: Target, owner: Owner, function: Callable[..., object] = missing, /, *args: object, **kwargs: object
     ) -> Task[Any]:
         """Start a task whose crash is raised only where it is awaited."""
+        check_task("TaskSupervisor.async_nolink(supervisor, owner, function, …)", function, owner)
         ref = _living(supervisor)
         return _start(ref, _owned(ref, owner, function, args, kwargs))
 
@@ -144,7 +147,7 @@ class TaskSupervisor(DynamicSupervisor):
         supervisor: Target,
         owner: Owner | None,
         function: Callable[[Any], object],
-        items: Items[Any],
+        items: Items[Any] = missing,
         *,
         max_concurrency: int,
         ordered: bool = True,
@@ -162,6 +165,7 @@ class TaskSupervisor(DynamicSupervisor):
         Raises:
             ValueError: if `timeout` or `max_concurrency` is invalid.
         """
+        _check_stream("async_stream", owner, function, items)
         start = _starter(supervisor, owner, function, timeout)
         return TaskStream(start, items, take=Task.get, max_concurrency=max_concurrency, ordered=ordered)
 
@@ -190,7 +194,7 @@ class TaskSupervisor(DynamicSupervisor):
         supervisor: Target,
         owner: Owner | None,
         function: Callable[[Any], object],
-        items: Items[Any],
+        items: Items[Any] = missing,
         *,
         max_concurrency: int,
         ordered: bool = True,
@@ -207,8 +211,16 @@ class TaskSupervisor(DynamicSupervisor):
 
         Otherwise it works as `async_stream`. A task that timed out has ended with `Shutdown("timeout")`.
         """
+        _check_stream("async_stream_nolink", owner, function, items)
         start = _starter(supervisor, owner, function, timeout)
         return TaskStream(start, items, take=_itself, max_concurrency=max_concurrency, ordered=ordered)
+
+
+def _check_stream(call: str, owner: object, function: object, items: object) -> None:
+    usage = f"TaskSupervisor.{call}(supervisor, owner, function, items, max_concurrency=…), with None for no owner"
+    check_task(usage, function, missing if owner is None else owner)
+    if items is missing:
+        raise TypeError(f"the items are missing; write {usage}")
 
 
 def _living(supervisor: Target) -> ActorRef:

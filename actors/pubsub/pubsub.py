@@ -22,6 +22,7 @@ from actors.pubsub.subscriptions import Subscription, Subscriptions
 from actors.redaction import safe_repr
 from actors.runtime.current import actor_of_thread
 from actors.runtime.program_exit import leave
+from actors.via import checked_ref
 from actors.watcher import WatchedTable, Watcher
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ class PubSub(WatchedTable):
         An actor that subscribes twice gets every message twice. With a fastlane, broadcasts are written there, except for the
         events in `intercepts`.
         """
-        self.scheduler.run_or_post(self._subscribe, Subscription(topic, subscriber.process, fastlane, intercepts))
+        process = checked_ref(subscriber, "pubsub.subscribe(topic, ref)").process
+        self.scheduler.run_or_post(self._subscribe, Subscription(topic, process, fastlane, intercepts))
 
     def _subscribe(self, subscription: Subscription) -> None:
         if not subscription.subscriber.alive:
@@ -111,7 +113,8 @@ class PubSub(WatchedTable):
 
     def unsubscribe(self, topic: str, subscriber: ActorRef) -> None:
         """Remove all subscriptions of `subscriber` to `topic`."""
-        self.scheduler.run_or_post(self._unsubscribe, topic, subscriber.process)
+        process = checked_ref(subscriber, "pubsub.unsubscribe(topic, ref)").process
+        self.scheduler.run_or_post(self._unsubscribe, topic, process)
 
     def _unsubscribe(self, topic: str, subscriber: Process) -> None:
         last = self.subscriptions.remove(topic, subscriber)

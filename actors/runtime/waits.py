@@ -63,4 +63,5 @@ def _debtor(question: Question) -> Waiter | None:
 def must_not_block(call: str, *, instead: str) -> None:
     """Raise BlockingCallError if the caller runs on an event loop, whichever it is: everything on it would stand still."""
     if is_on_a_loop():
+        instead += "; an actor that has to block is a ThreadedActor"
         raise BlockingCallError(call, instead=instead, why="would block the event loop that it is called on")

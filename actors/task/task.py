@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextvars import Context, copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from actors.actor import Actor
 from actors.callbacks import check_function
@@ -26,12 +27,15 @@ from actors.task.task_actor import TIMED_OUT, End, TaskActor
 if TYPE_CHECKING:
     from actors.task.task_actor import Outcome
 
-__all__ = ["Owner", "Task"]
+__all__ = ["Owner", "Task", "check_task", "missing"]
 
 _log = Log("ashtree.actors")
 
 T = TypeVar("T")
 P = ParamSpec("P")
+
+missing: Any = object()
+"""Stands for an argument that was not given: Python would say that the function is missing, when it is the owner."""
 
 
 class Task(Local, Generic[T]):
@@ -70,11 +74,7 @@ class Task(Local, Generic[T]):
         linked: bool = False,
         timeout: float | None = None,
     ) -> None:
-        if not callable(function):
-            raise TypeError(
-                f"a task runs a function, got {safe_repr(function)}; give it the arguments apart: (…, fetch, url)"
-            )
-        check_function("the function of a task", function, plain=False)
+        check_task("Task(function, args, kwargs, scheduler=…)", function)
         self.function, self.args, self.kwargs = function, args, kwargs
         self.owner = None if owner is None else _ref_of(owner)
         self.linked = linked
@@ -98,6 +98,7 @@ class Task(Local, Generic[T]):
     @classmethod
     def start(cls, function: Callable[..., object], /, *args: object, **kwargs: object) -> Task[Any]:
         """Start a task without an owner, for code that is not an actor. Better: `TaskSupervisor.start_child`."""
+        check_task("Task.start(function, …)", function)
         task: Task[Any] = cls(function, args, kwargs, scheduler=Scheduler.here())
         spawn(TaskActor, (task,), label=task.label)
         return task
@@ -113,12 +114,15 @@ class Task(Local, Generic[T]):
     def start_link(cls, owner: Owner, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Task[T]: ...
 
     @classmethod
-    def start_link(cls, owner: Owner, function: Callable[..., object], /, *args: object, **kwargs: object) -> Task[Any]:
+    def start_link(
+        cls, owner: Owner, function: Callable[..., object] = missing, /, *args: object, **kwargs: object
+    ) -> Task[Any]:
         """Start a task that is linked to its owner and is its child in the tree (Elixir's `Task.async`).
 
         When the owner ends, for whatever reason, so does the task. When the task crashes, so does the owner, unless it traps
         exits. The owner is an actor (`self` in its methods), a ref, or a task (`Task.current()` in its function).
         """
+        check_task("Task.start_link(owner, function, …)", function, owner)
         scheduler = _ref_of(owner).process.scheduler
         task: Task[Any] = cls(function, args, kwargs, scheduler=scheduler, owner=owner, linked=True)
         assert task.owner is not None
@@ -311,6 +315,36 @@ def _ref_of(owner: Owner) -> ActorRef:
         owner.actor_inbox.must_have_started()
         return owner.actor_ref
     ref = owner.ref if isinstance(owner, Task) else owner
-    if not isinstance(ref, ActorRef):
-        raise TypeError(f"the owner of a task must be an actor, its ref or a task that runs, got {safe_repr(owner)}")
+    assert ref is not None
     return ref
+
+
+def check_task(usage: str, function: object, owner: object = missing) -> None:
+    """Raise unless a task can be started with this function, and for this owner if it has one; `usage` is the call to write.
+
+    Raises:
+        TypeError: naming what is missing or wrong.
+    """
+    if owner is not missing and not isinstance(owner.ref if isinstance(owner, Task) else owner, Actor | ActorRef):
+        _refuse_owner(usage, owner)
+    if not callable(function):
+        _refuse_function(usage, function)
+    check_function("the function of a task", function, plain=False)
+
+
+def _refuse_owner(usage: str, owner: object) -> NoReturn:
+    if callable(owner) and not isinstance(owner, Task):
+        raise TypeError(f"the owner is missing before the function {function_name(owner)}; write {usage}")
+    raise TypeError(
+        f"the owner of a task must be an actor, its ref or a task that runs, got {safe_repr(owner)}; write {usage}"
+    )
+
+
+def _refuse_function(usage: str, function: object) -> NoReturn:
+    if function is missing:
+        raise TypeError(f"the function of the task is missing; write {usage}")
+    if isinstance(function, CoroutineType):
+        function.close()
+    raise TypeError(
+        f"a task runs a function, got {safe_repr(function)}; give it the arguments apart: (…, fetch, url), as in {usage}"
+    )

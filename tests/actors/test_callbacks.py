@@ -300,6 +300,15 @@ async def test_a_task_awaits_what_its_plain_function_returns() -> None:
     assert await Task.start(lambda: echo(2)) == 2
 
 
+def test_a_future_that_the_actor_itself_has_to_answer_is_a_value() -> None:
+    with ManualRuntime():
+        ref = Plain.start()
+        inner = ref.ask(lambda: ref.ask(lambda: 1, block=False))
+        assert inner.get() == 1
+        inner = ref.proxy().call(lambda: ref.proxy().call(lambda: 2)).get()
+        assert inner.get() == 2
+
+
 def test_an_attribute_is_a_value_even_if_it_can_be_awaited() -> None:
     class Keeper(Actor):
         def __init__(self) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from actors.actor import Actor
 from actors.exceptions import NameTakenError, StartError
+from actors.names import send
+from actors.pubsub.pubsub import PubSub
 from actors.registry import Registry
 from actors.runtime.spawn import spawn
 from actors.via import Via, resolve
@@ -76,3 +78,52 @@ def test_none_is_no_target() -> None:
 def test_a_via_whose_parts_are_exchanged_is_refused() -> None:
     with pytest.raises(TypeError, match=r"registry must be a Registry, got 'lobby'; write Via\(registry, key\)"):
         Via("lobby", Registry())  # type: ignore[arg-type]  # swapped
+
+
+@pytest.mark.parametrize("target", [{"a": 1}, ["a"], ("a", [])], ids=repr)
+def test_what_cannot_be_a_name_is_refused_with_the_value(target: Any, runtime: ManualRuntime) -> None:
+    with pytest.raises(TypeError) as raised:
+        send(target, "message")
+    assert str(raised.value) == (
+        f"a target must be an actor, a ref, a name or Via(registry, key), got {target!r}; it comes before the message"
+    )
+
+
+REGISTRY: Any = Registry()
+PUBSUB: Any = PubSub()
+
+
+@pytest.mark.parametrize(
+    ("call", "usage"),
+    [
+        (lambda ref: REGISTRY.register(ref, "key"), "registry.register(key, ref)"),
+        (lambda ref: REGISTRY.unregister(ref, "key"), "registry.unregister(key, ref)"),
+        (lambda ref: PUBSUB.subscribe(ref, "key"), "pubsub.subscribe(topic, ref)"),
+        (lambda ref: PUBSUB.unsubscribe(ref, "key"), "pubsub.unsubscribe(topic, ref)"),
+    ],
+    ids=["register", "unregister", "subscribe", "unsubscribe"],
+)
+def test_a_ref_in_another_place_is_refused_with_the_call_to_write(
+    call: Any, usage: str, runtime: ManualRuntime
+) -> None:
+    with pytest.raises(TypeError) as raised:
+        call(Actor.start())
+    assert str(raised.value) == f"expected the ref of an actor, got 'key'; write {usage}"
+
+
+def test_an_actor_in_place_of_its_ref_is_refused_with_how_to_get_that(runtime: ManualRuntime) -> None:
+    class Worker(Actor):
+        def on_receive(self, message: Any) -> None:
+            Registry().register("key", self)  # type: ignore[arg-type]  # the mistake
+
+    with pytest.raises(TypeError, match=r"write registry\.register\(key, ref\), and `self\.actor_ref` in an actor$"):
+        Worker.start().ask(1)
+
+
+def test_what_is_demonitored_is_what_monitor_returned(runtime: ManualRuntime) -> None:
+    class Worker(Actor):
+        def on_receive(self, message: Any) -> None:
+            self.demonitor(self.actor_ref)  # type: ignore[arg-type]  # the mistake
+
+    with pytest.raises(TypeError, match=r"^demonitor\(\) takes what monitor\(\) returned, got <ActorRef Worker "):
+        Worker.start().ask(1)

@@ -32,6 +32,8 @@ from supervisors.exceptions import (
     ChildRunningError,
 )
 from supervisors.restart import Strategy
+from supervisors.supervisor import Supervisor
+from supervisors.system import System
 from tests.supervisors.workers import (
     BoomError,
     Worker,
@@ -386,3 +388,34 @@ def test_a_supervisor_is_asked_by_its_name(runtime: ManualRuntime, journal: list
 def test_a_supervisor_that_nobody_knows_is_dead(runtime: ManualRuntime) -> None:
     with pytest.raises(ActorDeadError, match="no actor is registered as 'boss'"):
         which_children("boss").get()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda other, supervisor: start_child(other, Worker),
+        terminate_child,
+        restart_child,
+        delete_child,
+        get_child_spec,
+        lambda other, _: which_children(other),
+        lambda other, _: count_children(other),
+    ],
+    ids=range(7),
+)
+def test_a_call_to_what_is_no_supervisor_is_refused_with_the_value(call: Any, runtime: ManualRuntime) -> None:
+    other, supervisor = Actor.start(), Supervisor.start([])
+    with pytest.raises(TypeError) as raised:
+        call(other, supervisor)
+    assert str(raised.value) == (
+        f"expected a supervisor, by its ref or its name, before the other arguments, got {other!r}"
+    )
+    assert other.process.handled == 0
+
+
+def test_a_system_is_no_name_of_its_supervisor(runtime: ManualRuntime) -> None:
+    system: Any = System()
+    with pytest.raises(
+        ActorDeadError, match=r"^no actor is registered as <.*System object .*>; it is no name: give its `ref`$"
+    ):
+        which_children(system).get()

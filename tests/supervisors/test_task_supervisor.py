@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +15,7 @@ import pytest
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError, TaskExitError, Timeout
 from actors.exits import KILLED, NO_PROCESS, SHUTDOWN, Crash, Exit, Normal, Shutdown
+from actors.runtime.spawn import spawn
 from actors.task.task import Task
 from actors.task.task_stream import TaskStream
 from actors.testing import WAIT, ManualRuntime, Probe
@@ -523,3 +525,101 @@ def test_type_checkers_know_what_a_task_results_in(
     with pytest.raises(TypeError):
         TaskSupervisor.async_stream(tasks, owner, double, [4], maximum=1)  # type: ignore[call-overload]  # no such option
     TaskSupervisor.start_child(tasks, double, "4").cancel()  # type: ignore[call-overload]  # not an int
+
+
+# Arguments in the wrong order
+
+
+TASKS: Any = TaskSupervisor
+TASK: Any = Task
+
+
+def job(*_args: Any) -> Any:
+    """Do nothing."""
+
+
+async def fetch(_url: str) -> None:
+    """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (
+            lambda _: TASKS.async_nolink("tasks", job, 1),
+            "the owner is missing before the function job; write TaskSupervisor.async_nolink(supervisor, owner, function, …)",
+        ),
+        (
+            lambda _: TASKS.async_nolink("tasks", job),
+            "the owner is missing before the function job; write TaskSupervisor.async_nolink(supervisor, owner, function, …)",
+        ),
+        (
+            lambda me: TASKS.async_("tasks", job, me),
+            "the owner is missing before the function job; write TaskSupervisor.async_(supervisor, owner, function, …)",
+        ),
+        (
+            lambda me: TASKS.async_("tasks", me),
+            "the function of the task is missing; write TaskSupervisor.async_(supervisor, owner, function, …)",
+        ),
+        (
+            lambda me: TASKS.async_nolink(me, "tasks", job),
+            (
+                "the owner of a task must be an actor, its ref or a task that runs, got 'tasks'; "
+                "write TaskSupervisor.async_nolink(supervisor, owner, function, …)"
+            ),
+        ),
+        (
+            lambda _: TASKS.start_child("tasks", job(1)),
+            (
+                "a task runs a function, got None; give it the arguments apart: (…, fetch, url), as in "
+                "TaskSupervisor.start_child(supervisor, function, …)"
+            ),
+        ),
+        (
+            lambda _: TASKS.async_stream("tasks", job, [1], max_concurrency=1),
+            (
+                "the owner is missing before the function job; write "
+                "TaskSupervisor.async_stream(supervisor, owner, function, items, max_concurrency=…), with None for no owner"
+            ),
+        ),
+        (
+            lambda me: TASKS.async_stream_nolink("tasks", me, [1], job, max_concurrency=1),
+            (
+                "a task runs a function, got [1]; give it the arguments apart: (…, fetch, url), as in "
+                "TaskSupervisor.async_stream_nolink(supervisor, owner, function, items, max_concurrency=…), "
+                "with None for no owner"
+            ),
+        ),
+        (
+            lambda me: TASKS.async_stream("tasks", me, job, max_concurrency=1),
+            (
+                "the items are missing; write "
+                "TaskSupervisor.async_stream(supervisor, owner, function, items, max_concurrency=…), with None for no owner"
+            ),
+        ),
+        (
+            lambda _: TASK.start_link(job),
+            "the owner is missing before the function job; write Task.start_link(owner, function, …)",
+        ),
+    ],
+    ids=range(10),
+)
+def test_what_is_missing_or_in_another_place_is_named(runtime: ManualRuntime, call: Any, text: str) -> None:
+    spawn(TaskSupervisor, name="tasks")
+    with pytest.raises(TypeError) as raised:
+        call(Actor.start())
+    assert str(raised.value) == text
+
+
+def test_a_coroutine_in_place_of_its_function_is_closed(runtime: ManualRuntime) -> None:
+    coroutine: Any = fetch("/")
+    with pytest.raises(TypeError, match=r"^a task runs a function, got <coroutine object fetch "):
+        Task.start(coroutine)
+    assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
+
+
+def test_what_is_no_supervisor_starts_no_task(runtime: ManualRuntime) -> None:
+    with pytest.raises(
+        TypeError, match=r"^expected a supervisor, by its ref or its name, before the other arguments, got "
+    ):
+        TaskSupervisor.start_child(Actor.start(), job)
