@@ -82,6 +82,16 @@ class Shutdown(ExitReason):
     def __repr__(self) -> str:
         return f"Shutdown(detail={safe_repr(self.detail)})"
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Shutdown):
+            return NotImplemented
+        mine, others = self.detail, other.detail
+        # The runtime compares with SHUTDOWN, which must not call an author's `__eq__`: it may raise, or return no bool.
+        return mine is others or (mine is not None and others is not None and bool(mine == others))
+
+    def __hash__(self) -> int:
+        return hash((Shutdown, self.detail))
+
     @property
     def is_graceful(self) -> bool:
         """True: a shutdown is orderly, with or without a detail."""

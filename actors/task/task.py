@@ -294,7 +294,7 @@ class Task(Local, Generic[T]):
             self._answer.set_exception(self._error(reason))
 
     def _error(self, reason: ExitReason) -> BaseException:
-        if reason == TIMED_OUT:
+        if reason is TIMED_OUT:
             return Timeout(f"{self._ref} was ended: its time was over")
         if not isinstance(reason, Crash):
             return TaskExitError(str(self._ref), reason)
