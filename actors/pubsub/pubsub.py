@@ -151,6 +151,14 @@ class PubSub(WatchedTable):
         else:
             # The adapter, and the handlers of the telemetry event, see the variables of the sender there too.
             scheduler.post(copy_context().run, deliver, topic, message, sender, actor_of_thread())
+            self._slow_down(topic)
+
+    def _slow_down(self, topic: str) -> None:
+        """Delay a thread that broadcasts faster than the subscribers handle; it is not delayed for its own actor."""
+        own, subscribers = actor_of_thread(), [each.subscriber for each in list(self.subscriptions.of(topic))]
+        waiting = max((subscriber.waiting for subscriber in subscribers if subscriber is not own), default=0)
+        if waiting > self.scheduler.crowd:
+            self.scheduler.slow(waiting)
 
     def _broadcast(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> None:
         self._deliver(topic, message, sender, cause)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from actors.pubsub.pubsub import PubSub, PubSubServer, nearest_pubsub
 from actors.runtime.scheduler import in_thread
 from actors.runtime.spawn import spawn
 from actors.testing import WAIT, ManualRuntime, Probe, sync
+from actors.threads.threaded_actor import ThreadedActor
 from supervisors.child_spec import ChildSpec
 from supervisors.supervisor import Supervisor
 from supervisors.system import System
@@ -465,6 +467,33 @@ def test_a_pubsub_of_another_event_loop_is_not_found_though_it_is_known(runtime:
 
 
 # Other threads
+
+
+@pytest.mark.parametrize("subscriber", ["another", "itself"])
+def test_a_thread_that_broadcasts_faster_than_subscribers_handle_is_slowed(
+    background: in_thread, monkeypatch: pytest.MonkeyPatch, subscriber: str
+) -> None:
+    class Planning(ThreadedActor):
+        def on_receive(self, message: Any) -> None:
+            if message == "plan":
+                for number in range(8):
+                    pubsub.broadcast("a", number)
+                    sync(echo)  # so that it is in the mailbox
+
+    class Waiting(Actor):
+        async def on_receive(self, message: Any) -> None:
+            await asyncio.Event().wait()
+
+    delays: list[int] = []
+    monkeypatch.setattr(background.scheduler, "slow", delays.append)
+    background.scheduler.crowd = 4
+    pubsub, echo, planning, waiting = PubSub(), Actor.start(), Planning.start(), Waiting.start()
+    start(pubsub)
+    pubsub.subscribe("a", planning if subscriber == "itself" else waiting)
+    planning.ask("plan", timeout=WAIT)
+    assert delays == [] if subscriber == "itself" else min(delays) > 4
+    waiting.kill()
+    planning.stop()
 
 
 def test_it_is_used_from_any_thread(background: in_thread) -> None:
