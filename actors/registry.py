@@ -309,7 +309,7 @@ class ActorRegistry:
         """Forget all schedulers, in a forked child, and return them; their actors are dead there. For the runtime."""
         schedulers = cls.schedulers()
         for scheduler in schedulers:
-            for process in scheduler.processes.values():
+            for process in list(scheduler.processes.values()):
                 process.alive, process.reason = False, LEFT_BEHIND
         cls._names = frozenset((*cls._names, *(name for scheduler in schedulers for name in scheduler.names.names())))
         cls._schedulers.clear()

@@ -2,6 +2,7 @@
 
     python benchmarks/stress.py                          # eight threads, a minute
     python benchmarks/stress.py --rounds 50 --seed 7     # so many rounds of each thread
+    python benchmarks/stress.py --forks 500              # and fork meanwhile: children with actors of their own
 
 The interpreter switches threads each microsecond (`sys.setswitchinterval`), so that two threads meet at each point of the code
 sooner or later. What is checked, in each round and at the end:
@@ -10,6 +11,7 @@ sooner or later. What is checked, in each round and at the end:
   that was killed is restarted under its name;
 - nothing hangs: each wait has a deadline, after which it counts as a fault; the stacks of all threads are printed if the whole
   program does not end;
+- a forked child is told that the actors are its parent's, and has its own, at whatever point the other threads were;
 - nothing is left: no actors, names, timers, threads or unanswered futures.
 
 The exit status is 1 if there was a fault. It is shown with the round, the thread and the seed.
@@ -23,13 +25,17 @@ import contextlib
 import faulthandler
 import gc
 import logging
+import os
 import random
+import signal
 import sys
 import threading
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 
 import pykka
@@ -42,6 +48,7 @@ from actors import (
     ActorRef,
     ActorRegistry,
     Crash,
+    ForkedError,
     Future,
     Killed,
     NameTakenError,
@@ -50,10 +57,12 @@ from actors import (
     ThreadedActor,
     Timeout,
     Via,
+    ask,
+    telemetry,
     threads_left,
     whereis,
 )
-from actors.lowlevel import Scheduler
+from actors.lowlevel import Scheduler, last_crashes
 from supervisors import ChildSpec, DynamicSupervisor, System, TaskSupervisor, start_child
 
 DEADLINE = 60.0
@@ -135,6 +144,13 @@ class Ledger(Actor):
 KINDS: list[type[Actor]] = [Adder, Waiter, Blocker]
 
 
+def named(name: str) -> ActorRef[Any]:
+    """Return an actor that is never stopped."""
+    found = whereis(name)
+    assert found is not None, name
+    return found
+
+
 class Faults(logging.Handler):
     """What was wrong, in the threads and in the log."""
 
@@ -183,13 +199,6 @@ class Player(threading.Thread):
     def _pair(self) -> tuple[int, int]:
         return self._random.randrange(1000), self._random.randrange(1000)
 
-    @staticmethod
-    def _named(name: str) -> ActorRef[Any]:
-        """Return an actor that is never stopped."""
-        found = whereis(name)
-        assert found is not None, name
-        return found
-
     def _start(self, kind: type[Actor] | None = None) -> ActorRef[Any]:
         kind = kind or self._random.choice(KINDS)
         if self._random.random() < 0.5:
@@ -209,20 +218,20 @@ class Player(threading.Thread):
 
     def ask(self) -> None:
         pair = self._pair()
-        answer = self._named("adder").ask(pair, timeout=DEADLINE)
+        answer = named("adder").ask(pair, timeout=DEADLINE)
         assert answer == sum(pair), (answer, pair)
 
     def ask_many(self) -> None:
         pairs = [self._pair() for _ in range(20)]
         name = self._random.choice(["adder", "clerk"])
-        futures = [self._named(name).ask(pair, block=False, timeout=DEADLINE) for pair in pairs]
+        futures = [named(name).ask(pair, block=False, timeout=DEADLINE) for pair in pairs]
         answers = pykka.get_all(futures)
         assert answers == [sum(pair) for pair in pairs], (answers, pairs)
 
     def relay(self) -> None:
         """An actor asks one that may be killed meanwhile."""
         pair, target = self._pair(), self._start()
-        answer = self._named("relay").ask((target, pair), block=False, timeout=DEADLINE)
+        answer = named("relay").ask((target, pair), block=False, timeout=DEADLINE)
         if self._random.random() < 0.5:
             assert answer.get() == sum(pair)
         target.kill()
@@ -232,7 +241,7 @@ class Player(threading.Thread):
     def give_up(self) -> None:
         """Stop waiting before there is an answer."""
         pair = self._pair()
-        future = self._named("clerk").ask(pair, block=False)
+        future = named("clerk").ask(pair, block=False)
         with contextlib.suppress(Timeout):
             assert future.get(timeout=self._random.random() * 0.002) == sum(pair)
 
@@ -318,7 +327,7 @@ class Player(threading.Thread):
             own = Waiter.start()
             return [await own.call(pair, timeout=DEADLINE), await adder.call(pair, timeout=DEADLINE)]
 
-        pair, adder = self._pair(), self._named("adder")
+        pair, adder = self._pair(), named("adder")
         assert asyncio.run(main()) == [sum(pair)] * 2
 
     def watch_from_a_loop(self) -> None:
@@ -334,7 +343,7 @@ class Player(threading.Thread):
 
     def run_a_task(self) -> None:
         pair = self._pair()
-        task = TaskSupervisor.async_nolink("tasks", self._named("relay"), sum, pair)
+        task = TaskSupervisor.async_nolink("tasks", named("relay"), sum, pair)
         assert task.get(timeout=DEADLINE) == sum(pair)
 
     def flood(self) -> None:
@@ -374,16 +383,20 @@ def leftovers(threads: set[threading.Thread]) -> list[str]:
     return [f"left: {len(left)} {name}, such as {left[0]!r}" for name, left in found.items() if left]
 
 
-def play(seed: int, number: int, is_over: Callable[[int], bool]) -> tuple[Counter[str], list[str]]:
-    """Let so many threads play; return what they did, and what was wrong."""
-    faults = Faults()
+def play(seed: int, number: int, is_over: Callable[[int], bool], forks: int) -> tuple[Counter[str], list[str]]:
+    """Let so many threads play, at least for as long as it takes to fork so often; return what they did, and what was wrong."""
+    faults, forked = Faults(), threading.Event()
     Scheduler.background()
     threads = set(threading.enumerate())
     logging.getLogger().addHandler(faults)
     with world():
-        players = [Player(each, seed, faults, is_over) for each in range(number)]
+        players = [Player(each, seed, faults, lambda done: forked.is_set() and is_over(done)) for each in range(number)]
         for player in players:
             player.start()
+        try:
+            fork_under_load(forks, faults)
+        finally:
+            forked.set()
         for player in players:
             player.join()
     done = sum((player.moves for player in players), Counter[str]())
@@ -393,6 +406,65 @@ def play(seed: int, number: int, is_over: Callable[[int], bool]) -> tuple[Counte
     return done, faults.texts
 
 
+# Forks
+
+
+def use_a_fork(adder: ActorRef[Any]) -> None:
+    """Use what is the parent's, which fails, and then what is made here, which works."""
+    uses: list[Callable[[], object]] = [
+        lambda: adder.send((1, 2)),
+        lambda: adder.ask((1, 2), timeout=DEADLINE),
+        lambda: adder.ask((1, 2), block=False).get(timeout=DEADLINE),
+        lambda: ask("adder", (1, 2), timeout=DEADLINE),
+        lambda: start_child("pool", ChildSpec(Adder)).get(timeout=DEADLINE),
+    ]
+    for use in uses:
+        try:
+            use()
+        except ForkedError:
+            continue
+        raise AssertionError("what is the parent's was used in a child")
+    assert [len(NAMES), len(ActorRegistry.get_all()), len(threads_left()), len(last_crashes()) > 10] == [0, 0, 0, False]
+    with world():
+        for name in ("adder", "clerk", "victim 2"):
+            assert ask(name, (1, 2), timeout=DEADLINE) == 3
+    own = Adder.start()
+    NAMES.register(0, own)
+    telemetry.attach("fork", [("fork",)], print)
+    assert asyncio.run(own.call((3, 4))) == 7
+    own.stop(timeout=DEADLINE)
+    assert len(NAMES) == 0
+
+
+def fork(adder: ActorRef[Any]) -> int:
+    """Fork; the child checks itself, and exits with 0 if all is as it should be."""
+    child = os.fork()
+    if child:
+        return child
+    signal.alarm(int(DEADLINE))
+    try:
+        use_a_fork(adder)
+    except BaseException:  # noqa: BLE001  # the parent counts it
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
+def fork_under_load(number: int, faults: Faults) -> None:
+    """Fork so many times, in this thread and in the handler of an actor."""
+    adder, clerk = named("adder"), named("clerk")
+    forked: SimpleQueue[int] = SimpleQueue()
+    for each in range(number):
+        if each % 2:
+            clerk.tell(lambda: forked.put(fork(adder)))
+        else:
+            forked.put(fork(adder))
+        _, status = os.waitpid(forked.get(timeout=DEADLINE), 0)
+        if status:
+            faults.texts.append(f"fork {each}: the child ended with {os.waitstatus_to_exitcode(status)}")
+
+
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Threads that use actors, while Python switches between them all the time."
@@ -400,6 +472,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long they play")
     parser.add_argument("--rounds", type=int, help="how many rounds each plays, in place of a time")
+    parser.add_argument("--forks", type=int, default=0, help="how many children are forked meanwhile")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -407,13 +480,14 @@ def read_arguments() -> argparse.Namespace:
 def main() -> int:
     arguments = read_arguments()
     end, rounds = time.monotonic() + arguments.seconds, arguments.rounds
-    faulthandler.dump_traceback_later(arguments.seconds + 3 * DEADLINE, exit=True)
+    faulthandler.dump_traceback_later(arguments.seconds + arguments.forks + 3 * DEADLINE, exit=True)
     sys.setswitchinterval(1e-6)
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # that is what is tried
 
     def is_over(done: int) -> bool:
         return bool(time.monotonic() > end if rounds is None else done >= rounds)
 
-    done, faults = play(arguments.seed, arguments.threads, is_over)
+    done, faults = play(arguments.seed, arguments.threads, is_over, arguments.forks)
     print(f"seed {arguments.seed}:", ", ".join(f"{count} x {move}" for move, count in sorted(done.items())))
     for text in faults[:20]:
         print(text)
