@@ -365,13 +365,18 @@ def world() -> System:
     return System([*pools, *named, *victims], max_restarts=10**9, max_seconds=1.0)
 
 
-def leftovers(threads: set[threading.Thread]) -> list[str]:
+def unanswered() -> list[Future[Any]]:
+    """Return all futures without an answer."""
+    return [found for found in gc.get_objects() if isinstance(found, Future) and not found.done]
+
+
+def leftovers(threads: set[threading.Thread], before: list[Future[Any]]) -> list[str]:
     """Name what should have ended with the players."""
     background = Scheduler.background()
     for thread in set(threading.enumerate()) - threads:
         thread.join(DEADLINE)
     gc.collect()
-    futures = [found for found in gc.get_objects() if isinstance(found, Future) and not found.done]
+    futures = [future for future in unanswered() if future not in before]
     found = {
         "actors": [*background.processes.values(), *ActorRegistry.get_all()],
         "names": [*background.names.names(), *NAMES.names()],
@@ -387,7 +392,7 @@ def play(seed: int, number: int, is_over: Callable[[int], bool], forks: int) -> 
     """Let so many threads play, at least for as long as it takes to fork so often; return what they did, and what was wrong."""
     faults, forked = Faults(), threading.Event()
     Scheduler.background()
-    threads = set(threading.enumerate())
+    threads, before = set(threading.enumerate()), unanswered()
     logging.getLogger().addHandler(faults)
     with world():
         players = [Player(each, seed, faults, lambda done: forked.is_set() and is_over(done)) for each in range(number)]
@@ -401,7 +406,7 @@ def play(seed: int, number: int, is_over: Callable[[int], bool], forks: int) -> 
             player.join()
     done = sum((player.moves for player in players), Counter[str]())
     del players
-    faults.texts += leftovers(threads)
+    faults.texts += leftovers(threads, before)
     logging.getLogger().removeHandler(faults)
     return done, faults.texts
 
