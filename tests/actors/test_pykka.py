@@ -457,3 +457,44 @@ def test_the_tracebacks_of_pykka_debug_show_the_thread_of_the_actors(
     with caplog.at_level(logging.CRITICAL, logger="pykka"):
         pykka.debug.log_thread_tracebacks()
     assert any(background.thread.name in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize("end", ["on_stop", "on_failure"])
+def test_unlike_in_pykka_an_actor_is_alive_and_registered_until_its_hooks_have_run(end: str) -> None:
+    seen: list[Any] = []
+
+    class Ending(Actor):
+        def on_receive(self, message: Any) -> None:
+            raise ValueError("oops")
+
+        def on_stop(self) -> None:
+            seen.append(
+                ("on_stop", self.actor_ref.is_alive(), ActorRegistry.get_by_urn(self.actor_urn) == self.actor_ref)
+            )
+
+        def on_failure(self, *_exc: Any) -> None:
+            seen.append(("on_failure", self.actor_ref.is_alive(), self.actor_ref in ActorRegistry.get_all()))
+
+    ref = Ending.start()
+    if end == "on_stop":
+        ref.stop()
+    else:
+        with pytest.raises(ValueError, match="oops"):
+            ref.ask("crash")
+    assert seen == [(end, True, True)]
+    assert not ref.is_alive()
+    assert ref not in ActorRegistry.get_all()
+
+
+def test_unlike_in_pykka_entries_of_the_registry_are_not_made_by_hand() -> None:
+    assert not hasattr(ActorRegistry, "register")
+    assert not hasattr(ActorRegistry, "unregister")
+
+
+def test_unlike_in_pykka_the_error_says_that_an_actor_is_dead() -> None:
+    ref = Actor.start()
+    ref.stop()
+    for ask in (ref.tell, ref.ask):
+        with pytest.raises(ActorDeadError) as raised:
+            ask("message")
+        assert str(raised.value) == f"{ref} is dead"
