@@ -20,6 +20,7 @@ __all__ = [
     "can_be_awaited",
     "check_callbacks",
     "check_function",
+    "check_over",
     "check_reply",
     "coroutine_of",
     "is_async",
@@ -92,6 +93,17 @@ def check_reply(value: object) -> None:
     if is_awaitable(value):
         _close(value)
         raise TypeError(f"a reply must be a value, got {safe_repr(value)}; await it first, in an `async def`")
+
+
+def check_over(what: str, result: object, *, instead: str) -> None:
+    """Raise if a function that is called at once returned something that would have to be awaited.
+
+    Raises:
+        TypeError: with the value, and what to do instead.
+    """
+    if is_awaitable(result):
+        _close(result)
+        raise TypeError(f"{what} is called at once, but returned {safe_repr(result)}, which nothing awaits; {instead}")
 
 
 def coroutine_of(result: object, actor: object) -> Coroutine[Any, Any, Any] | None:

@@ -18,6 +18,7 @@ from weakref import ref as weak_ref
 
 import pykka
 
+from actors.callbacks import check_function
 from actors.exceptions import ForkedError, Timeout
 from actors.fork import in_child
 from actors.log import Log
@@ -232,6 +233,7 @@ class Future(Local, pykka.Future[T]):
 
         It has the context variables of the code that adds it, as they are now, and what it sets is not seen elsewhere.
         """
+        check_function("the callback of a future", callback, instead="let it send() a message to an actor")
         run: Callable[..., object] = copy_context().run
         self._recorded("_callbacks", deque).append(partial(run, callback))
         self._keep()

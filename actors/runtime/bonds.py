@@ -13,6 +13,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from weakref import ref as weak_ref
 
+from actors.callbacks import check_over
 from actors.exceptions import ActorDeadError, ForkedError
 from actors.exits import LEFT_BEHIND, NO_PROCESS, Down, ExitReason, MonitorRef
 from actors.log import Log
@@ -273,7 +274,8 @@ class Bonds(Local):
     def _close_owned(self) -> None:
         for close in self.owned or ():
             try:
-                self.run(close)
+                result = self.run(close)
+                check_over("what own() takes", result, instead="await it in an `async` terminate()")
             except BaseException as error:  # noqa: BLE001  # the rest must be closed too
                 leave(error)
                 _log.exception("%s could not close what it owned: %r", self.name, close)

@@ -114,6 +114,7 @@ GIVEN: dict[str, Callable[[Any], object]] = {
     "update_value": lambda function: Registry().update_value("a", Actor.start(), function),
     "unregister_match": lambda function: Registry().unregister_match("a", Actor.start(), function),
     "Task.add_done_callback": lambda function: Task.start(print).add_done_callback(function),
+    "Future.add_done_callback": lambda function: Future().add_done_callback(function),
     "check_origin": lambda function: Endpoint({}, check_origin=function),
     "own": own,
 }
@@ -164,6 +165,24 @@ def test_functions_are_told_apart() -> None:
 
 
 # Returned
+
+
+def test_what_an_actor_owns_and_is_closed_by_a_coroutine_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    class Owner(Actor):
+        def on_start(self) -> None:
+            self.own(lambda: coroutine(1))
+
+        def on_receive(self, message: Any) -> None:
+            self.own(lambda: closed.append(message))
+
+    closed: list[Any] = []
+    with ManualRuntime():
+        ref = Owner.start()
+        ref.ask("other")
+        ref.stop()
+    assert closed == ["other"]
+    assert "what own() takes is called at once, but returned <coroutine object coroutine" in caplog.text
+    assert "which nothing awaits; await it in an `async` terminate()" in caplog.text
 
 
 class Later:
