@@ -20,7 +20,6 @@ from typing import Literal, Protocol, get_args
 
 from actors.pickling import Local
 from actors.redaction import function_name, safe_repr
-from actors.runtime.program_exit import through_loop
 from actors.runtime.receipt import Receipt
 from actors.validation import Bound, is_number, is_within
 
@@ -31,6 +30,10 @@ MissedTicks = Literal["skip", "delay", "burst"]
 
 # Seconds by which a timer is late if the process was stopped, or its event loop blocked, and not just busy.
 _LATE = 0.1
+
+# Rounds of the event loop in which it reads what has arrived meanwhile: two until it has read, the others for coroutines that
+# hand it on.
+_ROUNDS = 5
 
 # Cancelled timers stay in the heap until they are due, unless they are more than this many and the majority.
 _SWEEP = 64
@@ -314,24 +317,17 @@ class LoopClock(Clock):
     def _tick(self) -> None:
         self._handle = None
         at = self.next_at()
-        if at is not None and self.now() - at > _LATE:
-            # What is called soon may run before the loop reads its sockets; what is called soon after that runs after it.
-            self._loop.call_soon(self._fire_soon, context=self._context)
-        else:
-            self._fire()
+        self._fire_after(_ROUNDS if at is not None and self.now() - at > _LATE else 0)
 
-    def _fire_soon(self) -> None:
-        self._loop.call_soon(self._fire, context=self._context)
-
-    def _fire(self) -> None:
-        if self._closed:
-            return
-        try:
-            self._fire_until(self.now())
-        except BaseException as error:  # noqa: BLE001  # it is raised again
-            raise through_loop(error)  # noqa: B904  # mostly the same one
-        finally:
-            self._rearm()
+    def _fire_after(self, rounds: int) -> None:
+        """Fire the timers that are due, after so many rounds of the loop."""
+        if rounds:
+            self._loop.call_soon(self._fire_after, rounds - 1, context=self._context)
+        elif not self._closed:
+            try:
+                self._fire_until(self.now())
+            finally:
+                self._rearm()
 
 
 class Alarm:
