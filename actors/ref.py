@@ -146,8 +146,15 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
     def __repr__(self) -> str:
         process = self.process
         label = f" {process.label!r}" if process.label else ""
-        fate = "" if process.alive else f" dead: {_word(process.reason)}" if process.reason else " not started"
-        return f"<ActorRef {process.actor_class.__name__}{label} {process.pid}{fate}>"
+        return f"<ActorRef {process.actor_class.__name__}{label} {process.pid}{self._fate()}>"
+
+    def _fate(self) -> str:
+        process = self.process
+        if process.alive:
+            return ""
+        if process.is_left_behind:
+            return f" of process {process.scheduler.forked}"
+        return f" dead: {_word(process.reason)}" if process.reason else " not started"
 
     def send(self, message: object) -> None:
         """Send a message (Erlang's `!`); silently dropped if the actor is dead.

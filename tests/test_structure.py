@@ -37,6 +37,7 @@ KERNEL = {
 # Private names of another module that are used, each with its reason.
 REACHED = {
     "_ActorStop": "pykka's own message behind `ref.stop()`; there is no public name",
+    "_actor_refs_lock": "pykka's own lock, which another thread may hold at a fork",
     "_at_fork_reinit": "how the standard library frees its own locks in a forked process; there is no public name",
     "_current_frames": "documented by `sys`, and the only way to see where another thread is",
     "_cut_short": "the kernel calls it: see `actors.runtime.behaviour.Behaviour`",

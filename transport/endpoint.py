@@ -394,7 +394,10 @@ class Endpoint:
     def transports(self) -> ActorRef | None:
         """The supervisor under which connections are started, while it runs."""
         transports = self._transports
-        return transports if transports is not None and transports.is_alive() else None
+        if transports is None or transports.is_alive():
+            return transports
+        transports.process.check_here()
+        return None
 
     def origin_allowed(self, incoming: Incoming) -> bool:
         """Return whether a page of the request's origin may connect (Phoenix's `check_origin`)."""

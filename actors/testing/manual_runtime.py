@@ -153,6 +153,8 @@ class ManualRuntime:
         return ManualScheduler(_CountingLoop(self.clock), self.clock)
 
     def __exit__(self, *_exc: object) -> None:
+        if self._scheduler.forked:
+            return  # a forked child leaves the block; the loop is its parent's
         self._entered = False
         self._scheduler.close()
         try:

@@ -17,6 +17,7 @@ import pykka
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError
 from actors.exits import NORMAL, Crash, ExitReason, Stop
+from actors.fork import free_after_fork, in_child
 from actors.future import Future
 from actors.redaction import safe_repr
 from actors.runtime.envelope import ActorStop, Carried, SystemCall, bare
@@ -37,6 +38,17 @@ ActorClass: TypeAlias = type[Actor] | type[pykka.ThreadingActor]
 _OPTIONS = ("restart", "shutdown", "start_timeout")
 
 _STOP_NORMALLY = Stop(NORMAL)
+
+
+def _leave_behind() -> None:
+    """Forget the actors of this kind, in a forked child: their threads are the parent's."""
+    for ref in pykka.ActorRegistry.get_all():
+        if issubclass(ref.actor_class, _Supervised):
+            pykka.ActorRegistry.unregister(ref)
+
+
+free_after_fork(pykka.ActorRegistry._actor_refs_lock)
+in_child(_leave_behind)
 
 
 class _Ended:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pykka
 import pytest
 
 from actors import names, telemetry
@@ -25,6 +26,7 @@ from actors.presence.presence import Presence
 from actors.registry import ActorRegistry, Keys, Registry
 from actors.runtime import report
 from actors.runtime import scheduler as scheduler_module
+from actors.task.task import Task
 from actors.testing import ManualRuntime, Probe
 from actors.threads import actor_thread
 from actors.threads.threaded_actor import ThreadedActor
@@ -83,7 +85,6 @@ REF: dict[str, Callable[[Any], object]] = {
     "link": lambda ref: Probe().link(ref),
     "get_state": lambda ref: inspection.get_state(ref).get(),
     "peek": lambda ref: inspection.peek(ref).get(),
-    "which_children": lambda ref: calls.which_children(ref).get(),
     "clock": lambda ref: ref.process.clock,
     "from an actor of the child": lambda ref: Echo.start().ask(lambda: ref.send("hello")),
 }
@@ -101,6 +102,7 @@ def test_the_error_is_that_of_a_dead_actor_too(ref: Any) -> None:
     assert type(error) is ForkedError
     assert (error.process_id, error.what) == (os.getpid(), str(ref))
     assert in_child(lambda: (ref.is_alive(), ref.exit_reason)) == (False, KILLED)
+    assert in_child(lambda: repr(ref)) == f"<ActorRef Echo {ref.pid} of process {os.getpid()}>"
     assert ref.ask("still") == "still"
 
 
@@ -320,6 +322,7 @@ def tree() -> Iterator[tuple[System, PubSub, Presence]]:
 
 
 TREE: dict[str, Callable[[Any, Any, Any], object]] = {
+    "which_children": lambda system, pubsub, presence: calls.which_children("dynamic").get(),
     "pubsub.broadcast": lambda system, pubsub, presence: pubsub.broadcast("topic", "hello"),
     "pubsub.local_broadcast": lambda system, pubsub, presence: pubsub.local_broadcast("topic", "hello"),
     "pubsub.broadcast_from": lambda system, pubsub, presence: pubsub.broadcast_from(Echo.start(), "topic", "hello"),
@@ -448,3 +451,45 @@ def test_what_is_checked_is_the_process() -> None:
 
 def test_a_child_of_a_child_is_told_of_the_process_that_has_the_actor(ref: Any) -> None:
     assert f"process {os.getpid()}," in in_child(lambda: outcome_of(lambda: ref.tell("hello")))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda task: task.get(),
+        lambda task: asyncio.run(task.shutdown()),
+        lambda task: asyncio.run(task.result(timeout=1.0)),
+        lambda task: task.cancel(),
+        lambda task: Task.start_link(task, print),
+    ],
+    ids=["get", "shutdown", "result", "cancel", "start_link"],
+)
+def test_a_task_of_the_parent_cannot_be_used(background: in_thread, use: Callable[[Any], object]) -> None:
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    task = Task.start(forever)
+    assert names_the_fork(lambda: use(task))
+    task.cancel()
+
+
+def test_a_child_leaves_the_block_of_a_runtime_that_is_the_parents(runtime: ManualRuntime) -> None:
+    assert names_the_fork(runtime.settle)
+    assert names_the_fork(lambda: runtime.advance(1.0))
+    assert names_the_fork(lambda: runtime.actors)
+    assert outcome_of(lambda: runtime.__exit__(None, None, None)) == "None"
+
+
+def test_pykkas_actors_have_a_registry_of_their_own_in_a_child() -> None:
+    def start() -> object:
+        with System([ChildSpec(OfPykka, name="mine")]):
+            return names.ask("mine", "hello")
+
+    with System([ChildSpec(OfPykka, name="pykka")]), held(pykka.ActorRegistry._actor_refs_lock):
+        assert in_child(start) == "hello"
+        assert in_child(pykka.ActorRegistry.stop_all) == []
+
+
+class OfPykka(pykka.ThreadingActor):
+    def on_receive(self, message: Any) -> Any:
+        return message
