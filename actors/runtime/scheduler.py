@@ -92,7 +92,8 @@ DELAY, LONGEST_DELAY = 0.001, 1.0
 # Seconds that `terminate` may take at the end of a loop, as by default under a supervisor.
 LAST = 5.0
 
-_background_lock = free_after_fork(threading.Lock())
+# Re-entrant, as a signal's handler or a `__del__` may start an actor while its thread is started.
+_background_lock = free_after_fork(threading.RLock())
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

@@ -697,6 +697,26 @@ def test_the_background_is_made_when_it_is_needed_and_again_when_its_loop_was_cl
     made[1].stop()
 
 
+def test_a_signal_may_start_an_actor_while_the_background_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[in_thread] = []
+
+    def make(name: str) -> in_thread:
+        made.append(in_thread(name))
+        if len(made) == 1:
+            Scheduler.background()  # as the handler of a signal does that arrives now
+        return made[-1]
+
+    monkeypatch.setattr(scheduler_module, "in_thread", make)
+    monkeypatch.setitem(current.schedulers, current.BACKGROUND, None)
+    asking = threading.Thread(target=Scheduler.background, daemon=True)
+    asking.start()
+    asking.join(WAIT)
+    assert not asking.is_alive()
+    assert len(made) == 2
+    for thread in made:
+        thread.stop()
+
+
 def test_actors_started_by_actors_live_with_them(background: in_thread) -> None:
     class Founder(Actor):
         def on_receive(self, message: Any) -> Any:
