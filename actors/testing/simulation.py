@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
+from actors.callbacks import check_function
 from actors.redaction import error_text, safe_repr
 from actors.testing.chance import ChanceScheduler, Crashed
 from actors.testing.exceptions import ScenarioError, SimulatedCrashError
@@ -232,7 +233,9 @@ def explore(
     Raises:
         ScenarioError: with the seed, the last steps and how to replay them; its cause is what the scenario raised.
         ValueError: if ASHTREE_SEED is not a number.
+        TypeError: if the scenario is a generator function, of which nothing would run.
     """
+    check_function("a scenario", scenario, plain=False)
     for seed in _seeds(seeds):
         failed = _failure(scenario, seed, expected_crashes)
         if failed is not None:

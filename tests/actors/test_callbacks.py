@@ -30,9 +30,11 @@ from actors import (
 )
 from actors.callbacks import check_function, is_async, yields
 from actors.caller import From
-from actors.testing import ManualRuntime
+from actors.testing import ManualRuntime, explore
 from supervisors.supervisor import Supervisor
 from supervisors.system import System
+from transport.client import Presence as ClientPresence
+from transport.client import Socket as Client
 from transport.endpoint import Endpoint
 from transport.exceptions import SocketError
 from transport.extension import Extension
@@ -144,6 +146,27 @@ def test_a_task_and_a_page_may_be_async_but_not_a_generator(function: Any) -> No
         Task.start(function)
     with pytest.raises(SocketError, match=r"^the page at '/' has a `yield` in it"):
         Endpoint({}, routes={"/": function})
+
+
+@pytest.mark.parametrize("function", [generator, async_generator])
+@pytest.mark.parametrize(
+    "give",
+    [
+        lambda function: Client("ws://localhost/socket").on_open(function),
+        lambda function: Client("ws://localhost/socket").channel("room:1").on("new", function),
+        lambda function: ClientPresence(Client("ws://localhost/socket").channel("room:1")).on_join(function),
+        lambda function: ClientPresence(Client("ws://localhost/socket").channel("room:1")).on_leave(function),
+        lambda function: ClientPresence(Client("ws://localhost/socket").channel("room:1")).on_sync(function),
+        lambda function: explore(function, seeds=[1]),
+    ],
+    ids=["on_open", "on", "on_join", "on_leave", "on_sync", "explore"],
+)
+def test_a_callback_of_a_client_and_a_scenario_may_be_async_but_not_a_generator(
+    give: Callable[[Any], object], function: Any
+) -> None:
+    give(coroutine)
+    with pytest.raises(TypeError, match=r"^a (callback of the client|scenario) has a `yield` in it"):
+        give(function)
 
 
 def test_functions_are_told_apart() -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
+from actors.callbacks import check_function
+
 if TYPE_CHECKING:
     from transport.client.protocol.effects import Callback
 
@@ -63,14 +65,17 @@ class Presence:
 
     def on_join(self, callback: Joined) -> None:
         """Call `callback(key, current, new)` for each join; `current` is None if the key was not present before."""
+        check_function("a callback of the client", callback, plain=False)
         self._joined = partial(self._channel.call, callback)
 
     def on_leave(self, callback: Left) -> None:
         """Call `callback(key, current, left)` for each leave; `current` has no metas if the key is no longer present."""
+        check_function("a callback of the client", callback, plain=False)
         self._left = partial(self._channel.call, callback)
 
     def on_sync(self, callback: Callable[[], object]) -> None:
         """Call `callback()` after each change."""
+        check_function("a callback of the client", callback, plain=False)
         self._synced = partial(self._channel.call, callback)
 
     @overload

@@ -9,7 +9,7 @@ import threading
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from actors.callbacks import is_async
+from actors.callbacks import check_function, is_async
 from actors.fork import check_process, free_after_fork
 from actors.log import Log
 from actors.lowlevel import is_on_a_loop, must_not_block
@@ -117,6 +117,8 @@ class Threads:
         """
         if is_async(callback):
             raise TypeError(f"{_NOT_AWAITED}, got the coroutine function {callback!r}; {_INSTEAD}")
+
+        check_function("a callback of the client", callback)
 
         def submit(*args: P.args, **kwargs: P.kwargs) -> None:
             called = self._callbacks.submit(lambda: _call(callback, *args, **kwargs))

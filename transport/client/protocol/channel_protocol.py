@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Protocol
 
+from actors.callbacks import check_function
 from actors.channels.message import Message, Reply
 from transport.client.exceptions import AlreadyJoinedError, BufferFullError, ClosedError, NotJoinedError
 from transport.client.protocol.effects import Call, Callback, Effect, Resolve
@@ -123,6 +124,7 @@ class ChannelProtocol:
 
     def on(self, event: str, callback: Callback) -> int:
         """Call `callback(payload)` for each event of that name; return a ref for `off`."""
+        check_function("a callback of the client", callback, plain=False)
         ref = self._socket.next_binding()
         self._bindings.append((ref, event, callback))
         return ref

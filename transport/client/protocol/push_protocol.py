@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from actors.callbacks import check_function
 from actors.validation import check_seconds
 from transport.client.protocol.effects import Call, Callback, Effect, ProtocolTimer, StartTimer, StopTimer
 
@@ -62,6 +63,7 @@ class PushProtocol:
 
     def receive(self, status: str, callback: Callback) -> None:
         """Call `callback(response)` for each reply with that status, at once if it has been received."""
+        check_function("a callback of the client", callback, plain=False)
         self._hooks.append((status, callback))
         if self.received is not None and self.received.status == status:
             self._emit(Call(callback, (self.received.payload,)))

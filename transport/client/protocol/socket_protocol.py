@@ -6,6 +6,7 @@ import enum
 from itertools import count
 from typing import TYPE_CHECKING
 
+from actors.callbacks import check_function
 from actors.channels.message import Message
 from transport.client.protocol.channel_protocol import ChannelProtocol
 from transport.client.protocol.effects import (
@@ -118,6 +119,7 @@ class SocketProtocol:
 
     def on(self, kind: str, callback: Callable[..., object]) -> int:
         """Call a callback at each "open", "close", "error" or "message"; return a ref for `off`."""
+        check_function("a callback of the client", callback, plain=False)
         ref = self.next_binding()
         self._callbacks.setdefault(kind, {})[ref] = callback
         return ref
