@@ -142,7 +142,7 @@ class Counter(Actor):
     count = 0
 
     def on_receive(self, message: object) -> object:
-        return message
+        return asyncio.Event().wait() if message == "wait" else message
 
     def add(self, number: int) -> int:
         self.count += number
@@ -156,6 +156,13 @@ def elsewhere() -> Iterator[Any]:
     ref = asyncio.run_coroutine_threadsafe(started(), thread.scheduler.loop).result(WAIT)
     yield ref
     thread.stop()
+
+
+@pytest.fixture
+def busy(elsewhere: Any) -> Any:
+    """Return the ref of such an actor that waits in a handler, so that no answer is faster than the wait for it."""
+    elsewhere.send("wait")
+    return elsewhere
 
 
 async def started() -> Any:
@@ -185,20 +192,20 @@ def task_of(owner: Any) -> Task[Any]:
 
 @pytest.mark.parametrize("block", BLOCKING.values(), ids=BLOCKING)
 def test_a_wait_for_another_thread_does_not_block_the_event_loop_it_is_called_on(
-    elsewhere: Any, block: Callable[[Any], object]
+    busy: Any, block: Callable[[Any], object]
 ) -> None:
     async def main() -> None:
         with pytest.raises(BlockingCallError, match=r"would block the event loop that it is called on; write `await"):
-            block(elsewhere)
+            block(busy)
 
     asyncio.run(main())
 
 
 @pytest.mark.parametrize("block", BLOCKING.values(), ids=BLOCKING)
-def test_nor_in_the_plain_handler_of_an_actor(elsewhere: Any, block: Callable[[Any], object]) -> None:
+def test_nor_in_the_plain_handler_of_an_actor(busy: Any, block: Callable[[Any], object]) -> None:
     class Blocker(Actor):
         def on_receive(self, _message: object) -> None:
-            block(elsewhere)
+            block(busy)
 
     async def main() -> None:
         with pytest.raises(BlockingCallError, match="would block the event loop"):
