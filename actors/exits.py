@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = [
     "KILL",
     "KILLED",
-    "LEFT_BEHIND",
     "NORMAL",
     "NO_PROCESS",
     "SHUTDOWN",

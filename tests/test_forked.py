@@ -18,7 +18,7 @@ import pytest
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from actors import Channel, Reply, ok
+from actors import Actor, Channel, Reply, ok
 from supervisors.console.server.unix_socket import UnixSocket
 from supervisors.signals import Signals
 from supervisors.system import System
@@ -47,6 +47,10 @@ class UserSocket(Socket):
         return "user"
 
 
+class Idle(Actor):
+    """Does nothing."""
+
+
 @pytest.fixture
 def live() -> Iterator[LiveEndpoint]:
     routes = {"/": lambda _: respond(200, "hello")}
@@ -68,7 +72,7 @@ ENDPOINT: dict[str, Callable[[Endpoint], object]] = {
     "broadcast": lambda endpoint: endpoint.broadcast("room:a", "event", {}),
     "local_broadcast": lambda endpoint: endpoint.local_broadcast("room:a", "event", {}),
     "disconnect": lambda endpoint: endpoint.broadcast("user", "disconnect", {}),
-    "subscribe": lambda endpoint: endpoint.subscribe("room:a", RoomChannel),  # type: ignore[arg-type]
+    "subscribe": lambda endpoint: endpoint.subscribe("room:a", Idle.start()),
     "start": lambda endpoint: System([endpoint]).__enter__(),
 }
 
