@@ -256,7 +256,9 @@ class Mailbox(Bonds):
     def go_on(self) -> None:
         """Join the end of the ready queue if there is more to do, else rest."""
         self.current = None  # a `__del__` may send a message here
-        if self.signal is not None or self.queue or (self.bypass is not None and self._has_more(self.bypass)):
+        if self.bypass is not None and self.signal is None and not self.queue:
+            self.bypass.release(BUSY)
+        if self.signal is not None or self.queue:
             self._be_ready()
         else:
             # Between these checks and these stores there is no call, and so nothing that could put a message.
@@ -264,11 +266,6 @@ class Mailbox(Bonds):
             self.queue = None
             if self.idle is not None:
                 self.idle.rest()
-
-    def _has_more(self, bypass: Bypass) -> bool:
-        """Release the bypass; return whether something has come meanwhile, so that it must be held again."""
-        bypass.release(BUSY)
-        return not (self.signal is None and not self.queue)
 
     def _accept(self, result: object) -> bool:
         """Act on what a handler returned; return whether the next message may be handled at once."""
