@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 
-__all__ = ["Future", "run_on"]
+__all__ = ["Future", "run_on", "shared_future"]
 
 _log = Log("ashtree.actors")
 
@@ -100,6 +100,8 @@ class Future(Local, pykka.Future[T]):
     _event: threading.Event | None = None
     # Whether there is one of these: most futures are answered before they are waited for.
     _is_awaited = False
+    # Whether a cycle of waits may end it: see `actors.runtime.current.Question`.
+    may_fail = True
     # Where it is listed.
     _place: tuple[_Table, weak_ref[Future[Any]]] | None = None
     _sources: tuple[pykka.Future[Any], ...] = ()
@@ -404,17 +406,18 @@ class Future(Local, pykka.Future[T]):
             del self, source
 
     @coroutine
-    def until_done(self, timeout: float | None) -> Generator[Any, None, None]:
-        """Wait on an event loop until it is answered.
+    def until_done(self, timeout: float | None, *, blames_others: bool = False) -> Generator[Any, None, None]:
+        """Wait on an event loop until it is answered; `blames_others` as in `waiting`.
 
         Raises:
+            AskCycleError: if the actor that waits is waited for by the one that has to answer.
             pykka.Timeout: after `timeout` seconds.
         """
         try:
             if not self._done:
                 if self._scheduler is not None:
                     self._scheduler.check_awaitable("`await`")
-                with waiting(self):
+                with waiting(self, blames_others=blames_others):
                     yield from self._suspend(timeout)
             if not self._done:
                 raise Timeout(f"no answer in {timeout} seconds")
@@ -528,6 +531,13 @@ def run_on(scheduler: Runtime, function: Callable[..., T], *args: object, timeou
         future.answer_with(function, *args)
     else:
         scheduler.run_or_post(copy_context().run, future.answer_with, function, *args)
+    return future
+
+
+def shared_future(scheduler: Runtime, asked: Waiter | None = None) -> Future[Any]:
+    """Return a future that one process answers, and several may wait for."""
+    future: Future[Any] = Future(scheduler, asked=asked)
+    future.may_fail = False
     return future
 
 

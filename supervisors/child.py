@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actors.exceptions import ActorDeadError, StartError
 from actors.exits import SHUTDOWN
-from actors.future import Future
+from actors.future import Future, shared_future
 from actors.log import Log
 from actors.lowlevel import leave, next_round, spawn
 from actors.redaction import safe_str
@@ -114,7 +114,8 @@ async def until_started(child: Child, starting: Future[ActorRef[Any]]) -> ActorR
         StartError: if the child could not start, or was stopped while it was starting.
     """
     try:
-        return await starting
+        await starting.until_done(None, blames_others=True)
+        return starting.result()
     except ActorDeadError as error:
         raise StartError(str(child.ref), error) from error
     finally:
@@ -153,7 +154,7 @@ async def stop_children(parent: Process, children: Iterable[Child], reason: Exit
 
 def _down(process: Process) -> Future[ExitReason]:
     """Return a future of the exit reason of a child; in its own thread, where this is cheaper than `ref.down()`."""
-    down: Future[ExitReason] = Future(process.scheduler)
+    down = shared_future(process.scheduler, process)
     process.answer_at_end(down)
     return down
 
@@ -162,8 +163,7 @@ async def _until_down(parent: Process, leaving: Sequence[_Leaving]) -> None:
     timers = _arm(parent, leaving)
     try:
         for _, _, down in leaving:
-            if not down.done:
-                await down
+            await down.until_done(None, blames_others=True)
     finally:
         for timer in timers:
             timer.cancel()

@@ -245,6 +245,7 @@ def _owned(
 
 
 def _start(supervisor: ActorRef, task: Task[T]) -> Task[T]:
+    task.starts_under(supervisor)
     spec = ChildSpec(TaskActor, (task,), id=task.label)
     start_child(supervisor, spec).add_done_callback(partial(_on_started, task))
     return task

@@ -21,6 +21,7 @@ __all__ = [
     "scheduler_of_thread",
     "schedulers",
     "thread_belongs_to",
+    "threads_of_tasks",
 ]
 
 BACKGROUND = 0
@@ -33,6 +34,9 @@ owners: dict[int, Owner] = {}
 """The actor that has a thread to itself, by the identifier of that thread."""
 
 
+threads_of_tasks: dict[int, Waiter] = {}
+"""The actor of the task whose function runs in a thread, by the identifier of that thread."""
+
 current_task: ContextVar[Any] = ContextVar("task", default=None)
 """The task whose function is running here, in a thread of its own too; None outside."""
 
@@ -41,13 +45,23 @@ not_inherited: list[ContextVar[Any]] = [current_task]
 
 
 class Question(Protocol):
-    """A request without a reply: a future, and the process that has to answer it."""
+    """A request without a reply: a future, and the process that has to answer it.
 
-    asked: Waiter | None
+    `may_fail`: whether it is answered once only, to one waiter, so that a cycle of waits may end it with an exception.
+    """
+
+    may_fail: bool
+
+    @property
+    def asked(self) -> Waiter | None:
+        """The process that has to answer it."""
 
     @property
     def done(self) -> bool:
         """Whether there is a reply."""
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Answer it with an exception."""
 
 
 class Waiter(Protocol):
@@ -104,7 +118,7 @@ def current_actor() -> Waiter | None:
     actor: Waiter | None = actor_of_thread()
     if actor is None:
         scheduler = schedulers.get(get_ident())
-        actor = None if scheduler is None else scheduler.current
+        actor = threads_of_tasks.get(get_ident()) if scheduler is None else scheduler.current
     return actor
 
 

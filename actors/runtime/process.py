@@ -32,7 +32,7 @@ from actors.exits import (
     Stop,
     exit_reason,
 )
-from actors.future import Future
+from actors.future import Future, shared_future
 from actors.log import Log
 from actors.recorder import messages_kept
 from actors.redaction import safe_str
@@ -140,7 +140,7 @@ class Process(Mailbox):
         except BaseException as error:
             raise self._start_failed(error) from error
         if coroutine is not None:
-            self.started = Future(self.scheduler, asked=self)
+            self.started = shared_future(self.scheduler, self)
             self._run_coroutine(coroutine)
             if actor.start_timeout is not None:
                 self.scheduler.clock.call_at(self.started_at + actor.start_timeout, self._on_start_timeout, self)

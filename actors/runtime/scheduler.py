@@ -53,7 +53,7 @@ from actors.fork import free_after_fork, in_child, leave_child
 from actors.future import Future
 from actors.redaction import function_name
 from actors.registry import ActorRegistry, Registry, leave_registries_behind
-from actors.runtime.current import BACKGROUND, is_on_a_loop, owners, scheduler_of_thread, schedulers
+from actors.runtime.current import BACKGROUND, is_on_a_loop, owners, scheduler_of_thread, schedulers, threads_of_tasks
 from actors.runtime.forked_scheduler import ForkedScheduler
 from actors.runtime.loop_end import LoopEnd
 from actors.runtime.program_exit import Departure, claim, is_program_exit, keep, through_loop
@@ -519,6 +519,7 @@ def _after_fork() -> None:
         ForkedScheduler.replace(scheduler)
     schedulers.clear()
     owners.clear()
+    threads_of_tasks.clear()
     if left:
         signal.set_wakeup_fd(
             -1

@@ -7,7 +7,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from actors.future import Future
+from actors.future import Future, shared_future
 from actors.runtime.current import not_inherited
 from actors.runtime.scheduler import Scheduler
 
@@ -51,7 +51,7 @@ def spawn(
     if scheduler.is_current_thread():
         process.start(scheduler, parent=parent, name=name, label=label, record=record)
         return process.ref
-    started: Future[Any] = Future(scheduler)
+    started = shared_future(scheduler, process)
     start = partial(process.start, scheduler, parent=None, name=name, label=label, record=record)
     scheduler.post(_start_and_tell, process, start, started)
     started.get()

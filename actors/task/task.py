@@ -13,7 +13,7 @@ from actors.actor import Actor
 from actors.callbacks import check_function
 from actors.exceptions import BlockingCallError, TaskExitError, Timeout
 from actors.exits import NO_PROCESS, NORMAL, SHUTDOWN, Crash, ExitReason
-from actors.future import Future
+from actors.future import Future, shared_future
 from actors.log import Log
 from actors.pickling import Local
 from actors.redaction import function_name, safe_repr
@@ -25,6 +25,7 @@ from actors.runtime.waits import must_not_block
 from actors.task.task_actor import TIMED_OUT, End, TaskActor
 
 if TYPE_CHECKING:
+    from actors.runtime.current import Waiter
     from actors.task.task_actor import Outcome
 
 __all__ = ["Owner", "Task", "check_task", "missing"]
@@ -79,7 +80,7 @@ class Task(Local, Generic[T]):
         self.owner = None if owner is None else _ref_of(owner)
         self.linked = linked
         self.timeout = timeout
-        self._answer: Future[T] = Future(scheduler)
+        self._answer: Future[T] = shared_future(scheduler)
         self._scheduler = scheduler
         self._ref: ActorRef[TaskActor] | None = None
         self._order: ExitReason | None = None
@@ -267,6 +268,15 @@ class Task(Local, Generic[T]):
         """Return the context variables of the code that started it, for its function, and forget them."""
         context, self._context = self._context, Context()
         return context
+
+    def starts_under(self, supervisor: ActorRef) -> None:
+        """Count those that wait for it as waiting for its supervisor, until that has started it."""
+        self._answer.asked = supervisor.process
+
+    @property
+    def answerer(self) -> Waiter | None:
+        """The process that those that wait for it wait for."""
+        return None if self.done else self._answer.asked
 
     def actor_started(self, ref: ActorRef[TaskActor]) -> ExitReason | None:
         """Store its actor, for that actor; return the reason to end with, if it was told to end before."""

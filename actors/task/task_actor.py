@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
 from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
@@ -19,11 +20,11 @@ from actors.exceptions import ActorDeadError
 from actors.exits import NORMAL, SHUTDOWN, Down, ExitReason, Shutdown, Stop
 from actors.log import Log
 from actors.runtime.coroutine import Contained, was_cancelled
-from actors.runtime.current import current_task
+from actors.runtime.current import current_task, threads_of_tasks
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
-    from actors.runtime.scheduler import Scheduler
+    from actors.runtime.process import Process
 
 __all__ = ["TIMED_OUT", "End", "Job", "Outcome", "TaskActor"]
 
@@ -154,6 +155,12 @@ class TaskActor(Actor):
         loop = self._process.scheduler.loop
         self._running = loop.create_task(Contained(self._run(), self._process), name=str(self))
 
+    @property
+    def running(self) -> asyncio.Task[None] | None:
+        """The asyncio task of its function, if that has not returned."""
+        running = self._running
+        return None if running is None or running.done() else running
+
     async def _run(self) -> None:
         current_task.set(self._task)
         try:
@@ -186,7 +193,7 @@ class TaskActor(Actor):
     async def _call_in_thread(self) -> object:
         scheduler = self._process.scheduler
         returned: asyncio.Future[Outcome] = scheduler.loop.create_future()
-        work = partial(_call_and_post, self._task, scheduler, returned)
+        work = partial(_call_and_post, self._process, self._task, returned)
         self._thread = threading.Thread(target=copy_context().run, args=(work,), name=str(self), daemon=True)
         self._thread.start()
         try:
@@ -241,12 +248,14 @@ async def _until_over(running: asyncio.Task[None]) -> None:
         await running
 
 
-def _call_and_post(task: Job, scheduler: Scheduler, returned: asyncio.Future[Outcome]) -> None:
+def _call_and_post(process: Process, task: Job, returned: asyncio.Future[Outcome]) -> None:
+    threads_of_tasks[get_ident()] = process
     try:
         with contextlib.suppress(ActorDeadError):  # that loop is closed, and this actor dead
-            scheduler.post(_settle, returned, _call_function(task))
+            process.scheduler.post(_settle, returned, _call_function(task))
     finally:
-        del task, returned  # the traceback of the error keeps this frame
+        threads_of_tasks.pop(get_ident(), None)
+        del process, task, returned  # the traceback of the error keeps this frame
 
 
 def _settle(returned: asyncio.Future[Outcome], outcome: Outcome) -> None:

@@ -12,6 +12,7 @@ from actors.redaction import safe_repr
 from actors.validation import check_count
 
 if TYPE_CHECKING:
+    from actors.runtime.current import Waiter
     from actors.task.task import Task
 
 __all__ = ["Items", "TaskStream"]
@@ -74,6 +75,7 @@ class TaskStream(Generic[T, R]):
                 return task
             if self._exhausted and not self._tasks:
                 raise StopAsyncIteration
+            woken.first = next(iter(self._tasks), None) if self._ordered or len(self._tasks) == 1 else None
             await woken
 
     def _start_more(self) -> None:
@@ -114,14 +116,30 @@ class TaskStream(Generic[T, R]):
             self.close()
 
 
+class _Woken(Future[None]):
+    """Answered when there may be a result."""
+
+    first: Task[Any] | None = None
+    may_fail = False
+
+    @property
+    def asked(self) -> Waiter | None:
+        """The process of the task that has to end first, if only one has."""
+        return None if self.first is None else self.first.answerer
+
+    @asked.setter
+    def asked(self, _asked: Waiter | None) -> None:
+        """Do nothing: it is computed."""
+
+
 class _Wake:
     """Wakes the iteration that waits for the next result."""
 
     def __init__(self) -> None:
-        self._woken: Future[None] = Future()
+        self._woken = _Woken()
 
-    def renew(self) -> Future[None]:
-        self._woken = Future()
+    def renew(self) -> _Woken:
+        self._woken = _Woken()
         return self._woken
 
     def __call__(self, _: object = None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, Unpack
 
 from actors.clock import Alarm
 from actors.exceptions import Timeout
+from actors.task.task_actor import TaskActor
 from actors.testing.lockstep import Lockstep
 from actors.testing.manual_clock import ManualClock
 from actors.testing.virtual_loop import LoopOnClock
@@ -16,6 +17,7 @@ from actors.testing.virtual_loop import LoopOnClock
 if TYPE_CHECKING:
     from actors.future import Future
     from actors.ref import ActorRef
+    from actors.runtime.process import Process
 
 __all__ = ["ENDLESS", "ManualRuntime", "ManualScheduler"]
 
@@ -88,10 +90,9 @@ class ManualScheduler(Lockstep):
         """Whether a handler waits for something other than an actor's answer or the clock."""
         loop = self.loop
         assert isinstance(loop, _CountingLoop)
-        return any(
-            process.task is not None and process.waits_for is None and not loop.sleeps(process.task)
-            for process in self.processes.values()
-        )
+        waiting = [process for process in self.processes.values() if not _waits_for_actor(process)]
+        tasks = [_function_of(process) or process.task for process in waiting]
+        return any(task is not None and not loop.sleeps(task) for task in tasks)
 
     def run_until(self, done: Callable[[], bool], seconds: float) -> None:
         """Run the actors and wait for I/O and threads until `done()` is true, for at most `seconds` of real time."""
@@ -127,6 +128,15 @@ class ManualScheduler(Lockstep):
             if loop.scheduled == 1 and not self._ready:
                 return
         raise RuntimeError(f"the actors never become idle; busy: {[process.name for process in self._ready]}")
+
+
+def _waits_for_actor(process: Process) -> bool:
+    return process.waits_for is not None and process.waits_for.asked is not None
+
+
+def _function_of(process: Process) -> asyncio.Task[Any] | None:
+    actor = process.actor
+    return actor.running if isinstance(actor, TaskActor) else None
 
 
 class ManualRuntime:

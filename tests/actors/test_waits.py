@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pykka
 import pytest
 
 from actors.actor import Actor
-from actors.exceptions import AskCycleError, BlockingCallError
+from actors.exceptions import AskCycleError, BlockingCallError, StartError
+from actors.exits import SHUTDOWN
 from actors.registry import ActorRegistry
 from actors.runtime.scheduler import in_thread
 from actors.task.task import Task
 from actors.testing import WAIT, ManualRuntime
+from actors.threads.threaded_actor import ThreadedActor
+
+if TYPE_CHECKING:
+    from actors.ref import ActorRef
 
 
 class Asker(Actor):
@@ -281,3 +286,117 @@ def test_an_actor_of_the_same_thread_can_be_called_when_its_event_loop_runs_agai
     assert loop.run_until_complete(ref.call(2)) == 2
     loop.run_until_complete(ref.stop(block=False))
     loop.close()
+
+
+# What else an actor waits for
+
+
+class Owner(Actor):
+    """Waits for what `wait(self)` returns, which may ask it back."""
+
+    def __init__(self, wait: Any) -> None:
+        self.wait = wait
+
+    async def on_receive(self, message: Any) -> Any:
+        if message != "go":
+            return message
+        try:
+            return await self.wait(self)
+        except (AskCycleError, StartError) as error:
+            return error
+
+
+def waited(runtime: ManualRuntime, wait: Callable[[Any], Any]) -> Any:
+    answer = Owner.start(wait).ask("go", block=False, timeout=None)
+    runtime.settle()
+    assert runtime.clock.now() == 0
+    return answer.get()
+
+
+class AsksAtStart(Actor):
+    def __init__(self, asked: ActorRef[Any]) -> None:
+        self.asked = asked
+
+    async def on_start(self) -> None:
+        await self.asked.call("and you?")
+
+
+class AsksAtEnd(Actor):
+    def __init__(self, asked: ActorRef[Any], answers: list[Any]) -> None:
+        self.asked, self.answers = asked, answers
+
+    async def terminate(self, reason: Any) -> None:
+        try:
+            await self.asked.call("and you?")
+        except AskCycleError as error:
+            self.answers.append(error)
+
+
+def test_the_start_of_an_actor_that_asks_back_is_a_circle(runtime: ManualRuntime) -> None:
+    error = waited(runtime, lambda owner: AsksAtStart.start(owner.actor_ref).started())
+    assert isinstance(error, StartError)
+    assert isinstance(error.cause, AskCycleError)
+
+
+def test_the_end_of_an_actor_that_asks_back_is_a_circle(runtime: ManualRuntime) -> None:
+    answers: list[Any] = []
+
+    async def wait(owner: Actor) -> object:
+        ref = AsksAtEnd.start(owner.actor_ref, answers)
+        ref.exit(SHUTDOWN)
+        return await ref.down()
+
+    assert waited(runtime, wait) == SHUTDOWN
+    assert [type(error) for error in answers] == [AskCycleError]
+
+
+def test_a_task_that_is_not_awaited_closes_no_circle(runtime: ManualRuntime) -> None:
+    answers: list[Any] = []
+
+    async def ask(ref: ActorRef[Any]) -> None:
+        answers.append(await ref.call("and you?"))
+
+    async def wait(owner: Actor) -> str:
+        Task.start_link(owner, ask, owner.actor_ref)
+        return "done"
+
+    assert waited(runtime, wait) == "done"
+    assert answers == ["and you?"]
+
+
+def test_a_task_that_asks_another_actor_closes_no_circle(runtime: ManualRuntime) -> None:
+    other = Owner.start(None)
+    assert waited(runtime, lambda owner: Task.start_link(owner, other.call, "well")) == "well"
+
+
+def test_the_thread_of_a_task_that_asks_back_is_in_the_circle(background: in_thread) -> None:
+    ref = Owner.start(lambda owner: Task.start_link(owner, asks_in_thread, owner.actor_ref))
+    assert isinstance(ref.ask("go", timeout=WAIT), AskCycleError)
+
+
+def asks_in_thread(ref: ActorRef[Any]) -> Any:
+    try:
+        return ref.ask("and you?", timeout=WAIT)
+    except AskCycleError as error:
+        return error
+
+
+def test_a_thread_that_waits_for_its_task_is_in_the_circle(background: in_thread) -> None:
+    class Blocking(ThreadedActor):
+        def on_receive(self, _message: Any) -> Any:
+            return Task.start_link(self, asks, self.actor_ref).get(timeout=WAIT)
+
+    async def asks(ref: ActorRef[Any]) -> Any:
+        try:
+            return await ref.call("and you?", timeout=WAIT)
+        except AskCycleError as error:
+            return error
+
+    assert isinstance(Blocking.start().ask("go", timeout=WAIT), AskCycleError)
+
+
+def test_a_long_line_is_no_circle(runtime: ManualRuntime) -> None:
+    refs = [Asker.start() for _ in range(10_000)]
+    asked = refs[0].ask(tuple(refs[1:]), block=False)
+    runtime.settle()
+    assert asked.get() == refs[-1].pid

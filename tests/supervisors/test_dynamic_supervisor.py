@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 from actors.actor import Actor
-from actors.exceptions import ActorDeadError, StartError
+from actors.exceptions import ActorDeadError, AskCycleError, StartError
 from actors.exits import KILL, KILLED, NORMAL, SHUTDOWN, Crash, ExitReason, Shutdown
 from actors.registry import ActorRegistry
 from supervisors.calls import (
@@ -567,4 +568,71 @@ def test_a_crowd_that_crashes_at_once_does_not_hinder_the_supervisor(runtime: Ma
         ref.send(BoomError())
     runtime.settle()
     assert count_children(supervisor).get() == ChildCount(0, 0, 0, 0)
+    assert supervisor.is_alive()
+
+
+# Children that ask an actor which waits for the supervisor
+
+
+class Starter(Actor):
+    """Starts a child, and ends it again; it replies to everything else, when it can."""
+
+    def __init__(self, supervisor: ActorRef[DynamicSupervisor]) -> None:
+        self.supervisor = supervisor
+
+    async def on_receive(self, message: Any) -> Any:
+        if message == "and you?":
+            return message
+        ref = await start_child(self.supervisor, ChildSpec(message, (self.actor_ref,)))
+        await terminate_child(self.supervisor, ref)
+        return ref
+
+
+class AsksAtStart(Actor):
+    def __init__(self, asked: ActorRef[Any]) -> None:
+        self.asked = asked
+
+    async def on_start(self) -> None:
+        await self.asked.call("and you?")
+
+
+class AsksAtStartLater(AsksAtStart):
+    async def on_start(self) -> None:
+        for _ in range(10):  # the supervisor waits for it by now
+            await asyncio.sleep(0)
+        await super().on_start()
+
+
+class AsksAtEnd(AsksAtStart):
+    errors: ClassVar[list[BaseException]] = []
+
+    async def on_start(self) -> None:
+        self.errors.clear()
+
+    async def terminate(self, reason: ExitReason) -> None:
+        try:
+            await super().on_start()
+        except AskCycleError as error:
+            self.errors.append(error)
+
+
+@pytest.mark.parametrize("child", [AsksAtStart, AsksAtStartLater])
+def test_a_child_whose_start_asks_who_starts_it_is_told_at_once(
+    runtime: ManualRuntime, supervisor: ActorRef[DynamicSupervisor], child: type[Actor]
+) -> None:
+    asked = Starter.start(supervisor).ask(child, block=False, timeout=None)
+    runtime.settle()
+    with pytest.raises(StartError) as caught:
+        asked.get()
+    assert isinstance(caught.value.cause, AskCycleError)
+    assert supervisor.is_alive()
+
+
+def test_a_child_whose_end_asks_who_ends_it_is_told_at_once(
+    runtime: ManualRuntime, supervisor: ActorRef[DynamicSupervisor]
+) -> None:
+    asked = Starter.start(supervisor).ask(AsksAtEnd, block=False, timeout=None)
+    runtime.settle()
+    assert asked.get().exit_reason == SHUTDOWN
+    assert [type(error) for error in AsksAtEnd.errors] == [AskCycleError]
     assert supervisor.is_alive()

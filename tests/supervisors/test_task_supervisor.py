@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, assert_type
 import pytest
 
 from actors.actor import Actor
-from actors.exceptions import ActorDeadError, TaskExitError, Timeout
+from actors.exceptions import ActorDeadError, AskCycleError, TaskExitError, Timeout
 from actors.exits import KILLED, NO_PROCESS, SHUTDOWN, Crash, Exit, Normal, Shutdown
 from actors.runtime.spawn import spawn
 from actors.task.task import Task
@@ -623,3 +623,61 @@ def test_what_is_no_supervisor_starts_no_task(runtime: ManualRuntime) -> None:
         TypeError, match=r"^expected a supervisor, by its ref or its name, before the other arguments, got "
     ):
         TaskSupervisor.start_child(Actor.start(), job)
+
+
+# Tasks that ask their owner, which waits for them
+
+
+class Circular(Actor):
+    """Waits for what `wait(tasks, self)` returns; the tasks call it."""
+
+    def __init__(self, tasks: ActorRef[Any], wait: Callable[[Any, Actor], Any]) -> None:
+        self.tasks, self.wait = tasks, wait
+
+    async def on_receive(self, message: Any) -> Any:
+        return await self.wait(self.tasks, self) if message == "go" else message
+
+
+async def call(ref: ActorRef[Any]) -> Any:
+    return await ref.call("and you?")
+
+
+async def over(stream: TaskStream[Any, Any]) -> list[Any]:
+    return [item async for item in stream]
+
+
+CIRCLES: dict[str, Callable[[Any, Actor], Any]] = {
+    "await task": lambda tasks, owner: TaskSupervisor.async_nolink(tasks, owner, call, owner.actor_ref),
+    "await task.result()": lambda tasks, owner: TaskSupervisor.async_nolink(tasks, owner, call, owner.actor_ref).result(
+        timeout=None
+    ),
+    "start_child": lambda tasks, owner: TaskSupervisor.start_child(tasks, call, owner.actor_ref),
+    "async_stream": lambda tasks, owner: over(
+        TaskSupervisor.async_stream(tasks, owner, call, [owner.actor_ref], max_concurrency=2)
+    ),
+    "async_stream of two": lambda tasks, owner: over(
+        TaskSupervisor.async_stream(tasks, owner, call, [owner.actor_ref] * 2, max_concurrency=2)
+    ),
+}
+
+
+@pytest.mark.parametrize("wait", CIRCLES.values(), ids=list(CIRCLES))
+def test_a_task_that_calls_the_owner_which_awaits_it_is_told_at_once(
+    wait: Callable[[Any, Actor], Any], runtime: ManualRuntime, tasks: ActorRef[Any]
+) -> None:
+    asked = Circular.start(tasks, wait).ask("go", block=False, timeout=None)
+    runtime.settle()
+    with pytest.raises(AskCycleError, match="Circular"):
+        asked.get()
+
+
+def test_an_owner_that_does_not_await_the_task_is_called(runtime: ManualRuntime, tasks: ActorRef[Any]) -> None:
+    started: list[Task[Any]] = []
+
+    async def wait(tasks: ActorRef[Any], owner: Actor) -> str:
+        started.append(TaskSupervisor.async_nolink(tasks, owner, call, owner.actor_ref))
+        return "goes on"
+
+    assert Circular.start(tasks, wait).ask("go") == "goes on"
+    runtime.settle()
+    assert started[0].get() == "and you?"
