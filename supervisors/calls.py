@@ -91,6 +91,8 @@ def _request(supervisor: Target, message: object, *, timeout: float | None = ASK
     kind = None if ref is None else getattr(ref.actor_class, "kind", None)
     if ref is not None and kind is not ChildKind.SUPERVISOR:
         raise TypeError(f"expected a supervisor, by its ref or its name, before the other arguments, got {ref!r}")
+    if ref is not None:
+        ref.process.must_have_started()
     return ask(supervisor if ref is None else ref, message, block=False, timeout=timeout)
 
 

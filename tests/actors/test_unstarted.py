@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from actors import SHUTDOWN, Actor, ActorDeadError, IdleTimeout, Registry, Task, ThreadedActor
+from actors import SHUTDOWN, Actor, ActorDeadError, IdleTimeout, PubSub, Registry, Task, ThreadedActor
 from actors.runtime.unstarted import not_running
 from actors.testing import ManualRuntime
+from supervisors.calls import start_child, which_children
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervisor import Supervisor
 from supervisors.task_supervisor import TaskSupervisor
@@ -38,6 +39,13 @@ USES: dict[str, Use] = {
 }
 
 
+OF_SUPERVISORS: dict[str, Use] = {
+    "start_child": lambda supervisor: start_child(supervisor, Actor),
+    "which_children": lambda supervisor: which_children(supervisor.actor_ref),
+    "TaskSupervisor.start_child": lambda supervisor: TaskSupervisor.start_child(supervisor, print),
+}
+
+
 def worker(base: type[Actor], use: Use) -> type[Actor]:
     class Worker(base):  # type: ignore[misc, valid-type]  # a base that is an argument
         def __init__(self) -> None:
@@ -53,6 +61,21 @@ def test_what_needs_a_running_actor_says_so_in_init(base: type[Actor], use: Use)
     with ManualRuntime(), pytest.raises(RuntimeError) as raised:
         kind.start()
     assert str(raised.value) == str(not_running(kind))
+
+
+@pytest.mark.parametrize("use", OF_SUPERVISORS.values(), ids=OF_SUPERVISORS)
+@pytest.mark.parametrize("base", [Supervisor, DynamicSupervisor, TaskSupervisor])
+def test_a_supervisor_has_no_children_in_init(base: type[Actor], use: Use) -> None:
+    kind = worker(base, use)
+    with ManualRuntime(), pytest.raises(RuntimeError, match="is not running yet"):
+        kind.start()
+
+
+def test_an_actor_does_not_subscribe_in_init() -> None:
+    pubsub = PubSub()
+    kind = worker(Actor, lambda actor: pubsub.subscribe("topic", actor.actor_ref))
+    with ManualRuntime(), pytest.raises(RuntimeError, match="is not running yet"):
+        kind.start()
 
 
 def test_the_error_names_the_class_and_says_where_to_do_it() -> None:
