@@ -20,6 +20,7 @@ from actors import Actor, ActorRef, Channel, Task, ThreadedActor, ok
 from actors.clock import LoopClock
 from actors.exceptions import StartError
 from actors.lowlevel import Scheduler, in_thread
+from actors.runtime.mailbox import Mailbox
 from actors.testing import WAIT, ManualRuntime, Simulation
 from supervisors import ChildSpec, DynamicSupervisor, Supervisor, System, TaskSupervisor, start_child
 from tests.transport.wire import on_both_loops, serving
@@ -336,6 +337,38 @@ def test_on_failure(runtime: ManualRuntime) -> None:
     Failing.start().tell("of the message")
     runtime.settle()
     assert seen == ["of the message"]
+
+
+def test_an_actor_whose_turn_fails(runtime: ManualRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_args: object) -> None:
+        raise ValueError
+
+    seen: list[Any] = []
+    actor = Reports.start(seen)
+    monkeypatch.setattr(Mailbox, "go_on", fail)
+    actor.tell("x")
+    runtime.settle()
+    assert seen == [("x", "its own"), ("terminate", "its own"), ("own", "of its end")]
+
+
+def test_an_actor_that_waits_for_what_refuses_to_be_cancelled(runtime: ManualRuntime) -> None:
+    class Refusing(asyncio.Future[None]):
+        def cancel(self, msg: object = None) -> bool:
+            raise ValueError
+
+    class Waiting(Reports):
+        async def on_receive(self, _message: Any) -> None:
+            variable.set("of the handler")
+            await Refusing()
+
+    seen: list[Any] = []
+    actor = Waiting.start(seen)
+    actor.tell("wait")
+    runtime.settle()
+    with holding("the killer's"):
+        actor.exit(ValueError("x"))
+        runtime.settle()
+    assert seen[0] == ("terminate", "of the handler")
 
 
 def test_a_handler_that_is_killed_while_it_waits(runtime: ManualRuntime) -> None:

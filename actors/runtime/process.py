@@ -309,7 +309,7 @@ class Process(Mailbox):
             try:
                 self._interrupt(reason)
             except BaseException as error:  # noqa: BLE001  # what it awaits may refuse to be cancelled
-                self.escaped(error)
+                self.run(self.escaped, error)
         elif not self.scheduled:
             self.scheduled = True
             self._be_ready()

@@ -272,7 +272,7 @@ class Scheduler:
                 try:
                     process.context.run(process.turn)
                 except BaseException as error:  # noqa: BLE001  # a turn is contained as a whole
-                    process.escaped(error)
+                    process.context.run(process.escaped, error)
                 if ready:
                     self.work -= 1
                     if self.work < 0 and self.is_over() and self.overdue:

@@ -142,6 +142,8 @@ class ChanceScheduler(ManualScheduler):
         self.current = process
         try:
             process.context.run(process.turn)
+        except BaseException as error:  # noqa: BLE001  # as in `Scheduler._pass`
+            process.context.run(process.escaped, error)
         finally:
             self.current = None
         self._record_crash(process)
