@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Coroutine, Hashable
-from functools import lru_cache
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from functools import lru_cache, partial
+from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, MethodType
 from typing import Any
 
 import pykka
@@ -72,12 +72,24 @@ def check_function(what: str, function: object, *, plain: bool = True, instead: 
     Raises:
         TypeError: if it has a `yield` in it or, with `plain`, is `async`.
     """
+    if _is_plain(function):
+        return
     if yields(function):
         raise TypeError(f"{what} has a `yield` in it, so that calling it runs nothing; {_RETURN}")
     if plain and is_async(function):
         raise TypeError(f"{what} must be a plain `def`, got `async def`{instead and f'; {instead}'}")
 
 
+def _is_plain(function: Any) -> bool:
+    """Return whether a function, as most are, is certainly neither `async` nor a generator; it costs a tenth of the others."""
+    while type(function) is partial:
+        function = function.func
+    if type(function) is MethodType:
+        function = function.__func__
+    return type(function) is FunctionType and not function.__code__.co_flags & _NOT_PLAIN
+
+
+_NOT_PLAIN = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 _RETURN = "return the whole result, a list for example, or send() each item as a message"
 
 
