@@ -72,17 +72,19 @@ def check_process(made_in: int, what: object) -> None:
 
 
 def leave_child(error: BaseException | None = None) -> NoReturn:
-    """End a child whose handler has returned: the loop that it returns to is the parent's, and shares its connections.
+    """End a child that returns to the event loop on which it was forked: that is the parent's, and shares its connections.
 
     A SystemExit on the way here ends it with its status.
     """
+    raised = error
     while error is not None and not isinstance(error, SystemExit):
         error = error.__cause__ or error.__context__
     if error is None:
         _log.critical(
-            "process %d was forked in a handler that has returned there: it ends here, as the event loop is the parent's; "
+            "process %d was forked on an event loop and returns to it: it ends here, as the event loop is its parent's; "
             "end such a child by os._exit(), or use multiprocessing",
             os.getpid(),
+            exc_info=raised,
         )
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError, ValueError):  # closed, or none

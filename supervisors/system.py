@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from actors.callbacks import check_function
 from actors.exits import SHUTDOWN, ExitReason
+from actors.fork import leave_child
 from actors.log import Log
 from actors.lowlevel import Scheduler, in_thread, must_not_block, new_event_loop, spawn
 from actors.pubsub.pubsub import PubSub
@@ -202,6 +203,9 @@ class System:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._body = None
+        assert self._ref is not None
+        if self._ref.process.is_left_behind:
+            leave_child(error)
         if kind is None or kind is asyncio.CancelledError:
             self._check_cancelled(kind)
         if self.ref.is_alive():

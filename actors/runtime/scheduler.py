@@ -502,13 +502,15 @@ class Scheduler:
 
 async def _at_shutdown(scheduler: ref[Scheduler]) -> AsyncGenerator[None, None]:
     """Close a scheduler when its loop closes its async generators; before that, let actors end that are ending."""
-    try:
+    with suppress(GeneratorExit):
         yield
-    finally:
-        closing = scheduler()
-        if closing is not None:
-            await closing.until_terminated(LAST)
-            closing.close()
+    closing = scheduler()
+    if closing is None:
+        return
+    if closing.forked:
+        leave_child(sys.exception())  # the one that ends the program
+    await closing.until_terminated(LAST)
+    closing.close()
 
 
 def _after_fork() -> None:

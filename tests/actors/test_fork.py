@@ -21,7 +21,7 @@ from actors.exceptions import ActorDeadError, ForkedError
 from actors.exits import KILL, KILLED, NO_PROCESS
 from actors.fork import check_process
 from actors.future import Future
-from actors.lowlevel import in_thread, last_crashes
+from actors.lowlevel import in_thread, last_crashes, new_event_loop
 from actors.presence.presence import Presence
 from actors.registry import ActorRegistry, Keys, Registry
 from actors.runtime import report
@@ -493,3 +493,49 @@ def test_pykkas_actors_have_a_registry_of_their_own_in_a_child() -> None:
 class OfPykka(pykka.ThreadingActor):
     def on_receive(self, message: Any) -> Any:
         return message
+
+
+async def in_the_body_of_a_system(end: Callable[[], object]) -> int:
+    async with System([ChildSpec(Echo, name="echo")]) as system:
+        child = fork()
+        if not child:
+            end()
+            return 0
+        status = await asyncio.to_thread(wait_for, child)
+        assert await system.ref.process.scheduler.names.whereis("echo").call("still") == "still"  # type: ignore[union-attr]
+        return status
+
+
+async def in_a_program_with_actors(end: Callable[[], object]) -> int:
+    echo = Echo.start()
+    child = fork()
+    if not child:
+        end()
+        return 0
+    status = await asyncio.to_thread(wait_for, child)
+    assert await echo.call("still") == "still"
+    return status
+
+
+@pytest.mark.parametrize("main", [in_the_body_of_a_system, in_a_program_with_actors])
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, new_event_loop], ids=["asyncio", "fastest"])
+@pytest.mark.parametrize(("end", "status"), [(lambda: None, 70), (lambda: sys.exit(3), 3)], ids=["returns", "exits"])
+def test_a_child_that_leaves_the_program_of_its_parent_does_not_close_the_loop(
+    main: Callable[[Callable[[], object]], Any], new_loop: Any, end: Callable[[], object], status: int
+) -> None:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(main(end)) == status
+
+
+def test_a_child_that_leaves_the_program_of_a_system_does_not_end_it() -> None:
+    ended: list[int] = []
+
+    def then(_system: System) -> None:
+        child = fork()
+        if not child:
+            sys.exit(3)
+        ended.append(wait_for(child))
+        signal.raise_signal(signal.SIGTERM)
+
+    System([ChildSpec(Echo)]).run(then)
+    assert ended == [3]
