@@ -18,6 +18,7 @@ from actors.actor import Actor
 from actors.callbacks import coroutine_of, is_async
 from actors.exceptions import ActorDeadError
 from actors.exits import NORMAL, SHUTDOWN, Down, ExitReason, Shutdown, Stop
+from actors.fork import leave_child
 from actors.log import Log
 from actors.runtime.coroutine import Contained, was_cancelled
 from actors.runtime.current import current_task, threads_of_tasks
@@ -251,11 +252,14 @@ async def _until_over(running: asyncio.Task[None]) -> None:
 def _call_and_post(process: Process, task: Job, returned: asyncio.Future[Outcome]) -> None:
     threads_of_tasks[get_ident()] = process
     try:
+        outcome = _call_function(task)
+        if process.scheduler.forked:
+            leave_child(outcome.error)
         with contextlib.suppress(ActorDeadError):  # that loop is closed, and this actor dead
-            process.scheduler.post(_settle, returned, _call_function(task))
+            process.scheduler.post(_settle, returned, outcome)
     finally:
         threads_of_tasks.pop(get_ident(), None)
-        del process, task, returned  # the traceback of the error keeps this frame
+        del process, task, returned, outcome  # the traceback of the error keeps this frame
 
 
 def _settle(returned: asyncio.Future[Outcome], outcome: Outcome) -> None:

@@ -300,6 +300,10 @@ def test_a_child_that_returns_from_the_handler_ends(
     actor.stop()
 
 
+def test_a_child_that_returns_from_a_task_ends(background: in_thread) -> None:
+    assert wait_for(Task.start(fork).get(timeout=WAIT)) == 70
+
+
 def test_an_async_handler_that_returns_in_the_child_ends_it(background: in_thread) -> None:
     class Waiting(Actor):
         async def on_receive(self, _message: object) -> int:
