@@ -18,7 +18,8 @@ kernel needs it, and changes with it.
 - `not_inherited`: the context variables that an actor does not have from its starter.
 - `CrashReport`, `last_crash()`, `last_crashes()`: what is logged and kept of crashes.
 - `Behaviour`: the callbacks that the kernel calls of an actor; the type of `process.actor`.
-- `leave(error)`: lets KeyboardInterrupt and the like leave the event loop, where foreign code raised it.
+- `leave(error)`: lets an exception leave the event loop that is meant for the program, as KeyboardInterrupt is; foreign code
+  raised it. `is_program_exit(error)`: whether it is one.
 - `described`, `state_of`: a message as text without secrets, the attributes of an actor.
 - `waits_at`, `blocked_at`: where an actor's handler, or the thread of an event loop, is now, as the lines of a traceback.
 """
@@ -30,7 +31,7 @@ from actors.runtime.coroutine import next_round
 from actors.runtime.current import is_on_a_loop, not_inherited
 from actors.runtime.envelope import SystemCall
 from actors.runtime.process import Process
-from actors.runtime.program_exit import leave
+from actors.runtime.program_exit import is_program_exit, leave
 from actors.runtime.receipt import Receipt
 from actors.runtime.report import CrashReport, last_crash, last_crashes
 from actors.runtime.scheduler import Scheduler, in_thread, new_event_loop
@@ -50,6 +51,7 @@ __all__ = [
     "described",
     "in_thread",
     "is_on_a_loop",
+    "is_program_exit",
     "last_crash",
     "last_crashes",
     "leave",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Reversible
 from random import random
@@ -202,8 +203,9 @@ class Supervision(Actor):
         child.restarts += 1
         child_restarted(self.actor_ref, child, reason)
         seconds = child.wait(now, random())  # noqa: S311  # it spreads the load and is not a secret
-        when = f" in {seconds:g} s" if seconds else ""
-        _log.info("%s restarts %s%s, which ended: %s", self, child.spec.id, when, reason)
+        if self._admits("restarts", child.spec.actor, logging.INFO):
+            when = f" in {seconds:g} s" if seconds else ""
+            _log.info("%s restarts %s%s, which ended: %s", self, child.spec.id, when, reason)
         return self._delay(child, seconds) if seconds else self._start_again(child)
 
     def _delay(self, child: Child, seconds: float) -> object:
@@ -227,15 +229,19 @@ class Supervision(Actor):
             return None
         return self._start_again(child) if again.failure is None else self._restart(child, again.failure)
 
+    def _admits(self, what: str, of: type, level: int) -> bool:
+        return self._process.scheduler.crash_log.admits(_log, what, of, level)
+
     def _give_up(self, child: Child, reason: ExitReason | StartError) -> Stop:
-        _log.critical(
-            "%s gives up: more than %d restarts within %g s; the last to end was %s: %s",
-            self,
-            self._intensity.max_restarts,
-            self._intensity.max_seconds,
-            child.spec.id,
-            reason,
-        )
+        if self._admits("ends by too many restarts", type(self), logging.CRITICAL):
+            _log.critical(
+                "%s gives up: more than %d restarts within %g s; the last to end was %s: %s",
+                self,
+                self._intensity.max_restarts,
+                self._intensity.max_seconds,
+                child.spec.id,
+                reason,
+            )
         return Stop(TOO_MANY_RESTARTS)
 
     def _look_later(self, ended: object) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from actors.log import Log
+from actors.log_limit import LogLimit
 from transport.limits import Limits
 
 __all__ = ["INTERVAL", "LimitLog"]
@@ -24,19 +25,16 @@ class LimitLog:
 
     def __init__(self, limits: Limits, options: Mapping[str, object]) -> None:
         self._limits, self._options = limits, options
-        self._counts: dict[str, int] = {}
-        self._silent_until: dict[str, float] = {}
+        self._limit: LogLimit[str] = LogLimit(1, INTERVAL)
 
     def count(self, limit: str, now: float) -> None:
         """Count that a limit was reached, by the name of its option; `now` is the monotonic time."""
         if limit in _USUAL:
             return
-        self._counts[limit] = self._counts.get(limit, 0) + 1
-        if now < self._silent_until.get(limit, now):
+        left_out = self._limit.admit(limit, now)
+        if left_out is None:
             return
-        times = self._counts.pop(limit)
-        self._silent_until[limit] = now + INTERVAL
-        often = "" if times == 1 else f" {times:,} times since the last line"
+        often = f" {left_out + 1:,} times since the last line" if left_out else ""
         _log.warning("a limit was reached%s: %s", often, self._described(limit))
 
     def _described(self, limit: str) -> str:

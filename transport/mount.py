@@ -268,7 +268,8 @@ def _has_valid_id(socket: Socket) -> bool:
 
 def _check_started(carrier: Carrier, started: Future[ActorRef]) -> None:
     if started.exception is not None:
-        _log.error("cannot start a transport: %s", started.exception, exc_info=started.exception)
+        if Scheduler.here().crash_log.admits(_log, "transports that could not start", type(carrier)):
+            _log.error("cannot start a transport: %s", started.exception, exc_info=started.exception)
         carrier.abort()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -276,8 +277,14 @@ class Transport(ClientActor):
         self._process.exit_signal(NO_JOIN, None)
 
     def _refuse(self, error: MalformedMessageError | RecursionError) -> Stop:
-        _log.warning("%s closes the connection: malformed message: %s", self, safe_str(error, self._limits.log_line))
+        if self._admits("malformed messages of clients", type(self.socket), logging.WARNING):
+            _log.warning(
+                "%s closes the connection: malformed message: %s", self, safe_str(error, self._limits.log_line)
+            )
         return Stop(MALFORMED, reply=MALFORMED)
+
+    def _admits(self, what: str, of: type, level: int = logging.ERROR) -> bool:
+        return self._process.scheduler.crash_log.admits(_log, what, of, level)
 
     def _on_frame(self, frame: Frame) -> None:
         if telemetry.attached and socket_events.FRAME_OUT in telemetry.attached:
@@ -288,7 +295,9 @@ class Transport(ClientActor):
         if started.future.exception is None:
             self._carry_out(self.connection.started(started.joined, started.future.result()))
             return None
-        _log.error("%s cannot start a channel: %s", self, started.future.exception, exc_info=started.future.exception)
+        error = started.future.exception
+        if self._admits("channels that could not start", type(self.socket)):
+            _log.error("%s cannot start a channel: %s", self, error, exc_info=error)
         self._carry_out(self.connection.not_started(started.joined))
         return self._end_if_disconnected()
 
@@ -306,7 +315,8 @@ class Transport(ClientActor):
     def _on_exit(self, exit_: Exit) -> Stop | None:
         """Replace the supervisor of the channels; its channels have exited with it, and each is reported on its own."""
         if exit_.actor is self._channels.ref:
-            _log.error("%s restarts the supervisor of its channels, which exited: %s", self, exit_.reason)
+            if self._admits("restarts of the channels' supervisor", type(self.socket)):
+                _log.error("%s restarts the supervisor of its channels, which exited: %s", self, exit_.reason)
             launch(self._process, self._channels)
             return None
         return None if exit_.reason == NORMAL else Stop(exit_.reason)

@@ -365,7 +365,8 @@ class Process(Mailbox):
         try:
             report = CrashReport(self, error)
             keep(report)
-            _log.error("%s", report, exc_info=error)
+            if self.scheduler.crash_log.admits(_log, "crashes", self.actor_class):
+                _log.error("%s", report, exc_info=error)
         except BaseException as failure:  # noqa: BLE001  # such as that of an attribute; the actor has to end
             leave(failure, of_report=True)
             _log.error("%s crashed: %s; there is no report, as that failed", self.name, error, exc_info=failure)

@@ -53,6 +53,7 @@ from actors.fork import free_after_fork, in_child, leave_child
 from actors.future import Future
 from actors.redaction import function_name
 from actors.registry import ActorRegistry, Registry, leave_registries_behind
+from actors.runtime.crash_log import CrashLog
 from actors.runtime.current import BACKGROUND, is_on_a_loop, owners, scheduler_of_thread, schedulers, threads_of_tasks
 from actors.runtime.forked_scheduler import ForkedScheduler
 from actors.runtime.loop_end import LoopEnd
@@ -127,6 +128,7 @@ class Scheduler:
         self.loop = loop
         self.clock: Clock = clock or LoopClock(loop)
         self.names = Registry()
+        self.crash_log = CrashLog(self.clock)
         self.processes: dict[int, Process] = {}
         self.end_watchers: list[Callable[[Process], object]] | None = None
         self.keep_exit: Callable[[BaseException], object] | None = None
@@ -495,6 +497,7 @@ class Scheduler:
             process.finish_killed()
         self._ready.clear()
         self._parked.clear()
+        self.crash_log.flush()
         self.clock.close()
         if schedulers.get(self.thread_id) is self:
             del schedulers[self.thread_id]

@@ -160,7 +160,8 @@ class _Scoped:
         return await answer if inspect.isawaitable(answer) else answer
 
     def _failed(self, error: Exception) -> Response:
-        _log.error("could not answer %s", self._scope["path"], exc_info=error)
+        if Scheduler.here().crash_log.admits(_log, "requests that could not be answered", type(self._endpoint)):
+            _log.error("could not answer %s", self._scope["path"], exc_info=error)
         return respond(500, "Internal Server Error")
 
     def _within(self, limit: str) -> TimeBound:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 from collections.abc import Awaitable
 from contextvars import copy_context
 from dataclasses import replace
@@ -32,6 +33,7 @@ from websockets.http11 import Request, Response
 from actors.fork import shut_down
 from actors.log import Log
 from actors.lowlevel import leave
+from actors.redaction import safe_repr
 from transport.access.proxies import InvalidPrefaceError, read_preface
 from transport.http.connection_timer import ConnectionTimer
 from transport.http.exchange import ANSWERS, MAX_BODY, Answer, HttpEndpoint, Incoming, Late, Upgrade, respond
@@ -202,7 +204,7 @@ class HttpConnection(asyncio.Protocol):
             return self._endpoint.admit(incoming)
         except BaseException as error:  # noqa: BLE001  # the author's; the client gets a 500
             leave(error)
-            return _failed(incoming)
+            return self._failed(incoming)
 
     def _pace(self) -> None:
         """Read from the socket, or do not."""
@@ -288,7 +290,7 @@ class HttpConnection(asyncio.Protocol):
             answer: object = self._endpoint.handle(incoming)
         except BaseException as error:  # noqa: BLE001  # the author's; the client gets a 500
             leave(error)
-            answer = _failed(incoming)
+            answer = self._failed(incoming)
         if type(answer) not in ANSWERS and inspect.isawaitable(answer):
             self._connections.works(self)
             self._awaited = answer
@@ -303,7 +305,7 @@ class HttpConnection(asyncio.Protocol):
             raise
         except BaseException as error:  # noqa: BLE001  # as above
             leave(error)
-            result = _failed(incoming)
+            result = self._failed(incoming)
         self._task = self._awaited = None
         self._answer(result, incoming, keep_alive)
         if not self._transport.is_closing():
@@ -318,11 +320,17 @@ class HttpConnection(asyncio.Protocol):
         if isinstance(answer, Late):
             answer = answer.make()
         if not isinstance(answer, Response):
-            _log.error("could not answer %s %s: got %r", incoming.request.method, _path(incoming), answer)
-            answer = respond(500, "Internal Server Error")
+            answer = self._failed(incoming, f": got {safe_repr(answer)}")
         if incoming.request.method == "HEAD":
             answer = replace(answer, body=b"")
         self._write(answer, keep_alive=keep_alive)
+
+    def _failed(self, incoming: Incoming, why: str = "") -> Response:
+        """Log what the endpoint raised, or `why` its answer is none; return what its client is answered."""
+        if self._scheduler.crash_log.admits(_log, "requests that could not be answered", type(self._endpoint)):
+            method, path = incoming.request.method, _path(incoming)
+            _log.error("could not answer %s %s%s", method, path, why, exc_info=sys.exception())
+        return respond(500, "Internal Server Error")
 
     def _refuse(self, response: Response, limit: str | None) -> None:
         if limit is not None:
@@ -395,12 +403,6 @@ class HttpConnection(asyncio.Protocol):
         self._connections.closed(self)
         self._deadline.cancel()
         self._reader.close()
-
-
-def _failed(incoming: Incoming) -> Response:
-    """Log the exception of an endpoint; return what its client is answered."""
-    _log.exception("could not answer %s %s", incoming.request.method, _path(incoming))
-    return respond(500, "Internal Server Error")
 
 
 def _path(incoming: Incoming) -> str:

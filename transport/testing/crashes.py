@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from actors.channel import Channel, as_sent
 from actors.channels.message import Message
 from actors.exits import Crash
+from actors.lowlevel import is_program_exit
 from actors.redaction import safe_repr, safe_str
 from transport.testing.exceptions import UnexpectedCrashError
 from transport.testing.leftovers import name_of
@@ -91,6 +92,9 @@ class Crashes:
         error = reason.exception
         # Without a traceback it was not raised, but the reason of an exit signal or of a Stop.
         if error.__traceback__ is None:
+            return
+        # It is raised in the test itself.
+        if is_program_exit(error):
             return
         if isinstance(error, self._always) or any(crash.accepts(name_of(process), error) for crash in self._expected):
             return
