@@ -34,7 +34,8 @@ class _Kind(NamedTuple):
 class CrashLog:
     """The limit of an event loop, for all that is logged for each crash: the report, the restart, what a client is answered.
 
-    The line with the number of those left out is logged when the second is over, and when the loop ends before.
+    The line with the number of those left out is logged when the second is over (under a clock that a test moves, before the
+    next record of the kind), and when the loop ends before.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -44,12 +45,14 @@ class CrashLog:
 
     def admits(self, log: Log, what: str, of: type, level: int = logging.ERROR) -> bool:
         """Return whether to log one more record of `what`, such as "crashes", of the actors of a class."""
+        if not log.is_enabled_for(level):
+            return False
         kind, now = _Kind(what, of, log, level), self._clock.now()
         left_out = self._limit.admit(kind, now)
         if left_out:
             _log_left_out(kind, left_out)
         elif left_out is None and self._timer is None:
-            self._timer = self._clock.call_at(now + SECONDS, self.flush)
+            self._timer = self._clock.call_late(now + SECONDS, self.flush)
         return left_out is not None
 
     def flush(self) -> None:

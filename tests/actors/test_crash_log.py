@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 from actors import telemetry
 from actors.actor import Actor
+from actors.runtime import crash_log
 from actors.runtime.crash_log import MOST, SECONDS
 from actors.runtime.report import KEPT, last_crash, last_crashes
-from actors.runtime.scheduler import Scheduler
+from actors.runtime.scheduler import Scheduler, in_thread
+from actors.testing import WAIT
 from supervisors.child_spec import ChildSpec
 from supervisors.restart_events import RESTARTED
 from tests.supervisors.workers import child, running, start
@@ -51,22 +54,41 @@ def test_a_class_has_so_many_reports_a_second_and_then_the_number_of_the_others(
     report = last_crash()
     assert report is not None
     assert (len(last_crashes()), report.message) == (KEPT, 2)
+    assert runtime.clock.pending() == 0
     caplog.clear()
     runtime.advance(SECONDS)
-    assert crashes(caplog) == ["1,990 more crashes of Crashing in the last second were not logged"]
-    [record] = caplog.records
-    assert (record.levelno, record.name) == (logging.ERROR, "ashtree.actors")
-    caplog.clear()
     crash(Crashing, 2)
     runtime.settle()
-    assert len(crashes(caplog)) == 2
-    assert runtime.clock.pending() == 0
+    left_out, *others = crashes(caplog)
+    assert left_out == "1,990 more crashes of Crashing in the last second were not logged"
+    assert (caplog.records[0].levelno, caplog.records[0].name) == (logging.ERROR, "ashtree.actors")
+    assert len(others) == 2
 
 
-def test_few_crashes_set_no_timer(runtime: ManualRuntime) -> None:
-    crash(Crashing, MOST)
+def test_on_a_running_loop_the_number_is_logged_though_no_other_crash_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Waiting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "more crashes" in record.getMessage():
+                seen.set()
+
+    seen, handler = threading.Event(), Waiting()
+    monkeypatch.setattr(crash_log, "SECONDS", 0.05)
+    thread = in_thread("of a test")
+    logging.getLogger("ashtree.actors").addHandler(handler)
+    try:
+        thread.scheduler.post(crash, Crashing, MOST + 1)
+        assert seen.wait(WAIT)
+    finally:
+        logging.getLogger("ashtree.actors").removeHandler(handler)
+        thread.stop()
+
+
+def test_a_log_that_is_off_counts_nothing(runtime: ManualRuntime, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "ashtree.actors")
+    crash(Crashing, MOST + 1)
     runtime.settle()
-    assert runtime.clock.pending() == 0
+    runtime._scheduler.crash_log.flush()
+    assert caplog.messages == []
 
 
 def test_the_number_is_logged_when_the_loop_ends_before(caplog: pytest.LogCaptureFixture) -> None:
@@ -95,7 +117,7 @@ def test_restarts_have_the_limit_too_and_telemetry_has_all(
     assert (len(restarts), running(supervisor)) == (100, ["a"])
     assert len(caplog.records) == 2 * MOST
     caplog.clear()
-    runtime.advance(SECONDS)
+    runtime._scheduler.crash_log.flush()
     assert sorted(caplog.messages) == [
         "90 more crashes of Crashing in the last second were not logged",
         "90 more restarts of Crashing in the last second were not logged",
