@@ -83,6 +83,9 @@ class Bonds(Local):
         self.names: dict[tuple[Registry, Hashable], None] | None = None
         self.owned: list[Callable[[], object]] | None = None
 
+    def __repr__(self) -> str:
+        return f"<Process {self.name}>"
+
     @property
     def ref(self) -> ActorRef[Any]:
         """The reference to it that other actors hold."""

@@ -252,6 +252,14 @@ def test_a_handle_says_why_it_cannot_be_pickled(protocol: int) -> None:
                 pickle.dumps(handle, protocol)
 
 
+def test_an_actor_is_not_pickled_either() -> None:
+    with ManualRuntime():
+        ref = Worker.start()
+        actor = ref.process.actor
+        with pytest.raises(TypeError, match=rf"^<Process {ref}> cannot be pickled, as it belongs to this process; "):
+            pickle.dumps(actor)
+
+
 def test_a_ref_says_what_to_do_instead_of_pickling_it() -> None:
     with ManualRuntime():
         ref = Worker.start()
