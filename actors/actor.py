@@ -55,6 +55,7 @@ class Actor(_PykkaActor):
     ended; other actors run meanwhile). What differs from pykka is OTP's:
 
     - An exception in a handler ends the actor; if the message was asked, the caller gets the exception too.
+      KeyboardInterrupt and SystemExit then leave the event loop, as they are meant for the program.
     - `terminate(reason)` runs at every end except KILL; by default it calls pykka's `on_stop` or `on_failure`.
     - Links, monitors, timers and names end with the actor.
 

@@ -98,6 +98,16 @@ async def test_pytest_asyncio():
     await use("fail")
 
 
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.mark.anyio
+async def test_anyio(anyio_backend):
+    await use("fail")
+
+
 @pytest.mark.asyncio
 async def test_async_with_system():
     async with System([]):

@@ -1,4 +1,4 @@
-"""An actor's coroutine: it runs as a task, and whatever it raises ends that actor and no other."""
+"""An actor's coroutine: it runs as a task, and whatever it raises ends that actor first."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class Work:
             self.value = self.call()
             if isinstance(self.value, CoroutineType):
                 self.error = _refused(self.value)
-        except BaseException as error:  # noqa: BLE001  # whatever an actor raises ends that actor and no other
+        except BaseException as error:  # noqa: BLE001  # it is raised in the coroutine of the actor
             self.error = error
         finally:
             del self  # of the frame in the traceback of the error, which would be a cycle
