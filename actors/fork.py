@@ -105,10 +105,11 @@ def shut_down(transport: asyncio.BaseTransport) -> None:
     A child that was forked meanwhile has it open too: by closing it alone the peer would learn nothing while that child lives.
     """
     shared: socket.socket | None = transport.get_extra_info("socket")
-    if shared is None or shared.fileno() < 0:
+    descriptor = -1 if shared is None else shared.fileno()
+    if descriptor < 0:
         return
-    # What uvloop shows as a socket has no `shutdown`.
-    same = socket.socket(shared.family, shared.type, shared.proto, fileno=shared.fileno())
+    # What uvloop shows as a socket has no `shutdown`. It is the same for all families; to look for the right one takes time.
+    same = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, descriptor)
     try:
         same.shutdown(socket.SHUT_RDWR)
     except OSError:

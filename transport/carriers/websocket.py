@@ -169,7 +169,7 @@ class WebSocketCarrier(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Notify the transport actor that the client has disconnected, after everything that was received."""
-        if self._transport is not None:
+        if self._transport is not None and not self._scheduler.forked:
             shut_down(self._transport)
         if self._timer is not None:
             self._timer.cancel()

@@ -100,7 +100,8 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the answer that is being prepared."""
-        shut_down(self._transport)
+        if not self._scheduler.forked:
+            shut_down(self._transport)
         self._end()
         if self._task is not None:
             self._task.cancel()
