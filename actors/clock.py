@@ -23,7 +23,7 @@ from actors.redaction import function_name, safe_repr
 from actors.runtime.receipt import Receipt
 from actors.validation import Bound, is_number, is_within
 
-__all__ = ["Alarm", "Clock", "Interval", "LoopClock", "Timer", "pause", "processor_time", "wall_time"]
+__all__ = ["Alarm", "Clock", "Interval", "LoopClock", "Timer", "monotonic_time", "pause", "processor_time", "wall_time"]
 
 MissedTicks = Literal["skip", "delay", "burst"]
 """What an interval does when it is late, or its last message has not been handled; the words are tokio's."""
@@ -58,6 +58,11 @@ class TimerOwner(Protocol):
 def wall_time() -> float:
     """Return the Unix time in seconds: for people and other machines, never for measuring durations."""
     return time.time()
+
+
+def monotonic_time() -> float:
+    """Return the monotonic time of the machine in seconds, for code without a runtime; only differences are meaningful."""
+    return time.monotonic()
 
 
 def processor_time() -> float:

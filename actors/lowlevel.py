@@ -11,7 +11,7 @@ kernel needs it, and changes with it.
 - `Scheduler`: runs the actors of one event loop. `Scheduler.here()` finds it or makes it, `post` and `run_or_post` reach it
   from other threads; `run_on` does so and returns a future of the result.
 - `in_thread(name)`: an event loop with a scheduler in a daemon thread. `new_event_loop()`: the fastest event loop that is
-  installed.
+  installed. `DaemonExecutor`: a pool of threads that do not keep the program from ending.
 - `spawn(actor_class, args, …)`: starts an actor below a parent, or below none.
 - `next_round()`: awaits the next round of the event loop, so that others get their turns.
 - `is_on_a_loop()`, `must_not_block(call, instead=…)`: whether the caller runs on an event loop, which it must not block.
@@ -21,7 +21,8 @@ kernel needs it, and changes with it.
 - `leave(error)`: lets an exception leave the event loop that is meant for the program, as KeyboardInterrupt is; foreign code
   raised it. `is_program_exit(error)`: whether it is one.
 - `described`, `state_of`: a message as text without secrets, the attributes of an actor.
-- `waits_at`, `blocked_at`: where an actor's handler, or the thread of an event loop, is now, as the lines of a traceback.
+- `waits_at`, `blocked_at`, `thread_is_at`: where an actor's handler, the thread of an event loop, or any thread is now, as the
+  lines of a traceback.
 """
 
 from actors.future import run_on
@@ -29,6 +30,7 @@ from actors.runtime.behaviour import Behaviour, described, state_of
 from actors.runtime.bonds import Bonds
 from actors.runtime.coroutine import next_round
 from actors.runtime.current import is_on_a_loop, not_inherited
+from actors.runtime.daemon_executor import DaemonExecutor
 from actors.runtime.envelope import SystemCall
 from actors.runtime.process import Process
 from actors.runtime.program_exit import is_program_exit, leave
@@ -37,12 +39,13 @@ from actors.runtime.report import CrashReport, last_crash, last_crashes
 from actors.runtime.scheduler import Scheduler, in_thread, new_event_loop
 from actors.runtime.spawn import spawn
 from actors.runtime.waits import must_not_block
-from actors.stack import blocked_at, waits_at
+from actors.stack import blocked_at, thread_is_at, waits_at
 
 __all__ = [
     "Behaviour",
     "Bonds",
     "CrashReport",
+    "DaemonExecutor",
     "Process",
     "Receipt",
     "Scheduler",
@@ -62,5 +65,6 @@ __all__ = [
     "run_on",
     "spawn",
     "state_of",
+    "thread_is_at",
     "waits_at",
 ]

@@ -17,7 +17,7 @@ from actors.threads.actor_thread import ActorThread, Work
 if TYPE_CHECKING:
     from actors.runtime.scheduler import Scheduler
 
-__all__ = ["blocked_at", "waits_at"]
+__all__ = ["blocked_at", "thread_is_at", "waits_at"]
 
 # The functions in which the runtime, or the event loop, calls the author's code.
 _CALLERS: frozenset[CodeType] = frozenset(
@@ -40,7 +40,7 @@ def waits_at(process: Process) -> str:
         return ""
     thread = getattr(process.actor, "_actor_thread", None)
     if isinstance(thread, ActorThread):
-        return _thread_is_at(thread.ident)
+        return thread_is_at(thread.ident)
     frames = list(_frames(process.task.get_coro()))
     authors = [index for index, frame in enumerate(frames) if not _is_ours(frame)]
     # The frames below the author's last one show how the runtime waits.
@@ -49,10 +49,11 @@ def waits_at(process: Process) -> str:
 
 def blocked_at(scheduler: Scheduler) -> str:
     """Return where the thread of an event loop is, from another thread."""
-    return _thread_is_at(scheduler.thread_id)
+    return thread_is_at(scheduler.thread_id)
 
 
-def _thread_is_at(ident: int | None) -> str:
+def thread_is_at(ident: int | None) -> str:
+    """Return where a thread is, from its last call of an author's code by the runtime on."""
     frame = sys._current_frames().get(ident or 0)
     frames = [frame for frame, _ in traceback.walk_stack(frame)][::-1] if frame is not None else []
     calls = [index for index, frame in enumerate(frames) if frame.f_code in _CALLERS]

@@ -7,20 +7,24 @@ import os
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from actors.callbacks import check_function
 from actors.exits import SHUTDOWN, ExitReason
 from actors.fork import leave_child
 from actors.log import Log
-from actors.lowlevel import Scheduler, in_thread, must_not_block, new_event_loop, spawn
+from actors.lowlevel import Scheduler, in_thread, must_not_block, spawn
 from actors.pubsub.pubsub import PubSub
+from actors.validation import check_seconds
 from actors.via import resolve
-from supervisors.child_spec import check_children, check_record
+from supervisors.child_spec import INFINITY, check_children, check_record
 from supervisors.exceptions import SystemDownError
 from supervisors.garbage import rare_collections
+from supervisors.main_loop import MainLoop
 from supervisors.restart import AutoShutdown, AutoShutdownName, RestartIntensity, Strategy, StrategyName
 from supervisors.signals import Signals
+from supervisors.stragglers import kill_stragglers
 from supervisors.supervisor import Supervisor
 from supervisors.tree import draw
 
@@ -37,6 +41,9 @@ __all__ = ["System"]
 
 _log = Log("ashtree.supervisors")
 
+_CLOSING = 1.0
+"""Seconds that a thread with an event loop of ours may take to close it, before it is left behind."""
+
 # Named here and not imported: the console is built upon the System, and is loaded only by programs that open one.
 _OPEN_CONSOLE = "supervisors.console.server.console:open_console"
 
@@ -46,13 +53,15 @@ class System:
 
     - `async with System(children) as system:` in an asyncio program, on its event loop;
     - `with System(children) as system:` in synchronous code, on a loop in a thread of its own;
-    - `System(children).run()` as the program itself, until Ctrl-C or SIGTERM.
+    - `System(children).run()` as the program itself, until Ctrl-C, SIGTERM or SIGHUP.
 
     The children are started in order and stopped in reverse order. If one cannot start, StartError is raised. If the tree ends
     unexpectedly later (too many restarts, or `auto_shutdown`), `async with` cancels its body, and all three raise
     SystemDownError at the end. A system that has stopped can be started again.
 
     - `name`: a label for logs and the tree. Two systems may share an event loop; see `PubSub(name=…)` there.
+    - `shutdown_timeout`: the seconds that stopping the whole tree may take, `INFINITY` for no limit; what is left then is
+      killed, and named in the log. Within it, the `shutdown` time of each child holds.
     - `watchdog`: what to watch on the event loop (see `Watchdog`); by default nothing.
     - `record`: how many of its latest messages each actor of the tree keeps for crash reports, unless its class or its child
       spec says otherwise; by default none.
@@ -73,15 +82,19 @@ class System:
         max_restarts: int = 3,
         max_seconds: float = 5.0,
         auto_shutdown: AutoShutdown | AutoShutdownName = AutoShutdown.NEVER,
+        shutdown_timeout: float = 30.0,
         watchdog: Watchdog | None = None,
         record: int | None = None,
         console: str | os.PathLike[str] | None = None,
     ) -> None:
         check_record(record)
+        check_seconds("shutdown_timeout", shutdown_timeout, others=" or INFINITY")
         check_children(children)
         RestartIntensity(max_restarts, max_seconds)  # raises here, and not when the system starts
         self.name = name
         self.pubsub = pubsub or PubSub()
+        self.shutdown_timeout = shutdown_timeout
+        self._seconds_left: Callable[[], float] = lambda: self.shutdown_timeout
         self._children: list[Supervised] = [self.pubsub, *children]
         if console is not None:
             # Before the others, so that it is still there when a shutdown hangs.
@@ -157,8 +170,7 @@ class System:
                 await ref.process.started
         except BaseException:
             # It failed, or the caller was cancelled.
-            ref.exit(SHUTDOWN)
-            await ref.down()
+            await self._end(ref)
             raise
         return ref
 
@@ -169,10 +181,18 @@ class System:
             raise RuntimeError(f"{self.name} is running already; for a second tree make another System")
 
     async def stop(self) -> None:
-        """Stop the tree in reverse start order, and wait until it has stopped."""
+        """Stop the tree in reverse start order, and wait until it has stopped: `shutdown_timeout` seconds at most."""
         self._stopping = True
-        down = self.ref.down()
-        self.ref.exit(SHUTDOWN)
+        await self._end(self.ref)
+
+    async def _end(self, ref: ActorRef[Supervisor]) -> None:
+        down, seconds = ref.down(), self._seconds_left()
+        if seconds != INFINITY:
+            kill = partial(kill_stragglers, ref.process, self.shutdown_timeout)
+            timer = ref.process.scheduler.clock.call_after(seconds, kill)
+            # Not when this is cancelled: the tree goes on to stop.
+            down.add_done_callback(lambda _: timer.cancel())
+        ref.exit(SHUTDOWN)
         await down
 
     async def wait(self) -> ExitReason:
@@ -231,7 +251,7 @@ class System:
         try:
             asyncio.run_coroutine_threadsafe(self.start(), thread.scheduler.loop).result()
         except BaseException:
-            thread.stop()
+            thread.stop(_CLOSING)
             raise
         self._thread = thread
         return self
@@ -247,17 +267,28 @@ class System:
             if kind is None:
                 self._check()
             if self.ref.is_alive():
-                asyncio.run_coroutine_threadsafe(self.stop(), self._thread.scheduler.loop).result()
+                self._stop_in_thread(self._thread.scheduler.loop)
         finally:
-            self._thread.stop()
+            self._thread.stop(_CLOSING)
             self._thread = None
+
+    def _stop_in_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        stopping = asyncio.run_coroutine_threadsafe(self.stop(), loop)
+        try:
+            stopping.result(None if self.shutdown_timeout == INFINITY else self.shutdown_timeout + _CLOSING)
+        except TimeoutError:
+            # Not even its actors could be killed.
+            _log.critical("%s cannot be stopped, as its event loop is blocked; its thread is left behind", self.name)
 
     # As the program
 
     def run(self, then: Callable[[System], object] | None = None) -> None:
-        """Run as the program: start, call `then(system)`, and stop in order at Ctrl-C or SIGTERM.
+        """Run as the program: start, call `then(system)`, and stop in order at Ctrl-C, SIGTERM or SIGHUP.
 
-        A second signal kills what is left. Meanwhile Python collects garbage less often (see `rare_collections`).
+        From such a signal on, the program ends within `shutdown_timeout` seconds, and a few that it takes to close the event
+        loop. Then the process is ended by force if a handler, a function or a thread that is not a daemon still keeps it from
+        ending; the log says which. A second signal ends the program at once. A signal that was ignored stays ignored. Meanwhile
+        Python collects garbage less often (see `rare_collections`).
 
         Raises:
             StartError: if it could not start.
@@ -271,20 +302,20 @@ class System:
         self._must_not_be_running()
         if then is not None:
             check_function("then", then, instead="make what takes time a child of the system")
-        with Signals() as signals:
+        with Signals(self.shutdown_timeout) as signals:
             try:
-                with asyncio.Runner(loop_factory=new_event_loop) as runner:
-                    runner.run(self._serve(then, signals))
+                MainLoop(signals).run(self._serve(then, signals))
             except asyncio.CancelledError:
                 if not signals.count:
                     raise
-            if signals.count > 1:
+            if signals.is_urgent:
                 sys.exit(1)
 
     async def _serve(self, then: Callable[[System], object] | None, signals: Signals) -> None:
         serving, scheduler = asyncio.current_task(), Scheduler.here()
         assert serving is not None
-        signals.handle(serving.cancel, scheduler.close)
+        signals.handle(serving.cancel, partial(self._kill, scheduler), partial(_is_busy, scheduler))
+        self._seconds_left = signals.seconds_left
         try:
             async with self:
                 if then is not None:
@@ -294,6 +325,15 @@ class System:
         finally:
             signals.done()
             scheduler.close()
+            self._seconds_left = lambda: self.shutdown_timeout
+
+    def _kill(self, scheduler: Scheduler) -> None:
+        self._stopping = True
+        scheduler.close()
+
+
+def _is_busy(scheduler: Scheduler) -> bool:
+    return scheduler.current is not None or asyncio.current_task(scheduler.loop) is not None
 
 
 def _console(system: System, path: str) -> ChildSpec:

@@ -43,10 +43,11 @@ REACHED = {
     "_cut_short": "the kernel calls it: see `actors.runtime.behaviour.Behaviour`",
     "_end": "the kernel calls it",
     "_exit_reason": "the kernel calls it",
-    "_exit": "documented by `os`: it ends a forked process without what its parent would do at its exit",
+    "_exit": "documented by `os`: it ends a forked process, or one whose main thread does not end, without what would follow",
     "_prepare": "the kernel calls it",
     "_receive": "the kernel calls it",
     "_run": "of `asyncio.Handle`: a loop on virtual time has to run its calls, and `stack` finds it in tracebacks",
+    "_run_exitfuncs": "of `atexit`, which has no public name to call what was registered, before `os._exit`",
     "_start_actor_loop": "pykka's hook that starts the thread of one of its actors",
 }
 

@@ -362,6 +362,8 @@ class Process(Mailbox):
             self.finish(Crash(error))
 
     def _report(self, error: BaseException) -> None:
+        if not self.alive:
+            return  # killed while it was busy
         try:
             report = CrashReport(self, error)
             keep(report)

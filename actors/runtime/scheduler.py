@@ -55,6 +55,7 @@ from actors.redaction import function_name
 from actors.registry import ActorRegistry, Registry, leave_registries_behind
 from actors.runtime.crash_log import CrashLog
 from actors.runtime.current import BACKGROUND, is_on_a_loop, owners, scheduler_of_thread, schedulers, threads_of_tasks
+from actors.runtime.daemon_executor import DaemonExecutor
 from actors.runtime.forked_scheduler import ForkedScheduler
 from actors.runtime.loop_end import LoopEnd
 from actors.runtime.program_exit import Departure, claim, is_program_exit, keep, through_loop
@@ -551,6 +552,7 @@ class in_thread:  # noqa: N801  # reads as a phrase: with a scheduler in a threa
 
     def _serve(self) -> None:
         loop = new_event_loop()
+        loop.set_default_executor(DaemonExecutor())
         asyncio.set_event_loop(loop)
         self.scheduler = Scheduler(loop)
         self.scheduler.keep_exit = self._keep
@@ -573,8 +575,8 @@ class in_thread:  # noqa: N801  # reads as a phrase: with a scheduler in a threa
         keep(error)
         self._program_exit = self._program_exit or error
 
-    def stop(self) -> None:
-        """Stop the loop and its thread; idempotent.
+    def stop(self, seconds: float | None = None) -> None:
+        """Stop the loop and its thread, and wait for that: at most `seconds`, if given; idempotent.
 
         Raises:
             What an actor has raised meanwhile that is meant for the program, as SystemExit and the outcomes of a test are.
@@ -582,7 +584,7 @@ class in_thread:  # noqa: N801  # reads as a phrase: with a scheduler in a threa
         if self.thread.is_alive():
             self._stopped = True
             self.scheduler.loop.call_soon_threadsafe(self.scheduler.loop.stop)
-            self.thread.join()
+            self.thread.join(seconds)
         error, self._program_exit = self._program_exit, None
         if error is not None:
             claim(error)

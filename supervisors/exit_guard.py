@@ -1,0 +1,119 @@
+"""The end of a program that was told to end, whatever keeps it from doing so."""
+
+from __future__ import annotations
+
+import atexit
+import math
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from types import FrameType
+
+from actors.log import Log
+from actors.lowlevel import thread_is_at
+
+__all__ = ["ExitGuard"]
+
+_log = Log("ashtree.supervisors")
+
+FAREWELL = 1.0
+"""Seconds for the last line of the log, what was registered with `atexit`, and the output that is not written yet."""
+
+PAUSE = 0.2
+"""Seconds between two looks whether a program that is late has come to its end."""
+
+
+class ExitGuard:
+    """Ends the program when its time to end is up: from a thread of its own, as the main thread may be blocked.
+
+    There are three obstacles that no event loop can remove: a handler that blocks it, a function that it calls in the main
+    thread, and threads that are not daemons, for which Python waits at the end of a program. When the time is up the guard logs
+    what is stuck, calls what was registered with `atexit`, flushes the output, and ends the process with `os._exit`. Code that
+    the program runs after its system has ended has no time limit.
+    """
+
+    def __init__(self) -> None:
+        self.status = 1
+        self._is_over = False
+        # A SimpleQueue may be used in the handler of a signal.
+        self._orders: SimpleQueue[float | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="ashtree exit", daemon=True)
+        self._thread.start()
+
+    def expect_end(self, seconds: float) -> None:
+        """Expect the program to end within these seconds, instead of those of an earlier call."""
+        self._orders.put(seconds)
+
+    def system_ended(self, status: int) -> None:
+        """Give the rest of the program its time: it is ended only if it waits for threads, then with `status`."""
+        self.status, self._is_over = status, True
+
+    def on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Handle SIGINT as Python does, and end the program as soon as all that it does is to wait for threads."""
+        if _program_is_over():
+            _flush()
+            os._exit(1)
+        self.status = 1
+        self.expect_end(0.0)
+        signal.default_int_handler(number, frame)
+
+    def dismiss(self) -> None:
+        """End the guard."""
+        self._orders.put(None)
+        self._thread.join()
+
+    def _serve(self) -> None:
+        order = self._orders.get()
+        while order is not None:
+            try:
+                order = self._orders.get(timeout=None if order == math.inf else min(order, threading.TIMEOUT_MAX))
+            except Empty:
+                self._end()
+
+    def _end(self) -> None:
+        if self._is_over:
+            _wait_until(_program_is_over)
+        farewell = threading.Thread(target=_say_farewell, name="ashtree farewell", daemon=True)
+        farewell.start()
+        farewell.join(FAREWELL)
+        os._exit(self.status)
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    while not is_so():
+        threading.main_thread().join(PAUSE)
+
+
+def _program_is_over() -> bool:
+    """Return whether the main thread has run all code of the program, and waits for other threads at most."""
+    main = threading.main_thread()
+    frame = sys._current_frames().get(main.ident or 0)
+    while frame is not None and frame.f_back is not None:
+        frame = frame.f_back
+    waits = frame is not None and (frame.f_code.co_filename, frame.f_code.co_name) == (threading.__file__, "_shutdown")
+    return waits or not main.is_alive()
+
+
+def _say_farewell() -> None:
+    _log.critical("the program has not ended in time and is ended now; it waits for:\n%s", _obstacles())
+    _flush()
+
+
+def _flush() -> None:
+    """Do what Python does at its end: call what was registered with `atexit`, logging's own included, and flush the output."""
+    with suppress(Exception):
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+
+
+def _obstacles() -> str:
+    if not _program_is_over():
+        return f"the main thread\n{thread_is_at(threading.main_thread().ident)}"
+    stuck = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
+    return "\n".join(f"the thread {thread.name}\n{thread_is_at(thread.ident)}" for thread in stuck)
