@@ -53,7 +53,7 @@ class MainLoop:
     def _end(self, serving: asyncio.Task[None]) -> None:
         if not serving.done():
             serving.cancel()
-            self._loop.run_until_complete(asyncio.wait([serving]))
+            self._unfinished({serving}, math.inf)
         tasks = asyncio.all_tasks(self._loop)
         others = {task for task in tasks if not task.cancelling()}
         for task in others:
@@ -73,7 +73,15 @@ class MainLoop:
     def _unfinished(self, tasks: set[asyncio.Task[Any]], seconds: float) -> set[asyncio.Task[Any]]:
         """Let tasks end, and return those that do not."""
         timeout = None if seconds == math.inf else seconds
-        return self._loop.run_until_complete(asyncio.wait(tasks, timeout=timeout))[1] if tasks else set()
+        if tasks:
+            self._run_until_done(self._loop.create_task(asyncio.wait(tasks, timeout=timeout)))
+        return {task for task in tasks if not task.done()}
+
+    def _run_until_done(self, task: asyncio.Task[Any]) -> None:
+        # `run_until_complete` fails if the loop is stopped once more by what has ended it before.
+        task.add_done_callback(lambda _: self._loop.stop())
+        while not task.done():
+            self._loop.run_forever()
 
     def _close(self) -> None:
         for thread, function in self._executor.leave(min(self._signals.seconds_left(), THREADS)).items():

@@ -361,14 +361,14 @@ def test_a_pool_inside_a_system_ends(tmp_path: Path, kind: str, place: str) -> N
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_child_has_the_handlers_of_before(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    with Signals() as signals:
+    with Signals(30.0) as signals:
         assert in_child(lambda: signal.getsignal(number) is before)
         assert signal.getsignal(number) is not before
         assert signals.count == 0
 
 
 def test_a_signal_that_comes_before_the_handlers_are_restored_is_the_childs() -> None:
-    with Signals() as signals:
+    with Signals(30.0) as signals:
         child = fork()
         if not child:
             signals._on_signal(signal.SIGTERM, None)
