@@ -198,14 +198,13 @@ class Stop(msgspec.Struct, frozen=True):
     The reason is an exit reason or an exception.
 
     Raises:
-        TypeError: if the reason is neither, or `reply` would have to be awaited first.
+        TypeError: if `reply` would have to be awaited first.
     """
 
     reason: Any = NORMAL
     reply: object = None
 
     def __post_init__(self) -> None:
-        exit_reason(self.reason)
         check_reply(self.reply)
 
 
