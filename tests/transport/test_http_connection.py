@@ -565,6 +565,8 @@ class ManualLoop:
 class ManualScheduler:
     """What a connection needs of a scheduler."""
 
+    forked = 0
+
     def __init__(self) -> None:
         self.clock, self.loop = ManualClock(), ManualLoop()
 
