@@ -14,6 +14,7 @@ from actors.future import Future
 from actors.pickling import Local
 from actors.runtime.behaviour import proxied
 from actors.runtime.coroutine import next_round
+from actors.runtime.current import current_actor
 from actors.runtime.envelope import STOP, Envelope
 from actors.runtime.waits import must_not_block
 
@@ -302,7 +303,9 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
     def down(self) -> Future[ExitReason]:
         """Return a future of the exit reason of the actor; NO_PROCESS if it is dead already."""
         process = self.process
-        future: Future[ExitReason] = Future(process.scheduler, asked=process)
+        # An actor that waits for its own end waits for a signal, which interrupts it: that is no cycle.
+        asked = None if current_actor() is process else process
+        future: Future[ExitReason] = Future(process.scheduler, asked=asked)
         if process.alive:
             process.scheduler.run_or_post(process.answer_at_end, future)
         else:

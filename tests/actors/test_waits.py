@@ -350,6 +350,19 @@ def test_the_end_of_an_actor_that_asks_back_is_a_circle(runtime: ManualRuntime) 
     assert [type(error) for error in answers] == [AskCycleError]
 
 
+def test_an_actor_may_wait_for_its_own_end_which_a_signal_brings(runtime: ManualRuntime) -> None:
+    class Waiting(Actor):
+        async def on_start(self) -> None:
+            await self.actor_ref.down()
+
+    ref = Waiting.start()
+    runtime.settle()
+    assert ref.is_alive()
+    ref.exit(SHUTDOWN)
+    runtime.settle()
+    assert ref.exit_reason == SHUTDOWN
+
+
 def test_a_task_that_is_not_awaited_closes_no_circle(runtime: ManualRuntime) -> None:
     answers: list[Any] = []
 
