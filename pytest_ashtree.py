@@ -71,18 +71,21 @@ def _raise_outcomes() -> Generator[None, Any, Any]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup() -> Generator[None, Any, Any]:
     """Set up a test, whose fixtures may start actors."""
+    __tracebackhide__ = True
     return (yield from _raise_outcomes())
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call() -> Generator[None, Any, Any]:
     """Call a test."""
+    __tracebackhide__ = True
     return (yield from _raise_outcomes())
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown() -> Generator[None, Any, Any]:
     """Tear down a test, whose fixtures may stop actors."""
+    __tracebackhide__ = True
     return (yield from _raise_outcomes())
 
 
