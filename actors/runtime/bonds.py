@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from weakref import ref as weak_ref
@@ -24,7 +25,6 @@ from actors.runtime.unstarted import Unstarted, not_running
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
-    from contextvars import Context
 
     from actors.clock import Clock, Timer
     from actors.future import Future
@@ -32,12 +32,16 @@ if TYPE_CHECKING:
     from actors.runtime.behaviour import Behaviour
     from actors.runtime.scheduler import Scheduler
 
-__all__ = ["Bonds"]
+__all__ = ["NONE_YET", "Bonds"]
 
 _log = Log("ashtree.actors")
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+NONE_YET = Context()
+"""The context of an actor that has not been started; no code runs in it."""
 
 
 class Bonds(Local):
@@ -68,7 +72,7 @@ class Bonds(Local):
     queue: deque[object] | None
 
     def __init__(self, number: int, actor_class: type[Behaviour]) -> None:
-        self.number, self.actor_class = number, actor_class
+        self.number, self.actor_class, self.context = number, actor_class, NONE_YET
         self.scheduler = Unstarted.of(actor_class)  # type: ignore[assignment]  # until it is started
         self._ref: ActorRef[Any] | None = None
         self.label: str | None = None

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from actors.future import Future, shared_future
+from actors.runtime.bonds import NONE_YET
 from actors.runtime.current import not_inherited
 from actors.runtime.scheduler import Scheduler
 
@@ -45,7 +46,7 @@ def spawn(
     context = _new_context()
     actor = context.run(actor_class, *args, **(kwargs or {}))
     process: Process = actor.actor_inbox
-    if not hasattr(process, "context"):  # one that is started on behalf of other code takes that code's, in `__init__`
+    if process.context is NONE_YET:  # one that is started on behalf of other code takes that code's, in `__init__`
         process.context = context
     scheduler = Scheduler.here() if parent is None else parent.scheduler
     if scheduler.is_current_thread():
