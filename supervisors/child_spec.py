@@ -88,8 +88,9 @@ class ChildSpec:
     - `name`: the name to register it under, which can be used in place of its ref; `Via(registry, key)` for a registry of
       your own.
     - `significant`: whether its exit can shut down its supervisor, see `AutoShutdown`; not for a PERMANENT child.
-    - `backoff`: how long it waits before it is restarted; by default it is restarted at once. Meanwhile the supervisor goes on,
-      but siblings that are restarted together with the child are stopped at once, and wait too.
+    - `backoff`: how long it waits before it is restarted; by default it is restarted at once. These restarts do not count for
+      `max_restarts`. Meanwhile the supervisor goes on, but siblings that are restarted together with the child are stopped at
+      once, and wait too.
     - `kind`: a `ChildKind` or its name; by default SUPERVISOR for the supervisors of this package, else WORKER.
     - `record`: how many of its latest messages it keeps for crash reports; 0 for none. By default the attribute `record` of the
       class, else the value of its supervisor.

@@ -196,9 +196,13 @@ class Supervision(Actor):
             self._discard(child)
 
     def _restart(self, child: Child, reason: ExitReason | StartError) -> object:
-        """Count a restart, and restart the child: now, or after its backoff."""
+        """Count a restart, and restart the child: now, or after its backoff.
+
+        One after a backoff does not count for the intensity, which limits restarts in a row: the waits limit them already, and
+        an outage, for which they are meant, would end the tree during the first of them.
+        """
         now = self.clock.now()
-        if not self._intensity.allows(now):
+        if child.spec.backoff is None and not self._intensity.allows(now):
             return self._give_up(child, reason)
         child.restarts += 1
         child_restarted(self.actor_ref, child, reason)

@@ -213,21 +213,38 @@ def test_while_a_child_waits_others_are_served_and_it_does_not_count_as_active(
     assert sorted(running(supervisor)) == ["b"]
 
 
-def test_restarts_after_a_back_off_count_too(
+@pytest.mark.parametrize("kind", [Supervisor, DynamicSupervisor])
+@pytest.mark.parametrize("backoff", [Backoff(), Backoff(jitter=1), Backoff(min=0.01, max=0.1), FIRST], ids=repr)
+def test_restarts_after_a_back_off_do_not_count_so_that_an_outage_is_survived(
+    kind: type[Supervisor | DynamicSupervisor], backoff: Backoff, runtime: ManualRuntime, journal: list[str]
+) -> None:
+    supervisor = kind.start()
+    outage: list[BaseException | None] = [None] + [BoomError()] * 100
+    labels = ["a", "b", "c"]
+    for label in labels:
+        start_child(supervisor, worker(label, journal, plan=outage.copy(), backoff=backoff)).get()
+    for label in labels:
+        crash(runtime, supervisor, label)
+    runtime.advance(101 * backoff.max)
+    assert sorted(running(supervisor)) == labels
+
+
+def test_children_without_a_back_off_count_for_themselves(
     runtime: ManualRuntime, journal: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "ashtree.supervisors")
-    supervisor = start(runtime, [worker("a", journal, backoff=FIRST)], max_restarts=2, max_seconds=60)
+    supervisor = start(runtime, [worker("a", journal, backoff=FIRST), worker("b", journal)], max_restarts=1)
     name = str(supervisor)
-    for seconds in (1, 2, 0):
-        crash(runtime, supervisor, "a")
+    for label, seconds in [("a", 1), ("a", 2), ("b", 0), ("b", 0)]:
+        crash(runtime, supervisor, label)
         runtime.advance(seconds)
     assert supervisor.exit_reason == TOO_MANY_RESTARTS
     said = [message for message in caplog.messages if message.startswith(name)]
     assert [message.partition(",")[0] for message in said] == [
         f"{name} restarts a in 1 s",
         f"{name} restarts a in 2 s",
-        f"{name} gives up: more than 2 restarts within 60 s; the last to end was a: BoomError: a",
+        f"{name} restarts b",
+        f"{name} gives up: more than 1 restarts within 5 s; the last to end was b: BoomError: b",
     ]
 
 
