@@ -415,15 +415,10 @@ class Process(Mailbox):
             if self.bypass is not None:
                 self.bypass.hold(BUSY)
         finally:
-            self._let_go()
-
-    def _let_go(self) -> None:
-        """Refer to nothing any more that others need not know of an actor that has ended."""
-        self.bypass = None
-        self.actor = self.task = self.current = self.idle = self.debug = self.waits_for = None
-        self.context = self.scheduler.ended
-        # The cycle of process and ref is broken, so that their memory is freed at once and not at the next collection.
-        self._ref = None
+            self.actor = self.task = self.current = self.bypass = self.idle = self.debug = self.waits_for = None
+            self.context = self.scheduler.ended
+            # The cycle of process and ref is broken, so that their memory is freed at once and not at the next collection.
+            self._ref = None
 
     def finish_killed(self) -> None:
         """End at once, as the event loop itself ends."""
