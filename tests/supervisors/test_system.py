@@ -616,6 +616,47 @@ def test_run_works_in_any_thread_without_the_signals() -> None:
     assert [type(error) for error in raised] == [SystemDownError]
 
 
+# The limit of a shutdown
+
+
+def test_children_that_do_not_stop_share_one_limit(caplog: pytest.LogCaptureFixture) -> None:
+    class Stuck(Actor):
+        shutdown = float("inf")
+
+        async def terminate(self, reason: Any) -> None:
+            await asyncio.get_running_loop().create_future()
+
+    system = System([ChildSpec(Stuck, id=number) for number in range(4)], name="Shop", shutdown_timeout=0.05)
+    with system:
+        pass
+    assert system.ref.exit_reason == KILLED
+    (said,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert "did not end within 0.05 s (shutdown_timeout) and is killed; it waited for 3 <" in said
+    assert said.endswith("(terminate)")
+
+
+def test_with_leaves_a_loop_behind_that_a_child_blocks(caplog: pytest.LogCaptureFixture) -> None:
+    begun, released = threading.Event(), threading.Event()
+
+    class Blocks(Actor):
+        def on_receive(self, message: Any) -> None:
+            begun.set()
+            released.wait(4 * WAIT)
+
+    with System([ChildSpec(Blocks, name="blocks")], name="Shop", shutdown_timeout=0.05) as system:
+        ref = system.whereis("blocks")
+        assert ref is not None
+        ref.send("work")
+        assert begun.wait(WAIT)
+    assert "Shop cannot be stopped, as its event loop is blocked; its thread is left behind" in caplog.messages
+    released.set()
+
+
+def test_the_limit_of_a_shutdown_must_be_seconds() -> None:
+    with pytest.raises(ValueError, match="shutdown_timeout must be seconds >= 0 or INFINITY, got -1"):
+        System(shutdown_timeout=-1)
+
+
 # What is loaded
 
 
