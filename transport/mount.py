@@ -20,7 +20,7 @@ from supervisors import calls
 from supervisors.child_spec import ChildSpec, Restart
 from transport.access.auth_token import SUBPROTOCOL, SUBPROTOCOL_HEADER, Offer, longpoll_token, without_token
 from transport.access.origin import Origin, read_origin
-from transport.carriers.time_bound import TimeBound
+from transport.carriers.time_bound import TimeBound, is_cancellation
 from transport.endpoint_api import EndpointAPI
 from transport.exceptions import TokenInvalidError
 from transport.protocol.versions import DEFAULT_VERSION
@@ -146,7 +146,7 @@ class Mount:
             if type(result) is not Reply and inspect.isawaitable(result):
                 return self._connected_later(attempt, client, result, began)
             return self._connected(attempt, client, result, began)
-        except Exception:
+        except BaseException:
             _report_failure(attempt)
             raise
 
@@ -158,10 +158,11 @@ class Mount:
             with bound:
                 answer = await result
             return self._connected(attempt, client, answer, began)
-        except Exception:
-            if bound.expired:
+        except BaseException as error:
+            if bound.expired and isinstance(error, Exception):
                 return self._refuse_for("connect_timeout")
-            _report_failure(attempt)
+            if not is_cancellation(error):
+                _report_failure(attempt)
             raise
 
     def _connected(self, attempt: Attempt, client: Client, result: object, began: float) -> Client | HTTPStatus:

@@ -53,9 +53,17 @@ class EchoSocket(Socket):
         match params:
             case {"fail": _}:
                 raise RuntimeError("failed on purpose")
+            case {"cancelled": "later"}:
+                return self.fail_later()
+            case {"cancelled": _}:
+                raise asyncio.CancelledError
             case {"refuse": _}:
                 return error()
         return ok()
+
+    async def fail_later(self) -> None:
+        await asyncio.sleep(0)
+        raise asyncio.CancelledError
 
 
 class Peer:
@@ -375,6 +383,15 @@ async def test_a_page_that_is_no_response_is_an_error_of_the_server() -> None:
         assert (await (await asked(endpoint.asgi(), "/wrong")).answer())[0] == 500
 
 
+@pytest.mark.parametrize("when", ["at+once", "later"])
+@on_loop
+async def test_a_cancellation_that_is_not_the_servers_is_an_error_of_the_application(when: str) -> None:
+    async with running() as app:
+        peer = Peer(app, scope("http", "/socket/longpoll", f"vsn=2.0.0&cancelled={when}", method="GET"))
+        peer.put("http.request")
+        assert (await peer.answer())[0] == 500
+
+
 # WebSockets
 
 
@@ -397,6 +414,8 @@ async def test_a_websocket_below_a_path_is_carried_as_text_and_as_binary() -> No
         ("/nothing", "", 404),
         ("/socket/websocket", "a=%ff", 400),
         ("/socket/websocket", "fail=1", 500),
+        ("/socket/websocket", "cancelled=1", 500),
+        ("/socket/websocket", "cancelled=later", 500),
         ("/page", "", 200),
     ],
 )

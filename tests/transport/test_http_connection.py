@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from actors import Reply
     from tests.transport.wire import Server
-    from transport.http.exchange import Answer, Incoming
+    from transport.http.exchange import Answer, Application, Incoming
 
 GET = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 SAME, BIG = respond(200, "the same"), respond(200, b"a" * 30_000_000)
@@ -120,6 +120,25 @@ async def test_a_route_that_fails_is_500_and_the_connection_goes_on(
         assert (await tcp.get("/")).status == 200
     assert logged in caplog.text
     assert "secret" not in "".join(record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    "error", [asyncio.CancelledError(), GeneratorExit(), BaseExceptionGroup("two", [KeyError()])], ids=repr
+)
+@on_loop
+async def test_an_async_handler_that_raises_no_exception_is_500_too(error: BaseException) -> None:
+    class Raising(Extension):
+        def handlers(self) -> dict[str, Application]:
+            return {"/fail-later": self.fail}
+
+        async def fail(self, _: Incoming) -> Answer:
+            await asyncio.sleep(0)
+            raise error
+
+    async with serving(Socket, routes=ROUTES, extensions=[Raising()]) as server:
+        tcp = await server.tcp()
+        assert (await tcp.get("/fail-later")).status == 500
+        assert (await tcp.get("/")).status == 200
 
 
 @on_loop

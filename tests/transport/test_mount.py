@@ -48,6 +48,8 @@ class LaterSocket(NamedSocket):
                     self.ends.append("cancelled")
             case "time out":
                 raise TimeoutError("of the application")
+            case "raise":
+                raise asyncio.CancelledError
         await asyncio.sleep(0)
         return super().connect(params, connect_info)
 
@@ -113,6 +115,14 @@ async def test_an_async_connect_has_a_time(events: list[Any]) -> None:
         assert events == ["connect_timeout", 503] * 2
         assert LaterSocket.ends == ["cancelled"] * 2
         assert await status(server, path="/later") == 101
+
+
+@on_loop
+async def test_a_cancellation_of_the_applications_is_an_error_of_the_application(events: list[Any]) -> None:
+    async with serving(SOCKETS) as server:
+        assert await status(server, path="/later", query="vsn=2.0.0&do=raise") == 500
+        assert (await poll(server, "&do=raise", "/later"))[0] == 500
+        assert events == [500] * 2
 
 
 @on_loop

@@ -6,6 +6,7 @@ listener; a WebSocket is another carrier. See docs/asgi.md.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import replace
@@ -23,7 +24,7 @@ from actors.redaction import safe_repr, safe_str
 from transport.carriers.asgi_carrier import AsgiCarrier
 from transport.carriers.pace import Pace
 from transport.carriers.race import first, task_of
-from transport.carriers.time_bound import TimeBound
+from transport.carriers.time_bound import TimeBound, is_cancellation
 from transport.endpoint_api import EndpointAPI
 from transport.http.exchange import SMALL_BODY, Answer, Incoming, Late, Upgrade, respond
 
@@ -159,7 +160,10 @@ class _Scoped:
     async def _answer(self, answer: Answer | Awaitable[Answer]) -> Answer:
         return await answer if inspect.isawaitable(answer) else answer
 
-    def _failed(self, error: Exception) -> Response:
+    def _failed(self, error: BaseException) -> Response:
+        """Log what the endpoint raised, and return what its client is answered; a cancellation goes on."""
+        if is_cancellation(error):
+            raise error
         if Scheduler.here().crash_log.admits(_log, "requests that could not be answered", type(self._endpoint)):
             _log.error("could not answer %s", self._scope["path"], exc_info=error)
         return respond(500, "Internal Server Error")
@@ -254,7 +258,7 @@ class _AsgiRequest(_Scoped):
         try:
             answer = self._endpoint.handle(self._incoming(body))
             return self._response(await self._unless_gone(answer) if inspect.isawaitable(answer) else answer)
-        except Exception as error:  # noqa: BLE001  # the author's; the client gets a 500
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # the author's; the client gets a 500
             return self._failed(error)
 
     def _response(self, answer: Answer | None) -> Response | None:
@@ -294,7 +298,7 @@ class _AsgiWebSocket(_Scoped):
     async def _handle(self) -> Upgrade | Response:
         try:
             answer = await self._answer(self._endpoint.handle(self._incoming()))
-        except Exception as error:  # noqa: BLE001  # as above
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # as above
             return self._failed(error)
         # An answer that is meant for plain requests.
         return answer if isinstance(answer, Upgrade | Response) else respond(400)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from actors.clock import Clock, Timer
 
-__all__ = ["TimeBound"]
+__all__ = ["TimeBound", "is_cancellation"]
 
 
 class TimeBound:
@@ -52,3 +52,9 @@ class TimeBound:
         # If the task has been cancelled by others too, it ends.
         if self._expired and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError(f"not within {self._seconds} s") from error
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Return whether an exception is the cancellation of the running task, and not one that an author's code has raised."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

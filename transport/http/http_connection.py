@@ -35,6 +35,7 @@ from actors.log import Log
 from actors.lowlevel import leave
 from actors.redaction import safe_repr
 from transport.access.proxies import InvalidPrefaceError, read_preface
+from transport.carriers.time_bound import is_cancellation
 from transport.http.connection_timer import ConnectionTimer
 from transport.http.exchange import ANSWERS, MAX_BODY, Answer, HttpEndpoint, Incoming, Late, Upgrade, respond
 from transport.http.request_reader import NOTHING, PART, ReadRequest, RefusedRequestError, RequestReader
@@ -302,9 +303,9 @@ class HttpConnection(asyncio.Protocol):
     async def _answer_later(self, answer: Awaitable[Answer], incoming: Incoming, keep_alive: bool) -> None:  # noqa: FBT001  # private
         try:
             result: object = await answer
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001  # as above
+        except BaseException as error:
+            if is_cancellation(error):
+                raise
             leave(error)
             result = self._failed(incoming)
         self._task = self._awaited = None
