@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from actors.clock import wall_time
@@ -50,10 +50,19 @@ class CrashReport:
         self.messages: list[Recorded] = list(debug.record or ()) if debug is not None else []
         self.state = state_of(process.actor)
         self.at, self.time = process.clock.now(), wall_time()
+        self._clears = True
 
     def __del__(self) -> None:
-        if hasattr(self, "error"):
+        if getattr(self, "_clears", False):
             drop_locals(self.error)
+
+    def leave_to(self, later: Iterable[CrashReport]) -> None:
+        """Leave it to the report of a later crash to clear the traceback, if that crash has passed the exception on.
+
+        Otherwise, of any number of actors that ask each other, each would clear the frames of all before it.
+        """
+        passed_on = (error for each in later for error in (each.error, each.error.__cause__, each.error.__context__))
+        self._clears = not any(error is self.error for error in passed_on)
 
     # Computed on demand: most reports are never read, and there may be many.
 
@@ -109,6 +118,8 @@ def keep(report: CrashReport) -> None:
         # Freed after the lock is released: what its traceback has kept alive may have finalizers.
         oldest = _crashes[0] if len(_crashes) == KEPT else None
         _crashes.append(report)
+        if oldest is not None:
+            oldest.leave_to(_crashes)
     del oldest
 
 
