@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import pykka
 import pykka.messages
 
-from actors.callbacks import check_callbacks, check_function, is_awaitable
+from actors.callbacks import check_callbacks, check_function, check_settings, is_awaitable
 from actors.clock import check_duration
 from actors.exits import NO_PROCESS, NORMAL, Crash, Down, ExitReason, MonitorRef, Stop, exit_reason
 from actors.future import Future
@@ -45,6 +45,7 @@ else:
 _log = Log("ashtree.actors")
 
 HOOKS = ("on_start", "on_receive", "terminate", "on_stop", "on_failure")
+SETTINGS = ("idle_timeout", "trap_exit")
 
 
 class Actor(_PykkaActor):
@@ -98,9 +99,10 @@ class Actor(_PykkaActor):
         return spawn(cls, args, kwargs)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Raise TypeError if a hook cannot be called as one."""
+        """Raise TypeError if a hook cannot be called as one, or a setting of each actor is one of the class."""
         super().__init_subclass__(**kwargs)
         check_callbacks(cls, HOOKS)
+        check_settings(cls, SETTINGS)
 
     def __str__(self) -> str:
         return self._process.name

@@ -22,6 +22,7 @@ __all__ = [
     "check_function",
     "check_over",
     "check_reply",
+    "check_settings",
     "coroutine_of",
     "is_async",
     "is_awaitable",
@@ -78,6 +79,21 @@ def check_function(what: str, function: object, *, plain: bool = True, instead: 
         raise TypeError(f"{what} has a `yield` in it, so that calling it runs nothing; {_RETURN}")
     if plain and is_async(function):
         raise TypeError(f"{what} must be a plain `def`, got `async def`{instead and f'; {instead}'}")
+
+
+def check_settings(owner: type, names: tuple[str, ...]) -> None:
+    """Raise if a class has a plain value in place of an attribute that is set on its objects, where it has no effect.
+
+    Raises:
+        TypeError: naming the class, the attribute, and where to set it.
+    """
+    for name in names:
+        value = inspect.getattr_static(owner, name)
+        if not hasattr(value, "__set__"):
+            raise TypeError(
+                f"{owner.__qualname__}.{name} = {safe_repr(value)} in the class has no effect; "
+                f"write `self.{name} = {safe_repr(value)}` in `__init__` or `on_start`"
+            )
 
 
 def _is_plain(function: Any) -> bool:

@@ -18,6 +18,7 @@ from itertools import count
 from math import floor
 from typing import Literal, Protocol, get_args
 
+from actors.exceptions import ForkedError
 from actors.pickling import Local
 from actors.redaction import function_name, safe_repr
 from actors.runtime.receipt import Receipt
@@ -98,7 +99,10 @@ class Timer(Local):
         self.at = at
 
     def __repr__(self) -> str:
-        remaining = self.remaining()
+        try:
+            remaining = self.remaining()
+        except ForkedError:
+            return "<Timer of another process>"
         return f"<Timer {'over' if remaining is None else f'in {remaining:.3f} s'}>"
 
     @property

@@ -104,16 +104,24 @@ def _say_farewell() -> None:
 
 
 def _flush() -> None:
-    """Do what Python does at its end: call what was registered with `atexit`, logging's own included, and flush the output."""
-    with suppress(Exception):
-        atexit._run_exitfuncs()
+    """Do what Python does at its end: call what was registered with `atexit`, logging's own included, and flush the output.
+
+    The output is flushed before, too: one of these functions may hang, as multiprocessing's does while a process of it runs.
+    """
+    for last in (_flush_output, atexit._run_exitfuncs, _flush_output):
+        with suppress(Exception):
+            last()
+
+
+def _flush_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()
 
 
 def _obstacles() -> str:
-    if not _program_is_over():
-        return f"the main thread\n{thread_is_at(threading.main_thread().ident)}"
     stuck = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
+    if not stuck or not _program_is_over():
+        # If the program is over, it is in a function that was registered with `atexit`.
+        return f"the main thread\n{thread_is_at(threading.main_thread().ident)}"
     return "\n".join(f"the thread {thread.name}\n{thread_is_at(thread.ident)}" for thread in stuck)

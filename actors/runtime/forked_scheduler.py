@@ -7,8 +7,10 @@ no place can be forgotten.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NoReturn
 
+from actors.clock import LoopClock
 from actors.exceptions import ForkedError
 from actors.fork import parent_id
 
@@ -32,7 +34,11 @@ class ForkedScheduler:
     @classmethod
     def replace(cls, scheduler: Any) -> None:
         """Turn a scheduler of the parent into one of this class."""
-        _left.append(dict(vars(scheduler)))
+        left = dict(vars(scheduler))
+        _left.append(left)
         vars(scheduler).clear()
         scheduler.__class__ = cls
         scheduler.forked = parent_id()
+        if isinstance(clock := left.get("clock"), LoopClock):
+            # So its timers cannot be cancelled here, nor asked for their time.
+            vars(clock)["now"] = partial(getattr, scheduler, "clock")

@@ -90,6 +90,17 @@ def test_a_callback_with_a_yield_is_refused_with_its_class(base: type, hook: str
     )
 
 
+@pytest.mark.parametrize("base", [Actor, Channel, ThreadedActor, Supervisor])
+@pytest.mark.parametrize(("name", "value"), [("trap_exit", True), ("idle_timeout", 60)])
+def test_a_setting_of_each_actor_is_refused_in_its_class(base: type, name: str, value: object) -> None:
+    with pytest.raises(TypeError) as raised:
+        type("Worker", (base,), {name: value})
+    assert str(raised.value) == (
+        f"Worker.{name} = {value} in the class has no effect; write `self.{name} = {value}` in `__init__` or `on_start`"
+    )
+    type("Worker", (base,), {name: getattr(base, name)})
+
+
 @pytest.mark.parametrize(("base", "hook"), PLAIN)
 def test_a_callback_that_must_be_plain_is_refused_with_its_class(base: type, hook: str) -> None:
     with pytest.raises(TypeError, match=rf"^Worker\.{hook} must be a plain `def`, got `async def`; "):

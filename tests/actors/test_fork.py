@@ -477,6 +477,22 @@ def test_a_task_of_the_parent_cannot_be_used(background: in_thread, use: Callabl
     task.cancel()
 
 
+class Ticking(Actor):
+    def on_receive(self, _message: object) -> Any:
+        return self.send_after(1000, "timer"), self.send_interval(1000, "interval")
+
+
+def test_a_timer_of_the_parent_cannot_be_used(background: in_thread) -> None:
+    ticking: Any = Ticking.start()
+    timers = ticking.ask("start")
+    for timer in timers:
+        assert names_the_fork(timer.cancel)
+        assert names_the_fork(timer.remaining)
+    assert in_child(lambda: repr(timers[0])) == "<Timer of another process>"
+    assert [timer.remaining() is None for timer in timers] == [False, False]
+    ticking.stop()
+
+
 def test_a_child_leaves_the_block_of_a_runtime_that_is_the_parents(runtime: ManualRuntime) -> None:
     assert names_the_fork(runtime.settle)
     assert names_the_fork(lambda: runtime.advance(1.0))

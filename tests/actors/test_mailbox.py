@@ -58,10 +58,9 @@ class Interruption:
 class Worker(Actor):
     """Handles one message at a time, or the test fails."""
 
-    idle_timeout = 5
-
     def __init__(self, log: list[Any]) -> None:
         self.log, self.is_busy = log, False
+        self.idle_timeout = 5
 
     def on_receive(self, message: Any) -> Any:
         assert not self.is_busy

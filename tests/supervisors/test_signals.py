@@ -155,6 +155,17 @@ class Thready(Works, ThreadedActor):
         threading.Event().wait()
 
 
+class Leaving(Works, Child):
+    def on_receive(self, message):
+        self.say()
+        atexit.register(leave_without_end)
+
+
+def leave_without_end():
+    print("leaves")
+    threading.Event().wait()
+
+
 def then(system):
     say("running")
     for process in list(system.ref.process.scheduler.processes.values()):
@@ -362,6 +373,17 @@ def test_a_second_signal_ends_a_program_at_once_whatever_is_stuck_in_it(loop: st
     status, lines, errors = stuck.end()
     assert (status, lines[-1]) == (1, "exit")
     assert "Traceback" not in errors
+
+
+def test_a_function_that_hangs_at_the_end_of_the_program_is_left_behind_and_the_output_is_written(
+    program: Start,
+) -> None:
+    leaving = program("fast", "Leaving", SHUTDOWN_TIMEOUT="0.2")
+    _expect_busy(leaving, "Leaving")
+    leaving.signal(TERM)
+    status, lines, errors = leaving.end()
+    assert (status, lines[:4]) == (0, ["a ends", "over", "waits", "leaves"])
+    assert "in leave_without_end" in errors
 
 
 def _expect_busy(stuck: Program, kind: str) -> None:
