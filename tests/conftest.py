@@ -13,7 +13,7 @@ from actors.lowlevel import in_thread
 from actors.runtime import current
 from actors.testing import ManualRuntime
 from tests.live import demo
-from tests.time_limit import LIMIT, heed_interrupts, time_limit
+from tests.time_limit import LIMIT, heed_signals, time_limit
 
 __all__ = ["demo"]
 
@@ -23,7 +23,7 @@ settings.load_profile("ashtree")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    heed_interrupts()
+    heed_signals()
     if not config.pluginmanager.hasplugin("ashtree"):
         config.pluginmanager.register(pytest_ashtree, "ashtree")
 

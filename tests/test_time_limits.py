@@ -13,7 +13,7 @@ from queue import SimpleQueue
 import pytest
 
 from tests.live import ROOT, WAIT
-from tests.time_limit import LIMIT, heed_interrupts, time_limit
+from tests.time_limit import LIMIT, heed_signals, time_limit
 
 PROGRAMS = sorted(
     path.relative_to(ROOT)
@@ -136,11 +136,12 @@ def test_what_ends_in_time_is_left_alone() -> None:
     assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= LIMIT
 
 
-def test_children_of_a_test_run_in_the_background_can_be_interrupted() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in `make test &` of a script
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])  # as in `make test &` of a script, or under nohup
+def test_children_of_a_test_run_in_the_background_can_be_interrupted(number: signal.Signals) -> None:
+    before = signal.signal(number, signal.SIG_IGN)
     try:
-        heed_interrupts()
-        code = "import signal; raise SystemExit(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+        heed_signals()
+        code = f"import signal; raise SystemExit(signal.getsignal({number:d}) is signal.SIG_IGN)"
         assert subprocess.run([sys.executable, "-c", code], check=False, timeout=WAIT).returncode == 0  # noqa: S603  # our own
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)

@@ -19,10 +19,11 @@ LIMIT = 20 * WAIT
 """Seconds for the set-up, the call and the tear-down of a test; it is longer than any timeout inside a test."""
 
 
-def heed_interrupts() -> None:
-    """Undo that SIGINT is ignored, as it is in a background job of a shell script; children inherit that."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+def heed_signals() -> None:
+    """Undo that SIGINT is ignored, as in a background job of a script, or SIGHUP, as under nohup; children inherit that."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -409,7 +409,7 @@ def held(lock: Any) -> Iterator[None]:
     acquired.wait(WAIT)
     yield
     done.set()
-    thread.join()
+    thread.join(WAIT)
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=["report", "telemetry", "threads", "background"])
@@ -438,7 +438,7 @@ def test_a_registry_that_another_thread_wrote_at_the_fork_works_in_the_child(bac
 
     assert in_child(register) == 1
     written.set()
-    thread.join()
+    thread.join(WAIT)
     ref.stop()
 
 

@@ -15,7 +15,7 @@ SOURCES = {
     "ashtree.client.sync": ("transport.client.sync",),
     "ashtree.observer": ("supervisors.observer",),
     "ashtree.sys": ("actors.sys",),
-    "ashtree.telemetry": ("actors.telemetry",),
+    "ashtree.telemetry": ("actors.telemetry", "actors.propagation"),
     "ashtree.testing": ("actors.testing", "transport.testing"),
 }
 

@@ -648,8 +648,11 @@ def test_with_leaves_a_loop_behind_that_a_child_blocks(caplog: pytest.LogCapture
         assert ref is not None
         ref.send("work")
         assert begun.wait(WAIT)
+        downs = [actor.down() for actor in ActorRegistry.get_all()]
     assert "Shop cannot be stopped, as its event loop is blocked; its thread is left behind" in caplog.messages
     released.set()
+    for down in downs:
+        down.get(timeout=WAIT)
 
 
 def test_the_limit_of_a_shutdown_must_be_seconds() -> None:
