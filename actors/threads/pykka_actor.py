@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import pykka
 
 from actors.actor import Actor
+from actors.callbacks import check_callbacks
 from actors.exceptions import ActorDeadError
 from actors.exits import NORMAL, Crash, ExitReason, Stop
 from actors.fork import free_after_fork, in_child
@@ -36,6 +37,8 @@ ActorClass: TypeAlias = type[Actor] | type[pykka.ThreadingActor]
 
 # The options of a child that a class may have, which are copied to its stand-in.
 _OPTIONS = ("restart", "shutdown", "start_timeout")
+
+_HOOKS = ("on_start", "on_receive", "on_stop", "on_failure")
 
 _STOP_NORMALLY = Stop(NORMAL)
 
@@ -232,9 +235,20 @@ class PykkaActor(Actor):
 def _answer(caller: From, future: Future[Any]) -> None:
     with contextlib.suppress(ActorDeadError):  # that loop is closed, and all its actors dead
         if future.exception is None:
-            caller.reply(future.result())
+            _reply(caller, future.result())
         else:
             caller.refuse(future.exception)
+
+
+def _reply(caller: From, value: object) -> None:
+    """Reply with what a pykka actor has returned; a future is a value there, as pykka's handlers cannot wait for one."""
+    if isinstance(value, pykka.Future):
+        caller._answer(lambda waiting: waiting.set(value))
+        return
+    try:
+        caller.reply(value)
+    except TypeError as error:
+        caller.refuse(error)
 
 
 def actor_class_of(value: object) -> type[Actor] | None:
@@ -248,6 +262,7 @@ def actor_class_of(value: object) -> type[Actor] | None:
 
 @cache
 def _stand_in_of(actor: type[pykka.ThreadingActor]) -> type[PykkaActor]:
+    check_callbacks(actor, _HOOKS, plain=True, instead="the thread of a pykka actor awaits nothing; make it an Actor")
     called = {"__module__": actor.__module__, "__qualname__": actor.__qualname__, "__doc__": actor.__doc__}
     options = {name: getattr(actor, name) for name in _OPTIONS if hasattr(actor, name)}
     supervised = type(actor.__name__, (_Supervised, actor), called)

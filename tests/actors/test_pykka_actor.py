@@ -139,6 +139,42 @@ REASONS: dict[str, tuple[Callable[[ActorRef[Any]], object], ExitReason]] = {
 }
 
 
+def test_a_future_is_a_value_as_in_pykka() -> None:
+    ref, future = (
+        start_child(DynamicSupervisor.start(), ChildSpec(Clerk)).get(timeout=WAIT),
+        pykka.ThreadingFuture[str](),
+    )
+    assert ref.ask(lambda: future, timeout=WAIT) is future
+    assert ref.ask("Ann", timeout=WAIT) == "hello, Ann"
+    ref.stop()
+
+
+def test_a_coroutine_is_no_reply() -> None:
+    async def later() -> None:
+        pass
+
+    ref = start_child(DynamicSupervisor.start(), ChildSpec(Clerk)).get(timeout=WAIT)
+    with pytest.raises(TypeError, match="a reply must be a value"):
+        ref.ask(later, timeout=WAIT)
+    assert ref.ask("Ann", timeout=WAIT) == "hello, Ann"
+    ref.stop()
+
+
+def test_hooks_that_would_not_run_are_refused() -> None:
+    class Later(pykka.ThreadingActor):
+        async def on_start(self) -> None:  # type: ignore[override]  # an author's mistake
+            pass
+
+    class Generating(pykka.ThreadingActor):
+        def on_receive(self, message: Any) -> Any:
+            yield message
+
+    with pytest.raises(TypeError, match="on_start must be a plain"):
+        ChildSpec(Later)
+    with pytest.raises(TypeError, match="on_receive has a `yield`"):
+        ChildSpec(Generating)
+
+
 @pytest.mark.parametrize("how", REASONS)
 @pytest.mark.parametrize("restart", Restart)
 def test_restarts(restart: Restart, how: str) -> None:
