@@ -129,7 +129,7 @@ def check_over(what: str, result: object, *, instead: str) -> None:
     Raises:
         TypeError: with the value, and what to do instead.
     """
-    if is_awaitable(result):
+    if result is not None and is_awaitable(result):
         _close(result)
         raise TypeError(f"{what} is called at once, but returned {safe_repr(result)}, which nothing awaits; {instead}")
 
@@ -140,9 +140,11 @@ def coroutine_of(result: object, actor: object) -> Coroutine[Any, Any, Any] | No
     Raises:
         TypeError: if it is a generator that `actor` made by calling a method of its own, or a future that would block.
     """
+    if result is None:  # as most callbacks return
+        return None
     if isinstance(result, CoroutineType):
         return result
-    if isinstance(result, GeneratorType | AsyncGeneratorType):
+    if isinstance(result, (GeneratorType, AsyncGeneratorType)):
         _must_not_be_its_own(result, actor)
         return None
     if not is_awaitable(result) or (isinstance(result, pykka.Future) and _is_for_the_caller(result, actor)):

@@ -205,7 +205,8 @@ class Stop(msgspec.Struct, frozen=True):
     reply: object = None
 
     def __post_init__(self) -> None:
-        check_reply(self.reply)
+        if self.reply is not None:
+            check_reply(self.reply)
 
 
 class Refuse(msgspec.Struct, frozen=True, eq=False):

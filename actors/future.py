@@ -209,8 +209,9 @@ class Future(Local, pykka.Future[T]):
             table.pop(key, None)
         if self._event is not None:
             self._event.set()
-        for wake in list((self._waiters or {}).values()):
-            wake()
+        if self._waiters:
+            for wake in list(self._waiters.values()):
+                wake()
         if self._callbacks is None:
             return
         # Callbacks of what a callback answers are called after it and not in it: any number of actors may pass an answer on.
@@ -237,8 +238,13 @@ class Future(Local, pykka.Future[T]):
         """
         check_function("the callback of a future", callback, instead="let it send() a message to an actor")
         run: Callable[..., object] = copy_context().run
-        self._recorded("_callbacks", deque).append(partial(run, callback))
-        self._keep()
+        self.when_done(partial(run, callback))
+
+    def when_done(self, callback: Callable[[Future[T]], object]) -> None:
+        """Do what `add_done_callback` does for a callback of ours, which needs no context variables and is not checked."""
+        self._recorded("_callbacks", deque).append(callback)
+        if self._place is not None:
+            self._keep()
         if self._done:
             self.call_back()
 
@@ -265,7 +271,8 @@ class Future(Local, pykka.Future[T]):
     def wake_by(self, key: object, wake: Callable[[], object]) -> None:
         """Call `wake()` when it is answered, in the thread that answers, unless `stop_waiting(key)` comes before."""
         self._recorded("_waiters", dict)[key] = wake
-        self._keep()
+        if self._place is not None:
+            self._keep()
         if self._done:
             wake()
 
@@ -273,7 +280,8 @@ class Future(Local, pykka.Future[T]):
         """Forget what `wake_by` has recorded."""
         if self._waiters is not None:
             self._waiters.pop(key, None)
-            self._keep()
+            if self._place is not None:
+                self._keep()
 
     def be_listed(self, table: _Table, forget: Callable[[weak_ref[Future[Any]]], object]) -> None:
         """Enter the table of an actor that is to answer it, as a weak reference: it is kept only as long as it is waited for.
@@ -283,12 +291,12 @@ class Future(Local, pykka.Future[T]):
         key = weak_ref(self, forget)
         table[key] = None
         self._place, self._is_awaited = (table, key), True
-        self._keep()
+        if self._waiters or self._callbacks or self._done:
+            self._keep()
 
     def _keep(self) -> None:
         """Be kept alive by the table, or no longer; the caller has changed what decides it."""
-        if self._place is None:
-            return
+        assert self._place is not None
         table, key = self._place
         if self._waiters or self._callbacks:
             table[key] = self

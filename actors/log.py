@@ -10,6 +10,7 @@ import contextlib
 import logging
 import sys
 import traceback
+from collections.abc import Callable
 
 from actors.redaction import safe_repr, safe_str
 from actors.runtime.program_exit import leave
@@ -30,10 +31,8 @@ class Log:
 
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
-
-    def is_enabled_for(self, level: int) -> bool:
-        """Return whether records of this level are logged."""
-        return self._logger.isEnabledFor(level)
+        # The method itself, without a call of ours around it: it is looked up for each message of a client.
+        self.is_enabled_for: Callable[[int], bool] = self._logger.isEnabledFor
 
     def debug(self, text: str, *args: object) -> None:
         """Log at the level DEBUG."""

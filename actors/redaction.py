@@ -190,7 +190,7 @@ def safe_repr(value: object, most: int = LINE) -> str:
 
 def safe_str(value: object, most: int = LINE) -> str:
     """Return the str of a value, cut after `most` characters; a text in its place if the author's `__str__` fails."""
-    return text_of(str, value, most)
+    return shortened(value, most) if type(value) is str else text_of(str, value, most)
 
 
 def error_text(error: BaseException, most: int = LINE) -> str:

@@ -88,12 +88,13 @@ class ChildCount(NamedTuple):
 
 def _request(supervisor: Target, message: object, *, timeout: float | None = ASK_TIMEOUT) -> Future[Any]:
     ref = whereis(supervisor)
-    kind = None if ref is None else getattr(ref.actor_class, "kind", None)
-    if ref is not None and kind is not ChildKind.SUPERVISOR:
+    if ref is None:
+        return ask(supervisor, message, block=False)
+    process = ref.process
+    if getattr(process.actor_class, "kind", None) is not ChildKind.SUPERVISOR:
         raise TypeError(f"expected a supervisor, by its ref or its name, before the other arguments, got {ref!r}")
-    if ref is not None:
-        ref.process.must_have_started()
-    return ask(supervisor if ref is None else ref, message, block=False, timeout=timeout)
+    process.must_have_started()
+    return ref.ask(message, block=False, timeout=timeout)
 
 
 def start_child(supervisor: Target, child: Supervised) -> Future[ActorRef[Any]]:

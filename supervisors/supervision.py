@@ -97,8 +97,6 @@ class Supervision(Actor):
 
     def on_receive(self, message: Any) -> Any:
         """Handle the exits of children and the calls of others."""
-        if isinstance(message, Exit | _Again) and self._process.scheduler.is_ending:
-            return self._look_later(message)
         try:
             return self._handle(message)
         except SupervisorsError as error:
@@ -106,8 +104,8 @@ class Supervision(Actor):
 
     def _handle(self, message: object) -> object:
         match message:
-            case Exit(actor=ref, reason=reason):
-                return self._on_exit(ref, reason)
+            case Exit():
+                return self._on_exit(message)
             case _Again():
                 return self._on_again(message)
             case StartChild(spec=spec):
@@ -176,10 +174,13 @@ class Supervision(Actor):
 
     # Children that end
 
-    def _on_exit(self, ref: ActorRef, reason: ExitReason) -> object:
+    def _on_exit(self, exit_: Exit) -> object:
+        ref, reason = exit_.actor, exit_.reason
         child = self._by_ref.get(ref)
         if child is None:
             return None
+        if self._process.scheduler.is_ending:
+            return self._look_later(exit_)
         if should_restart(child.spec.restart, reason):
             return self._restart(child, reason)
         del self._by_ref[ref]
@@ -231,6 +232,8 @@ class Supervision(Actor):
         if child.again is not again:
             # It was terminated, or restarted with its siblings, in the meantime.
             return None
+        if self._process.scheduler.is_ending:
+            return self._look_later(again)
         return self._start_again(child) if again.failure is None else self._restart(child, again.failure)
 
     def _admits(self, what: str, of: type, level: int) -> bool:
@@ -248,9 +251,10 @@ class Supervision(Actor):
             )
         return Stop(TOO_MANY_RESTARTS)
 
-    def _look_later(self, ended: object) -> None:
+    def _look_later(self, ended: object) -> object:
         """Restart nothing now, as the event loop seems to be about to end; look again whether it has."""
         self.send_after(_LATER, ended)
+        return None
 
     # Children that are stopped
 

@@ -244,7 +244,7 @@ class Mount:
         started = calls.start_child(transports, _TRANSPORT.of_another(args, "transport"))
         if client.place is not None:
             client.place.keep_for(started)
-        started.add_done_callback(lambda future: _check_started(carrier, future))
+        started.when_done(lambda future: _check_started(carrier, future))
         return started
 
 

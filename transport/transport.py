@@ -393,7 +393,7 @@ class Transport(ClientActor):
         args = (self._channel_socket(joined), joined.message)
         spec = joined.route.child_spec.of_another(args, joined.topic)
         started = calls.start_child(self._supervisor, spec)
-        started.add_done_callback(lambda future: mailbox.put(_Started(joined, future)))
+        started.when_done(lambda future: mailbox.put(_Started(joined, future)))
 
     def _channel_socket(self, joined: Joined) -> ChannelSocket:
         message = joined.message

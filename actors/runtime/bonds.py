@@ -122,7 +122,9 @@ class Bonds(Local):
 
     def must_have_started(self) -> None:
         """Raise RuntimeError if it is still in its `__init__`, and ForkedError as `check_here`."""
-        if not self.alive and self.reason is None:
+        if self.alive:
+            return
+        if self.reason is None:
             raise not_running(self.actor_class)
         self.check_here()
 
@@ -152,7 +154,7 @@ class Bonds(Local):
 
     def check_here(self) -> None:
         """Raise ForkedError if this actor lives in the process from which this one was forked."""
-        if self.is_left_behind:
+        if self.reason is LEFT_BEHIND:
             raise self.dead()
 
     @property
@@ -194,7 +196,8 @@ class Bonds(Local):
 
     def monitor(self, target: Bonds) -> MonitorRef:
         """Monitor another actor: get one `Down` when it ends, at once if it has ended."""
-        target.check_here()
+        if not target.alive:
+            target.check_here()
         monitor = MonitorRef(self, target)
         self.watching = {} if self.watching is None else self.watching
         self.watching[monitor] = None
@@ -332,15 +335,12 @@ class Bonds(Local):
         # A copy: futures are dropped in other threads too.
         for watcher in list(watchers or ()):
             try:
-                self._notify(watcher, reason)
+                if isinstance(watcher, MonitorRef):
+                    _in_thread_of(watcher.watcher, watcher.watcher._on_down, watcher, self.ref, reason)
+                elif (future := watcher()) is not None:
+                    future.set(reason)
             except BaseException as error:  # noqa: BLE001  # as with links
                 self.failed_at_end(error)
-
-    def _notify(self, watcher: Any, reason: ExitReason) -> None:
-        if isinstance(watcher, MonitorRef):
-            _in_thread_of(watcher.watcher, watcher.watcher._on_down, watcher, self.ref, reason)
-        elif (future := watcher()) is not None:
-            future.set(reason)
 
     def _on_down(self, monitor: MonitorRef, ref: ActorRef, reason: ExitReason) -> None:
         if self.watching is not None and monitor in self.watching:

@@ -276,7 +276,7 @@ class Process(Mailbox):
         is_order = sender is not None and sender is self.parent
         if self.trap_exit and sender is not None and not is_order:
             self.put(Exit(sender.ref, reason))
-        elif reason == NORMAL and not is_order and sender is not self:
+        elif not is_order and sender is not self and reason == NORMAL:
             return
         else:
             self._signal(reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -43,7 +43,10 @@ def spawn(
     Raises:
         StartError: if `on_start` raised; an exception in `__init__` is raised as it is.
     """
-    context = _new_context()
+    context = copy_context()
+    for variable in not_inherited:
+        if variable in context:
+            context.run(variable.set, None)
     actor = context.run(actor_class, *args, **(kwargs or {}))
     process: Process = actor.actor_inbox
     if process.context is NONE_YET:  # one that is started on behalf of other code takes that code's, in `__init__`
@@ -57,14 +60,6 @@ def spawn(
     scheduler.post(_start_and_tell, process, start, started)
     started.get()
     return process.ref
-
-
-def _new_context() -> Context:
-    context = copy_context()
-    for variable in not_inherited:
-        if variable in context:
-            context.run(variable.set, None)
-    return context
 
 
 def _start_and_tell(process: Process, start: Callable[[], None], started: Future[Any]) -> None:
