@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from actors.clock import Clock
+    from actors.runtime.crash_log import CrashLog
     from actors.runtime.current import Waiter
 
     # Of what an actor has to answer.
@@ -64,6 +65,10 @@ class Runtime(Protocol):
     @property
     def clock(self) -> Clock:
         """The clock of its actors, on which their timeouts are."""
+
+    @property
+    def crash_log(self) -> CrashLog:
+        """The limit of what is logged for each crash."""
 
     def is_current_thread(self) -> bool:
         """Return whether the caller runs in the thread of the event loop."""
@@ -259,8 +264,16 @@ class Future(Local, pykka.Future[T]):
             try:
                 callback(self)
             except BaseException as error:  # noqa: BLE001  # the actor that answers must not fail with it
-                _log.exception("a callback of a future failed: %r", callback)
+                if self._is_logged():
+                    _log.exception("a callback of a future failed: %r", callback)
                 self._leave(error)
+
+    def _is_logged(self) -> bool:
+        """Return whether to log one more callback that failed; the limit is that of an event loop, for its thread."""
+        scheduler = self._scheduler
+        if scheduler is None or scheduler.forked or not scheduler.is_current_thread():
+            return True
+        return scheduler.crash_log.admits(_log, "callbacks that failed", type(self))
 
     def _leave(self, error: BaseException) -> None:
         try:

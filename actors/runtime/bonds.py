@@ -288,7 +288,8 @@ class Bonds(Local):
                 check_over("what own() takes", result, instead="await it in an `async` terminate()")
             except BaseException as error:  # noqa: BLE001  # the rest must be closed too
                 leave(error)
-                _log.exception("%s could not close what it owned: %r", self.name, close)
+                if self._admits("closers that failed"):
+                    _log.exception("%s could not close what it owned: %r", self.name, close)
 
     def contain(self, call: Callable[..., object], *args: object) -> None:
         """Call foreign code on behalf of this actor, which has ended; what it raises is logged, and the end goes on."""
@@ -300,7 +301,11 @@ class Bonds(Local):
     def failed_at_end(self, error: BaseException) -> None:
         """Log what was raised by a part of the end of this actor, such as a function that closes what it owned."""
         leave(error)
-        _log.error("%s has ended, but a part of its end failed", self.name, exc_info=error)
+        if self._admits("ends that failed"):
+            _log.error("%s has ended, but a part of its end failed", self.name, exc_info=error)
+
+    def _admits(self, what: str) -> bool:
+        return self.scheduler.crash_log.admits(_log, what, self.actor_class)
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function of the actor's with its context variables, from wherever the runtime is."""

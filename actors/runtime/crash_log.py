@@ -6,6 +6,7 @@ Only the log has this limit: telemetry, metrics and `last_crashes()` have all of
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from actors.log_limit import LogLimit
@@ -52,7 +53,8 @@ class CrashLog:
         if left_out:
             _log_left_out(kind, left_out)
         elif left_out is None and self._timer is None:
-            self._timer = self._clock.call_late(now + SECONDS, self.flush)
+            with suppress(RuntimeError):  # the loop is closed, at which its last actors end
+                self._timer = self._clock.call_late(now + SECONDS, self.flush)
         return left_out is not None
 
     def flush(self) -> None:

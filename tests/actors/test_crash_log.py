@@ -35,6 +35,13 @@ class Other(Crashing):
     """Another class."""
 
 
+class Owning(Actor):
+    """Owns what it is sent."""
+
+    def on_receive(self, message: Any) -> None:
+        self.own(message)
+
+
 def crashes(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [message.splitlines()[0] for message in caplog.messages if "crash" in message]
 
@@ -123,3 +130,23 @@ def test_restarts_have_the_limit_too_and_telemetry_has_all(
         "90 more restarts of Crashing in the last second were not logged",
     ]
     assert {record.levelno for record in caplog.records} == {logging.ERROR, logging.INFO}
+
+
+def test_functions_that_close_and_callbacks_of_futures_have_the_limit_too(
+    runtime: ManualRuntime, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: object = None) -> None:
+        raise ValueError
+
+    for _ in range(MOST + 5):
+        ref = Owning.start()
+        ref.ask(fail, block=False).add_done_callback(fail)
+        ref.stop(block=False)
+    runtime.settle()
+    assert len(caplog.records) == 2 * MOST
+    caplog.clear()
+    runtime._scheduler.crash_log.flush()
+    assert sorted(caplog.messages) == [
+        "5 more callbacks that failed of Future in the last second were not logged",
+        "5 more closers that failed of Owning in the last second were not logged",
+    ]
