@@ -9,10 +9,11 @@ import socket
 import subprocess
 import sys
 import textwrap
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from websockets.http11 import Request
@@ -96,6 +97,27 @@ def test_an_endpoint_that_was_made_before_the_fork_serves_in_the_child() -> None
 
     assert in_child(serve) == {"body": "hello"}
     assert serve() == {"body": "hello"}
+
+
+class ForkingSocket(UserSocket):
+    children: ClassVar[list[int]] = []
+
+    def id(self) -> str:
+        self.children.append(fork())
+        return "user"
+
+
+def test_a_child_that_returns_from_the_code_of_a_request_ends() -> None:
+    def page(_: object) -> Any:
+        return respond(200, str(fork()))
+
+    with LiveEndpoint({"/socket": ForkingSocket}, routes={"/": page}) as live:
+        address = f"http://127.0.0.1:{live.endpoint.port}/"
+        with urllib.request.urlopen(address, timeout=WAIT) as answer:
+            assert wait_for(int(answer.read())) == 70
+        with connected(live) as client:
+            assert client.channel("room:a").join() == {}
+    assert wait_for(ForkingSocket.children.pop()) == 70
 
 
 # Clients

@@ -517,11 +517,21 @@ async def _at_shutdown(scheduler: ref[Scheduler]) -> AsyncGenerator[None, None]:
     closing.close()
 
 
+def _leave_child(forked_in: asyncio.Task[Any] | None) -> None:
+    """End the child; if the task that forked has raised SystemExit, with its status."""
+    if forked_in is not None and forked_in.done() and not forked_in.cancelled():
+        leave_child(forked_in.exception())
+    leave_child(sys.exception())
+
+
 def _after_fork() -> None:
     """Leave behind all event loops, actors and names: they are the parent's."""
     left = ActorRegistry.leave_behind()
     leave_registries_behind()
     for scheduler in left:
+        if scheduler.thread_id == get_ident() and scheduler.loop.is_running():
+            # For code that is not a handler, such as a callback: the next thing that this loop does here is to end the child.
+            scheduler.loop.call_soon(_leave_child, asyncio.current_task(scheduler.loop), context=Context())
         ForkedScheduler.replace(scheduler)
     schedulers.clear()
     owners.clear()

@@ -314,6 +314,39 @@ def test_an_async_handler_that_returns_in_the_child_ends_it(background: in_threa
     waiting.stop()
 
 
+FOREIGN: dict[str, Callable[[Any, Callable[[], object]], object]] = {
+    "callback of the loop": lambda runs, function: runs.loop.call_soon_threadsafe(function),
+    "task of asyncio": lambda runs, function: asyncio.run_coroutine_threadsafe(coroutine_of(function), runs.loop),
+    "timer": lambda runs, function: runs.loop.call_soon_threadsafe(lambda: runs.clock.call_after(0, function)),
+    "closer": lambda runs, function: Owning.start(function).stop(),
+}
+
+
+async def coroutine_of(function: Callable[[], object]) -> None:
+    function()
+    await asyncio.sleep(0)
+
+
+class Owning(Actor):
+    def __init__(self, closer: Callable[[], object]) -> None:
+        self.closer = closer
+
+    def on_start(self) -> None:
+        self.own(self.closer)
+
+
+@pytest.mark.parametrize("call", FOREIGN.values(), ids=FOREIGN)
+def test_a_child_that_returns_to_the_loop_from_code_that_is_no_handler_ends(
+    background: in_thread, call: Callable[[Any, Callable[[], object]], object]
+) -> None:
+    children = Future[int]()
+    echo = Echo.start()
+    call(background.scheduler, lambda: children.set(fork()))
+    assert wait_for(children.get(timeout=WAIT)) == 70
+    assert echo.ask("still") == "still"
+    echo.stop()
+
+
 # Tables and trees of the parent
 
 
