@@ -65,6 +65,7 @@ GROUPS = (
                 threads_left""",
             "otp.md#otps-terms-and-ours": "Interval Timer",
             "pykka.md#what-is-the-same": "ActorRegistry",
+            "reliability.md#forks": "ForkedError",
             "client.md#testing-code-that-uses-it": "Clock LoopClock",
             "channels.md#callbacks": "BadReturnError Channel ChannelError UnhandledEventError error ok",
             "channels.md#what-a-channel-calls": "ChannelSocket NotJoinedError Reply SocketRef reply",
