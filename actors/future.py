@@ -45,6 +45,9 @@ __all__ = ["Future", "run_on", "shared_future"]
 
 _log = Log("ashtree.actors")
 
+# What a class of exceptions has in the place of these must not keep a caller from its answer.
+_traceback_of: Callable[[BaseException], TracebackType | None] = vars(BaseException)["__traceback__"].__get__
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -158,7 +161,7 @@ class Future(Local, pykka.Future[T]):
             kind, exc_info, trace = exc_info or sys.exc_info()
             exc_info = exc_info if exc_info is not None else (kind or RuntimeError)()
             exc_info = exc_info if trace is None else exc_info.with_traceback(trace)
-        self._fail(exc_info, exc_info.__traceback__)
+        self._fail(exc_info, _traceback_of(exc_info))
 
     def refuse(self, error: BaseException) -> None:
         """Set an exception that may have been raised from futures before, such as a constant: without what that has added.
@@ -167,8 +170,8 @@ class Future(Local, pykka.Future[T]):
             RuntimeError: if it has been answered before.
         """
         self._must_be_unanswered()
-        origin = error.__traceback__
-        for trace in _entries(error.__traceback__):
+        origin = _traceback_of(error)
+        for trace in _entries(origin):
             if trace.tb_frame.f_code is Future.result.__code__:
                 origin = trace.tb_next
         self._fail(error, origin)
@@ -333,7 +336,7 @@ class Future(Local, pykka.Future[T]):
         if self._exception is None:
             return self._value  # type: ignore[no-any-return]  # `set` takes a T
         try:
-            raise self._exception.with_traceback(self._trace)
+            raise BaseException.with_traceback(self._exception, self._trace)
         finally:
             del self  # the traceback refers to this frame, and so do those below: it would be a cycle
 

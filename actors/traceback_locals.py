@@ -13,7 +13,11 @@ from opcode import opmap
 from traceback import walk_tb
 from types import FrameType
 
-__all__ = ["drop_locals"]
+__all__ = ["causes_of", "drop_locals"]
+
+_cause_of = vars(BaseException)["__cause__"].__get__
+_context_of = vars(BaseException)["__context__"].__get__
+_traceback_of = vars(BaseException)["__traceback__"].__get__
 
 _SUSPENDABLE = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 
@@ -22,8 +26,13 @@ def drop_locals(error: BaseException) -> None:
     """Clear the local variables of all functions in the tracebacks of an exception and its causes that have ended."""
     cleared: set[FrameType] = set()
     for each in _chain(error):
-        for frame, _ in walk_tb(each.__traceback__):
+        for frame, _ in walk_tb(_traceback_of(each)):
             _clear(frame, cleared)
+
+
+def causes_of(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """Return the cause and the context of an exception, whatever its class has in their place."""
+    return _cause_of(error), _context_of(error)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -33,7 +42,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         each = left.pop()
         if each is not None and id(each) not in seen:
             seen.add(id(each))
-            left += (each.__cause__, each.__context__)
+            left += causes_of(each)
             yield each
 
 

@@ -17,10 +17,10 @@ from actors import sys as actor_sys
 from actors import telemetry
 from actors.actor import Actor
 from actors.exceptions import BadReturnError, NameTakenError, StartError, TaskExitError, UnhandledEventError
-from actors.exits import KILL, KILLED, Crash, Down, Shutdown, Stop
+from actors.exits import KILL, KILLED, Crash, Down, Refuse, Shutdown, Stop
 from actors.future import Future
 from actors.registry import Keys, Registry
-from actors.runtime.report import CrashReport, last_crash
+from actors.runtime.report import KEPT, CrashReport, last_crash
 from actors.runtime.scheduler import in_thread
 from actors.task.task import Task
 from actors.testing import ManualRuntime, Probe
@@ -230,6 +230,34 @@ def test_a_report_that_fails_does_not_keep_its_actor_alive(
     runtime.settle()
     assert isinstance(ref.exit_reason, Crash)
     assert "the crash" in caplog.text
+
+
+class OddError(Exception):
+    """Has attributes of its own in the place of those of exceptions."""
+
+    __traceback__ = __cause__ = __context__ = property(raising(ValueError("no such attribute")))
+
+    def with_traceback(self, _trace: Any) -> Any:
+        raise ValueError("no traceback")
+
+
+def raise_odd(_: object = None) -> None:
+    raise OddError
+
+
+@pytest.mark.parametrize(
+    "does", [raise_odd, lambda _: Refuse(OddError()), lambda actor: actor.reply_later().refuse(OddError())]
+)
+def test_a_caller_gets_an_exception_with_odd_attributes(runtime: ManualRuntime, does: Any) -> None:
+    asked, task = Puppet.start().ask(does, block=False), Task.start(raise_odd)
+    runtime.settle()
+    with pytest.raises(OddError):
+        asked.get()
+    with pytest.raises(OddError):
+        task.get()
+    for _ in range(KEPT):
+        Puppet.start().tell(raising(ValueError("a later crash")))
+    runtime.settle()
 
 
 @pytest.mark.parametrize("raised", [ValueError, asyncio.CancelledError, SystemExit, RecursionError])

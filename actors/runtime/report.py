@@ -12,7 +12,7 @@ from actors.exits import Crash
 from actors.fork import free_after_fork
 from actors.redaction import error_text, shortened
 from actors.runtime.behaviour import described, state_of
-from actors.traceback_locals import drop_locals
+from actors.traceback_locals import causes_of, drop_locals
 
 if TYPE_CHECKING:
     from actors.recorder import Recorded
@@ -61,7 +61,7 @@ class CrashReport:
 
         Otherwise, of any number of actors that ask each other, each would clear the frames of all before it.
         """
-        passed_on = (error for each in later for error in (each.error, each.error.__cause__, each.error.__context__))
+        passed_on = (error for each in later for error in (each.error, *causes_of(each.error)))
         self._clears = not any(error is self.error for error in passed_on)
 
     # Computed on demand: most reports are never read, and there may be many.
