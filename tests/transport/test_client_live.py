@@ -39,6 +39,24 @@ def test_a_push_is_answered(demo: LiveDemo, vsn: str) -> None:
     run(conversation())
 
 
+def test_a_push_forgets_those_that_stop_waiting_for_it(demo: LiveDemo) -> None:
+    async def conversation() -> None:
+        async with client(demo) as socket:
+            room = socket.channel("room:client")
+            await room.join()
+            push = room.push("ping that has no reply", {})
+            for _ in range(10):
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(push, 0)
+                waiting = asyncio.ensure_future(push._response())
+                await asyncio.sleep(0)
+                waiting.cancel()
+                await asyncio.wait([waiting])
+            assert push._protocol._hooks == []
+
+    run(conversation())
+
+
 @both_versions
 def test_an_event_reaches_everybody_as_callback_and_as_message(demo: LiveDemo, vsn: str) -> None:
     async def conversation() -> None:

@@ -56,8 +56,11 @@ class Push:
                 answered.set_result((reply, self._protocol.cause))
 
         self._protocol.watch(settle)
-        self._carry()
-        return self._checked(*await answered)
+        try:
+            self._carry()
+            return self._checked(*await answered)
+        finally:
+            self._protocol.unwatch(settle)
 
     def _checked(self, reply: Reply, cause: Exception | None) -> Any:
         event = self._protocol.event

@@ -74,6 +74,10 @@ class PushProtocol:
         if self.received is not None:
             self._emit(Call(callback, (self.received,)))
 
+    def unwatch(self, callback: Callable[[Reply], object]) -> None:
+        """Forget a callback of `watch`."""
+        self._hooks.remove((None, callback))
+
     def start(self, ref: str) -> None:
         """Take this ref, forget an earlier reply and start the timeout."""
         self.ref, self.received, self.cause = ref, None, None
