@@ -78,8 +78,13 @@ class ExitGuard:
         if self._is_over:
             _wait_until(_program_is_over)
         farewell = threading.Thread(target=_say_farewell, name="ashtree farewell", daemon=True)
-        farewell.start()
-        farewell.join(FAREWELL)
+        try:
+            farewell.start()
+            farewell.join(FAREWELL)
+        except RuntimeError:
+            # Python starts no thread any more: the main thread is calling what was registered with `atexit`.
+            _say_what_is_stuck()
+            _flush_output()
         os._exit(self.status)
 
 
@@ -99,8 +104,12 @@ def _program_is_over() -> bool:
 
 
 def _say_farewell() -> None:
-    _log.critical("the program has not ended in time and is ended now; it waits for:\n%s", _obstacles())
+    _say_what_is_stuck()
     _flush()
+
+
+def _say_what_is_stuck() -> None:
+    _log.critical("the program has not ended in time and is ended now; it waits for:\n%s", _obstacles())
 
 
 def _flush() -> None:
