@@ -213,7 +213,8 @@ class Future(Local, pykka.Future[T]):
 
     def _notify(self) -> None:
         if self._place is not None:
-            table, key = self._place
+            # Dropped first, as the key would else call `forget` when this is freed.
+            (table, key), self._place = self._place, None
             table.pop(key, None)
         if self._event is not None:
             self._event.set()
@@ -223,9 +224,10 @@ class Future(Local, pykka.Future[T]):
         if self._callbacks is None:
             return
         # Callbacks of what a callback answers are called after it and not in it: any number of actors may pass an answer on.
-        answered = _answered.get(get_ident())
+        thread = get_ident()
+        answered = _answered.get(thread)
         if answered is None:
-            _run_callbacks(deque((self,)))
+            _run_callbacks(deque((self,)), thread)
         else:
             answered.append(self)
 
@@ -312,8 +314,9 @@ class Future(Local, pykka.Future[T]):
 
     def _keep(self) -> None:
         """Be kept alive by the table, or no longer; the caller has changed what decides it."""
-        assert self._place is not None
-        table, key = self._place
+        if (place := self._place) is None:  # answered meanwhile, in another thread
+            return
+        table, key = place
         if self._waiters or self._callbacks:
             table[key] = self
         elif key in table:
@@ -511,9 +514,8 @@ def _derive(derive: Callable[..., T], sources: tuple[pykka.Future[Any], ...], ti
         del sources, source
 
 
-def _run_callbacks(answered: deque[Future[Any]]) -> None:
+def _run_callbacks(answered: deque[Future[Any]], thread: int) -> None:
     """Call the callbacks of these futures, and of those that they answer in turn."""
-    thread = get_ident()
     _answered[thread] = answered
     try:
         while answered:
@@ -522,7 +524,7 @@ def _run_callbacks(answered: deque[Future[Any]]) -> None:
     finally:
         _answered.pop(thread, None)  # a child may have been forked in a callback
         if answered:  # Ctrl-C, for example: the others are called before it goes on
-            _run_callbacks(answered)
+            _run_callbacks(answered, thread)
 
 
 def _resume(woken: asyncio.Future[None], scheduler: Runtime | None) -> None:

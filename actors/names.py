@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from actors.exceptions import ActorDeadError, ForkedError
 from actors.future import Future
 from actors.redaction import safe_repr
-from actors.ref import ASK_TIMEOUT
+from actors.ref import ASK_TIMEOUT, ActorRef
 from actors.registry import ActorRegistry, check_missing
 from actors.runtime.scheduler import Scheduler
 from actors.via import Via, resolve
 
 if TYPE_CHECKING:
-    from actors.ref import ActorRef
     from actors.via import Target
 
 __all__ = ["ask", "call", "not_registered", "send", "whereis"]
@@ -34,6 +33,8 @@ def whereis(target: Target) -> ActorRef | None:
     Raises:
         AmbiguousNameError: in a thread without actors, if actors of several runtimes have the name.
     """
+    if isinstance(target, ActorRef):  # there is no name to be looked up
+        return target
     scheduler = Scheduler.of_thread()
     if scheduler is not None and scheduler.is_serving():
         return resolve(target, scheduler.names.whereis)

@@ -66,9 +66,12 @@ def filter_parameters(value: object, secrets: Sequence[str] = SECRETS, depth: in
     """
     if depth < 0:
         return DEEPER
-    if isinstance(value, Mapping):
+    # The common classes first: to ask an abstract one costs as much as all the rest.
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (dict, Mapping)):
         return {key: _filter(key, inner, secrets, depth - 1) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [filter_parameters(inner, secrets, depth - 1) for inner in value]
     if isinstance(value, bytes):
         return f"<{len(value)} bytes>"
@@ -190,7 +193,9 @@ def safe_repr(value: object, most: int = LINE) -> str:
 
 def safe_str(value: object, most: int = LINE) -> str:
     """Return the str of a value, cut after `most` characters; a text in its place if the author's `__str__` fails."""
-    return shortened(value, most) if type(value) is str else text_of(str, value, most)
+    if type(value) is str and len(value) <= most:
+        return value
+    return text_of(str, value, most)
 
 
 def error_text(error: BaseException, most: int = LINE) -> str:

@@ -14,7 +14,7 @@ from actors.log import Log
 from actors.lowlevel import leave, next_round, spawn
 from actors.redaction import safe_str
 from supervisors.backoff import Waits
-from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildKind, ChildSpec
+from supervisors.child_spec import BRUTAL_KILL, INFINITY, BrutalKill, ChildKind, ChildSpec
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -174,8 +174,7 @@ def _arm(parent: Process, leaving: Sequence[_Leaving]) -> list[Timer]:
     late: dict[float, list[_Leaving]] = defaultdict(list)
     for child, ref, down in leaving:
         seconds = child.spec.shutdown
-        if seconds is not BRUTAL_KILL and seconds != INFINITY:
-            assert isinstance(seconds, int | float)
+        if not isinstance(seconds, BrutalKill) and seconds != INFINITY:
             late[seconds].append((child, ref, down))
     clock = parent.scheduler.clock
     return [clock.call_after(seconds, partial(_kill, group)) for seconds, group in late.items()]

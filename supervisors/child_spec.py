@@ -156,14 +156,17 @@ class ChildSpec:
     def of_another(self, args: tuple[Any, ...], child_id: Hashable) -> ChildSpec:
         """Return the same spec for a child with other arguments, without checking its options again."""
         spec = object.__new__(ChildSpec)
-        for name in _OPTIONS:
-            object.__setattr__(spec, name, getattr(self, name))
-        object.__setattr__(spec, "args", args)
-        object.__setattr__(spec, "id", child_id)
+        for get, put in _OPTIONS:
+            put(spec, get(self))
+        _put_args(spec, args)
+        _put_id(spec, child_id)
         return spec
 
 
-_OPTIONS = tuple(option.name for option in fields(ChildSpec) if option.name not in {"args", "id"})
+# By the descriptors of the slots: this is done for each client and each channel, and costs half of `object.__setattr__`.
+_slots: Any = vars(ChildSpec)
+_OPTIONS = [(_slots[o.name].__get__, _slots[o.name].__set__) for o in fields(ChildSpec) if o.name not in {"args", "id"}]
+_put_args, _put_id = _slots["args"].__set__, _slots["id"].__set__
 
 
 class SupportsChildSpec(Protocol):

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
     from actors.channel import Channel
     from actors.clock import Timer
-    from actors.future import Future
     from actors.lowlevel import Process
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
@@ -91,7 +90,8 @@ class _Started(msgspec.Struct, frozen=True, eq=False):
     """The answer of the channels' supervisor to a `StartChannel`."""
 
     joined: Joined
-    future: Future[ActorRef[Channel]]
+    channel: ActorRef[Channel] | None
+    error: BaseException | None = None
 
 
 class _CaughtUp(msgspec.Struct, frozen=True):
@@ -116,6 +116,28 @@ class _Notice(Receipt):
     def over(self) -> None:
         """Tell the transport."""
         self._transport.put(_CaughtUp())
+
+
+class _Starting(Receipt):
+    """Gives the answer of the channels' supervisor to the transport: a future would cost twice as much."""
+
+    __slots__ = ("_joined", "_transport")
+
+    def __init__(self, joined: Joined, transport: Process) -> None:
+        super().__init__()
+        self._joined, self._transport = joined, transport
+
+    def set(self, channel: Any = None) -> None:
+        """Give it the channel."""
+        self.done = True
+        self._transport.put(_Started(self._joined, channel))
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Give it the reason why there is no channel."""
+        self.done = True
+        self._transport.put(_Started(self._joined, None, error))
+
+    refuse = set_exception
 
 
 class Transport(ClientActor):
@@ -292,10 +314,10 @@ class Transport(ClientActor):
         self.carrier.send(frame)
 
     def _on_started(self, started: _Started) -> Stop | None:
-        if started.future.exception is None:
-            self._carry_out(self.connection.started(started.joined, started.future.result()))
+        if started.channel is not None:
+            self._carry_out(self.connection.started(started.joined, started.channel))
             return None
-        error = started.future.exception
+        error = started.error
         if self._admits("channels that could not start", type(self.socket)):
             _log.error("%s cannot start a channel: %s", self, error, exc_info=error)
         self._carry_out(self.connection.not_started(started.joined))
@@ -389,11 +411,10 @@ class Transport(ClientActor):
         self._report_limit(reached.limit)
 
     def _start_channel(self, start: StartChannel) -> None:
-        joined, mailbox = start.joined, self._process
+        joined = start.joined
         args = (self._channel_socket(joined), joined.message)
         spec = joined.route.child_spec.of_another(args, joined.topic)
-        started = calls.start_child(self._supervisor, spec)
-        started.when_done(lambda future: mailbox.put(_Started(joined, future)))
+        self._supervisor.process.put_counted(calls.StartChild(spec), _Starting(joined, self._process))
 
     def _channel_socket(self, joined: Joined) -> ChannelSocket:
         message = joined.message

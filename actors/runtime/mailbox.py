@@ -128,11 +128,10 @@ class Mailbox(Bonds):
         queue = self.queue
         if queue is None:
             first = deque((item,))
-            queue = self.queue  # a signal's handler, or a `__del__`, may have sent a message meanwhile
-            if queue is None:
+            if self.queue is None:
                 self.queue = first
-            else:
-                queue.append(item)
+            else:  # a signal's handler, or a `__del__`, has sent a message meanwhile
+                self.queue.append(item)
         else:
             queue.append(item)
         if not self.scheduled:

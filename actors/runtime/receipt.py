@@ -26,7 +26,7 @@ class Receipt:
             self.done = True
             self.over()
 
-    def set_exception(self, _error: BaseException) -> None:
+    def set_exception(self, _error: BaseException, /) -> None:
         """Take the exception as the sign that the message is over."""
         self.set()
 

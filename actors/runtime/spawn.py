@@ -44,7 +44,7 @@ def spawn(
         StartError: if `on_start` raised; an exception in `__init__` is raised as it is.
     """
     context = copy_context()
-    for variable in not_inherited:
+    for variable in not_inherited if context else ():
         if variable in context:
             context.run(variable.set, None)
     actor = context.run(actor_class, *args, **(kwargs or {}))
