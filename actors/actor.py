@@ -289,7 +289,7 @@ class Actor(_PykkaActor):
         """
         if target is None:
             return self.clock.send_after(seconds, self._process, message)
-        if isinstance(target, pykka.ActorRef | pykka.Actor):
+        if isinstance(target, (pykka.ActorRef, pykka.Actor)):
             return self.clock.send_after(seconds, self._process_of(target), message)
         check_duration(seconds)
         return self.clock.call_after(seconds, lambda: self.send(target, message))

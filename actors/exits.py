@@ -82,6 +82,8 @@ class Shutdown(ExitReason):
         return f"Shutdown(detail={safe_repr(self.detail)})"
 
     def __eq__(self, other: object) -> bool:
+        if other is self:
+            return True
         if not isinstance(other, Shutdown):
             return NotImplemented
         mine, others = self.detail, other.detail

@@ -87,7 +87,10 @@ def is_secret(name: object, secrets: Iterable[str]) -> bool:
     if not isinstance(name, str):
         return False
     lower = name.lower()
-    return any(secret in lower for secret in secrets)
+    for secret in secrets:  # noqa: SIM110  # with `any` it would cost three times as much, for each parameter of each client
+        if secret in lower:
+            return True
+    return False
 
 
 def shown(value: object, secrets: Sequence[str] = SECRETS, most: int = LINE) -> str:

@@ -31,7 +31,7 @@ Bound = Literal[">= 0", "> 0"]
 
 def is_number(value: object) -> TypeGuard[int | float]:
     """Return whether `value` is an int or a float; a bool is neither."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def is_count(value: object, least: int = 0) -> TypeGuard[int]:

@@ -147,7 +147,9 @@ async def stop_children(parent: Process, children: Iterable[Child], reason: Exit
     if leaving:
         # Most children exit in their next turn: they need neither a monitor nor a timer.
         await next_round()
-    await _until_down(parent, [(child, ref, _down(ref.process)) for child, ref in leaving if ref.process.alive])
+    staying = [(child, ref, _down(ref.process)) for child, ref in leaving if ref.process.alive]
+    if staying:
+        await _until_down(parent, staying)
     for child, _ in leaving:
         child.ref = None
 

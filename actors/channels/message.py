@@ -41,7 +41,7 @@ def checked_payload(payload: object) -> Payload:
     """
     if payload is msgspec.UNSET:
         return {}
-    if isinstance(payload, dict | bytes | msgspec.Struct):
+    if isinstance(payload, (dict, bytes, msgspec.Struct)):
         return payload
     raise TypeError(
         f'a payload must be a dict, a msgspec.Struct or bytes, got {safe_repr(payload)}; write {{"value": …}}'

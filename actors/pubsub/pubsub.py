@@ -95,7 +95,8 @@ class PubSub(WatchedTable):
         events in `intercepts`.
         """
         process = checked_ref(subscriber, "pubsub.subscribe(topic, ref)").process
-        process.must_have_started()
+        if not process.alive:
+            process.must_have_started()
         self.scheduler.run_or_post(self._subscribe, Subscription(topic, process, fastlane, intercepts))
 
     def _subscribe(self, subscription: Subscription) -> None:

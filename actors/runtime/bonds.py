@@ -338,7 +338,7 @@ class Bonds(Local):
             _in_thread_of(monitor.target, monitor.target._drop_watcher, monitor)
         watchers, self.watchers, self.watching = self.watchers, None, None
         # A copy: futures are dropped in other threads too.
-        for watcher in list(watchers or ()):
+        for watcher in list(watchers) if watchers else ():
             try:
                 if isinstance(watcher, MonitorRef):
                     _in_thread_of(watcher.watcher, watcher.watcher._on_down, watcher, self.ref, reason)

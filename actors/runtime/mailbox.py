@@ -364,7 +364,7 @@ class Mailbox(Bonds):
             self.debug.resume()
         if self.reply_to is not None:
             self.contain(self._answer_last, self.reply_to)
-        for caller in list(self.deferred or ()):
+        for caller in list(self.deferred) if self.deferred else ():
             future = caller()
             if future is not None and not future.done:
                 future.set_exception(ActorDeadError(f"{self.name} is dead"))

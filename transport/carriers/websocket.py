@@ -475,7 +475,8 @@ class WebSocketCarrier(asyncio.Protocol):
     def _abort_later(self) -> None:
         transport = self._transport
         if transport is not None and self._timer is None:
-            self._timer = self._scheduler.clock.call_after(CLOSE_TIMEOUT, transport.abort)
+            clock = self._scheduler.clock
+            self._timer = clock.call_at(clock.now() + CLOSE_TIMEOUT, transport.abort)
 
     def _disconnected(self, code: int) -> None:
         process, self._process = self._process, None
