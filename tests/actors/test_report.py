@@ -50,7 +50,7 @@ def test_an_exception_that_is_passed_on_is_cleared_when_its_last_report_is_dropp
     runtime.settle()
     assert asked.exception is not None
     assert len(report.last_crashes()) == report.KEPT
-    assert cleared == []
+    assert asked.exception not in cleared
     for _ in range(report.KEPT):
         Last.start().tell("any")
     runtime.settle()
