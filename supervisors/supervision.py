@@ -6,7 +6,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Reversible
 from random import random
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import msgspec
 
@@ -48,11 +48,16 @@ _LATER = 1.0
 TOO_MANY_RESTARTS = Shutdown("restart intensity reached")
 
 
-class _Again(msgspec.Struct, frozen=True, eq=False):
+class _Again(msgspec.Struct, eq=False):
     """A supervisor's message to itself: restart a child after its backoff, or count the failure of a restart."""
 
     child: Child
     failure: StartError | None = None
+
+    def take_failure(self) -> StartError | None:
+        """Return the failure, and refer to it no longer: each would keep the one before, by the frames of its traceback."""
+        failure, self.failure = self.failure, None
+        return failure
 
 
 class Children(Collection[Child], Reversible[Child], Protocol):
@@ -211,6 +216,7 @@ class Supervision(Actor):
         if self._admits("restarts", child.spec.actor, logging.INFO):
             when = f" in {seconds:g} s" if seconds else ""
             _log.info("%s restarts %s%s, which ended: %s", self, child.spec.id, when, reason)
+        del reason  # as in `take_failure`
         return self._delay(child, seconds) if seconds else self._start_again(child)
 
     def _delay(self, child: Child, seconds: float) -> object:
@@ -234,7 +240,8 @@ class Supervision(Actor):
             return None
         if self._process.scheduler.is_ending:
             return self._look_later(again)
-        return self._start_again(child) if again.failure is None else self._restart(child, again.failure)
+        failed = again.failure is not None
+        return self._restart(child, cast("StartError", again.take_failure())) if failed else self._start_again(child)
 
     def _admits(self, what: str, of: type, level: int) -> bool:
         return self._process.scheduler.crash_log.admits(_log, what, of, level)

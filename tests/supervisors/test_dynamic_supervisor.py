@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -317,6 +318,17 @@ def test_a_child_may_be_tried_as_often_as_the_intensity_bears(
     runtime.advance(start_takes * (tries + 1))
     assert only_child(supervisor).is_alive()
     assert restarts(which_children(supervisor).get()) == {"a": tries + 1}
+
+
+def test_a_failure_to_start_does_not_keep_those_before_it(runtime: ManualRuntime, journal: list[str]) -> None:
+    supervisor = DynamicSupervisor.start(max_restarts=20)
+    plan: list[BaseException | None] = [None, *(BoomError() for _ in range(10)), None]
+    failures = [weakref.ref(failure) for failure in plan if failure is not None]
+    start_child(supervisor, worker("a", journal, plan=plan))
+    crash(runtime, supervisor)
+    runtime.settle()
+    assert restarts(which_children(supervisor).get()) == {"a": 11}
+    assert [failure() for failure in failures[:-1]] == [None] * 9
 
 
 def test_a_child_that_is_killed_while_it_restarts_counts_as_one_more_failure(
