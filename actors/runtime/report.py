@@ -61,8 +61,12 @@ class CrashReport:
 
         Otherwise, of any number of actors that ask each other, each would clear the frames of all before it.
         """
-        passed_on = (error for each in later for error in (each.error, *causes_of(each.error)))
-        self._clears = not any(error is self.error for error in passed_on)
+        self._clears = False
+        for each in later:
+            cause, context = causes_of(each.error)
+            if self.error is each.error or self.error is cause or self.error is context:
+                return
+        self._clears = True
 
     # Computed on demand: most reports are never read, and there may be many.
 
