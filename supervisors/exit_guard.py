@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import math
 import os
 import signal
@@ -54,12 +55,11 @@ class ExitGuard:
 
     def on_interrupt(self, number: int, frame: FrameType | None) -> None:
         """Handle SIGINT as Python does, and end the program as soon as all that it does is to wait for threads."""
-        if _program_is_over():
-            _flush()
-            os._exit(1)
         self.status = 1
+        # In the thread of the guard, also if that is so now: the code that this interrupts may be writing its output.
         self.expect_end(0.0)
-        signal.default_int_handler(number, frame)
+        if not _program_is_over():
+            signal.default_int_handler(number, frame)
 
     def dismiss(self) -> None:
         """End the guard."""
@@ -81,10 +81,8 @@ class ExitGuard:
         try:
             farewell.start()
             farewell.join(FAREWELL)
-        except RuntimeError:
-            # Python starts no thread any more: the main thread is calling what was registered with `atexit`.
-            _say_what_is_stuck()
-            _flush_output()
+        except RuntimeError:  # Python starts no thread any more
+            _say_farewell_here()
         os._exit(self.status)
 
 
@@ -95,17 +93,30 @@ def _wait_until(is_so: Callable[[], bool]) -> None:
 
 def _program_is_over() -> bool:
     """Return whether the main thread has run all code of the program, and waits for other threads at most."""
-    main = threading.main_thread()
-    frame = sys._current_frames().get(main.ident or 0)
+    return _waits_for_threads() or not threading.main_thread().is_alive()
+
+
+def _waits_for_threads() -> bool:
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
     while frame is not None and frame.f_back is not None:
         frame = frame.f_back
-    waits = frame is not None and (frame.f_code.co_filename, frame.f_code.co_name) == (threading.__file__, "_shutdown")
-    return waits or not main.is_alive()
+    return frame is not None and (frame.f_code.co_filename, frame.f_code.co_name) == (threading.__file__, "_shutdown")
 
 
 def _say_farewell() -> None:
     _say_what_is_stuck()
     _flush()
+
+
+def _say_farewell_here() -> None:
+    _say_what_is_stuck()
+    if _waits_for_threads():
+        # As 3.12 does before it calls what was registered with `atexit`; that may hang, too.
+        with suppress(Exception):
+            faulthandler.dump_traceback_later(FAREWELL, exit=True)
+        _flush()
+    else:
+        _flush_output()
 
 
 def _say_what_is_stuck() -> None:
