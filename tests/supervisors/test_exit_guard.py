@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
-
-import pytest
+from typing import TYPE_CHECKING
 
 from supervisors import exit_guard
 from supervisors.exit_guard import ExitGuard
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_an_interrupt_that_finds_the_program_waiting_for_threads_leaves_its_end_to_the_guard(
