@@ -16,7 +16,7 @@ def test_an_interrupt_that_finds_the_program_waiting_for_threads_leaves_its_end_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     guard, expected = ExitGuard(), list[float]()
-    monkeypatch.setattr(exit_guard, "_program_is_over", lambda: True)
+    monkeypatch.setattr(exit_guard, "_waits_for_threads", lambda: True)
     monkeypatch.setattr(guard, "expect_end", expected.append)
     # It may interrupt code that is writing the output, which atexit's functions could not do then.
     guard.on_interrupt(signal.SIGINT, None)
