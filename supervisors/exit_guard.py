@@ -55,15 +55,12 @@ class ExitGuard:
 
     def on_interrupt(self, number: int, frame: FrameType | None) -> None:
         """Handle SIGINT as Python does, and end the program as soon as all that it does is to wait for threads."""
-        waits = _waits_for_threads()
-        if not waits and _program_is_over():
+        if _program_is_over():
             _flush()
             os._exit(1)
         self.status = 1
-        # In the thread of the guard, also if that is so now: the code that this interrupts may be writing its output.
         self.expect_end(0.0)
-        if not waits:
-            signal.default_int_handler(number, frame)
+        signal.default_int_handler(number, frame)
 
     def dismiss(self) -> None:
         """End the guard."""
