@@ -79,7 +79,8 @@ class World:
             pass
 
     def running(self) -> list[str]:
-        return sorted(timer.name for timer in self.timers)
+        """Return the timers that are running, without those that wait for a success to have lasted."""
+        return sorted(timer.name for timer in self.timers if "min_uptime" not in timer.name)
 
     # The server
 
@@ -98,7 +99,13 @@ class World:
         self.socket.failed(self.socket.connection, OSError("refused"))
         self.settle()
 
+    def begin_to_say(self) -> None:
+        """Deliver bytes that are no whole message yet."""
+        self.socket.heard(self.socket.connection)
+        self.settle()
+
     def say(self, join_ref: object, ref: object, topic: str, event: str, payload: Any) -> None:
+        self.begin_to_say()
         self.socket.received(self.socket.connection, Message(join_ref, ref, topic, event, payload))
         self.settle()
 

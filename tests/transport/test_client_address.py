@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from transport.client.address import checked_url, connect_url, subprotocols
+from transport.client.address import checked_url, connect_url, proxy_for, subprotocols
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,70 @@ def test_a_query_that_is_there_stays() -> None:
 )
 def test_a_token_is_a_subprotocol(token: str | None, offered: list[str] | None) -> None:
     assert subprotocols(token) == offered
+
+
+ENVIRONMENT = ["ws", "wss", "socks", "http", "https", "all", "no"]
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment without variables for proxies."""
+    for name in ENVIRONMENT:
+        for spelt in (name, name.upper()):
+            monkeypatch.delenv(f"{spelt}_proxy", raising=False)
+            monkeypatch.delenv(f"{spelt}_PROXY", raising=False)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("url", "variables", "proxy"),
+    [
+        ("ws://example.com/socket", {}, None),
+        ("ws://example.com/socket", {"HTTP_PROXY": "http://proxy:3128"}, "http://proxy:3128"),
+        ("ws://example.com/socket", {"http_proxy": "http://ann:secret@proxy:3128"}, "http://ann:secret@proxy:3128"),
+        ("wss://example.com/socket", {"HTTP_PROXY": "http://proxy:3128"}, None),
+        ("wss://example.com/socket", {"HTTPS_PROXY": "http://proxy:3128"}, "http://proxy:3128"),
+        ("wss://example.com/socket", {"ALL_PROXY": "http://proxy:3128"}, "http://proxy:3128"),
+        ("ws://example.com/socket", {"all_proxy": "proxy:3128"}, "http://proxy:3128"),
+        ("ws://example.com/socket", {"ALL_PROXY": "socks://proxy:1080"}, "socks5h://proxy:1080"),
+        ("ws://example.com/socket", {"ALL_PROXY": "http://a", "HTTP_PROXY": "http://b"}, "http://b"),
+        ("ws://a.example.com/socket", {"ALL_PROXY": "http://a", "NO_PROXY": ".example.com"}, None),
+        ("ws://example.com:81/socket", {"HTTP_PROXY": "http://a", "no_proxy": "other,example.com:81"}, None),
+        ("ws://example.com/socket", {"HTTP_PROXY": "http://a", "no_proxy": "*"}, None),
+    ],
+)
+def test_the_environment_names_the_proxy(
+    environment: pytest.MonkeyPatch, url: str, variables: dict[str, str], proxy: str | None
+) -> None:
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    assert proxy_for(url, proxy=True) == proxy
+    assert proxy_for(url, proxy=None) is None
+    assert proxy_for(url, proxy="http://own") == "http://own"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LocalHost:4000",
+        "localhost.:4000",
+        "app.localhost",
+        "127.0.0.1:4000",
+        "127.9.9.9",
+        "[::1]:4000",
+        "[::ffff:127.0.0.1]",
+        "0.0.0.0:4000",
+    ],
+)
+def test_there_is_no_proxy_for_this_machine(environment: pytest.MonkeyPatch, host: str) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        environment.setenv(name, "http://proxy:3128")
+    assert proxy_for(f"ws://{host}/socket", proxy=True) is None
+    assert proxy_for(f"ws://{host}/socket", proxy="http://own") == "http://own"
+
+
+@pytest.mark.parametrize("host", ["localhost.example.com", "notlocalhost", "128.0.0.1", "[::2]", "127.0.0.1.nip.io"])
+def test_other_machines_are_reached_through_the_proxy(environment: pytest.MonkeyPatch, host: str) -> None:
+    environment.setenv("ALL_PROXY", "http://proxy:3128")
+    assert proxy_for(f"ws://{host}/socket", proxy=True) == "http://proxy:3128"

@@ -113,10 +113,22 @@ def test_the_back_off_begins_anew_after_a_join(world: World) -> None:
     world.answer(world.sent[-1], "error")
     world.advance(1)
     world.answer(world.sent[-1])
+    world.advance(5)
     world.say(member.channel.join_ref, None, "room:1", "phx_error", {})
     world.sent.clear()
     world.advance(1)
     assert world.events() == ["phx_join"]
+
+
+def test_a_channel_that_crashes_after_each_join_joins_ever_more_rarely(world: World) -> None:
+    member = world.joined()
+    for wait in [1, 2, 5, 10, 10]:
+        world.say(member.channel.join_ref, None, "room:1", "phx_error", {})
+        world.advance(wait * 0.9)
+        assert world.events() == []
+        world.advance(wait * 0.1)
+        assert world.events() == ["phx_join"]
+        world.answer(world.sent.pop())
 
 
 def test_each_join_has_another_ref(world: World) -> None:

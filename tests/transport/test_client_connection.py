@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
@@ -13,7 +13,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from actors.testing import ManualClock
 from tests.transport.client_meeting import Log, run
 from transport.client import Socket
-from transport.client.client_connection import Target, WebSocketConnection, WebSocketOptions
+from transport.client.client_connection import ClientConnection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -32,6 +32,9 @@ class Told:
 
     def failed(self, connection: int, error: Exception) -> None:
         self.log.add("failed", connection, str(error))
+
+    def heard(self, connection: int) -> None:
+        self.log.add("heard", connection)
 
     def data_received(self, connection: int, data: str | bytes) -> None:
         self.log.add("data", connection, data)
@@ -61,17 +64,18 @@ class Silence:
         writer.close()
 
 
-async def target() -> Target:
-    return Target(FAR_AWAY, None)
+async def never(_heard: Callable[[], None]) -> NoReturn:
+    await asyncio.Event().wait()
+    raise AssertionError
 
 
 def test_a_target_that_cannot_be_determined_is_a_connection_that_fails() -> None:
-    async def nowhere() -> Target:
+    async def nowhere(_heard: Callable[[], None]) -> NoReturn:
         raise LookupError("no token")
 
     async def conversation() -> None:
         told = Told()
-        await WebSocketConnection(7, nowhere, WebSocketOptions(), told, ManualClock()).run()
+        await ClientConnection(7, nowhere, told, ManualClock()).run()
         assert told.log.entries == [("failed", 7, "no token")]
 
     run(conversation())
@@ -106,53 +110,79 @@ def test_who_is_cancelled_while_the_connection_opens_leaves_nothing() -> None:
 
 def test_a_connection_whose_task_is_cancelled_while_it_opens_leaves_nothing() -> None:
     async def conversation() -> None:
-        async with Silence().serve() as server:
-
-            async def silence() -> Target:
-                return Target(server.url, None)
-
-            running = asyncio.create_task(
-                WebSocketConnection(1, silence, WebSocketOptions(), Told(), ManualClock()).run()
-            )
-            await server.came.wait()
-            running.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await running
-            await server.gone.wait()
+        running = asyncio.create_task(ClientConnection(1, never, Told(), ManualClock()).run())
+        await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
 
     run(conversation())
 
 
-def test_a_connection_that_is_closed_at_the_moment_of_its_opening_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    aborted = []
+class Cable:
+    """A link that records what is written and how it ends; `read` returns when it has ended."""
 
-    class Opened:
-        @property
-        def transport(self) -> Opened:
-            return self
+    def __init__(self) -> None:
+        self.written: list[list[str | bytes]] = []
+        self.ends: list[tuple[int, str] | str] = []
+        self.end = asyncio.Event()
 
-        @property
-        def connection_lost_waiter(self) -> asyncio.Future[None]:
-            return asyncio.get_running_loop().create_future()
+    async def read(self, received: Callable[[str | bytes], None]) -> tuple[int, str]:
+        received("hello")
+        await self.end.wait()
+        return 4000, "over"
 
-        def get_extra_info(self, _name: str) -> None:
-            return None
+    async def write(self, messages: list[str | bytes]) -> None:
+        self.written.append(messages)
 
-        def abort(self) -> None:
-            aborted.append(self)
+    async def close(self, code: int, reason: str) -> None:
+        self.ends.append((code, reason))
 
+    def cut(self) -> None:
+        self.ends.append("cut")
+        self.end.set()
+
+    def has_written(self) -> bool:
+        return bool(self.written)
+
+
+def test_a_connection_that_is_closed_at_the_moment_of_its_opening_is_ended() -> None:
     async def conversation() -> None:
-        told = Told()
-        connection = WebSocketConnection(1, target, WebSocketOptions(), told, ManualClock())
+        told, cable = Told(), Cable()
 
-        async def connect(*_arguments: Any, **_options: Any) -> Opened:
+        async def opener(_heard: Callable[[], None]) -> Cable:
             # The connection is open when this is called, but not reported yet.
             asyncio.get_running_loop().call_soon(connection.close, 1000, "")
-            return Opened()
+            return cable
 
-        monkeypatch.setattr("transport.client.client_connection.connect", connect)
+        connection = ClientConnection(1, opener, told, ManualClock())
         await connection.run()
-        assert (len(aborted), told.log.entries) == (1, [])
+        assert (cable.ends, told.log.entries) == (["cut"], [])
+
+    run(conversation())
+
+
+def test_what_is_sent_is_written_in_order_before_the_close() -> None:
+    async def conversation() -> None:
+        told, cable, clock = Told(), Cable(), ManualClock()
+
+        async def opener(heard: Callable[[], None]) -> Cable:
+            heard()
+            return cable
+
+        connection = ClientConnection(1, opener, told, clock)
+        running = asyncio.create_task(connection.run())
+        await told.log.until(3)
+        assert not connection.has_written()
+        for text in ("a", "b"):
+            connection.send(text)
+        connection.close(4001, "bye")
+        await asyncio.sleep(0)
+        assert (cable.written, cable.ends, connection.has_written()) == ([["a", "b"]], [(4001, "bye")], True)
+        clock.step(2)
+        await running
+        assert cable.ends == [(4001, "bye"), "cut", "cut"]
+        assert told.log.entries == [("heard", 1), ("opened", 1), ("data", 1, "hello"), ("closed", 1, 4000, "over")]
 
     run(conversation())
 

@@ -112,6 +112,68 @@ def test_a_server_that_falls_silent_is_noticed_as_time_goes_by() -> None:
     run(conversation())
 
 
+def test_a_message_that_takes_longer_than_the_heartbeat_is_received(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = "x" * 100_000
+    message = json.dumps([None, None, "room:1", "event", body]).encode()
+    # An unmasked text frame with a size of eight bytes (RFC 6455, section 5.2).
+    frame = b"\x81\x7f" + len(message).to_bytes(8) + message
+
+    async def conversation() -> None:
+        clock = ManualClock()
+        async with Script().serve() as server, Socket(server.url, clock=clock) as socket:
+            received, messages, heard = Log(), Log(), socket.protocol.heard
+            socket.on_message(messages.add)
+
+            def hear(connection: int) -> None:
+                heard(connection)
+                received.add()
+
+            monkeypatch.setattr(socket.protocol, "heard", hear)
+            connection = await server.last(1)
+            for start in range(0, len(frame), 20_000):
+                pass_time(clock, 30)
+                before = len(received.entries)
+                connection.transport.write(frame[start : start + 20_000])
+                await received.until(before + 1)
+            ((got,),) = await messages.until(1)
+            assert (got.payload == body, socket.is_open, len(server.connections.entries)) == (True, True, 1)
+
+    run(conversation())
+
+
+def test_a_message_that_takes_longer_than_the_heartbeat_is_sent() -> None:
+    connections = Log()
+
+    async def take(connection: ServerConnection) -> None:
+        # It reads as slowly as the test has it.
+        connection.transport.pause_reading()
+        connections.add(connection)
+        await connection.wait_closed()
+
+    async def conversation() -> None:
+        clock = ManualClock()
+        async with serve(take, "127.0.0.1", 0, ping_interval=None, max_size=None, compression=None) as server:
+            url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/socket"
+            async with Socket(url, clock=clock) as socket:
+                ((connection,),) = await connections.until(1)
+                closed, room = closes(socket), socket.channel("room:1", "x" * 20_000_000)  # more than the kernel keeps
+                room.join(timeout=1000)
+                taken = Log()
+                connection.data_received = taken.add
+                for _ in range(4):
+                    connection.transport.resume_reading()
+                    before = len(taken.entries)
+                    await taken.until(before + 3)
+                    connection.transport.pause_reading()
+                    pass_time(clock, 30)
+                    assert closed.entries == []
+                pass_time(clock, 30)
+                assert closed.entries == [(1000, "heartbeat timeout")]
+                connection.transport.abort()
+
+    run(conversation())
+
+
 def test_a_server_that_answers_no_close_frame_is_waited_for_two_seconds() -> None:
     async def conversation() -> None:
         clock = ManualClock()

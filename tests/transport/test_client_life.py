@@ -17,6 +17,7 @@ steps = st.lists(
             [
                 "connect",
                 "disconnect",
+                "reconnect",
                 "open",
                 "refuse",
                 "drop",
@@ -48,7 +49,7 @@ class Life:
 
     def happen(self, what: str, number: int) -> None:
         match what:
-            case "connect" | "disconnect":
+            case "connect" | "disconnect" | "reconnect":
                 getattr(self.world.socket, what)()
                 self.world.settle()
             case "open" | "refuse":
@@ -119,7 +120,7 @@ def test_in_the_end_all_is_well(script: list[tuple[str, int]]) -> None:
     life.world.socket.close_channels()
     life.world.socket.disconnect()
     life.world.settle()
-    assert (life.world.socket.channels, life.world.running()) == ([], [])
+    assert (life.world.socket.channels, life.world.timers) == ([], {})
     assert all(life.joins), "each join was answered at least once"
     assert [len(answers) for answers in life.pushes] == [1] * len(life.pushes)
     assert all([event for event, _ in member.heard].count("phx_close") == 1 for member in life.members)

@@ -19,8 +19,22 @@ def made(
     effects: list[Effect], after: Delay, retry: Callable[[], None] = lambda: None, *, jitter: float = 0
 ) -> RetryTimer:
     return RetryTimer(
-        "retry", retry, after, otherwise=rejoin_after, jitter=jitter, random=lambda: 0.2, emit=effects.append
+        "retry",
+        retry,
+        after,
+        otherwise=rejoin_after,
+        min_uptime=5,
+        jitter=jitter,
+        random=lambda: 0.2,
+        emit=effects.append,
     )
+
+
+def last_started(effects: list[Effect]) -> StartTimer:
+    """Return the last effect, which starts a timer."""
+    effect = effects[-1]
+    assert isinstance(effect, StartTimer)
+    return effect
 
 
 def test_the_steps_are_those_of_phoenix_js() -> None:
@@ -52,18 +66,43 @@ def test_each_try_waits_longer_until_one_succeeds() -> None:
     backoff.schedule()
     assert len(tried) == 3
     assert [effect.seconds for effect in effects if isinstance(effect, StartTimer)] == [0.9, 1.8, 4.5, 0.9]
-    assert len({effect.timer for effect in effects if isinstance(effect, StartTimer | StopTimer)}) == 1
+    assert len({effect.timer for effect in effects if isinstance(effect, StartTimer)}) == 1
 
 
 def test_to_cancel_is_not_to_begin_anew() -> None:
     effects: list[Effect] = []
     backoff = made(effects, rejoin_after)
     backoff.schedule()
-    assert isinstance(effects[0], StartTimer)
-    effects[0].timer.fire()
+    retry = last_started(effects)
+    retry.timer.fire()
     backoff.cancel()
+    assert StopTimer(retry.timer) in effects
     backoff.schedule()
-    assert effects[1:] == [StopTimer(effects[0].timer), StartTimer(effects[0].timer, 2.0)]
+    assert effects[-1] == StartTimer(retry.timer, 2.0)
+
+
+def test_the_delays_begin_anew_when_a_success_has_lasted() -> None:
+    effects: list[Effect] = []
+    backoff = made(effects, rejoin_after)
+    for expected in (1.0, 2.0):
+        backoff.schedule()
+        assert last_started(effects).seconds == expected
+        last_started(effects).timer.fire()
+        backoff.succeeded()
+        lasting = last_started(effects)
+        assert lasting.seconds == 5
+    lasting.timer.fire()
+    backoff.schedule()
+    assert last_started(effects).seconds == 1.0
+
+
+def test_a_success_that_does_not_last_is_forgotten() -> None:
+    effects: list[Effect] = []
+    backoff = made(effects, rejoin_after)
+    backoff.succeeded()
+    lasting = last_started(effects)
+    backoff.schedule()
+    assert StopTimer(lasting.timer) in effects
 
 
 def test_steps_that_come_to_an_end_are_followed_by_the_default(caplog: pytest.LogCaptureFixture) -> None:
@@ -85,6 +124,6 @@ def test_steps_that_come_to_an_end_are_followed_by_the_default(caplog: pytest.Lo
 def test_what_is_no_delay_is_logged_and_the_default_taken(caplog: pytest.LogCaptureFixture, wrong: Any) -> None:
     effects: list[Effect] = []
     made(effects, lambda _: wrong).schedule()
-    assert isinstance(effects[0], StartTimer)
-    assert effects[0].seconds == 1.0
+    assert isinstance(effects[-1], StartTimer)
+    assert effects[-1].seconds == 1.0
     assert "failed for try 1; using 1 s instead" in caplog.text

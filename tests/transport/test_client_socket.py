@@ -58,10 +58,77 @@ def test_the_back_off_begins_anew_when_a_connection_is_made(world: World) -> Non
         world.refuse()
         world.advance(5)
     world.socket.opened(world.socket.connection)
+    world.advance(5)
     world.drop()
     before = len(world.opened)
     world.advance(0.01)
     assert len(world.opened) == before + 1
+
+
+@pytest.mark.parametrize("accepts", ["connection", "join"])
+def test_a_server_that_accepts_and_closes_is_called_ever_more_rarely(world: World, accepts: str) -> None:
+    world.channel().join()
+    for wait in [0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.5, 1, 2, 5, 5]:
+        count = len(world.opened)
+        world.open()
+        if accepts == "join":
+            world.answer(world.sent[-1])
+        world.advance(0)
+        world.drop()
+        world.advance(wait * 0.9)
+        assert len(world.opened) == max(count, 1)
+        world.advance(wait * 0.1)
+        assert len(world.opened) == max(count, 1) + 1
+
+
+def test_how_long_a_connection_must_last_is_an_option() -> None:
+    world = World(min_uptime=60)
+    world.socket.connect()
+    for _ in range(5):
+        world.refuse()
+        world.advance(5)
+    for lasts, is_good in [(59, False), (60, True)]:
+        world.socket.opened(world.socket.connection)
+        world.begin_to_say()
+        world.advance(lasts)
+        world.drop()
+        before = len(world.opened)
+        world.advance(0.01)
+        assert (len(world.opened) == before + 1) is is_good
+        world.advance(5)
+
+
+@pytest.mark.parametrize("state", ["open", "connecting", "waiting", "closed"])
+def test_reconnect_makes_a_new_connection_now(world: World, state: str) -> None:
+    member = world.joined()
+    for _ in range(9):
+        world.drop()
+        world.socket.connect()
+        world.refuse()
+        world.advance(5)
+    match state:
+        case "open":
+            world.open()
+        case "waiting":
+            world.refuse()
+        case "closed":
+            world.socket.disconnect()
+    world.settle()
+    world.closed.clear()
+    heard, last = listened(world), world.opened[-1]
+    world.socket.reconnect()
+    world.settle()
+    assert (world.socket.state.value, world.opened[-1]) == ("connecting", last + 1)
+    assert {"connect", "reconnect"} & set(world.running()) == {"connect"}
+    is_replaced = state in {"open", "connecting"}
+    assert world.closed == [(last, 1000, "reconnect")] * is_replaced
+    assert heard == [("close", 1000, "reconnect")] * is_replaced
+    world.sent.clear()
+    world.refuse()
+    world.advance(0.01)
+    assert world.opened[-1] == last + 2, "the delays start from the shortest"
+    world.open()
+    assert (world.events(), member.state) == (["phx_join"], "joining")
 
 
 def test_a_connection_that_takes_too_long_is_given_up_and_tried_again() -> None:
@@ -214,13 +281,26 @@ def test_a_heartbeat_that_a_lost_connection_has_swallowed_does_not_matter(world:
     assert (world.events(), world.closed) == (["heartbeat", "heartbeat"], [])
 
 
-def test_other_messages_are_no_answer_to_a_heartbeat(world: World) -> None:
+def test_each_byte_received_is_a_sign_of_life(world: World) -> None:
     world.open()
+    for _ in range(10):
+        world.advance(30)
+        world.begin_to_say()
+    assert (world.events(), world.closed) == (["heartbeat"] * 10, [])
     world.advance(30)
-    world.say(None, "another", "phoenix", "phx_reply", {"status": "ok", "response": {}})
-    world.say(None, None, "room:1", "event", {})
+    assert world.closed == [], "the last bytes came after the last heartbeat"
     world.advance(30)
     assert world.closed == [(1, 1000, "heartbeat timeout")]
+
+
+def test_bytes_of_an_earlier_connection_are_no_sign_of_life(world: World) -> None:
+    world.open()
+    world.drop()
+    world.open()
+    world.advance(30)
+    world.socket.heard(1)
+    world.advance(30)
+    assert world.closed == [(2, 1000, "heartbeat timeout")]
 
 
 @pytest.mark.parametrize("end", ["disconnect", "drop"])
@@ -282,6 +362,8 @@ def test_a_callback_may_use_the_socket(world: World) -> None:
         ("timeout", True),
         ("heartbeat_interval", -1),
         ("heartbeat_interval", None),
+        ("min_uptime", -1),
+        ("min_uptime", None),
         ("jitter", 1.5),
         ("jitter", -0.1),
         ("jitter", "a lot"),

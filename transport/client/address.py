@@ -1,14 +1,20 @@
-"""The address that a client connects to: the URL with its params, and the subprotocols with its token."""
+"""The address that a client connects to: the URL with its params, the subprotocols with its token, the proxy on the way."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv6Address, ip_address
+from typing import Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
+
+from websockets.proxy import get_proxy
+from websockets.uri import parse_uri
 
 from transport.access.auth_token import PREFIX, SUBPROTOCOL
 
-__all__ = ["checked_params", "checked_token", "checked_url", "connect_url", "subprotocols"]
+__all__ = ["checked_params", "checked_token", "checked_url", "connect_url", "proxy_for", "subprotocols"]
 
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 _PATH = "websocket"
@@ -91,3 +97,32 @@ def subprotocols(auth_token: str | None) -> list[str] | None:
     if auth_token is None:
         return None
     return [SUBPROTOCOL, PREFIX + base64.b64encode(auth_token.encode()).decode().rstrip("=")]
+
+
+def proxy_for(url: str, *, proxy: str | Literal[True] | None) -> str | None:
+    """Return the URL of the proxy for a WebSocket's URL: the given one, None for none, or for True the environment's.
+
+    That is the one of WS_PROXY (WSS_PROXY), SOCKS_PROXY, HTTPS_PROXY, HTTP_PROXY (not for wss) or ALL_PROXY, in this order, in
+    upper or lower case, or of the operating system, unless NO_PROXY excludes the host. A host on this machine needs none.
+    """
+    if proxy is not True:
+        return proxy
+    uri = parse_uri(url)
+    if _is_this_machine(uri.host) or proxy_bypass(f"{uri.host}:{uri.port}"):
+        return None
+    found = get_proxy(uri) or getproxies().get("all")
+    if found is None or "://" not in found:
+        return found and f"http://{found}"
+    return found.replace("socks://", "socks5h://")
+
+
+def _is_this_machine(host: str) -> bool:
+    """Return whether connections to this host never leave this machine."""
+    name = host.rstrip(".")
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")  # RFC 6761, section 6.3
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address.is_loopback or address.is_unspecified

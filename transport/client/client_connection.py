@@ -1,51 +1,46 @@
-"""One WebSocket connection of a client, from the opening handshake to the close; it knows nothing about channels."""
+"""One connection of a client, from its opening to its end; it knows nothing about channels, nor how messages are carried."""
 
 from __future__ import annotations
 
 import asyncio
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol
 
-import msgspec
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
-from websockets.typing import Origin, Subprotocol
-
-from actors.fork import shut_down
 from actors.log import Log
 from transport.client.protocol.socket_protocol import ABNORMAL
 
 if TYPE_CHECKING:
-    import ssl as tls
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from websockets.client import ClientProtocol
-
     from actors.clock import Clock, Timer
+
+__all__ = ["ClientConnection", "ConnectionListener", "Link", "Opener"]
 
 _log = Log("ashtree.client")
 
-__all__ = ["ConnectionListener", "Target", "WebSocketConnection", "WebSocketOptions"]
-
 _CLOSE_TIMEOUT = 2.0
-"""Seconds that a server has to reply to a close frame."""
+"""Seconds for what is still to be written, and for the server's reply to a close frame."""
 
 
-class WebSocketOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The options of the WebSocket itself; see `websockets.connect`."""
+class Link(Protocol):
+    """What carries the messages of an open connection."""
 
-    headers: Mapping[str, str] = {}
-    origin: str | None = None
-    ssl: tls.SSLContext | None = None
-    proxy: str | Literal[True] | None = True
-    max_size: int | None = 2**24
+    async def read(self, received: Callable[[str | bytes], None]) -> tuple[int, str]:
+        """Pass on each message until the connection has ended; return the code and the reason of that."""
+
+    async def write(self, messages: list[str | bytes]) -> None:
+        """Write messages in order, and wait while too much waits to be written; once it has ended they are lost."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close the connection."""
+
+    def cut(self) -> None:
+        """End the connection at once, unless it has ended."""
+
+    def has_written(self) -> bool:
+        """Return whether some of what waited to be written at the last call of this method has been written since."""
 
 
-class Target(NamedTuple):
-    """Where to connect, and which subprotocols to offer."""
-
-    url: str
-    subprotocols: list[str] | None
+Opener = Callable[[Callable[[], None]], Awaitable[Link]]
+"""Opens a link, which calls the given function whenever it receives bytes."""
 
 
 class ConnectionListener(Protocol):
@@ -57,6 +52,9 @@ class ConnectionListener(Protocol):
     def failed(self, connection: int, error: Exception) -> None:
         """The connection could not be established."""
 
+    def heard(self, connection: int) -> None:
+        """Bytes were received."""
+
     def data_received(self, connection: int, data: str | bytes) -> None:
         """A message was received."""
 
@@ -64,38 +62,38 @@ class ConnectionListener(Protocol):
         """The connection has ended."""
 
 
-class WebSocketConnection:
+class ClientConnection:
     """A connection that `run` opens; `run` returns when it has ended."""
 
-    def __init__(
-        self,
-        number: int,
-        target: Callable[[], Awaitable[Target]],
-        options: WebSocketOptions,
-        listener: ConnectionListener,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, number: int, opener: Opener, listener: ConnectionListener, clock: Clock) -> None:
         self.number = number
-        self._target, self._options, self._listener, self._clock = target, options, listener, clock
-        self._outgoing: asyncio.Queue[str | bytes | tuple[int, str]] = asyncio.Queue()
-        self._opening: asyncio.Task[ClientConnection] | None = None
-        self._websocket: ClientConnection | None = None
+        self._opener, self._listener, self._clock = opener, listener, clock
+        # None is the last item, after which the connection is to be closed.
+        self._outgoing: asyncio.Queue[str | bytes | None] = asyncio.Queue()
+        self._opening: asyncio.Task[Link] | None = None
+        self._link: Link | None = None
         self._abort: Timer | None = None
+        self._farewell = (ABNORMAL, "")
         self._is_closing = False
 
     def send(self, data: str | bytes) -> None:
         """Write a message; what cannot be written before the connection ends is lost."""
         self._outgoing.put_nowait(data)
 
+    def has_written(self) -> bool:
+        """Return whether some of what waited to be written at the last call has been written since."""
+        return self._link is not None and self._link.has_written()
+
     def close(self, code: int, reason: str) -> None:
-        """Write what is queued, then close; abort if the server does not reply to the close frame in two seconds."""
+        """Write what is queued, then close; abort if that takes more than two seconds."""
         self._is_closing = True
-        if self._websocket is None:
+        if self._link is None:
             if self._opening is not None:
                 self._opening.cancel()
             return
-        self._outgoing.put_nowait((code, reason))
-        self._abort = self._clock.call_after(_CLOSE_TIMEOUT, partial(_cut, self._websocket))
+        self._farewell = code, reason
+        self._outgoing.put_nowait(None)
+        self._abort = self._clock.call_after(_CLOSE_TIMEOUT, self._link.cut)
 
     async def run(self) -> None:
         """Open the connection, read until it ends, and notify the listener."""
@@ -106,7 +104,7 @@ class WebSocketConnection:
     async def _live(self) -> None:
         self._opening = asyncio.create_task(self._open(), name=f"opening of connection {self.number}")
         try:
-            self._websocket = await self._opening
+            self._link = await self._opening
         except asyncio.CancelledError:
             if not self._is_closing:
                 raise
@@ -115,90 +113,36 @@ class WebSocketConnection:
             self._listener.failed(self.number, error)
             return
         if self._is_closing:
-            _cut(self._websocket)
+            self._link.cut()
         else:
-            await self._converse(self._websocket)
+            await self._converse(self._link)
 
-    async def _open(self) -> ClientConnection:
-        url, subprotocols = await self._target()
-        options = self._options
-        tls_options: dict[str, Any] = {} if options.ssl is None else {"ssl": options.ssl}
-        return await connect(
-            url,
-            create_connection=_offering(subprotocols),
-            additional_headers=dict(options.headers),
-            origin=None if options.origin is None else Origin(options.origin),
-            proxy=options.proxy,
-            max_size=options.max_size,
-            # Phoenix has its own heartbeat, and all times are measured by the clock.
-            open_timeout=None,
-            ping_interval=None,
-            close_timeout=None,
-            **tls_options,
-        )
+    async def _open(self) -> Link:
+        return await self._opener(lambda: self._listener.heard(self.number))
 
-    async def _converse(self, websocket: ClientConnection) -> None:
-        writer = asyncio.create_task(self._write(websocket), name=f"writer of connection {self.number}")
+    async def _converse(self, link: Link) -> None:
+        writer = asyncio.create_task(self._write(link), name=f"writer of connection {self.number}")
+        end = ABNORMAL, ""
         try:
             self._listener.opened(self.number)
-            await self._read(websocket)
+            end = await link.read(lambda data: self._listener.data_received(self.number, data))
         except Exception:  # noqa: BLE001  # see below
             # The listener must not believe that a connection is open if it is no longer read.
             _log.exception("connection %d failed", self.number)
         finally:
-            _cut(websocket)
+            link.cut()
             if self._abort is not None:
                 self._abort.cancel()
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
-        self._listener.closed(self.number, websocket.close_code or ABNORMAL, websocket.close_reason or "")
+        self._listener.closed(self.number, *end)
 
-    async def _read(self, websocket: ClientConnection) -> None:
-        try:
-            while True:
-                self._listener.data_received(self.number, await websocket.recv())
-        except ConnectionClosed as closed:
-            if closed.sent is not None and not closed.rcvd_then_sent and not self._is_closing:
-                # A message was too long (`max_size`) or a frame invalid; the server may send it again on each connection.
-                _log.warning("the connection was ended with %s %s", closed.sent.code, closed.sent.reason)
-
-    async def _write(self, websocket: ClientConnection) -> None:
-        try:
-            while True:
-                match await self._outgoing.get():
-                    case (code, reason):
-                        await websocket.close(code, reason)
-                    case data:
-                        await websocket.send(data)
-        except ConnectionClosed:
-            pass
-
-
-def _cut(websocket: ClientConnection) -> None:
-    """Abort a connection unless it has ended.
-
-    An asyncio transport that was closed with data left to write drops its loop when it ends, and abort() would then fail.
-    """
-    if not websocket.connection_lost_waiter.done():
-        shut_down(websocket.transport)
-        websocket.transport.abort()
-
-
-def _offering(subprotocols: list[str] | None) -> type[ClientConnection]:
-    """Return a connection class that offers these subprotocols unchecked.
-
-    A token is written in the standard base64 alphabet, as in phoenix.js; its "/" is not allowed in the name of a subprotocol,
-    so `connect()` would reject it.
-    """
-
-    class OfferingConnection(ClientConnection):
-        def __init__(self, protocol: ClientProtocol, **options: Any) -> None:
-            if subprotocols is not None:
-                protocol.available_subprotocols = [Subprotocol(name) for name in subprotocols]
-            super().__init__(protocol, **options)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            shut_down(self.transport)
-            super().connection_lost(exc)
-
-    return OfferingConnection
+    async def _write(self, link: Link) -> None:
+        while True:
+            batch = [await self._outgoing.get()]
+            while not self._outgoing.empty():
+                batch.append(self._outgoing.get_nowait())
+            if messages := [message for message in batch if message is not None]:
+                await link.write(messages)
+            if batch[-1] is None:
+                await link.close(*self._farewell)

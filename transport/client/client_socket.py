@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar
 
 from actors.validation import check_count
-from transport.client.address import checked_params, checked_token, checked_url, connect_url, subprotocols
+from transport.client.address import checked_params, checked_token, checked_url, connect_url
 from transport.client.client_channel import Channel
-from transport.client.client_connection import Target, WebSocketOptions
 from transport.client.client_serializer import CLIENT_SERIALIZERS
+from transport.client.connection_options import ConnectionOptions, Target
 from transport.client.driver import Driver, resolved
 from transport.client.exceptions import ClosedError, ConnectError, ParamsError
 from transport.client.protocol.options import Options
@@ -43,6 +43,7 @@ class SocketOptions(TypedDict, total=False):
     timeout: float
     reconnect_after: Delay
     rejoin_after: Delay
+    min_uptime: float
     jitter: float
     max_buffered: int
     headers: Mapping[str, str] | None
@@ -65,10 +66,14 @@ class Socket:
     which are called for each connection. All times are seconds. A socket belongs to the event loop that it connects on and
     must not be used from other threads (for code without an event loop see `transport.client.sync`).
 
-    A heartbeat is sent every `heartbeat_interval`; if it got no reply when the next is due, or the connection is lost, the
-    socket reconnects after `reconnect_after(tries)`, and its channels rejoin. `jitter` is the share of each such delay, and of
-    `rejoin_after(tries)`, that may be taken off at random. `timeout` is for pushes, joins and connecting. `max_buffered` bounds
-    the pushes that each channel buffers while it is not joined.
+    A heartbeat is sent every `heartbeat_interval`; if no byte was received when the next is due, or the connection is lost, the
+    socket reconnects after `reconnect_after(tries)`, and its channels rejoin. The tries are counted from the last connection
+    that lasted `min_uptime`, as those of `rejoin_after(tries)` are from the last join that did. `jitter` is the share of each
+    such delay that may be taken off at random. `timeout` is for pushes, joins and connecting. `max_buffered` bounds the pushes
+    that each channel buffers while it is not joined.
+
+    `proxy` is the URL of a proxy, None for none, or True for that of the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY,
+    NO_PROXY), which is never used for a host on this machine.
 
     In a process that is forked while it is connected it raises ForkedError, and a new one works.
 
@@ -90,6 +95,7 @@ class Socket:
         timeout: float = 10.0,
         reconnect_after: Delay = reconnect_after,
         rejoin_after: Delay = rejoin_after,
+        min_uptime: float = 5.0,
         jitter: float = 0.5,
         max_buffered: int = 1000,
         headers: Mapping[str, str] | None = None,
@@ -112,12 +118,13 @@ class Socket:
                 timeout=timeout,
                 reconnect_after=reconnect_after,
                 rejoin_after=rejoin_after,
+                min_uptime=min_uptime,
                 jitter=jitter,
                 max_buffered=max_buffered,
             )
         )
         self._params, self._auth_token, self._vsn = params, auth_token, vsn
-        options = WebSocketOptions(
+        options = ConnectionOptions(
             headers={} if headers is None else headers, origin=origin, ssl=ssl, proxy=proxy, max_size=max_size
         )
         self._driver = Driver(self.protocol, CLIENT_SERIALIZERS[vsn], self._target, options, clock)
@@ -172,7 +179,9 @@ class Socket:
                 tried.set_result(error)
 
         def gave_up(*_: object) -> None:
-            settle(ClosedError("the socket was closed while it connected"))
+            # Not if reconnect() has replaced the connection.
+            if self.protocol.is_over:
+                settle(ClosedError("the socket was closed while it connected"))
 
         refs = [self.on_open(settle), self.on_error(settle), self.on_close(gave_up)]
         self.connect()
@@ -192,6 +201,15 @@ class Socket:
     def connect(self) -> None:
         """Start to connect, without waiting; retry with back-off until disconnect() or close()."""
         self.protocol.connect()
+        self._driver.carry()
+
+    def reconnect(self) -> None:
+        """Connect again at once, without waiting: after a sleep of the machine, or a change of its network.
+
+        A connection that there is, and may be dead, is closed. The delays start from the shortest again. After disconnect() it
+        does the same as connect().
+        """
+        self.protocol.reconnect()
         self._driver.carry()
 
     async def disconnect(self, code: int = 1000, reason: str = "") -> None:
@@ -261,7 +279,7 @@ class Socket:
     async def _target(self) -> Target:
         params = await _current("params", self._params, checked_params)
         token = await _current("auth_token", self._auth_token, checked_token)
-        return Target(connect_url(self.url, params, self._vsn), subprotocols(token))
+        return Target(connect_url(self.url, params, self._vsn), token)
 
 
 async def _current(name: str, source: object, checked: Callable[[object], Checked]) -> Checked:

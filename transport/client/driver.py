@@ -12,7 +12,7 @@ from actors.channels.message import Message
 from actors.clock import LoopClock
 from actors.fork import check_process
 from actors.log import Log
-from transport.client.client_connection import Target, WebSocketConnection, WebSocketOptions
+from transport.client.client_connection import ClientConnection, Link
 from transport.client.client_serializer import ClientSerializer, written_payload
 from transport.client.exceptions import ParamsError
 from transport.client.protocol.effects import (
@@ -26,12 +26,14 @@ from transport.client.protocol.effects import (
     StartTimer,
     StopTimer,
 )
+from transport.client.websocket_link import WebSocketLink
 from transport.exceptions import MalformedMessageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from actors.clock import Clock, Timer
+    from transport.client.connection_options import ConnectionOptions, Target
     from transport.client.protocol.socket_protocol import SocketProtocol
 
 __all__ = ["Driver", "resolved"]
@@ -57,12 +59,12 @@ class Driver:
         protocol: SocketProtocol,
         serializer: ClientSerializer,
         target: Callable[[], Awaitable[Target]],
-        options: WebSocketOptions,
+        options: ConnectionOptions,
         clock: Clock | None,
     ) -> None:
         self.protocol = protocol
         self._serializer, self._target, self._options, self._clock = serializer, target, options, clock
-        self._connections: dict[int, WebSocketConnection] = {}
+        self._connections: dict[int, ClientConnection] = {}
         self._timers: dict[ProtocolTimer, Timer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._connection_tasks: set[asyncio.Task[None]] = set()
@@ -133,9 +135,12 @@ class Driver:
     # The connection (ConnectionListener)
 
     def _open(self, number: int) -> None:
-        connection = WebSocketConnection(number, self._target, self._options, self, self.clock)
+        connection = ClientConnection(number, self._open_link, self, self.clock)
         self._connections[number], self._process_id = connection, os.getpid()
         self._spawn(connection.run(), self._connection_tasks)
+
+    async def _open_link(self, heard: Callable[[], None]) -> Link:
+        return await WebSocketLink.open(await self._target(), self._options, heard)
 
     def opened(self, connection: int) -> None:
         """Report to the protocol that the connection is open."""
@@ -150,6 +155,10 @@ class Driver:
         self._connections.pop(connection, None)
         self.protocol.failed(connection, error)
         self.carry()
+
+    def heard(self, connection: int) -> None:
+        """Report to the protocol that bytes were received."""
+        self.protocol.heard(connection)
 
     def data_received(self, connection: int, data: str | bytes) -> None:
         """Decode received data and pass it to the protocol."""
@@ -172,6 +181,10 @@ class Driver:
 
     def _fire(self, timer: ProtocolTimer) -> None:
         del self._timers[timer]
+        # A server that takes what is being sent lives, even if it cannot answer before it has all of it.
+        for number, connection in self._connections.items():
+            if connection.has_written():
+                self.protocol.heard(number)
         timer.fire()
         self.carry()
 

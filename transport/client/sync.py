@@ -226,6 +226,13 @@ class Socket:
         """
         self._threads.stop(self._socket.close())
 
+    def reconnect(self) -> None:
+        """Connect again at once, without waiting: after a sleep of the machine, or a change of its network.
+
+        A connection that there is, and may be dead, is closed; the delays start from the shortest again.
+        """
+        self._threads.call(self._socket.reconnect)
+
     def channel(self, topic: str, params: object = None, *, max_queue: int = 1000) -> Channel:
         """Create a channel for a topic, to be joined with `join()`."""
         if callable(params):

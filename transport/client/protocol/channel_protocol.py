@@ -97,6 +97,7 @@ class ChannelProtocol:
             self._rejoin_now,
             socket.options.rejoin_after,
             otherwise=rejoin_after,
+            min_uptime=socket.options.min_uptime,
             jitter=socket.options.jitter,
             random=socket.options.random,
             emit=socket.emit,
@@ -280,7 +281,7 @@ class ChannelProtocol:
     def _join_answered(self, status: str) -> None:
         if status == "ok":
             self.state = ChannelState.JOINED
-            self._rejoin.reset()
+            self._rejoin.succeeded()
             buffered, self.buffer = self.buffer, []
             for push in buffered:
                 self._send(push)

@@ -25,6 +25,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float = 10.0
     reconnect_after: Delay = reconnect_after
     rejoin_after: Delay = rejoin_after
+    min_uptime: float = 5.0
     jitter: float = 0.5
     max_buffered: int = 1000
     random: Callable[[], float] = random.random
@@ -34,6 +35,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         check_seconds("timeout", self.timeout, "> 0")
         _check_delay("reconnect_after", self.reconnect_after)
         _check_delay("rejoin_after", self.rejoin_after)
+        check_seconds("min_uptime", self.min_uptime)
         check_share("jitter", self.jitter, meaning=", the share of a delay that may be taken off")
         check_number("max_buffered", self.max_buffered)
 

@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt: phoenix.js' steps, less a random share."""
+"""How long to wait before the next attempt: phoenix.js' steps, less a random share, until one has lasted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def rejoin_after(tries: int) -> float:
 
 
 class RetryTimer:
-    """Retries with growing delays until `reset` is called (phoenix.js' Timer).
+    """Retries with growing delays (phoenix.js' Timer), which start from the shortest after a success of `min_uptime` seconds.
+
+    A server that accepts clients and drops them at once would otherwise be called again after the shortest delay each time.
 
     Up to the share `jitter` of each delay is taken off at random, so that the clients of a restarted server do not all return
     at once. If the user's function `after` raises or returns an invalid delay, that is logged and `otherwise` is used.
@@ -43,17 +45,20 @@ class RetryTimer:
         after: Delay,
         *,
         otherwise: Delay,
+        min_uptime: float,
         jitter: float,
         random: Callable[[], float],
         emit: Callable[[Effect], None],
     ) -> None:
         self.tries = 0
         self._timer, self._retry = ProtocolTimer(name, self._fire), retry
+        self._lasting, self._min_uptime = ProtocolTimer(f"{name}: min_uptime", self.reset), min_uptime
         self._after, self._otherwise = after, otherwise
         self._jitter, self._random, self._emit = jitter, random, emit
 
     def schedule(self) -> None:
         """Retry after the next delay."""
+        self._emit(StopTimer(self._lasting))
         seconds = self._delay(self.tries + 1) * (1 - self._jitter * self._random())
         self._emit(StartTimer(self._timer, seconds))
 
@@ -66,14 +71,20 @@ class RetryTimer:
             _log.exception("%s: %r failed for try %d; using %g s instead", name, self._after, tries, seconds)
             return seconds
 
+    def succeeded(self) -> None:
+        """Do not retry; start from the shortest delay the next time if this lasts."""
+        self.cancel()
+        self._emit(StartTimer(self._lasting, self._min_uptime))
+
     def reset(self) -> None:
         """Do not retry, and start from the shortest delay the next time."""
         self.tries = 0
         self.cancel()
 
     def cancel(self) -> None:
-        """Do not retry; the count of tries stays."""
+        """Do not retry, and forget a success that has not lasted; the count of tries stays."""
         self._emit(StopTimer(self._timer))
+        self._emit(StopTimer(self._lasting))
 
     def _fire(self) -> None:
         self.tries += 1

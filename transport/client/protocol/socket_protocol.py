@@ -57,12 +57,14 @@ class SocketProtocol:
         self._callbacks: dict[str, dict[int, Callable[..., object]]] = {}
         self._connecting = ProtocolTimer("connect", self._connect_timed_out)
         self._heartbeat = ProtocolTimer("heartbeat", self._beat)
-        self._heartbeat_ref: str | None = None
+        # True from a heartbeat until something is received.
+        self._is_silent = False
         self._reconnect = RetryTimer(
             "reconnect",
             self.connect,
             self.options.reconnect_after,
             otherwise=reconnect_after,
+            min_uptime=self.options.min_uptime,
             jitter=self.options.jitter,
             random=self.options.random,
             emit=self.emit,
@@ -101,6 +103,13 @@ class SocketProtocol:
         self.emit(OpenConnection(self.connection))
         self.emit(StartTimer(self._connecting, self.options.timeout))
 
+    def reconnect(self) -> None:
+        """Replace the connection, if there is one, by a new one at once; the delays start from the shortest again."""
+        self._reconnect.reset()
+        if self.state is not SocketState.CLOSED:
+            self._drop(NORMAL, "reconnect", "connection_closed")
+        self.connect()
+
     def disconnect(self, code: int = NORMAL, reason: str = "") -> None:
         """Close the connection and do not reconnect. Channels stay and rejoin after connect()."""
         self.reconnecting = False
@@ -137,8 +146,8 @@ class SocketProtocol:
             return
         self.state = SocketState.OPEN
         self.emit(StopTimer(self._connecting))
-        self._reconnect.reset()
-        self._heartbeat_ref = None
+        self._reconnect.succeeded()
+        self._is_silent = False
         self.emit(StartTimer(self._heartbeat, self.options.heartbeat_interval))
         for channel in list(self.channels):
             channel.opened()
@@ -165,12 +174,15 @@ class SocketProtocol:
         else:
             self._schedule_reconnect()
 
+    def heard(self, connection: int) -> None:
+        """Note that the server lives: bytes were received, of whatever message, and perhaps not yet all of it."""
+        if connection == self.connection:
+            self._is_silent = False
+
     def received(self, connection: int, message: Message) -> None:
         """Pass a received message to the channels that it is for."""
         if connection != self.connection or self.state is not SocketState.OPEN:
             return
-        if message.ref and message.ref == self._heartbeat_ref:
-            self._heartbeat_ref = None
         for channel in list(self.channels):
             if channel.is_member(message):
                 channel.receive(message)
@@ -197,6 +209,7 @@ class SocketProtocol:
         self.state = SocketState.CLOSED
         self.emit(StopTimer(self._connecting))
         self.emit(StopTimer(self._heartbeat))
+        self._reconnect.cancel()
         for channel in list(self.channels):
             channel.connection_lost(why)
         self._call("close", code, reason)
@@ -210,13 +223,16 @@ class SocketProtocol:
             channel.end()
 
     def _beat(self) -> None:
-        """Send a heartbeat; drop the connection if the last one got no reply (phoenix.js' heartbeatTimeout)."""
-        if self._heartbeat_ref is not None:
+        """Send a heartbeat; drop the connection if nothing was received since the last one (phoenix.js' heartbeatTimeout).
+
+        Its reply comes after what the server has sent before, which may take longer than the interval.
+        """
+        if self._is_silent:
             self._drop(NORMAL, "heartbeat timeout", "heartbeat_timeout")
             self._schedule_reconnect()
             return
-        self._heartbeat_ref = self.make_ref()
-        self.send(Message(None, self._heartbeat_ref, "phoenix", "heartbeat", {}))
+        self._is_silent = True
+        self.send(Message(None, self.make_ref(), "phoenix", "heartbeat", {}))
         self.emit(StartTimer(self._heartbeat, self.options.heartbeat_interval))
 
     # What its channels use (HostSocket)
