@@ -10,7 +10,8 @@
 The connection runs on an event loop in its own thread, so heartbeats and reconnects do not depend on the calling thread.
 A process that is forked meanwhile has none of these threads: there a connected socket raises ForkedError, and a new one works.
 Callbacks are called one after the other in another thread, named "phoenix callbacks"; they may block and use the socket. So may
-`params` and `auth_token` if they are functions. All methods may be called from any thread.
+`params` and `auth_token` if they are functions. All methods may be called from any thread. Both threads are daemons, which do
+not keep the program from ending.
 """
 
 from __future__ import annotations
@@ -222,9 +223,12 @@ class Socket:
     def close(self) -> None:
         """Leave all channels, close the connection with code 1000, and end both threads.
 
+        The callbacks that are due are called before. One that has not returned after `timeout` seconds is left behind, and
+        named in a warning.
+
         If several threads call it, the first waits for that, and the others return at once.
         """
-        self._threads.stop(self._socket.close())
+        self._threads.stop(self._socket.close(), self._socket.protocol.options.timeout)
 
     def reconnect(self) -> None:
         """Connect again at once, without waiting: after a sleep of the machine, or a change of its network.

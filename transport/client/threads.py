@@ -6,13 +6,13 @@ import asyncio
 import inspect
 import os
 import threading
-from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from actors.callbacks import check_function, is_async
 from actors.fork import check_process, free_after_fork
-from actors.log import Log
 from actors.lowlevel import is_on_a_loop, must_not_block
+from transport.client.callback_thread import CallbackThread
 from transport.client.exceptions import ClosedError
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ Result = TypeVar("Result")
 _NOT_AWAITED = "callbacks of transport.client.sync are not awaited"
 _INSTEAD = "write `def` instead of `async def`, or use transport.client, which awaits them"
 
-_log = Log("ashtree.client")
-
 
 class Threads:
     """An event loop in a thread, and another thread that calls callbacks in order."""
@@ -38,7 +36,7 @@ class Threads:
         self._lock = free_after_fork(threading.Lock())
         self._loop: asyncio.AbstractEventLoop
         self._thread: threading.Thread
-        self._callbacks: ThreadPoolExecutor
+        self._callbacks: CallbackThread
         self._process_id = 0
 
     def start(self) -> None:
@@ -54,7 +52,7 @@ class Threads:
             self._start()
 
     def _start(self) -> None:
-        self._callbacks = ThreadPoolExecutor(1, "phoenix callbacks")
+        self._callbacks = CallbackThread()
         self._loop = asyncio.new_event_loop()
         # A daemon, so that a program that does not close its socket can still exit.
         self._thread = threading.Thread(target=self._loop.run_forever, name="phoenix client", daemon=True)
@@ -121,8 +119,7 @@ class Threads:
         check_function("a callback of the client", callback)
 
         def submit(*args: P.args, **kwargs: P.kwargs) -> None:
-            called = self._callbacks.submit(lambda: _call(callback, *args, **kwargs))
-            called.add_done_callback(lambda done: _log_failure(callback, done))
+            self._callbacks.submit(callback, lambda: _call(callback, *args, **kwargs))
 
         return submit
 
@@ -140,8 +137,10 @@ class Threads:
 
         return called
 
-    def stop(self, last: Coroutine[Any, Any, object]) -> None:
+    def stop(self, last: Coroutine[Any, Any, object], patience: float) -> None:
         """Run a last coroutine, stop the loop, and end the callback thread once it has called the callbacks that are due.
+
+        It waits for these callbacks, but not longer than `patience` seconds: a thread cannot be interrupted.
 
         If several threads call it, the first does this, and the others return at once.
         """
@@ -159,9 +158,7 @@ class Threads:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        # A callback that closes the socket must not wait for its own thread.
-        own = threading.current_thread().name.startswith("phoenix callbacks")
-        self._callbacks.shutdown(wait=not own)
+        self._callbacks.end(patience)
 
     async def _finish(self, last: Coroutine[Any, Any, object]) -> None:
         try:
@@ -194,9 +191,3 @@ def _settle(settle: Callable[[Result], None], outcome: Result) -> None:
     except (InvalidStateError, RuntimeError):
         # The socket was closed meanwhile, and perhaps the loop: the outcome is not awaited any more.
         return
-
-
-def _log_failure(callback: Callable[..., object], done: Future[None]) -> None:
-    error = done.exception()
-    if error is not None:
-        _log.error("the callback %r failed", callback, exc_info=error)
