@@ -60,6 +60,13 @@ Kind = TypeVar("Kind")
 
 _LONGPOLL, _LIMITS, _OUTBOX = LongPoll(), Limits(), OutboxPolicy()
 
+_NOT_STARTED = (
+    "its System has not been started, as the server has run no lifespan that does so (daphne and `uvicorn --lifespan off` run "
+    "none, and frameworks do not pass theirs on to what is mounted in them); write endpoint.asgi(System([endpoint])), "
+    "which starts it at the first request, or `async with System([endpoint])` in the lifespan of the application"
+)
+_ENDED = "its System has ended, and is not started again: see the log of its end, and restart the server"
+
 
 class Endpoint:
     """Sockets and pages on one address.
@@ -398,6 +405,12 @@ class Endpoint:
             return transports
         transports.process.check_here()
         return None
+
+    def why_down(self) -> str:
+        """Return why it has no supervisor of connections, and what to do about that."""
+        if self._supervisor is None:
+            return _NOT_STARTED
+        return "its endpoint is being restarted" if self._supervisor.is_alive() else _ENDED
 
     def origin_allowed(self, incoming: Incoming) -> bool:
         """Return whether a page of the request's origin may connect (Phoenix's `check_origin`)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Awaitable, Mapping
 from contextvars import copy_context
 from dataclasses import replace
@@ -20,6 +21,7 @@ from supervisors import calls
 from supervisors.child_spec import ChildSpec, Restart
 from transport.access.auth_token import SUBPROTOCOL, SUBPROTOCOL_HEADER, Offer, longpoll_token, without_token
 from transport.access.origin import Origin, read_origin
+from transport.carriers.handshake import fault_of
 from transport.carriers.time_bound import TimeBound, is_cancellation
 from transport.endpoint_api import EndpointAPI
 from transport.exceptions import TokenInvalidError
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from actors.future import Future
     from actors.ref import ActorRef
     from transport.access.places import Place, Places
-    from transport.carriers.carrier import Carrier, CarrierOptions, WebSocket
+    from transport.carriers.carrier import Carrier, CarrierOptions
     from transport.http.exchange import Incoming
     from transport.limits import Limits
     from transport.protocol.versions import Versions
@@ -59,6 +61,9 @@ class MountedOn(EndpointAPI, Protocol):
     def transports(self) -> ActorRef | None:
         """The supervisor under which connections are started, while it runs."""
 
+    def why_down(self) -> str:
+        """Return why it has no supervisor of connections, and what to do about that."""
+
     def now(self) -> float:
         """Return the monotonic time."""
 
@@ -73,15 +78,16 @@ class MountedOn(EndpointAPI, Protocol):
 
 
 class Client(NamedTuple):
-    """An accepted client: the socket that identifies it, the serializer for its version of the protocol, and its place."""
+    """An accepted client: the socket that identifies it, its attempt, the seconds that `connect` took, and its place."""
 
     socket: Socket
-    serializer: Serializer
+    attempt: Attempt
+    duration: float
     place: Place | None = None
 
 
 class Mount:
-    """One socket class of an endpoint. Carriers call it in Phoenix's order: origin, version and `connect`, transport.
+    """One socket class of an endpoint. Carriers call it in Phoenix's order: origin, version, `connect`, transport.
 
     Raises:
         SocketError: if the class, or one of its channels, is invalid.
@@ -108,13 +114,11 @@ class Mount:
         """Return whether a page of the request's origin may connect."""
         return self._endpoint.origin_allowed(incoming)
 
-    def connect(
-        self, incoming: Incoming, params: Mapping[str, str], transport: str
-    ) -> Client | HTTPStatus | Awaitable[Client | HTTPStatus]:
-        """Accept a client of the transport "websocket" or "longpoll", or refuse it with an HTTP status.
-
-        The result is awaitable if the socket's `connect` is `async`.
-        """
+    def attempt(self, incoming: Incoming, params: Mapping[str, str], transport: str) -> Attempt | HTTPStatus:
+        """Return the attempt of a client to connect by "websocket" or "longpoll", or the HTTP status that refuses it."""
+        if self.transports is None:
+            self._log_refusal(self._endpoint.why_down())
+            return HTTPStatus.SERVICE_UNAVAILABLE
         places = self._endpoint.places
         full = places.full(transport, incoming.peer) if places.are_limited[transport] else None
         if full is not None:
@@ -122,14 +126,18 @@ class Mount:
         try:
             info = self._connect_info(incoming, params, transport)
         except TokenInvalidError as error:
-            shown = safe_str(error, self._endpoint.log_line)
-            _log.warning("refused a client of %s: %s", self._socket_class.__name__, shown)
+            self._log_refusal(safe_str(error, self._endpoint.log_line))
             return HTTPStatus.FORBIDDEN
         serializer = self._negotiate(params)
         if serializer is None:
             return HTTPStatus.FORBIDDEN
         vsn = params.get("vsn", DEFAULT_VERSION)
-        return self._call_connect(Attempt(self._endpoint, transport, params, info, vsn, self._socket_class, serializer))
+        return Attempt(self._endpoint, transport, params, info, vsn, self._socket_class, serializer)
+
+    def _log_refusal(self, why: str) -> None:
+        """Log why a client was refused before `connect` was called, as the author cannot see it."""
+        if Scheduler.here().crash_log.admits(_log, "refused clients", self._socket_class, logging.WARNING):
+            _log.warning("refused a client of %s: %s", self._socket_class.__name__, why)
 
     def _refuse_for(self, limit: str) -> HTTPStatus:
         """Report the limit, and return the status: 503 if it is the server's, 429 if it is the client's own."""
@@ -137,27 +145,30 @@ class Mount:
         ours = limit in ("connect_timeout", "sessions")
         return HTTPStatus.SERVICE_UNAVAILABLE if ours else HTTPStatus.TOO_MANY_REQUESTS
 
-    def _call_connect(self, attempt: Attempt) -> Client | HTTPStatus | Awaitable[Client | HTTPStatus]:
-        """Call `connect`, which is the application's."""
+    def connect(self, attempt: Attempt) -> Client | HTTPStatus | Awaitable[Client | HTTPStatus]:
+        """Call the socket's `connect`, which accepts a client, or refuses it with an HTTP status.
+
+        The result is awaitable if it is `async`.
+        """
         began = self._endpoint.now()
         try:
-            client = Client(self._socket_class(self._endpoint), attempt.serializer)
-            result: object = client.socket.connect(attempt.params, attempt.connect_info)
+            socket = self._socket_class(self._endpoint)
+            result: object = socket.connect(attempt.params, attempt.connect_info)
             if type(result) is not Reply and inspect.isawaitable(result):
-                return self._connected_later(attempt, client, result, began)
-            return self._connected(attempt, client, result, began)
+                return self._connected_later(attempt, socket, result, began)
+            return self._connected(attempt, socket, result, began)
         except BaseException:
             _report_failure(attempt)
             raise
 
     async def _connected_later(
-        self, attempt: Attempt, client: Client, result: Awaitable[object], began: float
+        self, attempt: Attempt, socket: Socket, result: Awaitable[object], began: float
     ) -> Client | HTTPStatus:
         bound = TimeBound(Scheduler.here().clock, self._endpoint.limits.connect_timeout)
         try:
             with bound:
                 answer = await result
-            return self._connected(attempt, client, answer, began)
+            return self._connected(attempt, socket, answer, began)
         except BaseException as error:
             if bound.expired and isinstance(error, Exception):
                 return self._refuse_for("connect_timeout")
@@ -165,14 +176,18 @@ class Mount:
                 _report_failure(attempt)
             raise
 
-    def _connected(self, attempt: Attempt, client: Client, result: object, began: float) -> Client | HTTPStatus:
-        is_accepted = accepted(result) and _has_valid_id(client.socket)
-        socket_connected(attempt, accepted=is_accepted, duration=self._endpoint.now() - began)
-        return self._with_place(client, attempt) if is_accepted else HTTPStatus.FORBIDDEN
+    def _connected(self, attempt: Attempt, socket: Socket, result: object, began: float) -> Client | HTTPStatus:
+        is_accepted = accepted(result) and _has_valid_id(socket)
+        duration = self._endpoint.now() - began
+        if is_accepted:
+            return self._with_place(Client(socket, attempt, duration))
+        socket_connected(attempt, accepted=False, duration=duration)
+        return HTTPStatus.FORBIDDEN
 
-    def _with_place(self, client: Client, attempt: Attempt) -> Client | HTTPStatus:
+    def _with_place(self, client: Client) -> Client | HTTPStatus:
         """Return an accepted client with its place among the connections, if there is one left."""
-        places, transport = self._endpoint.places, attempt.transport
+        places, attempt = self._endpoint.places, client.attempt
+        transport = attempt.transport
         if not places.are_limited[transport]:
             return client
         user = client.socket.id() if places.count_users else None
@@ -182,13 +197,15 @@ class Mount:
             return self._refuse_for(full)
         return client._replace(place=places.take(transport, peer, user, Scheduler.here().clock))
 
-    def accept(self, carrier: WebSocket, request: Request) -> Response:
-        """Do the opening handshake of a WebSocket; with an auth token, the subprotocol "phoenix" is selected."""
-        if not self._socket_class.auth_token:
-            return carrier.accept(request)
-        response = carrier.accept(replace(request, headers=without_token(request.headers)))
-        switches = response.status_code == HTTPStatus.SWITCHING_PROTOCOLS
-        if switches and SUBPROTOCOL in Offer.read(request.headers).names:
+    def handshake(self, incoming: Incoming) -> Response:
+        """Answer the opening handshake of a WebSocket; with an auth token, the subprotocol "phoenix" is selected."""
+        request, takes_token = incoming.request, self._socket_class.auth_token
+        response = incoming.handshake(
+            replace(request, headers=without_token(request.headers)) if takes_token else request
+        )
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            self._log_refusal(fault_of(request, response))
+        elif takes_token and SUBPROTOCOL in Offer.read(request.headers).names:
             response.headers[SUBPROTOCOL_HEADER] = SUBPROTOCOL
         return response
 
@@ -212,6 +229,7 @@ class Mount:
             x_headers=[pair for pair in pairs if pair[0].startswith("x-")],
             session=self._endpoint.session_of(incoming.request, params),
             auth_token=auth_token,
+            scope=incoming.scope,
         )
 
     def _uri(self, incoming: Incoming, host: str | None, params: Mapping[str, str]) -> Uri:
@@ -226,12 +244,13 @@ class Mount:
         vsn = params.get("vsn", DEFAULT_VERSION) if nested is None else f"{nested}={params[nested]}"
         serializer = self._endpoint.versions.negotiate(vsn)
         if serializer is None:
-            shown = shortened(repr(vsn), self._endpoint.log_line)
-            _log.warning("refused a client: no serializer for vsn %s", shown)
+            self._log_refusal(f"no serializer for vsn {shortened(repr(vsn), self._endpoint.log_line)}")
         return serializer
 
     def start(self, carrier: Carrier, client: Client) -> Future[ActorRef]:
-        """Start the transport actor of a client, with the context variables of the caller; if that fails, abort the carrier.
+        """Start the transport actor of an accepted client, with the context variables of the caller.
+
+        Only now is it connected, and reported as such. If its actor cannot start, the carrier is aborted.
 
         Raises:
             ActorDeadError: if the supervisor of the connections is not running.
@@ -239,8 +258,10 @@ class Mount:
         endpoint, transports = self._endpoint, self.transports
         if transports is None:
             raise ActorDeadError("the endpoint is not running, or restarting")
+        socket_connected(client.attempt, accepted=True, duration=client.duration)
         limits = (endpoint.max_channels, endpoint.limits, endpoint.reached)
-        args = (carrier, client.socket, self._routes, client.serializer, endpoint.pubsub, *limits, copy_context())
+        serializer = client.attempt.serializer
+        args = (carrier, client.socket, self._routes, serializer, endpoint.pubsub, *limits, copy_context())
         started = calls.start_child(transports, _TRANSPORT.of_another(args, "transport"))
         if client.place is not None:
             client.place.keep_for(started)

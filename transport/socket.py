@@ -46,6 +46,8 @@ class ConnectInfo(msgspec.Struct, frozen=True):
     - `x_headers`: all headers whose names begin with "x-", as pairs.
     - `session`: the session, if the endpoint reads sessions, the client has one, and its `_csrf_token` is valid.
     - `auth_token`: the client's auth token, if the socket class accepts one.
+    - `scope`: the connection scope of the ASGI server, with what middleware has added to it, such as "user" and "session"; None
+      under the listener.
     """
 
     peer: tuple[str, int] | None
@@ -55,9 +57,10 @@ class ConnectInfo(msgspec.Struct, frozen=True):
     x_headers: Sequence[tuple[str, str]] = ()
     session: Mapping[str, Any] | None = None
     auth_token: str | None = None
+    scope: Mapping[str, Any] | None = None
 
     def __repr__(self) -> str:
-        # Headers, session and auth token may hold secrets, and a repr may go to a log.
+        # Headers, session, auth token and scope may hold secrets, and a repr may go to a log.
         return f"ConnectInfo(peer={self.peer!r}, path={self.path!r}, …)"
 
     @property

@@ -55,6 +55,8 @@ class EchoSocket(Socket):
                 raise RuntimeError("failed on purpose")
             case {"cancelled": "later"}:
                 return self.fail_later()
+            case {"wait": _}:
+                return asyncio.Event().wait()
             case {"cancelled": _}:
                 raise asyncio.CancelledError
             case {"refuse": _}:
@@ -339,12 +341,29 @@ async def test_a_long_answer_is_passed_on_in_pieces_each_of_which_has_its_time()
 
 
 @on_loop
-async def test_a_request_whose_client_goes_before_it_has_come_is_forgotten() -> None:
+async def test_a_request_whose_client_goes_before_it_has_come_is_answered_all_the_same() -> None:
     async with running() as app:
         peer = Peer(app, scope("http", "/socket/longpoll", method="POST"))
         peer.put("http.request", body=b"1", more_body=True)
         peer.put("http.disconnect")
-        await peer.ended()
+        assert (await peer.answer())[0] == 408
+
+
+@pytest.mark.parametrize("query", ["vsn=2.0.0", "vsn=2.0.0&wait"], ids=["a poll", "a slow connect"])
+@on_loop
+async def test_middleware_gets_an_answer_although_the_client_has_gone(query: str) -> None:
+    starlette = pytest.importorskip("starlette.middleware.base")
+
+    async def passing(request: Any, call_next: Any) -> Any:
+        return await call_next(request)
+
+    async with running() as app:
+        if "wait" not in query:
+            query = f"{query}&token={await a_session(app)}"
+        behind = starlette.BaseHTTPMiddleware(app, dispatch=passing)
+        peer = await asked(behind, "/socket/longpoll", query)
+        peer.put("http.disconnect")
+        assert (await peer.get())["status"] == 408
 
 
 @on_loop
@@ -353,7 +372,7 @@ async def test_a_poll_whose_client_has_gone_takes_nothing_with_it() -> None:
         query = f"vsn=2.0.0&token={await a_session(app)}"
         gone = await asked(app, "/socket/longpoll", query)
         gone.put("http.disconnect")
-        await gone.ended()
+        assert (await gone.answer())[0] == 408
         said = Peer(app, scope("http", "/socket/longpoll", query, method="POST"))
         said.put("http.request", body=HEARTBEAT.encode())
         assert json.loads((await said.answer())[2]) == {"status": 200}
@@ -362,7 +381,7 @@ async def test_a_poll_whose_client_has_gone_takes_nothing_with_it() -> None:
 
 
 @on_loop
-async def test_a_server_without_websockets_is_told_of() -> None:
+async def test_a_server_without_websockets_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
     handshake = {
         "upgrade": "websocket",
         "connection": "Upgrade",
@@ -374,6 +393,8 @@ async def test_a_server_without_websockets_is_told_of() -> None:
         peer = Peer(app, scope("http", "/socket/websocket", "vsn=2.0.0", method="GET") | {"headers": headers})
         peer.put("http.request")
         assert (await peer.answer())[0] == 501
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "the server in front of this application has been started without WebSockets" in caplog.text
 
 
 @on_loop
@@ -555,6 +576,55 @@ async def test_a_server_that_raises_when_the_client_has_gone_is_no_error(monkeyp
 
         async with asyncio.timeout(WAIT):
             await app(scope("websocket", "/socket/websocket", "vsn=2.0.0"), receive, send)
+
+
+@on_loop
+async def test_a_client_that_leaves_during_a_slow_connect_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "ashtree")
+    async with running() as app:
+        peer = Peer(app, scope("websocket", "/socket/websocket", "vsn=2.0.0"))
+        peer.fail = RuntimeError("the server's own error for a send after the end")
+        peer.put("websocket.connect")
+        await peer.ended()
+    assert caplog.records == []
+
+
+@on_loop
+async def test_connect_sees_the_scope_with_what_middleware_has_added() -> None:
+    endpoint = Endpoint({"/socket": ScopeSocket}, port=None)
+    async with System([endpoint]):
+        app = endpoint.asgi()
+        added: dict[str, Any] = {"user": "ann", "session": {"cart": 3}}
+        peer = Peer(app, scope("websocket", "/socket/websocket", "vsn=2.0.0", **added))
+        peer.put("websocket.connect")
+        assert (await peer.get())["type"] == "websocket.accept"
+        peer.put("websocket.disconnect", code=1000)
+        await peer.ended()
+        await (await asked(app, "/socket/longpoll", "vsn=2.0.0", **added)).answer()
+    assert ScopeSocket.seen == [("websocket", "ann", {"cart": 3}), ("http", "ann", {"cart": 3})]
+
+
+class ScopeSocket(Socket):
+    seen: ClassVar[list[Any]] = []
+
+    def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Reply:
+        found = connect_info.scope
+        assert found is not None
+        self.seen.append((found["type"], found["user"], found["session"]))
+        return ok()
+
+
+@pytest.mark.parametrize("joins", [False, True])
+def test_the_test_client_of_starlette_leaves_without_an_error(*, joins: bool) -> None:
+    pytest.importorskip("httpx2")
+    testclient = pytest.importorskip("starlette.testclient")
+    endpoint = an_endpoint()
+    with testclient.TestClient(endpoint.asgi(System([endpoint]))) as client:
+        for _ in range(5):
+            with client.websocket_connect("/socket/websocket?vsn=2.0.0") as websocket:
+                if joins:
+                    websocket.send_text('["1","1","echo","phx_join",{}]')
+                    assert json.loads(websocket.receive_text())[3] == "phx_reply"
 
 
 # Clients that send faster than is worked, or do not read

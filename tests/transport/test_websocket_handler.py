@@ -10,7 +10,7 @@ import pytest
 
 from actors import Channel, Reply, error, ok
 from tests.transport.wire import HANDSHAKE, NO_CLOSE_FRAME, on_loop, serving, status
-from transport import ConnectInfo, Socket
+from transport import ConnectInfo, Limits, Socket
 
 
 class RoomChannel(Channel):
@@ -160,10 +160,11 @@ async def test_a_page_that_says_two_things_is_refused(headers: str) -> None:
         (HANDSHAKE.replace("vsn=2.0.0", "vsn=9&a=%ff").replace("Host", "Origin: http://evil.org\r\nHost"), 400, False),
         (HANDSHAKE.replace("vsn=2.0.0", "vsn=9").replace("Host", "Origin: http://evil.org\r\nHost"), 403, False),
         (HANDSHAKE.replace("vsn=2.0.0", "vsn=9&do=raise"), 403, False),
-        (HANDSHAKE.replace("vsn=2.0.0", "vsn=2.0.0&do=refuse").replace("Upgrade", "Downgrade"), 403, True),
-        (HANDSHAKE.replace("Upgrade", "Downgrade"), 400, True),
+        (HANDSHAKE.replace("vsn=2.0.0", "vsn=9").replace("Upgrade", "Downgrade"), 403, False),
+        (HANDSHAKE.replace("vsn=2.0.0", "vsn=2.0.0&do=refuse").replace("Upgrade", "Downgrade"), 400, False),
+        (HANDSHAKE.replace("vsn=2.0.0", "vsn=2.0.0&do=refuse"), 403, True),
     ],
-    ids=["method", "query", "origin", "version", "connect", "handshake"],
+    ids=["method", "query", "origin", "version", "version, without an upgrade", "handshake", "connect"],
 )
 @on_loop
 async def test_what_is_wrong_first_decides(
@@ -201,6 +202,38 @@ async def test_a_broken_handshake_is_400_with_the_reason(old: str, new: str) -> 
         answer = await tcp.answer()
     assert answer.status == 400
     assert "WebSocket" in answer.body
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("Upgrade: websocket\r\nConnection: Upgrade\r\n", "", "no Upgrade header: it is a plain request, or a proxy"),
+        ("Upgrade: websocket\r\nConnection: Upgrade\r\n", "Connection: close\r\n", "a proxy in front of this server"),
+        ("Sec-WebSocket-Version: 13\r\n", "", "missing Sec-WebSocket-Version header"),
+    ],
+)
+@on_loop
+async def test_a_broken_handshake_connects_nobody_and_is_logged_with_what_is_likely_wrong(
+    old: str, new: str, why: str, asked: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "ashtree")
+    assert old in HANDSHAKE
+    async with serving(UserSocket) as server:
+        assert await status(server, HANDSHAKE.replace(old, new)) == 400
+    assert asked == []
+    [record] = [record for record in caplog.records if record.name == "ashtree.transport"]
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith("refused a client of UserSocket: ")
+    assert why in record.getMessage()
+
+
+@on_loop
+async def test_a_client_is_connected_only_if_there_is_a_place_for_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "ashtree")
+    async with serving(UserSocket, limits=Limits(connections_per_id=1)) as server:
+        await server.connect()
+        assert await status(server) == 429
+    assert caplog.text.count("CONNECTED TO") == 1
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "HEAD", "OPTIONS"])

@@ -21,7 +21,9 @@ from websockets.http11 import Request, Response
 from actors.log import Log
 from actors.lowlevel import Scheduler
 from actors.redaction import safe_repr, safe_str
-from transport.carriers.asgi_carrier import AsgiCarrier
+from transport.carriers.asgi_carrier import AsgiCarrier, written
+from transport.carriers.first_start import FirstStart
+from transport.carriers.handshake import opening_handshake
 from transport.carriers.pace import Pace
 from transport.carriers.race import first, task_of
 from transport.carriers.time_bound import TimeBound, is_cancellation
@@ -47,6 +49,7 @@ MakeCarrier = Callable[[Scheduler, "CarrierOptions"], AsgiCarrier]
 _RESPONSE = "websocket.http.response"
 # Headers that the server writes.
 _SERVER_HEADERS = {"connection", "sec-websocket-accept", "transfer-encoding", "upgrade"}
+_NO_WEBSOCKETS = "the server has been started without WebSockets"
 # The characters of a URL's path that need no escape (RFC 3986, section 3.3).
 _PLAIN = "/:@!$&'()*+,;=~"
 # The bytes of a body that are passed to the server at once: each that it accepts is progress.
@@ -76,23 +79,25 @@ class AsgiApplication:
     """What `Endpoint.asgi()` returns: an ASGI 3 application.
 
     Its lifespan starts and stops the system that it was given. A system that is running already, on the same event loop, is
-    left alone.
+    left alone. On a server that runs no lifespan, the first request starts it.
     """
 
     def __init__(self, endpoint: ServedEndpoint, system: System | None = None) -> None:
         self._endpoint, self._system = endpoint, system
         self._make_carrier = partial(AsgiCarrier, Pace())
+        self._first_start = None if system is None else FirstStart(system)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket, one request, or the lifespan of the server."""
         match scope["type"]:
             case "websocket":
                 self._check_loop()
-                await _AsgiWebSocket(self._endpoint, scope, receive, send, self._make_carrier).serve()
+                await _AsgiWebSocket(self, self._endpoint, scope, receive, send).serve(self._make_carrier)
             case "http":
                 self._check_loop()
-                await _AsgiRequest(self._endpoint, scope, receive, send).serve()
+                await _AsgiRequest(self, self._endpoint, scope, receive, send).serve()
             case "lifespan":
+                self._first_start = None
                 await self._live(receive, send)
             case other:
                 raise ValueError(f"expected an ASGI scope of type websocket, http or lifespan, got {safe_repr(other)}")
@@ -101,6 +106,18 @@ class AsgiApplication:
         transports = self._endpoint.transports
         if transports is not None and not transports.process.scheduler.is_current_thread():
             raise RuntimeError("the system runs on another event loop; start it in the lifespan of this application")
+
+    async def start(self) -> None:
+        """Start the system that it was given, if no lifespan does so; again, or with a lifespan, this does nothing.
+
+        Each request to this application does so first. Await it before requests to other parts of a site that broadcast, if
+        the server runs no lifespan, as daphne.
+
+        Raises:
+            StartError: if a child of the system could not start.
+        """
+        if self._first_start is not None and self._endpoint.transports is None:
+            await self._first_start.ensure()
 
     # Lifespan
 
@@ -133,16 +150,23 @@ class AsgiApplication:
 class _Scoped:
     """What a WebSocket and a plain request have in common: an ASGI scope with its two channels."""
 
+    # Those of a WebSocket whose handshake the server answers.
+    _handshake: Callable[[Request], Response]
+    _make_carrier: MakeCarrier | None = None
+
     def __init__(
-        self,
-        endpoint: ServedEndpoint,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        make_carrier: MakeCarrier | None = None,
+        self, app: AsgiApplication, endpoint: ServedEndpoint, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        self._endpoint, self._scope, self._receive, self._send = endpoint, scope, receive, send
-        self._make_carrier = make_carrier
+        self._app, self._endpoint = app, endpoint
+        self._scope, self._receive, self._send = scope, receive, send
+
+    async def _start(self) -> Response | None:
+        """Start the system, if this is the first request and no lifespan has done so; return what is answered if it cannot."""
+        try:
+            await self._app.start()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # the author's; the client gets a 500
+            return self._failed(error)
+        return None
 
     def _incoming(self, body: bytes = b"") -> Incoming:
         scope = self._scope
@@ -155,7 +179,8 @@ class _Scoped:
         client = scope.get("client")
         # The scheme of a WebSocket is ws or wss, that of the page that opens it http or https.
         scheme = "https" if scope.get("scheme") in ("https", "wss") else "http"
-        return Incoming(request, body, client and (client[0], client[1]), self._make_carrier, scheme)
+        peer = client and (client[0], client[1])
+        return Incoming(request, body, peer, self._make_carrier, scheme, self._handshake, scope)
 
     async def _answer(self, answer: Answer | Awaitable[Answer]) -> Answer:
         return await answer if inspect.isawaitable(answer) else answer
@@ -212,17 +237,25 @@ class _AsgiRequest(_Scoped):
     # What its body may have, once that has been asked: of most requests it is not.
     _max_body: int | None = None
 
+    def _handshake(self, request: Request) -> Response:
+        """Refuse a handshake; even a valid one, which the server took for a plain request."""
+        answer = opening_handshake(request)
+        return respond(501, _NO_WEBSOCKETS) if answer.status_code == HTTPStatus.SWITCHING_PROTOCOLS else answer
+
     async def serve(self) -> None:
-        """Answer it, unless its client disconnects first."""
+        """Answer it; also if its client has disconnected, because middleware fails without a response."""
+        response = await self._start() or await self._response() or respond(HTTPStatus.REQUEST_TIMEOUT)
+        await self._respond(replace(response, body=b"") if self._scope["method"] == "HEAD" else response)
+
+    async def _response(self) -> Response | None:
+        """Return the answer; None if the client disconnects first."""
         try:
             with self._within("body_timeout"):
                 body = await self._body()
         except TimeoutError:
             self._endpoint.reached("body_timeout")
-            body = respond(408, "the request's body did not arrive in time")
-        response = await self._handle(body) if isinstance(body, bytes) else body
-        if response is not None:
-            await self._respond(replace(response, body=b"") if self._scope["method"] == "HEAD" else response)
+            return respond(408, "the request's body did not arrive in time")
+        return await self._handle(body) if isinstance(body, bytes) else body
 
     async def _body(self) -> bytes | Response | None:
         """Return the body, or the answer to a request whose body is not taken; None if the client has disconnected."""
@@ -257,19 +290,9 @@ class _AsgiRequest(_Scoped):
     async def _handle(self, body: bytes) -> Response | None:
         try:
             answer = self._endpoint.handle(self._incoming(body))
-            return self._response(await self._unless_gone(answer) if inspect.isawaitable(answer) else answer)
+            return _checked(await self._unless_gone(answer) if inspect.isawaitable(answer) else answer)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # the author's; the client gets a 500
             return self._failed(error)
-
-    def _response(self, answer: Answer | None) -> Response | None:
-        if isinstance(answer, Late):
-            answer = answer.make()
-        elif isinstance(answer, Upgrade):
-            # A valid handshake that the server took for a plain request.
-            answer = respond(501, "the server has been started without WebSockets")
-        if answer is None or isinstance(answer, Response):
-            return answer
-        raise TypeError(f"expected a response, got {safe_repr(answer)}")
 
     async def _unless_gone(self, answer: Awaitable[Answer]) -> Answer | None:
         """Wait for an answer; None if the client disconnects first, so that a poll takes no messages with it."""
@@ -281,19 +304,31 @@ class _AsgiRequest(_Scoped):
             pass
 
 
+def _checked(answer: Answer | None) -> Response | None:
+    if isinstance(answer, Late):
+        answer = answer.make()
+    if answer is None or isinstance(answer, Response):
+        return answer
+    raise TypeError(f"expected a response, got {safe_repr(answer)}")
+
+
 class _AsgiWebSocket(_Scoped):
     """One WebSocket, from its handshake to its close."""
 
-    async def serve(self) -> None:
+    def _handshake(self, _request: Request) -> Response:
+        """Accept the handshake, which the server has found valid."""
+        return Response(HTTPStatus.SWITCHING_PROTOCOLS, "Switching Protocols", Headers())
+
+    async def serve(self, make_carrier: MakeCarrier) -> None:
         """Accept it and carry its frames, or refuse it."""
+        self._make_carrier = make_carrier
         await self._receive()
-        answer = await self._handle()
-        if isinstance(answer, Upgrade):
-            await self._accept(answer.response)
+        answer = await self._start() or await self._handle()
+        if not isinstance(answer, Upgrade):
+            await self._refuse(answer)
+        elif await self._accept(answer.response):
             assert isinstance(answer.protocol, AsgiCarrier)
             await answer.protocol.serve(answer.begin, self._receive, self._send)
-        else:
-            await self._refuse(answer)
 
     async def _handle(self) -> Upgrade | Response:
         try:
@@ -303,12 +338,14 @@ class _AsgiWebSocket(_Scoped):
         # An answer that is meant for plain requests.
         return answer if isinstance(answer, Upgrade | Response) else respond(400)
 
-    async def _accept(self, response: Response) -> None:
-        await self._send({"type": "websocket.accept", "subprotocol": response.headers.get("Sec-WebSocket-Protocol")})
+    async def _accept(self, response: Response) -> bool:
+        """Return whether the client is still there, as `connect` may take long."""
+        subprotocol = response.headers.get("Sec-WebSocket-Protocol")
+        return await written(self._send, {"type": "websocket.accept", "subprotocol": subprotocol})
 
     async def _refuse(self, response: Response) -> None:
         """Send the response if the server supports that; it answers a close before the handshake with 403 on its own."""
         if response.status_code != HTTPStatus.FORBIDDEN and _RESPONSE in (self._scope.get("extensions") or {}):
             await self._respond(response, _RESPONSE)
         else:
-            await self._send({"type": "websocket.close"})
+            await written(self._send, {"type": "websocket.close"})

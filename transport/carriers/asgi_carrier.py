@@ -11,9 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from websockets.datastructures import Headers
 from websockets.frames import CloseCode
-from websockets.http11 import Request, Response
 
 from actors.channels.fastlane import fastlane_of
 from actors.channels.message import Opcode
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     from transport.carriers.carrier import CarrierOptions
     from transport.carriers.pace import Pace
 
-__all__ = ["AsgiCarrier", "Event", "Receive", "Send"]
+__all__ = ["AsgiCarrier", "Event", "Receive", "Send", "written"]
 
 _log = Log("ashtree.transport")
 
@@ -76,10 +74,6 @@ class AsgiCarrier:
         )
         self._may_read, self._more, self._over = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._may_read.set()
-
-    def accept(self, _request: Request) -> Response:
-        """Accept the handshake, which the server has found valid."""
-        return Response(101, "Switching Protocols", Headers())
 
     async def serve(self, begin: Callable[[], Any], receive: Receive, send: Send) -> None:
         """Carry messages until the client disconnects, or we close the connection."""
@@ -172,7 +166,7 @@ class AsgiCarrier:
         """Write what is in the outbox until the connection is to be closed and all is written."""
         while (frame := await self._next_frame()) is not None:
             await self._pace.turn(len(frame.data), is_broadcast=frame.broadcast is not None)
-            if not await _written(send, self._event(frame)):
+            if not await written(send, self._event(frame)):
                 self._lost()
                 # The server reports the end to the task that reads, after what it has received before.
                 await self._over.wait()
@@ -216,7 +210,7 @@ class AsgiCarrier:
 
     async def _write_close(self, send: Send, code: int) -> None:
         with suppress(TimeoutError), TimeBound(self._scheduler.clock, CLOSE_TIMEOUT):
-            await _written(send, {"type": "websocket.close", "code": int(code)})
+            await written(send, {"type": "websocket.close", "code": int(code)})
 
     # A client that does not read
 
@@ -275,8 +269,8 @@ class AsgiCarrier:
             self._over.set()
 
 
-async def _written(send: Send, event: Event) -> bool:
-    """Pass one event to the server; return whether it has accepted it."""
+async def written(send: Send, event: Event) -> bool:
+    """Pass one event of a WebSocket to the server; return whether it has accepted it, as the client is still there."""
     try:
         await send(event)
     except Exception as error:  # noqa: BLE001  # servers differ in what they raise after a disconnection

@@ -14,8 +14,6 @@ from transport.carriers.outbox import Outbox, OutboxPolicy
 from transport.limits import Limits
 
 if TYPE_CHECKING:
-    from websockets.http11 import Request, Response
-
     from actors.channels.message import Frame
     from actors.lowlevel import Process
     from transport.carriers.intake import Intake
@@ -28,7 +26,6 @@ __all__ = [
     "Carrier",
     "CarrierOptions",
     "Disconnected",
-    "WebSocket",
 ]
 
 MAX_FRAME_SIZE = 8_000_000
@@ -78,13 +75,6 @@ class Carrier(Protocol):
 
     def abort(self) -> None:
         """Cut the connection without a close frame, unless one has been sent."""
-
-
-class WebSocket(Carrier, Protocol):
-    """A carrier that begins with the opening handshake of a WebSocket."""
-
-    def accept(self, request: Request) -> Response:
-        """Return the answer to the handshake: 101, or what is wrong with the request."""
 
 
 @dataclass(frozen=True, slots=True)

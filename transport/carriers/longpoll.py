@@ -345,7 +345,8 @@ class LongPollHandler:
 
     async def _open(self, incoming: Incoming, params: Mapping[str, str]) -> Answer:
         """Begin a session; its status, 410, means that the client's previous session, if it had one, is over."""
-        client = self._mount.connect(incoming, params, "longpoll")
+        attempt = self._mount.attempt(incoming, params, "longpoll")
+        client = attempt if isinstance(attempt, HTTPStatus) else self._mount.connect(attempt)
         if inspect.isawaitable(client):
             client = await client
         if isinstance(client, HTTPStatus):

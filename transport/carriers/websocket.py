@@ -20,7 +20,6 @@ import asyncio
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from websockets.frames import CloseCode
-from websockets.server import ServerProtocol
 
 from actors import telemetry
 from actors.channels.fastlane import CLOSED, CORKED, PAUSED, fastlane_of
@@ -28,7 +27,6 @@ from actors.fork import shut_down
 from transport import socket_events
 from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected
 from transport.carriers.frames import SLICE_BYTES, FrameReader, close_frame, close_payload, pong_frame, wire
-from transport.carriers.handshake import common_handshake
 from transport.carriers.intake import STARTING, UNREAD, Intake
 from transport.carriers.outbox import OVERFLOWED
 from transport.carriers.traffic import Traffic
@@ -36,8 +34,6 @@ from transport.carriers.unread import UnreadReplies
 
 if TYPE_CHECKING:
     from contextvars import Context
-
-    from websockets.http11 import Request, Response
 
     from actors.channels.fastlane import Fastlane
     from actors.channels.message import Frame
@@ -132,10 +128,6 @@ class WebSocketCarrier(asyncio.Protocol):
         self._ends = self._is_last = False
         self._code: int = CloseCode.ABNORMAL_CLOSURE
         self._timer: Timer | None = None
-
-    def accept(self, request: Request) -> Response:
-        """Return the answer to the opening handshake (RFC 6455, section 4.2): 101, or what is wrong with the request."""
-        return common_handshake(request) or ServerProtocol().accept(request)
 
     # asyncio
 

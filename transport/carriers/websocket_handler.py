@@ -27,7 +27,10 @@ class WebSocketHandler:
         self._mount, self._options = mount, options
 
     def handle(self, incoming: Incoming) -> Answer | Awaitable[Answer]:
-        """Accept a WebSocket or refuse it, in Phoenix's order: method, origin, version, `connect`, handshake."""
+        """Accept a WebSocket or refuse it, in this order: method, origin, version, handshake, `connect`.
+
+        Phoenix calls `connect` before it looks at the handshake, so also for a client that cannot be connected.
+        """
         request = incoming.request
         if request.method != "GET":
             return self._refuse(HTTPStatus.BAD_REQUEST)
@@ -36,28 +39,35 @@ class WebSocketHandler:
             return self._refuse(HTTPStatus.BAD_REQUEST)
         if not self._mount.origin_allowed(incoming):
             return self._refuse(HTTPStatus.FORBIDDEN)
-        client = self._mount.connect(incoming, params, "websocket")
+        attempt = self._mount.attempt(incoming, params, "websocket")
+        if isinstance(attempt, HTTPStatus):
+            return self._refuse(attempt)
+        response = self._mount.handshake(incoming)
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            unable = response.status_code == HTTPStatus.NOT_IMPLEMENTED
+            return self._refuse(HTTPStatus.NOT_IMPLEMENTED if unable else HTTPStatus.BAD_REQUEST, bytes(response.body))
+        client = self._mount.connect(attempt)
         if type(client) is not Client and inspect.isawaitable(client):
-            return self._connected_later(incoming, client)
-        return self._connected(incoming, client)
+            return self._connected_later(incoming, response, client)
+        return self._connected(incoming, response, client)
 
-    async def _connected_later(self, incoming: Incoming, client: Awaitable[Client | HTTPStatus]) -> Answer:
-        return self._connected(incoming, await client)
+    async def _connected_later(
+        self, incoming: Incoming, response: Response, client: Awaitable[Client | HTTPStatus]
+    ) -> Answer:
+        return self._connected(incoming, response, await client)
 
-    def _connected(self, incoming: Incoming, client: Client | HTTPStatus) -> Answer:
-        mount = self._mount
+    def _connected(self, incoming: Incoming, response: Response, client: Client | HTTPStatus) -> Answer:
+        mount, transports = self._mount, self._mount.transports
         if isinstance(client, HTTPStatus):
             return self._refuse(client)
-        transports = mount.transports
         if transports is None:
-            return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "restarting, try again")
+            return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
         make_carrier = incoming.carrier or WebSocketCarrier
         carrier = make_carrier(transports.process.scheduler, self._options)
-        response = mount.accept(carrier, incoming.request)
-        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            return self._refuse(HTTPStatus.BAD_REQUEST, response.body.decode())
         return Upgrade(response, carrier, lambda: mount.start(carrier, client))
 
-    def _refuse(self, status: HTTPStatus, text: str = "") -> Response:
+    def _refuse(self, status: HTTPStatus, text: bytes | str = "") -> Response:
         self._mount.refused("websocket", status)
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            text = "not available now, try again"
         return respond(status, text)

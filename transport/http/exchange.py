@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from transport.access.origin import OWN_SCHEME
+from transport.carriers.handshake import opening_handshake
 
 if TYPE_CHECKING:
     from actors.lowlevel import Scheduler
     from transport.access.proxies import Proxies
-    from transport.carriers.carrier import CarrierOptions, WebSocket
+    from transport.carriers.carrier import Carrier, CarrierOptions
     from transport.limits import Limits
 
 __all__ = [
@@ -46,10 +47,14 @@ class Incoming:
     request: Request
     body: bytes
     peer: tuple[str, int] | None
-    carrier: Callable[[Scheduler, CarrierOptions], WebSocket] | None = None
+    carrier: Callable[[Scheduler, CarrierOptions], Carrier] | None = None
     """Makes the carrier of a WebSocket; None for the listener's own `WebSocketCarrier`."""
     scheme: str = OWN_SCHEME
     """"http" or "https"."""
+    handshake: Callable[[Request], Response] = opening_handshake
+    """Answers the opening handshake of a WebSocket: with 101, or what is wrong."""
+    scope: Mapping[str, Any] | None = None
+    """The scope of the ASGI server; None of the listener."""
 
     def forwarded(self, proxies: Proxies) -> Incoming:
         """Return the request as its client has sent it to the trusted proxy from which it came; otherwise itself."""
