@@ -183,14 +183,14 @@ class UserSocket(Socket):
 
     channels = {"demo:*": DemoChannel, "room:*": RoomChannel, "bench:*": BenchChannel}
 
-    def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Reply:
+    def connect(self, params: Mapping[str, Any], connect_info: ConnectInfo) -> Reply:
         """Accept the connection unless its token is invalid."""
         if "user_token" in params:
             try:
                 self.endpoint.verify("user socket", params["user_token"])
             except TokenError:
                 return error()
-        self.assigns["user"] = params.get("user", "anonymous")
+        self.assigns["user"] = str(params.get("user", "anonymous"))
         return ok()
 
     def id(self) -> str | None:

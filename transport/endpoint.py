@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Awaitable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from websockets.datastructures import MultipleValuesError
 
@@ -33,7 +32,9 @@ from transport.carriers.websocket_handler import WebSocketHandler
 from transport.endpoint_supervisor import EndpointSupervisor
 from transport.exceptions import SocketError
 from transport.extension import Extension, MetricsExtension, ObserverExtension
-from transport.http.exchange import SMALL_BODY, Admission, Answer, Application, Incoming, respond
+from transport.http.exchange import SMALL_BODY, Admission, Answer, Application, Incoming, answer_page, respond
+from transport.http.listener import authority
+from transport.http.request_target import RequestTarget, route_of
 from transport.limit_log import LimitLog
 from transport.limits import Limits
 from transport.mount import Mount
@@ -161,7 +162,7 @@ class Endpoint:
         self._handlers: dict[str, Application] = {}
         self._admissions: dict[str, Admission] = {}
         for path, cls in sockets.items():
-            self._mount(path.rstrip("/"), Mount(self, cls), longpoll)
+            self._mount(path, Mount(self, cls), longpoll)
         self._extensions: list[Extension] = []
         for where, extension in _named(metrics, observer, extensions):
             self._extend(where, extension)
@@ -171,11 +172,11 @@ class Endpoint:
 
     def _mount(self, path: str, mount: Mount, longpoll: LongPoll | None) -> None:
         carriers = {kind: mount.carriers(options) for kind, options in self._carriers.items()}
-        self._handlers[f"{path}/websocket"] = WebSocketHandler(mount, carriers["websocket"]).handle
+        self._handlers[route_of(f"{path}/websocket")] = WebSocketHandler(mount, carriers["websocket"]).handle
         if longpoll is not None:
             handler = LongPollHandler(mount, longpoll, carriers["longpoll"], self._longpoll_secret)
-            self._handlers[f"{path}/longpoll"] = handler.handle
-            self._admissions[f"{path}/longpoll"] = handler.admit
+            route = route_of(f"{path}/longpoll")
+            self._handlers[route], self._admissions[route] = handler.handle, handler.admit
 
     def _extend(self, where: str, given: Extension) -> None:
         """Bind an extension to this endpoint, and serve its pages and sockets."""
@@ -184,9 +185,9 @@ class Endpoint:
                 f"{where} must be a transport.Extension, such as Metrics() or Observer(), got {safe_repr(given)}"
             )
         extension = given.bind(self)
-        routes, handlers, sockets = extension.routes(), extension.handlers(), extension.sockets()
-        _checked_pages(routes)
-        for path in (*routes, *handlers, *(f"{path}/websocket" for path in sockets)):
+        sockets, routes = extension.sockets(), _checked_pages(extension.routes())
+        handlers = {route_of(path): handler for path, handler in extension.handlers().items()}
+        for path in (*routes, *handlers, *(route_of(f"{path}/websocket") for path in sockets)):
             if path in self._routes or path in self._handlers:
                 raise SocketError(f"{where} serves {path!r}, which this endpoint serves already")
         self._routes |= routes
@@ -209,7 +210,7 @@ class Endpoint:
         """
         if self.port is None:
             raise RuntimeError("the endpoint has no address of its own: Endpoint(…, port=None)")
-        return f"http://{self.host}:{self.port}"
+        return f"http://{authority(self.host, self.port)}"
 
     def asgi(self, system: System | None = None) -> AsgiApplication:
         """Return it as an ASGI application, to be served standalone or mounted in another one; see docs/asgi.md.
@@ -338,35 +339,29 @@ class Endpoint:
 
     def handle(self, incoming: Incoming) -> Answer | Awaitable[Answer]:
         """Answer one request."""
-        try:
-            path = urlsplit(incoming.request.path).path
-        except ValueError:
-            return respond(400)
-        handler = self._handlers.get(path)
-        if self.proxies:
-            incoming = incoming.forwarded(self.proxies)
-        return self._page(path, incoming.request) if handler is None else handler(incoming)
+        route, incoming = self._found(incoming)
+        handler = self._handlers.get(route)
+        return self._page(route, incoming.request) if handler is None else handler(incoming)
 
-    def _page(self, path: str, request: Request) -> Response:
-        route = self._routes.get(path)
-        if route is None:
-            return respond(404, "not found")
-        if request.method not in ("GET", "HEAD"):
-            return respond(405, "only GET is answered here")
-        return route(request)
+    def _found(self, incoming: Incoming) -> tuple[str, Incoming]:
+        """Return the path under which a request is answered, and the request as its client has sent it."""
+        route = RequestTarget.read(incoming.request.path).route
+        return route, incoming.forwarded(self.proxies) if self.proxies else incoming
+
+    def _page(self, route: str, request: Request) -> Response:
+        if request.path == "*" and request.method == "OPTIONS":
+            # Load balancers ask like this whether the server as a whole answers.
+            return answer_page(request, lambda _: respond(200))
+        page = self._routes.get(route)
+        return respond(404, "not found") if page is None else answer_page(request, page)
 
     def admit(self, incoming: Incoming) -> int | Response:
         """Return the bytes that a body above `SMALL_BODY` may have, or the answer to a request whose body is not taken."""
-        try:
-            path = urlsplit(incoming.request.path).path
-        except ValueError:
-            return respond(400)
-        admission = self._admissions.get(path)
-        if self.proxies:
-            incoming = incoming.forwarded(self.proxies)
+        route, incoming = self._found(incoming)
+        admission = self._admissions.get(route)
         if admission is not None:
             return admission(incoming)
-        return SMALL_BODY if path in self._handlers else self._page(path, incoming.request)
+        return SMALL_BODY if route in self._handlers else self._page(route, incoming.request)
 
     def _check_session(self) -> None:
         if self._session is None:
@@ -391,7 +386,7 @@ class Endpoint:
         """Return the monotonic time in seconds, to measure durations; 0 before the first start."""
         return 0.0 if self._clock is None else self._clock.now()
 
-    def session_of(self, request: Request, params: Mapping[str, str]) -> dict[str, Any] | None:
+    def session_of(self, request: Request, params: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the session of a request, if it has one and its CSRF token is valid."""
         if self._session is None:
             return None
@@ -466,7 +461,7 @@ def _checked_pages(pages: Mapping[str, Page]) -> dict[str, Page]:
             check_function(f"the page at {path!r}", page, plain=False)
         except TypeError as wrong:
             raise SocketError(str(wrong)) from None
-    return dict(pages)
+    return {route_of(path): page for path, page in pages.items()}
 
 
 def _checked_names(names: Collection[Any]) -> tuple[str, ...]:

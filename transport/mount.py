@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from actors.channels.message import Reply
 from actors.exceptions import ActorDeadError
@@ -25,6 +24,7 @@ from transport.carriers.handshake import fault_of
 from transport.carriers.time_bound import TimeBound, is_cancellation
 from transport.endpoint_api import EndpointAPI
 from transport.exceptions import TokenInvalidError
+from transport.http.request_target import RequestTarget, query_of
 from transport.protocol.versions import DEFAULT_VERSION
 from transport.socket import ConnectInfo, Routes, Socket, Uri, accepted
 from transport.socket_events import Attempt, socket_connected, socket_refused
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from transport.limits import Limits
     from transport.protocol.versions import Versions
 
-__all__ = ["Client", "Mount", "MountedOn", "read_params"]
+__all__ = ["Client", "Mount", "MountedOn"]
 
 _log = Log("ashtree.transport")
 
@@ -70,7 +70,7 @@ class MountedOn(EndpointAPI, Protocol):
     def reached(self, limit: str) -> None:
         """Report that a limit was reached, by the name of its option."""
 
-    def session_of(self, request: Request, params: Mapping[str, str]) -> dict[str, Any] | None:
+    def session_of(self, request: Request, params: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the session of a request, if it has one and may use it."""
 
     def origin_allowed(self, incoming: Incoming) -> bool:
@@ -114,7 +114,7 @@ class Mount:
         """Return whether a page of the request's origin may connect."""
         return self._endpoint.origin_allowed(incoming)
 
-    def attempt(self, incoming: Incoming, params: Mapping[str, str], transport: str) -> Attempt | HTTPStatus:
+    def attempt(self, incoming: Incoming, params: Mapping[str, Any], transport: str) -> Attempt | HTTPStatus:
         """Return the attempt of a client to connect by "websocket" or "longpoll", or the HTTP status that refuses it."""
         if self.transports is None:
             self._log_refusal(self._endpoint.why_down())
@@ -209,7 +209,7 @@ class Mount:
             response.headers[SUBPROTOCOL_HEADER] = SUBPROTOCOL
         return response
 
-    def _connect_info(self, incoming: Incoming, params: Mapping[str, str], transport: str) -> ConnectInfo:
+    def _connect_info(self, incoming: Incoming, params: Mapping[str, Any], transport: str) -> ConnectInfo:
         """Return what is known of a client.
 
         Raises:
@@ -220,29 +220,29 @@ class Mount:
             auth_token = Offer.read(headers).token() if transport == "websocket" else longpoll_token(headers)
             headers = without_token(headers)
         pairs = [(name.lower(), value) for name, value in headers.raw_items()]
-        by_name, path = dict(pairs), urlsplit(incoming.request.path).path
+        by_name, target = dict(pairs), RequestTarget.read(incoming.request.path)
         return ConnectInfo(
             incoming.peer,
-            path,
+            target.path,
             by_name,
-            uri=self._uri(incoming, by_name.get("host"), params),
+            uri=self._uri(incoming.scheme, by_name.get("host"), target, params),
             x_headers=[pair for pair in pairs if pair[0].startswith("x-")],
             session=self._endpoint.session_of(incoming.request, params),
             auth_token=auth_token,
             scope=incoming.scope,
         )
 
-    def _uri(self, incoming: Incoming, host: str | None, params: Mapping[str, str]) -> Uri:
-        requested, parts = _origin_of_host(incoming.scheme, host or ""), urlsplit(incoming.request.path)
+    def _uri(self, scheme: str, host: str | None, target: RequestTarget, params: Mapping[str, Any]) -> Uri:
+        requested = _origin_of_host(scheme, host or "")
         shown = filter_parameters(params, self._endpoint.filter_parameters)
-        query = parts.query if shown == params else urlencode(shown)
-        return Uri(incoming.scheme, requested and requested.host, requested and requested.port, parts.path, query)
+        query = target.query if shown == params else query_of(shown)
+        return Uri(scheme, requested and requested.host, requested and requested.port, target.path, query)
 
-    def _negotiate(self, params: Mapping[str, str]) -> Serializer | None:
-        # In Phoenix `vsn[]=2.0.0` is a list, and not a version.
+    def _negotiate(self, params: Mapping[str, Any]) -> Serializer | None:
+        # `vsn[]=2.0.0` is a list, and in Phoenix `vsn[a]=2.0.0` a map: neither is a version.
         nested = next((name for name in params if name.startswith("vsn[") and name.endswith("]")), None)
         vsn = params.get("vsn", DEFAULT_VERSION) if nested is None else f"{nested}={params[nested]}"
-        serializer = self._endpoint.versions.negotiate(vsn)
+        serializer = self._endpoint.versions.negotiate(vsn) if isinstance(vsn, str) else None
         if serializer is None:
             self._log_refusal(f"no serializer for vsn {shortened(repr(vsn), self._endpoint.log_line)}")
         return serializer
@@ -293,11 +293,3 @@ def _check_started(carrier: Carrier, started: Future[ActorRef]) -> None:
         if Scheduler.here().crash_log.admits(_log, "transports that could not start", type(carrier)):
             _log.error("cannot start a transport: %s", started.exception, exc_info=started.exception)
         carrier.abort()
-
-
-def read_params(path: str) -> dict[str, str] | None:
-    """Parse the query; of several values for one name the last counts; None if it is not UTF-8."""
-    try:
-        return dict(parse_qsl(urlsplit(path).query, keep_blank_values=True, errors="strict"))
-    except ValueError:
-        return None

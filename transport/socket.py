@@ -119,8 +119,11 @@ class Socket:
         self.endpoint = endpoint
         self.assigns: dict[str, Any] = {}
 
-    def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Any:
-        """Return `ok()` to accept the client, or `error()` to refuse it with HTTP status 403; may be `async`."""
+    def connect(self, params: Mapping[str, Any], connect_info: ConnectInfo) -> Any:
+        """Return `ok()` to accept the client, or `error()` to refuse it with HTTP status 403; may be `async`.
+
+        The values of `params` are texts, and lists of texts: `tags[]=a&tags[]=b` is `{"tags": ["a", "b"]}`.
+        """
         return ok()
 
     def id(self) -> str | None:

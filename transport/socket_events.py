@@ -6,7 +6,7 @@ Each function is called where the event happens. It costs a look-up or two if no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -57,7 +57,7 @@ class Attempt(msgspec.Struct, frozen=True, eq=False):
 
     endpoint: EndpointAPI
     transport: str
-    params: Mapping[str, str]
+    params: Mapping[str, Any]
     connect_info: ConnectInfo
     vsn: str
     user_socket: type[Socket]

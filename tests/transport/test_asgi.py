@@ -12,7 +12,7 @@ import pytest
 from actors import Actor, Channel, PubSub, error, ok
 from actors.testing import WAIT
 from supervisors import ChildSpec, System
-from tests.transport.wire import BEATEN, HEARTBEAT, KEY, dropped_broadcasts, limits_reached, on_loop, until
+from tests.transport.wire import BEATEN, HEARTBEAT, KEY, collected, dropped_broadcasts, limits_reached, on_loop, until
 from transport import Endpoint, Socket, respond
 from transport.carriers import asgi_carrier
 from transport.carriers.asgi_carrier import AsgiCarrier
@@ -252,7 +252,15 @@ def test_a_system_on_another_loop_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "root"), [("/page", ""), ("/live/page", "/live"), ("/live/page", "/live/"), ("/page", "/live")]
+    ("path", "root"),
+    [
+        ("/page", ""),
+        ("/live/page", "/live"),
+        ("/live/page", "/live/"),
+        ("/page", "/live"),
+        ("//page/", ""),
+        ("/live//page/", "/live"),
+    ],
 )
 @on_loop
 async def test_a_page_is_answered_wherever_the_application_is_mounted(path: str, root: str) -> None:
@@ -268,11 +276,32 @@ async def test_the_answer_to_head_has_no_body() -> None:
         assert (status, headers[b"content-length"], body) == (200, b"5", b"")
 
 
-@pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/livepage", 404), ("/socket/websocket", 400)])
+@pytest.mark.parametrize(
+    ("path", "status"), [("/nothing", 404), ("/livepage", 404), ("//x/page", 404), ("/socket/websocket", 400)]
+)
 @on_loop
 async def test_what_is_no_page_is_refused(path: str, status: int) -> None:
     async with running() as app:
         assert (await (await asked(app, path, root_path="/live")).answer())[0] == status
+
+
+@on_loop
+async def test_a_load_balancer_may_ask_with_options() -> None:
+    async with running() as app:
+        status, headers, body = await (await asked(app, "/page", method="OPTIONS")).answer()
+        assert (status, headers[b"allow"], body) == (200, b"GET, HEAD, OPTIONS", b"")
+
+
+@pytest.mark.parametrize("client", [("::1", 5, 0, 0), ["::1", 5]])
+@on_loop
+async def test_connect_gets_the_address_and_port_of_the_client_and_unescaped_parameters(client: Any) -> None:
+    async with running() as app:
+        with collected(("phoenix", "socket_connected"), lambda _, about: about) as seen:
+            peer = await opened(app, "//socket//websocket/", "vsn=2.0.0&user=é", client=client)
+            peer.put("websocket.disconnect", code=1001)
+            await peer.ended()
+    assert seen[0]["params"]["user"] == "é"
+    assert seen[0]["connect_info"].peer == ("::1", 5)
 
 
 LARGE = 9_400_000
@@ -299,12 +328,14 @@ async def test_a_body_above_what_a_session_takes_is_refused() -> None:
     async with running() as app:
         query = f"token={await a_session(app)}"
         peer = Peer(app, posted("/socket/longpoll", query, headers=[(b"content-length", str(MAX_BODY + 1).encode())]))
-        assert (await peer.answer())[0] == 413
+        status, headers, _ = await peer.answer()
+        assert (status, headers[b"access-control-allow-origin"]) == (413, b"*")
         peer = Peer(app, posted("/socket/longpoll", query))
         for _ in range(11):
             peer.put("http.request", body=bytes(1024 * 1024), more_body=True)
         with limits_reached() as reached:
-            assert (await peer.answer())[0] == 413
+            status, headers, _ = await peer.answer()
+            assert (status, headers[b"access-control-allow-origin"]) == (413, b"*")
         assert reached == ["max_body"]
 
 
@@ -314,7 +345,8 @@ async def test_a_body_that_does_not_arrive_in_time_is_answered_with_408() -> Non
         with limits_reached() as reached:
             peer = Peer(app, posted("/socket/longpoll"))
             peer.put("http.request", body=b"1", more_body=True)
-            assert (await peer.answer())[0] == 408
+            status, headers, _ = await peer.answer()
+            assert (status, headers[b"access-control-allow-origin"]) == (408, b"*")
     assert reached == ["body_timeout"]
 
 

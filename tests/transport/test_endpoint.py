@@ -6,6 +6,7 @@ import threading
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.datastructures import Headers
@@ -86,7 +87,7 @@ class Forms(Extension):
     ("method", "path", "admitted"),
     [
         ("POST", "/nowhere", 404),
-        ("POST", "//[", 400),
+        ("POST", "//[", 404),
         ("POST", "/", 405),
         ("GET", "/", 200),
         ("GET", "/socket/websocket?vsn=2.0.0", SMALL_BODY),
@@ -153,6 +154,14 @@ async def test_the_url_has_the_port_that_it_got() -> None:
     async with serving(UserSocket) as server:
         assert server.endpoint.port != 0
         assert server.endpoint.url == f"http://127.0.0.1:{server.endpoint.port}"
+
+
+@pytest.mark.parametrize("host", ["::1", "::"])
+@on_loop
+async def test_the_url_of_an_ipv6_address_has_brackets(host: str) -> None:
+    async with serving(UserSocket, host=host) as server:
+        url = urlsplit(server.endpoint.url)
+        assert (url.hostname, url.port) == (host, server.endpoint.port)
 
 
 @on_loop

@@ -92,20 +92,56 @@ async def test_a_head_is_answered_like_a_get_without_the_body() -> None:
     assert head == get._replace(body="")
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/socket", "/socket/", "/socket/websocket/", "//", "/..", "/%2e", "*"])
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/socket", "/socket/", "//x/", "/..", "/%2e", "*", "//x/socket/websocket?vsn=2.0.0"]
+)
 @on_loop
 async def test_a_path_that_is_not_there_is_404(path: str) -> None:
     async with serving(Socket, routes=ROUTES) as server:
         assert (await (await server.tcp()).get(path)).status == 404
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 @on_loop
 async def test_a_route_answers_no_other_method(method: str) -> None:
     async with serving(Socket, routes=ROUTES) as server:
         tcp = await server.tcp()
-        assert (await tcp.get("/", "Content-Length: 0", method=method)).status == 405
+        refused = await tcp.get("/", "Content-Length: 0", method=method)
+        assert (refused.status, refused.header("Allow")) == (405, ["GET, HEAD, OPTIONS"])
         assert (await tcp.get("/")).status == 200
+
+
+UNHEALTHY = {"/": lambda _: respond(200, "page"), "/health": lambda _: respond(503, "draining")}
+
+
+@pytest.mark.parametrize(
+    ("request_text", "expected"),
+    [
+        ("OPTIONS / HTTP/1.0\r\n\r\n", 200),
+        ("OPTIONS / HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+        ("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+        ("OPTIONS /health HTTP/1.0\r\n\r\n", 503),
+        ("OPTIONS /nowhere HTTP/1.0\r\n\r\n", 404),
+        ("HEAD /health/ HTTP/1.0\r\n\r\n", 503),
+    ],
+)
+@on_loop
+async def test_a_load_balancer_is_answered_with_the_status_of_the_page(request_text: str, expected: int) -> None:
+    async with serving(Socket, routes=UNHEALTHY) as server:
+        tcp = await server.tcp()
+        await tcp.send(request_text)
+        answer = await tcp.answer(to_head=request_text.startswith("HEAD"))
+    assert answer.status == expected
+    if request_text.startswith("OPTIONS") and expected != 404:
+        assert (answer.body, answer.header("Allow")) == ("", ["GET, HEAD, OPTIONS"])
+
+
+@pytest.mark.parametrize("path", ["//", "///?a=1", "http://other.example/", "http://other.example", "/?#top"])
+@on_loop
+async def test_empty_segments_of_a_path_do_not_count(path: str) -> None:
+    async with serving(Socket, routes=UNHEALTHY) as server:
+        answer = await (await server.tcp()).get(path)
+    assert (answer.status, answer.body) == (200, "page")
 
 
 @pytest.mark.parametrize(("path", "logged"), [("/fail", "could not answer GET /fail"), ("/nonsense", "not a response")])
@@ -260,9 +296,9 @@ async def test_good_requests_before_a_bad_one_are_answered_first() -> None:
 
 @pytest.mark.parametrize("path", ["//[", "//[x]/socket/websocket", "//[/socket/websocket?vsn=2.0.0"])
 @on_loop
-async def test_a_path_that_cannot_be_read_is_400(path: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_path_that_begins_with_two_slashes_names_no_host(path: str, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(Socket, routes=ROUTES) as server:
-        assert (await (await server.tcp()).get(path)).status == 400
+        assert (await (await server.tcp()).get(path)).status == 404
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
@@ -864,6 +900,7 @@ def test_a_body_has_a_time_of_its_own() -> None:
     assert meeting.statuses == []
     meeting.wait(1.0)
     assert (meeting.statuses, meeting.endpoint.limits_reached) == ([408], ["body_timeout"])
+    assert b"Access-Control-Allow-Origin: *\r\n" in meeting.wire.written
     assert meeting.wire.ended
     meeting.send("c")
     meeting.wait(http_module.LINGER)

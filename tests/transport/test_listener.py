@@ -53,6 +53,36 @@ def test_a_free_port_is_the_same_for_all_addresses_of_a_host() -> None:
     close(opened)
 
 
+def addresses(*of: tuple[socket.AddressFamily, str]) -> Any:
+    """Return a `getaddrinfo` for a name with these addresses."""
+    return lambda _host, port, **_: [(family, socket.SOCK_STREAM, 6, "", (host, port)) for family, host in of]
+
+
+@pytest.mark.parametrize("missing", [(socket.AF_INET, "192.0.2.1"), (socket.AF_APPLETALK, "127.0.0.1")], ids=repr)
+def test_of_a_name_the_addresses_are_taken_that_this_machine_has(
+    missing: tuple[socket.AddressFamily, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", addresses(missing, (socket.AF_INET, "127.0.0.1"), missing))
+    [opened] = bind("localhost", 0)
+    assert opened.getsockname()[0] == "127.0.0.1"
+    close([opened])
+    monkeypatch.setattr(socket, "getaddrinfo", addresses(missing, missing))
+    with pytest.raises(OSError, match="cannot listen on localhost:0: "):
+        bind("localhost", 0)
+
+
+def test_a_name_with_an_address_that_is_taken_is_an_error(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = addresses((socket.AF_INET, "127.0.0.2"), (socket.AF_INET, "127.0.0.1"))
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    with pytest.raises(OSError, match="Address already in use"):
+        bind("localhost", taken)
+
+
+def test_an_ipv6_address_has_brackets_in_an_error() -> None:
+    with pytest.raises(OSError, match=r"cannot listen on \[2001:db8::1\]:0: "):
+        bind("2001:db8::1", 0)
+
+
 def test_an_opened_port_takes_connections() -> None:
     [opened] = bind("127.0.0.1", 0)
     with socket.create_connection(opened.getsockname(), timeout=WAIT):
@@ -166,6 +196,8 @@ async def test_above_the_limit_of_connections_new_ones_are_answered_503_until_an
         for tcp in refused:
             answer = await tcp.answer()
             assert (answer.status, answer.header("Connection")) == (503, ["close"])
+            # Also a page of another origin that polls may read it.
+            assert answer.header("Access-Control-Allow-Origin") == ["*"]
             assert await tcp.ended() == b""
         await clients[0].close()
         await until(lambda: server.endpoint.idle.open == 2)

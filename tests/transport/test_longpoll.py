@@ -940,3 +940,38 @@ async def test_a_body_beyond_the_limit_is_refused() -> None:
         head = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
         await tcp.send(head, b"x" * size)
         assert (await tcp.answer()).status == 413
+
+
+class FailingSocket(UserSocket):
+    def connect(self, params: Any, connect_info: ConnectInfo) -> Any:
+        raise RuntimeError("failed on purpose")
+
+
+CHUNKED = "Transfer-Encoding: chunked"
+
+
+@pytest.mark.parametrize(
+    ("lines", "body", "expected"),
+    [
+        (["POST {}?token={}", f"Content-Length: {10**8}"], "", 413),
+        (["POST {}?token={}", CHUNKED], "50000\r\n".ljust(200_000, "a"), 413),
+        (["POST {}?token={}", CHUNKED], "nonsense\r\n", 400),
+        (["GET {}?vsn=%ff"], "", 400),
+        (["PUT {}?vsn=2.0.0"], "", 400),
+        (["GET {}?vsn=2.0.0", f"Cookie: {'a' * 20_000}"], "", 431),
+        ([f"GET {{}}?a={'a' * 20_000}"], "", 414),
+        (["GET /fail/longpoll?vsn=2.0.0"], "", 500),
+    ],
+)
+@on_loop
+async def test_a_page_of_another_origin_may_read_every_error(lines: list[str], body: str, expected: int) -> None:
+    mounts = {"/socket": UserSocket, "/fail": FailingSocket}
+    async with serving(mounts, max_frame_size=100_000) as server:
+        tcp = await server.tcp()
+        token = json.loads((await tcp.get("/socket/longpoll?vsn=2.0.0")).body)["token"]
+        line, *headers = lines
+        line = line.format("/socket/longpoll", token)
+        await tcp.send("\r\n".join([f"{line} HTTP/1.1", "Host: localhost", *headers, "", body]))
+        answer = await tcp.answer()
+    assert answer.status == expected
+    assert answer.header("Access-Control-Allow-Origin") == ["*"]

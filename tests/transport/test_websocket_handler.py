@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
 from actors import Channel, Reply, error, ok
-from tests.transport.wire import HANDSHAKE, NO_CLOSE_FRAME, on_loop, serving, status
+from tests.transport.wire import HANDSHAKE, NO_CLOSE_FRAME, Tcp, on_loop, serving, status
 from transport import ConnectInfo, Limits, Socket
 
 
@@ -268,6 +269,67 @@ async def test_connect_gets_the_parameters_and_what_is_known_of_the_connection(a
     assert params == {"vsn": "2.0.0", "user": "Jürgen M", "a": "2", "empty": ""}
     assert (info.peer, info.path) == (me, "/socket/websocket")
     assert (info.headers["x-some-header"], info.headers["host"]) == ("one", "localhost")
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("tags[]=a&tags[]=b", {"tags": ["a", "b"]}),
+        ("tags%5B%5D=a", {"tags": ["a"]}),
+        ("user=é&name=\u65e5\u672c", {"user": "é", "name": "\u65e5\u672c"}),
+        ("user[name]=a", {"user[name]": "a"}),
+    ],
+)
+@on_loop
+async def test_parameters_may_be_lists_and_need_no_escapes(
+    query: str, expected: dict[str, Any], asked: list[Any]
+) -> None:
+    async with serving(UserSocket) as server:
+        assert await status(server, query=f"vsn=2.0.0&{query}") == 101
+    params, info = asked[0]
+    assert params == {"vsn": "2.0.0"} | expected
+    assert info.uri.query.isascii()
+
+
+@on_loop
+async def test_a_list_of_secrets_is_not_shown_and_other_lists_are(asked: list[Any]) -> None:
+    async with serving(UserSocket) as server:
+        assert await status(server, query="vsn=2.0.0&tags[]=a&tags[]=b&user_token[]=secret") == 101
+    assert parse_qsl(asked[0][1].uri.query) == [
+        ("vsn", "2.0.0"),
+        ("tags[]", "a"),
+        ("tags[]", "b"),
+        ("user_token", "[FILTERED]"),
+    ]
+
+
+@pytest.mark.parametrize("path", ["/socket/", "//socket", "///socket//"])
+@on_loop
+async def test_a_socket_is_found_whatever_empty_segments_its_path_has(path: str) -> None:
+    async with serving({"/socket/": UserSocket}) as server:
+        assert await status(server, path=path) == 101
+        assert await status(server, HANDSHAKE.replace("/websocket?", "/websocket/?")) == 101
+        assert (await (await server.tcp()).get(f"{path}/longpoll/?vsn=2.0.0")).status == 200
+
+
+@pytest.mark.parametrize("path", ["//x/socket", "//localhost:1/socket", "//[/socket"])
+@on_loop
+async def test_the_first_segment_of_a_path_is_no_host(path: str) -> None:
+    async with serving(UserSocket) as server:
+        assert await status(server, path=path) == 404
+
+
+@on_loop
+async def test_over_ipv6_a_peer_is_an_address_and_a_port(asked: list[Any]) -> None:
+    async with serving(UserSocket, host="::1") as server:
+        reader, writer = await asyncio.open_connection("::1", server.endpoint.port)
+        tcp = Tcp(reader, writer)
+        await tcp.send(HANDSHAKE.replace("Host: localhost", "Host: [::1]:4000\r\nOrigin: http://[::1]:80"))
+        assert (await tcp.answer()).status == 101
+        me = writer.get_extra_info("sockname")
+        await tcp.close()
+    assert asked[0][1].peer == me[:2]
+    assert (asked[0][1].uri.host, asked[0][1].uri.port) == ("::1", 4000)
 
 
 @on_loop

@@ -28,7 +28,8 @@ from transport.carriers.pace import Pace
 from transport.carriers.race import first, task_of
 from transport.carriers.time_bound import TimeBound, is_cancellation
 from transport.endpoint_api import EndpointAPI
-from transport.http.exchange import SMALL_BODY, Answer, Incoming, Late, Upgrade, respond
+from transport.http.exchange import SMALL_BODY, Answer, Incoming, Late, Upgrade, refusal, respond
+from transport.http.request_target import escaped
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
@@ -191,7 +192,7 @@ class _Scoped:
             raise error
         if Scheduler.here().crash_log.admits(_log, "requests that could not be answered", type(self._endpoint)):
             _log.error("could not answer %s", self._scope["path"], exc_info=error)
-        return respond(500, "Internal Server Error")
+        return refusal(500, "Internal Server Error")
 
     def _within(self, limit: str) -> TimeBound:
         """Return the bound that this limit of the endpoint sets."""
@@ -226,7 +227,7 @@ def _target(scope: Scope) -> str:
     path, root = scope["path"], scope.get("root_path", "").rstrip("/")
     if root and (path == root or path.startswith(f"{root}/")):
         path = path[len(root) :] or "/"
-    query = scope.get("query_string", b"").decode("latin-1")
+    query = escaped(scope.get("query_string", b""))
     target = quote(path, safe=_PLAIN)
     return f"{target}?{query}" if query else target
 
@@ -254,7 +255,7 @@ class _AsgiRequest(_Scoped):
                 body = await self._body()
         except TimeoutError:
             self._endpoint.reached("body_timeout")
-            return respond(408, "the request's body did not arrive in time")
+            return refusal(408, "the request's body did not arrive in time")
         return await self._handle(body) if isinstance(body, bytes) else body
 
     async def _body(self) -> bytes | Response | None:
@@ -284,7 +285,7 @@ class _AsgiRequest(_Scoped):
             self._max_body = admission
         if self._max_body is not None and size > self._max_body:
             self._endpoint.reached("max_body")
-            return respond(413, "the request's body is too large")
+            return refusal(413, "the request's body is too large")
         return None
 
     async def _handle(self, body: bytes) -> Response | None:

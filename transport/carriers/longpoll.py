@@ -28,7 +28,7 @@ from transport.carriers.intake import Intake
 from transport.carriers.outbox import OVERFLOWED
 from transport.exceptions import MalformedMessageError, TokenError
 from transport.http.exchange import MAX_BODY, Answer, Incoming, Late, respond
-from transport.mount import read_params
+from transport.http.request_target import RequestTarget
 
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response
@@ -284,7 +284,7 @@ class LongPollHandler:
     def handle(self, incoming: Incoming) -> Answer | Awaitable[Answer]:
         """Answer one request, in Phoenix's order: origin, method, session."""
         request = incoming.request
-        params = read_params(request.path)
+        params = RequestTarget.read(request.path).params()
         if params is None:
             return self._refuse(HTTPStatus.BAD_REQUEST)
         if not self._mount.origin_allowed(incoming):
@@ -300,7 +300,7 @@ class LongPollHandler:
 
     def admit(self, incoming: Incoming) -> int | Response:
         """Return the bytes that the body of a POST may have; without a session nothing is taken, and the answer is returned."""
-        params = read_params(incoming.request.path)
+        params = RequestTarget.read(incoming.request.path).params()
         if params is None or incoming.request.method != "POST":
             return self._refuse(HTTPStatus.BAD_REQUEST)
         if not self._mount.origin_allowed(incoming):
@@ -326,7 +326,7 @@ class LongPollHandler:
 
     # A session
 
-    def _get(self, incoming: Incoming, params: Mapping[str, str]) -> Answer | Awaitable[Answer]:
+    def _get(self, incoming: Incoming, params: Mapping[str, Any]) -> Answer | Awaitable[Answer]:
         signed = _token(incoming.request, params)
         session = self._find(signed)
         if session is None:
@@ -343,7 +343,7 @@ class LongPollHandler:
             return None
         return LongPollCarrier.find(transports.process.scheduler.names, session)
 
-    async def _open(self, incoming: Incoming, params: Mapping[str, str]) -> Answer:
+    async def _open(self, incoming: Incoming, params: Mapping[str, Any]) -> Answer:
         """Begin a session; its status, 410, means that the client's previous session, if it had one, is over."""
         attempt = self._mount.attempt(incoming, params, "longpoll")
         client = attempt if isinstance(attempt, HTTPStatus) else self._mount.connect(attempt)
@@ -371,7 +371,7 @@ class LongPollHandler:
 
     # POST
 
-    def _post(self, incoming: Incoming, params: Mapping[str, str]) -> Answer | Awaitable[Answer]:
+    def _post(self, incoming: Incoming, params: Mapping[str, Any]) -> Answer | Awaitable[Answer]:
         session = self._find(_token(incoming.request, params))
         if session is None:
             return _status(HTTPStatus.GONE)
@@ -389,7 +389,7 @@ class LongPollHandler:
         return _error(status) if status is HTTPStatus.TOO_MANY_REQUESTS else _status(status)
 
 
-def _token(request: Request, params: Mapping[str, str]) -> str | None:
+def _token(request: Request, params: Mapping[str, Any]) -> str | None:
     """Return the session's token, from the header of newer clients or the query of older ones."""
     for signed in request.headers.get_all(TOKEN_HEADER):
         return signed

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from transport.carriers.websocket import WebSocketCarrier
 from transport.http.exchange import Answer, Incoming, Upgrade, respond
-from transport.mount import Client, read_params
+from transport.http.request_target import RequestTarget
+from transport.mount import Client
 
 if TYPE_CHECKING:
     from websockets.http11 import Response
@@ -34,7 +35,7 @@ class WebSocketHandler:
         request = incoming.request
         if request.method != "GET":
             return self._refuse(HTTPStatus.BAD_REQUEST)
-        params = read_params(request.path)
+        params = RequestTarget.read(request.path).params()
         if params is None:
             return self._refuse(HTTPStatus.BAD_REQUEST)
         if not self._mount.origin_allowed(incoming):

@@ -30,6 +30,8 @@ __all__ = [
     "Incoming",
     "Late",
     "Upgrade",
+    "answer_page",
+    "refusal",
     "respond",
 ]
 
@@ -129,3 +131,29 @@ def respond(status: int, body: bytes | str = b"", content_type: str = "text/plai
     if data:
         headers["Content-Type"] = content_type
     return Response(status, HTTPStatus(status).phrase, headers, data)
+
+
+def refusal(status: int, text: str) -> Response:
+    """Return the server's own answer to a request that it does not pass on, or whose application has failed.
+
+    A page of any origin may read it, as clients of long polling need to; it says nothing that its client does not know.
+    """
+    response = respond(status, text)
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    return response
+
+
+def answer_page(request: Request, page: Callable[[Request], Response]) -> Response:
+    """Answer a request for a page by its method (RFC 9110, section 9.3); any but GET, HEAD and OPTIONS is refused with 405.
+
+    OPTIONS is answered with the status of the page: it is what load balancers ask for.
+    """
+    match request.method:
+        case "GET" | "HEAD":
+            return page(request)
+        case "OPTIONS":
+            response = respond(page(request).status_code)
+        case _:
+            response = respond(405, "only GET is answered here")
+    response.headers["Allow"] = "GET, HEAD, OPTIONS"
+    return response

@@ -37,11 +37,12 @@ from actors.redaction import safe_repr
 from transport.access.proxies import InvalidPrefaceError, read_preface
 from transport.carriers.time_bound import is_cancellation
 from transport.http.connection_timer import ConnectionTimer
-from transport.http.exchange import ANSWERS, MAX_BODY, Answer, HttpEndpoint, Incoming, Late, Upgrade, respond
+from transport.http.exchange import ANSWERS, MAX_BODY, Answer, HttpEndpoint, Incoming, Late, Upgrade, refusal
 from transport.http.request_reader import NOTHING, PART, ReadRequest, RefusedRequestError, RequestReader
 
 if TYPE_CHECKING:
     from actors.lowlevel import Scheduler
+    from transport.access.proxies import Address
     from transport.http.http_connections import HttpConnections
 
 __all__ = ["HttpConnection"]
@@ -93,7 +94,9 @@ class HttpConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         # The context variables of the listener.
         self._context = copy_context()
-        self._peer = self._transport.get_extra_info("peername")
+        peer = self._transport.get_extra_info("peername")
+        # Of IPv6 it also has the flow and the scope.
+        self._peer: Address | None = peer[:2] if peer else None
         if self._endpoint.proxies.send_preface(self._peer):
             self._preface = bytearray()
         self._connections.opened(self)
@@ -264,7 +267,7 @@ class HttpConnection(asyncio.Protocol):
             return
         self._endpoint.reached(limit)
         if limit == "body_timeout" or self._reader.waiting:
-            self._write(respond(408, "the request took too long"), keep_alive=False)
+            self._write(refusal(408, "the request took too long"), keep_alive=False)
         if limit != "body_timeout":
             # All that the client has sent has been read.
             self.close()
@@ -332,7 +335,7 @@ class HttpConnection(asyncio.Protocol):
         if self._scheduler.crash_log.admits(_log, "requests that could not be answered", type(self._endpoint)):
             method, path = incoming.request.method, _path(incoming)
             _log.error("could not answer %s %s%s", method, path, why, exc_info=sys.exception())
-        return respond(500, "Internal Server Error")
+        return refusal(500, "Internal Server Error")
 
     def _refuse(self, response: Response, limit: str | None) -> None:
         if limit is not None:

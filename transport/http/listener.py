@@ -28,7 +28,7 @@ from weakref import WeakSet
 from actors.actor import Actor
 from actors.fork import in_child
 from actors.log import Log
-from transport.http.exchange import HttpEndpoint, Incoming, respond
+from transport.http.exchange import HttpEndpoint, Incoming, refusal
 from transport.http.file_limit import connections_for_files
 from transport.http.http_connection import HttpConnection
 from transport.http.http_connections import HttpConnections
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from transport.carriers.idle_connections import IdleConnections
 
-__all__ = ["FullEndpoint", "Listener", "ListeningEndpoint", "bind", "unbind"]
+__all__ = ["FullEndpoint", "Listener", "ListeningEndpoint", "authority", "bind", "unbind"]
 
 _log = Log("ashtree.transport")
 
@@ -54,6 +54,9 @@ PAUSES = (0.1, 0.2, 0.4, 0.8, 1.0)
 # What `accept` raises when there is no file for a connection, or no memory.
 _SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
+# What opening a socket raises for an address of a version of IP that this machine does not have.
+_NOT_HERE = frozenset((errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EADDRNOTAVAIL))
+
 _ACCEPT = object()
 
 
@@ -61,24 +64,43 @@ _ACCEPT = object()
 _listening: WeakSet[socket.socket] = WeakSet()
 
 
+def authority(host: str, port: int) -> str:
+    """Return a host and a port as they are written in a URL: an IPv6 address in brackets (RFC 3986, section 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def bind(host: str, port: int) -> list[socket.socket]:
     """Open the listening sockets for a host and port; port 0 is any free one, the same for all addresses of the host.
 
+    Of the addresses of a name, such as those of localhost in both versions of IP, it takes those that this machine has.
+
     Raises:
-        OSError: if the address is in use, or does not belong to this machine.
+        OSError: if an address is in use, or none belongs to this machine.
     """
     sockets: list[socket.socket] = []
     try:
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        ):
-            chosen = sockets[0].getsockname()[1] if sockets else port
-            sockets.append(_listen(family, kind, protocol, (address[0], chosen, *address[2:])))
+        _listen_on_each(host, port, sockets)
     except OSError as error:
         for opened in sockets:
             opened.close()
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+        raise OSError(error.errno, f"cannot listen on {authority(host, port)}: {error.strerror or error}") from error
     return sockets
+
+
+def _listen_on_each(host: str, port: int, sockets: list[socket.socket]) -> None:
+    missing: OSError | None = None
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    ):
+        chosen = sockets[0].getsockname()[1] if sockets else port
+        try:
+            sockets.append(_listen(family, kind, protocol, (address[0], chosen, *address[2:])))
+        except OSError as error:
+            if error.errno not in _NOT_HERE:
+                raise
+            missing = error
+    if missing is not None and not sockets:
+        raise missing
 
 
 def unbind(opened: socket.socket) -> None:
@@ -127,7 +149,7 @@ class FullEndpoint:
 
     def handle(self, _incoming: Incoming) -> Response:
         """Answer one request."""
-        return respond(503, "too many connections, try again")
+        return refusal(503, "too many connections, try again")
 
     def admit(self, _incoming: Incoming) -> Response:
         """Answer a request without taking its body."""

@@ -16,7 +16,8 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from actors.pickling import Portable
-from transport.http.exchange import SMALL_BODY, respond
+from transport.http.exchange import SMALL_BODY, refusal
+from transport.http.request_target import escaped
 
 if TYPE_CHECKING:
     from transport.limits import Limits
@@ -156,7 +157,7 @@ class RequestReader:
         if end >= len(_END):
             self._check_head(end)
             self._scanned = 0
-            return self._take(end)
+            return _escaped_line(self._take(end))
         if received and not received[:1].isupper():
             # No method begins like this; perhaps the client speaks TLS. The parser says what is wrong.
             return self._take(len(received))
@@ -169,16 +170,16 @@ class RequestReader:
             self._check_head_size(size)
         # Beside the headers there are the request line and the empty line.
         if self._received.count(b"\r\n", 0, size) - 2 > self._limits.headers:
-            raise RefusedRequestError(respond(431, "the request has too many headers"), "headers")
+            raise RefusedRequestError(refusal(431, "the request has too many headers"), "headers")
 
     def _check_head_size(self, size: int) -> None:
         """Check a head of at least so many bytes."""
         limits, received = self._limits, self._received
         line = limits.request_line + 2
         if len(received) >= line and received.find(b"\r\n", 0, line) < 0:
-            raise RefusedRequestError(respond(414, "the request line is too long"), "request_line")
+            raise RefusedRequestError(refusal(414, "the request line is too long"), "request_line")
         if size > limits.head_size:
-            raise RefusedRequestError(respond(431, "the request's head is too large"), "head_size")
+            raise RefusedRequestError(refusal(431, "the request's head is too large"), "head_size")
 
     def _part_of_body(self) -> bytes:
         """Return a part of the body, which does not go beyond its end."""
@@ -208,7 +209,7 @@ class RequestReader:
             # What follows is not HTTP, whether the upgrade is granted or not.
             pass
         except httptools.HttpParserError as error:
-            raise RefusedRequestError(respond(400, f"bad request: {error}")) from None
+            raise RefusedRequestError(refusal(400, f"bad request: {error}")) from None
 
     def on_url(self, url: bytes) -> None:
         """Append a part of the path and query."""
@@ -242,7 +243,7 @@ class RequestReader:
         if not self._is_complete:
             # The parser has checked both headers. Without either it waits for more than a head: HTTP/2's "PRI * HTTP/2.0".
             if "Transfer-Encoding" not in headers and "Content-Length" not in headers:
-                raise RefusedRequestError(respond(400, "bad request: expected HTTP/1.1"))
+                raise RefusedRequestError(refusal(400, "bad request: expected HTTP/1.1"))
             self._left = None if "Transfer-Encoding" in headers else int(headers["Content-Length"])
             self._admit_body(self._left or 0)
 
@@ -255,13 +256,13 @@ class RequestReader:
                 raise RefusedRequestError(admitted)
             self._bound = admitted
         if size > self._bound:
-            raise RefusedRequestError(respond(413, "the request's body is too large"), "max_body")
+            raise RefusedRequestError(refusal(413, "the request's body is too large"), "max_body")
 
     def _check_chunks(self) -> None:
         """Check a body in chunks, and what is between and after them: extensions and trailers, as large as a head at most."""
         self._admit_body(len(self._body))
         if self._framing > self._limits.head_size:
-            raise RefusedRequestError(respond(431, "the request's trailers are too large"), "head_size")
+            raise RefusedRequestError(refusal(431, "the request's trailers are too large"), "head_size")
 
     def _finish(self) -> ReadRequest:
         assert self._request is not None
@@ -271,6 +272,14 @@ class RequestReader:
         else:
             self.close()
         return done
+
+
+def _escaped_line(head: bytes) -> bytes:
+    """Return a head with its target in ASCII, as the parser takes no other."""
+    if head.isascii():
+        return head
+    line, end, headers = head.partition(b"\r\n")
+    return escaped(line).encode() + end + headers
 
 
 def _nothing(_request: Request) -> int:

@@ -16,7 +16,7 @@ from transport.access.loopback import is_from_this_machine
 from transport.access.origin import read_origin
 from transport.exceptions import SocketError
 from transport.extension import Extension, MetricsExtension
-from transport.http.exchange import respond
+from transport.http.exchange import answer_page, respond
 from transport.metrics.counters import Counters
 from transport.metrics.gauges import Gauges
 
@@ -122,8 +122,10 @@ class MetricsPage(MetricsExtension):
 
     async def handle(self, incoming: Incoming) -> Answer:
         """Answer one request: GET, from an admitted client."""
-        if incoming.request.method not in ("GET", "HEAD"):
-            return respond(405, "only GET is answered here")
+        response = await self._response(incoming)
+        return answer_page(incoming.request, lambda _: response)
+
+    async def _response(self, incoming: Incoming) -> Response:
         if not self._options.admits(incoming):
             return self._refuse()
         if self._scheduler is None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hmac import compare_digest
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors.channels.message import Reply, error, ok
 from transport.access.loopback import is_from_this_machine, is_loopback
@@ -110,7 +110,7 @@ class ObserverSocket(Socket):
     auth_token: ClassVar[bool] = True
     log: ClassVar[str | None] = "info"
 
-    def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Reply:
+    def connect(self, params: Mapping[str, Any], connect_info: ConnectInfo) -> Reply:
         """Accept the clients that the observer admits."""
         observer = self.endpoint.extension(Observer)
         return ok() if observer is not None and observer.admits(connect_info) else error()

@@ -63,7 +63,7 @@ class AsyncChannelTest(ChannelTestBase["AsyncTestClient"]):
     def __init__(
         self,
         socket: type[Socket] | None,
-        params: Mapping[str, str] | None,
+        params: Mapping[str, Any] | None,
         *,
         system: SystemUnderTest,
         children: Iterable[Supervised],
@@ -125,7 +125,7 @@ class AsyncChannelTest(ChannelTestBase["AsyncTestClient"]):
     async def connect(
         self,
         socket: type[Socket],
-        params: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
         *,
         connect_info: ConnectInfo = DEFAULT_INFO,
     ) -> AsyncTestClient:
@@ -178,7 +178,7 @@ class AsyncChannelTest(ChannelTestBase["AsyncTestClient"]):
 class AsyncTestClient(ClientBase[AsyncChannelTest, "AsyncPushed"]):
     """A connected client: it joins topics and receives messages."""
 
-    async def connect(self, params: Mapping[str, str] | None = None) -> AsyncTestClient:
+    async def connect(self, params: Mapping[str, Any] | None = None) -> AsyncTestClient:
         """Connect another client to the same socket class, in the same system."""
         __tracebackhide__ = True
         return await self.test.connect(type(self.socket), params)

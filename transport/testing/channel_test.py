@@ -84,7 +84,7 @@ class ChannelTest(ChannelTestBase["TestClient"]):
     def __init__(
         self,
         socket: type[Socket] | None = None,
-        params: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
         *,
         endpoint: Any = None,
         children: Iterable[Supervised] = (),
@@ -167,7 +167,7 @@ class ChannelTest(ChannelTestBase["TestClient"]):
     def connect(
         self,
         socket: type[Socket],
-        params: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
         *,
         connect_info: ConnectInfo = DEFAULT_INFO,
     ) -> TestClient:
@@ -224,7 +224,7 @@ class TestClient(ClientBase[ChannelTest, "Pushed"]):
 
     __test__ = False
 
-    def connect(self, params: Mapping[str, str] | None = None) -> TestClient:
+    def connect(self, params: Mapping[str, Any] | None = None) -> TestClient:
         """Connect another client to the same socket class, in the same system."""
         __tracebackhide__ = True
         return self.test.connect(type(self.socket), params)

@@ -186,7 +186,7 @@ async def connected(result: Awaitable[object]) -> tuple[object, Context]:
     return await result, copy_context()
 
 
-def check_accepted(result: object, socket: type[Socket], params: Mapping[str, str]) -> None:
+def check_accepted(result: object, socket: type[Socket], params: Mapping[str, Any]) -> None:
     """Check the result of `connect`.
 
     Raises:
