@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import pkgutil
 import sys
@@ -15,7 +16,7 @@ from actors.exits import SHUTDOWN, ExitReason
 from actors.fork import leave_child
 from actors.log import Log
 from actors.lowlevel import Scheduler, in_thread, must_not_block, spawn
-from actors.pubsub.pubsub import PubSub
+from actors.pubsub.pubsub import PUBSUB, PubSub
 from actors.validation import check_seconds
 from actors.via import resolve
 from supervisors.child_spec import INFINITY, check_children, check_record
@@ -44,22 +45,26 @@ _log = Log("ashtree.supervisors")
 _CLOSING = 1.0
 """Seconds that a thread with an event loop of ours may take to close it, before it is left behind."""
 
+_ON_A_LOOP = "`async with System(…) as system:`, or `await System(…).start()` in a notebook"
+
 # Named here and not imported: the console is built upon the System, and is loaded only by programs that open one.
 _OPEN_CONSOLE = "supervisors.console.server.console:open_console"
 
 
 class System:
-    """A supervision tree with a PubSub and your children. Start it in one of three ways:
+    """A supervision tree with a PubSub and your children. Start it in one of these ways:
 
     - `async with System(children) as system:` in an asyncio program, on its event loop;
     - `with System(children) as system:` in synchronous code, on a loop in a thread of its own;
+    - `System(children).start_in_thread()` likewise, where there is no block for it, as under Flask; `close()` stops it;
     - `System(children).run()` as the program itself, until Ctrl-C, SIGTERM or SIGHUP.
 
     The children are started in order and stopped in reverse order. If one cannot start, StartError is raised. If the tree ends
-    unexpectedly later (too many restarts, or `auto_shutdown`), `async with` cancels its body, and all three raise
+    unexpectedly later (too many restarts, or `auto_shutdown`), `async with` cancels its body, and the blocks and `run` raise
     SystemDownError at the end. A system that has stopped can be started again.
 
-    - `name`: a label for logs and the tree. Two systems may share an event loop; see `PubSub(name=…)` there.
+    - `name`: a label for logs and the tree. Two systems that share an event loop need two.
+    - `pubsub`: a PubSub with other options; by default it is called "pubsub", and "<name>.pubsub" beside another system.
     - `shutdown_timeout`: the seconds that stopping the whole tree may take, `INFINITY` for no limit; what is left then is
       killed, and named in the log. Within it, the `shutdown` time of each child holds.
     - `watchdog`: what to watch on the event loop (see `Watchdog`); by default nothing.
@@ -93,6 +98,7 @@ class System:
         RestartIntensity(max_restarts, max_seconds)  # raises here, and not when the system starts
         self.name = name
         self.pubsub = pubsub or PubSub()
+        self._names_pubsub = pubsub is None
         self.shutdown_timeout = shutdown_timeout
         self._seconds_left: Callable[[], float] = lambda: self.shutdown_timeout
         self._children: list[Supervised] = [self.pubsub, *children]
@@ -164,6 +170,8 @@ class System:
         return self
 
     async def _started_root(self) -> ActorRef[Supervisor]:
+        if self._names_pubsub:
+            self.pubsub.name = _name_of_pubsub(self.name)
         ref = spawn(Supervisor, (self._children,), self._options, label=self.name, record=self._record)
         try:
             if ref.process.started is not None:
@@ -244,8 +252,43 @@ class System:
 
     # In a thread of its own
 
-    def __enter__(self) -> Self:
-        must_not_block("`with System(…)`", instead="`async with System(…) as system:`")
+    def start_in_thread(self) -> Self:
+        """Start the tree on an event loop in a thread of its own; `close()`, or the end of the program, stops it.
+
+        It is for programs whose main thread belongs to another one, such as the workers of Flask and other WSGI applications:
+        see docs/flask.md. A process that is forked afterwards does not have it.
+
+        Raises:
+            StartError: if a child could not start; those before it are stopped again.
+            RuntimeError: if it is running already.
+            BlockingCallError: in a coroutine, whose event loop it would block.
+        """
+        must_not_block("start_in_thread()", instead=_ON_A_LOOP)
+        self._start_thread()
+        atexit.register(self.close)
+        return self
+
+    def close(self) -> None:
+        """Stop the tree that runs in a thread, in order, and wait until it has stopped: `shutdown_timeout` seconds at most.
+
+        If it is not running, or runs in the process from which this one was forked, nothing happens.
+
+        Raises:
+            BlockingCallError: in a coroutine, or in an actor.
+        """
+        thread = self._thread
+        if thread is None or self._ref is None or self._ref.process.is_left_behind:
+            return
+        must_not_block("close()", instead="`await system.stop()`")
+        self._thread = None
+        atexit.unregister(self.close)
+        try:
+            if self._ref.is_alive():
+                self._stop_in_thread(thread.scheduler.loop)
+        finally:
+            thread.stop(_CLOSING)
+
+    def _start_thread(self) -> None:
         self._must_not_be_running()
         thread = in_thread(self.name)
         try:
@@ -254,23 +297,22 @@ class System:
             thread.stop(_CLOSING)
             raise
         self._thread = thread
+
+    def __enter__(self) -> Self:
+        must_not_block("`with System(…)`", instead=_ON_A_LOOP)
+        self._start_thread()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._thread is not None
         assert self._ref is not None
-        if self._ref.process.is_left_behind:
-            return  # a forked child leaves the block; the tree is the parent's to stop
         try:
-            if kind is None:
+            # A forked child leaves the block too; the tree is the parent's.
+            if kind is None and not self._ref.process.is_left_behind:
                 self._check()
-            if self.ref.is_alive():
-                self._stop_in_thread(self._thread.scheduler.loop)
         finally:
-            self._thread.stop(_CLOSING)
-            self._thread = None
+            self.close()
 
     def _stop_in_thread(self, loop: asyncio.AbstractEventLoop) -> None:
         stopping = asyncio.run_coroutine_threadsafe(self.stop(), loop)
@@ -298,7 +340,7 @@ class System:
             RuntimeError: if it is running already.
             BlockingCallError: in a coroutine, whose event loop it would block.
         """
-        must_not_block("run()", instead="`async with System(…) as system:`")
+        must_not_block("run()", instead=_ON_A_LOOP)
         self._must_not_be_running()
         if then is not None:
             check_function("then", then, instead="make what takes time a child of the system")
@@ -334,6 +376,13 @@ class System:
 
 def _is_busy(scheduler: Scheduler) -> bool:
     return scheduler.current is not None or asyncio.current_task(scheduler.loop) is not None
+
+
+def _name_of_pubsub(system: str) -> str:
+    """Return the name of the PubSub that a system has by default; another one beside a system of another name."""
+    other = Scheduler.here().names.whereis(PUBSUB)
+    above = None if other is None else other.process.parent
+    return PUBSUB if above is None or above.label == system else f"{system}.{PUBSUB}"
 
 
 def _console(system: System, path: str) -> ChildSpec:

@@ -75,6 +75,7 @@ ENDPOINT: dict[str, Callable[[Endpoint], object]] = {
     "disconnect": lambda endpoint: endpoint.broadcast("user", "disconnect", {}),
     "subscribe": lambda endpoint: endpoint.subscribe("room:a", Idle.start()),
     "start": lambda endpoint: System([endpoint]).__enter__(),
+    "start_in_thread": lambda endpoint: System([endpoint]).start_in_thread(),
 }
 
 
@@ -97,6 +98,23 @@ def test_an_endpoint_that_was_made_before_the_fork_serves_in_the_child() -> None
 
     assert in_child(serve) == {"body": "hello"}
     assert serve() == {"body": "hello"}
+
+
+def test_the_system_of_the_parent_is_not_closed_by_the_child_that_may_have_another_one() -> None:
+    endpoint = Endpoint({"/socket": UserSocket}, port=0)
+    system = System([endpoint]).start_in_thread()
+
+    def serve() -> object:
+        system.close()
+        other = System([Endpoint({"/socket": UserSocket}, port=0)]).start_in_thread()
+        other.close()
+        return "closed"
+
+    assert in_child(serve) == "closed"
+    assert names_the_fork(system.start_in_thread)
+    assert system.is_running
+    endpoint.broadcast("room:a", "news", {})
+    system.close()
 
 
 class ForkingSocket(UserSocket):

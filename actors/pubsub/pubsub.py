@@ -35,11 +35,14 @@ if TYPE_CHECKING:
     from actors.runtime.bonds import Bonds
     from actors.runtime.process import Process
 
-__all__ = ["BROADCAST", "PubSub", "PubSubServer", "nearest_pubsub"]
+__all__ = ["BROADCAST", "PUBSUB", "PubSub", "PubSubServer", "nearest_pubsub"]
 
 _log = Log("ashtree.actors")
 
 _LIKE_A_MESSAGE = 32
+
+PUBSUB = "pubsub"
+"""The usual name of a PubSub."""
 
 BROADCAST = ("ashtree", "broadcast")
 """The telemetry event of a broadcast that was delivered to the local subscribers."""
@@ -48,7 +51,7 @@ BROADCAST = ("ashtree", "broadcast")
 class PubSub(WatchedTable):
     """Topics for the actors of one system. Safe to use from any actor and any thread once it has started.
 
-    - `name`: the name that its actor is registered under. Two systems on one event loop need two names.
+    - `name`: the name that its actor is registered under. Two PubSubs on one event loop need two names.
     - `adapter`: connects it with the PubSubs of other processes (see `Adapter`); by default it is alone.
 
     Raises:
@@ -57,13 +60,13 @@ class PubSub(WatchedTable):
     """
 
     another_name = (
-        'each System on an event loop needs a PubSub with its own name: System(…, pubsub=PubSub(name="other")); '
-        "the name in System(name=…) is only a label"
+        'another System runs on this loop: stop it, or give this one another name: System(…, name="other"); '
+        'a PubSub of your own needs one too: PubSub(name="other")'
     )
 
     server: PubSubServer | None
 
-    def __init__(self, name: str = "pubsub", adapter: Adapter | None = None) -> None:
+    def __init__(self, name: str = PUBSUB, adapter: Adapter | None = None) -> None:
         super().__init__(name)
         self.subscriptions = Subscriptions()
         self.adapter = LocalAdapter() if adapter is None else _checked_adapter(adapter)

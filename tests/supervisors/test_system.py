@@ -322,16 +322,40 @@ async def test_a_name_of_its_own_is_taken() -> None:
 
 
 @on_a_loop
-async def test_two_systems_on_one_event_loop_without_a_name_of_the_pubsub_show_the_line_to_write() -> None:
-    async with System(name="Shop") as first:
-        with pytest.raises(StartError) as caught:
+async def test_a_second_system_on_an_event_loop_is_told_that_it_needs_another_name() -> None:
+    for name in ("System", "Shop"):
+        async with System(name=name) as first:
+            with pytest.raises(StartError) as caught:
+                await System(name=name).start()
+            assert isinstance(caught.value.root, NameTakenError)
+            assert str(caught.value.root) == (
+                f"name 'pubsub' is already taken by {first.whereis('pubsub')}; another System runs on this loop: stop it, or "
+                'give this one another name: System(…, name="other"); a PubSub of your own needs one too: PubSub(name="other")'
+            )
+            assert str(caught.value.root) in str(caught.value)
+            assert first.ref.is_alive()
+
+
+@on_a_loop
+async def test_systems_of_several_names_share_an_event_loop_each_with_its_pubsub() -> None:
+    shop, forum, wiki = System(name="Shop"), System(name="Forum"), System()
+    async with shop, forum, wiki:
+        names = {shop: "pubsub", forum: "Forum.pubsub", wiki: "System.pubsub"}
+        assert {system: system.pubsub.name for system in names} == names
+        found = [system.whereis(name) for system, name in names.items()]
+        assert found == [await child_of(system.ref, name) for system, name in names.items()]
+        assert len(set(found)) == 3
+        with pytest.raises(StartError, match="another System runs on this loop"):
             await System(name="Forum").start()
-        assert isinstance(caught.value.root, NameTakenError)
-        assert str(caught.value.root) == (
-            f"name 'pubsub' is already taken by {first.whereis('pubsub')}; each System on an event loop needs a PubSub with "
-            'its own name: System(…, pubsub=PubSub(name="other")); the name in System(name=…) is only a label'
-        )
-        assert str(caught.value.root) in str(caught.value)
+    async with forum:
+        assert forum.whereis("pubsub") is await child_of(forum.ref, "pubsub")
+
+
+@on_a_loop
+async def test_a_pubsub_with_a_name_of_its_own_keeps_it() -> None:
+    async with System(name="Shop") as first:
+        with pytest.raises(StartError, match="another System runs on this loop"):
+            await System(name="Forum", pubsub=PubSub()).start()
         async with System(name="Forum", pubsub=PubSub(name="forum")) as second:
             assert (second.whereis("pubsub"), second.whereis("forum")) == (
                 first.whereis("pubsub"),
@@ -616,6 +640,73 @@ def test_run_works_in_any_thread_without_the_signals() -> None:
     assert [type(error) for error in raised] == [SystemDownError]
 
 
+# In a thread, without a block
+
+
+def test_a_system_runs_in_a_thread_until_it_is_closed(journal: list[str]) -> None:
+    system = System([worker("a", journal)], name="Shop")
+    assert system.start_in_thread() is system
+    assert child(system.ref, "a").ask("hello", timeout=WAIT) == "a got hello"
+    with pytest.raises(RuntimeError, match="Shop is running already"):
+        system.start_in_thread()
+    for _ in range(2):
+        system.close()
+    assert journal == ["a starts", "a ends: shutdown"]
+    assert "Shop" not in [thread.name for thread in threading.enumerate()]
+    system.start_in_thread()
+    assert system.is_running
+    system.close()
+
+
+def test_a_system_that_was_not_started_is_closed_already() -> None:
+    System().close()
+
+
+def test_a_system_that_cannot_start_leaves_no_thread(journal: list[str]) -> None:
+    with pytest.raises(StartError):
+        System([worker("a", journal, plan=[BoomError("no")])], name="Shop").start_in_thread()
+    assert "Shop" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_block_may_be_closed_from_inside(journal: list[str]) -> None:
+    with System([worker("a", journal)]) as system:
+        system.close()
+        assert journal == ["a starts", "a ends: shutdown"]
+
+
+def test_the_close_of_a_system_that_gave_up_frees_its_thread(journal: list[str]) -> None:
+    system = System([worker("a", journal)], name="Shop", max_restarts=0).start_in_thread()
+    down = system.ref.down()
+    child(system.ref, "a").send(BoomError())
+    down.get(timeout=WAIT)
+    system.close()
+    assert "Shop" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_the_end_of_the_program_closes_what_is_left() -> None:
+    source = """
+        from actors import Actor
+        from supervisors import ChildSpec, System
+
+        class Worker(Actor):
+            def terminate(self, reason):
+                print("ends:", reason)
+
+        System([ChildSpec(Worker)]).start_in_thread()
+        print("the end of the program")
+    """
+    done = subprocess.run(  # noqa: S603  # our own program
+        [sys.executable, "-c", dedent(source)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PROGRAM_WAIT,
+        check=True,
+    )
+    assert done.stdout.startswith("the end of the program\nends: ")
+    assert done.stderr == ""
+
+
 # The limit of a shutdown
 
 
@@ -734,8 +825,12 @@ def test_a_system_whose_tree_has_ended_is_not_entered_inside_its_block() -> None
 
 @pytest.mark.parametrize(
     ("block", "call"),
-    [(lambda: System().__enter__(), r"`with System\(…\)`"), (lambda: System().run(), r"run\(\)")],
-    ids=["with", "run"],
+    [
+        (lambda: System().__enter__(), r"`with System\(…\)`"),
+        (lambda: System().run(), r"run\(\)"),
+        (lambda: System().start_in_thread(), r"start_in_thread\(\)"),
+    ],
+    ids=["with", "run", "start_in_thread"],
 )
 def test_a_system_does_not_block_an_event_loop(block: Callable[[], object], call: str) -> None:
     async def main() -> None:
@@ -744,3 +839,13 @@ def test_a_system_does_not_block_an_event_loop(block: Callable[[], object], call
             block()
 
     asyncio.run(main())
+
+
+def test_the_close_of_a_system_does_not_block_an_event_loop() -> None:
+    async def main() -> None:
+        with pytest.raises(BlockingCallError, match=r"^close\(\) would block .*; write `await system.stop\(\)`"):
+            system.close()
+
+    with System() as system:
+        asyncio.run(main())
+        assert system.is_running
