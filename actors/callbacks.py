@@ -9,12 +9,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Coroutine, Hashable
 from functools import lru_cache, partial
-from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, MethodType
+from types import AsyncGeneratorType, CodeType, CoroutineType, FunctionType, GeneratorType, MethodType
 from typing import Any
 
 import pykka
 
-from actors.redaction import safe_repr
+from actors.redaction import function_name, safe_repr
 
 __all__ = [
     "can_be_awaited",
@@ -26,6 +26,7 @@ __all__ = [
     "coroutine_of",
     "is_async",
     "is_awaitable",
+    "place_of",
     "yields",
 ]
 
@@ -170,8 +171,17 @@ def _must_not_be_its_own(generator: Any, actor: object) -> None:
     is_async = isinstance(generator, AsyncGeneratorType)
     frame, code = (generator.ag_frame, generator.ag_code) if is_async else (generator.gi_frame, generator.gi_code)
     if frame is not None and code.co_argcount and frame.f_locals.get(code.co_varnames[0]) is actor:
-        where = f"{code.co_qualname}() ({code.co_filename}:{code.co_firstlineno})"
-        raise TypeError(f"{where} has a `yield` in it, so that calling it runs nothing; {_RETURN}")
+        raise TypeError(f"{_place_of_code(code)} has a `yield` in it, so that calling it runs nothing; {_RETURN}")
+
+
+def place_of(function: object) -> str:
+    """Return the name of a function with the file and line of its source, as in a traceback."""
+    code = getattr(inspect.unwrap(function), "__code__", None)  # type: ignore[arg-type]  # anything can be asked for it
+    return function_name(function, "__qualname__") + "()" if code is None else _place_of_code(code)
+
+
+def _place_of_code(code: CodeType) -> str:
+    return f"{code.co_qualname}() ({code.co_filename}:{code.co_firstlineno})"
 
 
 def _close(result: Any) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import msgspec
 
 from actors.actor import Actor
-from actors.callbacks import check_callbacks, coroutine_of
+from actors.callbacks import check_callbacks, coroutine_of, place_of
 from actors.channels import channel_events
+from actors.channels.encoding import ENCODING_ERRORS, payload_of, unencodable_by
 from actors.channels.fastlane import Fastlane, fastlane_of, send_frame
 from actors.channels.message import (
     Broadcast,
@@ -24,7 +25,7 @@ from actors.channels.message import (
     ok,
 )
 from actors.channels.payloads import JOIN, InvalidPayloadError, typed
-from actors.exceptions import BadReturnError, ChannelError, NotJoinedError, UnhandledEventError
+from actors.exceptions import BadReturnError, ChannelError, NotJoinedError, UnencodableError, UnhandledEventError
 from actors.exits import NORMAL, SHUTDOWN, ExitReason, Shutdown, Stop, exit_reason
 from actors.log import Log
 from actors.redaction import filter_parameters, safe_repr
@@ -57,10 +58,16 @@ def reply(ref: SocketRef, answer: Reply) -> None:
 
     Raises:
         TypeError: if `answer` is not a `Reply`.
+        UnencodableError: if its payload cannot be encoded.
     """
     if not isinstance(answer, Reply):
         raise TypeError(f"reply() takes {_REPLIES}, got {safe_repr(answer)}")
-    send_frame(ref.transport, ref.serializer.encode_reply(ref.join_ref, ref.ref, ref.topic, answer))
+    try:
+        frame = ref.serializer.encode_reply(ref.join_ref, ref.ref, ref.topic, answer)
+    except ENCODING_ERRORS as wrong:
+        what = f"payload of a reply on {safe_repr(ref.topic)}"
+        raise unencodable_by(ref.serializer, wrong, what, answer.payload) from None
+    send_frame(ref.transport, frame)
 
 
 class Channel(Actor):
@@ -149,22 +156,34 @@ class Channel(Actor):
     # What callbacks call
 
     def push(self, event: str, payload: Payload = msgspec.UNSET) -> None:
-        """Send an event to this client."""
+        """Send an event to this client.
+
+        Raises:
+            UnencodableError: if the payload cannot be encoded; it names the part at fault.
+        """
         self._must_have_joined("push()")
-        socket = self.socket
-        frame = socket.serializer.encode_push(socket.join_ref, None, socket.topic, event, checked_payload(payload))
+        socket, payload = self.socket, checked_payload(event, payload)
+        try:
+            frame = socket.serializer.encode_push(socket.join_ref, None, socket.topic, event, payload)
+        except ENCODING_ERRORS as wrong:
+            raise unencodable_by(socket.serializer, wrong, payload_of(event, socket.topic), payload) from None
         send_frame(socket.transport, frame)
         channel_events.pushed(self, event)
 
     def broadcast(self, event: str, payload: Payload = msgspec.UNSET) -> None:
-        """Send an event to all clients that have joined this topic, this one included."""
+        """Send an event to all clients that have joined this topic, this one included.
+
+        Raises:
+            UnencodableError: if the payload cannot be encoded; it names the part at fault.
+        """
         self._must_have_joined("broadcast()")
-        self.pubsub.broadcast(self.topic, Broadcast(self.topic, event, checked_payload(payload)))
+        self.pubsub.broadcast(self.topic, Broadcast(self.topic, event, checked_payload(event, payload)))
 
     def broadcast_from(self, event: str, payload: Payload = msgspec.UNSET) -> None:
         """Send an event to all clients that have joined this topic except this one."""
         self._must_have_joined("broadcast_from()")
-        self.pubsub.broadcast_from(self.actor_ref, self.topic, Broadcast(self.topic, event, checked_payload(payload)))
+        broadcast = Broadcast(self.topic, event, checked_payload(event, payload))
+        self.pubsub.broadcast_from(self.actor_ref, self.topic, broadcast)
 
     def reply(self, ref: SocketRef, answer: Reply) -> None:
         """Answer a message by its `socket_ref`."""
@@ -299,7 +318,10 @@ class Channel(Actor):
 
     def _send_join_reply(self, result: Reply, *, joined: bool) -> None:
         message, socket = self._join_message, self.socket
-        answer = socket.serializer.encode_reply(message.join_ref, message.ref, socket.topic, result)
+        try:
+            answer = socket.serializer.encode_reply(message.join_ref, message.ref, socket.topic, result)
+        except ENCODING_ERRORS as wrong:
+            raise self._unencodable(wrong, message, result, self.join) from None
         socket.transport.send(JoinReply(self.actor_ref, socket.topic, joined, answer))
 
     def _subscribe(self) -> None:
@@ -318,7 +340,19 @@ class Channel(Actor):
 
     def _send_reply(self, message: Message, answer: Reply) -> None:
         socket = self.socket
-        send_frame(socket.transport, socket.serializer.encode_reply(socket.join_ref, message.ref, socket.topic, answer))
+        try:
+            frame = socket.serializer.encode_reply(socket.join_ref, message.ref, socket.topic, answer)
+        except ENCODING_ERRORS as wrong:
+            raise self._unencodable(wrong, message, answer, self.handle_in) from None
+        send_frame(socket.transport, frame)
+
+    def _unencodable(self, wrong: Exception, message: Message, answer: Reply, callback: object) -> Exception:
+        """Return the error for a reply that cannot be encoded, with the line of the callback that returned it."""
+        what = payload_of(message.event, self.topic)
+        error = unencodable_by(self.socket.serializer, wrong, what, answer.payload)
+        if isinstance(error, UnencodableError):
+            return UnencodableError(f"{error}; it is a reply of {place_of(callback)}", error.path)
+        return error
 
     # The end
 

@@ -16,6 +16,7 @@ ActorsError
 └── ChannelError
     ├── BadReturnError      a callback returned a shape it may not return
     ├── NotJoinedError      a push or broadcast before the reply to the join
+    ├── UnencodableError    a payload cannot be encoded, or the client's version of the protocol cannot express it
     └── UnhandledEventError a channel does not handle an event
 """
 
@@ -47,6 +48,7 @@ __all__ = [
     "StartError",
     "TaskExitError",
     "Timeout",
+    "UnencodableError",
     "UnhandledEventError",
 ]
 
@@ -189,6 +191,17 @@ class NotJoinedError(ChannelError):
             f"{verb} can only be called after the socket has finished joining; in join() write "
             'self.send(self, "after_join") and do it in handle_info()'
         )
+
+
+class UnencodableError(ChannelError, TypeError, ValueError):
+    """A payload cannot be encoded, or the client's version of the protocol cannot express a message.
+
+    `path` leads to the part at fault, such as `$.users[2].name`; None if it is not a part of the payload.
+    """
+
+    def __init__(self, text: str, path: str | None = None) -> None:
+        self.path = path
+        super().__init__(text)
 
 
 class UnhandledEventError(ChannelError):

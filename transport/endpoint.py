@@ -161,6 +161,7 @@ class Endpoint:
         self._longpoll_secret = secret_key or secrets.token_urlsafe(32)
         self._handlers: dict[str, Application] = {}
         self._admissions: dict[str, Admission] = {}
+        self._mounts: list[Mount] = []
         for path, cls in sockets.items():
             self._mount(path, Mount(self, cls), longpoll)
         self._extensions: list[Extension] = []
@@ -171,6 +172,7 @@ class Endpoint:
         self._transports: ActorRef | None = None
 
     def _mount(self, path: str, mount: Mount, longpoll: LongPoll | None) -> None:
+        self._mounts.append(mount)
         carriers = {kind: mount.carriers(options) for kind, options in self._carriers.items()}
         self._handlers[route_of(f"{path}/websocket")] = WebSocketHandler(mount, carriers["websocket"]).handle
         if longpoll is not None:
@@ -263,17 +265,19 @@ class Endpoint:
         The event "disconnect" on the topic that is a socket's `id` closes all connections of that id.
 
         Raises:
-            TypeError: if the payload is neither an object nor binary.
+            TypeError: if the topic or the event is not a str.
+            UnencodableError: if the payload cannot be encoded, in the calling thread, also if there is no client to receive
+                it; it names the part at fault. It is a TypeError too.
         """
-        self.pubsub.broadcast(topic, Broadcast(topic, event, checked_payload(payload)))
+        self.pubsub.broadcast(topic, Broadcast(topic, event, checked_payload(event, payload, topic)))
 
     def broadcast_from(self, sender: ActorRef, topic: str, event: str, payload: Payload) -> None:
         """Send an event to all clients that have joined `topic` except that of the channel `sender`."""
-        self.pubsub.broadcast_from(sender, topic, Broadcast(topic, event, checked_payload(payload)))
+        self.pubsub.broadcast_from(sender, topic, Broadcast(topic, event, checked_payload(event, payload, topic)))
 
     def local_broadcast(self, topic: str, event: str, payload: Payload) -> None:
         """Send an event to the clients of this process that have joined `topic`; the adapter of the PubSub is not asked."""
-        self.pubsub.local_broadcast(topic, Broadcast(topic, event, checked_payload(payload)))
+        self.pubsub.local_broadcast(topic, Broadcast(topic, event, checked_payload(event, payload, topic)))
 
     def subscribe(self, topic: str, subscriber: ActorRef) -> None:
         """Send an actor the broadcasts on `topic`, as `Broadcast` messages, until it unsubscribes or exits."""
@@ -327,9 +331,15 @@ class Endpoint:
         if pubsub is None:
             raise RuntimeError("an endpoint needs a PubSub that runs before it; make it a child of a System")
         self._supervisor, self._pubsub, self.port = supervisor, pubsub, port
+        pubsub.audiences.add(self)
+        process.own(partial(pubsub.audiences.discard, self))
         for extension in self._extensions:
             extension.attach(supervisor, pubsub)
             process.own(extension.detach)
+
+    def serializers(self, topic: str, event: str) -> Collection[Serializer]:
+        """Return the serializers of clients that may join a topic, and are sent its broadcasts of an event."""
+        return self.versions.serializers if any(mount.sends(topic, event) for mount in self._mounts) else ()
 
     def attach_transports(self, transports: ActorRef) -> None:
         """Store the supervisor under which connections are started."""

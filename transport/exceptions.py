@@ -2,15 +2,17 @@
 
 TransportError
 ├── MalformedMessageError   a client sent a malformed message: its connection is closed with 1011
-├── UnencodableError        the client's version of the protocol cannot express a message
 ├── SocketError             a socket class, or an option of an endpoint, is invalid: raised at the start
 └── TokenError
     ├── TokenExpiredError
     └── TokenInvalidError
+
+UnencodableError, of `actors`, is raised here too: a payload cannot be encoded, or not in the client's version of the protocol.
 """
 
 from __future__ import annotations
 
+from actors.exceptions import UnencodableError
 from actors.pickling import Portable
 
 __all__ = [
@@ -30,10 +32,6 @@ class TransportError(Portable):
 
 class MalformedMessageError(TransportError, ValueError):
     """A received message is not valid in the negotiated version of the protocol."""
-
-
-class UnencodableError(TransportError, ValueError):
-    """A message cannot be encoded in the client's version of the protocol."""
 
 
 class SocketError(TransportError, TypeError):

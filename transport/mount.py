@@ -101,6 +101,10 @@ class Mount:
         """The supervisor of the connections, while it runs."""
         return self._endpoint.transports
 
+    def sends(self, topic: str, event: str) -> bool:
+        """Return whether its clients may join a topic, and are sent the broadcasts of an event as they are."""
+        return self._routes.sends(topic, event)
+
     def carriers(self, options: CarrierOptions) -> CarrierOptions:
         """Return the options of the endpoint's carriers with what the socket class has in their place."""
         outbox = self._socket_class.outbox

@@ -164,6 +164,11 @@ class Routes:
                 return route
         return None
 
+    def sends(self, topic: str, event: str) -> bool:
+        """Return whether clients may join a topic, and are sent the broadcasts of an event as they are."""
+        route = self.match(topic)
+        return route is not None and event not in route.channel.intercept
+
 
 def _check_options(socket: type[Socket]) -> None:
     _check_level(f"{socket.__name__}.log", socket.log)

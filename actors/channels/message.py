@@ -30,22 +30,20 @@ __all__ = [
 ]
 
 Payload = Any
-"""The content of a message: a JSON object (a dict or a msgspec.Struct) or binary data (bytes); in replies any JSON value."""
+"""The content of a message: a JSON object (a dict, dataclass, msgspec.Struct, …) or bytes; in replies any JSON value."""
 
 
-def checked_payload(payload: object) -> Payload:
-    """Return a payload to be pushed or broadcast, which must be an object or binary; `{}` if none was given.
+def checked_payload(event: object, payload: Payload, topic: object = "") -> Payload:
+    """Return the payload of a push or a broadcast; `{}` if none was given.
 
     Raises:
-        TypeError: if it is neither.
+        TypeError: if the event, or the topic, is not a str.
     """
-    if payload is msgspec.UNSET:
-        return {}
-    if isinstance(payload, (dict, bytes, msgspec.Struct)):
-        return payload
-    raise TypeError(
-        f'a payload must be a dict, a msgspec.Struct or bytes, got {safe_repr(payload)}; write {{"value": …}}'
-    )
+    if not isinstance(event, str):
+        raise TypeError(f'an event must be a str, such as "new_msg", got {safe_repr(event)}')
+    if not isinstance(topic, str):
+        raise TypeError(f'a topic must be a str, such as "room:lobby", got {safe_repr(topic)}')
+    return {} if payload is msgspec.UNSET else payload
 
 
 class Opcode(enum.IntEnum):
@@ -119,7 +117,8 @@ class Frame(msgspec.Struct, eq=False):
 class Serializer(Protocol):
     """Encodes and decodes messages, for one version of the protocol.
 
-    A payload that cannot be encoded raises, in the turn of the reply, push or broadcast.
+    What they raise for a payload that cannot be encoded, such as a TypeError, is raised in the turn of the reply, push or
+    broadcast, as an UnencodableError that names the event, the topic and the part of the payload.
     """
 
     def decode(self, data: str | bytes) -> Message:

@@ -17,6 +17,7 @@ import msgspec
 from actors.actor import Actor
 from actors.callbacks import check_callbacks
 from actors.channel import Channel
+from actors.channels.encoding import as_json
 from actors.channels.message import Broadcast
 from actors.exceptions import AlreadyTrackedError, NotTrackedError
 from actors.future import run_on
@@ -123,10 +124,10 @@ class Presence(WatchedTable):
         Raises:
             AlreadyTrackedError: if the actor is on the topic under that key.
             ActorDeadError: if the actor has exited.
-            TypeError: if the meta is not an object, or cannot be sent as JSON.
+            TypeError: if the meta is not an object, or cannot be sent as JSON; the UnencodableError names the part at fault.
         """
         process, topic, key, meta = _arguments("track", actor, args, "key", "meta")
-        return self._in_loop(self._track, process, topic, *_plain(key, meta))
+        return self._in_loop(self._track, process, topic, str(key), _plain(topic, key, meta))
 
     def _track(self, process: Process, topic: str, key: str, meta: Meta) -> str:
         if not process.alive:
@@ -154,7 +155,7 @@ class Presence(WatchedTable):
 
         Raises:
             NotTrackedError: if the actor is not on the topic under that key.
-            TypeError: if the meta is not an object, or cannot be sent as JSON.
+            TypeError: if the meta is not an object, or cannot be sent as JSON; the UnencodableError names the part at fault.
         """
         process, topic, key, meta = _arguments("update", actor, args, "key", "meta")
         change = meta if callable(meta) else lambda _: meta
@@ -164,7 +165,7 @@ class Presence(WatchedTable):
         before = self.presences.get(process, topic, key)
         if before is None:
             raise NotTrackedError(process.ref, topic, key)
-        _, meta = _plain(key, change(deepcopy(before)))
+        meta = _plain(topic, key, change(deepcopy(before)))
         meta["phx_ref"] = ref = _new_ref()
         meta["phx_ref_prev"] = before["phx_ref"]
         self._tell(self.presences.update(process, topic, key, meta))
@@ -275,15 +276,17 @@ def _topic(topic: str | Channel) -> str:
     return topic.topic if isinstance(topic, Channel) else topic
 
 
-def _plain(key: object, meta: NewMeta) -> tuple[str, Meta]:
-    """Return key and meta as clients see them: a str, and a copy in JSON's types that the caller cannot change.
+def _plain(topic: str, key: object, meta: NewMeta) -> Meta:
+    """Return a meta as clients see it: a copy in JSON's types that the caller cannot change.
 
     A meta that cannot be encoded raises here, in the turn of its author, and not later, when its leave is broadcast.
     """
-    [(text, plain)] = msgspec.json.decode(msgspec.json.encode({str(key): meta})).items()
+    what = f"meta of {safe_repr(key)} on {safe_repr(topic)}"
+    as_json(what + ", the key,", str(key))
+    plain = msgspec.json.decode(as_json(what, meta))
     if not isinstance(plain, dict):
         raise TypeError(f'a meta must be a dict or a msgspec.Struct, got {safe_repr(meta)}; write {{"value": …}}')
-    return text, plain
+    return plain
 
 
 def _new_ref() -> str:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from contextvars import copy_context
 from threading import get_ident
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from actors import telemetry
+from actors.channels.frozen import frozen
 from actors.channels.message import Broadcast
 from actors.log import Log
 from actors.pubsub.adapter import Adapter, LocalAdapter
@@ -48,6 +49,13 @@ BROADCAST = ("ashtree", "broadcast")
 """The telemetry event of a broadcast that was delivered to the local subscribers."""
 
 
+class Audience(Protocol):
+    """What clients may join topics through: an endpoint."""
+
+    def serializers(self, topic: str, event: str) -> Collection[Serializer]:
+        """Return the serializers of clients that may join a topic, and are sent its broadcasts of an event."""
+
+
 class PubSub(WatchedTable):
     """Topics for the actors of one system. Safe to use from any actor and any thread once it has started.
 
@@ -72,6 +80,7 @@ class PubSub(WatchedTable):
         self.adapter = LocalAdapter() if adapter is None else _checked_adapter(adapter)
         self.adapter.connect(self)
         self.fanouts = Fanouts()
+        self.audiences: set[Audience] = set()
 
     @property
     def actor(self) -> type[PubSubServer]:
@@ -133,10 +142,15 @@ class PubSub(WatchedTable):
     def broadcast(self, topic: str, message: object) -> None:
         """Send a message to all subscribers of `topic`, here and wherever the adapter reaches.
 
-        A `Broadcast` reaches the clients of channels as an event; any other message reaches the subscribed actors as it is.
+        A `Broadcast` reaches the clients of channels as an event: what is changed in its payload later does not reach them. Any
+        other message reaches the subscribed actors as it is.
         Delivery is at most once. What one sender broadcasts, and what it sends to a client afterwards, arrives in that order.
         To very many clients it is written in slices, between which the event loop does its other work; until that is done an
         actor that broadcasts gets no further message.
+
+        Raises:
+            UnencodableError: if the payload of a `Broadcast` cannot be encoded for the clients that receive it, or, if there is
+                none, for those that could join the topic; then it is sent to no subscriber.
         """
         self._in_thread(self._broadcast, topic, message, None)
 
@@ -154,6 +168,7 @@ class PubSub(WatchedTable):
         if scheduler.thread_id == get_ident():
             deliver(topic, message, sender, scheduler.current)
         else:
+            message = self._checked(message)
             # The adapter, and the handlers of the telemetry event, see the variables of the sender there too.
             scheduler.post(copy_context().run, deliver, topic, message, sender, actor_of_thread())
             self._slow_down(topic)
@@ -167,7 +182,8 @@ class PubSub(WatchedTable):
 
     def _broadcast(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> None:
         self._deliver(topic, message, sender, cause)
-        self.adapter.publish(topic, message)
+        if type(self.adapter) is not LocalAdapter:
+            self.adapter.publish(topic, frozen(message))
 
     def _deliver(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> None:
         report = self._begin_report(topic, message) if BROADCAST in telemetry.attached else None
@@ -178,7 +194,7 @@ class PubSub(WatchedTable):
         shares = self._by_lanes(topic, message) if type(message) is Broadcast else None
         without = None
         if shares is None:
-            shares = _send_to_actors(self.subscriptions.of(topic), message, sender)
+            shares = self._send_to_each(topic, message, sender)
         elif sender is not None:
             without = self.subscriptions.fastlane_of(topic, sender)
         fanouts = self.fanouts
@@ -189,6 +205,42 @@ class PubSub(WatchedTable):
             share.write(without)
         if report is not None:
             report()
+
+    def _send_to_each(self, topic: str, message: object, sender: Process | None) -> list[Share]:
+        """Send a message to the subscribers that get it themselves; return what is to be written to the clients of others."""
+        recipients = _recipients(self.subscriptions.of(topic), message, sender)
+        shares: list[Share] = []
+        if type(message) is Broadcast:
+            shares = encode_shares(message, recipients.clients)
+            if not shares:
+                self._check(message, self._possible(message))
+        if recipients.actors:
+            message = frozen(message)
+        for subscriber in recipients.actors:
+            # It may be an actor of another event loop.
+            subscriber.ref.send(message)
+        return shares
+
+    # What cannot be encoded is refused whether or not a client receives it
+
+    def _possible(self, broadcast: Broadcast) -> set[Serializer]:
+        """Return the serializers of the clients that could receive a broadcast."""
+        return {each for audience in self.audiences for each in audience.serializers(broadcast.topic, broadcast.event)}
+
+    def _check(self, broadcast: Broadcast, serializers: Iterable[Serializer]) -> None:
+        """Raise UnencodableError if one of the serializers cannot encode a broadcast; bytes need not be encoded."""
+        if not isinstance(broadcast.payload, bytes):
+            for serializer in serializers:
+                encode_shares(broadcast, {(serializer, None): ()})
+
+    def _checked(self, message: object) -> object:
+        """Return a message of another thread as it is now, once it is known that it can be encoded."""
+        if type(message) is Broadcast:
+            clients = _recipients(list(self.subscriptions.of(message.topic)), message, None).clients
+            self._check(message, {serializer for serializer, _ in clients} or self._possible(message))
+        return frozen(message)
+
+    # Reports
 
     def _begin_report(self, topic: str, message: object) -> Callable[[], None]:
         """Return what reports a delivery that begins now, when it is done."""
@@ -237,20 +289,25 @@ class PubSub(WatchedTable):
                 leave(error)
 
 
-def _send_to_actors(subscriptions: Iterable[Subscription], message: object, sender: Process | None) -> list[Share]:
-    """Send a message to the subscribers that get it themselves; return what is to be written to the clients of the others."""
-    clients: dict[tuple[Serializer, Outlet | None], list[Fastlane]] = {}
+class _Recipients(NamedTuple):
+    """The subscribers that get a message themselves, and the paths to the clients of the others."""
+
+    actors: list[Process]
+    clients: dict[tuple[Serializer, Outlet | None], list[Fastlane]]
+
+
+def _recipients(subscriptions: Iterable[Subscription], message: object, sender: Process | None) -> _Recipients:
+    recipients = _Recipients([], {})
     for subscription in subscriptions:
         subscriber, fastlane = subscription.subscriber, subscription.fastlane
         # A subscriber that has just exited is still in the table, and its transport may well be alive.
         if subscriber is sender or not subscriber.alive:
             continue
         if fastlane is None or type(message) is not Broadcast or message.event in subscription.intercepts:
-            # It may be an actor of another event loop.
-            subscriber.ref.send(message)
+            recipients.actors.append(subscriber)
         else:
-            clients.setdefault((fastlane.serializer, None), []).append(fastlane)
-    return encode_shares(message, clients) if type(message) is Broadcast else []
+            recipients.clients.setdefault((fastlane.serializer, None), []).append(fastlane)
+    return recipients
 
 
 def _checked_adapter(adapter: object) -> Adapter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from actors.channels.encoding import ENCODING_ERRORS, payload_of, unencodable_by
 from actors.channels.fastlane import OWED
 
 if TYPE_CHECKING:
@@ -103,10 +104,17 @@ def encode_shares(
     """Encode a broadcast, once for each group of clients that gets the same; none for a serializer that has no form for it.
 
     The frames are marked as a broadcast: unlike a reply, it may be dropped for a client that does not keep up.
+
+    Raises:
+        UnencodableError: naming the part of the payload that cannot be encoded.
     """
     shares = []
     for (serializer, outlet), lanes in groups.items():
-        frame = serializer.encode_broadcast(broadcast)
+        try:
+            frame = serializer.encode_broadcast(broadcast)
+        except ENCODING_ERRORS as error:
+            what = payload_of(broadcast.event, broadcast.topic)
+            raise unencodable_by(serializer, error, what, broadcast.payload) from None
         if frame is not None:
             frame.broadcast = broadcast
             shares.append(Share(frame, lanes, outlet))

@@ -300,7 +300,7 @@ def test_a_broadcast_from_the_test_reaches_the_channel_and_not_the_test(client: 
     room.assert_push("whisper", {"n": 1, "for": "room:1"})
     room.refute_broadcast("whisper")
     with pytest.raises(TypeError, match="a payload must be a dict"):
-        room.broadcast_from("whisper", 1)
+        room.broadcast_from("news", 1)
 
 
 def test_channels_can_broadcast_through_the_endpoint(client: TestClient) -> None:
@@ -710,7 +710,13 @@ class PayloadChannel(Channel):
         return ok(Point(1))
 
     def handle_in(self, event: str, payload: Any) -> Any:
-        answers = {"point": Point(1), "keys": {1: (2, 3)}, "bytes": b"\0", "unwritable": {"it": Unwritable()}}
+        answers = {
+            "point": Point(1),
+            "keys": {1: (2, 3)},
+            "bytes": b"\0",
+            "sets": {"sets": {1}},
+            "unwritable": {"it": Unwritable()},
+        }
         if event == "shout":
             self.broadcast("shout", answers[payload])
             return None
@@ -721,7 +727,26 @@ def test_payloads_are_python_objects_unless_a_serializer_is_asked_for(client: Te
     room = client.test.socket(channels={"payloads": PayloadChannel}).join("payloads")
     assert room.reply.payload == Point(1)
     assert room.push("keys").assert_reply("ok", {1: [2, 3]}).payload == {1: (2, 3)}
-    room.push("unwritable").assert_reply("ok", {"it": Unwritable})
+    room.push("shout", "sets")
+    room.assert_push("shout", {"sets": {1}})
+
+
+def test_what_could_not_be_sent_crashes_its_author_and_names_the_line() -> None:
+    with ChannelTest(UserSocket) as client:
+        room = client.test.socket(channels={"payloads": PayloadChannel}).join("payloads")
+        text = r"payload of 'unwritable' on 'payloads' at \$\.it: .* it is a reply of PayloadChannel\.handle_in\(\) \(.*test_"
+        with client.expect_crash(TypeError, match=text):
+            room.push("unwritable")
+        room.assert_push("phx_error")
+
+
+def test_a_broadcast_that_no_client_gets_is_checked(client: TestClient) -> None:
+    room = client.subscribe_and_join("room:1")
+    room.leave()
+    with pytest.raises(
+        TypeError, match=r"payload of 'news' on 'room:1' at \$\.it: Encoding objects of type Unwritable"
+    ):
+        room.broadcast_from("news", {"it": Unwritable()})
 
 
 def test_with_a_serializer_payloads_look_as_json_would_bring_them() -> None:

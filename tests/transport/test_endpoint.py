@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,6 +21,7 @@ from supervisors.supervisor import Supervisor
 from tests.live import WAIT
 from tests.transport.wire import Server, barrier, limits_reached, on_loop, serving, status, until
 from transport import Endpoint, Extension, Socket, SocketError, respond
+from transport.exceptions import UnencodableError
 from transport.http.exchange import SMALL_BODY, Incoming
 
 
@@ -189,6 +191,94 @@ async def test_a_payload_that_clients_cannot_expect_is_an_error_for_whoever_broa
             with pytest.raises(TypeError, match=r"a payload must be a dict, a msgspec\.Struct or bytes, got \[1\]"):
                 broadcast("room:1", "news", [1])
         await client.nothing_came()
+
+
+class Unwritable:
+    """A value that no serializer can encode."""
+
+
+async def fetch() -> None:
+    """Is never awaited."""
+
+
+@on_loop
+@pytest.mark.parametrize("clients", ["no client", "a client"])
+@pytest.mark.parametrize("thread", ["its thread", "another thread"])
+async def test_what_cannot_be_encoded_is_an_error_of_the_caller(clients: str, thread: str) -> None:
+    joined = clients == "a client"
+    async with serving(UserSocket) as server:
+        client = await server.connect()
+        if joined:
+            await client.join("room:1")
+        call: Any = called if thread == "its thread" else asyncio.to_thread
+        at = r"payload of 'news' on 'room:1' at \$\.a"
+        with pytest.raises(UnencodableError, match=rf"^{at}\[0\]: Encoding objects of type Unwritable") as caught:
+            await call(server.endpoint.broadcast, "room:1", "news", {"a": [Unwritable()]})
+        assert caught.value.__suppress_context__
+        with pytest.raises(UnencodableError, match=rf"^{at}: a coroutine of fetch\(\): an `await` is missing"):
+            await call(server.endpoint.local_broadcast, "room:1", "news", {"a": fetch()})
+        with pytest.raises(TypeError, match="an event must be a str"):
+            await call(server.endpoint.broadcast, "room:1", {"a": 1}, {})
+        with pytest.raises(TypeError, match="a topic must be a str"):
+            await call(server.endpoint.broadcast, 1, "news", {})
+        if joined:
+            await client.nothing_came()
+
+
+async def called(function: Any, *args: Any) -> Any:
+    return function(*args)
+
+
+@on_loop
+async def test_a_broadcast_is_sent_as_it_was_when_it_was_made() -> None:
+    async with serving(UserSocket) as server:
+        client = await server.connect()
+        await client.join("room:1")
+
+        def broadcast() -> None:
+            payload: dict[str, Any] = {"a": {"b": [1]}}
+            server.endpoint.broadcast("room:1", "news", payload)
+            payload["a"]["b"].append(2)
+            payload["c"] = 3
+
+        thread = threading.Thread(target=broadcast)
+        thread.start()
+        thread.join(WAIT)  # the event loop delivers only now
+        assert await client.recv() == [None, None, "room:1", "news", {"a": {"b": [1]}}]
+
+
+@on_loop
+async def test_an_actor_gets_a_broadcast_as_it_was_when_it_was_made() -> None:
+    async with serving(UserSocket) as server:
+        heard = Listening()
+        ref = await start_child(server.system.ref, ChildSpec(Recorder, (heard,)))
+        server.endpoint.subscribe("room:1", ref)
+        payload: dict[str, Any] = {"a": [1]}
+        server.endpoint.broadcast("room:1", "news", payload)
+        payload["a"].append(2)
+        await barrier(ref)
+        assert heard == [Broadcast("room:1", "news", {"a": [1]})]
+        await terminate_child(server.system.ref, "Recorder")
+
+
+@on_loop
+async def test_what_no_client_is_sent_may_be_any_object() -> None:
+    class Intercepting(RoomChannel):
+        intercept = ("news",)
+
+        def handle_out(self, event: str, payload: Any) -> None:
+            self.push(event, {"type": type(payload["it"]).__name__})
+
+    class InterceptingSocket(Socket):
+        channels: ClassVar = {"room:*": Intercepting}
+
+    async with serving(InterceptingSocket) as server:
+        server.endpoint.broadcast("room:1", "news", {"it": Unwritable()})
+        server.endpoint.broadcast("jobs", "news", {"it": Unwritable()})
+        client = await server.connect()
+        join_ref = await client.join("room:1")
+        server.endpoint.broadcast("room:1", "news", {"it": Unwritable()})
+        assert await client.recv() == [join_ref, None, "room:1", "news", {"type": "Unwritable"}]
 
 
 @on_loop

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -22,6 +25,19 @@ V2 = V2JSONSerializer()
 class Point(msgspec.Struct):
     x: int
     y: int
+
+
+class Struct(msgspec.Struct):
+    x: int
+
+
+class Row(msgspec.Struct, array_like=True):
+    x: int
+
+
+@dataclasses.dataclass
+class Record:
+    x: int
 
 
 # Version 2, text, out
@@ -396,6 +412,30 @@ def test_version_1_has_no_form_for_binary(caplog: pytest.LogCaptureFixture) -> N
     assert "do not receive the binary broadcast 'e' on 't'" in caplog.text
 
 
+# What is no object
+
+
+@pytest.mark.parametrize("payload", [None, 1, 0.01, True, "text", [1], Row(1)], ids=repr)
+def test_a_payload_is_an_object_or_binary_in_version_2_only(payload: Any) -> None:
+    expected = rf"^a payload must be a dict, a msgspec\.Struct or bytes, got {re.escape(repr(payload))}; write {{\"value\": …}}"
+    with pytest.raises(UnencodableError, match=expected):
+        V2.encode_push("1", None, "t", "e", payload)
+    with pytest.raises(UnencodableError, match=expected):
+        V2.encode_broadcast(Broadcast("t", "e", payload))
+    as_json = msgspec.json.encode(payload).decode()
+    assert (
+        V1.encode_push("1", None, "t", "e", payload).data
+        == f'{{"topic":"t","event":"e","payload":{as_json},"ref":null}}'.encode()
+    )
+    assert V1.encode_broadcast(Broadcast("t", "e", payload)) is not None
+
+
+@pytest.mark.parametrize("payload", [Struct(1), Record(1), MappingProxyType({"x": 1})], ids=repr)
+def test_what_becomes_an_object_is_one(payload: Any) -> None:
+    assert V2.encode_push("1", None, "t", "e", payload).data == b'["1",null,"t","e",{"x":1}]'
+    assert V2.encode_broadcast(Broadcast("t", "e", payload)).data == b'[null,null,"t","e",{"x":1}]'
+
+
 # Whatever comes
 
 
@@ -409,8 +449,8 @@ JSON = st.recursive(
 @settings(deadline=None, max_examples=60)
 @given(JSON, JSON, JSON, JSON, JSON)
 def test_what_is_written_is_read_again(join_ref: Any, ref: Any, topic: Any, event: Any, payload: Any) -> None:
-    text = V2.encode_push(join_ref, ref, topic, event, payload).data.decode()
-    assert fields(V2.decode(text)) == [join_ref, ref, topic, event, payload]
+    text = V2.encode_push(join_ref, ref, topic, event, {"any": payload}).data.decode()
+    assert fields(V2.decode(text)) == [join_ref, ref, topic, event, {"any": payload}]
     text = V1.encode_push(join_ref, ref, topic, event, payload).data.decode()
     assert fields(V1.decode(text)) == [None, ref, topic, event, payload]
 

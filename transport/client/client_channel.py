@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from actors.channels.encoding import payload_of
 from actors.channels.message import Message
 from transport.client.client_push import Push
 from transport.client.client_serializer import written_payload
@@ -29,7 +30,7 @@ class Channel:
 
     def __init__(self, driver: Driver, topic: str, params: object, max_queue: int) -> None:
         _checked_name("a topic", topic)
-        written = params if callable(params) else written_payload(params)
+        written = params if callable(params) else written_payload(params, payload_of("phx_join", topic))
         driver.check(Message(None, None, topic, "phx_join", written))
         self._driver = driver
         self._queue = ReceiveQueue(topic, max_queue, self._is_over)
@@ -80,12 +81,13 @@ class Channel:
             NotJoinedError: if join() was not called.
             ClosedError: if the channel is closed or leaving.
             BufferFullError: if `max_buffered` events of this channel are buffered already.
-            TypeError: if the payload cannot be encoded as JSON, or the event is not a str.
-            UnencodableError: if the protocol's version cannot encode the payload.
+            TypeError: if the event is not a str.
+            UnencodableError: if the payload cannot be encoded, in the protocol's version; it names the part at fault, and is a
+                TypeError too.
             ValueError: if the timeout is not a number >= 0.
         """
         _checked_name("an event", event)
-        written = written_payload({} if payload is None else payload)
+        written = written_payload({} if payload is None else payload, payload_of(event, self.topic))
         self._driver.check(Message(None, None, self.topic, event, written))
         return self._pushed(self._protocol.push(event, written, timeout))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from actors.channels.encoding import as_json
 from actors.channels.message import Message
 from transport.exceptions import MalformedMessageError, UnencodableError
 from transport.protocol.nesting import MAX_NESTING
@@ -22,25 +23,20 @@ __all__ = ["CLIENT_SERIALIZERS", "ClientSerializer", "V1ClientSerializer", "V2Cl
 _PUSH = 0
 _MAX_FIELD = 255
 
-_encode = msgspec.json.Encoder().encode
 # A reply wraps what a client has sent; a server may add levels of its own.
 _LEVELS = 2 * MAX_NESTING
 _v1, _v2 = V1JSONSerializer(max_nesting=_LEVELS), V2JSONSerializer(max_nesting=_LEVELS)
 
 
-def written_payload(payload: object) -> msgspec.Raw | bytes:
+def written_payload(payload: object, what: str = "payload") -> msgspec.Raw | bytes:
     """Return a payload encoded as JSON, or the bytes of a binary one: later changes to it are not sent.
 
     Raises:
-        TypeError: if it cannot be encoded as JSON.
-        UnencodableError: if it is nested too deep.
+        UnencodableError: if it cannot be encoded as JSON, with the part at fault; `what` names the payload.
     """
     if isinstance(payload, bytes | bytearray | memoryview):
         return bytes(payload)
-    try:
-        return msgspec.Raw(_encode(payload))
-    except RecursionError as error:
-        raise UnencodableError(f"a payload is nested too deep to be encoded as JSON: {error}") from error
+    return msgspec.Raw(as_json(what, payload))
 
 
 class ClientSerializer(Protocol):

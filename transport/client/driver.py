@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from actors.channels.encoding import payload_of
 from actors.channels.message import Message
 from actors.clock import LoopClock
 from actors.fork import check_process
@@ -213,7 +214,7 @@ class Driver:
 
     async def _resolve(self, effect: Resolve) -> None:
         try:
-            payload = written_payload(await resolved(effect.source))
+            payload = written_payload(await resolved(effect.source), payload_of("phx_join", effect.topic))
             self._serializer.encode(Message(None, None, effect.topic, "phx_join", payload))
         except Exception as error:  # noqa: BLE001  # an error of the user's must not end the connection
             _log.exception("the params %r failed", effect.source)

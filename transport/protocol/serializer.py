@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from actors.channels.encoding import encode, encode_finite, too_deep
 from actors.channels.message import Broadcast, Frame, Message, Opcode, Payload, Reply, Serializer
 from actors.log import Log
 from actors.redaction import safe_repr
@@ -43,21 +44,6 @@ _TEXT, _BINARY = Opcode.TEXT, Opcode.BINARY
 
 # JSON
 
-_encode = msgspec.json.Encoder().encode
-
-
-def _text(value: object) -> Frame:
-    """Encode a value as JSON in a text frame.
-
-    Raises:
-        UnencodableError: if it is nested too deep.
-    """
-    try:
-        return Frame(_TEXT, _encode(value))
-    except RecursionError as error:
-        raise UnencodableError(f"a payload is nested too deep to be encoded as JSON: {error}") from error
-
-
 # What a decoder raises for data that is malformed.
 _MALFORMED = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
@@ -65,11 +51,37 @@ _MALFORMED = (msgspec.MsgspecError, UnicodeError, RecursionError)
 class _JSONSerializer:
     """What the versions have in common."""
 
-    def __init__(self, *, max_nesting: int = MAX_NESTING) -> None:
+    def __init__(self, *, max_nesting: int = MAX_NESTING, allow_nan: bool = True) -> None:
         check_count("max_nesting", max_nesting, least=1)
         if max_nesting > _MOST_NESTING:
             raise ValueError(f"max_nesting must be at most {_MOST_NESTING}, got {safe_repr(max_nesting)}")
         self._max_nesting = max_nesting
+        self._encode = encode if allow_nan else encode_finite
+
+    def _text(self, value: object) -> Frame:
+        """Encode a value as JSON in a text frame.
+
+        Raises:
+            UnencodableError: if it is nested too deep.
+        """
+        try:
+            return Frame(_TEXT, self._encode(value))
+        except RecursionError as error:
+            raise too_deep(error) from None
+
+    def _object(self, payload: object) -> msgspec.Raw:
+        """Encode a payload that is not a dict as a JSON object; a Raw one is that of our client, and may be anything.
+
+        Raises:
+            UnencodableError: if it is something else in JSON.
+        """
+        if isinstance(payload, msgspec.Raw):
+            return payload
+        data = self._encode(payload)
+        if not data.startswith(b"{"):
+            text = f"a payload must be a dict, a msgspec.Struct or bytes, got {safe_repr(payload)}"
+            raise UnencodableError(f'{text}; write {{"value": …}}', "$")
+        return msgspec.Raw(data)
 
     def _check_nesting(self, data: str | bytes) -> None:
         if is_nested_deeper(data, self._max_nesting):
@@ -95,7 +107,8 @@ _decode_v1 = msgspec.json.Decoder(_V1Message).decode
 class V1JSONSerializer(_JSONSerializer):
     """Version 1.0.0: a JSON object, without a join_ref from the server. It does not support binary payloads.
 
-    `max_nesting`: the levels of arrays and objects that a received message may have, its own included.
+    `max_nesting`: the levels of arrays and objects that a received message may have, its own included. `allow_nan`: whether NaN
+    and the infinities, which JSON does not have, are sent as null, as JavaScript does; else they are an error.
 
     Raises:
         ValueError: unless `max_nesting` is from 1 to 800.
@@ -119,7 +132,7 @@ class V1JSONSerializer(_JSONSerializer):
         """
         if isinstance(reply.payload, bytes):
             raise UnencodableError(f"a client of version 1.0.0 cannot receive a binary reply, got {safe_repr(reply)}")
-        return _text({"topic": topic, "event": "phx_reply", "payload": reply, "ref": ref})
+        return self._text({"topic": topic, "event": "phx_reply", "payload": reply, "ref": ref})
 
     def encode_push(self, join_ref: object, ref: object, topic: str, event: str, payload: Payload) -> Frame:
         """Encode an event for one client.
@@ -131,7 +144,7 @@ class V1JSONSerializer(_JSONSerializer):
             raise UnencodableError(
                 f"a client of version 1.0.0 cannot receive a binary push, got {safe_repr(event)} on {topic!r}"
             )
-        return _text({"topic": topic, "event": event, "payload": payload, "ref": ref})
+        return self._text({"topic": topic, "event": event, "payload": payload, "ref": ref})
 
     def encode_broadcast(self, broadcast: Broadcast) -> Frame | None:
         """Encode an event for all clients; None if its payload is binary."""
@@ -140,7 +153,7 @@ class V1JSONSerializer(_JSONSerializer):
             # Not an error of the sender, which does not know which clients have joined.
             _log.warning("clients of version 1.0.0 do not receive the binary broadcast %r on %r", event, topic)
             return None
-        return _text({"topic": topic, "event": event, "payload": payload, "ref": None})
+        return self._text({"topic": topic, "event": event, "payload": payload, "ref": None})
 
 
 # Version 2
@@ -156,7 +169,8 @@ _MAX_FIELD = 255
 class V2JSONSerializer(_JSONSerializer):
     """Version 2.0.0: a JSON array in a text frame, or a binary frame for a binary payload.
 
-    `max_nesting`: the levels of arrays and objects that a received message may have, its own included.
+    `max_nesting`: the levels of arrays and objects that a received message may have, its own included. `allow_nan`: whether NaN
+    and the infinities, which JSON does not have, are sent as null, as JavaScript does; else they are an error.
 
     Raises:
         ValueError: unless `max_nesting` is from 1 to 800.
@@ -179,20 +193,32 @@ class V2JSONSerializer(_JSONSerializer):
         if isinstance(payload, bytes):
             fields = {"join_ref": join_ref, "ref": ref, "topic": topic, "status": reply.status}
             return _binary(_REPLY, fields, payload)
-        return _text((join_ref, ref, topic, "phx_reply", reply))
+        return self._text((join_ref, ref, topic, "phx_reply", reply))
 
     def encode_push(self, join_ref: object, ref: object, topic: str, event: str, payload: Payload) -> Frame:
-        """Encode an event for one client; a binary one has no field for the ref."""
-        if isinstance(payload, bytes):
-            return _binary(_PUSH, {"join_ref": join_ref, "topic": topic, "event": event}, payload)
-        return _text((join_ref, ref, topic, event, payload))
+        """Encode an event for one client; a binary one has no field for the ref.
+
+        Raises:
+            UnencodableError: if the payload is neither an object nor binary; version 1 sends any.
+        """
+        if type(payload) is not dict:
+            if isinstance(payload, bytes):
+                return _binary(_PUSH, {"join_ref": join_ref, "topic": topic, "event": event}, payload)
+            payload = self._object(payload)
+        return self._text((join_ref, ref, topic, event, payload))
 
     def encode_broadcast(self, broadcast: Broadcast) -> Frame:
-        """Encode an event for all clients: without refs, so that the frame is the same for each."""
+        """Encode an event for all clients: without refs, so that the frame is the same for each.
+
+        Raises:
+            UnencodableError: if the payload is neither an object nor binary; version 1 sends any.
+        """
         topic, event, payload = broadcast.topic, broadcast.event, broadcast.payload
-        if isinstance(payload, bytes):
-            return _binary(_BROADCAST, {"topic": topic, "event": event}, payload)
-        return _text((None, None, topic, event, payload))
+        if type(payload) is not dict:
+            if isinstance(payload, bytes):
+                return _binary(_BROADCAST, {"topic": topic, "event": event}, payload)
+            payload = self._object(payload)
+        return self._text((None, None, topic, event, payload))
 
 
 def _decode_push(data: bytes) -> Message:
@@ -231,7 +257,7 @@ def _field(name: str, value: object) -> bytes:
     """Encode a field; a ref may be null, which is empty here, or any JSON value that the client chose."""
     if value is None:
         return b""
-    field = value.encode() if isinstance(value, str) else _encode(value)
+    field = value.encode() if isinstance(value, str) else encode(value)
     if len(field) > _MAX_FIELD:
         raise UnencodableError(
             f"{name} must have at most {_MAX_FIELD} bytes in a binary frame, got {len(field)}: {value!r}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from actors.redaction import safe_repr
@@ -65,6 +65,11 @@ class Versions:
         self._serializers = [(_checked_version(vsn), _checked(vsn, each)) for vsn, each in serializers.items()]
         # Nearly every client sends one of these texts.
         self._common = {vsn: self._first_match(vsn) for vsn in serializers}
+
+    @property
+    def serializers(self) -> Collection[Serializer]:
+        """The serializers, each once."""
+        return dict.fromkeys(serializer for _, serializer in self._serializers)
 
     def negotiate(self, vsn: str) -> Serializer | None:
         """Return the first serializer that matches a client's `vsn`, or None."""

@@ -121,7 +121,7 @@ class TopicBase(Generic[ClientT, PushedT]):
     def broadcast_from(self, event: str, payload: Payload) -> None:
         """Broadcast on the topic from the test: to all channels of the topic, but not to `assert_broadcast`."""
         system = self._system
-        message = Broadcast(self.topic, event, checked_payload(payload))
+        message = Broadcast(self.topic, event, checked_payload(event, payload))
         system.pubsub.broadcast_from(system.subscriber, self.topic, message)
 
     @property

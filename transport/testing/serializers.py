@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from actors.channels.encoding import encode
 from actors.channels.message import Broadcast, Frame, Message, Opcode, Payload, Reply, Serializer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["NoopSerializer", "ProvingSerializer"]
 
@@ -33,29 +37,30 @@ class NoopSerializer:
 
 
 class ProvingSerializer(NoopSerializer):
-    """Encodes all outgoing messages with a real serializer, and shows them to the test as they would look after JSON.
+    """Encodes all outgoing messages with a real serializer, and shows the test what `shown` makes of their payloads.
 
-    A payload that cannot be encoded fails as in production: the channel that pushes it crashes.
+    By default that is what they look like after JSON. A payload that cannot be encoded fails as in production: the channel that
+    pushes it crashes.
     """
 
-    def __init__(self, real: Serializer) -> None:
-        self._real = real
+    def __init__(self, real: Serializer, shown: Callable[[Payload], Payload] | None = None) -> None:
+        self._real, self._shown = real, shown or _as_json
 
     def encode_reply(self, join_ref: object, ref: object, topic: object, reply: Reply) -> Frame:
         """Encode a reply, and wrap it."""
         self._real.encode_reply(join_ref, ref, topic, reply)
-        return super().encode_reply(join_ref, ref, topic, Reply(reply.status, _as_json(reply.payload)))
+        return super().encode_reply(join_ref, ref, topic, Reply(reply.status, self._shown(reply.payload)))
 
     def encode_push(self, join_ref: object, ref: object, topic: str, event: str, payload: Payload) -> Frame:
         """Encode a push, and wrap it."""
         self._real.encode_push(join_ref, ref, topic, event, payload)
-        return super().encode_push(join_ref, ref, topic, event, _as_json(payload))
+        return super().encode_push(join_ref, ref, topic, event, self._shown(payload))
 
     def encode_broadcast(self, broadcast: Broadcast) -> Frame | None:
         """Encode a broadcast, and wrap it; None if the real serializer cannot encode it."""
         if self._real.encode_broadcast(broadcast) is None:
             return None
-        payload = _as_json(broadcast.payload)
+        payload = self._shown(broadcast.payload)
         return super().encode_broadcast(Broadcast(broadcast.topic, broadcast.event, payload))
 
 
@@ -67,7 +72,7 @@ def _as_json(payload: Payload) -> Payload:
     if isinstance(payload, bytes):
         return payload
     try:
-        return msgspec.json.decode(msgspec.json.encode(payload))
+        return msgspec.json.decode(encode(payload))
     except TypeError:
         # The real serializer can encode what JSON cannot.
         return payload

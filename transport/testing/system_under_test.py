@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from actors.actor import Actor
 from actors.channel import Channel
+from actors.channels.frozen import frozen_payload
 from actors.channels.message import Broadcast, Message
 from actors.exits import SHUTDOWN
 from actors.lowlevel import spawn
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from supervisors.supervisor import Supervisor
 from transport.endpoint import Endpoint
+from transport.protocol.serializer import V2JSONSerializer
 from transport.socket import ConnectInfo, Route, Routes, Socket, accepted
 from transport.testing.client_end import ClientEnd
 from transport.testing.crashes import Crashes, Kinds
 from transport.testing.exceptions import ConnectRefusedError, LeftBehindError
 from transport.testing.expectation import Expectation, Inbox, Wanted
 from transport.testing.leftovers import left_behind, name_of
-from transport.testing.serializers import NoopSerializer, ProvingSerializer
+from transport.testing.serializers import ProvingSerializer
 from transport.transport import Transport
 
 if TYPE_CHECKING:
@@ -64,13 +66,17 @@ class SystemUnderTest:
         self.inbox: Inbox[Broadcast] = Inbox()
         self.topics: set[str] = set()
         self._subscriber: ActorRef[Any] | None = None
-        self._serializer = NoopSerializer() if serializer is None else ProvingSerializer(serializer)
+        # Payloads stay Python objects, but what could not be sent fails here too.
+        objects = ProvingSerializer(V2JSONSerializer(), frozen_payload)
+        self._serializer = objects if serializer is None else ProvingSerializer(serializer)
+        self._routes: list[Routes] = []
         self._ends: list[ClientEnd] = []
         self._supervisors: list[ActorRef[Any]] = []
 
     def start(self) -> None:
         """Start in the runtime of this thread."""
         self._server = spawn(PubSubServer, (self.pubsub,), name=self.pubsub.name)
+        self.pubsub.audiences.add(self)
         self.crashes.watch(self.scheduler)
         if isinstance(self.endpoint, Endpoint):
             self.endpoint.attach(self._server, self.endpoint.port)
@@ -92,9 +98,14 @@ class SystemUnderTest:
     def open(self, socket: Socket) -> ClientEnd:
         """Start the transport actor of a client that was accepted."""
         end = ClientEnd()
-        end.transport = spawn(Transport, (end, socket, Routes(type(socket)), self._serializer, self.pubsub))
+        self._routes.append(Routes(type(socket)))
+        end.transport = spawn(Transport, (end, socket, self._routes[-1], self._serializer, self.pubsub))
         self._ends.append(end)
         return end
+
+    def serializers(self, topic: str, event: str) -> list[Serializer]:
+        """Return the serializer of the clients that may join a topic, and are sent its broadcasts of an event."""
+        return [self._serializer] if any(routes.sends(topic, event) for routes in self._routes) else []
 
     @property
     def subscriber(self) -> ActorRef[Any]:
