@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,16 @@ from ashtree import (
 )
 from ashtree.observer import repl
 
+# What a client sends is checked where it is used; what is wrong raises, which ends the channel and nothing else.
+
+
+def whole_number(text: str) -> int:
+    """Read digits, perhaps with a sign; `int` alone would also read spaces, underscores and the digits of other scripts."""
+    if not re.fullmatch(r"[+-]?[0-9]+", text):
+        raise ValueError(f"expected a whole number, got {text!r}")
+    return int(text)
+
+
 # A channel is an actor: it has its own state and handles one message at a time. This one counts, replies and debounces.
 
 
@@ -57,9 +68,10 @@ class DemoChannel(Channel):
         match event.split(":"):
             case ["ping"]:
                 return ok({"response": "pong"})
-            case ["ping", ms]:
+            case ["ping", digits]:
                 # The reply is sent later, from handle_info(): the socket_ref says which push it answers.
-                self.send_after(int(ms) / 1000, ("ping", int(ms), self.socket_ref()))
+                ms = whole_number(digits)
+                self.send_after(ms / 1000, ("ping", ms, self.socket_ref()))
             case ["debounce_ping"]:
                 self.broadcast("debounce_ping")
             case _:
@@ -130,26 +142,26 @@ class RoomChannel(Channel):
     def handle_in(self, event: str, payload: Payload) -> Any:
         """Handle an event that the client has pushed."""
         user = self.assigns["user"]
-        match event:
-            case "new_msg":
+        match event, payload:
+            case "new_msg", _:
                 self.broadcast("new_msg", {"user": user, "body": payload["body"]})
                 return ok()
-            case "typing":
+            case "typing", _:
                 self.broadcast_from("typing", {"user": user})
-            case "echo" | "blob":
+            case ("echo", _) | ("blob", bytes()):
                 return ok(payload)
-            case "fail":
+            case "fail", _:
                 return error({"reason": "failed on purpose"})
-            case "whoami":
+            case "whoami", _:
                 return ok({"user": user, "channel": self.pid, "transport": self.socket.transport.pid})
-            case "crash":
+            case "crash", _:
                 raise RuntimeError("crashed on purpose")
-            case "stop":
+            case "stop", _:
                 return Stop(reply=ok())
-            case "crash_transport":
+            case "crash_transport", _:
                 self.socket.transport.kill()
-            case "kick":
-                self.socket.endpoint.broadcast(f"users_socket:{payload['user']}", "disconnect", {})
+            case "kick", {"user": kicked} if not isinstance(kicked, dict):
+                self.socket.endpoint.broadcast(f"users_socket:{kicked}", "disconnect", {})
                 return ok()
             case _:
                 return super().handle_in(event, payload)

@@ -79,6 +79,13 @@ def test_pings_overtake_each_other(client: TestClient, demo: JoinedChannel) -> N
     [
         ("ping:abc", ValueError),
         ("ping:-5", ValueError),
+        ("ping:", ValueError),
+        ("ping: 5", ValueError),
+        ("ping:5\n", ValueError),
+        ("ping:1_0", ValueError),
+        ("ping:\u0663", ValueError),
+        ("ping:1.5", ValueError),
+        ("ping:1e3", ValueError),
         ("ping:1:2", UnhandledEventError),
         ("nope", UnhandledEventError),
         ("", UnhandledEventError),
@@ -203,6 +210,43 @@ def test_after_the_reply_come_ones_own_diff_and_then_the_state(client: TestClien
     [meta] = state.payload["anonymous"]["metas"]
     assert sorted(meta) == ["online_at", "phx_ref"]
     assert type(meta["online_at"]) is int
+
+
+@pytest.mark.parametrize(
+    ("event", "payload"),
+    [
+        ("blob", {"a": 1}),
+        ("blob", "text"),
+        ("blob", None),
+        ("kick", {"user": {}}),
+        ("kick", {}),
+        ("kick", b"ann"),
+        ("new_msg", b"hi"),
+        ("new_msg", {}),
+    ],
+)
+def test_a_payload_that_an_event_cannot_have_crashes_the_room(client: TestClient, event: str, payload: Any) -> None:
+    room = join(client, "ann")
+    with client.expect_crash():
+        room.push(event, payload)
+    room.assert_push("phx_error", {"reason": "channel_crash"})
+
+
+@pytest.mark.parametrize(("event", "payload"), [("blob", b"\x00"), ("echo", b"\x00"), ("echo", [1])])
+def test_what_is_echoed_comes_back(client: TestClient, event: str, payload: Any) -> None:
+    join(client, "ann").push(event, payload).assert_reply("ok", payload)
+
+
+@pytest.mark.parametrize("user", ["ben", 5, None])
+def test_a_user_may_be_kicked_who_is_not_there(client: TestClient, user: Any) -> None:
+    join(client, "ann").push("kick", {"user": user}).assert_reply("ok", {})
+
+
+@pytest.mark.parametrize(("digits", "delay"), [("+5", 5), ("-0", 0), ("007", 7)])
+def test_a_delay_may_have_a_sign(client: TestClient, demo: JoinedChannel, digits: str, delay: int) -> None:
+    ref = demo.push(f"ping:{digits}")
+    client.clock.advance(1)
+    ref.assert_reply("ok", {"response": "pong", "delay": delay})
 
 
 def test_nobody_is_in_a_room_that_lets_nobody_in(client: TestClient) -> None:

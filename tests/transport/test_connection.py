@@ -275,8 +275,22 @@ def test_a_channel_that_cannot_be_started_is_answered_join_crashed(topic: str) -
     assert peer.topics == []
 
 
-@pytest.mark.parametrize("topic", [{"a": 1}, ["room:1"], 7, None, True], ids=repr)
-def test_a_join_whose_topic_is_no_string_is_malformed(topic: Any) -> None:
+@pytest.mark.parametrize(
+    "topic",
+    [5, -7, 1.5, 10**30, None, True, False, [], ["a"], [97, "b"], [[], ["a", [0x10FFFF]]], ["room:1", ""]],
+    ids=repr,
+)
+def test_a_join_whose_topic_is_no_string_is_unmatched(topic: Any) -> None:
+    peer = Peer()
+    assert peer.receive("1", "2", topic, "phx_join") == [[None, "2", topic, "phx_reply", UNMATCHED]]
+    assert peer.topics == []
+
+
+NO_TEXT = [{}, {"a": 1}, [{}], ["a", {"a": 1}], [-1], [1.5], [True], [None], [0xD800], [0x110000], [["a", [-1]]]]
+
+
+@pytest.mark.parametrize("topic", NO_TEXT, ids=repr)
+def test_a_join_whose_topic_has_no_text_is_malformed(topic: Any) -> None:
     with pytest.raises(MalformedMessageError, match="a topic must be a string, got"):
         Peer(EverySocket).receive("1", "1", topic, "phx_join")
 

@@ -18,6 +18,8 @@ from transport.carriers.frames import COSTS, SLICE_BYTES, SLICE_COSTS, FrameRead
 
 MAX_SIZE = 300
 MAX_FRAGMENTS = 5
+# The close codes of which the general parser accepts those that only servers send.
+OF_SERVERS = (1012, 1013, 1014)
 
 
 def framed(opcode: Opcode, data: bytes, *, fin: bool = True, mask: bool = True) -> bytes:
@@ -49,6 +51,7 @@ FRAMES = {
     "half a close code": framed(Opcode.CLOSE, b"\x03"),
     "a close code that must not be sent": framed(Opcode.CLOSE, b"\x03\xed"),
     "a close reason that is not UTF-8": framed(Opcode.CLOSE, b"\x03\xe8\xff"),
+    "a close code of servers": framed(Opcode.CLOSE, b"\x03\xf4"),
     "a close reason": framed(Opcode.CLOSE, b"\x0f\xa0" + "é".encode() * 61),
     "a fragment": framed(Opcode.TEXT, b"frag", fin=False),
     "a fragment of binary": framed(Opcode.BINARY, b"\xff", fin=False),
@@ -241,7 +244,10 @@ class General:
                 self.protocol.fail(CloseCode.INVALID_DATA)
 
     def close_sent(self) -> int | None:
-        return None if self.protocol.close_sent is None else self.protocol.close_sent.code
+        if self.protocol.close_sent is None:
+            return None
+        code = self.protocol.close_sent.code
+        return CloseCode.PROTOCOL_ERROR if code in OF_SERVERS else code
 
 
 class Ours:
@@ -291,15 +297,48 @@ def test_it_does_not_matter_where_the_bytes_are_cut(stream: tuple[bytes, list[in
 
 
 @given(st.binary(max_size=125), st.binary(min_size=4, max_size=4))
-def test_a_close_frame_is_answered_as_the_general_parser_answers_it(payload: bytes, mask: bytes) -> None:
+def test_a_close_frame_is_answered_with_the_code_of_the_general_parser_and_no_reason(
+    payload: bytes, mask: bytes
+) -> None:
     data = bytes((0x88, 0x80 | len(payload))) + mask + apply_mask(payload, mask)
     frames, general = reader(), ServerProtocol(state=State.OPEN, max_size=MAX_SIZE)
     assert read_all(data, frames) == []
     general.receive_data(data)
     assert frames.end is not None
     assert general.close_sent is not None
-    assert frames.end.code == general.close_sent.code
-    assert general.data_to_send() == [close_frame(frames.end.payload), b""]
+    code = general.close_sent.code if general.close_sent.code not in OF_SERVERS else CloseCode.PROTOCOL_ERROR
+    assert frames.end.code == code
+    assert close_frame(frames.end.payload) == close_frame(code.to_bytes(2, "big") if payload else b"")
+
+
+@pytest.mark.parametrize("reason", [b"", b"restarting"])
+@pytest.mark.parametrize(
+    ("code", "answer"),
+    [
+        (1000, 1000),
+        (1001, 1001),
+        (1011, 1011),
+        (1012, 1002),
+        (1013, 1002),
+        (1014, 1002),
+        (1015, 1002),
+        (3000, 3000),
+        (4999, 4999),
+    ],
+)
+def test_a_close_code_for_servers_is_an_error_of_a_client(code: int, answer: int, reason: bytes) -> None:
+    frames = reader()
+    read_all(framed(Opcode.CLOSE, code.to_bytes(2, "big") + reason), frames)
+    assert frames.end == (answer, answer.to_bytes(2, "big"), answer != code, None)
+
+
+@pytest.mark.parametrize("name", sorted(FRAMES))
+def test_no_close_frame_has_a_reason(name: str) -> None:
+    frames = reader()
+    frames.read(FRAMES[name])
+    assert frames.end is None or frames.end.payload == (
+        b"" if frames.end.code == 1005 else frames.end.code.to_bytes(2, "big")
+    )
 
 
 @given(st.binary(max_size=125))

@@ -2,6 +2,7 @@
 
 `websockets`' parser, a generator made for all sides and extensions, takes ten times as long for a message, and more for a ping
 or a fragment. What is an error here, and its close code, is what it is there; `tests/transport/test_frames.py` compares them.
+As in Phoenix, a close code that is for servers is an error of the client too, and no close frame of ours has a reason.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ _FIN, _RESERVED, _CONTROL, _OPCODE = 0x80, 0x70, 0x08, 0x0F
 _MASKED = 0x80
 _LENGTH_16, _LENGTH_64 = 126, 127
 _OPCODES = frozenset(int(opcode) for opcode in Opcode)
+# The close codes that servers send: restarting, try again later, bad gateway.
+_OF_SERVERS = frozenset((CloseCode.SERVICE_RESTART, CloseCode.TRY_AGAIN_LATER, CloseCode.BAD_GATEWAY))
 # The header of a client's frame without a longer length: two bytes, and the mask.
 _HEAD = 6
 
@@ -144,7 +147,7 @@ class FrameReader:
             return payload.decode()
         except UnicodeDecodeError:
             # RFC 6455, section 8.1: text that is not UTF-8 fails the connection.
-            self._fail(CloseCode.INVALID_DATA, "")
+            self._fail(CloseCode.INVALID_DATA)
             return None
 
     def _is_wrong(self, head: int, length: int) -> bool:
@@ -155,27 +158,19 @@ class FrameReader:
         room = max(_SHORT, self._max_size) if head & _CONTROL else self._max_size - len(message or b"")
         if not head & ~_FIN and message is not None and 0 <= length <= room:
             return False
-        if opcode not in _OPCODES:
-            self._fail(CloseCode.PROTOCOL_ERROR, "invalid opcode")
-        elif length < 0:
-            self._fail(CloseCode.PROTOCOL_ERROR, "incorrect masking")
+        if opcode not in _OPCODES or length < 0:
+            self._fail(CloseCode.PROTOCOL_ERROR)
         elif length > room:
-            reason = f"frame with {length} bytes exceeds limit of {room} bytes"
-            self._fail(CloseCode.MESSAGE_TOO_BIG, reason, "max_frame_size")
-        elif head & _RESERVED:
-            self._fail(CloseCode.PROTOCOL_ERROR, "reserved bits must be 0")
-        elif problem := self._problem(head, length):
-            self._fail(CloseCode.PROTOCOL_ERROR, problem)
+            self._fail(CloseCode.MESSAGE_TOO_BIG, "max_frame_size")
+        elif head & _RESERVED or self._is_out_of_place(head, length):
+            self._fail(CloseCode.PROTOCOL_ERROR)
         return self.is_over
 
-    def _problem(self, head: int, length: int) -> str | None:
+    def _is_out_of_place(self, head: int, length: int) -> bool:
+        """Return whether it is a long or fragmented control frame, or a data frame where the other kind has to come."""
         if head & _CONTROL:
-            if length > _SHORT:
-                return "control frame too long"
-            return None if head & _FIN else "fragmented control frame"
-        if head & _OPCODE == Opcode.CONT:
-            return "unexpected continuation frame" if self._message is None else None
-        return None if self._message is None else "expected a continuation frame"
+            return length > _SHORT or not head & _FIN
+        return (head & _OPCODE == Opcode.CONT) is (self._message is None)
 
     def _take(self, head: int, payload: bytes) -> str | bytes | None:
         """Handle a control frame or a fragment; return the message if it is the last one."""
@@ -197,7 +192,7 @@ class FrameReader:
         message += payload
         self._count += 1
         if self._count > self._max_fragments:
-            self._fail(CloseCode.MESSAGE_TOO_BIG, f"over {self._max_fragments} fragments", "fragments")
+            self._fail(CloseCode.MESSAGE_TOO_BIG, "fragments")
             return None
         if not head & _FIN:
             return None
@@ -208,20 +203,20 @@ class FrameReader:
         """End with the code of the client's close frame (RFC 6455, sections 5.5.1 and 7.1.1)."""
         try:
             code = Close.parse(payload).code
-        except ProtocolError as error:
-            self._fail(CloseCode.PROTOCOL_ERROR, str(error))
-        except UnicodeDecodeError as error:
-            self._fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
+        except ProtocolError:
+            self._fail(CloseCode.PROTOCOL_ERROR)
+        except UnicodeDecodeError:
+            self._fail(CloseCode.INVALID_DATA)
         else:
-            if self._message is None:
-                self.end = Ending(int(code), payload)
+            if self._message is None and code not in _OF_SERVERS:
+                self.end = Ending(int(code), payload[:2])
             else:
-                self._fail(CloseCode.PROTOCOL_ERROR, "incomplete fragmented message")
+                self._fail(CloseCode.PROTOCOL_ERROR)
 
-    def _fail(self, code: CloseCode, reason: str, limit: str | None = None) -> None:
+    def _fail(self, code: CloseCode, limit: str | None = None) -> None:
         """End because of an error of the client (RFC 6455, section 7.1.7)."""
         self._message = None
-        self.end = Ending(int(code), Close(code, reason).serialize(), is_error=True, limit=limit)
+        self.end = Ending(int(code), close_payload(code), is_error=True, limit=limit)
 
 
 def _whole_messages(data: bytes | bytearray, start: int, messages: list[str | bytes], most: int, max_size: int) -> int:

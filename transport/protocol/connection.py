@@ -7,6 +7,7 @@ effects, so the rules can be read here from top to bottom, and tested as values.
 from __future__ import annotations
 
 import enum
+import sys
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -46,6 +47,8 @@ _CRASHED = {"reason": "channel_crash"}
 # The events that the socket itself handles; a tuple, as an event may be any JSON value.
 _SPECIAL_EVENTS = ("phx_join", "phx_leave", "heartbeat")
 _LIMITS = Limits()
+# Code points that are no characters.
+_SURROGATES = range(0xD800, 0xE000)
 # Characters of what is no topic, in the log.
 _SHOWN = 200
 DUPLICATE_JOIN = Shutdown("duplicate_join")
@@ -205,7 +208,7 @@ class Connection:
         """Return the effects of a message of the client, which had `size` bytes, or characters.
 
         Raises:
-            MalformedMessageError: if it joins a topic that is not a string.
+            MalformedMessageError: if it joins a topic that is an object, or a list that Phoenix cannot read as text.
         """
         topic = message.topic
         joined = self.topics.get(topic) if isinstance(topic, str) else None
@@ -252,7 +255,7 @@ class Connection:
 
     def _join(self, message: Message, size: int) -> Effects:
         if not isinstance(message.topic, str):
-            raise MalformedMessageError(f"a topic must be a string, got {shown(message.topic, (), _SHOWN)}")
+            return self._join_no_text(message)
         route = self._routes.match(message.topic)
         if route is None:
             return (self._unmatched(message),)
@@ -263,6 +266,12 @@ class Connection:
         joined = self.topics[message.topic] = Joined(route, message, size)
         self._held += size
         return (StartChannel(joined),)
+
+    def _join_no_text(self, message: Message) -> Effects:
+        """Answer a join whose topic is no string as Phoenix does, whose warning fails unless the topic can be read as text."""
+        if not _reads_as_text(message.topic):
+            raise MalformedMessageError(f"a topic must be a string, got {shown(message.topic, (), _SHOWN)}")
+        return (self._unmatched(message),)
 
     def _too_large(self, message: Message, size: int, freed: int) -> Effects:
         """Answer a join that would hold too much while its topic is joined; the first one may be as large as a message."""
@@ -389,6 +398,24 @@ class Connection:
 
     def _push(self, joined: Joined, event: str, payload: Payload) -> SendFrame:
         return SendFrame(self._serializer.encode_push(joined.join_ref, joined.join_ref, joined.topic, event, payload))
+
+
+def _reads_as_text(topic: object) -> bool:
+    """Return whether a JSON value has a text in Elixir; of lists, those of texts and characters, which may be nested."""
+    if not isinstance(topic, list):
+        return not isinstance(topic, dict)
+    left = list(topic)
+    while left:
+        each = left.pop()
+        if isinstance(each, list):
+            left += each
+        elif not isinstance(each, str) and not _is_character(each):
+            return False
+    return True
+
+
+def _is_character(code: object) -> bool:
+    return type(code) is int and 0 <= code <= sys.maxunicode and code not in _SURROGATES
 
 
 def _same(left: object, right: object) -> bool:
