@@ -35,6 +35,7 @@ class World:
         self.socket = SocketProtocol(Options(**{"jitter": 0.0, **options}))
         self.sent: list[Message] = []
         self.opened: list[int] = []
+        self.transports: list[str] = []
         self.closed: list[tuple[int, int, str]] = []
         self.resolving: list[Resolve] = []
         self.timers: dict[ProtocolTimer, Timer] = {}
@@ -56,8 +57,9 @@ class World:
                 self.timers[timer] = self.clock.call_after(seconds, lambda: self._fire(timer))
             case StopTimer(timer):
                 self._stop(timer)
-            case OpenConnection(number):
+            case OpenConnection(number, transport):
                 self.opened.append(number)
+                self.transports.append(transport)
             case CloseConnection(number, code, reason):
                 self.closed.append((number, code, reason))
             case Resolve():

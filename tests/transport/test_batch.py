@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from actors.channels.message import Frame, Opcode
-from transport.carriers.batch import MAX_LINES, NDJSON, batch_size, read_batch, text_of
+from transport.carriers.batch import MAX_LINES, NDJSON, batch_size, read_batch, read_message, text_of, write_batches
 from transport.exceptions import MalformedMessageError
 
 
@@ -85,3 +85,54 @@ def test_text_that_is_not_utf8_is_left_to_the_serializer(types: list[str]) -> No
 )
 def test_a_frame_stands_in_the_answer_as_text(opcode: Opcode, data: bytes, text: str) -> None:
     assert text_of(Frame(opcode, data)) == text
+
+
+# The client's half
+
+
+MESSAGES = [
+    ["[1]"],
+    ["[1]", b"\x00\x01\xff", "[2]"],
+    [f"[{number}]" for number in range(2 * MAX_LINES + 1)],
+    ['{"topic":"a"}', '{"topic":"b"}'],
+    ["[1]", '{"topic":"a"}', b"\x00", "[2]"],
+    ["[" + "x" * 700_000 + "]"] * 3,
+    [b"x" * 3_000_000, "[1]"],
+]
+
+
+@pytest.mark.parametrize("messages", MESSAGES, ids=range(len(MESSAGES)))
+def test_a_server_reads_what_the_client_writes(messages: list[str | bytes]) -> None:
+    batches = list(write_batches(messages))
+    assert [message for kind, body in batches for message in read_batch(body, [kind], 2**23) or []] == messages
+    assert all(len(body) < 2**20 + 1000 or b"\n" not in body for _, body in batches)
+    assert all(body.count(b"\n") < MAX_LINES for _, body in batches)
+
+
+def test_messages_share_a_body_where_they_can() -> None:
+    kinds = [kind for kind, _ in write_batches(["[1]", "[2]", '{"a":1}', "[3]"])]
+    assert kinds == [NDJSON, "application/json", NDJSON]
+    assert list(write_batches([])) == []
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Frame(Opcode.TEXT, b'[null,null,"a","b",{}]'),
+        Frame(Opcode.TEXT, b'{"topic":"a"}'),
+        *(
+            Frame(Opcode.BINARY, bytes([kind]) + data)
+            for kind in range(3)
+            for data in (b"\x01abc", b"\xff\x00", "é".encode())
+        ),
+    ],
+    ids=repr,
+)
+def test_a_client_reads_what_the_server_writes(frame: Frame) -> None:
+    message = read_message(text_of(frame))
+    assert message == (frame.data.decode() if frame.opcode is Opcode.TEXT else frame.data)
+
+
+@pytest.mark.parametrize("text", ["", "hello", "=", "é", "not base64"])
+def test_what_is_neither_is_left_to_the_serializer(text: str) -> None:
+    assert read_message(text) == text

@@ -94,9 +94,11 @@ def answer(event: str, response: Any, status: str = "ok") -> dict[str, Any]:
     return {"event": event, "status": status, "response": response}
 
 
+@pytest.mark.parametrize("carrier", [[], ["--longpoll"]], ids=["websocket", "longpoll"])
 @pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])
-def test_it_joins_prints_what_arrives_and_sends_what_is_typed(demo: LiveDemo, vsn: str) -> None:
-    with Program(url(demo), f"room:console-{vsn}", "--param", "user=cat", "--vsn", vsn) as program:
+def test_it_joins_prints_what_arrives_and_sends_what_is_typed(demo: LiveDemo, vsn: str, carrier: list[str]) -> None:
+    topic = f"room:console-{vsn}{''.join(carrier)}"
+    with Program(url(demo), topic, "--param", "user=cat", "--vsn", vsn, *carrier) as program:
         assert program.says("phx_reply") == answer("phx_join", {})
         assert list(program.says("presence_state")) == ["cat"]
         program.type('new_msg {"body": "hé"}')

@@ -9,6 +9,7 @@ import pytest
 
 from actors.channels.message import Message
 from tests.transport.client_world import World
+from transport.client.exceptions import ParamsError
 from transport.client.protocol.options import Options
 from transport.client.protocol.reconnection import reconnect_after, rejoin_after
 
@@ -314,6 +315,149 @@ def test_without_a_connection_there_is_no_heartbeat(world: World, end: str) -> N
     assert world.sent == []
 
 
+# Long polling
+
+
+def test_long_polling_may_be_chosen(world: World) -> None:
+    world = World(transport="longpoll")
+    world.open()
+    world.advance(100)
+    assert (world.transports, world.events(), world.socket.transport) == (["longpoll"], [], "longpoll")
+    world.drop(3410)
+    world.advance(0.01)
+    assert world.transports == ["longpoll"] * 2
+
+
+def test_without_a_fallback_a_websocket_is_tried_again(world: World) -> None:
+    for _ in range(3):
+        world.socket.connect()
+        world.settle()
+        world.refuse()
+    world.open()
+    assert set(world.transports) == {"websocket"}
+
+
+def test_a_websocket_that_cannot_be_opened_is_replaced_at_once() -> None:
+    world = World(longpoll_fallback=2.5)
+    heard = listened(world)
+    world.socket.connect()
+    world.settle()
+    world.refuse()
+    assert (world.transports, world.socket.state.value, heard) == (["websocket", "longpoll"], "connecting", [])
+    world.open()
+    assert (world.socket.transport, heard) == ("longpoll", [("open",)])
+
+
+def test_a_websocket_that_is_not_open_in_time_is_replaced() -> None:
+    world = World(longpoll_fallback=2.5)
+    world.socket.connect()
+    world.advance(2.5)
+    assert (world.transports, world.closed) == (["websocket", "longpoll"], [(1, 1000, "")])
+    world.advance(2.5)
+    assert world.running() == ["connect"], "the fallback has the time of any connection"
+
+
+@pytest.mark.parametrize("timeout", [1, 10])
+def test_a_websocket_that_takes_longer_than_any_connection_may_is_replaced_too(timeout: float) -> None:
+    world = World(longpoll_fallback=20, timeout=timeout)
+    heard = listened(world)
+    world.socket.connect()
+    world.advance(timeout)
+    assert (world.transports, world.closed, heard) == (["websocket", "longpoll"], [(1, 1000, "")], [])
+
+
+@pytest.mark.parametrize("heartbeat_interval", [1, 30])
+def test_a_websocket_over_which_nothing_comes_is_replaced(heartbeat_interval: float) -> None:
+    world = World(longpoll_fallback=2.5, heartbeat_interval=heartbeat_interval)
+    member = world.channel()
+    member.join()
+    world.open()
+    assert world.events() == ["heartbeat", "phx_join"]
+    world.advance(2.5)
+    assert (world.transports, world.closed) == (["websocket", "longpoll"], [(1, 1000, "fallback")])
+    world.open()
+    assert (world.events(), member.state) == (["heartbeat", "phx_join", "phx_join"], "joining")
+
+
+def test_a_websocket_that_works_is_kept() -> None:
+    world = World(longpoll_fallback=2.5)
+    world.open()
+    world.advance(2)
+    world.begin_to_say()
+    world.advance(25)
+    assert (world.transports, world.closed, world.events()) == (["websocket"], [], ["heartbeat"])
+
+
+def test_that_no_websocket_ever_worked_is_remembered_until_the_network_has_changed() -> None:
+    world = World(longpoll_fallback=2.5)
+    world.open()
+    world.drop(1006)
+    world.advance(0.01)
+    world.refuse()
+    world.open()
+    world.transports.clear()
+    world.drop(3410)
+    world.advance(0.05)
+    world.refuse()
+    world.advance(1)
+    assert set(world.transports) == {"longpoll"}
+    world.socket.disconnect()
+    world.open()
+    assert set(world.transports) == {"longpoll"}
+    world.socket.reconnect()
+    world.settle()
+    assert world.transports[-1] == "websocket"
+
+
+def test_where_a_websocket_has_worked_it_is_tried_again_first() -> None:
+    world = World(longpoll_fallback=2.5)
+    world.open()
+    world.begin_to_say()
+    world.drop(1006)
+    world.advance(0.01)
+    world.refuse()
+    world.open()
+    assert world.transports == ["websocket", "websocket", "longpoll"]
+    world.drop(3410)
+    world.advance(1)
+    assert world.transports[3] == "websocket"
+
+
+def test_where_neither_works_both_are_tried_with_back_off() -> None:
+    world = World(longpoll_fallback=2.5)
+    heard = listened(world)
+    world.socket.connect()
+    world.settle()
+    for wait in [0.01, 0.05, 0.1]:
+        world.refuse()
+        world.refuse()
+        assert [kind for kind, *_ in heard] == ["error", "close"]
+        heard.clear()
+        world.advance(wait)
+    assert world.transports == ["websocket", "longpoll"] * 3 + ["websocket"]
+
+
+def test_params_that_fail_would_fail_again() -> None:
+    world = World(longpoll_fallback=2.5)
+    world.socket.connect()
+    world.settle()
+    world.socket.failed(1, ParamsError("no token"))
+    world.advance(0.01)
+    assert world.transports == ["websocket", "websocket"]
+
+
+@pytest.mark.parametrize("end", ["disconnect", "drop"])
+def test_after_the_end_there_is_no_fallback(end: str) -> None:
+    world = World(longpoll_fallback=2.5)
+    world.open()
+    if end == "drop":
+        world.drop(1000)
+    else:
+        world.socket.disconnect()
+    world.advance(100)
+    assert (world.transports, world.timers) == (["websocket"], {})
+
+
 # Callbacks
 
 
@@ -362,6 +506,9 @@ def test_a_callback_may_use_the_socket(world: World) -> None:
         ("timeout", True),
         ("heartbeat_interval", -1),
         ("heartbeat_interval", None),
+        ("transport", "carrier pigeon"),
+        ("longpoll_fallback", 0),
+        ("longpoll_fallback", True),
         ("min_uptime", -1),
         ("min_uptime", None),
         ("jitter", 1.5),

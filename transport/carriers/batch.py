@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from transport.exceptions import MalformedMessageError
@@ -13,12 +13,14 @@ from transport.exceptions import MalformedMessageError
 if TYPE_CHECKING:
     from actors.channels.message import Frame
 
-__all__ = ["MAX_LINES", "NDJSON", "batch_size", "read_batch", "text_of"]
+__all__ = ["MAX_LINES", "NDJSON", "batch_size", "read_batch", "read_message", "text_of", "write_batches"]
 
 MAX_LINES = 100
 """The lines of a batch that are read; phoenix.js sends at most as many (CVE-2026-32689)."""
 
 NDJSON = "application/x-ndjson"
+
+_BODY = 2**20
 
 _LINE_END = re.compile(rb"\r?\n")
 
@@ -76,3 +78,42 @@ def text_of(frame: Frame) -> str:
         return data.decode()
     except UnicodeDecodeError:
         return base64.b64encode(data).decode()
+
+
+# The client's half
+
+
+def write_batches(messages: Sequence[str | bytes]) -> Iterator[tuple[str, bytes]]:
+    """Yield the content type and the body of each POST that brings these messages to a server, in order.
+
+    A text that does not begin with `[`, as those of version 1.0.0, has a POST of its own. A body has `MAX_LINES` at most, and
+    about a megabyte unless one message alone is larger: servers limit both.
+    """
+    lines: list[bytes] = []
+    for message in messages:
+        line = message.encode() if isinstance(message, str) else base64.b64encode(message)
+        is_single = isinstance(message, str) and not message.startswith("[")
+        if lines and (is_single or len(lines) == MAX_LINES or sum(map(len, lines)) + len(line) > _BODY):
+            yield NDJSON, b"\n".join(lines)
+            lines = []
+        if is_single:
+            yield "application/json", line
+        else:
+            lines.append(line)
+    if lines:
+        yield NDJSON, b"\n".join(lines)
+
+
+def read_message(text: str) -> str | bytes:
+    """Return the message that a server has written with `text_of`, or as Phoenix does.
+
+    JSON begins with a bracket, binary data as text with the number of its kind, which is below 3; anything else is base64.
+    """
+    if not text or text[0] in "[{":
+        return text
+    if text[0] < "\x03":
+        return text.encode()
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return text

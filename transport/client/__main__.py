@@ -46,6 +46,14 @@ def argument_parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--token", help="the auth token of the socket")
     parser.add_argument("--vsn", choices=list(CLIENT_SERIALIZERS), default="2.0.0", help="the version of the protocol")
     parser.add_argument(
+        "--longpoll",
+        dest="transport",
+        action="store_const",
+        const="longpoll",
+        default="websocket",
+        help="use long polling instead of a WebSocket",
+    )
+    parser.add_argument(
         "--timeout", metavar="SECONDS", type=seconds, default=10.0, help="for connecting and for replies"
     )
     return parser
@@ -86,6 +94,7 @@ async def talk(options: argparse.Namespace) -> None:
         auth_token=options.token,
         vsn=options.vsn,
         timeout=options.timeout,
+        transport=options.transport,
     )
     async with client as socket:
         await CommandLine(socket, socket.channel(options.topic, options.join)).run()

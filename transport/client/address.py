@@ -14,10 +14,11 @@ from websockets.uri import parse_uri
 
 from transport.access.auth_token import PREFIX, SUBPROTOCOL
 
-__all__ = ["checked_params", "checked_token", "checked_url", "connect_url", "proxy_for", "subprotocols"]
+__all__ = ["checked_params", "checked_token", "checked_url", "connect_url", "longpoll_url", "proxy_for", "subprotocols"]
 
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 _PATH = "websocket"
+_LONGPOLL_PATH = "longpoll"
 
 
 def checked_url(url: str) -> str:
@@ -73,6 +74,12 @@ def connect_url(url: str, params: Mapping[str, object], vsn: str) -> str:
     scheme, host, path, query, fragment = urlsplit(url)
     pairs = [*parse_qsl(query, keep_blank_values=True), *_flat(params), ("vsn", vsn)]
     return urlunsplit((scheme, host, path, urlencode(pairs), fragment))
+
+
+def longpoll_url(url: str) -> str:
+    """Return the URL for long polling beside that of a WebSocket; its scheme stays ws or wss."""
+    scheme, host, path, query, fragment = urlsplit(url)
+    return urlunsplit((scheme, host, path.removesuffix(_PATH) + _LONGPOLL_PATH, query, fragment))
 
 
 def _flat(params: Mapping[str, object], parent: str = "") -> Iterator[tuple[str, str]]:

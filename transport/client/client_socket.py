@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from actors.channels.message import Message
     from actors.clock import Clock
+    from transport.client.protocol.effects import TransportName
 
 __all__ = ["Socket", "SocketOptions"]
 
@@ -51,6 +52,9 @@ class SocketOptions(TypedDict, total=False):
     ssl: SSLContext | None
     proxy: str | Literal[True] | None
     max_size: int | None
+    transport: TransportName
+    longpoll_fallback: float | None
+    longpoll_timeout: float
     clock: Clock | None
 
 
@@ -71,6 +75,11 @@ class Socket:
     that lasted `min_uptime`, as those of `rejoin_after(tries)` are from the last join that did. `jitter` is the share of each
     such delay that may be taken off at random. `timeout` is for pushes, joins and connecting. `max_buffered` bounds the pushes
     that each channel buffers while it is not joined.
+
+    `longpoll_fallback` is the time after which long polling is tried, if until then the WebSocket is not open, or nothing was
+    received over it; if it cannot be opened, long polling is tried at once. If no WebSocket ever worked, this is remembered
+    until reconnect(). None never falls back; `transport="longpoll"` uses no WebSocket. A request of long polling fails after
+    `longpoll_timeout` without a byte.
 
     `proxy` is the URL of a proxy, None for none, or True for that of the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY,
     NO_PROXY), which is never used for a host on this machine.
@@ -103,6 +112,9 @@ class Socket:
         ssl: SSLContext | None = None,
         proxy: str | Literal[True] | None = True,
         max_size: int | None = 2**24,
+        transport: TransportName = "websocket",
+        longpoll_fallback: float | None = None,
+        longpoll_timeout: float = 20.0,
         clock: Clock | None = None,
     ) -> None:
         if vsn not in CLIENT_SERIALIZERS:
@@ -121,11 +133,18 @@ class Socket:
                 min_uptime=min_uptime,
                 jitter=jitter,
                 max_buffered=max_buffered,
+                transport=transport,
+                longpoll_fallback=longpoll_fallback,
             )
         )
         self._params, self._auth_token, self._vsn = params, auth_token, vsn
         options = ConnectionOptions(
-            headers={} if headers is None else headers, origin=origin, ssl=ssl, proxy=proxy, max_size=max_size
+            headers={} if headers is None else headers,
+            origin=origin,
+            ssl=ssl,
+            proxy=proxy,
+            max_size=max_size,
+            longpoll_timeout=longpoll_timeout,
         )
         self._driver = Driver(self.protocol, CLIENT_SERIALIZERS[vsn], self._target, options, clock)
 
@@ -143,6 +162,11 @@ class Socket:
         """Whether it is connected."""
         self._driver.check_process()
         return self.protocol.is_open
+
+    @property
+    def transport(self) -> TransportName:
+        """What carries the connection, or has carried the last one: "websocket" or "longpoll"."""
+        return self.protocol.transport
 
     @property
     def will_reconnect(self) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
+
+from actors.validation import check_seconds
 
 if TYPE_CHECKING:
     import ssl as tls
@@ -21,6 +23,15 @@ class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
     ssl: tls.SSLContext | None = None
     proxy: str | Literal[True] | None = True
     max_size: int | None = 2**24
+    longpoll_timeout: float = 20.0
+
+    def __post_init__(self) -> None:
+        check_seconds("longpoll_timeout", self.longpoll_timeout, "> 0")
+
+    @property
+    def tls(self) -> dict[str, Any]:
+        """The keyword arguments for TLS of `websockets.connect`, which refuses them for ws."""
+        return {} if self.ssl is None else {"ssl": self.ssl}
 
 
 class Target(NamedTuple):

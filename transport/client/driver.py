@@ -16,6 +16,7 @@ from actors.log import Log
 from transport.client.client_connection import ClientConnection, Link
 from transport.client.client_serializer import ClientSerializer, written_payload
 from transport.client.exceptions import ParamsError
+from transport.client.longpoll_link import LongPollLink
 from transport.client.protocol.effects import (
     Call,
     CloseConnection,
@@ -26,6 +27,7 @@ from transport.client.protocol.effects import (
     SendMessage,
     StartTimer,
     StopTimer,
+    TransportName,
 )
 from transport.client.websocket_link import WebSocketLink
 from transport.exceptions import MalformedMessageError
@@ -123,8 +125,8 @@ class Driver:
                 self._timers[timer] = self.clock.call_after(seconds, lambda: self._fire(timer))
             case StopTimer(timer):
                 self._stop(timer)
-            case OpenConnection(number):
-                self._open(number)
+            case OpenConnection(number, transport):
+                self._open(number, transport)
             case CloseConnection(number, code, reason):
                 self._connections.pop(number).close(code, reason)
             case Resolve(topic):
@@ -135,13 +137,17 @@ class Driver:
 
     # The connection (ConnectionListener)
 
-    def _open(self, number: int) -> None:
-        connection = ClientConnection(number, self._open_link, self, self.clock)
+    def _open(self, number: int, transport: TransportName) -> None:
+        opener = self._open_websocket if transport == "websocket" else self._open_longpoll
+        connection = ClientConnection(number, opener, self, self.clock)
         self._connections[number], self._process_id = connection, os.getpid()
         self._spawn(connection.run(), self._connection_tasks)
 
-    async def _open_link(self, heard: Callable[[], None]) -> Link:
+    async def _open_websocket(self, heard: Callable[[], None]) -> Link:
         return await WebSocketLink.open(await self._target(), self._options, heard)
+
+    async def _open_longpoll(self, _heard: Callable[[], None]) -> Link:
+        return await LongPollLink.open(await self._target(), self._options, self.clock)
 
     def opened(self, connection: int) -> None:
         """Report to the protocol that the connection is open."""

@@ -2,6 +2,7 @@
 
 ClientError
 ├── ConnectError            no connection could be established; the cause is chained
+├── LongPollError           a server's answer to a request of long polling is none
 ├── ParamsError             the socket's params or auth_token function failed; the cause is chained
 ├── ReplyError              the reply to a push has a status other than "ok"
 │   └── JoinError           a join was refused, or its params function failed; then the cause is chained
@@ -25,6 +26,7 @@ __all__ = [
     "ClosedError",
     "ConnectError",
     "JoinError",
+    "LongPollError",
     "NotJoinedError",
     "ParamsError",
     "ReplyError",
@@ -42,6 +44,13 @@ class ConnectError(ClientError):
     def __init__(self, url: str, cause: BaseException) -> None:
         self.url, self.cause = url, cause
         super().__init__(f"cannot connect to {url}: {str(cause) or type(cause).__name__}")
+
+
+class LongPollError(ClientError):
+    """A server refused long polling, or its answer to such a request is not one: a proxy's error page, for example.
+
+    It is the cause of a ConnectError, and is passed to the callbacks of `on_error`.
+    """
 
 
 class ParamsError(ClientError):

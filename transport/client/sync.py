@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from transport.client.client_presence import Entry, Joined, Left, State
     from transport.client.client_push import Push as AsyncPush
     from transport.client.client_socket import SocketOptions
-    from transport.client.protocol.effects import Callback
+    from transport.client.protocol.effects import Callback, TransportName
 
 __all__ = ["Channel", "Presence", "Push", "Socket", "connect"]
 
@@ -188,6 +188,11 @@ class Socket:
         """One of "closed" (between two attempts too), "connecting" and "open"."""
         self._threads.check_process()
         return self._socket.state
+
+    @property
+    def transport(self) -> TransportName:
+        """What carries the connection, or has carried the last one: "websocket" or "longpoll"."""
+        return self._socket.transport
 
     @property
     def is_open(self) -> bool:

@@ -44,7 +44,6 @@ class WebSocketLink:
     @staticmethod
     async def open(target: Target, options: ConnectionOptions, heard: Callable[[], None]) -> WebSocketLink:
         """Connect; from then on `heard` is called whenever bytes are received, of whatever frame."""
-        tls_options: dict[str, Any] = {} if options.ssl is None else {"ssl": options.ssl}
         websocket = await connect(
             target.url,
             create_connection=_offering(subprotocols(target.auth_token), heard),
@@ -56,7 +55,7 @@ class WebSocketLink:
             open_timeout=None,
             ping_interval=None,
             close_timeout=None,
-            **tls_options,
+            **options.tls,
         )
         return WebSocketLink(websocket)
 

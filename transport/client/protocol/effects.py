@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -21,7 +21,11 @@ __all__ = [
     "SendMessage",
     "StartTimer",
     "StopTimer",
+    "TransportName",
 ]
+
+TransportName = Literal["websocket", "longpoll"]
+"""What carries the messages of a connection."""
 
 Callback = Callable[[Any], object]
 """A user's function of one payload, response or reason; what it returns is awaited if it is awaitable."""
@@ -56,6 +60,7 @@ class OpenConnection(msgspec.Struct, frozen=True):
     """Connect to the server; events of this connection are reported with the number `connection`."""
 
     connection: int
+    transport: TransportName
 
 
 class CloseConnection(msgspec.Struct, frozen=True):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import get_args
 
 import msgspec
 
 from actors.validation import check_number, check_seconds, check_share
+from transport.client.protocol.effects import TransportName
 from transport.client.protocol.reconnection import Delay, reconnect_after, rejoin_after
 
 __all__ = ["Options"]
@@ -28,6 +30,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     min_uptime: float = 5.0
     jitter: float = 0.5
     max_buffered: int = 1000
+    transport: TransportName = "websocket"
+    longpoll_fallback: float | None = None
     random: Callable[[], float] = random.random
 
     def __post_init__(self) -> None:
@@ -38,6 +42,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         check_seconds("min_uptime", self.min_uptime)
         check_share("jitter", self.jitter, meaning=", the share of a delay that may be taken off")
         check_number("max_buffered", self.max_buffered)
+        if self.transport not in get_args(TransportName):
+            raise ValueError(f"transport must be {' or '.join(get_args(TransportName))}, got {self.transport!r}")
+        if self.longpoll_fallback is not None:
+            check_seconds("longpoll_fallback", self.longpoll_fallback, "> 0", others="None")
 
 
 def _check_delay(name: str, delay: object) -> None:

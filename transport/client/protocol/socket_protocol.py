@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from actors.callbacks import check_function
 from actors.channels.message import Message
+from actors.log import Log
+from transport.client.exceptions import ParamsError
 from transport.client.protocol.channel_protocol import ChannelProtocol
 from transport.client.protocol.effects import (
     Call,
@@ -18,6 +20,7 @@ from transport.client.protocol.effects import (
     SendMessage,
     StartTimer,
     StopTimer,
+    TransportName,
 )
 from transport.client.protocol.options import Options
 from transport.client.protocol.reconnection import RetryTimer, reconnect_after
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["ABNORMAL", "NORMAL", "SocketProtocol", "SocketState"]
+
+_log = Log("ashtree.client")
 
 NORMAL = 1000
 ABNORMAL = 1006
@@ -51,6 +56,9 @@ class SocketProtocol:
         self.state = SocketState.CLOSED
         self.channels: list[ChannelProtocol] = []
         self.connection = 0
+        # That of this connection, or of the last one; and the one that the next begins with.
+        self.transport: TransportName = self.options.transport
+        self._preferred: TransportName = self.options.transport
         self._effects: list[Effect] = []
         self._ref = 0
         self._binding_refs = count(1)
@@ -59,6 +67,9 @@ class SocketProtocol:
         self._heartbeat = ProtocolTimer("heartbeat", self._beat)
         # True from a heartbeat until something is received.
         self._is_silent = False
+        self._fallback = ProtocolTimer("long-poll fallback", self._fall_back_if_silent)
+        # Whether something was received over this WebSocket, and over any.
+        self._is_proven = self._websocket_works = False
         self._reconnect = RetryTimer(
             "reconnect",
             self.connect,
@@ -98,13 +109,21 @@ class SocketProtocol:
             return
         self.reconnecting = False
         self._reconnect.cancel()
+        self._open(self._preferred)
+
+    def _open(self, transport: TransportName) -> None:
         self.connection += 1
-        self.state = SocketState.CONNECTING
-        self.emit(OpenConnection(self.connection))
+        self.transport, self.state, self._is_proven = transport, SocketState.CONNECTING, False
+        self.emit(OpenConnection(self.connection, transport))
         self.emit(StartTimer(self._connecting, self.options.timeout))
+        self._expect_websocket()
 
     def reconnect(self) -> None:
-        """Replace the connection, if there is one, by a new one at once; the delays start from the shortest again."""
+        """Replace the connection, if there is one, by a new one at once; the delays start from the shortest again.
+
+        The network may be another one: a WebSocket may work now.
+        """
+        self._preferred = self.options.transport
         self._reconnect.reset()
         if self.state is not SocketState.CLOSED:
             self._drop(NORMAL, "reconnect", "connection_closed")
@@ -147,11 +166,22 @@ class SocketProtocol:
         self.state = SocketState.OPEN
         self.emit(StopTimer(self._connecting))
         self._reconnect.succeeded()
-        self._is_silent = False
-        self.emit(StartTimer(self._heartbeat, self.options.heartbeat_interval))
+        self._greet()
         for channel in list(self.channels):
             channel.opened()
         self._call("open")
+
+    def _greet(self) -> None:
+        """Begin with the heartbeats; there are none with long polling, whose requests are answered anyway (phoenix.js)."""
+        self._is_silent = False
+        if self.transport == "longpoll":
+            # Remembered, if no WebSocket ever worked.
+            self._preferred = self.options.transport if self._websocket_works else "longpoll"
+        elif self._expect_websocket():
+            # The first one at once: a proxy may let the handshake pass, and nothing else.
+            self._beat()
+        else:
+            self.emit(StartTimer(self._heartbeat, self.options.heartbeat_interval))
 
     def failed(self, connection: int, error: Exception) -> None:
         """Handle a connection that could not be established."""
@@ -160,6 +190,9 @@ class SocketProtocol:
         self._fail(error)
 
     def _fail(self, error: Exception) -> None:
+        if self._may_fall_back and not isinstance(error, ParamsError):
+            self._fall_back(error)
+            return
         self._call("error", error)
         self._lost(ABNORMAL, "", "connection_error")
         self._schedule_reconnect()
@@ -176,8 +209,10 @@ class SocketProtocol:
 
     def heard(self, connection: int) -> None:
         """Note that the server lives: bytes were received, of whatever message, and perhaps not yet all of it."""
-        if connection == self.connection:
+        if connection == self.connection and self.state is SocketState.OPEN:
             self._is_silent = False
+            self._is_proven = True
+            self._websocket_works |= self.transport == "websocket"
 
     def received(self, connection: int, message: Message) -> None:
         """Pass a received message to the channels that it is for."""
@@ -193,6 +228,34 @@ class SocketProtocol:
         if connection == self.connection and self.state is SocketState.OPEN:
             self._call("error", error)
 
+    # Falling back to long polling (phoenix.js' longPollFallbackMs)
+
+    @property
+    def _may_fall_back(self) -> bool:
+        return self.transport == "websocket" and self.options.longpoll_fallback is not None
+
+    def _expect_websocket(self) -> bool:
+        """Limit the time until the WebSocket is open, or works, if there is a fallback; return whether there is one."""
+        if self.transport == "longpoll" or self.options.longpoll_fallback is None:
+            self.emit(StopTimer(self._fallback))
+            return False
+        self.emit(StartTimer(self._fallback, self.options.longpoll_fallback))
+        return True
+
+    def _fall_back_if_silent(self) -> None:
+        if self.state is SocketState.CLOSED or self._is_proven:
+            return
+        silence = TimeoutError(f"nothing was received within {self.options.longpoll_fallback:g} s")
+        if self.state is SocketState.OPEN:
+            self._drop(NORMAL, "fallback", "connection_error")
+        else:
+            self.emit(CloseConnection(self.connection, NORMAL, ""))
+        self._fall_back(silence)
+
+    def _fall_back(self, error: Exception) -> None:
+        _log.info("falling back to long polling, as a WebSocket does not work: %s", error)
+        self._open("longpoll")
+
     # Losing the connection
 
     def _connect_timed_out(self) -> None:
@@ -207,8 +270,8 @@ class SocketProtocol:
 
     def _lost(self, code: int, reason: str, why: str) -> None:
         self.state = SocketState.CLOSED
-        self.emit(StopTimer(self._connecting))
-        self.emit(StopTimer(self._heartbeat))
+        for timer in (self._connecting, self._heartbeat, self._fallback):
+            self.emit(StopTimer(timer))
         self._reconnect.cancel()
         for channel in list(self.channels):
             channel.connection_lost(why)
@@ -227,6 +290,9 @@ class SocketProtocol:
 
         Its reply comes after what the server has sent before, which may take longer than the interval.
         """
+        if self._is_silent and self._may_fall_back and not self._is_proven:
+            self._fall_back_if_silent()
+            return
         if self._is_silent:
             self._drop(NORMAL, "heartbeat timeout", "heartbeat_timeout")
             self._schedule_reconnect()
