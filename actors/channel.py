@@ -20,13 +20,14 @@ from actors.channels.message import (
     Reply,
     SocketClose,
     SocketRef,
+    TransportEnded,
     checked_payload,
     error,
     ok,
 )
 from actors.channels.payloads import JOIN, InvalidPayloadError, typed
 from actors.exceptions import BadReturnError, ChannelError, NotJoinedError, UnencodableError, UnhandledEventError
-from actors.exits import NORMAL, SHUTDOWN, ExitReason, Shutdown, Stop, exit_reason
+from actors.exits import SHUTDOWN, ExitReason, Shutdown, Stop, exit_reason
 from actors.log import Log
 from actors.redaction import filter_parameters, safe_repr
 from actors.runtime.behaviour import described
@@ -89,6 +90,8 @@ class Channel(Actor):
     payloads: ClassVar[Mapping[str, type[msgspec.Struct]]] = {}
     # A crashed channel is not restarted by its supervisor: its client joins again (as in Phoenix).
     restart: ClassVar[str] = "temporary"
+    # Seconds that it may go without finishing a message when its connection has ended, or the server stops: then its handler is
+    # cancelled, and `terminate` may take as long.
     shutdown: ClassVar[float] = 5.0
     # Seconds that an `async` join may take; after that the client gets an error and the channel stops.
     join_timeout: ClassVar[float] = 10.0
@@ -219,6 +222,8 @@ class Channel(Actor):
             return self._then(self.handle_out(message.event, message.payload), self._after_out)
         if message is _JOIN:
             return self._on_join()
+        if type(message) is TransportEnded:
+            return Stop(message.exit_reason)
         return self._then(self.handle_info(message), self._after_info)
 
     def _on_join(self) -> object:
@@ -367,11 +372,7 @@ class Channel(Actor):
         """Return why the transport ended, where the signal only says that the supervisor shuts down."""
         transport = self.socket.transport.process
         ended = transport.reason or transport.ending
-        if ended is None or reason != SHUTDOWN:
-            return reason
-        if ended == SHUTDOWN:
-            return Shutdown("draining")
-        return Shutdown("closed") if ended == NORMAL else ended
+        return reason if ended is None or reason != SHUTDOWN else TransportEnded(ended).exit_reason
 
     def _end(self, reason: ExitReason) -> object:
         """Stop sending to the client; call `terminate` unless `join` did not finish."""

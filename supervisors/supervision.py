@@ -265,10 +265,11 @@ class Supervision(Actor):
 
     # Children that are stopped
 
-    async def _terminate_child(self, child: Child, reason: ExitReason) -> None:
+    async def _terminate_child(self, child: Child, reason: ExitReason) -> Stop | None:
         await self._stop_children([child], reason)
         child.waits = None
         self._retire(child)
+        return None
 
     async def _stop_children(self, children: Collection[Child], reason: ExitReason = SHUTDOWN) -> None:
         """Stop children at the same time, and cancel their pending restarts."""

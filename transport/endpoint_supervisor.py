@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from actors.exits import SHUTDOWN, ExitReason
+from actors.lowlevel import next_round
+from supervisors.child import stop_children
 from supervisors.child_spec import ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervisor import Supervisor
+from transport.carriers.carrier import EndConnection
+from transport.carriers.time_bound import TimeBound
 from transport.endpoint_api import EndpointAPI
 from transport.http.http_connections import HttpConnections
 from transport.http.listener import Listener, ListeningEndpoint, bind, unbind
 from transport.socket_events import socket_drain
+from transport.transport import Transport
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
@@ -80,7 +86,7 @@ class EndpointSupervisor(Supervisor):
 
 
 class Transports(DynamicSupervisor):
-    """The supervisor of all connections: one transport actor for each."""
+    """The supervisor of all connections: one transport actor for each, and channels that have outlived theirs."""
 
     def __init__(self, endpoint: SupervisedEndpoint) -> None:
         super().__init__()
@@ -92,7 +98,20 @@ class Transports(DynamicSupervisor):
         self._endpoint.attach_transports(self.actor_ref)
 
     def terminate(self, reason: ExitReason) -> object:
-        """Report and close all connections."""
-        if self._children and reason == SHUTDOWN:
-            socket_drain(self._endpoint, len(self._children))
-        return super().terminate(reason)
+        """Report and close all connections; on shutdown, let them handle what they have received."""
+        if not self._children or reason != SHUTDOWN:
+            return super().terminate(reason)
+        socket_drain(self._endpoint, len(self._children))
+        return self._drain()
+
+    async def _drain(self) -> None:
+        """Tell all connections to end, and wait for them; stop those that take longer than their `shutdown`."""
+        connections = [child.ref for child in self._children if child.ref is not None]
+        for connection in connections:
+            connection.process.put(EndConnection(SHUTDOWN))
+        await next_round()
+        with suppress(TimeoutError), TimeBound(self.clock, Transport.shutdown):
+            for connection in connections:
+                if connection.is_alive():
+                    await connection.down()
+        await stop_children(self._process, self._children)

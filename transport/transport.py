@@ -16,16 +16,17 @@ from actors.channels.fastlane import Fastlane
 from actors.channels.message import Broadcast, Frame, JoinReply, Message, Serializer, SocketClose
 from actors.exits import NORMAL, SHUTDOWN, Down, Exit, ExitReason, Shutdown, Stop
 from actors.log import Log
-from actors.lowlevel import Receipt, SystemCall
+from actors.lowlevel import Receipt
 from actors.redaction import filter_parameters, safe_str
 from supervisors import calls
 from supervisors.child import Child, launch, stop_children
 from supervisors.child_spec import ChildSpec, Restart
-from supervisors.dynamic_supervisor import DynamicSupervisor
+from supervisors.dynamic_supervisor import DynamicSupervisor, adopt
 from transport import socket_events
-from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected
-from transport.carriers.intake import Counted
+from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected, EndConnection, Pinged
+from transport.carriers.intake import ENDING, Counted
 from transport.carriers.throttle import Throttle
+from transport.channel_supervisor import ChannelSupervisor
 from transport.exceptions import MalformedMessageError
 from transport.limits import Limits
 from transport.protocol.connection import (
@@ -74,7 +75,7 @@ CLOSE_CODES: dict[ExitReason, int] = {
 }
 
 
-_CHANNELS = ChildSpec(DynamicSupervisor, id="channels", restart=Restart.TEMPORARY)
+_CHANNELS = ChildSpec(ChannelSupervisor, id="channels", restart=Restart.TEMPORARY)
 
 _CUT = 1006
 """The close code that a client sees if the connection ends without a close frame."""
@@ -94,28 +95,11 @@ class _Started(msgspec.Struct, frozen=True, eq=False):
     error: BaseException | None = None
 
 
-class _CaughtUp(msgspec.Struct, frozen=True):
-    """One channel fewer has messages of a client that has disconnected."""
+class _NotAnswered(msgspec.Struct, frozen=True, eq=False):
+    """At the end of the connection a join has not been answered in time."""
 
 
-class _TimeIsUp(msgspec.Struct, frozen=True):
-    """A client has disconnected `CLOSE_TIMEOUT` ago; `left` of its messages waited then."""
-
-    left: int
-
-
-class _Notice(Receipt):
-    """Notifies a transport when a channel has handled what was sent to it before."""
-
-    __slots__ = ("_transport",)
-
-    def __init__(self, transport: Process) -> None:
-        super().__init__()
-        self._transport = transport
-
-    def over(self) -> None:
-        """Tell the transport."""
-        self._transport.put(_CaughtUp())
+_NOT_ANSWERED = _NotAnswered()
 
 
 class _Starting(Receipt):
@@ -176,10 +160,12 @@ class Transport(ClientActor):
         self._first_join: Timer | None = None
         self.carrier = carrier
         self._began = 0.0
+        # The end: why, how to answer the client, its close code, whether the channels know, and whether the carrier is closed.
+        self._ends: ExitReason | None = None
+        self._answer: Callable[[], object] | None = None
         self._client_code: int | None = None
-        self._end_reported = False
-        # The channels that have messages of the client, once it has disconnected.
-        self._behind = 0
+        self._channels_know = self._is_closed = False
+        self._patience: Timer | None = None
         self._id: str | None = None
         self._channels = Child(_CHANNELS)
 
@@ -206,7 +192,11 @@ class Transport(ClientActor):
             return handle(self, message) if handle is not None else None
         except (MalformedMessageError, RecursionError) as error:
             # A serializer of the application's may recurse as deep as a client's message is nested.
-            return self._refuse(error)
+            reason = self._refuse(error)
+            if type(message) in _OF_CHANNELS and not self._channels_know:
+                # A join whose reply cannot be written is never answered.
+                self._end_channels()
+            return reason
 
     def _receive_at_once(self, data: str | bytes) -> bool:
         """Deliver a received message to its channel without a turn of this actor; return whether nothing is left to do.
@@ -254,17 +244,27 @@ class Transport(ClientActor):
         else:
             channel.put_counted(message, Counted(self.carrier.intake, size))
 
-    def _on_data(self, data: str | bytes) -> None:
+    def _on_data(self, data: str | bytes) -> ExitReason | None:
+        size = len(data)
+        if self._ends is not None:
+            self.carrier.intake.done(size)
+            return self._ends
         if telemetry.attached and socket_events.FRAME_IN in telemetry.attached:
             socket_events.frame_in(self.socket, data)
-        size, message = len(data), self.serializer.decode(data)
+        message = self.serializer.decode(data)
         self._count(message)
         self._carry_out(self.connection.receive(message, size))
         self.carrier.intake.done(size)
+        return None
 
     def _on_message(self, message: Message) -> None:
-        self._count(message)
-        self._carry_out(self.connection.receive(message))
+        if self._ends is None:
+            self._count(message)
+            self._carry_out(self.connection.receive(message))
+
+    def _on_pinged(self, pinged: Pinged) -> None:
+        if self._ends is None:
+            pinged.answer()
 
     def _count(self, message: Message) -> None:
         """Count a message against the rates of the client, and see the first sign that it is going to use the connection."""
@@ -298,88 +298,110 @@ class Transport(ClientActor):
         self._report_limit("first_join_timeout")
         self._process.exit_signal(NO_JOIN, None)
 
-    def _refuse(self, error: MalformedMessageError | RecursionError) -> Stop:
+    def _refuse(self, error: MalformedMessageError | RecursionError) -> ExitReason:
         if self._admits("malformed messages of clients", type(self.socket), logging.WARNING):
             _log.warning(
                 "%s closes the connection: malformed message: %s", self, safe_str(error, self._limits.log_line)
             )
-        return Stop(MALFORMED, reply=MALFORMED)
+        self._end_behind(MALFORMED)
+        return MALFORMED
 
     def _admits(self, what: str, of: type, level: int = logging.ERROR) -> bool:
         return self._process.scheduler.crash_log.admits(_log, what, of, level)
 
     def _on_frame(self, frame: Frame) -> None:
-        if telemetry.attached and socket_events.FRAME_OUT in telemetry.attached:
+        if telemetry.attached and socket_events.FRAME_OUT in telemetry.attached and not self._is_closed:
             socket_events.frame_out(self.socket, frame)
         self.carrier.send(frame)
 
-    def _on_started(self, started: _Started) -> Stop | None:
+    def _on_started(self, started: _Started) -> None:
         if started.channel is not None:
             self._carry_out(self.connection.started(started.joined, started.channel))
-            return None
+            return
         error = started.error
         if self._admits("channels that could not start", type(self.socket)):
             _log.error("%s cannot start a channel: %s", self, error, exc_info=error)
-        self._carry_out(self.connection.not_started(started.joined))
-        return self._end_if_disconnected()
+        self._go_on(self.connection.not_started(started.joined))
 
-    def _on_join_reply(self, reply: JoinReply) -> Stop | None:
-        self._carry_out(self.connection.join_replied(reply))
-        return self._end_if_disconnected()
+    def _on_join_reply(self, reply: JoinReply) -> None:
+        self._go_on(self.connection.join_replied(reply))
 
     def _on_socket_close(self, close: SocketClose) -> None:
-        self._carry_out(self.connection.closed(close.channel, close.reason, self.clock.now()))
+        if not self._channels_know:
+            self._go_on(self.connection.closed(close.channel, close.reason, self.clock.now()))
 
-    def _on_down(self, down: Down) -> Stop | None:
-        self._carry_out(self.connection.down(down.actor, down.reason, self.clock.now()))
-        return self._end_if_disconnected()
+    def _on_down(self, down: Down) -> None:
+        if not self._channels_know:
+            self._go_on(self.connection.down(down.actor, down.reason, self.clock.now()))
 
     def _on_exit(self, exit_: Exit) -> Stop | None:
         """Replace the supervisor of the channels; its channels have exited with it, and each is reported on its own."""
-        if exit_.actor is self._channels.ref:
-            if self._admits("restarts of the channels' supervisor", type(self.socket)):
-                _log.error("%s restarts the supervisor of its channels, which exited: %s", self, exit_.reason)
-            launch(self._process, self._channels)
+        if exit_.actor is not self._channels.ref:
+            if exit_.reason != NORMAL:
+                self._end_behind(exit_.reason)
             return None
-        return None if exit_.reason == NORMAL else Stop(exit_.reason)
-
-    def _on_broadcast(self, broadcast: Broadcast) -> Stop | None:
-        return Stop(DISCONNECTED) if broadcast.event == "disconnect" and broadcast.topic == self._id else None
-
-    def _on_disconnected(self, disconnected: Disconnected) -> Stop | None:
-        self._client_code = disconnected.code
-        stop = self._end_when_handled()
-        if stop is None:
-            self._give_time()
-        return stop
-
-    def _give_time(self) -> None:
-        self.send_after(CLOSE_TIMEOUT, _TimeIsUp(self.carrier.intake.messages))
-
-    def _on_time_is_up(self, up: _TimeIsUp) -> Stop | None:
-        """Stop if no message was handled meanwhile: a handler, or a join, may never return."""
-        if self.carrier.intake.messages >= up.left:
-            return Stop(NORMAL)
-        self._give_time()
+        if self._ends is not None and self._channels_know:
+            return Stop(self._ends)
+        if self._admits("restarts of the channels' supervisor", type(self.socket)):
+            _log.error("%s restarts the supervisor of its channels, which exited: %s", self, exit_.reason)
+        launch(self._process, self._channels)
         return None
 
-    def _end_if_disconnected(self) -> Stop | None:
-        return None if self._client_code is None else self._end_when_handled()
+    def _on_broadcast(self, broadcast: Broadcast) -> None:
+        if broadcast.event == "disconnect" and broadcast.topic == self._id:
+            self._end_behind(DISCONNECTED)
 
-    def _end_when_handled(self) -> Stop | None:
-        """Stop once the channels have handled what the client has sent: Phoenix's get the end as a message behind it."""
-        if self._behind or any(joined.pending for joined in self.connection.topics.values()):
-            return None
-        for joined in self.connection.topics.values():
-            channel = joined.channel
-            if channel is not None and channel.process.queue:
-                self._behind += 1
-                channel.process.put_counted(SystemCall(_no_call), _Notice(self._process))
-        return None if self._behind else Stop(NORMAL)
+    # The end, in order: joins are answered, what waits behind them is delivered, the channels handle what they have
 
-    def _on_handled(self, _caught_up: _CaughtUp) -> Stop | None:
-        self._behind -= 1
-        return None if self._behind > 0 else Stop(NORMAL)
+    def _on_disconnected(self, disconnected: Disconnected) -> None:
+        if self._ends is None:
+            self._client_code, self._answer = disconnected.code, disconnected.answer
+        self._end_behind(NORMAL)
+
+    def _on_end_connection(self, end: EndConnection) -> None:
+        self._end_behind(end.reason)
+
+    def _end_behind(self, reason: ExitReason) -> None:
+        """End when what was received before is handled: nothing more is read."""
+        if self._ends is None:
+            self._ends = reason
+            self.carrier.intake.hold(ENDING)
+            self._end_when_joined()
+        elif self._channels_know and reason == SHUTDOWN:
+            self._supervisor.send(EndConnection(reason))  # there is less time now
+
+    def _end_when_joined(self) -> None:
+        waiting = [joined for joined in self.connection.topics.values() if joined.is_waiting]
+        if waiting:
+            seconds = max(joined.route.channel.join_timeout for joined in waiting) + CLOSE_TIMEOUT
+            self._stop_waiting()
+            self._patience = self.send_after(seconds, _NOT_ANSWERED)
+        else:
+            self._end_channels()
+
+    def _go_on(self, effects: Effects) -> None:
+        self._carry_out(effects)
+        if self._ends is not None and not self._channels_know:
+            self._end_when_joined()
+
+    def _end_channels(self) -> None:
+        assert self._ends is not None
+        self._channels_know = True
+        self._stop_waiting()
+        if self._client_code is None or self._answer is not None:
+            self._close(self._ends)
+        self._supervisor.send(EndConnection(self._ends))
+
+    def _on_not_answered(self, _not_answered: _NotAnswered) -> None:
+        """Stop the channels as they are: their supervisor may wait for one that does not start."""
+        assert self._ends is not None
+        self._channels_know = True
+        self._close(self._ends)
+        self._supervisor.process.exit_signal(SHUTDOWN, self._process)
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
 
     @property
     def load(self) -> ClientLoad:
@@ -464,29 +486,55 @@ class Transport(ClientActor):
             return f"<malformed {type(data).__name__} of length {len(data)}>"
 
     def terminate(self, reason: ExitReason) -> object:
-        """Close the connection with the code for `reason`; on shutdown, wait for the channels too."""
+        """Close the connection with the code for `reason`; on shutdown, stop the channels too."""
+        self._close(reason)
+        return stop_children(self._process, [self._channels]) if reason == SHUTDOWN else None
+
+    def _close(self, reason: ExitReason) -> None:
+        """Close the connection, and report its end."""
+        if self._is_closed:
+            return
         code = CLOSE_CODES.get(reason, 1000) if reason.is_graceful else _CUT
         self._report_end(code if self._client_code is None else self._client_code)
-        if not reason.is_graceful:
-            return None
-        self.carrier.close(code)
-        return stop_children(self._process, [self._channels]) if reason == SHUTDOWN else None
+        if self._answer is not None:
+            self._answer()
+        elif reason.is_graceful:
+            self.carrier.close(code)
+        else:
+            self.carrier.abort()
 
     def _cut(self) -> None:
         """Cut the connection unless a close frame has been sent, and report its end if `terminate` was not called."""
-        if not self._end_reported:
+        if not self._is_closed:
             self._report_end(_CUT)
         if self._throttle is not None:
             self._throttle.end()
         self.carrier.abort()
+        self._leave_channels()
+
+    def _leave_channels(self) -> None:
+        """If this actor ends before its channels, let them handle what they have, under its own supervisor."""
+        process, channels = self._process, self._channels.ref
+        parent = process.parent
+        if channels is None or not _is_running(channels.process) or channels.process.task is not None:
+            return
+        if process.reason == SHUTDOWN or (parent is not None and not _is_running(parent.ref.process)):
+            return
+        supervisor = None if parent is None else parent.ref.process.actor
+        if isinstance(supervisor, DynamicSupervisor):
+            adopt(supervisor, self._channels)
+        else:
+            channels.process.pass_to(parent)
+        assert process.reason is not None
+        channels.send(EndConnection(process.reason))
 
     def _report_end(self, code: int) -> None:
-        self._end_reported = True
+        self._is_closed = True
         socket_events.socket_disconnected(self.socket, code, self.clock.now() - self._began)
 
 
-def _no_call(_channel: Process) -> None:
-    """Nothing is to be done: that it is called means that what was sent before has been handled."""
+def _is_running(process: Process) -> bool:
+    return process.alive and process.ending is None
 
 
 _MESSAGES: dict[type, Callable[[Transport, Any], object]] = {
@@ -494,6 +542,7 @@ _MESSAGES: dict[type, Callable[[Transport, Any], object]] = {
     bytes: Transport._on_data,
     Message: Transport._on_message,
     Frame: Transport._on_frame,
+    Pinged: Transport._on_pinged,
     _Started: Transport._on_started,
     JoinReply: Transport._on_join_reply,
     SocketClose: Transport._on_socket_close,
@@ -501,9 +550,11 @@ _MESSAGES: dict[type, Callable[[Transport, Any], object]] = {
     Exit: Transport._on_exit,
     Broadcast: Transport._on_broadcast,
     Disconnected: Transport._on_disconnected,
-    _CaughtUp: Transport._on_handled,
-    _TimeIsUp: Transport._on_time_is_up,
+    EndConnection: Transport._on_end_connection,
+    _NotAnswered: Transport._on_not_answered,
 }
+
+_OF_CHANNELS = frozenset((_Started, JoinReply, SocketClose, Down))
 
 _EFFECTS: dict[type[Effect], Callable[[Transport, Any], None]] = {
     SendFrame: Transport._send,

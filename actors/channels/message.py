@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from actors.exits import NORMAL, SHUTDOWN, Shutdown
 from actors.redaction import safe_repr
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __all__ = [
     "Serializer",
     "SocketClose",
     "SocketRef",
+    "TransportEnded",
     "checked_payload",
     "error",
     "ok",
@@ -151,6 +153,19 @@ class JoinReply(msgspec.Struct, frozen=True, eq=False):
     topic: str
     joined: bool
     reply: Frame
+
+
+class TransportEnded(msgspec.Struct, frozen=True, eq=False):
+    """Sent to a channel when its transport ends, behind what the client has sent before (Phoenix's channels get a `DOWN`)."""
+
+    reason: ExitReason
+
+    @property
+    def exit_reason(self) -> ExitReason:
+        """The reason with which the channel ends."""
+        if self.reason == SHUTDOWN:
+            return Shutdown("draining")
+        return Shutdown("closed") if self.reason == NORMAL else self.reason
 
 
 class SocketClose(msgspec.Struct, frozen=True, eq=False):

@@ -190,6 +190,14 @@ class Bonds(Local):
         self._drop_link(other)
         _in_thread_of(other, other._drop_link, self)
 
+    def pass_to(self, parent: Bonds | None) -> None:
+        """Become the child of another actor, or of none, as its parent ends; for the thread of both."""
+        if self.parent is not None:
+            self.unlink(self.parent)
+        self.parent = parent
+        if parent is not None:
+            self.link(parent)
+
     def _drop_link(self, other: Bonds) -> None:
         if self.links is not None:
             self.links.pop(other, None)

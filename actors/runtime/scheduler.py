@@ -140,7 +140,8 @@ class Scheduler:
         self.overdue = False
         self.work = self._stride = WORK
         self._deadline = self._share_end = 0.0
-        self._timed: Process | None = None
+        # The number of the process whose share is measured: the process itself would be kept after its end.
+        self._timed = 0
         self.thread_id = get_ident()
         # Of the callbacks of the loop. It is empty, so that none runs with the variables of the actor that happened to schedule
         # it, nor keeps their values alive.
@@ -295,7 +296,7 @@ class Scheduler:
         """
         now = self.clock.now()
         if not self._deadline:
-            self._deadline, self._timed = now + self.budget, None
+            self._deadline, self._timed = now + self.budget, 0
         self.overdue = now >= self._deadline
         if self.overdue and not self._armed:
             self._arm()  # `_run` must reset it, even if no process is left
@@ -304,12 +305,13 @@ class Scheduler:
         return self._has_had_its_share(now) or self.overdue or self.current in self._paced
 
     def _has_had_its_share(self, now: float) -> bool:
-        if self._timed is not self.current:
-            self._timed, self._share_end = self.current, now + self.budget / 4
+        number = 0 if self.current is None else self.current.number
+        if self._timed != number:
+            self._timed, self._share_end = number, now + self.budget / 4
             return False
         if now < self._share_end:
             return False
-        self._timed = None
+        self._timed = 0
         return True
 
     # Actors that have caused work which goes on after their turns

@@ -88,6 +88,13 @@ class SlowChannel(Channel):
         return ok({"event": event})
 
 
+class StuckChannel(RoomChannel):
+    """Never starts."""
+
+    async def on_start(self) -> None:  # type: ignore[override]  # as authors may
+        await asyncio.sleep(1_000)
+
+
 class PatientChannel(RoomChannel):
     """Answers each message after a second."""
 
@@ -103,6 +110,7 @@ class UserSocket(Socket):
         "broken": BrokenChannel,
         "unprepared": UnpreparedChannel,
         "slow": SlowChannel,
+        "stuck": StuckChannel,
         "patient:*": PatientChannel,
     }
 
@@ -128,9 +136,13 @@ def room(client: TestClient) -> JoinedChannel:
     return client.join("room:1")
 
 
+def living_in(runtime: ManualRuntime) -> list[str]:
+    runtime.settle()
+    return sorted(ref.actor_class.__name__ for ref in runtime.actors)
+
+
 def living(client: TestClient) -> list[str]:
-    client.runtime.settle()
-    return sorted(ref.actor_class.__name__ for ref in client.runtime.actors)
+    return living_in(client.runtime)
 
 
 def channels_supervisor(client: TestClient) -> Any:
@@ -169,7 +181,7 @@ def test_a_channel_that_cannot_start_is_answered_join_crashed(
     room.push("who").assert_reply("ok")
     assert client.close_code is None
     assert client.received == []
-    assert living(client) == ["DynamicSupervisor", "PubSubServer", "RoomChannel", "Transport"]
+    assert living(client) == ["ChannelSupervisor", "PubSubServer", "RoomChannel", "Transport"]
 
 
 def test_a_join_that_takes_time_does_not_keep_other_topics_waiting(client: TestClient, room: JoinedChannel) -> None:
@@ -188,9 +200,12 @@ def test_a_join_that_takes_time_does_not_keep_other_topics_waiting(client: TestC
     ]
 
 
-def test_a_client_that_goes_while_a_join_runs_leaves_nothing(client: TestClient) -> None:
-    client.try_join("slow")
+def test_a_join_that_runs_when_the_client_goes_is_finished_and_nothing_is_left(client: TestClient) -> None:
+    slow = client.try_join("slow")
     client.close()
+    assert living(client) == ["ChannelSupervisor", "PubSubServer", "SlowChannel", "Transport"]
+    SlowChannel.gate.set()
+    slow.assert_reply("ok")
     assert living(client) == ["PubSubServer"]
     assert client.runtime.clock.pending() == 0
 
@@ -591,12 +606,24 @@ def test_the_slowest_channel_is_waited_for(patient: Wired) -> None:
     assert (patient.carrier.end, replies(patient)) == (1000, [["patient:2", "2"], ["patient:2", "3"]])
 
 
-@pytest.mark.parametrize(("reason", "end"), [(KILL, "cut"), (Shutdown("disconnected"), 1001), (SHUTDOWN, 1012)])
-def test_a_transport_that_waits_for_its_channels_can_be_ended(patient: Wired, reason: Any, end: int | str) -> None:
+@pytest.mark.parametrize(("reason", "end"), [(KILL, "cut"), (Shutdown("disconnected"), 1001)])
+def test_a_transport_that_waits_for_its_channels_can_be_ended_and_they_go_on(
+    patient: Wired, reason: Any, end: int | str
+) -> None:
     patient.ref.exit(reason)
     patient.runtime.settle()
-    assert (patient.carrier.end, patient.ref.is_alive()) == (end, False)
-    assert sorted(topic for topic, _ in RoomChannel.ended) == ["patient:1", "patient:2"]
+    assert (patient.carrier.end, patient.ref.is_alive(), RoomChannel.ended) == (end, False, [])
+    patient.runtime.advance(2)
+    assert RoomChannel.ended == [("patient:1", Shutdown("closed")), ("patient:2", Shutdown("closed"))]
+    assert patient.carrier.intake.messages == 0
+    assert patient.runtime.clock.pending() == 0
+
+
+def test_a_transport_that_waits_for_its_channels_and_is_shut_down_stops_them(patient: Wired) -> None:
+    patient.ref.exit(SHUTDOWN)
+    patient.runtime.settle()
+    assert (patient.carrier.end, patient.ref.is_alive()) == (1012, False)
+    assert RoomChannel.ended == [("patient:1", Shutdown("draining")), ("patient:2", Shutdown("draining"))]
     assert patient.carrier.intake.messages == 0
     assert patient.runtime.clock.pending() == 0
 
@@ -639,16 +666,38 @@ def test_what_waits_behind_a_join_that_fails_is_answered_and_the_connection_ends
     assert (wired.carrier.end, wired.ref.is_alive()) == (1000, False)
 
 
-def test_a_join_that_is_not_answered_is_waited_for_as_long_as_a_close_takes(wired: Wired) -> None:
+def test_a_join_that_is_not_answered_is_waited_for_as_long_as_a_join_may_take(wired: Wired) -> None:
     SlowChannel.gate = asyncio.Event()
     wired.receive('["1","1","slow","phx_join",{}]')
     wired.receive('["1","2","slow","say",{}]')
     wired.ref.send(Disconnected(1001))
-    wired.runtime.advance(4.9)
+    wired.runtime.advance(9.9)
     assert wired.ref.is_alive()
     wired.runtime.advance(0.1)
     assert (wired.carrier.end, wired.ref.is_alive()) == (1000, False)
     assert wired.runtime.clock.pending() == 0
+
+
+def test_a_channel_that_does_not_start_is_waited_for_a_while(wired: Wired) -> None:
+    wired.receive('["1","1","stuck","phx_join",{}]')
+    wired.ref.send(Disconnected(1001))
+    wired.runtime.advance(14.9)
+    assert wired.ref.is_alive()
+    wired.runtime.advance(0.1)
+    assert (wired.carrier.end, wired.ref.is_alive(), living_in(wired.runtime)) == (
+        1000,
+        False,
+        ["PubSubServer"],
+    )
+    assert wired.runtime.clock.pending() == 0
+
+
+@pytest.mark.parametrize("reason", [KILL, SHUTDOWN, Shutdown("disconnected")], ids=str)
+def test_a_channel_that_does_not_start_keeps_nothing_alive(wired: Wired, reason: Any) -> None:
+    wired.receive('["1","1","stuck","phx_join",{}]')
+    wired.ref.exit(reason)
+    wired.runtime.settle()
+    assert living_in(wired.runtime) == ["PubSubServer"]
 
 
 def test_channels_are_waited_for_as_long_as_they_handle_messages(wired: Wired) -> None:
@@ -673,7 +722,7 @@ def test_a_killed_transport_cuts_the_connection_and_its_channels_end_with_its_re
     assert client.close_code == 1006
     assert RoomChannel.ended == [("room:1", KILLED)]
     other_room.push("who").assert_reply("ok")
-    assert living(client) == ["DynamicSupervisor", "PubSubServer", "RoomChannel", "Transport"]
+    assert living(client) == ["ChannelSupervisor", "PubSubServer", "RoomChannel", "Transport"]
 
 
 def test_a_frame_that_cannot_be_written_crashes_it_and_nobody_else(wired: Wired) -> None:

@@ -15,6 +15,7 @@ from transport.limits import Limits
 
 if TYPE_CHECKING:
     from actors.channels.message import Frame
+    from actors.exits import ExitReason
     from actors.lowlevel import Process
     from transport.carriers.intake import Intake
     from transport.carriers.traffic import Traffic
@@ -26,6 +27,8 @@ __all__ = [
     "Carrier",
     "CarrierOptions",
     "Disconnected",
+    "EndConnection",
+    "Pinged",
 ]
 
 MAX_FRAME_SIZE = 8_000_000
@@ -39,9 +42,27 @@ CLOSE_TIMEOUT = 5.0
 
 
 class Disconnected(msgspec.Struct, frozen=True):
-    """Sent by a carrier when its client has disconnected; `code` is the close code, 1006 without a close frame."""
+    """Sent by a carrier when its client has disconnected, behind what it has sent.
+
+    - `code`: the close code, 1006 without a close frame.
+    - `answer()`, if the client waits for a close frame, sends it and closes: the transport actor calls it as soon as it has
+      handled what came before. Else it closes when the channels have ended, as the client may still read.
+    """
 
     code: int
+    answer: Callable[[], object] | None = None
+
+
+class Pinged(msgspec.Struct, frozen=True, eq=False):
+    """Sent by a carrier for a ping that came behind messages which are not handled yet: `answer()` sends the pong."""
+
+    answer: Callable[[], object]
+
+
+class EndConnection(msgspec.Struct, frozen=True, eq=False):
+    """Sent to a transport actor, to end with `reason` when it has handled what its client has sent before."""
+
+    reason: ExitReason
 
 
 class Carrier(Protocol):

@@ -75,7 +75,7 @@ class FrameReader:
     """Reads the frames of one client; the bytes may be cut anywhere.
 
     - `more`: whether frames may be left that have been received in full.
-    - `pings`: the payloads of the pings since it was last set to None.
+    - `pings`: the pings since it was last set to None: how many messages of the slice came before, and the payload.
     - `end`: set when nothing more is to be read.
     """
 
@@ -87,7 +87,7 @@ class FrameReader:
         self._message: bytearray | None = None
         self._opcode = self._count = 0
         self.more = False
-        self.pings: list[bytes] | None = None
+        self.pings: list[tuple[int, bytes]] | None = None
         self.end: Ending | None = None
 
     @property
@@ -134,7 +134,12 @@ class FrameReader:
         end = begin + length
         if self._is_wrong(head, length) or end > len(data):
             return start
-        message = self._take(head, apply_mask(data[begin:end], data[begin - 4 : begin]) if length else b"")
+        payload = apply_mask(data[begin:end], data[begin - 4 : begin]) if length else b""
+        if head == _PING:
+            self.pings = [] if self.pings is None else self.pings
+            self.pings.append((len(messages), payload))
+            return end
+        message = self._take(head, payload)
         if message is not None:
             messages.append(message)
         return end
@@ -173,12 +178,8 @@ class FrameReader:
         return (head & _OPCODE == Opcode.CONT) is (self._message is None)
 
     def _take(self, head: int, payload: bytes) -> str | bytes | None:
-        """Handle a control frame or a fragment; return the message if it is the last one."""
-        if head == _PING:
-            if self.pings is None:
-                self.pings = []
-            self.pings.append(payload)
-        elif head == _CLOSE:
+        """Handle a control frame that is no ping, or a fragment; return the message if it is the last one."""
+        if head == _CLOSE:
             self._close(payload)
         elif head != _PONG:
             return self._join(head, payload)

@@ -6,8 +6,9 @@ A client may send faster than its channels work. What has been received and wait
 the channels and behind joins that are not answered, is counted here in bytes and messages. Above the limit the carrier stops
 reading, and TCP slows the client down; when half of the limit is left it reads on. Nothing that was received is dropped.
 
-There are other reasons not to read: the client leaves its own replies unread, it is over a rate, or its transport actor has not
-started. Each is a bit that is held and released on its own, as for a fastlane; the carrier reads while none is held.
+There are other reasons not to read: the client leaves its own replies unread, it is over a rate, its transport actor has not
+started, or is about to end. Each is a bit that is held and released on its own, as for a fastlane; the carrier reads while none
+is held.
 
 The counting follows a message wherever it waits:
 
@@ -28,7 +29,7 @@ from actors.lowlevel import Receipt
 if TYPE_CHECKING:
     from transport.limits import Limits
 
-__all__ = ["FULL", "RATE", "STARTING", "UNREAD", "Counted", "Intake", "unreported"]
+__all__ = ["ENDING", "FULL", "RATE", "STARTING", "UNREAD", "Counted", "Intake", "unreported"]
 
 # The reasons not to read.
 FULL = 1
@@ -39,6 +40,8 @@ RATE = 4
 """The client has sent more in a second than it may."""
 STARTING = 8
 """The transport actor has not started."""
+ENDING = 16
+"""The connection is about to be closed, as soon as what came before is answered."""
 
 
 def unreported(_what: object) -> None:

@@ -23,7 +23,7 @@ from actors.future import Future
 from actors.validation import check_seconds
 from transport.access import token
 from transport.carriers.batch import batch_size, read_batch, text_of
-from transport.carriers.carrier import SLICE, Disconnected
+from transport.carriers.carrier import SLICE, Disconnected, EndConnection
 from transport.carriers.intake import Intake
 from transport.carriers.outbox import OVERFLOWED
 from transport.exceptions import MalformedMessageError, TokenError
@@ -85,7 +85,7 @@ class LongPollCarrier:
         self._window, self._options, self._traffic = window, options, options.traffic
         self.intake = Intake(options.limits, self._on_intake, options.reached)
         self._outbox = options.outbox_for(self.intake)
-        self._is_open = True
+        self.is_open = True
         self._process: Process | None = None
         self._poll: Future[None] | None = None
         self._inactivity: Timer | None = None
@@ -96,10 +96,10 @@ class LongPollCarrier:
 
     @staticmethod
     def find(names: Registry, session: object) -> LongPollCarrier | None:
-        """Return the session with that id, while its transport actor is alive; None otherwise."""
+        """Return the session with that id until it ends; its transport actor may live longer, for its channels."""
         found = names.lookup((LongPollCarrier, session))
         carrier: LongPollCarrier | None = found[0][1] if found else None
-        return carrier
+        return carrier if carrier is not None and carrier.is_open else None
 
     # Carrier
 
@@ -120,7 +120,7 @@ class LongPollCarrier:
 
     def send(self, frame: Frame) -> None:
         """Keep one frame for the next poll, and wake a poll that is waiting."""
-        if not self._is_open:
+        if not self.is_open:
             return
         self._traffic.messages_out += 1
         self._traffic.bytes_out += len(frame.data)
@@ -131,7 +131,7 @@ class LongPollCarrier:
     def _overflow(self) -> None:
         """End the session of a client that does not keep up; its next poll finds none, and phoenix.js joins again."""
         assert self._process is not None
-        self._is_open = False
+        self.is_open = False
         self._outbox.clear()
         self._options.reached("outbox")
         self._process.put(Disconnected(OVERFLOWED))
@@ -145,7 +145,7 @@ class LongPollCarrier:
         self._end()
 
     def _end(self) -> None:
-        self._is_open = False
+        self.is_open = False
         self._wake()
         posted, self._posted = self._posted, deque()
         for _, answer in posted:
@@ -271,7 +271,7 @@ class LongPollCarrier:
         if process.alive:
             clock = process.scheduler.clock
             self._inactivity = clock.call_at(
-                clock.now() + seconds, lambda: process.exit_signal(INACTIVE, None), process
+                clock.now() + seconds, lambda: process.put(EndConnection(INACTIVE)), process
             )
 
 

@@ -17,6 +17,9 @@ everything that waits.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from websockets.frames import CloseCode
@@ -25,7 +28,7 @@ from actors import telemetry
 from actors.channels.fastlane import CLOSED, CORKED, PAUSED, fastlane_of
 from actors.fork import shut_down
 from transport import socket_events
-from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected
+from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected, Pinged
 from transport.carriers.frames import SLICE_BYTES, FrameReader, close_frame, close_payload, pong_frame, wire
 from transport.carriers.intake import STARTING, UNREAD, Intake
 from transport.carriers.outbox import OVERFLOWED
@@ -33,6 +36,7 @@ from transport.carriers.traffic import Traffic
 from transport.carriers.unread import UnreadReplies
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextvars import Context
 
     from actors.channels.fastlane import Fastlane
@@ -236,18 +240,31 @@ class WebSocketCarrier(asyncio.Protocol):
             self._after_slice()
 
     def _read(self, data: bytes | bytearray) -> int:
-        """Deliver a slice of the messages, answer the pings, and end if the client has ended; return where the slice ends."""
+        """Handle a slice of the frames in the order in which they came; return where it ends."""
         frames = self._frames
         messages, end = frames.read(data)
+        if frames.pings is not None:
+            messages = self._read_pings(messages)
         if messages and self._process is not None:
             self._deliver(messages, self._process)
-        if frames.pings is not None:
-            pings, frames.pings = frames.pings, None
-            self._answer_pings(pings)
-        if frames.end is not None:
-            self._on_end(frames.end, is_last=end == len(data))
-            return len(data)
-        return end
+        if frames.end is None:
+            return end
+        self._on_end(frames.end, is_last=end == len(data))
+        return len(data)
+
+    def _read_pings(self, messages: list[str | bytes]) -> list[str | bytes]:
+        """Answer the pings, each after the messages before it; return the messages after the last one."""
+        done, (pings, self._frames.pings) = 0, (self._frames.pings or [], None)
+        for before, group in groupby(pings, itemgetter(0)):
+            answer = partial(self._answer_pings, [payload for _, payload in group])
+            if self._process is not None:
+                self._deliver(messages[done:before], self._process)
+            if self._process is not None and self._process.scheduled:
+                self._process.put(Pinged(answer))
+            else:
+                answer()
+            done = before
+        return messages[done:]
 
     def _deliver(self, messages: list[str | bytes], process: Process) -> None:
         self._traffic.messages_in += len(messages)
@@ -396,21 +413,25 @@ class WebSocketCarrier(asyncio.Protocol):
     # The end
 
     def _on_end(self, end: Ending, *, is_last: bool) -> None:
-        """Answer the client's close frame with the same code, or its error with ours, and end (RFC 6455, section 7.1.7).
+        """End after the client's close frame, to be answered with the same code, or its error (RFC 6455, section 7.1.7).
 
-        If nothing was received after a close frame, as it should be, the connection can be closed at once. Otherwise the kernel
-        might reset it, and the client would not receive the answer.
+        The transport actor answers when it has handled what came before, unless it closes for a reason of its own. If nothing
+        was received after a close frame, as it should be, the connection can then be closed at once. Otherwise the
+        kernel might reset it, and the client would not receive the answer.
         """
         if self._ends:
             return
         if end.limit is not None:
             self._options.reached(end.limit)
         self._ends, self._is_last = True, is_last and not end.is_error
-        if self._is_open:
-            self._close(close_frame(end.payload))
+        if self._process is not None:
+            self._disconnected(end.code, partial(self._answer, close_frame(end.payload)))
         elif self._farewell is None:
             self._end()
-        self._disconnected(end.code)
+
+    def _answer(self, farewell: bytes) -> None:
+        if self._is_open:
+            self._close(farewell)
 
     def _on_eof(self) -> None:
         """End our side once the transport actor has handled everything, and closes; the client may still read the answers."""
@@ -470,10 +491,10 @@ class WebSocketCarrier(asyncio.Protocol):
             clock = self._scheduler.clock
             self._timer = clock.call_at(clock.now() + CLOSE_TIMEOUT, transport.abort)
 
-    def _disconnected(self, code: int) -> None:
+    def _disconnected(self, code: int, answer: Callable[[], object] | None = None) -> None:
         process, self._process = self._process, None
         if process is not None:
-            process.put(Disconnected(code))
+            process.put(Disconnected(code, answer))
 
     def expire(self) -> None:
         """Close the connection: nothing has been received for too long."""
@@ -530,8 +551,10 @@ class WebSocketCarrier(asyncio.Protocol):
         """Send a close frame, and cut the connection if the client does not answer it within `CLOSE_TIMEOUT`."""
         self._process = None
         if self._is_open:
-            self._close(b"" if self._ends else close_frame(close_payload(code)))
-            self._wait_for_close()
+            # A client that has ended its side without a close frame gets none.
+            self._close(b"" if self._ends and not self._frames.is_over else close_frame(close_payload(code)))
+            if not self._ends:
+                self._wait_for_close()
 
     def abort(self) -> None:
         """Cut the connection, unless a close frame has been sent."""

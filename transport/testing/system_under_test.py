@@ -15,6 +15,7 @@ from actors.exits import SHUTDOWN
 from actors.lowlevel import spawn
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from supervisors.supervisor import Supervisor
+from transport.channel_supervisor import ChannelSupervisor
 from transport.endpoint import Endpoint
 from transport.protocol.serializer import V2JSONSerializer
 from transport.socket import ConnectInfo, Route, Routes, Socket, accepted
@@ -150,6 +151,11 @@ class SystemUnderTest:
         yield
         for end in self._ends:
             end.disconnect()
+        yield
+        for process in list(self.scheduler.processes.values()):
+            # What their handlers wait for may never come: the test is over.
+            if process.actor_class is Transport or process.actor_class is ChannelSupervisor:
+                process.exit_signal(SHUTDOWN, None)
         yield
         for supervisor in reversed(self._supervisors):
             supervisor.exit(SHUTDOWN)
