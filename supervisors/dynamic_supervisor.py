@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from actors.exits import ExitReason
 
-__all__ = ["DynamicSupervisor", "adopt"]
+__all__ = ["DynamicSupervisor"]
 
 
 class DynamicSupervisor(Supervision):
@@ -64,13 +64,6 @@ class DynamicSupervisor(Supervision):
     def terminate(self, reason: ExitReason) -> Any:
         """Stop all children at the same time."""
         return stop_children(self._process, self._children) if self._by_ref else None
-
-
-def adopt(supervisor: DynamicSupervisor, child: Child) -> None:
-    """Supervise a running child whose parent, a child of this supervisor, ends before it; in the thread of its event loop."""
-    assert child.ref is not None
-    child.ref.process.pass_to(supervisor._process)
-    supervisor._by_ref[child.ref] = child
 
 
 def _check_max_children(value: object) -> None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 Failed = Callable[[Child, StartError], object]
 """What to do about a child that could not start; its result is that of the supervisor's handler."""
 
-__all__ = ["TOO_MANY_RESTARTS", "Children", "Supervision", "supervised_by", "supervised_child"]
+__all__ = ["TOO_MANY_RESTARTS", "Children", "Supervision", "adopt", "supervised_by", "supervised_child"]
 
 _log = Log("ashtree.supervisors")
 
@@ -293,6 +293,13 @@ def supervised_by(supervisor: Supervision) -> Children:
 def supervised_child(supervisor: Supervision, ref: ActorRef) -> Child | None:
     """Return the child that is running under `ref`, or is waiting for a restart and had it before; None if there is none."""
     return supervisor._by_ref.get(ref)
+
+
+def adopt(supervisor: Supervision, child: Child) -> None:
+    """Supervise a running child whose parent ends before it; for supervisors that know their children by ref alone."""
+    assert child.ref is not None
+    child.ref.process.pass_to(supervisor.actor_ref.process)
+    supervisor._by_ref[child.ref] = child
 
 
 def _refuse(_child: Child, error: StartError) -> Refuse:

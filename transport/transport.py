@@ -21,7 +21,8 @@ from actors.redaction import filter_parameters, safe_str
 from supervisors import calls
 from supervisors.child import Child, launch, stop_children
 from supervisors.child_spec import ChildSpec, Restart
-from supervisors.dynamic_supervisor import DynamicSupervisor, adopt
+from supervisors.dynamic_supervisor import DynamicSupervisor
+from supervisors.supervision import adopt
 from transport import socket_events
 from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected, EndConnection, Pinged
 from transport.carriers.intake import ENDING, Counted
