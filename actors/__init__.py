@@ -6,6 +6,7 @@ from actors.actor import Actor
 from actors.caller import From
 from actors.channel import Channel, reply
 from actors.channels.channel_socket import ChannelSocket
+from actors.channels.encoding import as_plain
 from actors.channels.message import Broadcast, Frame, Message, Opcode, Payload, Reply, Serializer, SocketRef, error, ok
 from actors.clock import Clock, Interval, LoopClock, Timer
 from actors.exceptions import (
@@ -131,6 +132,7 @@ __all__ = [
     "UnhandledEventError",
     "Unregistered",
     "Via",
+    "as_plain",
     "ask",
     "call",
     "error",

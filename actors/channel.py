@@ -85,9 +85,10 @@ class Channel(Actor):
     """
 
     intercept: ClassVar[Collection[str]] = ()
-    # The types of the payloads of some events, such as {"new_msg": NewMessage}: handle_in gets that msgspec.Struct, and a
-    # payload that does not validate is answered with an error. "phx_join" is the payload of the join.
-    payloads: ClassVar[Mapping[str, type[msgspec.Struct]]] = {}
+    # The classes of the payloads of some events, such as {"new_msg": NewMessage}: a msgspec.Struct, a dataclass, a TypedDict, a
+    # pydantic model or a class of attrs. handle_in gets an instance, and a payload that does not validate is answered with an
+    # error. "phx_join" is the payload of the join.
+    payloads: ClassVar[Mapping[str, type[Any]]] = {}
     # A crashed channel is not restarted by its supervisor: its client joins again (as in Phoenix).
     restart: ClassVar[str] = "temporary"
     # Seconds that it may go without finishing a message when its connection has ended, or the server stops: then its handler is

@@ -73,7 +73,7 @@ GROUPS = (
             "channels.md#adapters": "Adapter",
             "../README.md#presence": "AlreadyTrackedError NotTrackedError Presence",
             "serializers.md#payloads": "Payload",
-            "serializers.md#a-custom-serializer": "Frame Message Opcode Serializer",
+            "serializers.md#a-custom-serializer": "Frame Message Opcode Serializer as_plain",
             "observability.md#flight-recorder": "Recorded",
             "observability.md#the-report-as-an-object": "CrashReport last_crash last_crashes",
         },

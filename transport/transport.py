@@ -441,13 +441,12 @@ class Transport(ClientActor):
 
     def _channel_socket(self, joined: Joined) -> ChannelSocket:
         message = joined.message
-        join_ref = message.ref if message.join_ref is None else message.join_ref
         return ChannelSocket(
             transport=self.actor_ref,
             serializer=self.serializer,
             pubsub=self.pubsub,
             topic=message.topic,
-            join_ref=join_ref,
+            join_ref=message.ref_of_join,
             assigns={**self.socket.assigns, **joined.route.assigns},
             id=self._id,
             endpoint=self.socket.endpoint,

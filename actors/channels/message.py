@@ -67,6 +67,11 @@ class Message(msgspec.Struct, array_like=True, frozen=True, eq=False):
     event: Any
     payload: Payload
 
+    @property
+    def ref_of_join(self) -> object:
+        """The join_ref of a channel whose join this is: the ref if the client's join_ref is null or false, as in Phoenix."""
+        return self.ref if self.join_ref is None or self.join_ref is False else self.join_ref
+
 
 class Broadcast(msgspec.Struct, frozen=True):
     """One event for all subscribers of a topic (Phoenix.Socket.Broadcast)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from contextlib import AsyncExitStack
 from functools import partial
@@ -279,6 +280,46 @@ async def test_what_no_client_is_sent_may_be_any_object() -> None:
         join_ref = await client.join("room:1")
         server.endpoint.broadcast("room:1", "news", {"it": Unwritable()})
         assert await client.recv() == [join_ref, None, "room:1", "news", {"type": "Unwritable"}]
+
+
+@on_loop
+@pytest.mark.parametrize("payload", [[1], None, 0.01, "text", True], ids=repr)
+async def test_a_broadcast_that_is_no_object_reaches_clients_of_version_1(payload: Any) -> None:
+    async with serving(UserSocket) as server:
+        client = await server.connect(vsn="1.0.0")
+        await client.connection.send(json.dumps({"topic": "room:1", "event": "phx_join", "payload": {}, "ref": "1"}))
+        await client.recv()
+        server.endpoint.broadcast("room:1", "news", payload)
+        await asyncio.to_thread(server.endpoint.broadcast, "room:1", "more", payload)
+        for event in ("news", "more"):
+            got: object = await client.recv()
+            assert got == {"topic": "room:1", "event": event, "payload": payload, "ref": None}
+        other = await server.connect()
+        await other.join("room:1")
+        with pytest.raises(TypeError, match="a payload must be a dict"):
+            server.endpoint.broadcast("room:1", "news", payload)
+        await other.nothing_came()
+
+
+class Echoing(RoomChannel):
+    def handle_in(self, event: str, payload: Any) -> Any:
+        self.push("pushed")
+        return ok()
+
+
+class EchoingSocket(Socket):
+    channels: ClassVar = {"room:*": Echoing}
+
+
+@on_loop
+@pytest.mark.parametrize("join_ref", [None, False])
+async def test_the_ref_of_a_join_without_a_join_ref_is_in_later_messages(join_ref: Any) -> None:
+    async with serving(EchoingSocket) as server:
+        client = await server.connect()
+        await client.send(join_ref, "7", "room:1", "phx_join", {})
+        assert (await client.recv())[:2] == [join_ref, "7"]
+        await client.send(join_ref, "8", "room:1", "any", {})
+        assert [(await client.recv())[:2] for _ in range(2)] == [["7", None], ["7", "8"]]
 
 
 @on_loop

@@ -275,8 +275,7 @@ class Connection:
 
     def _too_large(self, message: Message, size: int, freed: int) -> Effects:
         """Answer a join that would hold too much while its topic is joined; the first one may be as large as a message."""
-        join_ref = message.ref if message.join_ref is None else message.join_ref
-        if len(encode(join_ref)) > self._topic_length:
+        if len(encode(message.ref_of_join)) > self._topic_length:
             # Each push of the channel has it.
             return self._too_long(message, "join_ref too long")
         held = self._held - freed

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from actors.channels.encoding import encode
+from actors.channels.encoding import ENCODING_ERRORS, encode
 from actors.channels.message import Broadcast, Frame, Message, Opcode, Payload, Reply, Serializer
 
 if TYPE_CHECKING:
@@ -73,6 +73,6 @@ def _as_json(payload: Payload) -> Payload:
         return payload
     try:
         return msgspec.json.decode(encode(payload))
-    except TypeError:
+    except ENCODING_ERRORS:
         # The real serializer can encode what JSON cannot.
         return payload
