@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from transport.client.address import checked_url, connect_url, proxy_for, subprotocols
+from transport.client.address import checked_params, checked_token, checked_url, connect_url, proxy_for, subprotocols
+from transport.exceptions import UnencodableError
 
 
 @pytest.mark.parametrize(
@@ -147,3 +148,32 @@ def test_there_is_no_proxy_for_this_machine(environment: pytest.MonkeyPatch, hos
 def test_other_machines_are_reached_through_the_proxy(environment: pytest.MonkeyPatch, host: str) -> None:
     environment.setenv("ALL_PROXY", "http://proxy:3128")
     assert proxy_for(f"ws://{host}/socket", proxy=True) == "http://proxy:3128"
+
+
+# Lone surrogates
+
+
+@pytest.mark.parametrize(
+    ("params", "path"),
+    [
+        ({"a": "\ud800"}, "$.a"),
+        ({"a": 1, "b": {"c": ["x", "y\ud800z"]}}, "$.b.c[1]"),
+        ({"\ud800": 1}, "$"),
+        ({"a": {"\udfff": 1}}, "$.a"),
+    ],
+    ids=ascii,
+)
+def test_params_with_a_lone_surrogate_are_refused_with_their_path(params: dict[str, Any], path: str) -> None:
+    with pytest.raises(UnencodableError) as caught:
+        checked_params(params)
+    expected = f"params at {path}: a lone surrogate, which UTF-8 does not have"
+    assert (str(caught.value), caught.value.path, caught.value.__cause__) == (expected, path, None)
+
+
+def test_a_token_and_a_url_with_a_lone_surrogate_are_refused() -> None:
+    with pytest.raises(
+        UnencodableError, match=r"^auth_token has a lone surrogate at position 3, which UTF-8 does not have$"
+    ):
+        checked_token("abc\ud800")
+    with pytest.raises(UnencodableError, match=r"^the URL has a lone surrogate at position 10, "):
+        checked_url("ws://host/\ud800")

@@ -25,7 +25,7 @@ from transport.client import BufferFullError, ConnectError, JoinError, NotJoined
 from transport.exceptions import UnencodableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
 
 class Script:
@@ -570,3 +570,42 @@ def test_the_token_is_asked_for_anew_at_each_connect() -> None:
 
     run(conversation())
     assert TOKENS == ["first", "???"]
+
+
+SURROGATES: list[tuple[Callable[[Socket], object], str]] = [
+    (lambda socket: socket.channel("room:\ud800"), "a topic has a lone surrogate at position 5"),
+    (lambda socket: socket.channel("room:1").push("ev\ud800", {}), "an event has a lone surrogate at position 2"),
+    (lambda socket: socket.channel("room:1").push("ev\ud800", b""), "an event has a lone surrogate at position 2"),
+    (lambda socket: socket.channel("room:1").on("ev\ud800", print), "an event has a lone surrogate at position 2"),
+    (lambda socket: socket.channel("room:1", {"a": ["\ud800"]}), r"payload of 'phx_join' on 'room:1' at \$\.a\[0\]: "),
+    (
+        lambda socket: socket.channel("room:1").push("ev", {"a": {"b": "\ud800"}}),
+        r"payload of 'ev' on 'room:1' at \$\.a\.b: ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("action", "message"), SURROGATES, ids=range(len(SURROGATES)))
+def test_a_lone_surrogate_is_an_error_of_the_caller(action: Callable[[Socket], object], message: str) -> None:
+    async def conversation() -> None:
+        async with Script().serve() as server, Socket(server.url) as socket:
+            with pytest.raises(UnencodableError, match=f"^{message}") as caught:
+                action(socket)
+            assert caught.value.__cause__ is None
+            with pytest.raises(UnencodableError, match=r"^reason has a lone surrogate at position 3, "):
+                await socket.disconnect(4000, "bye\ud800")
+            assert socket.is_open
+
+    run(conversation())
+
+
+@pytest.mark.parametrize("option", ["params", "auth_token"])
+def test_a_function_that_returns_a_lone_surrogate_is_an_error_of_the_connection(option: str) -> None:
+    async def conversation() -> None:
+        value: Any = {"a": "\ud800"} if option == "params" else "\ud800"
+        options: Any = {option: lambda: value}
+        with pytest.raises(ConnectError, match="lone surrogate") as caught:
+            await Socket("ws://127.0.0.1:1/socket", **options).__aenter__()
+        assert isinstance(caught.value.cause, ParamsError)
+
+    run(conversation())

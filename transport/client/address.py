@@ -12,7 +12,10 @@ from urllib.request import getproxies, proxy_bypass
 from websockets.proxy import get_proxy
 from websockets.uri import parse_uri
 
+from actors.channels.encoding import unencodable
 from transport.access.auth_token import PREFIX, SUBPROTOCOL
+from transport.client.client_serializer import check_utf8
+from transport.exceptions import UnencodableError
 
 __all__ = ["checked_params", "checked_token", "checked_url", "connect_url", "longpoll_url", "proxy_for", "subprotocols"]
 
@@ -28,7 +31,9 @@ def checked_url(url: str) -> str:
         ValueError: if the URL is invalid.
     """
     expected = f"a URL such as ws://host:4000/socket is expected, got {url!r}"
-    if not isinstance(url, str):
+    if isinstance(url, str):
+        check_utf8("the URL", url)
+    else:
         raise ValueError(expected)  # noqa: TRY004  # like any other invalid URL
     try:
         parts = urlsplit(url)
@@ -48,13 +53,19 @@ def checked_params(params: object) -> Mapping[str, object]:
     """Return the params of a connection; empty if None.
 
     Raises:
-        TypeError: if they are not a mapping.
+        TypeError: if they are not a mapping; an UnencodableError, which is a TypeError too, if a text has a lone surrogate.
     """
     if params is None:
         return {}
     if not isinstance(params, Mapping):
         # Show the type only: the value may be secret, and this message is logged.
         raise TypeError(f"params must be a mapping or a function returning one, got {type(params).__name__}")
+    try:
+        _query(params)
+    except UnicodeEncodeError as error:
+        flaw = unencodable(error, "params", params, lambda part: _query({"": part}))
+        path = flaw.path if isinstance(flaw, UnencodableError) else "$"
+        raise UnencodableError(f"params at {path}: a lone surrogate, which UTF-8 does not have", path) from None
     return params
 
 
@@ -62,18 +73,25 @@ def checked_token(auth_token: object) -> str | None:
     """Return the token of a connection, or None.
 
     Raises:
-        TypeError: if it is not a str.
+        TypeError: if it is not a str; an UnencodableError, which is a TypeError too, if it has a lone surrogate.
     """
     if auth_token is not None and not isinstance(auth_token, str):
         raise TypeError(f"auth_token must be a str or a function returning one, got {type(auth_token).__name__}")
+    if auth_token is not None:
+        check_utf8("auth_token", auth_token)
     return auth_token
 
 
 def connect_url(url: str, params: Mapping[str, object], vsn: str) -> str:
     """Return a checked URL with the params of this connection and the version of the protocol in its query."""
     scheme, host, path, query, fragment = urlsplit(url)
-    pairs = [*parse_qsl(query, keep_blank_values=True), *_flat(params), ("vsn", vsn)]
-    return urlunsplit((scheme, host, path, urlencode(pairs), fragment))
+    own = urlencode(parse_qsl(query, keep_blank_values=True))
+    parts = [own, _query(params), urlencode({"vsn": vsn})]
+    return urlunsplit((scheme, host, path, "&".join(filter(None, parts)), fragment))
+
+
+def _query(params: Mapping[str, object]) -> str:
+    return urlencode([*_flat(params)])
 
 
 def longpoll_url(url: str) -> str:

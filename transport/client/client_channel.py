@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from actors.channels.encoding import payload_of
 from actors.channels.message import Message
 from transport.client.client_push import Push
-from transport.client.client_serializer import written_payload
+from transport.client.client_serializer import check_utf8, written_payload
 from transport.client.exceptions import ClosedError
 from transport.client.receive_queue import ReceiveQueue
 
@@ -150,8 +150,9 @@ def _checked_name(what: str, name: str) -> str:
     """Return the name of a topic or an event; a server would not reply to any other value.
 
     Raises:
-        TypeError: if it is not a str.
+        TypeError: if it is not a str; an UnencodableError, which is a TypeError too, if it has a lone surrogate.
     """
     if not isinstance(name, str):
         raise TypeError(f"{what} must be a str, got {name!r}")
+    check_utf8(what, name)
     return name

@@ -18,7 +18,14 @@ from transport.protocol.serializer import V1JSONSerializer, V2JSONSerializer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CLIENT_SERIALIZERS", "ClientSerializer", "V1ClientSerializer", "V2ClientSerializer", "written_payload"]
+__all__ = [
+    "CLIENT_SERIALIZERS",
+    "ClientSerializer",
+    "V1ClientSerializer",
+    "V2ClientSerializer",
+    "check_utf8",
+    "written_payload",
+]
 
 _PUSH = 0
 _MAX_FIELD = 255
@@ -37,6 +44,20 @@ def written_payload(payload: object, what: str = "payload") -> msgspec.Raw | byt
     if isinstance(payload, bytes | bytearray | memoryview):
         return bytes(payload)
     return msgspec.Raw(as_json(what, payload))
+
+
+def check_utf8(what: str, text: str) -> None:
+    """Check that a text can be sent.
+
+    Raises:
+        UnencodableError: if it has a lone surrogate; without the text, which may be secret.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UnencodableError(
+            f"{what} has a lone surrogate at position {error.start}, which UTF-8 does not have"
+        ) from None
 
 
 class ClientSerializer(Protocol):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar
 from actors.validation import check_count
 from transport.client.address import checked_params, checked_token, checked_url, connect_url
 from transport.client.client_channel import Channel
-from transport.client.client_serializer import CLIENT_SERIALIZERS
+from transport.client.client_serializer import CLIENT_SERIALIZERS, check_utf8
 from transport.client.connection_options import ConnectionOptions, Target
 from transport.client.driver import Driver, resolved
 from transport.client.exceptions import ClosedError, ConnectError, ParamsError
@@ -91,6 +91,8 @@ class Socket:
     Raises:
         ValueError: naming the invalid option.
         TypeError: if `params`, `auth_token` or a delay has the wrong type.
+        UnencodableError: if one of them, or the URL, has a lone surrogate; of `params` it names the part at fault. It is a
+            TypeError and a ValueError too.
     """
 
     def __init__(
@@ -325,5 +327,6 @@ async def _current(name: str, source: object, checked: Callable[[object], Checke
 def _check_close(code: int, reason: str) -> None:
     if code != NORMAL and not 3000 <= code <= 4999:  # noqa: PLR2004  # RFC 6455, section 7.4.2: of libraries and applications
         raise ValueError(f"code must be 1000, or from 3000 to 4999, got {code!r}")
+    check_utf8("reason", reason)
     if len(reason.encode()) > _MAX_REASON:
         raise ValueError(f"reason must have at most {_MAX_REASON} bytes, got {len(reason.encode())}")
