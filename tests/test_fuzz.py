@@ -196,8 +196,8 @@ class AnyConnection(RuleBasedStateMachine):
 
     @staticmethod
     def old_refs(joined: Joined) -> set[str]:
-        """A join that failed also tells of the end of the one that it was to replace."""
-        return set() if joined.closes is None else {repr(joined.closes.join_ref)}
+        """A join that failed also tells of the end of those that it was to replace."""
+        return {repr(json.loads(close.frame.data)[0]) for close in joined.closes or ()}
 
     @invariant()
     def it_has_no_more_topics_than_allowed(self) -> None:

@@ -368,8 +368,8 @@ def test_a_join_while_joining_waits_and_then_is_a_duplicate() -> None:
     peer.start("room:1", "second")
     assert peer.reply("second", "2", "2") == [
         ["2", "2", "t", "phx_reply", OK],
-        ["1", "1", "room:1", "phx_close", {}],
         ("deliver", "second", "echo", "3"),
+        ["1", "1", "room:1", "phx_close", {}],
     ]
 
 
@@ -514,6 +514,44 @@ def test_a_duplicate_join_that_fails_closes_the_old_one_all_the_same(how: str) -
     assert answer[4]["status"] == "error"
     assert close == ["1", "1", "room:1", "phx_close", {}]
     assert peer.topics == []
+
+
+@pytest.mark.parametrize("how", ["refused", "crashed", "not started"])
+def test_what_came_with_a_duplicate_join_that_fails_is_answered_before_the_old_one_is_closed(how: str) -> None:
+    """In Phoenix the close is a message of the socket to itself, behind what it has read."""
+    peer = Peer()
+    peer.join("room:1", "old", "1", "1")
+    peer.receive("2", "2", "room:1", "phx_join")
+    peer.receive("2", "3", "room:1", "echo")
+    peer.receive("2", "4", "room:1", "phx_leave")
+    if how == "not started":
+        seen = peer.not_started("room:1")
+    else:
+        peer.start("room:1", "new")
+        seen = peer.down("new") if how == "crashed" else peer.reply("new", "2", "2", refuse=True)
+    assert [(frame[1], frame[3]) for frame in seen] == [
+        ("2", "phx_reply"),
+        ("3", "phx_reply"),
+        ("4", "phx_reply"),
+        ("1", "phx_close"),
+    ]
+    assert peer.topics == []
+
+
+@pytest.mark.parametrize("refuse", [False, True], ids=["accepted", "refused"])
+def test_joins_in_a_row_are_all_answered_before_those_before_them_are_closed(*, refuse: bool) -> None:
+    peer = Peer()
+    peer.join("room:1", "first", "1", "1")
+    for ref in "234":
+        peer.receive(ref, ref, "room:1", "phx_join")
+    frames = []
+    for ref, channel in (("2", "second"), ("3", "third"), ("4", "fourth")):
+        peer.start("room:1", channel)
+        frames += [each for each in peer.reply(channel, ref, ref, refuse=refuse) if isinstance(each, list)]
+    assert [(frame[1], frame[3]) for frame in frames] == [
+        *[(ref, "phx_reply") for ref in "234"],
+        *[(ref, "phx_close") for ref in ("1" if refuse else "123")],
+    ]
 
 
 def test_what_the_replaced_channel_still_tells_is_ignored() -> None:

@@ -72,13 +72,14 @@ class Joined:
 
     __slots__ = ("channel", "closes", "intensity", "join_ref", "message", "pending", "route", "size", "status", "topic")
 
-    def __init__(self, route: Route, message: Message, size: int, closes: Joined | None = None) -> None:
+    def __init__(self, route: Route, message: Message, size: int, closes: list[SendFrame] | None = None) -> None:
         self.route, self.message, self.size = route, message, size
         self.topic: str = message.topic
         # As the client wrote it: null stays null here, though the channel then uses the ref (Phoenix's two views).
         self.join_ref = message.join_ref
         self.status = TopicStatus.JOINING
         self.channel: ActorRef[Channel] | None = None
+        # The frames that close the joins before it; they are sent after its answer.
         self.closes = closes
         # With their sizes.
         self.pending: deque[tuple[Message, int]] | None = None
@@ -287,7 +288,9 @@ class Connection:
         """Replace the channel: the client has joined again, so it has given up the first join."""
         if size > self._short and (refused := self._too_large(message, size, old.size)):
             return refused
-        joined = self.topics[old.topic] = Joined(old.route, message, size, closes=old)
+        closes = self._closes(old)
+        closes.append(self._close(old))
+        joined = self.topics[old.topic] = Joined(old.route, message, size, closes)
         self._held += size - old.size
         assert old.channel is not None
         del self._by_channel[old.channel]
@@ -318,7 +321,7 @@ class Connection:
         if not reply.joined:
             return self._join_failed(joined, SendFrame(reply.reply)) if joining else self._crashed(joined)
         joined.status = TopicStatus.JOINED
-        answer = (SendFrame(reply.reply), *self._close_old(joined)) if joining else ()
+        answer = (SendFrame(reply.reply),) if joining else ()
         return (*answer, *self._go_on(joined))
 
     def closed(self, channel: ActorRef[Channel], reason: ExitReason, now: float) -> Effects:
@@ -360,19 +363,18 @@ class Connection:
 
     def _join_failed(self, joined: Joined, answer: SendFrame) -> Effects:
         self._forget(joined)
-        return (answer, *self._close_old(joined), *self._go_on(joined))
+        return (answer, *self._go_on(joined))
 
     def _crashed(self, joined: Joined) -> Effects:
         self._forget(joined)
         return (self._push(joined, "phx_error", _CRASHED), *self._go_on(joined))
 
-    def _close_old(self, joined: Joined) -> Effects:
-        """Close the channel of the first join, with its own join_ref, after the answer to the second."""
-        old, joined.closes = joined.closes, None
-        return () if old is None else (self._close(old),)
-
     def _go_on(self, joined: Joined) -> Effects:
-        """Handle the messages that have waited; those behind another join of the topic go on waiting, for that one."""
+        """Handle the messages that have waited; those behind another join of the topic go on waiting, for that one.
+
+        The joins before it are closed after that, or after the answer to that other one: in Phoenix a message of the connection
+        to itself closes them, behind what it has received.
+        """
         pending, joined.pending = joined.pending, None
         effects: list[Effect] = []
         while pending:
@@ -382,7 +384,19 @@ class Connection:
             if pending and current is not None and current.is_waiting:
                 # As a whole: to move them one by one, for each of N joins, would take N² steps.
                 current.pending, pending = pending, None
-        return effects
+        return effects + self._close_old(joined)
+
+    def _close_old(self, joined: Joined) -> list[SendFrame]:
+        current = self.topics.get(joined.topic)
+        if current is None or current is joined or not current.is_waiting or not joined.closes:
+            return self._closes(joined)
+        # `joined` was refused, so `current` follows no other.
+        current.closes = self._closes(joined)
+        return []
+
+    def _closes(self, joined: Joined) -> list[SendFrame]:
+        closes, joined.closes = joined.closes, None
+        return closes or []
 
     # Frames
 
