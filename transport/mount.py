@@ -204,9 +204,7 @@ class Mount:
     def handshake(self, incoming: Incoming) -> Response:
         """Answer the opening handshake of a WebSocket; with an auth token, the subprotocol "phoenix" is selected."""
         request, takes_token = incoming.request, self._socket_class.auth_token
-        response = incoming.handshake(
-            replace(request, headers=without_token(request.headers)) if takes_token else request
-        )
+        response = incoming.handshake(request)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             self._log_refusal(fault_of(request, response))
         elif takes_token and SUBPROTOCOL in Offer.read(request.headers).names:

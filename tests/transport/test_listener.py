@@ -210,7 +210,7 @@ async def test_the_connection_that_waits_longest_for_a_request_is_closed_for_a_n
     async with serving(Socket, routes=ROUTES, limits=Limits(connections=3)) as server:
         first, second, half = [await server.tcp() for _ in range(3)]
         await second.get("/")
-        await half.send("GET / HTTP/1.1\r\n")
+        await half.send("GET / HTTP/1.1\r\nHost: x\r\n")
         await first.get("/")
         await (await server.tcp()).get("/")
         assert await second.ended() == b""
@@ -234,9 +234,9 @@ async def queue_behind_two() -> None:
         for tcp in refused:
             await tcp.send("GET /")
         waiting = await server.tcp()
-        await waiting.send("GET / HTTP/1.1\r\n\r\n")
+        await waiting.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         for tcp in refused:
-            await tcp.send(" HTTP/1.1\r\n\r\n")
+            await tcp.send(" HTTP/1.1\r\nHost: x\r\n\r\n")
             assert (await tcp.answer()).status == 503
             await tcp.close()
         await client.close()

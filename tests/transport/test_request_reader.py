@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from transport.limits import Limits
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
-UPGRADE = "GET /ws HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+UPGRADE = "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
 
 
 def reader(size: int = 1_000_000, **limits: Any) -> RequestReader:
@@ -46,7 +47,7 @@ def chunked(body: bytes, size: int) -> bytes:
 
 
 bodies = st.binary(max_size=60) | st.sampled_from(
-    [b"\r\n\r\n", b"\r\n" * 30, b"a\r\n\r", b"0\r\n\r\nGET / HTTP/1.1\r\n\r\n"]
+    [b"\r\n\r\n", b"\r\n" * 30, b"a\r\n\r", b"0\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"]
 )
 
 
@@ -58,7 +59,7 @@ def test_requests_are_the_same_however_they_arrive(sent: list[tuple[bytes, int |
     data = b""
     for number, (body, size) in enumerate(sent):
         kind = b"Content-Length: %d" % len(body) if size is None else b"Transfer-Encoding: chunked"
-        data += b"POST /%d HTTP/1.1\r\n%s\r\n\r\n" % (number, kind)
+        data += b"POST /%d HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n" % (number, kind)
         data += body if size is None else chunked(body, size)
     pieces: list[bytes] = []
     start = 0
@@ -74,9 +75,9 @@ def test_requests_are_the_same_however_they_arrive(sent: list[tuple[bytes, int |
 
 def test_what_follows_a_request_stays_unparsed_until_the_next_one_is_read() -> None:
     requests = reader()
-    requests.receive(b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\ngarbage")
+    requests.receive(b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\n\r\ngarbage")
     assert isinstance(requests.read(), ReadRequest)
-    assert requests.waiting == len(b"GET /2 HTTP/1.1\r\n\r\ngarbage")
+    assert requests.waiting == len(b"GET /2 HTTP/1.1\r\nHost: x\r\n\r\ngarbage")
     assert isinstance(requests.read(), ReadRequest)
     with pytest.raises(RefusedRequestError):
         requests.read()
@@ -88,39 +89,110 @@ def test_the_preface_of_http_2_is_refused() -> None:
     assert refused.value.response.status_code == 400
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "x",
+        "x:",
+        "x:0",
+        "x:65535",
+        "x:000080",
+        "localhost:4000",
+        "127.0.0.1:80",
+        "[::1]",
+        "[::1]:4000",
+        "[fe80::1%eth0]:1",
+        "a_b.c-d",
+    ],
+)
+def test_a_host_may_be_a_name_or_an_address_with_a_port(host: str) -> None:
+    assert len(received(reader(), f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())) == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "",
+        "Host: x\r\nHost: x\r\n",
+        "Host: x\r\nhost: y\r\n",
+        "Host: x:a\r\n",
+        "Host: x:65536\r\n",
+        "Host: x:-1\r\n",
+        "Host: x:\u0663\r\n",
+        "Host: x:80:80\r\n",
+        "Host: ::1\r\n",
+        "Host: [::1\r\n",
+        "Host: a b\r\n",
+        "Host: a, b\r\n",
+        "Host: user@x\r\n",
+        "Host: x/y\r\n",
+        "Host: http://x\r\n",
+    ],
+)
+@pytest.mark.parametrize("body", ["", "Content-Length: 1\r\n"], ids=["GET", "POST"])
+def test_a_request_names_one_host(headers: str, body: str) -> None:
+    method = "POST" if body else "GET"
+    with pytest.raises(RefusedRequestError, match="400"):
+        received(reader(), f"{method} / HTTP/1.1\r\n{headers}{body}\r\n".encode())
+
+
+@pytest.mark.parametrize(("headers", "is_read"), [("", True), ("Host: x\r\n", True), ("Host: x\r\nHost: x\r\n", False)])
+def test_a_request_of_http_1_0_needs_no_host(headers: str, is_read: bool) -> None:  # noqa: FBT001  # a parameter
+    requests = reader()
+    requests.receive(f"GET / HTTP/1.0\r\n{headers}\r\n".encode())
+    if is_read:
+        assert isinstance(requests.read(), ReadRequest)
+        return
+    with pytest.raises(RefusedRequestError):
+        requests.read()
+
+
+@pytest.mark.parametrize("target", ["/?user=é", "/é", "/日?本"])
+def test_utf_8_in_a_target_needs_no_escapes(target: str) -> None:
+    [read] = received(reader(), f"GET {target} HTTP/1.1\r\nHost: x\r\nA: é\r\n\r\n".encode())
+    assert read.request.path.isascii()
+    assert unquote(read.request.path) == target
+
+
 def test_what_follows_an_upgrade_is_not_http() -> None:
     requests = reader()
-    [request] = received(requests, UPGRADE.encode() + b"\x81\x00GET / HTTP/1.1\r\n\r\n")
+    [request] = received(requests, UPGRADE.encode() + b"\x81\x00GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert not request.keep_alive
-    assert requests.rest() == b"\x81\x00GET / HTTP/1.1\r\n\r\n"
+    assert requests.rest() == b"\x81\x00GET / HTTP/1.1\r\nHost: x\r\n\r\n"
     assert requests.waiting == 0
 
 
 @pytest.mark.parametrize("empty", ["\r\n", "\r\n\r\n", "\n", "\r\n" * 100])
 def test_empty_lines_before_a_request_are_ignored(empty: str) -> None:
-    [request] = received(reader(head_size=40), *(bytes([byte]) for byte in empty.encode() + b"GET /a HTTP/1.1\r\n\r\n"))
+    [request] = received(
+        reader(head_size=49), *(bytes([byte]) for byte in empty.encode() + b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+    )
     assert request.request.path == "/a"
 
 
 def test_trailers_are_not_headers() -> None:
-    head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
-    requests = received(reader(), head + b"1\r\na\r\n0\r\nX-User: b\r\n\r\n" + b"GET / HTTP/1.1\r\n\r\n")
-    assert [dict(each.request.headers.raw_items()) for each in requests] == [{"Transfer-Encoding": "chunked"}, {}]
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    requests = received(reader(), head + b"1\r\na\r\n0\r\nX-User: b\r\n\r\n" + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert [dict(each.request.headers.raw_items()) for each in requests] == [
+        {"Host": "x", "Transfer-Encoding": "chunked"},
+        {"Host": "x"},
+    ]
 
 
 @pytest.mark.parametrize(
     ("limits", "head", "status", "limit"),
     [
-        ({"request_line": 20}, "GET /123456 HTTP/1.1\r\n\r\n", None, None),
-        ({"request_line": 19}, "GET /123456 HTTP/1.1\r\n\r\n", 414, "request_line"),
-        ({"head_size": 24}, "GET /123456 HTTP/1.1\r\n\r\n", None, None),
-        ({"head_size": 23}, "GET /123456 HTTP/1.1\r\n\r\n", 431, "head_size"),
-        ({"headers": 2}, "GET / HTTP/1.1\r\nA: b\r\nA: b\r\n\r\n", None, None),
-        ({"headers": 1}, "GET / HTTP/1.1\r\nA: b\r\nA: b\r\n\r\n", 431, "headers"),
+        ({"request_line": 20}, "GET /123456 HTTP/1.1\r\nHost: x\r\n\r\n", None, None),
+        ({"request_line": 19}, "GET /123456 HTTP/1.1\r\nHost: x\r\n\r\n", 414, "request_line"),
+        ({"head_size": 33}, "GET /123456 HTTP/1.1\r\nHost: x\r\n\r\n", None, None),
+        ({"head_size": 32}, "GET /123456 HTTP/1.1\r\nHost: x\r\n\r\n", 431, "head_size"),
+        ({"headers": 3}, "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\nA: b\r\n\r\n", None, None),
+        ({"headers": 2}, "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\nA: b\r\n\r\n", 431, "headers"),
     ],
 )
 @pytest.mark.parametrize(
-    "before", ["", "GET / HTTP/1.1\r\n\r\n", "\r\n"], ids=["first", "second", "after an empty line"]
+    "before", ["", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\r\n"], ids=["first", "second", "after an empty line"]
 )
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_the_limits_of_a_head_are_exact(  # noqa: PLR0917  # parameters
@@ -147,7 +219,7 @@ def test_a_body_above_64_kib_has_to_be_admitted(size: int, kind: str) -> None:
         return respond(404)
 
     requests = RequestReader(Limits(), admit)
-    head = f"POST /a HTTP/1.1\r\n{kind.format(size)}\r\n\r\n".encode()
+    head = f"POST /a HTTP/1.1\r\nHost: x\r\n{kind.format(size)}\r\n\r\n".encode()
     body = b"a" * size if "Length" in kind else chunked(b"a" * size, 1000)
     if size == SMALL_BODY:
         assert [len(each.body) for each in received(requests, head, body)] == [size]
@@ -159,7 +231,7 @@ def test_a_body_above_64_kib_has_to_be_admitted(size: int, kind: str) -> None:
 
 def test_a_declared_body_is_refused_before_it_is_received() -> None:
     requests = reader(100_000)
-    requests.receive(b"POST /a HTTP/1.1\r\nContent-Length: 100001\r\n\r\n")
+    requests.receive(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 100001\r\n\r\n")
     with pytest.raises(RefusedRequestError) as refused:
         requests.read()
     assert (refused.value.response.status_code, refused.value.limit) == (413, "max_body")
@@ -167,7 +239,7 @@ def test_a_declared_body_is_refused_before_it_is_received() -> None:
 
 def test_a_long_body_is_read_in_parts() -> None:
     requests, size = reader(), 500_000
-    requests.receive(b"POST /a HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size + b"a" * size)
+    requests.receive(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + b"a" * size)
     parts = 0
     while requests.read() is PART:
         assert requests.in_body

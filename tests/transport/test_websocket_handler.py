@@ -145,13 +145,28 @@ async def test_the_page_must_be_an_allowed_one(
 
 
 @pytest.mark.parametrize(
-    "headers",
-    ["Origin: http://localhost\r\nOrigin: http://localhost\r\n", "Origin: http://localhost\r\nHost: other\r\n"],
+    ("headers", "expected"),
+    [
+        ("Origin: http://localhost\r\nOrigin: http://localhost\r\n", 403),
+        ("Origin: http://localhost\r\nHost: other\r\n", 400),
+    ],
 )
 @on_loop
-async def test_a_page_that_says_two_things_is_refused(headers: str) -> None:
+async def test_a_page_that_says_two_things_is_refused(headers: str, expected: int) -> None:
     async with serving(UserSocket) as server:
-        assert await status(server, HANDSHAKE.replace("\r\n", "\r\n" + headers, 1)) == 403
+        assert await status(server, HANDSHAKE.replace("\r\n", "\r\n" + headers, 1)) == expected
+
+
+@pytest.mark.parametrize(
+    "offered", ["", ",", "phoenix,,x", "a b", '"quoted"', "a/b, c", "phoenix; q=1", "phoenix, phoenix"]
+)
+@on_loop
+async def test_subprotocols_of_any_kind_may_be_offered(offered: str) -> None:
+    async with serving(UserSocket) as server:
+        tcp = await server.tcp()
+        await tcp.send(HANDSHAKE.replace("\r\n", f"\r\nSec-WebSocket-Protocol: {offered}\r\n", 1))
+        answer = await tcp.answer()
+    assert (answer.status, answer.header("Sec-WebSocket-Protocol")) == (101, [])
 
 
 @pytest.mark.parametrize(

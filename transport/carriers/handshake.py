@@ -7,6 +7,7 @@ the general rules of `websockets` must, takes ten times as long. All other hands
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ __all__ = ["common_handshake", "fault_of", "opening_handshake"]
 
 # As browsers and libraries write it (RFC 6455, section 4.1); Firefox adds keep-alive.
 _CONNECTION = ("upgrade", "keep-alive, upgrade")
+_SUBPROTOCOL = "Sec-WebSocket-Protocol"
 # 16 bytes in base64.
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
@@ -37,8 +39,16 @@ _NO_WEBSOCKETS = (
 
 
 def opening_handshake(request: Request) -> Response:
-    """Return the answer to an opening handshake: 101, or what is wrong with the request."""
-    return common_handshake(request) or ServerProtocol().accept(request)
+    """Return the answer to an opening handshake: 101 without a subprotocol, or what is wrong with the request."""
+    return common_handshake(request) or ServerProtocol().accept(_without_subprotocols(request))
+
+
+def _without_subprotocols(request: Request) -> Request:
+    """Return a handshake without the subprotocols that it offers: none is selected here, so they may be lists of any form."""
+    headers = request.headers.copy()
+    if _SUBPROTOCOL in headers:
+        del headers[_SUBPROTOCOL]
+    return replace(request, headers=headers)
 
 
 def fault_of(request: Request, answer: Response) -> str:
@@ -64,7 +74,7 @@ def common_handshake(request: Request) -> Response | None:
         and upgrade[0].lower() == "websocket"
         and _KEY.fullmatch(keys[0]) is not None
         and len(every("Origin")) <= 1
-        and not every("Sec-WebSocket-Protocol")
+        and not every(_SUBPROTOCOL)
     )
     return _accepted(keys[0]) if is_common else None
 

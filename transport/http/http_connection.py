@@ -59,6 +59,8 @@ PIECE = 64 * 1024
 # Seconds, and bytes, for which the rest of a refused request is ignored, so that its client can read the answer.
 LINGER = 5.0
 MOST_IGNORED = MAX_BODY
+# What tells a client to send its body.
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # What the deadline is for after the last answer; it is no limit.
 _LINGER = "linger"
 # Its time is up, and it is given up in its turn.
@@ -201,6 +203,8 @@ class HttpConnection(asyncio.Protocol):
         if read is not PART:
             # A client of its own, if a proxy has sent it: what its `connect` sets is not for the next one.
             self._context.copy().run(self._answer_request, read)
+        elif self._reader.expects_continue:
+            self._transport.write(_CONTINUE)
         return True
 
     def _admit(self, request: Request) -> int | Response:

@@ -7,6 +7,7 @@ limits of a head are exact however its bytes arrive, and what follows a request 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -28,6 +29,11 @@ __all__ = ["NOTHING", "PART", "ReadRequest", "RefusedRequestError", "RequestRead
 _END = b"\r\n\r\n"
 # The most of a body that is parsed in one go, which takes less than a millisecond also in chunks of one byte.
 _SLICE = 16 * 1024
+
+
+# A name or an address, and a port up to 65,535 (RFC 9110, section 7.2).
+_PORT = r"0*([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])?"
+_HOST = re.compile(rf"(\[[0-9A-Za-z:.%_~-]+\]|[^\s\[\]\\:/?#@,<>\"]*)(:{_PORT})?")
 
 
 class _Unfinished(Enum):
@@ -70,6 +76,7 @@ class RequestReader:
         "_admit",
         "_body",
         "_bound",
+        "_expects",
         "_framing",
         "_headers",
         "_is_complete",
@@ -101,6 +108,7 @@ class RequestReader:
         self._left: int | None = 0
         self._bound = SMALL_BODY
         self._framing = 0
+        self._expects = False
 
     @property
     def waiting(self) -> int:
@@ -111,6 +119,12 @@ class RequestReader:
     def in_body(self) -> bool:
         """Whether a head has been read, and its body has not."""
         return self._request is not None
+
+    @property
+    def expects_continue(self) -> bool:
+        """Whether the client waits to be told that its body is taken; once for a request (RFC 9110, section 10.1.1)."""
+        expects, self._expects = self._expects, False
+        return expects
 
     def receive(self, data: bytes) -> None:
         """Keep received bytes, until `read` parses them."""
@@ -240,12 +254,14 @@ class RequestReader:
         self._request = Request(self._url.decode("latin-1"), headers, method, f"HTTP/{parser.get_http_version()}")
         # Trailers come after a chunked body; they are not headers.
         self._headers = []
+        _check_host(self._request)
         if not self._is_complete:
             # The parser has checked both headers. Without either it waits for more than a head: HTTP/2's "PRI * HTTP/2.0".
             if "Transfer-Encoding" not in headers and "Content-Length" not in headers:
                 raise RefusedRequestError(refusal(400, "bad request: expected HTTP/1.1"))
             self._left = None if "Transfer-Encoding" in headers else int(headers["Content-Length"])
             self._admit_body(self._left or 0)
+            self._expects = not self._received and _waits(self._request)
 
     def _admit_body(self, size: int) -> None:
         """Check the size of the body, as declared or as received so far."""
@@ -272,6 +288,21 @@ class RequestReader:
         else:
             self.close()
         return done
+
+
+def _check_host(request: Request) -> None:
+    """Check that a request names its host once (RFC 9112, section 3.2); in HTTP/1.0 it need not."""
+    hosts = request.headers.get_all("Host")
+    if len(hosts) > 1 or not (hosts or request.protocol == "HTTP/1.0"):
+        raise RefusedRequestError(refusal(400, f"bad request: expected one Host header, got {len(hosts)}"))
+    if hosts and not _HOST.fullmatch(hosts[0]):
+        raise RefusedRequestError(refusal(400, "bad request: the Host header is invalid"))
+
+
+def _waits(request: Request) -> bool:
+    """Return whether a client sends its body only when it is told to."""
+    expected = [value.lower() for value in request.headers.get_all("Expect")]
+    return "100-continue" in expected and request.protocol != "HTTP/1.0"
 
 
 def _escaped_line(head: bytes) -> bytes:
