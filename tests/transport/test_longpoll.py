@@ -21,6 +21,7 @@ from tests.transport.wire import Tcp, dropped_broadcasts, limits_reached, on_loo
 from transport import ConnectInfo, Endpoint, LongPoll, Socket
 from transport.access import token
 from transport.carriers.carrier import MAX_FRAME_SIZE, SLICE
+from transport.carriers.intake import FULL
 from transport.carriers.longpoll import INACTIVE, LongPollCarrier
 from transport.carriers.outbox import OutboxPolicy
 from transport.endpoint_supervisor import Transports
@@ -49,6 +50,10 @@ class Room(Channel):
 
     def handle_in(self, event: str, payload: Any) -> Any:
         match event:
+            case "slow":
+                return self.slow(payload)
+            case "shout":
+                self.broadcast("shout", payload)
             case "echo":
                 return ok(payload)
             case "later":
@@ -61,6 +66,10 @@ class Room(Channel):
             case _:
                 return super().handle_in(event, payload)
         return None
+
+    async def slow(self, seconds: float) -> Any:
+        await asyncio.sleep(seconds)
+        return ok()
 
     def handle_info(self, message: Any) -> None:
         self.push("later", {"after": message[1]})
@@ -709,6 +718,54 @@ def test_a_session_ends_one_and_a_half_windows_after_its_client_vanished(server:
     assert session.ref.is_alive()
     server.runtime.advance(0.1)
     assert session.ref.exit_reason == INACTIVE
+
+
+@pytest.mark.parametrize("end", ["inactive", "malformed", "kick", "kill"])
+def test_what_was_posted_is_handled_after_the_end_of_the_session(server: Server, session: Session, end: str) -> None:
+    session.join()
+    server.runtime.advance(13.5)
+    session.post(frame("1", "2", "room:1", "slow", 4), frame("1", "3", "room:1", "shout", {}))
+    match end:
+        case "inactive":
+            server.runtime.advance(1.5)
+        case "malformed":
+            assert session.post("[").json == {"status": 408}
+        case "kick":
+            server.endpoint.broadcast("the user", "disconnect", {})
+        case "kill":
+            session.ref.kill()
+    assert session.post(frame("1", "4", "room:1", "echo", {})).json == {"status": 410}
+    assert session.is_gone()
+    other = server.open()
+    other.join()
+    server.runtime.advance(4)
+    assert [message[3] for message in other.poll()] == ["shout"]
+    assert not session.ref.is_alive()
+
+
+def test_what_waits_to_be_read_is_handled_before_an_inactive_session_ends(server: Server, session: Session) -> None:
+    session.join()
+    session.carrier.intake.hold(FULL)
+    post = server.start(
+        "POST", f"token={session.token}", frame("1", "2", "room:1", "slow", 1), {"Content-Type": NDJSON}
+    )
+    assert post.answer is None
+    server.runtime.advance(15)
+    assert session.is_gone()
+    assert session.ref.process.waiting == 0
+    server.runtime.advance(1)
+    assert session.ref.exit_reason == INACTIVE
+
+
+def test_a_push_behind_one_that_crashes_is_unmatched_within_a_batch_too(session: Session) -> None:
+    session.join()
+    session.post(frame("1", "2", "room:1", "none", {}), frame("1", "3", "room:1", "echo", {}))
+    crash, unmatched = session.poll()
+    assert (crash[3], unmatched[:3], unmatched[4]["response"]) == (
+        "phx_error",
+        [None, "3", "room:1"],
+        {"reason": "unmatched topic"},
+    )
 
 
 @pytest.mark.parametrize("end", ["disconnect", "kill", "crash", "stop"])

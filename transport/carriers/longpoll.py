@@ -92,7 +92,7 @@ class LongPollCarrier:
         # What was posted and is not delivered yet: a message, and the answer to its POST if it is the last one in it.
         self._posted: deque[tuple[str | bytes, Future[bool] | None]] = deque()
         self._posted_bytes = 0
-        self._delivers_later = False
+        self._delivers_later = self._is_expired = False
 
     @staticmethod
     def find(names: Registry, session: object) -> LongPollCarrier | None:
@@ -199,13 +199,15 @@ class LongPollCarrier:
         self._delivers_later = False
         process, left = self._process, SLICE
         assert process is not None
-        while self._posted and not self.intake.held:
+        while self._posted and (self._is_expired or not self.intake.held):
             if not left or process.scheduler.overdue:
                 self._deliver_later()
                 return
             left -= 1
             self._deliver_next(process)
             process.scheduler.run_ready()
+        if self._is_expired:
+            process.put(EndConnection(INACTIVE))
 
     def _deliver_next(self, process: Process) -> None:
         message, answer = self._posted.popleft()
@@ -270,9 +272,12 @@ class LongPollCarrier:
             self._inactivity.cancel()
         if process.alive:
             clock = process.scheduler.clock
-            self._inactivity = clock.call_at(
-                clock.now() + seconds, lambda: process.put(EndConnection(INACTIVE)), process
-            )
+            self._inactivity = clock.call_at(clock.now() + seconds, self._expire, process)
+
+    def _expire(self) -> None:
+        """End the session, after everything that was posted."""
+        self._is_expired = True
+        self._deliver()
 
 
 class LongPollHandler:
