@@ -352,6 +352,11 @@ class Transport(ClientActor):
         if broadcast.event == "disconnect" and broadcast.topic == self._id:
             self._end_behind(DISCONNECTED)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is closed; its channels may still handle what was received."""
+        return self._is_closed
+
     # The end, in order: joins are answered, what waits behind them is delivered, the channels handle what they have
 
     def _on_disconnected(self, disconnected: Disconnected) -> None:

@@ -638,7 +638,8 @@ def test_the_transport_actor_gets_the_end_behind_what_was_received(
         carrier.intake.release(FULL)
         runtime.settle()
     assert heard[:-1] == numbers(200)
-    assert (heard[-1].code, heard[-1].answer is None) == ((1000, False) if end == "close" else (1006, True))
+    # After an end of the stream alone, the client may still read.
+    assert (heard[-1].code, heard[-1].answer is None) == (1000 if end == "close" else 1006, end == "eof")
 
 
 def test_a_connection_that_is_lost_before_its_actor_has_started_tells_it_everything(runtime: ManualRuntime) -> None:
@@ -649,7 +650,8 @@ def test_a_connection_that_is_lost_before_its_actor_has_started_tells_it_everyth
     heard: list[Any] = []
     Hearing.start(carrier, heard)
     runtime.settle()
-    assert heard == [*numbers(100), Disconnected(1006)]
+    assert heard[:-1] == numbers(100)
+    assert heard[-1].code == 1006
 
 
 @pytest.mark.parametrize("end", ["close", "expire"])

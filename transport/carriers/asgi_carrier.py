@@ -144,14 +144,14 @@ class AsgiCarrier:
         self._is_open = False
         process, self._process, self._fastlane = self._process, None, None
         if process is not None:
-            process.put(Disconnected(code))
+            process.put(Disconnected(code, _ignore))
 
     def _fail(self, code: int) -> None:
         """Close the connection because of something the client did or did not do, and notify the transport actor."""
         process = self._process
         self.close(code)
         if process is not None:
-            process.put(Disconnected(code))
+            process.put(Disconnected(code, _ignore))
 
     def expire(self) -> None:
         """Close the connection: nothing has been received for too long, although it was read."""
@@ -267,6 +267,10 @@ class AsgiCarrier:
         if self._is_open:
             self._is_open = False
             self._over.set()
+
+
+def _ignore() -> None:
+    """The server has closed the connection, or is told to."""
 
 
 async def written(send: Send, event: Event) -> bool:

@@ -45,8 +45,8 @@ class Disconnected(msgspec.Struct, frozen=True):
     """Sent by a carrier when its client has disconnected, behind what it has sent.
 
     - `code`: the close code, 1006 without a close frame.
-    - `answer()`, if the client waits for a close frame, sends it and closes: the transport actor calls it as soon as it has
-      handled what came before. Else it closes when the channels have ended, as the client may still read.
+    - `answer()` answers the end, as by a close frame: the transport actor calls it as soon as it has handled what came before.
+      If there is none, the client may still read, and the transport actor closes when the channels have ended.
     """
 
     code: int

@@ -444,7 +444,7 @@ class WebSocketCarrier(asyncio.Protocol):
 
     def _on_lost(self) -> None:
         """The connection is over, and all that was received has been handled."""
-        self._disconnected(self._code)
+        self._disconnected(self._code, _ignore)
         self._kept = None
         # They refer back to this object, one by way of the actor: without them it is freed at once.
         self._fastlane, self.intake.changed = None, _ignore
@@ -566,4 +566,4 @@ class WebSocketCarrier(asyncio.Protocol):
 
 
 def _ignore() -> None:
-    """Nothing is read any more."""
+    """There is no connection any more."""

@@ -88,7 +88,7 @@ class Gauges:
     def _add_connection(self, process: Process) -> None:
         transport = process.actor
         assert isinstance(transport, Transport)
-        if transport.socket.endpoint is self._endpoint:
+        if transport.socket.endpoint is self._endpoint and not transport.is_closed:
             size = transport.carrier.get_write_buffer_size()
             self.connections[transport.carrier.kind] += 1
             self.write_buffers += size
