@@ -222,7 +222,7 @@ def demo_endpoint(host: str = "127.0.0.1", port: int | None = 4000) -> Endpoint:
         routes=pages("ashtree.demo", "page") | pages("transport", "static/shared"),
         host=host,
         port=port,
-        check_origin=["//localhost", "//127.0.0.1"],
+        check_origin=["//localhost", "//127.0.0.1", "//[::1]"],
         secret_key=secrets.token_urlsafe(32),
         # For Prometheus, if the extra `metrics` is installed; for clients on this machine only.
         metrics=Metrics() if Metrics.installed() else None,

@@ -15,6 +15,8 @@ from transport.access.loopback import is_from_this_machine, is_loopback
         ("127.255.255.254", True),
         ("::1", True),
         ("[::1]", True),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:192.0.2.1", False),
         ("0.0.0.0", False),  # noqa: S104  # it is to be refused
         ("::", False),
         ("192.0.2.1", False),

@@ -7,7 +7,7 @@ from base64 import b64encode
 import pytest
 
 from tests.transport.wire import HANDSHAKE, Answer, Server, on_loop, serving
-from transport import ConnectInfo, Endpoint, Observer, SocketError, Uri
+from transport import ConnectInfo, Endpoint, Observer, Socket, SocketError, Uri
 from transport.access.auth_token import PREFIX
 
 TOKEN = "a-token-of-some-length"  # noqa: S105  # of no other use
@@ -92,6 +92,23 @@ def test_its_address_for_people_holds_the_token_where_no_server_sees_it() -> Non
 
 
 # Over the wire
+
+
+@pytest.mark.parametrize(("slashes", "location"), [("/", "../observer"), ("///", "../../../observer")])
+@on_loop
+async def test_its_page_has_one_path_as_its_links_are_relative(slashes: str, location: str) -> None:
+    async with serving(Socket, observer=Observer()) as server:
+        tcp = await server.tcp()
+        moved = await tcp.get(f"/observer{slashes}?a=1")
+        assert (moved.status, moved.header("Location")) == (302, [location])
+        assert (await tcp.get("//observer")).body == (await tcp.get("/observer")).body != ""
+
+
+@on_loop
+async def test_a_browser_on_this_machine_may_use_ipv6() -> None:
+    async with serving(Socket, observer=Observer(), host="::1") as server:
+        assert (await handshake(server, "[::1]", "Origin: http://[::1]:{port}")).status == 101
+        assert (await handshake(server, "[::1]", "Origin: http://[::2]:{port}")).status == 403
 
 
 async def handshake(server: Server, host: str, *headers: str) -> Answer:

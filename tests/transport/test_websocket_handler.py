@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from actors import Channel, Reply, error, ok
-from tests.transport.wire import HANDSHAKE, NO_CLOSE_FRAME, Tcp, on_loop, serving, status
+from tests.transport.wire import HANDSHAKE, NO_CLOSE_FRAME, on_loop, serving, status
 from transport import ConnectInfo, Limits, Socket
 
 
@@ -337,12 +337,10 @@ async def test_the_first_segment_of_a_path_is_no_host(path: str) -> None:
 @on_loop
 async def test_over_ipv6_a_peer_is_an_address_and_a_port(asked: list[Any]) -> None:
     async with serving(UserSocket, host="::1") as server:
-        reader, writer = await asyncio.open_connection("::1", server.endpoint.port)
-        tcp = Tcp(reader, writer)
+        tcp = await server.tcp()
         await tcp.send(HANDSHAKE.replace("Host: localhost", "Host: [::1]:4000\r\nOrigin: http://[::1]:80"))
         assert (await tcp.answer()).status == 101
-        me = writer.get_extra_info("sockname")
-        await tcp.close()
+        me = tcp.writer.get_extra_info("sockname")
     assert asked[0][1].peer == me[:2]
     assert (asked[0][1].uri.host, asked[0][1].uri.port) == ("::1", 4000)
 

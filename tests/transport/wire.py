@@ -294,7 +294,7 @@ class Server:
 
     async def tcp(self, **options: Any) -> Tcp:
         async with asyncio.timeout(WAIT):
-            tcp = Tcp(*await asyncio.open_connection("127.0.0.1", self.endpoint.port, **options))
+            tcp = Tcp(*await asyncio.open_connection(self.endpoint.host, self.endpoint.port, **options))
         self._stack.push_async_callback(tcp.close)
         return tcp
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 __all__ = ["is_from_this_machine", "is_loopback"]
 
@@ -13,10 +13,15 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "
 
 def is_loopback(host: str) -> bool:
     """Return whether a host name or an address is reachable from this machine only."""
+    if host == "localhost":
+        return True
     try:
-        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+        address = ip_address(host.strip("[]"))
     except ValueError:
         return False
+    # A server that listens on both versions of IP sees ::ffff:127.0.0.1 for 127.0.0.1.
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def is_from_this_machine(peer: tuple[str, int] | None, host: str | None, headers: Container[str]) -> bool:

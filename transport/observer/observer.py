@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hmac import compare_digest
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors.channels.message import Reply, error, ok
@@ -13,12 +14,16 @@ from transport.access.loopback import is_from_this_machine, is_loopback
 from transport.access.origin import origin_rule
 from transport.exceptions import SocketError
 from transport.extension import ObserverExtension
+from transport.http.exchange import respond
 from transport.http.pages import pages
+from transport.http.request_target import RequestTarget
 from transport.observer.observer_channel import ObserverChannel
 from transport.observer.observer_mount import ObserverMount
 from transport.socket import ConnectInfo, Socket
 
 if TYPE_CHECKING:
+    from websockets.http11 import Request, Response
+
     from actors.channel import Channel
     from transport.endpoint_api import EndpointAPI
     from transport.http.pages import Page
@@ -78,7 +83,8 @@ class Observer(ObserverExtension):
     def routes(self) -> Mapping[str, Page]:
         """Return the files of the page; everyone may see them, as they contain no data."""
         shared = pages("transport", "static/shared", assets=_ASSETS)
-        return shared | pages("transport.observer", "page", index=PATH, assets=_ASSETS)
+        own = pages("transport.observer", "page", index=PATH, assets=_ASSETS)
+        return shared | own | {PATH: _without_slash(own[PATH])}
 
     def sockets(self) -> Mapping[str, type[Socket]]:
         """Return the socket of the page."""
@@ -93,6 +99,22 @@ class Observer(ObserverExtension):
         if self.token is not None:
             return compare_digest((info.auth_token or "").encode(), self.token.encode())
         return _is_of_this_machine(info)
+
+
+def _without_slash(page: Page) -> Page:
+    """Return a page whose links are relative to its path: a request for the path with a slash behind it is redirected."""
+
+    def answer(request: Request) -> Response:
+        path = RequestTarget.read(request.path).path
+        slashes = len(path) - len(path.rstrip("/"))
+        if not slashes:
+            return page(request)
+        response = respond(HTTPStatus.FOUND)
+        # Relative too, as the application may be mounted at a path that is not known here.
+        response.headers["Location"] = "../" * slashes + PATH.removeprefix("/")
+        return response
+
+    return answer
 
 
 def _is_of_this_machine(info: ConnectInfo) -> bool:
