@@ -146,6 +146,43 @@ def test_an_answer_may_end_the_session_and_another_begins(body: object, end: tup
     run(conversation())
 
 
+def test_a_server_that_does_not_wait_for_messages_is_not_called_again_and_again() -> None:
+    async def conversation() -> None:
+        async with HttpScript().serve() as server:
+            clock = ManualClock()
+            socket = client(server, clock=clock)
+            poll, paused, call_after = await opened(server, socket), Log(), clock.call_after
+
+            def call(seconds: float, callback: Callable[[], object]) -> object:
+                if seconds == 1:
+                    paused.add()
+                return call_after(seconds, callback)
+
+            clock.call_after = call  # type: ignore[method-assign,assignment]  # it logs
+            for _ in range(2):
+                poll.answer({"status": 204})
+                poll = await server.next("GET")
+            for count in range(1, 4):
+                poll.answer({"status": 204})
+                await paused.until(count)
+                pass_time(clock, 1)
+                poll = await server.next("GET")
+            pass_time(clock, 10)
+            poll.answer({"status": 204})
+            poll = await server.next("GET")
+            poll.answer({"status": 200, "messages": ['[null,null,"a","b",{}]']})
+            poll = await server.next("GET")
+            assert len(paused.entries) == 3, "neither after a wait nor after a message"
+            for _ in range(2):
+                poll.answer({"status": 204})
+                poll = await server.next("GET")
+            poll.answer({"status": 204})
+            await paused.until(4)
+            await socket.close()
+
+    run(conversation())
+
+
 def test_a_server_that_goes_away_ends_the_session() -> None:
     async def conversation() -> None:
         async with HttpScript().serve() as server:
@@ -305,6 +342,96 @@ def test_a_session_that_is_closed_while_it_begins_leaves_nothing(end: Callable[[
             await server.next("GET")
             await end(socket)
             assert await server.next() is None
+
+    run(conversation())
+
+
+# Redirects
+
+
+def test_a_redirect_on_the_same_host_is_followed_by_both_directions() -> None:
+    async def conversation() -> None:
+        async with HttpScript().serve() as old, HttpScript().serve() as new:
+            socket = client(old)
+            socket.connect()
+            first = await old.next("GET")
+            location = f"Location: http://127.0.0.1:{new.port}/moved/longpoll?vsn=2.0.0\r\n"
+            first.answer(b"", head="HTTP/1.1 301 Moved Permanently", headers=location)
+            moved = await new.next("GET")
+            assert moved.line == "GET /moved/longpoll?vsn=2.0.0 HTTP/1.1"
+            moved.answer(b"", head="HTTP/1.1 307 Temporary Redirect", headers="Location: /again\r\n")
+            while (again := await new.next()) is None:
+                pass
+            assert again.line == "GET /again HTTP/1.1"
+            again.answer({"status": 410, "token": "T"})
+            assert (await new.next("GET")).line == "GET /again?token=T HTTP/1.1"
+            socket.channel("room:1").join()
+            assert (await new.next("POST")).line == "POST /again?token=T HTTP/1.1"
+            await socket.disconnect()
+            await socket.close()
+
+    run(conversation())
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("http://example.invalid/socket", "a redirect to http://example.invalid/socket is not followed"),
+        ("ftp://127.0.0.1/socket", "a redirect to ftp://127.0.0.1/socket is not followed"),
+        ("", "the server redirects more than 5 times"),
+    ],
+)
+def test_a_redirect_elsewhere_is_an_error(location: str, message: str) -> None:
+    async def conversation() -> None:
+        async with HttpScript().serve() as server:
+            connecting = asyncio.create_task(client(server).__aenter__())
+            while not connecting.done():
+                asking = asyncio.create_task(server.next())
+                await asyncio.wait([asking, connecting], return_when=asyncio.FIRST_COMPLETED)
+                if asking.done() and (request := asking.result()) is not None:
+                    request.answer(b"", head="HTTP/1.1 302 Found", headers=f"Location: {location}\r\n")
+                asking.cancel()
+            with pytest.raises(ConnectError, match=f": {message}$"):
+                await connecting
+
+    run(conversation())
+
+
+def test_connecting_again_takes_no_longer_than_any_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def conversation() -> None:
+        async with HttpScript().serve() as server:
+            clock = ManualClock()
+            socket, tried = client(server, clock=clock), Log()
+            poll, closed = await opened(server, socket), closes(socket)
+
+            async def never(*_arguments: object, **_options: object) -> None:
+                tried.add()
+                await asyncio.Event().wait()
+
+            monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", never)
+            poll.answer({"status": 204}, headers="Connection: close\r\n")
+            await tried.until(1)
+            pass_time(clock, 20)
+            assert await closed.until(1) == [(1005, "timeout")]
+            await socket.close()
+
+    run(conversation())
+
+
+def test_a_socket_that_is_closed_while_it_connects_again_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def conversation() -> None:
+        async with HttpScript().serve() as server:
+            socket, tried = client(server, clock=ManualClock()), Log()
+            poll = await opened(server, socket)
+
+            async def never(*_arguments: object, **_options: object) -> None:
+                tried.add()
+                await asyncio.Event().wait()
+
+            monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", never)
+            poll.answer({"status": 204}, headers="Connection: close\r\n")
+            await tried.until(1)
+            await socket.close()
 
     run(conversation())
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from urllib.parse import urljoin, urlsplit
 
 import httptools
 from websockets.asyncio.client import connect
@@ -30,12 +31,16 @@ __all__ = ["HttpAnswer", "HttpLane"]
 # What a server keeps for a client is a number of messages.
 _MESSAGES = 4
 
+_REDIRECTS = 5
+_REDIRECTED = (301, 302, 303, 307, 308)
+
 
 class HttpAnswer(NamedTuple):
     """The status and the body of a response."""
 
     status: int
     body: bytes
+    location: str | None = None
 
 
 class HttpLane:
@@ -46,28 +51,50 @@ class HttpLane:
     """
 
     def __init__(self, url: str, options: ConnectionOptions, clock: Clock, cookies: SimpleCookie) -> None:
-        self._uri, self._options, self._clock, self._cookies = parse_uri(url), options, clock, cookies
-        self._url = url
-        self._proxy_url = proxy_for(url, proxy=options.proxy)
+        self._options, self._clock, self._cookies = options, clock, cookies
         self._peer: _HttpPeer | None = None
+        self._connecting: asyncio.Task[_HttpPeer] | None = None
         self._is_aborted = False
+        self._point(url)
+
+    def _point(self, url: str) -> None:
+        self.url, self._uri = url, parse_uri(url)
+        self._proxy_url = proxy_for(url, proxy=self._options.proxy)
 
     async def request(self, method: str, query: str, headers: Mapping[str, str], body: bytes = b"") -> HttpAnswer:
         """Send a request with `query` added to that of the URL, and return the answer.
 
+        A GET that is redirected on the same host changes the URL of this lane.
+
         Raises:
             OSError: if the connection could not be established, or is lost; TimeoutError after a silence.
-            LongPollError: if the answer is not HTTP.
+            LongPollError: if the answer is not HTTP, or leads away from the host.
         """
-        if self._is_aborted:
-            raise ConnectionAbortedError("the connection was closed")
-        if self._peer is None or not self._peer.is_usable:
-            self._peer = await self._connect()
-        return await self._peer.exchange(self._head(method, query, headers, body) + body)
+        for _ in range(_REDIRECTS):
+            if self._peer is None or not self._peer.is_usable:
+                self._peer = await self._connected()
+            answer = await self._peer.exchange(self._head(method, query, headers, body) + body)
+            if method != "GET" or answer.status not in _REDIRECTED or answer.location is None:
+                return answer
+            self._follow(answer.location)
+        raise LongPollError(f"the server redirects more than {_REDIRECTS} times")
+
+    def _follow(self, location: str) -> None:
+        """Go where a redirect leads: to TLS or another path, but not without TLS, nor with a token to another host."""
+        url = urljoin("http" + self.url.removeprefix("ws"), location)
+        scheme, host = urlsplit(url).scheme, urlsplit(url).hostname
+        if host != self._uri.host or scheme not in ("https",) + ("http",) * (not self._uri.secure):
+            raise LongPollError(f"a redirect to {url} is not followed")
+        if self._peer is not None:
+            self._peer.fail(ConnectionAbortedError("it is not needed any more"))
+            self._peer = None
+        self._point("ws" + url.removeprefix("http"))
 
     def abort(self) -> None:
         """Cut the connection; a request that waits for its answer raises ConnectionAbortedError."""
         self._is_aborted = True
+        if self._connecting is not None:
+            self._connecting.cancel()
         if self._peer is not None:
             self._peer.fail(ConnectionAbortedError("the connection was closed"))
 
@@ -81,6 +108,26 @@ class HttpLane:
         proxy = parse_proxy(self._proxy_url)
         return None if proxy.scheme.startswith("socks") else proxy
 
+    async def _connected(self) -> _HttpPeer:
+        """Return a new connection, unless it takes too long or is aborted."""
+        if self._is_aborted:
+            raise ConnectionAbortedError("the connection was closed")
+        connecting = self._connecting = asyncio.create_task(self._connect(), name="connecting for long polling")
+        timer = self._clock.call_after(self._options.longpoll_timeout, connecting.cancel)
+        try:
+            await asyncio.wait([connecting])
+        except asyncio.CancelledError:
+            connecting.cancel()
+            await asyncio.wait([connecting])
+            raise
+        finally:
+            timer.cancel()
+        if not connecting.cancelled():
+            return connecting.result()
+        if self._is_aborted:
+            raise ConnectionAbortedError("the connection was closed")
+        raise TimeoutError(f"no connection within {self._options.longpoll_timeout:g} s")
+
     async def _connect(self) -> _HttpPeer:
         size = self._options.max_size
         peer = _HttpPeer(self._clock, self._options.longpoll_timeout, size and _MESSAGES * size, self._cookies)
@@ -90,13 +137,11 @@ class HttpLane:
         else:
             # As for a WebSocket: through a tunnel if there is a proxy, and with TLS if the server wants it.
             await connect(
-                self._url,
+                self.url,
                 create_connection=cast("Any", lambda *_arguments, **_options: peer),
                 proxy=self._proxy_url,
                 **self._options.tls,
             ).open_tcp_connection()
-        if self._is_aborted:
-            peer.fail(ConnectionAbortedError("the connection was closed"))
         return peer
 
     # Requests
@@ -128,6 +173,7 @@ class _HttpPeer(asyncio.Protocol):
         self._answer: asyncio.Future[HttpAnswer] | None = None
         self._parser: httptools.HttpResponseParser
         self._body = bytearray()
+        self._location: str | None = None
         self._silence: Timer | None = None
         self._unsent = 0
         self._ends_with_connection = self._keeps_alive = True
@@ -141,7 +187,7 @@ class _HttpPeer(asyncio.Protocol):
         """Send a request, and return the answer."""
         if self._transport is None:
             raise ConnectionAbortedError("the connection was closed")
-        self._body, self._parser = bytearray(), httptools.HttpResponseParser(self)
+        self._body, self._location, self._parser = bytearray(), None, httptools.HttpResponseParser(self)
         self._ends_with_connection, self._keeps_alive = False, False
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(request)
@@ -213,10 +259,14 @@ class _HttpPeer(asyncio.Protocol):
     # httptools
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep cookies."""
-        if name.lower() == b"set-cookie":
-            with suppress(CookieError):
-                self._cookies.load(value.decode("latin-1"))
+        """Keep cookies, and where a redirect leads."""
+        text = value.decode("latin-1")
+        match name.lower():
+            case b"set-cookie":
+                with suppress(CookieError):
+                    self._cookies.load(text)
+            case b"location":
+                self._location = text
 
     def on_headers_complete(self) -> None:
         """Note whether the body ends with the connection."""
@@ -236,4 +286,4 @@ class _HttpPeer(asyncio.Protocol):
 
     def _complete(self) -> None:
         if self._answer is not None and not self._answer.done():
-            self._answer.set_result(HttpAnswer(self._parser.get_status_code(), bytes(self._body)))
+            self._answer.set_result(HttpAnswer(self._parser.get_status_code(), bytes(self._body), self._location))

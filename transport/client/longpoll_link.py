@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
 from http.cookies import SimpleCookie
@@ -34,6 +35,11 @@ _ERROR = 1011
 _SESSION_GONE = 3410
 
 
+_PAUSE = 1.0
+"""Seconds before the next poll of a server that answers more than `_HASTY` polls in a row in less, without a message."""
+_HASTY = 2
+
+
 class PollAnswer(msgspec.Struct):
     """The body of an answer; its status is in there."""
 
@@ -46,11 +52,13 @@ class LongPollLink:
     """A session of long polling."""
 
     def __init__(self, target: Target, options: ConnectionOptions, clock: Clock) -> None:
-        self._options, self._auth_token = options, target.auth_token
-        url, cookies = longpoll_url(target.url), SimpleCookie()
-        self._polls, self._posts = (HttpLane(url, options, clock, cookies) for _ in range(2))
+        self._options, self._auth_token, self._clock = options, target.auth_token, clock
+        self._cookies: SimpleCookie = SimpleCookie()
+        self._polls = self._posts = HttpLane(longpoll_url(target.url), options, clock, self._cookies)
         self._session: str | None = None
         self._end: tuple[int, str] | None = None
+        # How often in a row a poll was answered at once that there are no messages; what ends the pause then made.
+        self._hasty, self._go_on = 0, asyncio.Event()
 
     @staticmethod
     async def open(target: Target, options: ConnectionOptions, clock: Clock) -> LongPollLink:
@@ -73,20 +81,33 @@ class LongPollLink:
         if answer.status != HTTPStatus.GONE or answer.token is None:
             raise LongPollError(f"the server refused long polling with status {answer.status}")
         self._session = answer.token
+        # There, should the first request have been redirected.
+        self._posts = HttpLane(self._polls.url, self._options, self._clock, self._cookies)
 
     async def read(self, received: Callable[[str | bytes], None]) -> tuple[int, str]:
         """Poll, and pass on each message, until the session is over."""
         while self._end is None:
+            began = self._clock.now()
             answer = await self._answer(self._polls, "GET")
-            match answer.status:
-                case HTTPStatus.OK:
-                    self._session = answer.token or self._session
-                    self._pass_on(answer.messages, received)
-                case HTTPStatus.NO_CONTENT:
-                    pass
-                case _:
-                    self._refused(answer.status)
+            if answer.status not in (HTTPStatus.OK, HTTPStatus.NO_CONTENT):
+                self._refused(answer.status)
+            elif answer.messages:
+                self._session, self._hasty = answer.token or self._session, 0
+                self._pass_on(answer.messages, received)
+            elif self._clock.now() - began < _PAUSE:
+                await self._slow_down()
+            else:
+                self._hasty = 0
         return self._end
+
+    async def _slow_down(self) -> None:
+        """Do not call a server again and again that does not wait for messages before it says that there are none."""
+        self._hasty += 1
+        if self._hasty > _HASTY and self._end is None:
+            timer = self._clock.call_after(_PAUSE, self._go_on.set)
+            await self._go_on.wait()
+            timer.cancel()
+            self._go_on.clear()
 
     def _pass_on(self, messages: list[str], received: Callable[[str | bytes], None]) -> None:
         most = self._options.max_size
@@ -133,6 +154,7 @@ class LongPollLink:
             self._end = code, reason
             self._polls.abort()
             self._posts.abort()
+            self._go_on.set()
 
     # Requests
 
@@ -159,11 +181,13 @@ class LongPollLink:
             headers["Content-Type"] = content_type
         # Servers before Phoenix 1.8.10 know no header for it.
         query = "" if self._session is None else urlencode({"token": self._session})
-        status, answer = await lane.request(method, query, headers, body)
+        answer = await lane.request(method, query, headers, body)
         try:
-            return msgspec.json.decode(answer, type=PollAnswer)
+            return msgspec.json.decode(answer.body, type=PollAnswer)
         except (msgspec.DecodeError, UnicodeError) as error:
-            raise LongPollError(f"a {method} was answered with HTTP status {status}, not by long polling") from error
+            raise LongPollError(
+                f"a {method} was answered with HTTP status {answer.status}, not by long polling"
+            ) from error
 
 
 def _checked_header(token: str) -> str:
