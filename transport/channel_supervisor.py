@@ -17,10 +17,11 @@ all of its messages together.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from actors.channel import Channel
 from actors.channels.message import TransportEnded
 from actors.exits import NORMAL, SHUTDOWN, ExitReason, Stop
 from supervisors.child_spec import BRUTAL_KILL, INFINITY, BrutalKill
@@ -28,6 +29,7 @@ from supervisors.dynamic_supervisor import DynamicSupervisor
 from transport.carriers.carrier import EndConnection
 
 if TYPE_CHECKING:
+    from actors.lowlevel import Process
     from actors.ref import ActorRef
     from supervisors.child import Child
 
@@ -65,14 +67,15 @@ class ChannelSupervisor(DynamicSupervisor):
 
     def _end_channels(self, reason: ExitReason) -> None:
         """Let each channel end behind what is in its mailbox, and give it time for that."""
-        times = set()
+        times: set[float | BrutalKill] = set()
         for child in self._children:
             assert child.ref is not None
             if child.spec.shutdown is BRUTAL_KILL:
                 child.ref.kill()
                 continue
+            if _takes_time(child.ref.process):
+                times.add(child.spec.shutdown)
             child.ref.process.put(TransportEnded(reason))
-            times.add(child.spec.shutdown)
         for seconds in times:
             if not isinstance(seconds, BrutalKill) and seconds != INFINITY:
                 self._give_time(seconds)
@@ -109,3 +112,10 @@ class ChannelSupervisor(DynamicSupervisor):
 
     def _end_with_the_last(self) -> Stop | None:
         return Stop(NORMAL) if self._ended is not None and not self._by_ref else None
+
+
+def _takes_time(channel: Process) -> bool:
+    """Return whether a channel may not have ended in its next turn, as nearly all have."""
+    if channel.scheduled or channel.debug is not None:
+        return True
+    return cast("type[Channel]", channel.actor_class).terminate is not Channel.terminate

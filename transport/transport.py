@@ -374,14 +374,13 @@ class Transport(ClientActor):
             self.carrier.intake.hold(ENDING)
             self._end_when_joined()
         elif self._channels_know and reason == SHUTDOWN:
-            self._supervisor.send(EndConnection(reason))  # there is less time now
+            self._supervisor.process.put(EndConnection(reason))  # there is less time now
 
     def _end_when_joined(self) -> None:
-        waiting = [joined for joined in self.connection.topics.values() if joined.is_waiting]
-        if waiting:
-            seconds = max(joined.route.channel.join_timeout for joined in waiting) + CLOSE_TIMEOUT
+        waits = [joined.route.channel.join_timeout for joined in self.connection.topics.values() if joined.is_waiting]
+        if waits:
             self._stop_waiting()
-            self._patience = self.send_after(seconds, _NOT_ANSWERED)
+            self._patience = self.send_after(max(waits) + CLOSE_TIMEOUT, _NOT_ANSWERED)
         else:
             self._end_channels()
 
@@ -396,7 +395,7 @@ class Transport(ClientActor):
         self._stop_waiting()
         if self._client_code is None or self._answer is not None:
             self._close(self._ends)
-        self._supervisor.send(EndConnection(self._ends))
+        self._supervisor.process.put(EndConnection(self._ends))
 
     def _on_not_answered(self, _not_answered: _NotAnswered) -> None:
         """Stop the channels as they are: their supervisor may wait for one that does not start."""
