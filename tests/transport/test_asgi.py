@@ -292,16 +292,27 @@ async def test_a_load_balancer_may_ask_with_options() -> None:
         assert (status, headers[b"allow"], body) == (200, b"GET, HEAD, OPTIONS", b"")
 
 
-@pytest.mark.parametrize("client", [("::1", 5, 0, 0), ["::1", 5]])
+@pytest.mark.parametrize(
+    ("client", "expected"),
+    [
+        (("::1", 5, 0, 0), ("::1", 5)),
+        (["::1", "5"], ("::1", 5)),
+        (["testclient", None], ("testclient", 0)),
+        (None, None),
+        (["", 0], None),
+    ],
+)
 @on_loop
-async def test_connect_gets_the_address_and_port_of_the_client_and_unescaped_parameters(client: Any) -> None:
+async def test_connect_gets_the_address_and_port_of_the_client_and_unescaped_parameters(
+    client: Any, expected: tuple[str, int] | None
+) -> None:
     async with running() as app:
         with collected(("phoenix", "socket_connected"), lambda _, about: about) as seen:
             peer = await opened(app, "//socket//websocket/", "vsn=2.0.0&user=é", client=client)
             peer.put("websocket.disconnect", code=1001)
             await peer.ended()
     assert seen[0]["params"]["user"] == "é"
-    assert seen[0]["connect_info"].peer == ("::1", 5)
+    assert seen[0]["connect_info"].peer == expected
 
 
 LARGE = 9_400_000

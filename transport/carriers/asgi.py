@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
@@ -34,6 +34,7 @@ from transport.http.request_target import escaped
 if TYPE_CHECKING:
     from actors.ref import ActorRef
     from supervisors.system import System
+    from transport.access.proxies import Address
     from transport.carriers.asgi_carrier import Event, Receive, Send
     from transport.carriers.carrier import CarrierOptions
     from transport.limits import Limits
@@ -177,11 +178,9 @@ class _Scoped:
             scope.get("method", "GET"),
             f"HTTP/{scope.get('http_version', '1.1')}",
         )
-        client = scope.get("client")
         # The scheme of a WebSocket is ws or wss, that of the page that opens it http or https.
         scheme = "https" if scope.get("scheme") in ("https", "wss") else "http"
-        peer = client and (client[0], client[1])
-        return Incoming(request, body, peer, self._make_carrier, scheme, self._handshake, scope)
+        return Incoming(request, body, _peer(scope.get("client")), self._make_carrier, scheme, self._handshake, scope)
 
     async def _answer(self, answer: Answer | Awaitable[Answer]) -> Answer:
         return await answer if inspect.isawaitable(answer) else answer
@@ -220,6 +219,12 @@ def _events(response: Response, kind: str) -> Iterator[Event]:
     for start in range(0, max(1, len(body)), _PIECE):
         more = start + _PIECE < len(body)
         yield {"type": f"{kind}.body", "body": body[start : start + _PIECE], "more_body": more}
+
+
+def _peer(client: Sequence[Any] | None) -> Address | None:
+    """Return the address and port of a client; None if it has connected by a Unix socket, and has none."""
+    # granian passes the port as text.
+    return (client[0], int(client[1] or 0)) if client and client[0] else None
 
 
 def _target(scope: Scope) -> str:
