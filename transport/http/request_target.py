@@ -18,10 +18,13 @@ class RequestTarget(NamedTuple):
     @staticmethod
     def read(target: str) -> RequestTarget:
         """Parse a target; any text is one. Of an absolute one (RFC 9112, section 3.2.2) the scheme and host are left out."""
-        path, _, query = target.partition("#")[0].partition("?")
-        scheme, separator, rest = path.partition("://")
-        if separator and scheme.isalpha():
-            path = "/" + rest.partition("/")[2]
+        if "#" in target:
+            target = target.partition("#")[0]
+        path, _, query = target.partition("?")
+        if not path.startswith("/"):
+            scheme, separator, rest = path.partition("://")
+            if separator and scheme.isalpha():
+                path = "/" + rest.partition("/")[2]
         return RequestTarget(path, query)
 
     @property
@@ -64,6 +67,9 @@ def query_of(params: Mapping[str, Any]) -> str:
 
 def route_of(path: str) -> str:
     """Return a path without its empty segments: "/socket" for "//socket/"."""
+    if path.startswith("/") and not path.endswith("/") and "//" not in path:
+        # As nearly always.
+        return path
     return "/" + "/".join(filter(None, path.split("/")))
 
 
