@@ -31,7 +31,7 @@ from actors.lowlevel import Scheduler, new_event_loop
 from actors.pubsub import subscriptions
 from supervisors import System, rare_collections
 from transport import Endpoint
-from transport.carriers import websocket
+from transport.carriers import handshake
 from transport.http.http_connection import HttpConnection
 from transport.http.http_connections import HttpConnections
 from transport.protocol.connection import Connection
@@ -224,7 +224,7 @@ def general() -> Iterator[None]:
     with (
         mock.patch.object(subscriptions, "MANY", sys.maxsize),
         mock.patch.object(Connection, "addressee", _nothing),
-        mock.patch.object(websocket, "common_handshake", _nothing),
+        mock.patch.object(handshake, "common_handshake", _nothing),
         mock.patch("actors.channels.fastlane.Fastlane.open", _nothing),
     ):
         yield
