@@ -1,4 +1,4 @@
-"""Run an ASGI application on one of three servers, as a program that prints its address and ends with status 0."""
+"""Run an application on one of several servers, as a program that prints its address and ends with status 0."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -48,6 +50,40 @@ def hypercorn(app: str, host: str, port: int) -> None:
     asyncio.run(serve(load(app), config))
 
 
+def uvicorn_without_lifespan(app: str, host: str, port: int) -> None:
+    from uvicorn import run  # noqa: PLC0415  # as above
+
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    run(load(app), host=host, port=port, lifespan="off", timeout_graceful_shutdown=5)
+
+
+def daphne(app: str, host: str, port: int) -> None:
+    """Run daphne, which is Django's own server for ASGI, and runs no lifespan."""
+    from daphne.cli import CommandLineInterface  # noqa: PLC0415  # as above
+
+    port = port or free_port()
+    Thread(target=announce, args=(host, port), daemon=True).start()
+    CommandLineInterface().run(["-b", host, "-p", str(port), app])
+
+
+def gunicorn(worker: str, app: str, host: str, port: int) -> None:
+    """Run gunicorn, which prints its address."""
+    from gunicorn.app.wsgiapp import run  # noqa: PLC0415  # as above
+
+    bind = f"{host}:{port or free_port()}"
+    sys.argv[1:] = ["--bind", bind, "--worker-class", worker, "--no-control-socket", app]
+    run()
+
+
+def flask(app: str, host: str, port: int) -> None:
+    """Run Flask's own server, which prints its address, and does not handle SIGTERM."""
+    from flask.cli import main  # noqa: PLC0415  # as above
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    sys.argv[1:] = ["--app", app, "run", "--host", host, "--port", str(port)]
+    main()
+
+
 def granian(app: str, host: str, port: int) -> None:
     from granian import Granian  # noqa: PLC0415  # as above
     from granian.constants import Interfaces  # noqa: PLC0415  # as above
@@ -68,7 +104,16 @@ def announce(host: str, port: int) -> None:
     print(f"http://{host}:{port}", flush=True)  # noqa: T201  # for whoever has started it
 
 
-SERVERS = {"uvicorn": uvicorn, "hypercorn": hypercorn, "granian": granian}
+SERVERS: dict[str, Callable[[str, str, int], None]] = {
+    "daphne": daphne,
+    "flask": flask,
+    "granian": granian,
+    "gunicorn": partial(gunicorn, "asgi"),
+    "gunicorn-threads": partial(gunicorn, "gthread"),
+    "hypercorn": hypercorn,
+    "uvicorn": uvicorn,
+    "uvicorn-without-lifespan": uvicorn_without_lifespan,
+}
 
 
 def main() -> None:

@@ -12,10 +12,11 @@ import pytest_ashtree
 from actors.lowlevel import in_thread
 from actors.runtime import current
 from actors.testing import ManualRuntime
+from tests.installed import python, wheel
 from tests.live import demo
 from tests.time_limit import LIMIT, heed_signals, time_limit
 
-__all__ = ["demo"]
+__all__ = ["demo", "python", "wheel"]
 
 # How fast a machine is, and how busy, is not what is tested.
 settings.register_profile("ashtree", deadline=None, suppress_health_check=[HealthCheck.too_slow])
