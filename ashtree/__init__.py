@@ -6,6 +6,7 @@ These are the public names of `actors`, `supervisors` and `transport`. More spec
 
 - `ashtree.testing`: the test kit, for actors and for channels.
 - `ashtree.client`, `ashtree.client.sync`: a client for any Phoenix server.
+- `ashtree.django`: Django's database and users in channels and sockets.
 - `ashtree.observer`: inspection of a running system, and the prompt.
 - `ashtree.sys`: debugging of a single actor, as Erlang's `sys`.
 - `ashtree.telemetry`: handlers for the events of a running system.

@@ -163,6 +163,12 @@ GROUPS = (
         {"client.md#without-an-event-loop": "Channel Presence Push Socket connect"},
     ),
     Group(
+        "ashtree.django",
+        "transport.django",
+        "Django's database and users in channels",
+        {"django.md#the-database": "database_sync_to_async", "django.md#users": "user_of"},
+    ),
+    Group(
         "ashtree.observer",
         "supervisors.observer",
         "Inspection of a running system",

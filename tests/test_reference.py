@@ -24,6 +24,7 @@ PUBLIC = (
     "ashtree",
     "ashtree.client",
     "ashtree.client.sync",
+    "ashtree.django",
     "ashtree.observer",
     "ashtree.sys",
     "ashtree.telemetry",
@@ -33,6 +34,7 @@ PUBLIC = (
     "transport",
     "transport.client",
     "transport.client.sync",
+    "transport.django",
     "transport.testing",
 )
 

@@ -13,6 +13,7 @@ SOURCES = {
     "ashtree": ("actors", "supervisors", "transport"),
     "ashtree.client": ("transport.client",),
     "ashtree.client.sync": ("transport.client.sync",),
+    "ashtree.django": ("transport.django",),
     "ashtree.observer": ("supervisors.observer",),
     "ashtree.sys": ("actors.sys",),
     "ashtree.telemetry": ("actors.telemetry", "actors.propagation"),
