@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from weakref import WeakSet
 
 from actors.exceptions import ForkedError
+from actors.traceback_locals import chain_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -76,20 +77,18 @@ def leave_child(error: BaseException | None = None) -> NoReturn:
 
     A SystemExit on the way here ends it with its status.
     """
-    raised = error
-    while error is not None and not isinstance(error, SystemExit):
-        error = error.__cause__ or error.__context__
-    if error is None:
+    exit_ = None if error is None else next((e for e in chain_of(error) if issubclass(type(e), SystemExit)), None)
+    if exit_ is None:
         _log.critical(
             "process %d was forked on an event loop and returns to it: it ends here, as the event loop is its parent's; "
             "end such a child by os._exit(), or use multiprocessing",
             os.getpid(),
-            exc_info=raised,
+            exc_info=error,
         )
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError, ValueError):  # closed, or none
             stream.flush()
-    os._exit(_SOFTWARE_ERROR if error is None else _status(error))
+    os._exit(_status(exit_) if isinstance(exit_, SystemExit) else _SOFTWARE_ERROR)
 
 
 def _status(exit_: SystemExit) -> int:

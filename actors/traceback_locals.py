@@ -13,7 +13,7 @@ from opcode import opmap
 from traceback import walk_tb
 from types import FrameType
 
-__all__ = ["causes_of", "drop_locals"]
+__all__ = ["causes_of", "chain_of", "drop_locals"]
 
 _cause_of = vars(BaseException)["__cause__"].__get__
 _context_of = vars(BaseException)["__context__"].__get__
@@ -25,7 +25,7 @@ _SUSPENDABLE = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 def drop_locals(error: BaseException) -> None:
     """Clear the local variables of all functions in the tracebacks of an exception and its causes that have ended."""
     cleared: set[FrameType] = set()
-    for each in _chain(error):
+    for each in chain_of(error):
         for frame, _ in walk_tb(_traceback_of(each)):
             _clear(frame, cleared)
 
@@ -35,7 +35,8 @@ def causes_of(error: BaseException) -> tuple[BaseException | None, BaseException
     return _cause_of(error), _context_of(error)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def chain_of(error: BaseException) -> Iterator[BaseException]:
+    """Iterate over an exception and all its causes and contexts, each once: they may refer to each other."""
     seen: set[int] = set()
     left: list[BaseException | None] = [error]
     while left:

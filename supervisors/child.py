@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +15,7 @@ from actors.lowlevel import leave, next_round, spawn
 from actors.redaction import safe_str
 from supervisors.backoff import Waits
 from supervisors.child_spec import BRUTAL_KILL, INFINITY, BrutalKill, ChildKind, ChildSpec
+from supervisors.exceptions import ChildNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     # A child that was told to exit, with the future of its exit reason.
     _Leaving = tuple["Child", ActorRef[Any], Future[ExitReason]]
 
-__all__ = ["Child", "ChildInfo", "launch", "start", "stop_children", "until_started"]
+__all__ = ["Child", "ChildInfo", "found", "launch", "start", "stop_children", "until_started"]
 
 _log = Log("ashtree.supervisors")
 
@@ -85,6 +86,19 @@ class ChildInfo(NamedTuple):
     actor: type[Actor]
     restarts: int
     restarting: bool
+
+
+def found(children: Mapping[Hashable, Child], key: Hashable) -> Child:
+    """Return the child that has a key, which any caller may have sent.
+
+    Raises:
+        ChildNotFoundError: if none has, or the key cannot be compared.
+    """
+    try:
+        return children[key]
+    except BaseException as error:  # noqa: BLE001  # `__hash__` and `__eq__` are a caller's, and must not end the supervisor
+        leave(error)
+        raise ChildNotFoundError(key) from None
 
 
 def launch(parent: Process, child: Child) -> Future[ActorRef[Any]] | None:

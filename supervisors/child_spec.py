@@ -258,8 +258,10 @@ def _check_arguments(args: object, kwargs: object) -> None:
 
 
 def _check_names(child_id: object, name: object) -> None:
-    if not isinstance(child_id, Hashable):
-        raise TypeError(f"id must be hashable, got {safe_repr(child_id)}")
+    try:
+        hash(child_id)  # a tuple that holds a list is an instance of Hashable too
+    except Exception as error:
+        raise TypeError(f"id must be hashable, got {safe_repr(child_id)}") from error
     if name is not None and not isinstance(name, str | Via):
         raise TypeError(f"name must be a str, Via(registry, key) or None, got {safe_repr(name)}")
 

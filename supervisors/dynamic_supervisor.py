@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from actors.validation import check_count
-from supervisors.child import Child, stop_children
+from supervisors.child import Child, found, stop_children
 from supervisors.child_spec import INFINITY, ChildSpec
 from supervisors.exceptions import (
-    ChildNotFoundError,
     SignificantChildError,
     TooManyChildrenError,
     UnsupportedCallError,
@@ -53,10 +52,7 @@ class DynamicSupervisor(Supervision):
         """Nothing to do: it was known by its ref alone."""
 
     def _find(self, key: Hashable) -> Child:
-        try:
-            return self._by_ref[key]
-        except (KeyError, TypeError):
-            raise ChildNotFoundError(key) from None
+        return found(self._by_ref, key)
 
     def _find_stopped(self, key: Hashable) -> NoReturn:
         raise UnsupportedCallError

@@ -9,13 +9,12 @@ from inspect import iscoroutine
 from typing import Any
 
 from actors.exits import SHUTDOWN, ExitReason, Stop
-from supervisors.child import Child, start
+from supervisors.child import Child, found, start
 from supervisors.child_spec import ChildSpec, Restart, Supervised, another_id, check_children, child_specs
 from supervisors.exceptions import (
     AlreadyPresentError,
     AlreadyStartedError,
     ChildExistsError,
-    ChildNotFoundError,
     ChildRestartingError,
     ChildRunningError,
     SignificantChildError,
@@ -73,10 +72,7 @@ class Supervisor(Supervision):
         del self._by_id[child.spec.id]
 
     def _find(self, key: Hashable) -> Child:
-        try:
-            return self._by_id[key]
-        except (KeyError, TypeError):
-            raise ChildNotFoundError(key) from None
+        return found(self._by_id, key)
 
     def _find_stopped(self, key: Hashable) -> Child:
         child = self._find(key)

@@ -26,13 +26,15 @@ from actors.task.task import Task
 from actors.testing import ManualRuntime, Probe
 from actors.threads.threaded_actor import ThreadedActor
 from actors.via import Via
-from supervisors.calls import start_child, terminate_child, which_children
+from supervisors.calls import get_child_spec, start_child, terminate_child, which_children
 from supervisors.child_spec import ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.exceptions import ChildNotFoundError, SystemDownError
 from supervisors.restart_events import RESTARTED
+from supervisors.supervisor import Supervisor
 from supervisors.system import System
 from tests.supervisors.workers import child, running, start
+from transport.client.exceptions import JoinError
 
 WAIT = 10.0
 TEXTS: list[type[BaseException] | None] = [ValueError, asyncio.CancelledError, SystemExit, RecursionError, None]
@@ -162,7 +164,9 @@ def test_errors_and_reports_are_made_of_any_value(runtime: ManualRuntime, raised
         UnhandledEventError("Room", error),
         NameTakenError(error, error),
         ChildNotFoundError(error),
+        JoinError("room:1", "phx_join", "error", {}),
     ]
+    errors[-1].__cause__ = error
     assert all("cannot be shown" in str(made) for made in errors)
     values = [Crash(error), Shutdown(error), actor_sys.Got(0.0, error), actor_sys.Handled(0.0, error, 0.1, error)]
     assert all("cannot be shown" in str(value) for value in values)
@@ -243,6 +247,37 @@ class OddError(Exception):
 
 def raise_odd(_: object = None) -> None:
     raise OddError
+
+
+class DisguisedError(Exception):
+    """Has a `__class__` that raises, which `isinstance` looks at."""
+
+    __class__: Any = property(raising(ValueError("no class")))
+
+
+@every_start
+def test_a_class_that_raises_harms_neither_starts_nor_restarts(runtime: ManualRuntime, actor: type[Starting]) -> None:
+    supervisor, starts = start(runtime, [], max_restarts=10), list[int]()
+    refused = start_child(supervisor, ChildSpec(actor, (DisguisedError(), starts)))
+    runtime.settle()
+    assert isinstance(refused.exception, StartError)
+    starts += [2, 3]
+    ref = start_child(supervisor, ChildSpec(actor, (DisguisedError(), starts))).get()
+    ref.tell(DisguisedError())
+    runtime.settle()
+    [info] = which_children(supervisor).get()
+    assert info.restarts == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("no hash"), asyncio.CancelledError(), TypeError("no hash")], ids=repr)
+@pytest.mark.parametrize("supervisor", [Supervisor, DynamicSupervisor])
+def test_the_key_of_a_child_may_raise(runtime: ManualRuntime, supervisor: type[Actor], error: BaseException) -> None:
+    ref = supervisor.start()
+    key = type("Key", (), {"__hash__": raising(error)})()
+    for call in (terminate_child, get_child_spec):
+        with pytest.raises(ChildNotFoundError):
+            call(ref, key).get()
+    assert which_children(ref).get() == []
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def error_of(task: asyncio.Task[Any]) -> BaseException | None:
             # The task's own, with the traceback of where it was raised. This frame would keep our caller's, and that the error.
             return cancelled.with_traceback(_inner(cancelled.__traceback__))
     error = task.exception()
-    return error.error if isinstance(error, _Escaped) else error
+    return error.error if type(error) is _Escaped else error
 
 
 def _inner(trace: TracebackType | None) -> TracebackType | None:
@@ -182,7 +182,7 @@ def was_cancelled(task: asyncio.Task[Any], error: BaseException | None) -> bool:
     """Return whether the task of a `Contained` that ended with `error` did so because it was cancelled, not by itself."""
     coroutine = task.get_coro()
     interrupted = isinstance(coroutine, Contained) and coroutine.interrupted is True
-    return interrupted and isinstance(error, asyncio.CancelledError) and task.cancelling() > 0
+    return interrupted and issubclass(type(error), asyncio.CancelledError) and task.cancelling() > 0
 
 
 @coroutine

@@ -388,7 +388,7 @@ class Mailbox(Bonds):
 
     def _for_others(self, error: BaseException) -> BaseException:
         """Return what the caller gets: an actor's CancelledError or SystemExit must not look like the caller's own."""
-        if isinstance(error, Exception):
+        if issubclass(type(error), Exception):
             return error
         dead = ActorDeadError(f"{self.name} is dead: {error_text(error)}")
         dead.__cause__ = error

@@ -43,13 +43,14 @@ class OutcomeExit(KeyboardInterrupt):
 
 def is_program_exit(error: BaseException) -> bool:
     """Return whether an exception is meant for the program, and not only for the actor that raised it."""
-    return isinstance(error, KeyboardInterrupt | SystemExit) or _is_outcome(error)
+    # By its type: `isinstance` also looks at `__class__`, which may be an author's property that raises.
+    return issubclass(type(error), (KeyboardInterrupt, SystemExit)) or _is_outcome(error)
 
 
 def _is_outcome(error: BaseException) -> bool:
     # Of a test runner that is running; it is not imported otherwise.
     outcomes = sys.modules.get("_pytest.outcomes")
-    return outcomes is not None and isinstance(error, (outcomes.OutcomeException, outcomes.Exit))
+    return outcomes is not None and issubclass(type(error), (outcomes.OutcomeException, outcomes.Exit))
 
 
 def through_loop(error: BaseException) -> BaseException:
@@ -59,7 +60,7 @@ def through_loop(error: BaseException) -> BaseException:
 
 def unwrapped(error: BaseException) -> BaseException:
     """Return the exception that was to pass an event loop."""
-    return error.outcome if isinstance(error, OutcomeExit) else error
+    return error.outcome if type(error) is OutcomeExit else error
 
 
 class Departure:

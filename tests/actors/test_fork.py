@@ -278,11 +278,16 @@ def test_an_actor_is_not_in_the_child_that_its_handler_forks(
     forking.stop()
 
 
+def raise_from_itself() -> None:
+    error = ValueError("its own cause")
+    raise error from error
+
+
 @pytest.mark.parametrize("kind", [Echo, Blocking])
 @pytest.mark.parametrize(
     ("end", "status"),
-    [(lambda: None, 70), (lambda: sys.exit(3), 3), (lambda: 1 / 0, 70)],
-    ids=["None", "exit", "crash"],
+    [(lambda: None, 70), (lambda: sys.exit(3), 3), (lambda: 1 / 0, 70), (raise_from_itself, 70)],
+    ids=["None", "exit", "crash", "cycle"],
 )
 def test_a_child_that_returns_from_the_handler_ends(
     background: in_thread, kind: type[Actor], end: Callable[[], object], status: int

@@ -62,6 +62,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"kwargs": ("a", 1)}, TypeError, "kwargs must be a mapping, got ('a', 1)"),
     ({"kwargs": None}, TypeError, "kwargs must be a mapping, got None"),
     ({"id": []}, TypeError, "id must be hashable, got []"),
+    ({"id": ("room", [])}, TypeError, r"id must be hashable, got ('room', [])"),
     ({"restart": "always"}, ValueError, "restart must be one of permanent, transient, temporary, got 'always'"),
     ({"restart": None}, ValueError, "restart must be one of permanent, transient, temporary, got None"),
     ({"shutdown": -1}, ValueError, "shutdown must be seconds >= 0, INFINITY or BRUTAL_KILL, got -1"),

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from actors.redaction import safe_repr
 from transport.exceptions import TransportError
 
 __all__ = [
@@ -77,7 +78,7 @@ class JoinError(ReplyError):
 
     def __str__(self) -> str:
         if self.__cause__ is not None:
-            return f"{self.topic!r} was not joined: the params failed: {self.__cause__!r}"
+            return f"{self.topic!r} was not joined: the params failed: {safe_repr(self.__cause__)}"
         return f"{self.topic!r} was not joined: {self.response!r}"
 
 
