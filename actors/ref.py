@@ -170,7 +170,7 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
             except ActorDeadError:
                 return
         else:
-            process.check_here()
+            process.must_have_started()
 
     def tell(self, message: object) -> None:
         """Send a message, as in pykka.
@@ -274,7 +274,7 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         if self.process.alive:
             stopped = self._request(STOP, timeout)
         else:
-            self.process.check_here()
+            self.process.must_have_started()
             stopped = Future()
             stopped.set(False)
         return stopped.get() if block else stopped
@@ -309,7 +309,7 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         if process.alive:
             process.scheduler.run_or_post(process.answer_at_end, future)
         else:
-            process.check_here()
+            process.must_have_started()
             future.set(NO_PROCESS)
         return future
 

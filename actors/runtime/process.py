@@ -192,7 +192,7 @@ class Process(Mailbox):
         """Return a future of the ref that is answered when `on_start` has ended."""
         if self.started is not None and self.started is not _NOT_STARTED:
             return self.started
-        self.check_here()
+        self.must_have_started()
         future: Future[Any] = Future(self.scheduler)
         if self.started is None:
             future.set(self.ref)
@@ -288,7 +288,7 @@ class Process(Mailbox):
             TypeError: if it is none of these.
         """
         if not self.alive:
-            self.check_here()
+            self.must_have_started()
             return
         if reason is KILL:
             self.scheduler.run_or_post(self.kill)

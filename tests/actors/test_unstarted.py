@@ -35,6 +35,12 @@ USES: dict[str, Use] = {
     "continue_with": lambda actor: actor.continue_with("next"),
     "stop": lambda actor: actor.stop(),
     "stop with a reason": lambda actor: actor.stop(SHUTDOWN),
+    "send by its ref": lambda actor: actor.actor_ref.send("to itself"),
+    "stop by its ref": lambda actor: actor.actor_ref.stop(block=False),
+    "exit by its ref": lambda actor: actor.actor_ref.exit(SHUTDOWN),
+    "kill by its ref": lambda actor: actor.actor_ref.kill(),
+    "down": lambda actor: actor.actor_ref.down(),
+    "started": lambda actor: actor.actor_ref.started(),
     "Task.start_link": lambda actor: Task.start_link(actor, print),
 }
 
