@@ -170,7 +170,7 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
             except ActorDeadError:
                 return
         else:
-            process.must_have_started()
+            process.check_here()
 
     def tell(self, message: object) -> None:
         """Send a message, as in pykka.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from bisect import bisect_left
 from collections import deque
 from functools import lru_cache
 from threading import get_ident
@@ -164,11 +165,10 @@ class Mailbox(Bonds):
         if not self.alive:
             self.must_have_started()
             return
-        item, position = _Continue(message), 0
         queue = self.queue = self.queue or deque()
-        while position < len(queue) and type(queue[position]) is _Continue:
-            position += 1
-        queue.insert(position, item)
+        # They are all at the front.
+        position = bisect_left(queue, True, key=lambda item: type(item) is not _Continue)  # noqa: FBT003  # a key that is sought
+        queue.insert(position, _Continue(message))
         if not self.scheduled:
             self.scheduled = True
             self._be_ready()

@@ -288,7 +288,7 @@ class Process(Mailbox):
             TypeError: if it is none of these.
         """
         if not self.alive:
-            self.must_have_started()
+            self.check_here()
             return
         if reason is KILL:
             self.scheduler.run_or_post(self.kill)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -291,6 +292,26 @@ def test_it_comes_next_from_a_handler_too(runtime: ManualRuntime) -> None:
     runtime.settle()
     assert log == ["before", "first", "third", "after"]
     assert [answer.get() for answer in asked] == ["before", "first", "after"]
+
+
+def test_one_more_does_not_look_at_all_those_that_wait(runtime: ManualRuntime) -> None:
+    log: list[Any] = []
+    process, looks = Steps.start(log).process, 0
+
+    def count(*_event: object) -> None:
+        nonlocal looks
+        looks += 1
+
+    for number in range(1000):
+        process.continue_with(number)
+    sys.setprofile(count)
+    try:
+        process.continue_with("last")
+    finally:
+        sys.setprofile(None)
+    runtime.settle()
+    assert log == ["on_start", "first", "second", *range(1000), "last", "third", "sent"]
+    assert looks < 100
 
 
 def test_it_comes_next_from_an_async_handler_too(runtime: ManualRuntime) -> None:
