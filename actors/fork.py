@@ -10,22 +10,21 @@ free there (as logging's are); what they guard is consistent after each single s
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 from weakref import WeakSet
 
 from actors.exceptions import ForkedError
 from actors.traceback_locals import chain_of
 
-if TYPE_CHECKING:
-    import asyncio
-
-__all__ = ["check_process", "free_after_fork", "in_child", "leave_child", "parent_id", "shut_down"]
+__all__ = ["check_process", "forking_task", "free_after_fork", "in_child", "leave_child", "parent_id", "shut_down"]
 
 _log = logging.getLogger("ashtree.actors")
 
@@ -59,6 +58,30 @@ def _begin() -> None:
 
 
 in_child(_begin)
+
+_forking = threading.local()
+
+
+def forking_task() -> asyncio.Task[Any] | None:
+    """Return the task that has forked, if one has; in a callback of `in_child`."""
+    task: asyncio.Task[Any] | None = _forking.task
+    return task
+
+
+def _keep_task() -> None:
+    # Python 3.14 forgets the task of the thread in the child before it calls what was registered there.
+    try:
+        _forking.task = asyncio.current_task()
+    except RuntimeError:  # no event loop runs in this thread
+        _forking.task = None
+
+
+def _forget_task() -> None:
+    del _forking.task
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(before=_keep_task, after_in_parent=_forget_task)
 
 
 def parent_id() -> int:

@@ -49,7 +49,7 @@ from weakref import ref
 
 from actors.clock import Clock, LoopClock, pause
 from actors.exceptions import ActorDeadError, BlockingCallError
-from actors.fork import free_after_fork, in_child, leave_child
+from actors.fork import forking_task, free_after_fork, in_child, leave_child
 from actors.future import Future
 from actors.redaction import function_name
 from actors.registry import ActorRegistry, Registry, leave_registries_behind
@@ -533,7 +533,7 @@ def _after_fork() -> None:
     for scheduler in left:
         if scheduler.thread_id == get_ident() and scheduler.loop.is_running():
             # For code that is not a handler, such as a callback: the next thing that this loop does here is to end the child.
-            scheduler.loop.call_soon(_leave_child, asyncio.current_task(scheduler.loop), context=Context())
+            scheduler.loop.call_soon(_leave_child, forking_task(), context=Context())
         ForkedScheduler.replace(scheduler)
     schedulers.clear()
     owners.clear()
