@@ -79,7 +79,7 @@ def test_on_a_running_loop_the_number_is_logged_though_no_other_crash_follows(mo
                 seen.set()
 
     seen, handler = threading.Event(), Waiting()
-    monkeypatch.setattr(crash_log, "SECONDS", 0.05)
+    monkeypatch.setattr(crash_log, "SECONDS", 0.5)
     thread = in_thread("of a test")
     logging.getLogger("ashtree.actors").addHandler(handler)
     try:
