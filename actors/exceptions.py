@@ -153,8 +153,9 @@ class StartError(ActorsError):
         super().__init__(f"{label} could not start: {error_text(cause)}")
 
     def __del__(self) -> None:
-        if hasattr(self, "cause"):
-            drop_locals(self.cause)
+        # A copy that failed has none, and one that is made by hand may have anything.
+        if isinstance(cause := getattr(self, "cause", None), BaseException):
+            drop_locals(cause)
 
     @property
     def root(self) -> BaseException:

@@ -68,7 +68,7 @@ class Holder(Actor):
 class AsyncHolder(Holder):
     """The same, with coroutines."""
 
-    async def on_start(self) -> None:  # type: ignore[override]
+    async def on_start(self) -> None:  # type: ignore[override]  # either is allowed
         await asyncio.sleep(0)
         super().on_start()
 
@@ -77,21 +77,8 @@ class AsyncHolder(Holder):
         return super().on_receive(message)
 
 
-class ThreadedHolder(ThreadedActor):
+class ThreadedHolder(Holder, ThreadedActor):
     """The same, in a thread."""
-
-    def __init__(self, own: object = None) -> None:
-        self.own_value = own
-
-    def on_start(self) -> None:
-        if self.own_value is not None:
-            variable.set(self.own_value)
-
-    def on_receive(self, message: Any) -> Any:
-        match message:
-            case ("set", value):
-                variable.set(value)
-        return variable.get()
 
 
 every_kind = pytest.mark.parametrize("kind", [Holder, AsyncHolder, ThreadedHolder])
@@ -128,7 +115,7 @@ def test_an_actor_that_an_actor_starts_has_that_ones(runtime: ManualRuntime) -> 
 
 @every_kind
 @pytest.mark.parametrize("apart", [True, False], ids=["in turns of their own", "in one turn"])
-def test_what_one_message_sets_is_seen_by_the_next(runtime: ManualRuntime, kind: Any, apart: bool) -> None:  # noqa: FBT001
+def test_what_one_message_sets_is_seen_by_the_next(runtime: ManualRuntime, kind: Any, apart: bool) -> None:  # noqa: FBT001  # a parameter of pytest
     actor = kind.start()
     runtime.settle()
     actor.tell(("set", "the first message's"))
@@ -730,7 +717,7 @@ class Value:
 @every_kind
 @pytest.mark.parametrize("end", ["stop", "kill", "crash in on_start"])
 def test_no_value_outlives_the_actor(background: in_thread, kind: Any, end: str) -> None:
-    class Sets(kind):  # type: ignore[misc]
+    class Sets(kind):  # type: ignore[misc]  # a base that is an argument
         def on_start(self) -> Any:
             variable.set(Value())
             value.append(weakref.ref(variable.get()))

@@ -212,7 +212,7 @@ def test_an_asynchronous_client_of_the_parent_cannot_be_used(live: LiveEndpoint)
         async with asynchronous.Socket(f"ws://127.0.0.1:{live.endpoint.port}/socket") as client:
             room = client.channel("room:a")
             await room.join()
-            silent = [name for name, use in ASYNC.items() if not names_the_fork(lambda: use(client, room))]  # noqa: B023
+            silent = [name for name, use in ASYNC.items() if not names_the_fork(lambda: use(client, room))]  # noqa: B023  # called at once
             assert await room.push("echo", {"body": "still"}) == {"body": "still"}
             return silent
 

@@ -20,10 +20,10 @@ from actors.exits import KILL, NORMAL, Crash, ExitReason, Stop
 from actors.pubsub import fanout, subscriptions
 from actors.pubsub.fanout import MOST, SLICE
 from actors.pubsub.pubsub import BROADCAST, PubSub, PubSubServer
-from actors.runtime.receipt import Receipt
 from actors.runtime.spawn import spawn
 from actors.testing import WAIT, ManualRuntime, Probe, Simulation
 from actors.threads.threaded_actor import ThreadedActor
+from tests.actors.test_receipt import Counted
 
 AT_ONCE = 1_000_000
 """A slice that no broadcast exceeds."""
@@ -551,17 +551,6 @@ def test_senders_without_turns_have_a_bounded_size_in_progress(
     assert len(room.pubsub.fanouts) == 1
     runtime.settle()
     assert [text[0] for text in room.logs[9]] == ["0", "1", "2", "3", "4", "x"]
-
-
-class Counted(Receipt):
-    """Counts how often it is told that its message is over."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.times = 0
-
-    def over(self) -> None:
-        self.times += 1
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])

@@ -560,7 +560,7 @@ async def in_the_body_of_a_system(end: Callable[[], object]) -> int:
             end()
             return 0
         status = await asyncio.to_thread(wait_for, child)
-        assert await system.ref.process.scheduler.names.whereis("echo").call("still") == "still"  # type: ignore[union-attr]
+        assert await system.ref.process.scheduler.names.whereis("echo").call("still") == "still"  # type: ignore[union-attr]  # it is running
         return status
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gc
 import importlib
 import inspect
 import pickle
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -105,6 +107,16 @@ def shown(attributes: dict[str, Any]) -> dict[str, str]:
     return {name: repr(value) for name, value in attributes.items()}
 
 
+def test_an_exception_with_a_text_in_the_place_of_its_cause_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    ignored: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    error = StartError("it", "its cause")  # type: ignore[arg-type]  # as a caller without a type checker may
+    assert pickled(4)(error).cause == "its cause"
+    del error
+    gc.collect()
+    assert ignored == []
+
+
 def test_nearly_fifty_exceptions_are_tested() -> None:
     assert len(exceptions()) > 45  # those of `__all__` when this was written
 
@@ -189,7 +201,7 @@ def test_a_copy_shares_what_cannot_be_copied() -> None:
     error.job = lock  # type: ignore[attr-defined]  # as an application may
     again = copy.deepcopy(error)
     assert again.args == ("a", lock)
-    assert again.job is lock  # type: ignore[attr-defined]
+    assert again.job is lock  # type: ignore[attr-defined]  # as above
 
 
 # Exit reasons

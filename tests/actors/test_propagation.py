@@ -150,7 +150,7 @@ def test_timers_have_what_was_current_when_they_were_set(runtime: ManualRuntime,
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["on the loop", "in another thread"])
-def test_broadcasts(background: in_thread, spans: Spans, on: Propagation, apart: bool) -> None:  # noqa: FBT001
+def test_broadcasts(background: in_thread, spans: Spans, on: Propagation, apart: bool) -> None:  # noqa: FBT001  # a parameter of pytest
     pubsub = PubSub()
 
     class Broadcasts(Actor):

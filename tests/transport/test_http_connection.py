@@ -855,7 +855,7 @@ def test_a_last_answer_that_is_not_read_is_cut_too() -> None:
 @on_loop
 async def test_behind_a_request_that_is_being_answered_64_kib_are_read() -> None:
     meeting = Meeting()
-    meeting.scheduler.loop.create_task = asyncio.get_running_loop().create_task  # type: ignore[attr-defined]
+    meeting.scheduler.loop.create_task = asyncio.get_running_loop().create_task  # type: ignore[attr-defined]  # the meeting has a part of a loop
     meeting.endpoint.answer = lambda _: asyncio.get_running_loop().create_future()
     meeting.send(gets(1))
     for _ in range(4):
@@ -985,7 +985,7 @@ def test_a_connection_that_waits_for_a_request_may_be_closed_for_another_one() -
 @on_loop
 async def test_an_application_may_answer_later() -> None:
     meeting = Meeting()
-    meeting.scheduler.loop.create_task = asyncio.get_running_loop().create_task  # type: ignore[attr-defined]
+    meeting.scheduler.loop.create_task = asyncio.get_running_loop().create_task  # type: ignore[attr-defined]  # the meeting has a part of a loop
 
     async def answered() -> Answer:
         return respond(200, "x")

@@ -885,7 +885,7 @@ class SlowSocket(Socket):
 
 
 def carrier_of(server: Server) -> WebSocketCarrier:
-    carrier = server.find("transport").process.actor.carrier  # type: ignore[union-attr]
+    carrier = server.find("transport").process.actor.carrier  # type: ignore[union-attr]  # it is there
     assert isinstance(carrier, WebSocketCarrier)
     return carrier
 
