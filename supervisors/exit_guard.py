@@ -27,6 +27,9 @@ FAREWELL = 1.0
 PAUSE = 0.2
 """Seconds between two looks whether a program that is late has come to its end."""
 
+LAST = 1.0
+"""Seconds that a program which is late has for its end itself, from the moment at which all of its own code has run."""
+
 
 class ExitGuard:
     """Ends the program when its time to end is up: from a thread of its own, as the main thread may be blocked.
@@ -39,7 +42,7 @@ class ExitGuard:
 
     def __init__(self) -> None:
         self.status = 1
-        self._is_over = False
+        self._is_over = self._is_leaving = False
         # A SimpleQueue may be used in the handler of a signal.
         self._orders: SimpleQueue[float | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="ashtree exit", daemon=True)
@@ -54,13 +57,27 @@ class ExitGuard:
         self.status, self._is_over = status, True
 
     def on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        """Handle SIGINT as Python does, and end the program as soon as all that it does is to wait for threads."""
-        if _program_is_over():
-            _flush()
-            os._exit(1)
+        """Handle SIGINT as Python does: break off what is running, also what the program waits for at its end.
+
+        This may be code that is writing output and has locks. So the end comes when Python has left it and calls
+        `sys.unraisablehook`, or from the thread of the guard if it does not leave.
+        """
         self.status = 1
         self.expect_end(0.0)
+        if _waits_for_threads():
+            sys.unraisablehook = self._leave
+        elif _is_at_exit():
+            sys.unraisablehook = _go_on
         signal.default_int_handler(number, frame)
+
+    def _leave(self, unraisable: sys.UnraisableHookArgs) -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            sys.__unraisablehook__(unraisable)
+            return
+        self._is_leaving = True
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        _flush()
+        os._exit(self.status)
 
     def dismiss(self) -> None:
         """End the guard."""
@@ -78,13 +95,25 @@ class ExitGuard:
     def _end(self) -> None:
         if self._is_over:
             _wait_until(_program_is_over)
-        farewell = threading.Thread(target=_say_farewell, name="ashtree farewell", daemon=True)
+            # Two threads that end the program would be in each other's way.
+            threading.Event().wait(LAST)
+        farewell = threading.Thread(target=self._say_farewell, name="ashtree farewell", daemon=True)
         try:
             farewell.start()
             farewell.join(FAREWELL)
         except RuntimeError:  # Python starts no thread any more
-            _say_farewell_here()
+            with suppress(Exception), open(os.devnull, "w") as nowhere:
+                # The output may hang, too, also the one to which faulthandler writes.
+                faulthandler.dump_traceback_later(FAREWELL, exit=True, file=nowhere)
+                self._say_farewell()
         os._exit(self.status)
+
+    def _say_farewell(self) -> None:
+        _log.critical("the program has not ended in time and is ended now; it waits for:\n%s", _obstacles())
+        if self._is_leaving or _is_at_exit():
+            _flush_output()
+        else:
+            _flush()
 
 
 def _wait_until(is_so: Callable[[], bool]) -> None:
@@ -97,6 +126,11 @@ def _program_is_over() -> bool:
     return _waits_for_threads() or not threading.main_thread().is_alive()
 
 
+def _is_at_exit() -> bool:
+    """Return whether the main thread has waited for the threads, and calls what was registered with `atexit`."""
+    return not threading.main_thread().is_alive() and not _waits_for_threads()
+
+
 def _waits_for_threads() -> bool:
     frame = sys._current_frames().get(threading.main_thread().ident or 0)
     while frame is not None and frame.f_back is not None:
@@ -104,24 +138,10 @@ def _waits_for_threads() -> bool:
     return frame is not None and (frame.f_code.co_filename, frame.f_code.co_name) == (threading.__file__, "_shutdown")
 
 
-def _say_farewell() -> None:
-    _say_what_is_stuck()
-    _flush()
-
-
-def _say_farewell_here() -> None:
-    _say_what_is_stuck()
-    if _waits_for_threads():
-        # As 3.12 does before it calls what was registered with `atexit`; that may hang, too.
-        with suppress(Exception):
-            faulthandler.dump_traceback_later(FAREWELL, exit=True)
-        _flush()
-    else:
-        _flush_output()
-
-
-def _say_what_is_stuck() -> None:
-    _log.critical("the program has not ended in time and is ended now; it waits for:\n%s", _obstacles())
+def _go_on(unraisable: sys.UnraisableHookArgs) -> None:
+    """Let Python call the next function that was registered with `atexit`, without a report of the one that was broken off."""
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
 
 
 def _flush() -> None:

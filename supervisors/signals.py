@@ -65,11 +65,11 @@ class Signals:
         if self not in _handling:
             return
         _handling.remove(self)
-        self.restore()
         assert self._guard is not None
         if self.count:
             self._guard.system_ended(0 if kind is None else 1)
-        else:
+        self.restore()
+        if not self.count:
             self._guard.dismiss()
 
     def restore(self) -> None:

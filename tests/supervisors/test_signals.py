@@ -24,6 +24,7 @@ PROGRAM = """
 import asyncio
 import atexit
 import concurrent.futures
+import io
 import os
 import signal
 import sys
@@ -155,6 +156,26 @@ class Thready(Works, ThreadedActor):
         threading.Event().wait()
 
 
+class Writing(io.RawIOBase):
+    interrupted = False
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        count = os.write(1, data)
+        if b"waits" in bytes(data) and not self.interrupted:
+            self.interrupted = True
+            signal.raise_signal(signal.SIGINT)
+        return count
+
+
+class Interrupting(Threading):
+    def on_receive(self, message):
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(Writing()))
+        super().on_receive(message)
+
+
 class Leaving(Works, Child):
     def on_receive(self, message):
         self.say()
@@ -162,7 +183,7 @@ class Leaving(Works, Child):
 
 
 def leave_without_end():
-    print("leaves")
+    print("leaves", flush=True)
     threading.Event().wait()
 
 
@@ -384,6 +405,23 @@ def test_a_function_that_hangs_at_the_end_of_the_program_is_left_behind_and_the_
     status, lines, errors = leaving.end()
     assert (status, lines[:4]) == (0, ["a ends", "over", "waits", "leaves"])
     assert "in leave_without_end" in errors
+
+
+def test_a_second_signal_that_interrupts_the_writing_of_output_loses_none(program: Start) -> None:
+    interrupting = program("fast", "Interrupting", SHUTDOWN_TIMEOUT="inf")
+    _expect_busy(interrupting, "Interrupting")
+    interrupting.signal(TERM)
+    status, lines, errors = interrupting.end()
+    assert (status, lines[-1], errors) == (1, "exit", "")
+
+
+def test_a_second_signal_breaks_off_a_function_that_hangs_at_the_end_of_the_program(program: Start) -> None:
+    leaving = program("fast", "Leaving", SHUTDOWN_TIMEOUT="inf")
+    _expect_busy(leaving, "Leaving")
+    leaving.signal(TERM)
+    leaving.expect("a ends", "over", "waits", "leaves")
+    leaving.signal(INT)
+    assert leaving.end()[1:] == (["exit"], "")
 
 
 def _expect_busy(stuck: Program, kind: str) -> None:
