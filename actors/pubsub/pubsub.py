@@ -266,11 +266,17 @@ class PubSub(WatchedTable):
 
     def subscribers(self, topic: str) -> list[ActorRef]:
         """Return the actors that are subscribed to `topic` in this process."""
+        self._check_here()
         return [subscription.subscriber.ref for subscription in list(self.subscriptions.of(topic))]
 
     def topics(self) -> list[str]:
         """Return all topics that have subscribers in this process."""
+        self._check_here()
         return self.subscriptions.topics()
+
+    def _check_here(self) -> None:
+        if self.server is not None:
+            self.server.check_here()
 
     # What its watcher calls
 

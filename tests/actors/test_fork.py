@@ -370,6 +370,8 @@ TREE: dict[str, Callable[[Any, Any, Any], object]] = {
     "pubsub.broadcast_from": lambda system, pubsub, presence: pubsub.broadcast_from(Echo.start(), "topic", "hello"),
     "pubsub.subscribe": lambda system, pubsub, presence: pubsub.subscribe("topic", Echo.start()),
     "pubsub.unsubscribe": lambda system, pubsub, presence: pubsub.unsubscribe("topic", Echo.start()),
+    "pubsub.subscribers": lambda system, pubsub, presence: pubsub.subscribers("topic"),
+    "pubsub.topics": lambda system, pubsub, presence: pubsub.topics(),
     "presence.list": lambda system, pubsub, presence: presence.list("topic"),
     "presence.track": lambda system, pubsub, presence: presence.track(Echo.start(), "topic", "key", {}),
     "presence.untrack": lambda system, pubsub, presence: presence.untrack(Echo.start(), "topic", "key"),
