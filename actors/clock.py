@@ -18,6 +18,7 @@ from itertools import count
 from math import floor
 from typing import Literal, Protocol, get_args
 
+from actors.callbacks import check_function
 from actors.exceptions import ForkedError
 from actors.pickling import Local
 from actors.redaction import function_name, safe_repr
@@ -237,7 +238,12 @@ class Clock(Local, ABC):
         return None
 
     def call_after(self, seconds: float, callback: Callable[[], object]) -> Timer:
-        """Call `callback()` after `seconds`, with the context variables of the code that sets the timer."""
+        """Call `callback()` after `seconds`, with the context variables of the code that sets the timer.
+
+        Raises:
+            TypeError: if the callback is `async` or has a `yield` in it, so that calling it would run nothing.
+        """
+        check_function("the callback of a timer", callback, instead="let it send() a message to an actor")
         return self.call_at(self.now() + max(0.0, seconds), partial(copy_context().run, callback))
 
     def send_after(self, seconds: float, target: TimerOwner, message: object) -> Timer:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from actors.callbacks import check_function
 from actors.clock import Clock
 from actors.fork import free_after_fork
 from actors.log import Log
@@ -141,7 +142,7 @@ def propagate(
     raises, that is logged and propagation stops; if `attach` or `detach` raises, that is logged.
 
     Raises:
-        TypeError: if one of the three is not a function.
+        TypeError: if one of the three is not a function, is `async`, or has a `yield` in it.
         RuntimeError: if it is switched on already.
     """
     for name, function in (("capture", capture), ("attach", attach), ("detach", detach)):
@@ -149,6 +150,7 @@ def propagate(
             raise TypeError(
                 f"propagate() takes {name} as a function, such as opentelemetry.context's, got {function!r}"
             )
+        check_function(f"what propagate() takes as {name}", function)
     with _lock:
         if Propagation.running is not None:
             raise RuntimeError("a trace context is propagated already; stop() what propagate() returned first")

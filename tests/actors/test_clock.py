@@ -87,6 +87,19 @@ def test_a_time_in_the_past_is_now(clock: ManualClock) -> None:
     assert fired == [5, 5]
 
 
+async def later() -> None:
+    """Return what is never awaited."""
+
+
+@pytest.mark.parametrize("callback", [later, partial(later), lambda: (yield)], ids=["async", "partial", "yield"])
+def test_a_callback_that_runs_nothing_when_it_is_called_is_refused(
+    clock: ManualClock, callback: Callable[[], object]
+) -> None:
+    with pytest.raises(TypeError, match="the callback of a timer"):
+        clock.call_after(1, callback)
+    assert clock.pending() == 0
+
+
 def test_remaining_counts_down_and_is_none_once_it_fired(clock: ManualClock) -> None:
     timer = clock.call_after(3, lambda: None)
     assert clock.remaining(timer) == timer.remaining() == 3

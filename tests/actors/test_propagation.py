@@ -318,6 +318,15 @@ def test_what_is_not_a_function_is_refused() -> None:
         propagate(context.get_current, wrong, context.detach)
 
 
+async def capture_later() -> None:
+    """Return what is never awaited."""
+
+
+def test_what_nothing_would_await_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"takes as capture must be a plain `def`, got `async def`"):
+        propagate(capture_later, context.attach, context.detach)
+
+
 variable: ContextVar[str] = ContextVar("variable")
 
 

@@ -341,6 +341,14 @@ def test_a_trace_is_a_line_for_each_message_got_and_handled(runtime: ManualRunti
     ]
 
 
+def test_a_trace_goes_to_a_plain_function(runtime: ManualRuntime) -> None:
+    async def write(line: str) -> None:
+        raise AssertionError(line)
+
+    with pytest.raises(TypeError, match=r"gets a trace must be a plain `def`, got `async def`"):
+        sys.trace(Actor.start(), write)
+
+
 def test_a_trace_begins_with_what_is_sent_after_it(runtime: ManualRuntime) -> None:
     ref, lines = Counter.start(), list[str]()
     ref.tell("before")
