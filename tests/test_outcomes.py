@@ -37,10 +37,16 @@ class Bad(Actor):
                     pass
             case "later":
                 return self.later()
+            case "group":
+                return self.in_group()
 
     async def later(self):
         await asyncio.sleep(0)
         pytest.fail("in an actor")
+
+    async def in_group(self):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.later())
 
 
 class Threaded(ThreadedActor):
@@ -70,12 +76,12 @@ async def use(message, actor=Bad):
     await asyncio.sleep(5)
 
 
-@pytest.mark.parametrize("message", ["fail", "hang", "later"])
+@pytest.mark.parametrize("message", ["fail", "hang", "later", "group"])
 def test_asyncio_run(message):
     asyncio.run(use(message))
 
 
-@pytest.mark.parametrize("message", ["fail", "hang", "later"])
+@pytest.mark.parametrize("message", ["fail", "hang", "later", "group"])
 def test_uvloop(message):
     uvloop = pytest.importorskip("uvloop")
     uvloop.run(use(message))
@@ -118,7 +124,7 @@ def test_thread_of_an_actor():
     asyncio.run(use("fail", Threaded))
 
 
-@pytest.mark.parametrize("message", ["fail", "hang", "later"])
+@pytest.mark.parametrize("message", ["fail", "hang", "later", "group"])
 def test_manual_runtime(message):
     with ManualRuntime() as runtime:
         Bad.start().tell(message)

@@ -24,10 +24,13 @@ __all__ = [
     "is_program_exit",
     "keep",
     "leave",
+    "program_exit_of",
     "through_loop",
     "unclaimed",
     "unwrapped",
 ]
+
+_exceptions_of = vars(BaseExceptionGroup)["exceptions"].__get__
 
 # Of loops in threads of ours. The background loop has no owner who stops it, so the pytest plugin looks here after each test.
 _kept: deque[BaseException] = deque(maxlen=10)
@@ -43,8 +46,17 @@ class OutcomeExit(KeyboardInterrupt):
 
 def is_program_exit(error: BaseException) -> bool:
     """Return whether an exception is meant for the program, and not only for the actor that raised it."""
+    return program_exit_of(error) is not None
+
+
+def program_exit_of(error: BaseException) -> BaseException | None:
+    """Return what of an exception is meant for the program: itself, or one in it if it is a group, as of a TaskGroup."""
     # By its type: `isinstance` also looks at `__class__`, which may be an author's property that raises.
-    return issubclass(type(error), (KeyboardInterrupt, SystemExit)) or _is_outcome(error)
+    if issubclass(type(error), (KeyboardInterrupt, SystemExit)) or _is_outcome(error):
+        return error
+    if not issubclass(type(error), BaseExceptionGroup):
+        return None
+    return next(filter(None, map(program_exit_of, _exceptions_of(error))), None)
 
 
 def _is_outcome(error: BaseException) -> bool:
@@ -112,12 +124,13 @@ def leave(error: BaseException, *, of_report: bool = False) -> None:
     It is raised here in a thread without actors. `of_report`: it was raised by an author's `__str__` or log handler, of which
     only an interruption, as by Ctrl-C, is meant for the program.
     """
-    if not is_program_exit(error) or (of_report and isinstance(error, SystemExit)):
+    exit_ = program_exit_of(error)
+    if exit_ is None or (of_report and issubclass(type(exit_), SystemExit)):
         return
     scheduler = scheduler_of_thread()
     if scheduler is None:
-        raise error
-    scheduler.leave(error)
+        raise exit_
+    scheduler.leave(exit_)
 
 
 def keep(error: BaseException) -> None:

@@ -58,7 +58,7 @@ from actors.runtime.current import BACKGROUND, is_on_a_loop, owners, scheduler_o
 from actors.runtime.daemon_executor import DaemonExecutor
 from actors.runtime.forked_scheduler import ForkedScheduler
 from actors.runtime.loop_end import LoopEnd
-from actors.runtime.program_exit import Departure, claim, is_program_exit, keep, through_loop
+from actors.runtime.program_exit import Departure, claim, keep, program_exit_of, through_loop
 
 if TYPE_CHECKING:
     from actors.exits import ExitReason
@@ -426,8 +426,8 @@ class Scheduler:
 
     def _call_failed(self, callback: Callable[..., object], error: BaseException) -> None:
         """Report a call of another thread that raised, as the loop reports its own callbacks."""
-        if is_program_exit(error):
-            self.leave(error)
+        if (exit_ := program_exit_of(error)) is not None:
+            self.leave(exit_)
         name = function_name(callback, "__qualname__")
         self.loop.call_exception_handler(
             {"message": f"a call from another thread failed: {name}()", "exception": error}

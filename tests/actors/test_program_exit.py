@@ -81,6 +81,25 @@ def test_what_is_meant_for_the_program() -> None:
 
 
 @every_kind
+def test_one_in_a_group_leaves_without_it(runtime: ManualRuntime, kind: type[BaseException]) -> None:
+    meant = kind("over")
+    group = BaseExceptionGroup("tasks", [ValueError(), BaseExceptionGroup("inner", [GeneratorExit(), meant])])
+    ref = Puppet.start()
+    ref.tell(raising(group))
+    with pytest.raises(kind) as raised:
+        runtime.settle()
+    assert raised.value is meant
+    assert ref.exit_reason == Crash(group)
+
+
+def test_a_group_of_others_is_a_crash(runtime: ManualRuntime) -> None:
+    ref = Puppet.start()
+    ref.tell(raising(BaseExceptionGroup("tasks", [ValueError(), GeneratorExit()])))
+    runtime.settle()
+    assert isinstance(ref.exit_reason, Crash)
+
+
+@every_kind
 def test_only_what_a_loop_would_not_let_pass_is_carried(kind: type[BaseException]) -> None:
     error = kind("over")
     carrier = through_loop(error)
