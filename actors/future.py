@@ -231,15 +231,14 @@ class Future(Local, pykka.Future[T]):
         else:
             answered.append(self)
 
-    def _recorded(self, attribute: str, make: Callable[[], Any]) -> Any:
-        """Return the attribute of those that wait, made for the first of them, in whichever thread that is."""
+    # What those that wait have in common is made for the first of them, in whichever thread that is. Between the check and the
+    # assignment, which are on one line, there is no call: neither another thread nor a signal's handler runs.
+
+    def _begin_to_wait(self) -> None:
         scheduler = self._scheduler
         if scheduler is not None and scheduler.forked and not self._done:
             raise ForkedError(f"the actor that answers {self!r}", scheduler.forked)
-        # Atomic, other than a check and an assignment.
-        value = self.__dict__.setdefault(attribute, make())
         self._is_awaited = True
-        return value
 
     def add_done_callback(self, callback: Callable[[Future[T]], object]) -> None:
         """Call `callback(future)` when it is answered, in the thread that answers; at once if it has been.
@@ -252,7 +251,10 @@ class Future(Local, pykka.Future[T]):
 
     def when_done(self, callback: Callable[[Future[T]], object]) -> None:
         """Do what `add_done_callback` does for a callback of ours, which needs no context variables and is not checked."""
-        self._recorded("_callbacks", deque).append(callback)
+        self._begin_to_wait()
+        made: deque[Callable[[Future[T]], object]] = deque()
+        callbacks = self._callbacks = made if self._callbacks is None else self._callbacks
+        callbacks.append(callback)
         if self._place is not None:
             self._keep()
         if self._done:
@@ -288,7 +290,10 @@ class Future(Local, pykka.Future[T]):
 
     def wake_by(self, key: object, wake: Callable[[], object]) -> None:
         """Call `wake()` when it is answered, in the thread that answers, unless `stop_waiting(key)` comes before."""
-        self._recorded("_waiters", dict)[key] = wake
+        self._begin_to_wait()
+        made: dict[object, Callable[[], object]] = {}
+        waiters = self._waiters = made if self._waiters is None else self._waiters
+        waiters[key] = wake
         if self._place is not None:
             self._keep()
         if self._done:
@@ -402,7 +407,9 @@ class Future(Local, pykka.Future[T]):
 
     def _block(self, timeout: float | None) -> None:
         _check_timeout(timeout)
-        event = self._recorded("_event", threading.Event)
+        self._begin_to_wait()
+        made = threading.Event()
+        event = self._event = made if self._event is None else self._event
         actor = actor_of_thread()
         wait = event.wait if actor is None else partial(actor.scheduler.wait_in_thread, self, event)
         if not self._done:

@@ -8,6 +8,7 @@ large it is. So the frames of a crash are cleared when its report is dropped; th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from opcode import opmap
 from traceback import walk_tb
@@ -19,6 +20,7 @@ _cause_of = vars(BaseException)["__cause__"].__get__
 _context_of = vars(BaseException)["__context__"].__get__
 _traceback_of = vars(BaseException)["__traceback__"].__get__
 
+_YIELD = opmap["YIELD_VALUE"]
 _SUSPENDABLE = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 
 
@@ -26,8 +28,10 @@ def drop_locals(error: BaseException) -> None:
     """Clear the local variables of all functions in the tracebacks of an exception and its causes that have ended."""
     cleared: set[FrameType] = set()
     for each in chain_of(error):
-        for frame, _ in walk_tb(_traceback_of(each)):
-            _clear(frame, cleared)
+        # From the innermost one on, as each frame leads to those that called it.
+        for frame in reversed([frame for frame, _ in walk_tb(_traceback_of(each))]):
+            if frame not in cleared:
+                _clear(frame, cleared)
 
 
 def causes_of(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
@@ -49,16 +53,15 @@ def chain_of(error: BaseException) -> Iterator[BaseException]:
 
 def _clear(frame: FrameType | None, cleared: set[FrameType]) -> None:
     # A frame also keeps those that called it.
-    while frame is not None and frame not in cleared and not _is_suspended(frame):
-        try:
+    with suppress(RuntimeError):  # it is running, and so are those above it
+        while frame is not None and frame not in cleared:
+            if frame.f_code.co_flags & _SUSPENDABLE and _is_suspended(frame):
+                return
             frame.clear()
-        except RuntimeError:  # it is running, and so are those above it
-            return
-        cleared.add(frame)
-        frame = frame.f_back
+            cleared.add(frame)
+            frame = frame.f_back
 
 
 def _is_suspended(frame: FrameType) -> bool:
     """Return whether a coroutine or generator may go on: clearing its frame would close it, before Python 3.13."""
-    code = frame.f_code
-    return bool(code.co_flags & _SUSPENDABLE) and code.co_code[frame.f_lasti] == opmap["YIELD_VALUE"]
+    return frame.f_code.co_code[frame.f_lasti] == _YIELD

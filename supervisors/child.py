@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from actors.lowlevel import Process
     from actors.ref import ActorRef
 
-    # A child that was told to exit, with the future of its exit reason.
-    _Leaving = tuple["Child", ActorRef[Any], Future[ExitReason]]
+    # A child that was told to exit.
+    _Leaving = tuple["Child", ActorRef[Any]]
 
 __all__ = ["Child", "ChildInfo", "found", "launch", "start", "stop_children", "until_started"]
 
@@ -161,7 +161,7 @@ async def stop_children(parent: Process, children: Iterable[Child], reason: Exit
     if leaving:
         # Most children exit in their next turn: they need neither a monitor nor a timer.
         await next_round()
-    staying = [(child, ref, _down(ref.process)) for child, ref in leaving if ref.process.alive]
+    staying = [(child, ref) for child, ref in leaving if ref.process.alive]
     if staying:
         await _until_down(parent, staying)
     for child, _ in leaving:
@@ -178,8 +178,9 @@ def _down(process: Process) -> Future[ExitReason]:
 async def _until_down(parent: Process, leaving: Sequence[_Leaving]) -> None:
     timers = _arm(parent, leaving)
     try:
-        for _, _, down in leaving:
-            await down.until_done(None, blames_others=True)
+        for _, ref in leaving:
+            if ref.process.alive:  # most end while the first ones are waited for
+                await _down(ref.process).until_done(None, blames_others=True)
     finally:
         for timer in timers:
             timer.cancel()
@@ -188,17 +189,17 @@ async def _until_down(parent: Process, leaving: Sequence[_Leaving]) -> None:
 def _arm(parent: Process, leaving: Sequence[_Leaving]) -> list[Timer]:
     """Set one timer for each `shutdown` time, which kills those of its children that have not exited."""
     late: dict[float, list[_Leaving]] = defaultdict(list)
-    for child, ref, down in leaving:
+    for child, ref in leaving:
         seconds = child.spec.shutdown
         if not isinstance(seconds, BrutalKill) and seconds != INFINITY:
-            late[seconds].append((child, ref, down))
+            late[seconds].append((child, ref))
     clock = parent.scheduler.clock
     return [clock.call_after(seconds, partial(_kill, group)) for seconds, group in late.items()]
 
 
 def _kill(late: Sequence[_Leaving]) -> None:
-    for _, ref, down in late:
-        if not down.done:
+    for _, ref in late:
+        if ref.process.alive:
             _log.warning(
                 "%s did not end in time and is killed; its current message: %s", ref, ref.process.current_message()
             )

@@ -269,11 +269,12 @@ class Mailbox(Bonds):
     def _accept(self, result: object) -> bool:
         """Act on what a handler returned; return whether the next message may be handled at once."""
         kind: Any = type(result)
-        if kind is CoroutineType:
-            self._wait_for(result)  # type: ignore[arg-type]  # its type was compared
-            return False
-        if kind not in _PLAIN and _may_be_special(kind):
-            return self._accept_special(result)
+        if kind not in _PLAIN:
+            if kind is CoroutineType:
+                self._wait_for(result)  # type: ignore[arg-type]  # its type was compared
+                return False
+            if kind is Stop or _may_be_special(kind):
+                return self._accept_special(result)
         if self.reply_to is not None:
             self.reply(result)
         return True
@@ -363,7 +364,7 @@ class Mailbox(Bonds):
         if self.debug is not None:
             self.debug.resume()
         if self.reply_to is not None:
-            self.contain(self._answer_last, self.reply_to)
+            self._answer_last(self.reply_to)
         for caller in list(self.deferred) if self.deferred else ():
             future = caller()
             if future is not None and not future.done:
@@ -377,14 +378,17 @@ class Mailbox(Bonds):
 
     def _answer_last(self, reply_to: Future[Any] | Receipt) -> None:
         """Reply to the request that ended this actor, with the exception that its handler raised."""
-        if reply_to.done:
-            return
-        if type(self.current) is ActorStop:
-            reply_to.set(True)
-        elif isinstance(self.ending, Crash) and self.signal is None:
-            reply_to.set_exception(self._for_others(self.ending.exception))
-        else:
-            reply_to.set_exception(ActorDeadError(f"{self.name} is dead"))
+        try:
+            if reply_to.done:
+                return
+            if type(self.current) is ActorStop:
+                reply_to.set(True)
+            elif isinstance(self.ending, Crash) and self.signal is None:
+                reply_to.set_exception(self._for_others(self.ending.exception))
+            else:
+                reply_to.set_exception(ActorDeadError(f"{self.name} is dead"))
+        except BaseException as error:  # noqa: BLE001  # as in `contain`
+            self.failed_at_end(error)
 
     def _for_others(self, error: BaseException) -> BaseException:
         """Return what the caller gets: an actor's CancelledError or SystemExit must not look like the caller's own."""

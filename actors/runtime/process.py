@@ -136,7 +136,8 @@ class Process(Mailbox):
                 check_seconds("start_timeout", actor.start_timeout, "> 0", others=" or None")
             if name is not None:
                 Via.of(name, self.scheduler.names).register(self.ref)
-            coroutine = coroutine_of(actor._prepare(), actor)
+            result = actor._prepare()
+            coroutine = None if result is None else coroutine_of(result, actor)
         except BaseException as error:
             raise self._start_failed(error) from error
         if coroutine is not None:
@@ -385,7 +386,8 @@ class Process(Mailbox):
         if self.bypass is not None:
             self.bypass.hold(BUSY)
         try:
-            coroutine = coroutine_of(self.actor._end(reason), self.actor)
+            result = self.actor._end(reason)
+            coroutine = None if result is None else coroutine_of(result, self.actor)
         except BaseException as error:  # noqa: BLE001  # as in a handler
             self.escaped(error)
             return

@@ -56,17 +56,17 @@ class CrashReport:
         if getattr(self, "_clears", False):
             drop_locals(self.error)
 
-    def leave_to(self, later: Iterable[CrashReport]) -> None:
-        """Leave it to the report of a later crash to clear the traceback, if that crash has passed the exception on.
+    def take_over(self, earlier: Iterable[CrashReport]) -> None:
+        """Clear the tracebacks of exceptions that this crash has passed on, in the place of the reports of earlier crashes.
 
         Otherwise, of any number of actors that ask each other, each would clear the frames of all before it.
         """
-        self._clears = False
-        for each in later:
-            cause, context = causes_of(each.error)
-            if self.error is each.error or self.error is cause or self.error is context:
-                return
-        self._clears = True
+        error = self.error
+        cause, context = causes_of(error)
+        for each in earlier:
+            passed_on = each.error
+            if passed_on is error or passed_on is cause or passed_on is context:
+                each._clears = False
 
     # Computed on demand: most reports are never read, and there may be many.
 
@@ -121,9 +121,8 @@ def keep(report: CrashReport) -> None:
     with _lock:
         # Freed after the lock is released: what its traceback has kept alive may have finalizers.
         oldest = _crashes[0] if len(_crashes) == KEPT else None
+        report.take_over(_crashes)
         _crashes.append(report)
-        if oldest is not None:
-            oldest.leave_to(_crashes)
     del oldest
 
 
