@@ -123,7 +123,11 @@ class Scheduler:
       work at once, such as many deliveries, takes off more.
     """
 
+    # What is rarely set is here: an object with more than 29 attributes of its own has a dict of its own, in which CPython
+    # looks up each attribute, and each method, of a scheduler at several times the cost.
     forked = 0
+    crowd = CROWD
+    keep_exit: Callable[[BaseException], object] | None = None
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock | None = None) -> None:
         self.loop = loop
@@ -132,11 +136,9 @@ class Scheduler:
         self.crash_log = CrashLog(self.clock)
         self.processes: dict[int, Process] = {}
         self.end_watchers: list[Callable[[Process], object]] | None = None
-        self.keep_exit: Callable[[BaseException], object] | None = None
         self.current: Process | None = None
         self.messages_per_turn = TURN
         self.budget = BUDGET
-        self.crowd = CROWD
         self.overdue = False
         self.work = self._stride = WORK
         self._deadline = self._share_end = 0.0
