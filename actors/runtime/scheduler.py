@@ -124,7 +124,7 @@ class Scheduler:
     """
 
     # What is rarely set is here: an object with more than 29 attributes of its own has a dict of its own, in which CPython
-    # looks up each attribute, and each method, of a scheduler at several times the cost.
+    # looks up each attribute, and each method, of a scheduler, which costs more.
     forked = 0
     crowd = CROWD
     keep_exit: Callable[[BaseException], object] | None = None

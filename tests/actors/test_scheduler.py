@@ -964,7 +964,7 @@ def test_a_context_variable_that_an_actor_sets_is_no_other_actors(runtime: Manua
 
 
 def test_the_attributes_of_a_scheduler_fit_into_the_layout_of_its_class() -> None:
-    """With more, CPython gives each scheduler a dict of its own, and looks up each attribute at several times the cost."""
+    """With more, CPython gives each scheduler a dict of its own, in which each attribute is looked up, which costs more."""
 
     async def count() -> int:
         return len(vars(Scheduler.here()))
