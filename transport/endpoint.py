@@ -74,8 +74,9 @@ class Endpoint:
 
     - `sockets`: paths to socket classes; the WebSocket of "/socket" is at "/socket/websocket", its long polling at
       "/socket/longpoll".
-    - `routes`: paths to functions that answer a plain GET.
-    - `host`, `port`: where to listen; port 0 takes a free one (see `url`), `None` none: see `asgi`.
+    - `routes`: paths to functions that answer a plain GET; HEAD and OPTIONS get its status, as load balancers expect.
+    - `host`, `port`: where to listen, on all addresses of a name that this machine has; port 0 takes a free one (see `url`),
+      `None` none: see `asgi`. Empty segments of a path do not count: "//socket/" is "/socket".
     - `check_origin`: the pages that may connect, such as `["//localhost", "https://*.example.com"]`; by default only those
       of the host that is requested. "conn" also compares scheme and port; a function gets an `Origin` and returns a bool;
       `False` allows every page.
