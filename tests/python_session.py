@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from transport.client import Channel
+    from transport.client.protocol.effects import TransportName
 
     Open = Callable[[str], "Client"]
 
@@ -98,8 +99,8 @@ class Member:
 class Client:
     """A socket with a log of its connections."""
 
-    def __init__(self, url: str, user: str) -> None:
-        self.log, self.socket = Log(), Socket(url, params={"user": user})
+    def __init__(self, url: str, user: str, transport: TransportName) -> None:
+        self.log, self.socket = Log(), Socket(url, params={"user": user}, transport=transport)
         self.socket.on_open(lambda: self.log.add("open"))
         self.socket.on_close(lambda code, _: self.log.add("close", code))
         self.socket.connect()
@@ -287,12 +288,12 @@ SCENARIOS: dict[str, Callable[[Open], Awaitable[Report]]] = {
 }
 
 
-async def _play(url: str) -> dict[str, Report]:
+async def _play(url: str, transport: TransportName) -> dict[str, Report]:
     async def run(scenario: Callable[[Open], Awaitable[Report]]) -> Report:
         async with AsyncExitStack() as clients, asyncio.timeout(WAIT):
 
             def open_(user: str) -> Client:
-                client = Client(url, user)
+                client = Client(url, user, transport)
                 clients.push_async_callback(client.socket.close)
                 return client
 
@@ -302,6 +303,6 @@ async def _play(url: str) -> dict[str, Report]:
     return dict(zip(SCENARIOS, reports, strict=True))
 
 
-def play_in_python(url: str) -> Callable[[str], Report]:
+def play_in_python(url: str, transport: TransportName) -> Callable[[str], Report]:
     """Play all scenarios at once; return what gives the report of each."""
-    return asyncio.run(_play(url)).__getitem__
+    return asyncio.run(_play(url, transport)).__getitem__

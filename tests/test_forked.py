@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pytest
 from websockets.http11 import Request
@@ -202,14 +202,18 @@ ASYNC: dict[str, Callable[[asynchronous.Socket, asynchronous.Channel], object]] 
     "on": lambda socket, room: room.on("event", print),
     "on_close": lambda socket, room: socket.on_close(print),
     "connect": lambda socket, room: socket.connect(),
+    "reconnect": lambda socket, room: socket.reconnect(),
     "close": lambda socket, room: asyncio.run(socket.close()),
     "is_open": lambda socket, room: socket.is_open,
 }
 
 
-def test_an_asynchronous_client_of_the_parent_cannot_be_used(live: LiveEndpoint) -> None:
+@pytest.mark.parametrize("transport", ["websocket", "longpoll"])
+def test_an_asynchronous_client_of_the_parent_cannot_be_used(
+    live: LiveEndpoint, transport: Literal["websocket", "longpoll"]
+) -> None:
     async def use_all() -> list[str]:
-        async with asynchronous.Socket(f"ws://127.0.0.1:{live.endpoint.port}/socket") as client:
+        async with asynchronous.Socket(f"ws://127.0.0.1:{live.endpoint.port}/socket", transport=transport) as client:
             room = client.channel("room:a")
             await room.join()
             silent = [name for name, use in ASYNC.items() if not names_the_fork(lambda: use(client, room))]  # noqa: B023  # called at once

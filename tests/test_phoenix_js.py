@@ -1,7 +1,6 @@
 """The stock phoenix client, under node, cannot tell the demo from Phoenix (scenarios: javascript/session.mjs).
 
-`transport.client` is held to the same checks (the same scenarios: python_session.py), but for those of what it has not: long
-polling, and JavaScript's own types.
+`transport.client` is held to the same checks (the same scenarios: python_session.py), but for those of JavaScript's own types.
 """
 
 from __future__ import annotations
@@ -16,12 +15,13 @@ from tests.python_session import play_in_python
 if TYPE_CHECKING:
     from tests.live import LiveDemo
     from tests.node import Reporter
+    from transport.client.protocol.effects import TransportName
 
 
-PYTHON = "transport.client"
+PYTHON: dict[str, TransportName] = {"transport.client": "websocket", "transport.client, long polling": "longpoll"}
 
 
-@pytest.fixture(scope="session", params=["WebSocket", "LongPoll", PYTHON])
+@pytest.fixture(scope="session", params=["WebSocket", "LongPoll", *PYTHON])
 def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -29,7 +29,7 @@ def transport(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def report(demo: LiveDemo, transport: str) -> Reporter:
     url = f"{demo.websocket_address}/socket"
-    return play_in_python(url) if transport == PYTHON else play("session.mjs", url, transport)
+    return play_in_python(url, PYTHON[transport]) if transport in PYTHON else play("session.mjs", url, transport)
 
 
 # For what the stock client alone has.
@@ -80,7 +80,8 @@ def test_a_crashed_transport_is_replaced_and_all_its_topics_joined_again(report:
     crashes = report("crashes")
     crash, before, after = crashes["transportCrash"], crashes["afterChannel"], crashes["afterTransport"]
     # What phoenix.js makes of an end without a close frame, and of a session that is gone.
-    code, reason = {"LongPoll": (3410, "connection_error")}.get(transport, (1006, "connection_closed"))
+    ends = {"LongPoll": (3410, "connection_error"), "transport.client, long polling": (3410, "connection_closed")}
+    code, reason = ends.get(transport, (1006, "connection_closed"))
     assert crash["closes"] == [code]
     assert crash["joins"] == {"room": 3, "demo": 2}
     dropped = [{"source": "transport", "reason": reason}]
@@ -103,7 +104,7 @@ def test_a_kick_closes_with_1001_and_the_client_comes_back(report: Reporter, tra
     chat = report("chat and kick")
     assert chat["kicked"] == {"status": "ok", "response": {}}
     # Without frames there are no close codes: phoenix.js finds its session gone.
-    assert chat["code"] == {"LongPoll": 3410}.get(transport, 1001)
+    assert chat["code"] == {"LongPoll": 3410, "transport.client, long polling": 3410}.get(transport, 1001)
     assert chat["opened"] == {"ann": 1, "ben": 2}
     assert chat["again"] == {"status": "ok", "response": {}}
     second = {"user": "ann", "body": "welcome back"}
