@@ -151,7 +151,11 @@ def unencodable(error: Exception, what: str, payload: object, encode_part: Calla
     if isinstance(error, RecursionError):
         return UnencodableError(f"{what}: {too_deep(error)}", "$")
     flaw = _find(payload, encode_part) if _failure(encode_part, None) is None else None
-    return error if flaw is None else UnencodableError(f"{what} at {flaw.path}: {flaw.why}", flaw.path)
+    if flaw is not None:
+        return UnencodableError(f"{what} at {flaw.path}: {flaw.why}", flaw.path)
+    if isinstance(error, UnicodeEncodeError):
+        return UnencodableError(f"{what}: the event or the topic has a lone surrogate, which UTF-8 does not have")
+    return error
 
 
 def _find(value: object, encode_part: Callable[[Any], object]) -> _Flaw | None:

@@ -168,7 +168,7 @@ class PubSub(WatchedTable):
         if scheduler.thread_id == get_ident():
             deliver(topic, message, sender, scheduler.current)
         else:
-            message = self._checked(message)
+            message = self._checked(topic, message)
             # The adapter, and the handlers of the telemetry event, see the variables of the sender there too.
             scheduler.post(copy_context().run, deliver, topic, message, sender, actor_of_thread())
             self._slow_down(topic)
@@ -233,10 +233,10 @@ class PubSub(WatchedTable):
             for serializer in serializers:
                 encode_shares(broadcast, {(serializer, None): ()})
 
-    def _checked(self, message: object) -> object:
+    def _checked(self, topic: str, message: object) -> object:
         """Return a message of another thread as it is now, once it is known that it can be encoded."""
         if type(message) is Broadcast:
-            clients = _recipients(list(self.subscriptions.of(message.topic)), message, None).clients
+            clients = _recipients(list(self.subscriptions.of(topic)), message, None).clients
             self._check(message, {serializer for serializer, _ in clients} or self._possible(message))
         return frozen(message)
 

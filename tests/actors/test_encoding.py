@@ -212,6 +212,18 @@ def test_numbers_that_json_does_not_have_may_be_refused(payload: Any, where: str
     assert json.loads(encode_finite({"a": [None, 1.5, "null"]})) == {"a": [None, 1.5, "null"]}
 
 
+def test_a_lone_surrogate_in_the_event_or_the_topic_is_named() -> None:
+    serializer = V2JSONSerializer()
+    for topic, event, payload in (("\ud800", "e", {}), ("t", "\ud800", {}), ("t", "\ud800", b"")):
+        with pytest.raises(UnicodeEncodeError) as caught:
+            serializer.encode_push(None, None, topic, event, payload)
+        error = unencodable_by(serializer, caught.value, "payload of 'e' on 't'", payload)
+        assert (
+            str(error)
+            == "payload of 'e' on 't': the event or the topic has a lone surrogate, which UTF-8 does not have"
+        )
+
+
 class Strict(NoopSerializer):
     """Has no form for 13, nor for anything once it is broken."""
 

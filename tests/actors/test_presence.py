@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,7 +19,7 @@ from actors.actor import Actor
 from actors.channel import Channel
 from actors.channels.channel_socket import ChannelSocket
 from actors.channels.message import Broadcast, Message
-from actors.exceptions import ActorDeadError, AlreadyTrackedError, NotTrackedError, StartError
+from actors.exceptions import ActorDeadError, AlreadyTrackedError, NotTrackedError, StartError, UnencodableError
 from actors.presence import Presence
 from actors.pubsub import LocalAdapter, PubSub
 from actors.ref import ActorRef
@@ -248,6 +250,26 @@ def test_a_meta_that_is_no_object_or_cannot_be_sent_is_refused(world: World, pre
     with pytest.raises(TypeError):
         presence.update(member, "room", "ann", meta)
     assert len(world.diffs()) == 1
+
+
+@dataclasses.dataclass
+class Seat:
+    row: object
+
+
+def test_a_meta_may_be_any_record_and_its_part_that_cannot_be_sent_is_named(world: World, presence: Presence) -> None:
+    member = Member.start()
+    ref = presence.track(member, "room", "ann", Seat(Path("a/b")))
+    assert presence.list("room")["ann"]["metas"] == [{"row": "a/b", "phx_ref": ref}]
+    for change in (Seat([object()]), lambda _: Seat([object()])):
+        with pytest.raises(
+            UnencodableError, match=r"^meta of 'ann' on 'room' at \$\.row\[0\]: Encoding objects of type object"
+        ):
+            presence.update(member, "room", "ann", change)
+    with pytest.raises(
+        UnencodableError, match=r"^meta of '\\ud800' on 'room', the key, at \$: '\\ud800' has a lone surrogate"
+    ):
+        presence.track(member, "room", "\ud800", {})
 
 
 # Whom and where

@@ -13,8 +13,9 @@ import pytest
 
 from actors.actor import Actor
 from actors.channel import Channel
-from actors.channels.message import Reply, ok
-from actors.exits import Shutdown
+from actors.channels.message import Reply, error, ok
+from actors.exceptions import UnencodableError
+from actors.exits import Shutdown, Stop
 from actors.presence.presence import Presence
 from actors.registry import ActorRegistry
 from supervisors.child_spec import ChildSpec
@@ -738,6 +739,32 @@ def test_what_could_not_be_sent_crashes_its_author_and_names_the_line() -> None:
         with client.expect_crash(TypeError, match=text):
             room.push("unwritable")
         room.assert_push("phx_error")
+
+
+class Careless(Channel):
+    def join(self, topic: str, payload: Any) -> Any:
+        return ok({"it": Unwritable()}) if payload else ok()
+
+    async def handle_in(self, event: str, payload: Any) -> Any:
+        if event == "stop":
+            return Stop("left", reply=ok([Unwritable()]))
+        return error({"it": {"deep": Unwritable()}})
+
+
+@pytest.mark.parametrize(
+    ("event", "path"), [("stop", r"\$\[0\]"), ("refuse", r"\$\.it\.deep"), ("phx_join", r"\$\.it")]
+)
+def test_a_reply_that_cannot_be_sent_names_the_callback(event: str, path: str) -> None:
+    callback = "join" if event == "phx_join" else "handle_in"
+    where = rf"it is a reply of Careless\.{callback}\(\) \(.*test_channel_test\.py:"
+    text = rf"payload of '{event}' on 'careless' at {path}: .*; {where}"
+    with ChannelTest(UserSocket) as client:
+        careless = client.test.socket(channels={"careless": Careless})
+        with client.expect_crash(UnencodableError, match=text):
+            if event == "phx_join":
+                careless.try_join("careless", {"a": 1})
+            else:
+                careless.join("careless").push(event)
 
 
 def test_a_broadcast_that_no_client_gets_is_checked(client: TestClient) -> None:

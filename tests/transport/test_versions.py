@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any, ClassVar
 
 import pytest
 
-from actors import Channel, Frame, Message, Opcode, ok
+from actors import Broadcast, Channel, Frame, Message, Opcode, ok
 from tests.transport.wire import UPGRADE, on_loop, serving
-from transport import SERIALIZERS, Endpoint, Socket, SocketError, V1JSONSerializer, V2JSONSerializer
+from transport import SERIALIZERS, Endpoint, Socket, SocketError, UnencodableError, V1JSONSerializer, V2JSONSerializer
 from transport.protocol.versions import Versions
 
 PHOENIX = Versions(SERIALIZERS)
@@ -228,3 +229,36 @@ async def test_an_endpoint_speaks_the_versions_that_it_is_given() -> None:
         await loud.connection.send('["A","B","ROOM:A","PHX_JOIN",{}]')
         assert await loud.recv() == ["A", "B", "ROOM:A", "PHX_REPLY", {"STATUS": "OK", "RESPONSE": {}}]
         await quiet.join("room:a")
+
+
+class Pickled(V2JSONSerializer):
+    """A version that knows complex numbers, and nothing of words that begin with an x."""
+
+    def encode_broadcast(self, broadcast: Broadcast) -> Frame:
+        return self._written(broadcast.payload)
+
+    def encode_reply(self, join_ref: Any, ref: Any, topic: Any, reply: Any) -> Frame:
+        return self._written(reply.payload)
+
+    @staticmethod
+    def _written(payload: Any) -> Frame:
+        text = repr(payload)
+        if "'x" in text:
+            raise ValueError("no word begins with an x")
+        return Frame(Opcode.TEXT, text.encode())
+
+
+@on_loop
+async def test_what_a_serializer_of_the_application_cannot_encode_is_an_error_of_the_caller() -> None:
+    async with serving(AnySocket, serializers={"3.0.0": Pickled()}) as server:
+        endpoint = server.endpoint
+        for call in (called, asyncio.to_thread):
+            with pytest.raises(
+                UnencodableError, match=r"^payload of 'e' on 'room:a' at \$\.a\[1\]: no word begins with an x$"
+            ):
+                await call(endpoint.broadcast, "room:a", "e", {"a": [1, "xylophone"]})
+            await call(endpoint.broadcast, "room:a", "e", {"a": 1j})
+
+
+async def called(function: Any, *args: Any) -> Any:
+    return function(*args)
