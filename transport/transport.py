@@ -378,11 +378,12 @@ class Transport(ClientActor):
 
     def _end_when_joined(self) -> None:
         waits = [joined.route.channel.join_timeout for joined in self.connection.topics.values() if joined.is_waiting]
-        if waits:
+        if not waits:
+            self._end_channels()
+        elif self._patience is None or self._client_code is not None:
+            # When the client has gone each join may take its time, but many joins must not put off a close of ours.
             self._stop_waiting()
             self._patience = self.send_after(max(waits) + CLOSE_TIMEOUT, _NOT_ANSWERED)
-        else:
-            self._end_channels()
 
     def _go_on(self, effects: Effects) -> None:
         self._carry_out(effects)

@@ -42,14 +42,21 @@ class EchoChannel(Channel):
             case "shout":
                 self.broadcast("shout", payload)
                 return None
+            case "wait":
+                return self.wait()
         return ok(payload)
+
+    async def wait(self) -> None:
+        await self.socket.assigns["gate"].wait()
 
 
 class EchoSocket(Socket):
+    gates: ClassVar[list[asyncio.Event]] = []
     channels = {"echo": EchoChannel}  # noqa: RUF012  # as an author writes it
 
     def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Any:
-        self.assigns["path"] = connect_info.path
+        self.assigns["path"], self.assigns["gate"] = connect_info.path, asyncio.Event()
+        self.gates.append(self.assigns["gate"])
         match params:
             case {"fail": _}:
                 raise RuntimeError("failed on purpose")
@@ -559,6 +566,33 @@ async def test_a_killed_transport_ends_its_connection_without_a_word() -> None:
         await peer.text()
         peer.put("websocket.receive", text='["1","2","echo","crash_transport",{}]')
         await peer.ended()
+
+
+@pytest.mark.parametrize("end", ["disconnect", "malformed", "silence"])
+@on_loop
+async def test_what_was_received_before_the_end_is_handled(end: str) -> None:
+    async with running() as app:
+        watcher, peer = await opened(app), await opened(app)
+        for each in (watcher, peer):
+            each.put("websocket.receive", text='["1","1","echo","phx_join",{}]')
+            await each.text()
+        for ref, event in (("2", "wait"), ("3", "shout")):
+            peer.put("websocket.receive", text=f'["1","{ref}","echo","{event}",{{}}]')
+        match end:
+            case "disconnect":
+                await until(peer._in.empty)
+                peer.put("websocket.disconnect", code=1001)
+                await peer.ended()
+            case "malformed":
+                peer.put("websocket.receive", text="{")
+                assert (await peer.get())["code"] == 1011
+            case "silence":
+                await until(peer._in.empty)
+                peer.task.cancel()
+        watcher.put("websocket.receive", text=HEARTBEAT)
+        assert await watcher.text() == BEATEN
+        EchoSocket.gates[-1].set()
+        assert json.loads(await watcher.text())[3] == "shout"
 
 
 @on_loop

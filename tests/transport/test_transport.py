@@ -20,7 +20,7 @@ from actors.lowlevel import described, spawn
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.testing import ManualRuntime
 from transport import ConnectInfo, Endpoint, Socket, Transport, V2JSONSerializer
-from transport.carriers.carrier import Disconnected
+from transport.carriers.carrier import Disconnected, EndConnection
 from transport.carriers.intake import FULL, RATE, Intake
 from transport.carriers.rate import Rate
 from transport.limits import Limits
@@ -95,6 +95,14 @@ class StuckChannel(RoomChannel):
         await asyncio.sleep(1_000)
 
 
+class LateChannel(RoomChannel):
+    """Lets in after a while."""
+
+    async def join(self, topic: str, payload: Any) -> Reply:  # type: ignore[override]  # as authors may
+        await asyncio.sleep(9)
+        return ok()
+
+
 class PatientChannel(RoomChannel):
     """Answers each message after a second."""
 
@@ -111,6 +119,7 @@ class UserSocket(Socket):
         "unprepared": UnpreparedChannel,
         "slow": SlowChannel,
         "stuck": StuckChannel,
+        "late:*": LateChannel,
         "patient:*": PatientChannel,
     }
 
@@ -675,6 +684,21 @@ def test_a_join_that_is_not_answered_is_waited_for_as_long_as_a_join_may_take(wi
     assert wired.ref.is_alive()
     wired.runtime.advance(0.1)
     assert (wired.carrier.end, wired.ref.is_alive()) == (1000, False)
+    assert wired.runtime.clock.pending() == 0
+
+
+@pytest.mark.parametrize(("end", "seconds"), [("kick", 15), ("client", 27)])
+def test_joins_in_a_row_delay_a_close_no_longer_than_one_but_are_finished_for_a_client_that_has_gone(
+    wired: Wired, end: str, seconds: float
+) -> None:
+    for ref in "123":
+        wired.receive(f'["{ref}","{ref}","late:1","phx_join",{{}}]')
+    wired.ref.send(EndConnection(Shutdown("disconnected")) if end == "kick" else Disconnected(1001, lambda: None))
+    wired.runtime.advance(seconds - 0.1)
+    assert wired.ref.is_alive()
+    wired.runtime.advance(0.1)
+    assert not wired.ref.is_alive()
+    assert (wired.carrier.end, len(replies(wired))) == ((1001, 1) if end == "kick" else ("cut", 3))
     assert wired.runtime.clock.pending() == 0
 
 
