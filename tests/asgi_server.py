@@ -75,13 +75,16 @@ def gunicorn(worker: str, app: str, host: str, port: int) -> None:
     run()
 
 
-def flask(app: str, host: str, port: int) -> None:
-    """Run Flask's own server, which prints its address, and does not handle SIGTERM."""
-    from flask.cli import main  # noqa: PLC0415  # as above
+def flask(*options: str) -> Callable[[str, str, int], None]:
+    """Return what runs Flask's own server, which prints its address, and does not handle SIGTERM."""
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    sys.argv[1:] = ["--app", app, "run", "--host", host, "--port", str(port)]
-    main()
+    def run(app: str, host: str, port: int) -> None:
+        from flask.cli import cli  # noqa: PLC0415  # as above
+
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+        cli.main(["--app", app, *options, "run", "--host", host, "--port", str(port)])
+
+    return run
 
 
 def granian(app: str, host: str, port: int) -> None:
@@ -106,7 +109,8 @@ def announce(host: str, port: int) -> None:
 
 SERVERS: dict[str, Callable[[str, str, int], None]] = {
     "daphne": daphne,
-    "flask": flask,
+    "flask": flask(),
+    "flask-reloader": flask("--debug"),
     "granian": granian,
     "gunicorn": partial(gunicorn, "asgi"),
     "gunicorn-threads": partial(gunicorn, "gthread"),

@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
+from tests.asgi_server import free_port
 from tests.live import WAIT, LiveDemo
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ RUNS = [
     ("starlette_app", "hypercorn"),
     ("starlette_app", "granian"),
     ("flask_app", "flask"),
+    ("flask_app", "flask-reloader"),
     ("flask_app", "gunicorn-threads"),
 ]
 
@@ -58,7 +60,8 @@ def runs(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="module", params=RUNS, ids="-".join)
 def example(request: pytest.FixtureRequest, runs: Run) -> Iterator[LiveDemo]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LIVE_PORT", "0")
+        # Not any port: a second process that starts the system too, as that of the reloader could, fails.
+        patch.setenv("LIVE_PORT", str(free_port()))
         with runs(*request.param) as running:
             yield running
 
@@ -178,7 +181,7 @@ def test_a_server_that_ends_sends_its_clients_away_and_stops_the_tree(runs: Run)
 
 
 def test_the_end_of_a_program_closes_the_system_in_its_thread(runs: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LIVE_PORT", "0")
+    monkeypatch.setenv("LIVE_PORT", str(free_port()))
     for server in ("flask", "gunicorn-threads"):
         with ExitStack() as clients:
             with runs("flask_app", server) as running:

@@ -61,6 +61,10 @@ Kind = TypeVar("Kind")
 
 _LONGPOLL, _LIMITS, _OUTBOX = LongPoll(), Limits(), OutboxPolicy()
 
+_OTHER_ORIGIN = (
+    "refused a page of origin %s; the requested host is %s: if the page is yours, allow it by Endpoint(…, check_origin=[…]), or "
+    "let the proxy in front pass on the Host header"
+)
 _NOT_STARTED = (
     "its System has not been started, as the server has run no lifespan that does so (daphne and `uvicorn --lifespan off` run "
     "none, and frameworks do not pass theirs on to what is mounted in them); write endpoint.asgi(System([endpoint])), "
@@ -428,8 +432,8 @@ class Endpoint:
             return False
         if self._origin_rule(origin, host, incoming.scheme):
             return True
-        shown = shortened(repr(origin), self.log_line)
-        _log.warning("refused a page of origin %s; allow it by Endpoint(…, check_origin=[…]) if it is yours", shown)
+        shown, requested = (shortened(repr(each), self.log_line) for each in (origin, host))
+        _log.warning(_OTHER_ORIGIN, shown, requested)
         return False
 
 

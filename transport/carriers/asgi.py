@@ -107,7 +107,10 @@ class AsgiApplication:
     def _check_loop(self) -> None:
         transports = self._endpoint.transports
         if transports is not None and not transports.process.scheduler.is_current_thread():
-            raise RuntimeError("the system runs on another event loop; start it in the lifespan of this application")
+            raise RuntimeError(
+                "the system runs on another event loop; start it in the lifespan of this application (Starlette's TestClient has "
+                "an event loop for each request, and no lifespan, unless it is used as `with TestClient(app) as client:`)"
+            )
 
     async def start(self) -> None:
         """Start the system that it was given, if no lifespan does so; again, or with a lifespan, this does nothing.
