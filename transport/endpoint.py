@@ -62,8 +62,8 @@ Kind = TypeVar("Kind")
 _LONGPOLL, _LIMITS, _OUTBOX = LongPoll(), Limits(), OutboxPolicy()
 
 _OTHER_ORIGIN = (
-    "refused a page of origin %s; the requested host is %s: if the page is yours, allow it by Endpoint(…, check_origin=[…]), or "
-    "let the proxy in front pass on the Host header"
+    "refused a page of origin %s; the requested host is %s: if the page is yours, allow it by Endpoint(…, check_origin=[…]), "
+    "or let the proxy in front pass on the Host header"
 )
 _NOT_STARTED = (
     "its System has not been started, as the server has run no lifespan that does so (daphne and `uvicorn --lifespan off` run "

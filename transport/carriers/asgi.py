@@ -108,8 +108,8 @@ class AsgiApplication:
         transports = self._endpoint.transports
         if transports is not None and not transports.process.scheduler.is_current_thread():
             raise RuntimeError(
-                "the system runs on another event loop; start it in the lifespan of this application (Starlette's TestClient has "
-                "an event loop for each request, and no lifespan, unless it is used as `with TestClient(app) as client:`)"
+                "the system runs on another event loop; start it in the lifespan of this application (Starlette's TestClient "
+                "has an event loop for each request, and no lifespan, unless it is used as `with TestClient(app) as client:`)"
             )
 
     async def start(self) -> None:
