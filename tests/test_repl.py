@@ -105,6 +105,30 @@ def test_ctrl_c_ends_what_refreshes(prompt: TerminalSession) -> None:
     prompt.end()
 
 
+def test_names_of_actors_are_completed_in_quotes(prompt: TerminalSession) -> None:
+    prompt.until_prompt()
+    prompt.type(f"whereis('listen{TAB}")
+    prompt.until(r"whereis\('listener'?")
+    prompt.interrupt()
+    prompt.end()
+
+
+def test_what_awaits_runs_on_the_loop_of_the_system(prompt: TerminalSession) -> None:
+    prompt.until_prompt()
+    prompt.run("import asyncio")
+    assert prompt.run("await asyncio.sleep(0, 'slept')") == "'slept'\n"
+    assert prompt.run("await kill('pubsub')") == "Killed()\n"
+    prompt.run("x = (await asyncio.sleep(0), asyncio.get_running_loop())[1]")
+    assert prompt.run("x is system.ref.process.scheduler.loop") == "True\n"
+    assert prompt.run("await asyncio.sleep(0, 1 / 0)").endswith("ZeroDivisionError: division by zero\n")
+    prompt.type("await asyncio.sleep(3600, print('begun'))\n")
+    prompt.until("begun\n")
+    prompt.type(CTRL_C)
+    assert prompt.until_prompt().endswith("KeyboardInterrupt\n")
+    assert prompt.run("await asyncio.sleep(0, 'goes on')") == "'goes on'\n"
+    prompt.end()
+
+
 def test_words_are_completed(prompt: TerminalSession) -> None:
     prompt.until_prompt()
     prompt.type(f"subscri{TAB}'x')\n")
@@ -115,6 +139,7 @@ def test_words_are_completed(prompt: TerminalSession) -> None:
 def test_an_unknown_actor_is_told_in_the_last_line(prompt: TerminalSession) -> None:
     prompt.until_prompt()
     lines = prompt.run("state('lisstener')").splitlines()
+    assert len(lines) == 1
     assert lines[-1].endswith("UnknownActorError: there is no actor 'lisstener'; closest matches: 'listener'")
     prompt.end()
 
@@ -140,6 +165,19 @@ def test_in_ipython(tmp_path: Path) -> None:
         assert "── listener <0.6.0> Listener" in prompt.run("tree()")
         assert "pubsub = PubSub(\n    name='pubsub'," in prompt.run("state('pubsub')")
         assert "Killed()" in prompt.run("kill('pubsub')")
+        typo = prompt.run("state('lisstener')").strip()
+        assert typo == "UnknownActorError: there is no actor 'lisstener'; closest matches: 'listener'"
+        assert prompt.run("1 / 0").count("Cell In") == 1
+        prompt.run("import asyncio")
+        assert "'slept'" in prompt.run("await asyncio.sleep(0, 'slept')")
+        prompt.run("x = (await asyncio.sleep(0), asyncio.get_running_loop())[1]")
+        assert "True" in prompt.run("x is system.ref.process.scheduler.loop")
+        assert "----> 1 await asyncio.sleep(0, 1 / 0)" in prompt.run("await asyncio.sleep(0, 1 / 0)")
+        prompt.run("from warnings import simplefilter; simplefilter('ignore')")
+        prompt.run("fits = lambda line: [one.text for one in get_ipython().Completer.completions(line, len(line))]")
+        assert "['listener']" in prompt.run("fits('state(\"list')")
+        assert "['whereis']" in prompt.run("fits('wherei')")
+        assert "replace_state" in prompt.run("help()")
         assert "<ActorRef PubSubServer 'pubsub' <0.7.0>>" in prompt.run("whereis('pubsub')")
         assert "KeyboardInterrupt" in prompt.interrupt()
         prompt.end()

@@ -72,10 +72,11 @@ class Interrupt(msgspec.Struct, frozen=True, tag="interrupt"):
 
 
 class Complete(msgspec.Struct, frozen=True, tag="complete"):
-    """Complete a word, which may have dots in it."""
+    """Complete a word, which may have dots in it; `line` is everything that is typed before the cursor, the word included."""
 
     number: int
     text: str
+    line: str = ""
 
 
 class Output(msgspec.Struct, frozen=True, tag="output"):
@@ -85,10 +86,14 @@ class Output(msgspec.Struct, frozen=True, tag="output"):
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """The Evaluate with that number is done, or was not started because the statement needs more lines."""
+    """The Evaluate with that number is done, or was not started because the statement needs more lines.
+
+    `has_failed` if it has raised, or was interrupted.
+    """
 
     number: int
     needs_more: bool = False
+    has_failed: bool = False
 
 
 class Completions(msgspec.Struct, frozen=True, tag="completions"):
@@ -99,9 +104,10 @@ class Completions(msgspec.Struct, frozen=True, tag="completions"):
 
 
 class Bye(msgspec.Struct, frozen=True, tag="bye"):
-    """The session is over; the reason is empty if the client asked for it."""
+    """The session is over; the reason is empty if the client asked for it, and `status` the one that it gave to `exit()`."""
 
     reason: str
+    status: int = 0
 
 
 FromClient = Hello | Evaluate | Interrupt | Complete

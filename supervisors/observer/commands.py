@@ -272,10 +272,21 @@ suspend, resume = _everywhere.suspend, _everywhere.resume
 last_crash = _everywhere.last_crash
 
 
-def words(system: System | None = None, out: TextIO | None = None) -> dict[str, Callable[..., object]]:
+class Words(dict[str, Callable[..., object]]):
+    """The commands by name, which a prompt shows as a list with what each does."""
+
+    def __repr__(self) -> str:
+        width = max(map(len, self), default=0)
+        lines = [f"{name:<{width}}  {(command.__doc__ or '').partition(chr(10))[0]}" for name, command in self.items()]
+        return "\n".join([*lines, "help(tree) describes a command and its arguments"])
+
+
+def words(system: System | None = None, out: TextIO | None = None) -> Words:
     """Return the commands by name, for the namespace of a prompt: for one system, or for all of this program.
 
-    `out` is where `trace` and `top` write, and decides about colours; by default standard output.
+    At a prompt `words()` lists them. `out` is where `trace` and `top` write, and decides about colours; by default standard
+    output.
     """
     own = Commands(system, out)
-    return {name: member for name in dir(own) if not name.startswith("_") and callable(member := getattr(own, name))}
+    members = {name: getattr(own, name) for name in dir(own) if not name.startswith("_")}
+    return Words({name: member for name, member in members.items() if callable(member)})

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-import code
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pydoc import Helper
 from typing import TYPE_CHECKING, Any
 
-from supervisors.observer.commands import words
+from supervisors.observer.guide import SUMMARY, vocabulary
+from supervisors.observer.python_prompt import PythonPrompt
+from supervisors.observer.scope import Scope
 
 if TYPE_CHECKING:
+    import asyncio
+
     from supervisors.system import System
 
 __all__ = ["BANNER", "repl"]
 
-BANNER = """
-List  tree()  ps()  top()  whereis(x)  topics()  subscribers(topic)  sockets()  channels(socket)
-Read  info(x)  state(x)  trace(x, n)  last_crash()
-Act   send(x, message)  ask(x, message)  replace_state(x, function)  suspend(x)  resume(x)  kill(x)
-
-x is a name, a pid such as "<0.2.0>" or 2, a label of the tree, a topic, or a ref; help(tree) describes a command.
-Try first: tree(), then state(system.pubsub.name), then kill(system.pubsub.name) and tree() again. Ctrl-D ends the prompt.
+BANNER = f"""
+{SUMMARY}
+Try first: tree(), then state(system.pubsub.name), then kill(system.pubsub.name) and tree() again. Ctrl-D ends the prompt
+and stops the system.
 """
-"""The summary of the commands at the start of a prompt."""
+"""What a prompt shows first, if its system runs while it is open."""
+
+_BANNER_OF_RUNNING = f"""
+{SUMMARY}
+Try first: tree(), then state(system.pubsub.name). Ctrl-D ends the prompt; the system keeps running.
+"""
 
 
 def repl(system: System, then: Callable[[System], object] | None = None) -> None:
     """Open a prompt with the commands of a system (see `supervisors.observer`); return at Ctrl-D, `exit()` or SIGTERM.
 
     A system that is not running is started in a thread of its own, and stopped in order at the end; `then(system)` is called
-    before the first prompt. Ctrl-C interrupts the current statement only. The prompt is IPython's if it is installed (the
-    `repl` extra), else Python's own, with completion.
+    before the first prompt. Ctrl-C interrupts the current statement only. A statement with `await` runs as a task on the event
+    loop of the system. The prompt is IPython's if it is installed (the `repl` extra), else Python's own, with completion.
 
     Raises:
         RuntimeError: on the thread of the system's own event loop, which a prompt would block.
@@ -42,24 +48,24 @@ def repl(system: System, then: Callable[[System], object] | None = None) -> None
     """
     if not system.is_running:
         with system:
-            _prompt(system, then)
+            _prompt(system, then, BANNER)
     elif system.ref.process.scheduler.is_current_thread():
         raise RuntimeError(
             f"a prompt would block the event loop of {system.name}; write `await asyncio.to_thread(repl, system)`"
         )
     else:
-        _prompt(system, then)
+        _prompt(system, then, _BANNER_OF_RUNNING)
 
 
-def _prompt(system: System, then: Callable[[System], object] | None) -> None:
+def _prompt(system: System, then: Callable[[System], object] | None, banner: str) -> None:
     if then is not None:
         then(system)
-    namespace = {**words(system), "system": system}
+    namespace = vocabulary(system, Helper())
     with _exit_at_sigterm(), suppress(SystemExit):
-        _shell()(namespace)
+        _shell()(namespace, banner, Scope(system), system.ref.process.scheduler.loop)
 
 
-def _shell() -> Callable[[dict[str, Any]], None]:
+def _shell() -> Callable[[dict[str, Any], str, Scope, asyncio.AbstractEventLoop], None]:
     try:
         import IPython  # noqa: F401, PLC0415  # an extra, which need not be installed
     except ImportError:
@@ -79,23 +85,11 @@ def _exit_at_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _ipython(namespace: dict[str, Any]) -> None:
-    from IPython import start_ipython  # noqa: PLC0415  # it is installed
-    from traitlets.config import Config  # noqa: PLC0415  # of IPython
+def _ipython(namespace: dict[str, Any], banner: str, scope: Scope, loop: asyncio.AbstractEventLoop) -> None:
+    from supervisors.observer.ipython_prompt import start  # noqa: PLC0415  # it needs IPython
 
-    config = Config()
-    config.TerminalInteractiveShell.banner1 = BANNER
-    config.TerminalInteractiveShell.confirm_exit = False
-    start_ipython(argv=[], user_ns=namespace, config=config)
+    start(namespace, banner, scope, loop)
 
 
-def _python(namespace: dict[str, Any]) -> None:
-    try:
-        import readline  # noqa: PLC0415  # Python can be built without it
-        import rlcompleter  # noqa: PLC0415  # as above
-    except ImportError:
-        pass
-    else:
-        readline.set_completer(rlcompleter.Completer(namespace).complete)
-        readline.parse_and_bind("tab: complete")
-    code.interact(BANNER, local=namespace, exitmsg="")
+def _python(namespace: dict[str, Any], banner: str, scope: Scope, loop: asyncio.AbstractEventLoop) -> None:
+    PythonPrompt(namespace, scope, loop).interact(banner, exitmsg="")

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from actors.lowlevel import Scheduler
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.registry import ActorRegistry, Registry
+from supervisors.branches import name_of
 from supervisors.supervision import Supervision
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterator
 
     from actors.lowlevel import Process
     from actors.ref import ActorRef
@@ -58,6 +59,14 @@ class Scope:
         """Return the living actor with that number in its pid, or None."""
         found = (scheduler.processes.get(number) for scheduler in self.schedulers())
         return next((process for process in found if process is not None), None)
+
+    def names(self) -> Iterator[str]:
+        """Yield everything by which an actor can be found that is text, and the topics: some of them more than once."""
+        for registry in self.registries():
+            yield from (name for name in registry.names() if isinstance(name, str))
+        for pubsub in self.pubsubs():
+            yield from pubsub.topics()
+        yield from map(name_of, self.processes())
 
     def registries(self) -> list[Registry]:
         """Return the registries of plain names."""

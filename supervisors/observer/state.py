@@ -17,11 +17,21 @@ if TYPE_CHECKING:
 __all__ = ["Info", "State", "info_of"]
 
 
+# What Ashtree keeps in a channel, beside what its author does.
+_OWN = {"socket", "_join_message", "_joined", "_message_ref"}
+
+
+def _rank(attribute: tuple[str, object]) -> int:
+    """Return the sort key of an attribute: the assigns first, then the author's, in the order in which they were set."""
+    name, _ = attribute
+    return 0 if name == "assigns" else 2 if name in _OWN else 1
+
+
 class State(dict[str, Any]):
-    """An actor's attributes by name: the original values, shown without secrets."""
+    """An actor's attributes by name: the original values, shown without secrets, the author's first."""
 
     def __init__(self, process: Process) -> None:
-        super().__init__(state_of(process.actor))
+        super().__init__(sorted(state_of(process.actor).items(), key=_rank))
         self._secrets = secrets_of(process.actor)
         self._if_empty = f"{process.name} has no attributes" if process.alive else f"{process.name} is dead"
 

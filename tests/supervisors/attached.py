@@ -82,13 +82,13 @@ class Attached:
 
     def until_ready(self) -> str:
         """Return what comes until the next statement may be sent."""
-        text, self.needs_more = "", False
+        text, self.needs_more, self.has_failed = "", False, False
         for frame in self._frames:
             match frame:
                 case Output(text=more):
                     text += more
-                case Ready(number=number, needs_more=needs_more) if number == self._number:
-                    self.needs_more = needs_more
+                case Ready(number=number) if number == self._number:
+                    self.needs_more, self.has_failed = frame.needs_more, frame.has_failed
                     return text
                 case _:
                     raise AssertionError(f"expected Output or Ready {self._number}, got {frame!r} after {text!r}")
@@ -106,12 +106,12 @@ class Attached:
     def interrupt(self) -> None:
         self.send(Interrupt(self._number))
 
-    def begin_to_complete(self, text: str) -> None:
+    def begin_to_complete(self, text: str, line: str = "") -> None:
         self._number += 1
-        self.send(Complete(self._number, text))
+        self.send(Complete(self._number, text, line or text))
 
-    def complete(self, text: str) -> list[str]:
-        self.begin_to_complete(text)
+    def complete(self, text: str, line: str = "") -> list[str]:
+        self.begin_to_complete(text, line)
         answer = next(self._frames)
         assert isinstance(answer, Completions), answer
         return answer.matches

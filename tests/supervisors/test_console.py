@@ -21,6 +21,7 @@ from actors.testing import WAIT, sync
 from actors.threads.actor_thread import threads_left
 from supervisors.console.protocol import MOST, Evaluate, Hello, Interrupt
 from supervisors.exceptions import ConsoleError
+from supervisors.observer.commands import words
 from supervisors.system import System
 from tests.supervisors.attached import Attached, sessions
 from tests.supervisors.workers import child, running, worker
@@ -108,7 +109,7 @@ def test_the_words_are_those_of_the_repl(system: System, prompt: Attached) -> No
 
 def test_help_needs_no_pager(prompt: Attached) -> None:
     assert "Draw the supervision tree" in prompt.run("help(tree)")
-    assert "help" in prompt.run("help()")
+    assert "Python" in prompt.run("help(help)")
     assert prompt.run("'go on'") == "'go on'\n"
 
 
@@ -145,7 +146,32 @@ def test_an_error_is_shown_from_the_line_that_was_typed(source: str, last_line: 
     lines = prompt.run(source).splitlines()
     assert lines[-1].startswith(last_line)
     assert "evaluator.py" not in "".join(lines)
+    assert prompt.has_failed
     assert prompt.run("'go on'") == "'go on'\n"
+    assert not prompt.has_failed
+
+
+@pytest.mark.parametrize(
+    "typo",
+    [
+        "state('nobody')",
+        "tre()",
+        "state()",
+        "system.nam",
+        "ps('size')",
+        "state([])",
+        "await ask('nobody', 1)",
+        "kill(None)",
+    ],
+)
+def test_a_typo_is_answered_in_one_line(typo: str, prompt: Attached) -> None:
+    assert prompt.run(typo).count("\n") == 1
+
+
+def test_the_fault_of_an_actor_is_no_typo(prompt: Attached) -> None:
+    prompt.run("def fail(state): raise ValueError('of the function')\n")
+    assert "in fail" in prompt.run("replace_state('a', fail)")
+    assert prompt.run("fail(1)").startswith("Traceback")
 
 
 def test_what_awaits_runs_on_the_loop_and_all_else_in_the_thread_of_the_session(
@@ -181,8 +207,17 @@ def test_a_large_output_arrives_as_it_is(prompt: Attached) -> None:
 def test_a_banner_is_for_those_who_want_one(attach: Attach) -> None:
     assert attach().banner == ""
     banner = attach(is_interactive=True).banner
-    assert banner.startswith(f"This is Shop, process {os.getpid()}.\n")
+    assert banner.startswith(f"This is Shop, process {os.getpid()}. It keeps running when you leave")
     assert "tree()" in banner
+    assert "then kill(" not in banner
+    assert "Ctrl-D or exit() leaves" in banner
+
+
+def test_the_words_can_be_listed(prompt: Attached) -> None:
+    for listing in ("help()", "words()"):
+        listed = prompt.run(listing)
+        assert [word for word in words() if f"\n{word} " not in f"\n{listed}"] == []
+        assert "Draw the supervision tree" in listed
 
 
 def test_colours_are_for_those_who_want_them(attach: Attach, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,6 +269,14 @@ def test_a_trace_prints_on_the_screen_of_its_session(system: System, attach: Att
 )
 def test_words_are_completed(text: str, fits: list[str], prompt: Attached) -> None:
     assert prompt.complete(text) == fits
+
+
+def test_names_of_actors_and_topics_are_completed_in_quotes(system: System, prompt: Attached) -> None:
+    system.pubsub.subscribe("room:lobby", child(system.ref, "a"))
+    assert prompt.complete("pub", "state('pub") == ["pubsub"]
+    assert prompt.complete("lo", 'subscribers("room:lo') == ["lobby"]
+    assert {"a", "pubsub", "Shop", "room:lobby"} <= set(prompt.complete("", "state('"))
+    assert prompt.complete("pub", "state('a').pub") == []
 
 
 # The first Ctrl-C must not end it, whether or not its thread waits for the gate yet.

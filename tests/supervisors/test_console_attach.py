@@ -97,6 +97,15 @@ def test_tab_completes(prompt: TerminalSession) -> None:
     prompt.end()
 
 
+def test_tab_completes_names_of_actors_in_quotes(prompt: TerminalSession) -> None:
+    prompt.type(f"whereis('pubs{TAB}")
+    prompt.until(r"whereis\('pubsub'?")
+    prompt.type(f'{CTRL_C}whereis("{TAB}{TAB}')
+    prompt.until("Shop.*pubsub")
+    prompt.interrupt()
+    prompt.end()
+
+
 def test_ctrl_c_interrupts_the_line_that_is_typed(prompt: TerminalSession) -> None:
     prompt.type("kill('a")
     prompt.until(r"kill\('a")
@@ -217,6 +226,35 @@ def test_a_pipe_sees_the_answers_and_nothing_else(system: System, path: Path) ->
 
 def test_the_end_of_a_pipe_ends_the_statement(system: System, path: Path) -> None:
     assert piped(path, "if True:\n  'the end'").stdout == "'the end'\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "error"),
+    [
+        ("1\n", 0, ""),
+        ("1/0", 1, ""),
+        ("1/0\n1\n", 1, ""),
+        ("1 +\n", 1, ""),
+        ("state('nobody')\n", 1, ""),
+        ("raise KeyboardInterrupt\n", 1, ""),
+        ("print((1,\n", 1, "console: the last statement is not complete\n"),
+        ("exit()\n", 0, ""),
+        ("exit(0)\n1/0\n", 0, ""),
+        ("import sys; sys.exit(3)\n", 3, ""),
+        ("1/0\nexit('no')\n", 1, ""),
+        ("", 0, ""),
+    ],
+)
+def test_a_program_sees_by_the_status_whether_a_statement_has_failed(
+    source: str, status: int, error: str, system: System, path: Path
+) -> None:
+    done = piped(path, source)
+    assert (done.returncode, done.stderr) == (status, error)
+
+
+def test_a_person_at_a_terminal_has_seen_the_error(prompt: TerminalSession) -> None:
+    prompt.run("1 / 0")
+    prompt.end()
 
 
 def test_without_a_server_it_says_so(path: Path) -> None:

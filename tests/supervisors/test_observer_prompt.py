@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -57,11 +56,14 @@ def test_at_the_end_the_tree_is_stopped_in_order(typed: Type, journal: list[str]
     assert journal == ["a starts", "b starts", "a starts", "b ends: shutdown", "a ends: shutdown"]
 
 
-def test_a_system_that_runs_already_runs_on(typed: Type) -> None:
+def test_a_system_that_runs_already_runs_on(typed: Type, capsys: pytest.CaptureFixture[str]) -> None:
     typed()
     with System() as system:
         repl(system)
         assert system.ref.is_alive()
+    banner = capsys.readouterr().err
+    assert "the system keeps running" in banner
+    assert "then kill(" not in banner
 
 
 @pytest.mark.parametrize("line", ["exit()", "raise SystemExit(3)", "import sys; sys.exit('over')"])
@@ -84,7 +86,7 @@ def test_a_mistake_at_the_prompt_ends_nothing(typed: Type, capsys: pytest.Captur
 def test_all_words_are_there_and_the_banner_names_them(typed: Type, capsys: pytest.CaptureFixture[str]) -> None:
     typed("print(*dir())")
     repl(System())
-    assert words().keys() | {"system"} <= set(capsys.readouterr().out.split())
+    assert words().keys() | {"system", "help", "words"} <= set(capsys.readouterr().out.split())
     assert [word for word in words() if f"{word}(" not in BANNER] == []
 
 
@@ -111,16 +113,12 @@ def test_a_prompt_does_not_block_the_systems_own_loop(typed: Type) -> None:
 
 
 def test_ipython_is_taken_if_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    ipython_prompt = pytest.importorskip("supervisors.observer.ipython_prompt")
     given: dict[str, Any] = {}
-    ipython, traitlets = ModuleType("IPython"), ModuleType("traitlets.config")
-    vars(ipython)["start_ipython"] = lambda **options: given.update(options)
-    vars(traitlets)["Config"] = type("Config", (), {"TerminalInteractiveShell": ModuleType("shell")})
-    monkeypatch.setitem(sys.modules, "IPython", ipython)
-    monkeypatch.setitem(sys.modules, "traitlets", ModuleType("traitlets"))
-    monkeypatch.setitem(sys.modules, "traitlets.config", traitlets)
+    monkeypatch.setattr(ipython_prompt, "start_ipython", lambda **options: given.update(options))
     repl(System())
     assert given["argv"] == []
-    assert words().keys() | {"system"} == given["user_ns"].keys()
+    assert words().keys() | {"system", "help", "words"} == given["user_ns"].keys()
     assert given["config"].TerminalInteractiveShell.banner1 == BANNER
 
 

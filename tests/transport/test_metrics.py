@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from io import StringIO
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,6 +50,7 @@ from transport.socket_events import CONNECTED, DISCONNECTED, REFUSED, broadcast_
 if TYPE_CHECKING:
     from actors.testing import ManualRuntime
 
+HAS_PROC = Path("/proc/self/stat").exists()
 TOKEN = "a-token-of-16-or-more"  # noqa: S105  # it opens the page of a test
 
 
@@ -126,7 +128,7 @@ def numbers(text: str) -> dict[str, float]:
     """Read a page: samples by name and labels, such as `ashtree_joins_total{channel=RoomChannel,result=ok}`."""
     found: dict[str, float] = {}
     for family in parsed(text):
-        assert family.documentation.endswith("."), family
+        assert family.documentation.endswith(".") or not family.name.startswith("ashtree_"), family
         for sample in family.samples:
             labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
             key = f"{sample.name}{{{labels}}}" if labels else sample.name
@@ -162,6 +164,20 @@ async def replaced(server: Server, label: str) -> None:
 
 
 # What is counted
+
+
+@on_loop
+async def test_the_process_and_its_garbage_are_measured_under_their_usual_names() -> None:
+    async with serving(UserSocket, metrics=Metrics()) as server:
+        before, after = await scrape(server), await scrape(server)
+    for generation in ("0", "1", "2"):
+        assert after[f"python_gc_collections_total{{generation={generation}}}"] >= 0
+        assert after[f"python_gc_objects_collected_total{{generation={generation}}}"] >= 0
+    if HAS_PROC:
+        assert after["process_cpu_seconds_total"] >= before["process_cpu_seconds_total"] > 0
+        assert after["process_resident_memory_bytes"] > 1_000_000
+        assert after["process_start_time_seconds"] > 0
+        assert 0 < after["process_open_fds"] <= after["process_max_fds"]
 
 
 @on_loop

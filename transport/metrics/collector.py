@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from transport.metrics.counters import BUCKETS, Counters, Histogram
@@ -18,9 +20,18 @@ if TYPE_CHECKING:
     from transport.carriers.traffic import Traffic
     from transport.metrics.gauges import Gauges
 
-__all__ = ["CollectorRegistry", "EndpointCollector", "choose_encoder"]
+__all__ = ["CollectorRegistry", "EndpointCollector", "choose_encoder", "register"]
 
 _Numbers = Mapping[str, float] | Mapping[tuple[str, str], float]
+
+
+def register(collector: EndpointCollector) -> CollectorRegistry:
+    """Return a registry with this collector, and the library's own for the process (where there is /proc) and its garbage."""
+    registry = CollectorRegistry()
+    registry.register(collector)
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
 
 
 class EndpointCollector(Collector):

@@ -102,8 +102,7 @@ class MetricsPage(MetricsExtension):
         self._counters = Counters(endpoint)
         self._collector = collector.EndpointCollector(self._counters, endpoint.traffic)
         self._choose_encoder = collector.choose_encoder
-        self.registry: CollectorRegistry = collector.CollectorRegistry()
-        self.registry.register(self._collector)
+        self.registry: CollectorRegistry = collector.register(self._collector)
 
     def handlers(self) -> Mapping[str, Application]:
         """Return the page."""

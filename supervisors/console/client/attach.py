@@ -73,7 +73,7 @@ class ConsoleClient:
         self._socket, self._terminal = connected, terminal
         self._answers: SimpleQueue[Ready | Completions | Bye] = SimpleQueue()
         self._number = 0
-        self._runs = False
+        self._runs = self._has_failed = False
         self._bye: Bye | None = None
         self._is_line_ended = threading.Event()
         self._has_left = False
@@ -109,9 +109,10 @@ class ConsoleClient:
             needs_more = self._evaluate("\n".join(typed))
             if not needs_more:
                 typed.clear()
-        if typed and needs_more:
-            # The end of the input completes the statement.
-            self._evaluate("\n".join([*typed, ""]))
+        # The end of the input completes the statement.
+        if typed and needs_more and self._evaluate("\n".join([*typed, ""])):
+            complain("the last statement is not complete")
+            self._has_failed = True
 
     def _read_line(self, prompt: str) -> str:
         return self._terminal.read_line(prompt, is_over=lambda: self._bye is not None)
@@ -140,15 +141,16 @@ class ConsoleClient:
     def _wait_until_ready(self) -> bool | None:
         while True:
             match self._answers.get():
-                case Ready(number=number, needs_more=needs_more) if number == self._number:
+                case Ready(number=number, needs_more=needs_more, has_failed=has_failed) if number == self._number:
                     self._terminal.end_of_output()
+                    self._has_failed |= has_failed
                     return needs_more
                 case Bye():
                     return None
 
-    def _complete(self, text: str) -> Sequence[str]:
+    def _complete(self, text: str, line: str) -> Sequence[str]:
         self._number += 1
-        self._send(Complete(self._number, text))
+        self._send(Complete(self._number, encodable(text), encodable(line)))
         try:
             while True:
                 match self._answers.get(timeout=_PATIENCE):
@@ -215,9 +217,12 @@ class ConsoleClient:
         self._socket.close()
 
     def _status(self) -> int:
-        """Print why the session is over, unless the client ended it; return the exit status."""
+        """Print why the session is over, unless the client ended it; return the exit status.
+
+        Of a program that pipes statements in, it is 1 if one of them has failed.
+        """
         assert self._bye is not None
-        if self._has_left or not self._bye.reason:
-            return 0
-        complain(self._bye.reason)
-        return 1
+        if self._bye.reason and not self._has_left:
+            complain(self._bye.reason)
+            return 1
+        return self._bye.status or int(self._has_failed and not self._terminal.is_interactive)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import TextIO
+
+from supervisors.observer.completion import Complete, complete_words
 
 try:
     import readline as _imported
@@ -123,20 +125,11 @@ class Terminal:
 
     # readline
 
-    def edit_lines(self, history: Path, complete: Callable[[str], Sequence[str]]) -> None:
-        """Turn on line editing, with a history file and `complete(word)` for Tab."""
+    def edit_lines(self, history: Path, complete: Complete) -> None:
+        """Turn on line editing, with a history file and `complete(word, line)` for Tab (see `complete_words`)."""
         if _readline is None or not self.is_interactive:
             return
-        matches: list[str] = []
-
-        def completer(text: str, state: int) -> str | None:
-            if state == 0:
-                matches[:] = complete(text) if text else ["    "]
-            return matches[state] if state < len(matches) else None
-
-        _readline.set_completer(completer)
-        is_libedit = "libedit" in (_readline.__doc__ or "")
-        _readline.parse_and_bind("bind ^I rl_complete" if is_libedit else "tab: complete")
+        complete_words(_readline, complete)
         with suppress(OSError):
             _readline.read_history_file(history)
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 from actors.actor import Actor
 from actors.exits import SHUTDOWN, ExitReason, Shutdown, Stop
 from actors.lowlevel import spawn
-from supervisors.console.protocol import VERSION, Complete, Completions, Evaluate, Hello, Interrupt, Ready
+from supervisors.console.protocol import VERSION, Bye, Complete, Completions, Evaluate, Hello, Interrupt, Ready
 from supervisors.console.server.console_connection import ClientGone
 from supervisors.console.server.evaluator import Evaluated, Evaluator, Leave
 from supervisors.console.server.interruption import Interruption
 from supervisors.console.server.screen import Screen, divert, restore
-from supervisors.observer.commands import words
-from supervisors.observer.prompt import BANNER
+from supervisors.observer.guide import SUMMARY, vocabulary
+from supervisors.observer.scope import Scope
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
@@ -27,6 +27,13 @@ __all__ = ["Session"]
 
 # Seconds at the end of a session for the client to receive the remaining output, and for a running statement to stop.
 _LINGER = 1.0
+
+_BANNER = """This is {name}, process {pid}. It keeps running when you leave, and what you change is changed for its clients.
+
+{summary}
+Try first: tree(), then state(system.pubsub.name). Ctrl-C interrupts the statement; Ctrl-D or exit() leaves.
+
+"""
 
 _ABANDONED = "\nAbandoned. The thread cannot be killed and runs until its statement ends (see actors.threads_left).\n"
 
@@ -45,15 +52,15 @@ class Session(Actor):
     def __init__(self, system: System, connection: ConsoleConnection) -> None:
         self._system, self._connection = system, connection
         self._outbox = connection.outbox
-        self._namespace: dict[str, Any] = {"__name__": "__console__", "system": system}
+        self._namespace: dict[str, Any] = {"__name__": "__console__"}
         self._screen = Screen(self._outbox, self._namespace)
         # A Screen has the part of TextIO that writing needs.
         out = cast("TextIO", self._screen)
         # Python's own help() may open a pager in the server's terminal.
-        self._namespace.update(words(system, out), help=Helper(_NoInput(), out))
+        self._namespace.update(vocabulary(system, Helper(_NoInput(), out), out))
         self._running: int | None = None
         self._is_interrupted = False
-        self._bye = "the server is stopping"
+        self._bye = Bye("the server is stopping")
 
     def on_start(self) -> None:
         """Start the evaluator, with its thread."""
@@ -65,7 +72,7 @@ class Session(Actor):
     def _start_evaluator(self) -> ActorRef[Evaluator]:
         self._interruption = Interruption(self._process.scheduler.loop)
         self._screen.serve(self._interruption)
-        arguments = (self.actor_ref, self._namespace, self._screen, self._interruption)
+        arguments = (self.actor_ref, Scope(self._system), self._namespace, self._screen, self._interruption)
         return spawn(Evaluator, arguments, parent=self._process, label="evaluator")
 
     def on_receive(self, message: object) -> object:
@@ -77,14 +84,14 @@ class Session(Actor):
                 return self._evaluate(number, message)
             case Interrupt(number=number):
                 self._interrupt(number)
-            case Evaluated(number=number, needs_more=needs_more) if number == self._running:
-                self._answer(Ready(number, needs_more))
+            case Evaluated(number=number) if number == self._running:
+                self._answer(Ready(number, message.needs_more, message.has_failed))
             case Completions(number=number) if number == self._running:
                 self._answer(message)
             case Evaluated() | Completions():
                 return None  # of an evaluator that was abandoned
-            case Leave():
-                return self._over("")
+            case Leave(status=status):
+                return self._over("", status)
             case ClientGone(reason=reason):
                 return self._over(reason)
             case _:
@@ -96,7 +103,7 @@ class Session(Actor):
             return self._over(f"the server has version {VERSION} of the console's protocol, not {hello.version}")
         self._screen.has_colours = hello.has_colours
         if hello.is_interactive:
-            self._outbox.write(f"This is {self._system.name}, process {os.getpid()}.\n\n{BANNER.strip()}\n\n")
+            self._outbox.write(_BANNER.format(name=self._system.name, pid=os.getpid(), summary=SUMMARY))
         self._outbox.put(Ready(0))
         return None
 
@@ -133,19 +140,19 @@ class Session(Actor):
         self._evaluator.kill()
         self._evaluator = self._start_evaluator()
         self._outbox.write(_ABANDONED)
-        self._answer(Ready(number))
+        self._answer(Ready(number, has_failed=True))
 
     # The end
 
-    def _over(self, bye: str) -> Stop:
-        self._bye = bye
+    def _over(self, reason: str, status: int = 0) -> Stop:
+        self._bye = Bye(reason, status)
         return Stop(Shutdown("the client has left"))
 
     async def terminate(self, reason: ExitReason) -> None:
         """Stop the running statement, and send the client the reason why the session is over."""
         self._stop_what_runs()
         is_orderly = isinstance(reason, Shutdown)
-        self._connection.refuse(self._bye if is_orderly else f"the session has ended: {reason}")
+        self._outbox.finish(self._bye if is_orderly else Bye(f"the session has ended: {reason}"))
         self._evaluator.exit(SHUTDOWN)
         timer = self.clock.call_after(_LINGER, self._cut_off)
         await self._connection.closed

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-import traceback
-from codeop import CommandCompiler
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
-from types import CodeType, FunctionType
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from actors.threads.threaded_actor import ThreadedActor
 from supervisors.console.protocol import Complete, Completions, Evaluate
-from supervisors.console.server.completion import completions
+from supervisors.observer.completion import completions_of
+from supervisors.observer.typed import awaits, compiler, report
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from actors.ref import ActorRef
     from supervisors.console.server.interruption import Interruption
     from supervisors.console.server.screen import Screen
+    from supervisors.observer.scope import Scope
 
 __all__ = ["Evaluated", "Evaluator", "Leave"]
 
@@ -33,14 +29,17 @@ _FILE = "<console>"
 
 
 class Evaluated(msgspec.Struct, frozen=True):
-    """Reports to the session that an Evaluate is done."""
+    """Reports to the session that an Evaluate is done, or needs more lines."""
 
     number: int
-    needs_more: bool
+    needs_more: bool = False
+    has_failed: bool = False
 
 
 class Leave(msgspec.Struct, frozen=True):
-    """Reports to the session that the client wants to leave: `exit()`."""
+    """Reports to the session that the client wants to leave: `exit()`, with the exit status of the client."""
+
+    status: int = 0
 
 
 class Evaluator(ThreadedActor):
@@ -51,13 +50,16 @@ class Evaluator(ThreadedActor):
     """
 
     def __init__(
-        self, session: ActorRef[Any], namespace: dict[str, Any], screen: Screen, interruption: Interruption
+        self,
+        session: ActorRef[Any],
+        scope: Scope,
+        namespace: dict[str, Any],
+        screen: Screen,
+        interruption: Interruption,
     ) -> None:
-        self._session, self._namespace = session, namespace
+        self._session, self._scope, self._namespace = session, scope, namespace
         self._screen, self._interruption = screen, interruption
-        self._compile = CommandCompiler()
-        # As in `python -m asyncio`.
-        self._compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        self._compile = compiler()
 
     def on_start(self) -> None:
         """Redirect the output of this thread to the client."""
@@ -70,27 +72,34 @@ class Evaluator(ThreadedActor):
         """Evaluate or complete, and send the result to the session."""
         match message:
             case Evaluate(number=number, source=source):
-                self._session.send(Evaluated(number, self._run(source)))
-            case Complete(number=number, text=text):
-                self._session.send(Completions(number, self._complete(text)))
+                self._session.send(self._run(number, source))
+            case Complete(number=number, text=text, line=line):
+                self._session.send(Completions(number, self._complete(text, line)))
 
-    def _complete(self, text: str) -> list[str]:
+    def _complete(self, text: str, line: str) -> list[str]:
         try:
-            return self._exposed(lambda: completions(text, self._namespace)) or []
+            return self._exposed(lambda: completions_of(text, line, self._namespace, self._scope.names)) or []
         except KeyboardInterrupt:
             return []
 
-    def _run(self, source: str) -> bool:
-        """Evaluate; return whether the statement needs more lines."""
+    def _run(self, number: int, source: str) -> Evaluated | Leave:
+        """Evaluate; return whether the statement needs more lines or has failed, or that the client wants to leave."""
         try:
-            return bool(self._exposed(lambda: self._evaluate(source)))
+            return Evaluated(number, needs_more=bool(self._exposed(lambda: self._evaluate(source))))
         except KeyboardInterrupt:
             self._print("\nKeyboardInterrupt\n")
-        except SystemExit:
-            self._session.send(Leave())
+        except SystemExit as exiting:
+            return Leave(self._status(exiting.code))
         except BaseException as error:  # noqa: BLE001  # it is shown to the user
-            self._print(_harmless(_report(error)))
-        return False
+            self._print(_harmless(report(error, self._namespace)))
+        return Evaluated(number, has_failed=True)
+
+    def _status(self, code: object) -> int:
+        """Return the exit status for the argument of `exit()`, as in a program of its own."""
+        if code is None or isinstance(code, int):
+            return code or 0
+        self._print(_harmless(f"{code}\n"))
+        return 1
 
     def _print(self, text: str) -> None:
         with suppress(BrokenPipeError):  # the client has disconnected
@@ -114,7 +123,7 @@ class Evaluator(ThreadedActor):
         if code is None:
             return True
         function = FunctionType(code, self._namespace)
-        if _awaits(code):
+        if awaits(code):
             self._await(function)
         else:
             self._context.run(function)
@@ -127,18 +136,6 @@ class Evaluator(ThreadedActor):
         self._screen.display_kept()
         if error is not None:
             raise error
-
-
-def _awaits(code: CodeType) -> bool:
-    return bool(code.co_flags & inspect.CO_COROUTINE)
-
-
-def _report(error: BaseException) -> str:
-    """Return a traceback as text, from the first typed line on."""
-    found: TracebackType | None = error.__traceback__
-    while found is not None and found.tb_frame.f_code.co_filename != _FILE:
-        found = found.tb_next
-    return "".join(traceback.format_exception(type(error), error, found))
 
 
 def _harmless(text: str) -> str:

@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import threading
-from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import Any
 
 from actors.fork import free_after_fork
+from supervisors.observer.typed import Function, outcome
 
 __all__ = ["Interruption"]
-
-# Evaluated code with a top-level `await`.
-Function = Callable[[], Coroutine[Any, Any, Any]]
 
 
 class Interruption:
@@ -104,17 +100,8 @@ class Interruption:
             if self.is_pending:
                 over.set()
                 return
-            self._task = self._loop.create_task(_outcome(function), context=context)
+            self._task = self._loop.create_task(outcome(function), context=context)
         self._task.add_done_callback(lambda _: over.set())
-
-
-async def _outcome(function: Function) -> BaseException | None:
-    # A task that raises SystemExit or KeyboardInterrupt would end its loop.
-    try:
-        await function()
-    except BaseException as error:  # noqa: BLE001  # it is shown to the user
-        return error
-    return None
 
 
 def _raise_pending() -> None:

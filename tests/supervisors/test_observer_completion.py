@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from supervisors.console.server.completion import completions
+from supervisors.observer.completion import completions, names_that_fit, open_string
 
 
 class Thing:
@@ -69,3 +69,39 @@ def test_without_a_word_all_names_fit_but_those_with_underscores() -> None:
     found = completions("", NAMESPACE)
     assert {"thing", "closed", "print(", "while"} <= set(found)
     assert not any(name.startswith("_") for name in found)
+
+
+@pytest.mark.parametrize(
+    ("line", "opened"),
+    [
+        ("", None),
+        ("state(", None),
+        ("state('", "'"),
+        ('state("room:lo', '"room:lo'),
+        ("state('it') + state('an", "'an"),
+        ("send('a', {'b': \"it's", "\"it's"),
+        (r"send('it\'s', 'a", "'a"),
+        ("1 # it's", None),
+        ("'#' + 'a", "'a"),
+        ("state('a')", None),
+    ],
+)
+def test_a_string_is_open_until_its_quote(line: str, opened: str | None) -> None:
+    assert open_string(line) == opened
+
+
+@pytest.mark.parametrize(
+    ("word", "opened", "fits"),
+    [
+        ("", "'", ["a b", "room:1", "room:lobby"]),
+        ("lo", '"room:lo', ["lobby"]),
+        ("", "'room:", ["1", "lobby"]),
+        ("room:lo", "'room:lo", ["room:lobby"]),
+        ("b", "'a b", ["b"]),
+        ("x", "'x", []),
+        ("it", '"it', ["it's"]),
+    ],
+)
+def test_a_name_in_quotes_is_completed_from_its_last_word_on(word: str, opened: str, fits: list[str]) -> None:
+    names = ["room:lobby", "room:1", "room:1", "a b", "back\\slash", "line\n", "it's"]
+    assert names_that_fit(word, opened, names) == fits
