@@ -244,6 +244,15 @@ async def test_a_scope_of_another_type_is_refused() -> None:
             await Peer(app, scope("webtransport", "/")).task
 
 
+@pytest.mark.parametrize("kind", ["lifespan", "http", "websocket"])
+def test_a_server_without_asyncio_is_told_what_is_needed(kind: str) -> None:
+    async def nothing(*_: object) -> Any:
+        return {}
+
+    with pytest.raises(RuntimeError, match="run the server with asyncio or uvloop, and not with trio"):
+        an_endpoint().asgi()(scope(kind, "/"), nothing, nothing).send(None)
+
+
 def test_a_system_on_another_loop_is_refused() -> None:
     endpoint = an_endpoint()
 

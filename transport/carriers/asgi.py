@@ -19,7 +19,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from actors.log import Log
-from actors.lowlevel import Scheduler
+from actors.lowlevel import Scheduler, is_on_a_loop
 from actors.redaction import safe_repr, safe_str
 from transport.carriers.asgi_carrier import AsgiCarrier, written
 from transport.carriers.first_start import FirstStart
@@ -91,6 +91,10 @@ class AsgiApplication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket, one request, or the lifespan of the server."""
+        if not is_on_a_loop():
+            raise RuntimeError(
+                "actors need an event loop of asyncio: run the server with asyncio or uvloop, and not with trio"
+            )
         match scope["type"]:
             case "websocket":
                 self._check_loop()
