@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
@@ -15,7 +16,9 @@ class RequestTarget(NamedTuple):
     path: str
     query: str
 
+    # That of one request is read in several places.
     @staticmethod
+    @lru_cache(maxsize=16)
     def read(target: str) -> RequestTarget:
         """Parse a target; any text is one. Of an absolute one (RFC 9112, section 3.2.2) the scheme and host are left out."""
         if "#" in target:
