@@ -64,7 +64,7 @@ def _in_thread(function: Callable[P, T], *, thread_sensitive: bool) -> Threaded[
     return threaded
 
 
-class _Session(dict[str, Any]):
+class _DjangoSession(dict[str, Any]):
     """The data of a session, which only a response of Django could change."""
 
     def flush(self) -> None:
@@ -93,5 +93,5 @@ def user_of(connect_info: ConnectInfo) -> Any:
     cookies = parse_cookie(connect_info.headers.get("cookie", ""))
     store = import_module(settings.SESSION_ENGINE).SessionStore(cookies.get(settings.SESSION_COOKIE_NAME))
     request = HttpRequest()
-    request.session = _Session(store.items())
+    request.session = _DjangoSession(store.items())
     return get_user(request)
