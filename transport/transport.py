@@ -27,7 +27,7 @@ from transport import socket_events
 from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected, EndConnection, Pinged
 from transport.carriers.intake import ENDING, Counted
 from transport.carriers.throttle import Throttle
-from transport.channel_supervisor import ChannelSupervisor
+from transport.channel_supervisor import ChannelSupervisor, can_end_at_once
 from transport.exceptions import MalformedMessageError
 from transport.limits import Limits
 from transport.protocol.connection import (
@@ -193,11 +193,11 @@ class Transport(ClientActor):
             return handle(self, message) if handle is not None else None
         except (MalformedMessageError, RecursionError) as error:
             # A serializer of the application's may recurse as deep as a client's message is nested.
-            reason = self._refuse(error)
+            refused = self._refuse(error)
             if type(message) in _OF_CHANNELS and not self._channels_know:
                 # A join whose reply cannot be written is never answered.
-                self._end_channels()
-            return reason
+                return self._end_channels()
+            return refused
 
     def _receive_at_once(self, data: str | bytes) -> bool:
         """Deliver a received message to its channel without a turn of this actor; return whether nothing is left to do.
@@ -299,13 +299,13 @@ class Transport(ClientActor):
         self._report_limit("first_join_timeout")
         self._process.exit_signal(NO_JOIN, None)
 
-    def _refuse(self, error: MalformedMessageError | RecursionError) -> ExitReason:
+    def _refuse(self, error: MalformedMessageError | RecursionError) -> Stop | ExitReason:
         if self._admits("malformed messages of clients", type(self.socket), logging.WARNING):
             _log.warning(
                 "%s closes the connection: malformed message: %s", self, safe_str(error, self._limits.log_line)
             )
-        self._end_behind(MALFORMED)
-        return MALFORMED
+        stops = self._end_behind(MALFORMED) is not None
+        return Stop(MALFORMED, reply=MALFORMED) if stops else MALFORMED
 
     def _admits(self, what: str, of: type, level: int = logging.ERROR) -> bool:
         return self._process.scheduler.crash_log.admits(_log, what, of, level)
@@ -315,32 +315,32 @@ class Transport(ClientActor):
             socket_events.frame_out(self.socket, frame)
         self.carrier.send(frame)
 
-    def _on_started(self, started: _Started) -> None:
+    def _on_started(self, started: _Started) -> Stop | None:
         if started.channel is not None:
             self._carry_out(self.connection.started(started.joined, started.channel))
-            return
+            return None
         error = started.error
         if self._admits("channels that could not start", type(self.socket)):
             _log.error("%s cannot start a channel: %s", self, error, exc_info=error)
-        self._go_on(self.connection.not_started(started.joined))
+        return self._go_on(self.connection.not_started(started.joined))
 
-    def _on_join_reply(self, reply: JoinReply) -> None:
-        self._go_on(self.connection.join_replied(reply))
+    def _on_join_reply(self, reply: JoinReply) -> Stop | None:
+        return self._go_on(self.connection.join_replied(reply))
 
-    def _on_socket_close(self, close: SocketClose) -> None:
-        if not self._channels_know:
-            self._go_on(self.connection.closed(close.channel, close.reason, self.clock.now()))
+    def _on_socket_close(self, close: SocketClose) -> Stop | None:
+        if self._channels_know:
+            return None
+        return self._go_on(self.connection.closed(close.channel, close.reason, self.clock.now()))
 
-    def _on_down(self, down: Down) -> None:
-        if not self._channels_know:
-            self._go_on(self.connection.down(down.actor, down.reason, self.clock.now()))
+    def _on_down(self, down: Down) -> Stop | None:
+        if self._channels_know:
+            return None
+        return self._go_on(self.connection.down(down.actor, down.reason, self.clock.now()))
 
     def _on_exit(self, exit_: Exit) -> Stop | None:
         """Replace the supervisor of the channels; its channels have exited with it, and each is reported on its own."""
         if exit_.actor is not self._channels.ref:
-            if exit_.reason != NORMAL:
-                self._end_behind(exit_.reason)
-            return None
+            return None if exit_.reason == NORMAL else self._end_behind(exit_.reason)
         if self._ends is not None and self._channels_know:
             return Stop(self._ends)
         if self._admits("restarts of the channels' supervisor", type(self.socket)):
@@ -348,9 +348,9 @@ class Transport(ClientActor):
         launch(self._process, self._channels)
         return None
 
-    def _on_broadcast(self, broadcast: Broadcast) -> None:
-        if broadcast.event == "disconnect" and broadcast.topic == self._id:
-            self._end_behind(DISCONNECTED)
+    def _on_broadcast(self, broadcast: Broadcast) -> Stop | None:
+        is_kick = broadcast.event == "disconnect" and broadcast.topic == self._id
+        return self._end_behind(DISCONNECTED) if is_kick else None
 
     @property
     def is_closed(self) -> bool:
@@ -359,44 +359,51 @@ class Transport(ClientActor):
 
     # The end, in order: joins are answered, what waits behind them is delivered, the channels handle what they have
 
-    def _on_disconnected(self, disconnected: Disconnected) -> None:
+    def _on_disconnected(self, disconnected: Disconnected) -> Stop | None:
         if self._ends is None:
             self._client_code, self._answer = disconnected.code, disconnected.answer
-        self._end_behind(NORMAL)
+        return self._end_behind(NORMAL)
 
-    def _on_end_connection(self, end: EndConnection) -> None:
-        self._end_behind(end.reason)
+    def _on_end_connection(self, end: EndConnection) -> Stop | None:
+        return self._end_behind(end.reason)
 
-    def _end_behind(self, reason: ExitReason) -> None:
-        """End when what was received before is handled: nothing more is read."""
-        if self._ends is None:
-            self._ends = reason
+    def _end_behind(self, reason: ExitReason) -> Stop | None:
+        """End when what was received before is handled, at once if it is; nothing more is read."""
+        if self._ends is not None:
+            if self._channels_know and reason == SHUTDOWN:
+                self._supervisor.process.put(EndConnection(reason))  # there is less time now
+            return None
+        self._ends = reason
+        stop = self._end_when_joined()
+        if stop is None:
             self.carrier.intake.hold(ENDING)
-            self._end_when_joined()
-        elif self._channels_know and reason == SHUTDOWN:
-            self._supervisor.process.put(EndConnection(reason))  # there is less time now
+        return stop
 
-    def _end_when_joined(self) -> None:
+    def _end_when_joined(self) -> Stop | None:
         waits = [joined.route.channel.join_timeout for joined in self.connection.topics.values() if joined.is_waiting]
         if not waits:
-            self._end_channels()
-        elif self._patience is None or self._client_code is not None:
+            return self._end_channels()
+        if self._patience is None or self._client_code is not None:
             # When the client has gone each join may take its time, but many joins must not put off a close of ours.
             self._stop_waiting()
             self._patience = self.send_after(max(waits) + CLOSE_TIMEOUT, _NOT_ANSWERED)
+        return None
 
-    def _go_on(self, effects: Effects) -> None:
+    def _go_on(self, effects: Effects) -> Stop | None:
         self._carry_out(effects)
-        if self._ends is not None and not self._channels_know:
-            self._end_when_joined()
+        return None if self._ends is None or self._channels_know else self._end_when_joined()
 
-    def _end_channels(self) -> None:
+    def _end_channels(self) -> Stop | None:
         assert self._ends is not None
         self._channels_know = True
         self._stop_waiting()
+        channels = self._supervisor.process
+        if can_end_at_once(channels):
+            return Stop(self._ends)
         if self._client_code is None or self._answer is not None:
             self._close(self._ends)
-        self._supervisor.process.put(EndConnection(self._ends))
+        channels.put(EndConnection(self._ends))
+        return None
 
     def _on_not_answered(self, _not_answered: _NotAnswered) -> None:
         """Stop the channels as they are: their supervisor may wait for one that does not start."""
@@ -521,7 +528,7 @@ class Transport(ClientActor):
         """If this actor ends before its channels, let them handle what they have, under its own supervisor."""
         process, channels = self._process, self._channels.ref
         parent = process.parent
-        if channels is None or not _is_running(channels.process) or channels.process.task is not None:
+        if channels is None or can_end_at_once(channels.process) or channels.process.task is not None:
             return
         if process.reason == SHUTDOWN or (parent is not None and not _is_running(parent.ref.process)):
             return
