@@ -21,6 +21,7 @@ __all__ = [
     "check_callbacks",
     "check_function",
     "check_over",
+    "check_parameters",
     "check_reply",
     "check_settings",
     "coroutine_of",
@@ -80,6 +81,38 @@ def check_function(what: str, function: object, *, plain: bool = True, instead: 
         raise TypeError(f"{what} has a `yield` in it, so that calling it runs nothing; {_RETURN}")
     if plain and is_async(function):
         raise TypeError(f"{what} must be a plain `def`, got `async def`{instead and f'; {instead}'}")
+
+
+def check_parameters(owner: type, **callbacks: tuple[str, ...]) -> None:
+    """Raise unless the methods of a class can be called with these positional arguments, besides `self`.
+
+    Raises:
+        TypeError: naming the class and the method, with how it must be declared.
+    """
+    for name, parameters in callbacks.items():
+        function = inspect.getattr_static(owner, name, None)
+        if type(function) is FunctionType and not _takes(function, len(parameters) + 1):
+            code = function.__code__
+            declared = f"def {name}({', '.join(('self', *parameters))})"
+            raise TypeError(
+                f"{owner.__qualname__}.{name} must be declared as `{declared}`, got {_header(function)} "
+                f"({code.co_filename}:{code.co_firstlineno})"
+            )
+
+
+def _takes(function: FunctionType, number: int) -> bool:
+    """Return whether a function can be called with so many positional arguments and no others."""
+    code, defaults = function.__code__, function.__defaults__ or ()
+    keywords = code.co_kwonlyargcount - len(function.__kwdefaults__ or ())
+    is_enough = code.co_argcount >= number or bool(code.co_flags & inspect.CO_VARARGS)
+    return is_enough and not keywords and code.co_argcount - len(defaults) <= number
+
+
+def _header(function: FunctionType) -> str:
+    try:
+        return f"`def {function.__name__}({', '.join(map(str, inspect.signature(function).parameters))})`"
+    except (TypeError, ValueError):  # what a decorator has left cannot be read
+        return safe_repr(function)
 
 
 def check_settings(owner: type, names: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import msgspec
 
 from actors.actor import Actor
-from actors.callbacks import check_callbacks, coroutine_of, place_of
+from actors.callbacks import check_callbacks, check_parameters, coroutine_of, place_of
 from actors.channels import channel_events
 from actors.channels.encoding import ENCODING_ERRORS, payload_of, unencodable_by
 from actors.channels.fastlane import Fastlane, fastlane_of, send_frame
@@ -33,7 +33,7 @@ from actors.redaction import filter_parameters, safe_repr
 from actors.runtime.behaviour import described
 
 if TYPE_CHECKING:
-    from actors.channels.channel_socket import ChannelSocket
+    from actors.channels.channel_socket import ChannelEndpoint, ChannelSocket
     from actors.pubsub.pubsub import PubSub
 
 __all__ = ["Channel", "as_sent", "reply"]
@@ -43,6 +43,17 @@ _log = Log("ashtree.channels")
 T = TypeVar("T")
 
 _REPLIES = 'a Reply such as ok({"some": "payload"}) or error({"reason": "…"})'
+
+
+# What each callback is called with.
+_CALLBACKS = {
+    "__init__": ("socket", "message"),
+    "join": ("topic", "payload"),
+    "handle_in": ("event", "payload"),
+    "handle_out": ("event", "payload"),
+    "handle_info": ("message",),
+    "terminate": ("reason",),
+}
 
 
 class _Join(msgspec.Struct, frozen=True, eq=False):
@@ -101,9 +112,11 @@ class Channel(Actor):
     log_handle_in: ClassVar[str | None] = "debug"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Raise TypeError if a callback cannot be called as one."""
+        """Raise TypeError if a callback cannot be called as one, or `intercept` is not a collection of events."""
         super().__init_subclass__(**kwargs)
         check_callbacks(cls, ("join", "handle_in", "handle_out", "handle_info"))
+        check_parameters(cls, **_CALLBACKS)
+        _check_intercept(cls.__qualname__, cls.intercept)
 
     def __init__(self, socket: ChannelSocket, message: Message) -> None:
         self.socket = socket
@@ -131,6 +144,11 @@ class Channel(Actor):
     def is_joined(self) -> bool:
         """Whether the client was accepted by `join`."""
         return self._joined is True
+
+    @property
+    def endpoint(self) -> ChannelEndpoint:
+        """The endpoint that the client is connected to."""
+        return self.socket.endpoint
 
     @property
     def pubsub(self) -> PubSub:
@@ -383,6 +401,17 @@ class Channel(Actor):
             self.pubsub.unsubscribe(self.topic, self.actor_ref)
             channel_events.channel_left(self, reason)
         return self.terminate(reason)
+
+
+def _check_intercept(channel: str, events: object) -> None:
+    if (
+        isinstance(events, str | bytes)
+        or not isinstance(events, Collection)
+        or not all(isinstance(event, str) for event in events)
+    ):
+        raise TypeError(
+            f'{channel}.intercept must be a collection of events such as ("new_msg",), got {safe_repr(events)}'
+        )
 
 
 def _checked_reply(value: object) -> Reply:

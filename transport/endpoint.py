@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Awaitable, Collection, Iterator, Mapping, Sequence
 from functools import partial
@@ -9,12 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from websockets.datastructures import MultipleValuesError
 
-from actors.callbacks import check_function
 from actors.channels.message import Broadcast, Payload, checked_payload
 from actors.log import Log
+from actors.lowlevel import Scheduler
 from actors.pubsub.pubsub import nearest_pubsub
 from actors.redaction import SECRETS, safe_repr, shortened
-from actors.validation import check_count
 from supervisors.child_spec import INFINITY, ChildSpec
 from transport.access import token
 from transport.access.origin import CheckOrigin, origin_rule
@@ -29,6 +29,15 @@ from transport.carriers.outbox import OutboxPolicy
 from transport.carriers.traffic import Traffic
 from transport.carriers.websocket import WebSocketTraffic
 from transport.carriers.websocket_handler import WebSocketHandler
+from transport.endpoint_options import (
+    check_address,
+    check_limits,
+    check_longpoll,
+    checked_name,
+    checked_names,
+    checked_pages,
+    checked_sockets,
+)
 from transport.endpoint_supervisor import EndpointSupervisor
 from transport.exceptions import SocketError
 from transport.extension import Extension, MetricsExtension, ObserverExtension
@@ -105,9 +114,10 @@ class Endpoint:
     It uses the PubSub of its own tree: a child of its supervisor, or of one above.
 
     Raises:
-        SocketError: if a socket class, one of its channels, an origin, a serializer, an extension, the name, `limits` or
-            `outbox` is invalid, if an extension serves a path that is taken, or if the observer needs a token.
-        ValueError: if `max_frame_size`, `max_channels` or `idle_timeout` is not a number that it may be.
+        SocketError: if a path, a socket class, one of its channels, the host, an origin, a serializer, an extension, the name,
+            `longpoll`, `limits` or `outbox` is invalid, if an extension serves a path that is taken, or if the observer needs a
+            token.
+        ValueError: if `port`, `max_frame_size`, `max_channels` or `idle_timeout` is not a number that it may be.
     """
 
     def __init__(
@@ -135,12 +145,13 @@ class Endpoint:
         extensions: Sequence[Extension] = (),
         name: str = "endpoint",
     ) -> None:
-        self.name = _checked_name(name)
+        self.name = checked_name(name)
+        check_address(host, port)
         self.host, self.port = host, port
         self.idle = IdleConnections(idle_timeout)
         self.max_channels = max_channels
         self.traffic: dict[str, Traffic] = {"websocket": WebSocketTraffic(), "longpoll": Traffic()}
-        _check_limits(max_frame_size, max_channels, limits, outbox)
+        check_limits(max_frame_size, max_channels, limits, outbox)
         self.limits, self.places = limits, Places(limits)
         others = {"max_frame_size": max_frame_size, "max_channels": max_channels, "outbox": outbox}
         self._limit_log = LimitLog(limits, others)
@@ -153,7 +164,7 @@ class Endpoint:
             partial(broadcast_dropped, self),
         )
         self._carriers = {kind: CarrierOptions(traffic, *shared) for kind, traffic in self.traffic.items()}
-        self._routes = _checked_pages(routes or {})
+        self._routes = checked_pages(routes or {})
         self._check_origin, self._origin_rule = check_origin, origin_rule(check_origin)
         self.versions = Versions(serializers)
         if secret_key is not None:
@@ -161,13 +172,14 @@ class Endpoint:
         self._secret_key, self._session = secret_key, session
         self.proxies = Proxies(trusted_proxies, proxy_protocol=proxy_protocol)
         self._check_session()
-        self.filter_parameters = _checked_names(filter_parameters)
+        self.filter_parameters = checked_names(filter_parameters)
         self._clock: Clock | None = None
         self._longpoll_secret = secret_key or secrets.token_urlsafe(32)
         self._handlers: dict[str, Application] = {}
         self._admissions: dict[str, Admission] = {}
         self._mounts: list[Mount] = []
-        for path, cls in sockets.items():
+        check_longpoll(longpoll)
+        for path, cls in checked_sockets(sockets):
             self._mount(path, Mount(self, cls), longpoll)
         self._extensions: list[Extension] = []
         for where, extension in _named(metrics, observer, extensions):
@@ -192,7 +204,7 @@ class Endpoint:
                 f"{where} must be a transport.Extension, such as Metrics() or Observer(), got {safe_repr(given)}"
             )
         extension = given.bind(self)
-        sockets, routes = extension.sockets(), _checked_pages(extension.routes())
+        sockets, routes = extension.sockets(), checked_pages(extension.routes())
         handlers = {route_of(path): handler for path, handler in extension.handlers().items()}
         for path in (*routes, *handlers, *(route_of(f"{path}/websocket") for path in sockets)):
             if path in self._routes or path in self._handlers:
@@ -216,7 +228,10 @@ class Endpoint:
             RuntimeError: if it has no port of its own.
         """
         if self.port is None:
-            raise RuntimeError("the endpoint has no address of its own: Endpoint(…, port=None)")
+            raise RuntimeError(
+                "the endpoint has port=None, and so no address of its own: clients use that of the server which runs "
+                "endpoint.asgi(); the path of the observer's page, with its token, is endpoint.observer.location"
+            )
         return f"http://{authority(self.host, self.port)}"
 
     def asgi(self, system: System | None = None) -> AsgiApplication:
@@ -368,7 +383,19 @@ class Endpoint:
             # Load balancers ask like this whether the server as a whole answers.
             return answer_page(request, lambda _: respond(200))
         page = self._routes.get(route)
-        return respond(404, "not found") if page is None else answer_page(request, page)
+        if page is not None:
+            return answer_page(request, page)
+        if "Upgrade" in request.headers and self._admits("WebSockets where there is no socket"):
+            places = ", ".join(path for path in self._handlers if path.endswith("/websocket"))
+            _log.warning(
+                "refused a WebSocket at %s: there is no socket; those of this endpoint are at %s",
+                shortened(repr(route), self.log_line),
+                places or "no path",
+            )
+        return respond(404, "not found")
+
+    def _admits(self, what: str) -> bool:
+        return Scheduler.here().crash_log.admits(_log, what, type(self), logging.WARNING)
 
     def admit(self, incoming: Incoming) -> int | Response:
         """Return the bytes that a body above `SMALL_BODY` may have, or the answer to a request whose body is not taken."""
@@ -447,39 +474,3 @@ def _named(
         yield "observer", observer
     for number, extension in enumerate(others):
         yield f"extensions[{number}]", extension
-
-
-def _checked_name(name: object) -> str:
-    if isinstance(name, str) and name:
-        return name
-    raise SocketError(
-        f'the name of an endpoint must be a non-empty str such as Endpoint(…, name="admin"), got {safe_repr(name)}'
-    )
-
-
-def _check_limits(max_frame_size: object, max_channels: object, limits: object, outbox: object) -> None:
-    check_count("max_frame_size", max_frame_size, least=1)
-    check_count("max_channels", max_channels)
-    if not isinstance(limits, Limits):
-        raise SocketError(
-            f"limits must be a Limits such as Limits(messages=Rate(50, burst=100)), got {safe_repr(limits)}"
-        )
-    if not isinstance(outbox, OutboxPolicy):
-        raise SocketError(
-            f'outbox must be an OutboxPolicy such as OutboxPolicy(overflow="drop_oldest"), got {safe_repr(outbox)}'
-        )
-
-
-def _checked_pages(pages: Mapping[str, Page]) -> dict[str, Page]:
-    for path, page in pages.items():
-        try:
-            check_function(f"the page at {path!r}", page, plain=False)
-        except TypeError as wrong:
-            raise SocketError(str(wrong)) from None
-    return {route_of(path): page for path, page in pages.items()}
-
-
-def _checked_names(names: Collection[Any]) -> tuple[str, ...]:
-    if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
-        raise SocketError(f'filter_parameters takes names such as ("password", "token"), got {safe_repr(names)}')
-    return tuple(name.lower() for name in names)

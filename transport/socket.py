@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import msgspec
 
-from actors.callbacks import check_callbacks
+from actors.callbacks import check_callbacks, check_parameters
 from actors.channel import Channel
 from actors.channels.channel_events import LEVELS
 from actors.channels.message import Reply, ok
 from actors.channels.payloads import check_payloads
 from actors.exceptions import ChannelError
 from actors.redaction import safe_repr
+from actors.validation import check_seconds
 from supervisors.child_spec import ChildSpec, Restart
 from transport.carriers.outbox import OutboxPolicy
 from transport.exceptions import SocketError
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from transport.endpoint_api import EndpointAPI
 
 __all__ = ["ConnectInfo", "Route", "Routes", "Socket", "Uri"]
+
+
+_MOST_SHOWN = 10
+"""Topics of a socket class that an error or the log shows."""
 
 
 class Uri(NamedTuple):
@@ -113,6 +118,7 @@ class Socket:
         """Raise TypeError if a callback cannot be called as one."""
         super().__init_subclass__(**kwargs)
         check_callbacks(cls, ("connect",))
+        check_parameters(cls, __init__=("endpoint",), connect=("params", "connect_info"), id=())
         check_callbacks(cls, ("id",), plain=True, instead="find out in connect(), and keep it in assigns")
 
     def __init__(self, endpoint: EndpointAPI) -> None:
@@ -135,7 +141,7 @@ class Socket:
 
 
 class Routes:
-    """The channels of a socket class, validated.
+    """The channels of a socket class, validated; as text, its name and topics.
 
     Raises:
         SocketError: naming the class, the entry and the invalid value.
@@ -145,16 +151,20 @@ class Routes:
         _check_subclass("a socket", socket, Socket)
         _check_options(socket)
         self._routes: list[tuple[str, bool, Route]] = []
-        for pattern, channel in socket.channels.items():
+        self._socket = socket.__name__
+        for pattern, channel in _checked_channels(socket).items():
             self._add(f"{socket.__name__}.channels[{pattern!r}]", pattern, channel)
 
-    def _add(self, where: str, pattern: str, channel: type[Channel] | Route) -> None:
-        if "*" in str(pattern)[:-1]:
+    def _add(self, where: str, pattern: object, channel: type[Channel] | Route) -> None:
+        if not isinstance(pattern, str):
+            raise SocketError(f'{where}: a topic must be a str such as "room:*", got {safe_repr(pattern)}')
+        if "*" in pattern[:-1]:
             raise SocketError(f'{where}: a topic may have one "*", at its end, such as "room:*"')
         route = channel if isinstance(channel, Route) else Route(channel)
         _check_channel(where, route.channel)
         if not isinstance(route.assigns, Mapping):
             raise SocketError(f"{where}: assigns must be a mapping, got {safe_repr(route.assigns)}")
+        _check_child_spec(route)
         self._routes.append((pattern.removesuffix("*"), pattern.endswith("*"), route))
 
     def match(self, topic: str) -> Route | None:
@@ -164,10 +174,24 @@ class Routes:
                 return route
         return None
 
+    def __str__(self) -> str:
+        topics = [repr(pattern + "*" * is_prefix) for pattern, is_prefix, _ in self._routes[:_MOST_SHOWN]]
+        more = ["…"] if len(self._routes) > _MOST_SHOWN else []
+        return f"{self._socket}, whose channels are {', '.join(topics + more) or 'none'}"
+
     def sends(self, topic: str, event: str) -> bool:
         """Return whether clients may join a topic, and are sent the broadcasts of an event as they are."""
         route = self.match(topic)
         return route is not None and event not in route.channel.intercept
+
+
+def _checked_channels(socket: type[Socket]) -> Mapping[Any, Any]:
+    channels: object = socket.channels
+    if not isinstance(channels, Mapping):
+        raise SocketError(
+            f'{socket.__name__}.channels must be a dict such as {{"room:*": RoomChannel}}, got {safe_repr(channels)}'
+        )
+    return channels
 
 
 def _check_options(socket: type[Socket]) -> None:
@@ -189,12 +213,27 @@ def _check_channel(where: str, channel: type[Channel]) -> None:
         raise SocketError(
             f"{channel.__name__}.restart must be one of {', '.join(Restart)}, got {safe_repr(channel.restart)}"
         )
+    _check_seconds(f"{channel.__name__}.join_timeout", channel.join_timeout)
     _check_level(f"{channel.__name__}.log_join", channel.log_join)
     _check_level(f"{channel.__name__}.log_handle_in", channel.log_handle_in)
     try:
         check_payloads(channel.__name__, channel.payloads)
     except ChannelError as wrong:
         raise SocketError(str(wrong)) from wrong
+
+
+def _check_child_spec(route: Route) -> None:
+    try:
+        route.child_spec  # noqa: B018  # made here, so that an option is not found wrong at the first join
+    except (TypeError, ValueError) as wrong:
+        raise SocketError(f"{route.channel.__name__}: {wrong}") from None
+
+
+def _check_seconds(what: str, value: object) -> None:
+    try:
+        check_seconds(what, value, "> 0")
+    except ValueError as wrong:
+        raise SocketError(str(wrong)) from None
 
 
 def _check_subclass(what: str, value: object, base: type) -> None:

@@ -17,7 +17,7 @@ from actors.channels.message import Broadcast, Frame, JoinReply, Message, Serial
 from actors.exits import NORMAL, SHUTDOWN, Down, Exit, ExitReason, Shutdown, Stop
 from actors.log import Log
 from actors.lowlevel import Receipt
-from actors.redaction import filter_parameters, safe_str
+from actors.redaction import filter_parameters, safe_str, shown
 from supervisors import calls
 from supervisors.child import Child, launch, stop_children
 from supervisors.child_spec import ChildSpec, Restart
@@ -42,6 +42,7 @@ from transport.protocol.connection import (
     Resume,
     SendFrame,
     StartChannel,
+    Unmatched,
     Wait,
 )
 
@@ -445,6 +446,12 @@ class Transport(ClientActor):
     def _reached(self, reached: Reached) -> None:
         self._report_limit(reached.limit)
 
+    def _unmatched(self, unmatched: Unmatched) -> None:
+        if self._admits("joins of unmatched topics", type(self.socket), logging.WARNING):
+            topic = shown(unmatched.topic, (), self._limits.log_line)
+            _log.warning("ignoring unmatched topic %s in %s", topic, self.connection.routes)
+        self._on_frame(unmatched.frame)
+
     def _start_channel(self, start: StartChannel) -> None:
         joined = start.joined
         args = (self._channel_socket(joined), joined.message)
@@ -577,4 +584,5 @@ _EFFECTS: dict[type[Effect], Callable[[Transport, Any], None]] = {
     Wait: Transport._wait,
     Resume: Transport._resume,
     Reached: Transport._reached,
+    Unmatched: Transport._unmatched,
 }

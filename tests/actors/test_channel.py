@@ -6,6 +6,8 @@ import asyncio
 import gc
 import threading
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -846,3 +848,60 @@ def test_a_refused_channel_may_clean_up(client: Client, make: Make) -> None:
     reasons: list[ExitReason] = []
     client.try_join(make(join=lambda *_: error(), terminate=lambda _, reason: reasons.append(reason)))
     assert reasons == [SHUTDOWN]
+
+
+# First mistakes
+
+
+@pytest.mark.parametrize("events", ["new_msg", b"new_msg", 5, ["new_msg", 5]], ids=repr)
+def test_intercept_is_a_collection_of_events(events: Any) -> None:
+    with pytest.raises(
+        TypeError, match=r"Wrong\.intercept must be a collection of events such as \(\"new_msg\",\), got "
+    ):
+        type("Wrong", (Channel,), {"intercept": events})
+
+
+@pytest.mark.parametrize("events", [("new_msg",), ["new_msg"], {"new_msg"}, {"new_msg": 1}, ()], ids=repr)
+def test_intercept_may_be_any_collection(events: Any) -> None:
+    assert type("Right", (Channel,), {"intercept": events}).intercept == events  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("name", "callback", "declared"),
+    [
+        ("join", lambda self: ok(), "join(self, topic, payload)"),
+        ("join", lambda self, topic, payload, socket: ok(), "join(self, topic, payload)"),
+        ("handle_in", lambda self, payload: None, "handle_in(self, event, payload)"),
+        ("handle_in", lambda self, event, *, payload: None, "handle_in(self, event, payload)"),
+        ("handle_out", lambda self, event, payload, socket: None, "handle_out(self, event, payload)"),
+        ("handle_info", lambda self: None, "handle_info(self, message)"),
+        ("terminate", lambda self: None, "terminate(self, reason)"),
+        ("__init__", lambda self: None, "__init__(self, socket, message)"),
+    ],
+)
+def test_callbacks_take_what_they_are_called_with(name: str, callback: Any, declared: str) -> None:
+    with pytest.raises(TypeError) as wrong:
+        type("Wrong", (Channel,), {name: callback})
+    assert f"Wrong.{name} must be declared as `def {declared}`, got `def <lambda>(self" in str(wrong.value)
+    assert str(wrong.value).endswith(f"{Path(__file__).name}:{callback.__code__.co_firstlineno})")
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        lambda self, topic, payload: ok(),
+        lambda self, *args: ok(),
+        lambda self, topic, payload, more=None, *, other=None: ok(),
+        lambda self, a=1, b=2: ok(),
+        staticmethod(lambda *args: ok()),
+        partial(ok, {}),
+    ],
+)
+def test_callbacks_may_take_more(callback: Any) -> None:
+    assert type("Right", (Channel,), {"join": callback}).__name__ == "Right"
+
+
+def test_a_channel_knows_its_endpoint() -> None:
+    endpoint: Any = object()
+    socket = ChannelSocket(endpoint, Noop(), endpoint, TOPIC, "1", {}, endpoint=endpoint)
+    assert Channel(socket, Message("1", "1", TOPIC, "phx_join", {})).endpoint is endpoint

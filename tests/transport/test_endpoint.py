@@ -11,7 +11,9 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import pytest
+from websockets.asyncio.client import connect
 from websockets.datastructures import Headers
+from websockets.exceptions import InvalidStatus
 from websockets.http11 import Request
 
 from actors import Actor, Broadcast, Channel, Reply, StartError, ok
@@ -531,3 +533,16 @@ async def test_what_an_endpoint_and_its_channels_broadcast_reaches_the_clients_o
         assert await there.recv() == [None, None, "room:1", "news", {"n": 2}]
         two.broadcast("users:alice", "disconnect", {})
         assert [await here.closed(), await there.closed()] == [1001, 1001]
+
+
+@on_loop
+async def test_a_websocket_where_there_is_no_socket_is_refused_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(UserSocket) as server:
+        for path in ("/socket", "/ws?token=secret"):
+            with pytest.raises(InvalidStatus):
+                await connect(f"ws://127.0.0.1:{server.endpoint.port}{path}", proxy=None)
+    lines = [record.getMessage() for record in caplog.records if "there is no socket" in record.getMessage()]
+    assert lines == [
+        f"refused a WebSocket at {path!r}: there is no socket; those of this endpoint are at /socket/websocket"
+        for path in ("/socket", "/ws")
+    ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from websockets.datastructures import Headers
@@ -75,6 +78,44 @@ def test_each_answer_is_a_new_one(package: str) -> None:
 def test_what_is_not_there_is_an_error(name: str, folder: str) -> None:
     with pytest.raises((FileNotFoundError, ModuleNotFoundError), match=f"{folder}|{name}"):
         pages(name, folder)
+
+
+def test_a_folder_is_given_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "a.js").touch()
+    assert list(pages(tmp_path / "static")) == ["/assets/a.js"]
+    monkeypatch.chdir(tmp_path)
+    assert list(pages("static")) == ["/assets/a.js"]
+
+
+def test_a_folder_is_beside_a_module_and_beside_the_program(tmp_path: Path) -> None:
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "a.js").touch()
+    (tmp_path / "shop.py").write_text("from ashtree import pages\nprint(list(pages(__name__, 'static')))\n")
+    (tmp_path / "use.py").write_text("import shop\n")
+    for program in ("shop.py", "use.py"):
+        done = subprocess.run(  # noqa: S603  # our own program
+            [sys.executable, tmp_path / program], capture_output=True, text=True, check=True, timeout=60, cwd=tmp_path
+        )
+        assert done.stdout == "['/assets/a.js']\n"
+
+
+def test_where_there_is_no_file_a_folder_needs_its_path() -> None:
+    program = "from ashtree import pages\npages('__main__', 'static')"
+    done = subprocess.run(  # noqa: S603  # our own program
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stderr.splitlines()[-1] == (
+        "FileNotFoundError: '__main__' has no file, and so no folder beside it; give the path of a folder, such as "
+        'pages(Path(__file__).parent / "static")'
+    )
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path, package: str) -> None:
+    with pytest.raises(FileNotFoundError, match=f"there is no folder '{tmp_path}/nowhere'; give the path of a folder"):
+        pages(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=f"there is no folder 'nowhere' in '{package}': .*; give the path"):
+        pages(package, "nowhere")
 
 
 def test_the_demo_serves_its_page() -> None:

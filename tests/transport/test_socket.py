@@ -29,7 +29,7 @@ def socket(**channels: Any) -> type[Socket]:
     return type("TestSocket", (Socket,), {"channels": channels})
 
 
-def routes(channels: dict[Any, Any]) -> Routes:
+def routes(channels: Any) -> Routes:
     return Routes(type("TestSocket", (Socket,), {"channels": channels}))
 
 
@@ -94,6 +94,14 @@ class Wrong(Channel):
     restart = "sometimes"
 
 
+class Slow(Channel):
+    shutdown = "soon"  # type: ignore[assignment]
+
+
+class Late(Channel):
+    join_timeout = "5"  # type: ignore[assignment]
+
+
 @pytest.mark.parametrize(
     ("channels", "text"),
     [
@@ -107,12 +115,18 @@ class Wrong(Channel):
             {"*:room": RoomChannel},
             r"""TestSocket\.channels\['\*:room'\]: a topic may have one "\*", at its end, such as""",
         ),
+        ({5: RoomChannel}, r"""TestSocket\.channels\[5\]: a topic must be a str such as "room:\*", got 5"""),
+        ([RoomChannel], r"""TestSocket\.channels must be a dict such as \{"room:\*": RoomChannel\}, got \["""),
+        ([("room:*", RoomChannel)], r"""TestSocket\.channels must be a dict such as"""),
+        (RoomChannel, r"""TestSocket\.channels must be a dict such as .*, got <class"""),
+        ({"room:*": Slow}, "Slow: shutdown must be seconds >= 0.*, got 'soon'"),
+        ({"room:*": Late}, "Late.join_timeout must be seconds > 0, got '5'"),
         ({"room:**": RoomChannel}, r'a topic may have one "\*", at its end'),
         ({"room:*": Wrong}, "Wrong.restart must be one of permanent, transient, temporary, got 'sometimes'"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
-def test_a_wrong_route_is_an_error_with_its_value(channels: dict[Any, Any], text: str) -> None:
+def test_a_wrong_route_is_an_error_with_its_value(channels: Any, text: str) -> None:
     with pytest.raises(SocketError, match=text):
         routes(channels)
 
@@ -147,3 +161,20 @@ def test_anything_else_that_connect_returns_is_an_error_with_its_value(result: o
     with pytest.raises(SocketError) as raised:
         accepted(result)
     assert str(raised.value) == f"connect() must return ok() or error(), got {result!r}"
+
+
+def test_the_text_of_routes_names_the_class_and_its_topics() -> None:
+    assert str(routes({"room:*": RoomChannel, "system": OtherChannel})) == (
+        "TestSocket, whose channels are 'room:*', 'system'"
+    )
+    assert str(routes({})) == "TestSocket, whose channels are none"
+    assert str(routes({f"room:{number}": RoomChannel for number in range(11)})).endswith("'room:9', …")
+
+
+def test_callbacks_of_a_socket_take_what_they_are_called_with() -> None:
+    with pytest.raises(
+        TypeError, match=r"Wrong\.connect must be declared as `def connect\(self, params, connect_info\)`"
+    ):
+        type("Wrong", (Socket,), {"connect": lambda self, params: ok()})
+    with pytest.raises(TypeError, match=r"must be declared as `def id\(self\)`, got `def <lambda>\(self, socket\)`"):
+        type("Wrong", (Socket,), {"id": lambda self, socket: None})

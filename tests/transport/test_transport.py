@@ -941,3 +941,30 @@ def converse(reads: list[list[Any]], *, at_once: bool) -> dict[Any, list[Any]]:
 @given(READS)
 def test_both_ways_answer_the_same_on_each_topic(reads: list[list[Any]]) -> None:
     assert converse(reads, at_once=True) == converse(reads, at_once=False)
+
+
+@pytest.mark.parametrize(
+    ("topic", "shown"),
+    [("nowhere", "'nowhere'"), ("x" * 100_000, "'xxx"), ("a\n\x1b", r"'a\n\x1b'")],
+    ids=["short", "long", "odd"],
+)
+def test_a_join_of_a_topic_without_a_channel_is_logged(
+    client: TestClient, caplog: pytest.LogCaptureFixture, topic: str, shown: str
+) -> None:
+    client.try_join(topic).assert_reply("error", {"reason": "unmatched topic"})
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert line.startswith(f"ignoring unmatched topic {shown}")
+    assert line.endswith(" in UserSocket, whose channels are " + ", ".join(map(repr, UserSocket.channels)))
+    assert len(line) < 2_500
+
+
+def test_many_joins_of_topics_without_a_channel_are_counted(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(25):
+        client.try_join(f"nowhere:{number}")
+    client.advance(2)
+    client.try_join("nowhere").assert_reply("error")
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(lines) == 12
+    assert "15 more joins of unmatched topics of UserSocket in the last second were not logged" in lines

@@ -40,6 +40,7 @@ __all__ = [
     "SendFrame",
     "StartChannel",
     "TopicStatus",
+    "Unmatched",
     "Wait",
 ]
 
@@ -137,6 +138,12 @@ class Reached(msgspec.Struct, frozen=True):
     limit: str
 
 
+class Unmatched(SendFrame, frozen=True):
+    """Write the answer to a join of a topic for which there is no channel, and log that."""
+
+    topic: object
+
+
 class StartChannel(msgspec.Struct, frozen=True):
     """Start the channel actor for a join."""
 
@@ -156,7 +163,7 @@ class EndChannel(msgspec.Struct, frozen=True):
     reason: ExitReason
 
 
-Effect = SendFrame | Deliver | StartChannel | Monitor | EndChannel | Wait | Resume | Reached
+Effect = SendFrame | Deliver | StartChannel | Monitor | EndChannel | Wait | Resume | Reached | Unmatched
 Effects = Iterable[Effect]
 
 
@@ -168,17 +175,17 @@ class Connection:
         "_held",
         "_max_channels",
         "_most_held",
-        "_routes",
         "_serializer",
         "_short",
         "_topic_length",
+        "routes",
         "topics",
     )
 
     def __init__(
         self, routes: Routes, serializer: Serializer, max_channels: int = 100, limits: Limits = _LIMITS
     ) -> None:
-        self._routes, self._serializer, self._max_channels = routes, serializer, max_channels
+        self.routes, self._serializer, self._max_channels = routes, serializer, max_channels
         self._topic_length, self._most_held = limits.topic_length, limits.waiting_bytes
         # A message of so few characters cannot contain a topic of more bytes.
         self._short = limits.topic_length // 4
@@ -257,9 +264,9 @@ class Connection:
     def _join(self, message: Message, size: int) -> Effects:
         if not isinstance(message.topic, str):
             return self._join_no_text(message)
-        route = self._routes.match(message.topic)
+        route = self.routes.match(message.topic)
         if route is None:
-            return (self._unmatched(message),)
+            return self._unmatched_join(message)
         if len(self.topics) >= self._max_channels:
             return self._beyond("max_channels", message, "too many channels joined")
         if size > self._short and (refused := self._too_large(message, size, 0)):
@@ -272,7 +279,10 @@ class Connection:
         """Answer a join whose topic is no string as Phoenix does, whose warning fails unless the topic can be read as text."""
         if not _reads_as_text(message.topic):
             raise MalformedMessageError(f"a topic must be a string, got {shown(message.topic, (), _SHOWN)}")
-        return (self._unmatched(message),)
+        return self._unmatched_join(message)
+
+    def _unmatched_join(self, message: Message) -> Effects:
+        return (Unmatched(self._unmatched(message).frame, message.topic),)
 
     def _too_large(self, message: Message, size: int, freed: int) -> Effects:
         """Answer a join that would hold too much while its topic is joined; the first one may be as large as a message."""

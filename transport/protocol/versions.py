@@ -62,6 +62,11 @@ class Versions:
     """
 
     def __init__(self, serializers: Mapping[str, Serializer]) -> None:
+        if not isinstance(serializers, Mapping):
+            raise SocketError(
+                "serializers are given by the versions that they speak: Endpoint(…, serializers=SERIALIZERS | "
+                f'{{"2.0.0": MySerializer()}}), got {safe_repr(serializers)}'
+            )
         self._serializers = [(_checked_version(vsn), _checked(vsn, each)) for vsn, each in serializers.items()]
         # Nearly every client sends one of these texts.
         self._common = {vsn: self._first_match(vsn) for vsn in serializers}

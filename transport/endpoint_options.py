@@ -1,0 +1,123 @@
+"""The checks of an endpoint's options: each names the option, the value, and what to write."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from actors.callbacks import check_function
+from actors.redaction import safe_repr
+from actors.validation import check_count, is_count
+from transport.carriers.longpoll import LongPoll
+from transport.carriers.outbox import OutboxPolicy
+from transport.exceptions import SocketError
+from transport.http.request_target import route_of
+from transport.limits import Limits
+
+__all__ = [
+    "check_address",
+    "check_limits",
+    "check_longpoll",
+    "checked_name",
+    "checked_names",
+    "checked_pages",
+    "checked_sockets",
+]
+
+_SOCKETS = 'Endpoint({"/socket": UserSocket})'
+_ROUTES = 'Endpoint(…, routes={"/": index})'
+_MOST = 65535
+
+
+def checked_name(name: object) -> str:
+    """Return the name of an endpoint."""
+    if isinstance(name, str) and name:
+        return name
+    raise SocketError(
+        f'the name of an endpoint must be a non-empty str such as Endpoint(…, name="admin"), got {safe_repr(name)}'
+    )
+
+
+def check_address(host: object, port: object) -> None:
+    """Raise unless an endpoint can be told to listen on these.
+
+    Raises:
+        SocketError: if the host is not one.
+        ValueError: if the port is not one.
+    """
+    if not isinstance(host, str) or _has_more(host):
+        raise SocketError(
+            'host must be a name or an address without scheme, port and brackets, such as "127.0.0.1" or, for all '
+            f'addresses of the machine, "0.0.0.0", got {safe_repr(host)}'
+        )
+    if port is not None and not (is_count(port) and port <= _MOST):
+        raise ValueError(f"port must be a whole number from 0 to {_MOST} or None, got {safe_repr(port)}{_as_int(port)}")
+
+
+def _has_more(host: str) -> bool:
+    """Return whether a host has what does not belong to it; an IPv6 address has several colons."""
+    return host.count(":") == 1 or any(sign in host for sign in "/[]@ ")
+
+
+def _as_int(port: object) -> str:
+    return '; what os.environ has is text: write port=int(os.environ["PORT"])' if isinstance(port, str) else ""
+
+
+def check_limits(max_frame_size: object, max_channels: object, limits: object, outbox: object) -> None:
+    """Raise unless the limits of an endpoint are some."""
+    check_count("max_frame_size", max_frame_size, least=1)
+    check_count("max_channels", max_channels)
+    if not isinstance(limits, Limits):
+        raise SocketError(
+            f"limits must be a Limits such as Limits(messages=Rate(50, burst=100)), got {safe_repr(limits)}"
+        )
+    if not isinstance(outbox, OutboxPolicy):
+        raise SocketError(
+            f'outbox must be an OutboxPolicy such as OutboxPolicy(overflow="drop_oldest"), got {safe_repr(outbox)}'
+        )
+
+
+def check_longpoll(longpoll: object) -> None:
+    """Raise unless long polling is configured, or disabled by None."""
+    if longpoll is not None and not isinstance(longpoll, LongPoll):
+        raise SocketError(
+            f"longpoll must be LongPoll(…), or None to disable it; it is on by default, got {safe_repr(longpoll)}"
+        )
+
+
+def checked_sockets(sockets: object) -> Iterable[tuple[str, Any]]:
+    """Return the pairs of path and socket class; the classes are checked where they are mounted."""
+    return _by_path("sockets are given", sockets, _SOCKETS).items()
+
+
+def checked_pages(pages: object) -> dict[str, Any]:
+    """Return pages by the paths under which requests find them."""
+    by_path = _by_path("routes are given", pages, _ROUTES)
+    for path, page in by_path.items():
+        try:
+            check_function(f"the page at {path!r}", page, plain=False)
+        except TypeError as wrong:
+            raise SocketError(str(wrong)) from None
+        if not callable(page):
+            raise SocketError(f"the page at {path!r} must be a function of the request, got {safe_repr(page)}")
+    return {route_of(path): page for path, page in by_path.items()}
+
+
+def _by_path(what: str, given: object, example: str) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise SocketError(f"{what} by their paths: {example}, got {safe_repr(given)}")
+    known: dict[str, object] = {}
+    for path in given:
+        if not isinstance(path, str) or not path.startswith("/") or any(sign in path for sign in "?#*"):
+            raise SocketError(f'a path begins with "/" and has none of "?#*": {example}, got {safe_repr(path)}')
+        same = known.setdefault(route_of(path), path)
+        if same is not path:
+            raise SocketError(f"{path!r} and {same!r} are the same path: give one of them another")
+    return given
+
+
+def checked_names(names: Collection[Any]) -> tuple[str, ...]:
+    """Return the names of parameters in lower case."""
+    if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
+        raise SocketError(f'filter_parameters takes names such as ("password", "token"), got {safe_repr(names)}')
+    return tuple(name.lower() for name in names)
