@@ -412,6 +412,12 @@ def test_version_1_has_no_form_for_binary(caplog: pytest.LogCaptureFixture) -> N
     assert "do not receive the binary broadcast 'e' on 't'" in caplog.text
 
 
+def test_the_last_value_of_a_repeated_key_counts() -> None:
+    # Kept on purpose: see docs/conformance.md.
+    message = V1.decode('{"topic":"a","event":"e","payload":{"a":1,"a":2},"ref":"1","topic":"b"}')
+    assert (message.topic, message.payload) == ("b", {"a": 2})
+
+
 # What is no object
 
 
