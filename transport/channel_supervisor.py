@@ -18,11 +18,12 @@ all of its messages together.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from actors.channel import Channel
 from actors.channels.message import TransportEnded
 from actors.exits import NORMAL, SHUTDOWN, ExitReason, Stop
 from supervisors.child_spec import BRUTAL_KILL, INFINITY, BrutalKill
@@ -31,7 +32,8 @@ from supervisors.supervision import supervised_by
 from transport.carriers.carrier import EndConnection
 
 if TYPE_CHECKING:
-    from actors.lowlevel import Process
+    from actors.channel import Channel
+    from actors.lowlevel import Behaviour, Process
     from actors.ref import ActorRef
     from supervisors.child import Child
 
@@ -75,9 +77,8 @@ class ChannelSupervisor(DynamicSupervisor):
             if child.spec.shutdown is BRUTAL_KILL:
                 child.ref.kill()
                 continue
-            if _takes_time(child.ref.process):
-                times.add(child.spec.shutdown)
             child.ref.process.put(TransportEnded(reason))
+            times.add(child.spec.shutdown)
         for seconds in times:
             if not isinstance(seconds, BrutalKill) and seconds != INFINITY:
                 self._give_time(seconds)
@@ -127,6 +128,9 @@ def can_end_at_once(supervisor: Process) -> bool:
 
 def _takes_time(channel: Process) -> bool:
     """Return whether a channel may not have ended in its next turn."""
-    if channel.scheduled or channel.debug is not None:
-        return True
-    return cast("type[Channel]", channel.actor_class).terminate is not Channel.terminate
+    return channel.scheduled or channel.debug is not None or _ends_later(channel.actor_class)
+
+
+@lru_cache(maxsize=1024)
+def _ends_later(kind: type[Behaviour]) -> bool:
+    return iscoroutinefunction(cast("type[Channel]", kind).terminate)

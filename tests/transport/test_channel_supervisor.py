@@ -68,6 +68,14 @@ class HastyRoom(Room):
     shutdown = 0.05
 
 
+class TidyRoom(Room):
+    """Takes its time to end."""
+
+    async def terminate(self, reason: ExitReason) -> None:  # type: ignore[override]  # as authors may
+        await self.gate.wait()
+        self.log.append(reason)
+
+
 class BrutalRoom(Room):
     shutdown = BRUTAL_KILL  # type: ignore[assignment]  # as a child spec takes it
 
@@ -80,7 +88,7 @@ class Watcher(Channel):
 
 
 class UserSocket(Socket):
-    channels = {"room:*": Room, "hasty:*": HastyRoom, "brutal:*": BrutalRoom}  # noqa: RUF012  # as an author writes it
+    channels = {"room:*": Room, "hasty:*": HastyRoom, "tidy:*": TidyRoom, "brutal:*": BrutalRoom}  # noqa: RUF012  # as an author writes it
 
     def id(self) -> str:
         return "users:1"
@@ -185,6 +193,14 @@ async def crash(server: Server, tcp: Tcp) -> None:
     await tcp.ended()
 
 
+async def leave(_server: Server, tcp: Tcp) -> None:
+    await tcp.send(message("2", "phx_leave", "tidy:1"))
+    await tcp.text()
+    await tcp.text()
+    await tcp.send(CLOSED)
+    assert await tcp.close_code() == 1000
+
+
 ENDS = [close_frame, protocol_error, malformed, tcp_reset, tcp_end, kick, kill, stop, crash]
 REASONS: dict[object, Callable[[Any], bool]] = {
     malformed: lambda reason: reason == Shutdown("malformed message"),
@@ -243,6 +259,23 @@ async def test_meanwhile_the_tree_shows_its_channel(end: Any) -> None:
         Room.gate.set()
         await server.nothing_is_left()
         assert await which_children(server.find("transports")) == []
+
+
+@pytest.mark.parametrize("end", [*ENDS, leave], ids=lambda end: end.__name__)
+@on_loop
+async def test_a_channel_that_takes_its_time_to_end_is_shown_too(end: Any, log: list[Any]) -> None:
+    async with serving(SOCKETS) as server:
+        tcp = await opened(server)
+        await tcp.send(join("tidy:1"))
+        await tcp.text()
+        await end(server, tcp)
+        channel = server.find("tidy:1")
+        await until(lambda: channel.process.ending is not None)
+        assert [child.ref for child in await which_children(server.find("channels"))] == [channel]
+        assert "tidy:1" in str(tree())
+        Room.gate.set()
+        await server.nothing_is_left()
+        assert len(log) == 1
 
 
 @on_loop
