@@ -129,8 +129,8 @@ class _Starting(Receipt):
 class Transport(ClientActor):
     """Owns the connection of one client: decodes its messages, starts and monitors its channels, and sends it frames.
 
-    It exits when the connection ends, and its channels exit with it. If it crashes or is killed the connection is cut without a
-    close frame, and the client reconnects.
+    When the connection ends, it exits after its channels have handled what was received, and have exited. If it crashes or is
+    killed, the connection is cut without a close frame, the client reconnects, and its supervisor adopts the channels.
     """
 
     restart: ClassVar[str] = Restart.TEMPORARY
