@@ -7,12 +7,9 @@ large it is. So the frames of a crash are cleared when its report is dropped; th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from opcode import opmap
-from traceback import walk_tb
-from types import FrameType
+from types import FrameType, TracebackType
 
 __all__ = ["causes_of", "chain_of", "drop_locals"]
 
@@ -29,9 +26,20 @@ def drop_locals(error: BaseException) -> None:
     cleared: set[FrameType] = set()
     for each in chain_of(error):
         # From the innermost one on, as each frame leads to those that called it.
-        for frame in reversed([frame for frame, _ in walk_tb(_traceback_of(each))]):
+        frames = _frames(_traceback_of(each))
+        while frames:
+            frame = frames.pop()
             if frame not in cleared:
                 _clear(frame, cleared)
+
+
+def _frames(trace: TracebackType | None) -> list[FrameType]:
+    # Not by `walk_tb`, which looks for the number of each line.
+    frames = []
+    while trace is not None:
+        frames.append(trace.tb_frame)
+        trace = trace.tb_next
+    return frames
 
 
 def causes_of(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
@@ -39,27 +47,28 @@ def causes_of(error: BaseException) -> tuple[BaseException | None, BaseException
     return _cause_of(error), _context_of(error)
 
 
-def chain_of(error: BaseException) -> Iterator[BaseException]:
-    """Iterate over an exception and all its causes and contexts, each once: they may refer to each other."""
-    seen: set[int] = set()
-    left: list[BaseException | None] = [error]
-    while left:
-        each = left.pop()
-        if each is not None and id(each) not in seen:
-            seen.add(id(each))
-            left += causes_of(each)
-            yield each
+def chain_of(error: BaseException) -> list[BaseException]:
+    """Return an exception and all its causes and contexts, each once: they may refer to each other."""
+    chain, seen = [error], {id(error)}
+    for each in chain:
+        for other in causes_of(each):
+            if other is not None and id(other) not in seen:
+                seen.add(id(other))
+                chain.append(other)
+    return chain
 
 
 def _clear(frame: FrameType | None, cleared: set[FrameType]) -> None:
-    # A frame also keeps those that called it.
-    with suppress(RuntimeError):  # it is running, and so are those above it
+    try:
+        # A frame also keeps those that called it.
         while frame is not None and frame not in cleared:
             if frame.f_code.co_flags & _SUSPENDABLE and _is_suspended(frame):
                 return
             frame.clear()
             cleared.add(frame)
             frame = frame.f_back
+    except RuntimeError:
+        pass  # it is running, and so are those above it
 
 
 def _is_suspended(frame: FrameType) -> bool:

@@ -43,6 +43,9 @@ class CrashReport:
     - `at`: the time, in seconds of its clock; `time`: the Unix time.
     """
 
+    # Of one that could not be made: there is nothing to clear.
+    _clears = False
+
     def __init__(self, process: Process, error: BaseException) -> None:
         debug = process.debug
         self._process, self._actor = process, process.actor
@@ -53,7 +56,7 @@ class CrashReport:
         self._clears = True
 
     def __del__(self) -> None:
-        if getattr(self, "_clears", False):
+        if self._clears:
             drop_locals(self.error)
 
     def take_over(self, earlier: Iterable[CrashReport]) -> None:
@@ -61,12 +64,11 @@ class CrashReport:
 
         Otherwise, of any number of actors that ask each other, each would clear the frames of all before it.
         """
-        error = self.error
-        cause, context = causes_of(error)
-        for each in earlier:
-            passed_on = each.error
-            if passed_on is error or passed_on is cause or passed_on is context:
-                each._clears = False
+        for passed_on in (self.error, *causes_of(self.error)):
+            if passed_on is not None:
+                for each in earlier:
+                    if each.error is passed_on:
+                        each._clears = False
 
     # Computed on demand: most reports are never read, and there may be many.
 
