@@ -21,6 +21,7 @@ from actors.runtime.envelope import STOP, ActorStop, Answer, Carried, SystemCall
 from actors.runtime.idle_timeout import Idle
 from actors.runtime.process import Process
 from actors.runtime.spawn import spawn
+from actors.runtime.unstarted import Unstarted
 from actors.via import Via, resolve
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Actor(_PykkaActor):
     """Seconds in one message after which a watchdog reports it as stuck; None: the watchdog's own; `math.inf`: never."""
 
     _process: Process
+    _unstarted: ClassVar[Unstarted]
 
     def __new__(cls, *_args: object, **_kwargs: object) -> Self:
         """Create the actor and its process, so that a subclass can use `actor_ref` anywhere in its `__init__`."""
@@ -103,6 +105,7 @@ class Actor(_PykkaActor):
         super().__init_subclass__(**kwargs)
         check_callbacks(cls, HOOKS)
         check_settings(cls, SETTINGS)
+        cls._unstarted = Unstarted(cls)
 
     def __str__(self) -> str:
         return self._process.name
@@ -359,6 +362,9 @@ class Actor(_PykkaActor):
         """Handle a message: pykka's, the runtime's, or the author's."""
         handle = _MESSAGES.get(type(message))
         return self.on_receive(message) if handle is None else handle(self, message)
+
+
+Actor._unstarted = Unstarted(Actor)
 
 
 class _Nobody(Actor):

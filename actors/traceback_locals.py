@@ -25,21 +25,12 @@ def drop_locals(error: BaseException) -> None:
     """Clear the local variables of all functions in the tracebacks of an exception and its causes that have ended."""
     cleared: set[FrameType] = set()
     for each in chain_of(error):
-        # From the innermost one on, as each frame leads to those that called it.
-        frames = _frames(_traceback_of(each))
-        while frames:
-            frame = frames.pop()
-            if frame not in cleared:
-                _clear(frame, cleared)
-
-
-def _frames(trace: TracebackType | None) -> list[FrameType]:
-    # Not by `walk_tb`, which looks for the number of each line.
-    frames = []
-    while trace is not None:
-        frames.append(trace.tb_frame)
-        trace = trace.tb_next
-    return frames
+        # Not by `walk_tb`, which looks for the number of each line.
+        trace: TracebackType | None = _traceback_of(each)
+        while trace is not None:
+            if trace.tb_frame not in cleared:
+                _clear(trace.tb_frame, cleared)
+            trace = trace.tb_next
 
 
 def causes_of(error: BaseException) -> tuple[BaseException | None, BaseException | None]:

@@ -49,6 +49,7 @@ REACHED = {
     "_run": "of `asyncio.Handle`: a loop on virtual time has to run its calls, and `stack` finds it in tracebacks",
     "_run_exitfuncs": "of `atexit`, which has no public name to call what was registered, before `os._exit`",
     "_start_actor_loop": "pykka's hook that starts the thread of one of its actors",
+    "_unstarted": "the kernel takes it for the scheduler of an actor that is not running yet",
 }
 
 FILE_NAMES = {"__init__.py", "__main__.py", "exceptions.py"}

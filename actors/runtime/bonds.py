@@ -21,7 +21,7 @@ from actors.log import Log
 from actors.pickling import Local
 from actors.ref import ActorRef
 from actors.runtime.program_exit import leave
-from actors.runtime.unstarted import Unstarted, not_running
+from actors.runtime.unstarted import not_running
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -73,7 +73,7 @@ class Bonds(Local):
 
     def __init__(self, number: int, actor_class: type[Behaviour]) -> None:
         self.number, self.actor_class, self.context = number, actor_class, NONE_YET
-        self.scheduler = Unstarted.of(actor_class)  # type: ignore[assignment]  # until it is started
+        self.scheduler = actor_class._unstarted  # until it is started
         self._ref: ActorRef[Any] | None = None
         self.label: str | None = None
         self.parent: Bonds | None = None

@@ -48,6 +48,8 @@ from actors.validation import check_seconds
 from actors.via import Via
 
 if TYPE_CHECKING:
+    from contextvars import Context
+
     from actors.runtime.behaviour import Behaviour
     from actors.runtime.bonds import Bonds
     from actors.runtime.current import Question
@@ -95,8 +97,9 @@ class Process(Mailbox):
         name: str | Via | None,
         label: str | None,
         record: int | None = None,
+        entered: Context | None = None,
     ) -> None:
-        """Run `on_start`, linked to the parent.
+        """Run `on_start`, linked to the parent; `entered` is the context in which this is called, if it may be the actor's.
 
         Raises:
             StartError: if a plain `on_start` raised; an `async` one reports it through `started`.
@@ -116,7 +119,10 @@ class Process(Mailbox):
             self.link(parent)
         outer, scheduler.current = scheduler.current, self
         try:
-            self.context.run(self.run_on_start, name)
+            if self.context is entered:
+                self.run_on_start(name)
+            else:
+                self.context.run(self.run_on_start, name)
         finally:
             scheduler.current = outer
 

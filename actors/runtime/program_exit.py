@@ -30,6 +30,8 @@ __all__ = [
     "unwrapped",
 ]
 
+_EXITS = (KeyboardInterrupt, SystemExit)
+
 _exceptions_of = vars(BaseExceptionGroup)["exceptions"].__get__
 
 # Of loops in threads of ours. The background loop has no owner who stops it, so the pytest plugin looks here after each test.
@@ -52,9 +54,10 @@ def is_program_exit(error: BaseException) -> bool:
 def program_exit_of(error: BaseException) -> BaseException | None:
     """Return what of an exception is meant for the program: itself, or one in it if it is a group, as of a TaskGroup."""
     # By its type: `isinstance` also looks at `__class__`, which may be an author's property that raises.
-    if issubclass(type(error), (KeyboardInterrupt, SystemExit)) or _is_outcome(error):
+    kind = type(error)
+    if issubclass(kind, _EXITS) or _is_outcome(error):
         return error
-    if not issubclass(type(error), BaseExceptionGroup):
+    if not issubclass(kind, BaseExceptionGroup):
         return None
     return next(filter(None, map(program_exit_of, _exceptions_of(error))), None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,22 +44,42 @@ def spawn(
         StartError: if `on_start` raised; an exception in `__init__` is raised as it is.
     """
     context = copy_context()
-    for variable in not_inherited if context else ():
-        if variable in context:
-            context.run(variable.set, None)
-    actor = context.run(actor_class, *args, **(kwargs or {}))
-    process: Process = actor.actor_inbox
+    if context:
+        for variable in not_inherited:
+            if variable in context:
+                context.run(variable.set, None)
+    scheduler = Scheduler.here() if parent is None else parent.scheduler
+    here = scheduler if scheduler.is_current_thread() else None
+    process: Process = context.run(
+        _make, context, actor_class, args, kwargs, here, parent=parent, name=name, label=label, record=record
+    )
+    if here is None:
+        started = shared_future(scheduler, process)
+        start = partial(process.start, scheduler, parent=None, name=name, label=label, record=record)
+        scheduler.post(_start_and_tell, process, start, started)
+        started.get()
+    return process.ref
+
+
+def _make(
+    context: Context,
+    actor_class: type[Behaviour],
+    args: tuple[object, ...],
+    kwargs: dict[str, Any] | None,
+    here: Scheduler | None,
+    *,
+    parent: Process | None,
+    name: str | Via | None,
+    label: str | None,
+    record: int | None,
+) -> Process:
+    """Make an actor, and start it if that is done here; called in its context, so that this is entered once."""
+    process: Process = actor_class(*args, **(kwargs or {})).actor_inbox
     if process.context is NONE_YET:  # one that is started on behalf of other code takes that code's, in `__init__`
         process.context = context
-    scheduler = Scheduler.here() if parent is None else parent.scheduler
-    if scheduler.is_current_thread():
-        process.start(scheduler, parent=parent, name=name, label=label, record=record)
-        return process.ref
-    started = shared_future(scheduler, process)
-    start = partial(process.start, scheduler, parent=None, name=name, label=label, record=record)
-    scheduler.post(_start_and_tell, process, start, started)
-    started.get()
-    return process.ref
+    if here is not None:
+        process.start(here, parent=parent, name=name, label=label, record=record, entered=context)
+    return process
 
 
 def _start_and_tell(process: Process, start: Callable[[], None], started: Future[Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NoReturn
 
 __all__ = ["Unstarted", "not_running"]
@@ -30,9 +29,3 @@ class Unstarted:
         if name.startswith("__"):  # what `copy`, `pickle` and the like look for
             raise AttributeError(name)
         raise not_running(self._actor_class)
-
-    @staticmethod
-    @lru_cache(maxsize=256)
-    def of(actor_class: type) -> Unstarted:
-        """Return the one of a class: it has no state."""
-        return Unstarted(actor_class)
