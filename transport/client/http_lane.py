@@ -115,11 +115,8 @@ class HttpLane:
         connecting = self._connecting = asyncio.create_task(self._connect(), name="connecting for long polling")
         timer = self._clock.call_after(self._options.longpoll_timeout, connecting.cancel)
         try:
-            await asyncio.wait([connecting])
-        except asyncio.CancelledError:
-            connecting.cancel()
-            await asyncio.wait([connecting])
-            raise
+            # Which cancels it with this task, and waits for its end.
+            await asyncio.gather(connecting, return_exceptions=True)
         finally:
             timer.cancel()
         if not connecting.cancelled():
