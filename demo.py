@@ -35,6 +35,7 @@ from ashtree import (
     ok,
     pages,
 )
+from ashtree.demo.guides import guides
 from ashtree.observer import repl
 
 # What a client sends is checked where it is used; what is wrong raises, which ends the channel and nothing else.
@@ -218,8 +219,8 @@ def demo_endpoint(host: str = "127.0.0.1", port: int | None = 4000) -> Endpoint:
     """Return the endpoint of the demo."""
     return Endpoint(
         {"/socket": UserSocket},
-        # The demo's page, and the JavaScript client that it shares with the page at /observer.
-        routes=pages("ashtree.demo", "page") | pages("transport", "static/shared"),
+        # The demo's page, the JavaScript client that it shares with the page at /observer, and the documentation.
+        routes=pages("ashtree.demo", "page") | pages("transport", "static/shared") | guides(),
         host=host,
         port=port,
         check_origin=["//localhost", "//127.0.0.1", "//[::1]"],

@@ -14,7 +14,20 @@ from transport.testing.live_endpoint import LiveEndpoint
 if TYPE_CHECKING:
     from tests.node import Reporter
 
-SCENARIOS = ["tree", "join", "crash", "state", "orders", "own", "recovery", "keyboard", "search", "widths", "token"]
+SCENARIOS = [
+    "tree",
+    "join",
+    "crash",
+    "state",
+    "orders",
+    "own",
+    "recovery",
+    "keyboard",
+    "search",
+    "accessibility",
+    "widths",
+    "token",
+]
 TOKEN = "a-token-for-the-tests"  # noqa: S105  # of no other use
 
 
@@ -127,6 +140,21 @@ def test_without_the_token_nothing_is_shown_and_with_it_everything(report: Repor
     access = report("token")
     assert access["before"] == 0
     assert any("403" in problem for problem in access["refused"])
+
+
+def test_a_page_without_its_token_waits_for_it(report: Reporter) -> None:
+    # One attempt without a token, and one with a wrong one, however long it waits.
+    assert report("token")["attempts"] == 2
+    assert sum("403" in problem for problem in report("token")["refused"]) == 2
+
+
+def test_the_page_has_no_barriers(report: Reporter) -> None:
+    assert report("accessibility")["barriers"] == []
+    assert report("token")["obstacles"] == []
+
+
+def test_the_page_leads_to_the_pages_of_the_endpoint(report: Reporter) -> None:
+    assert report("accessibility")["links"] == [["Home", "/"], ["Metrics", "/metrics"]]
 
 
 def test_a_token_in_the_address_is_taken_out_of_it(report: Reporter) -> None:

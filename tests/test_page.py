@@ -20,6 +20,8 @@ SCENARIOS = [
     "a clock crashes",
     "endings",
     "failure",
+    "accessibility",
+    "links",
     "frames",
     "widths",
 ]
@@ -137,11 +139,41 @@ def test_a_room_that_was_stopped_or_left_waits_until_it_is_joined_again(
     ended = endings["endings"][ending]
     assert (ended["actors"]["room"], ended["actors"]["demo"]) == ("closed", "joined")
     assert how in ended["told"]
-    assert ended["note"].startswith("Not sent")
+    assert ended["note"] == "You are not in the room. Join again to write."
     assert after["note"] == ""
+    assert not ended["writable"]
+    assert after["writable"]
     assert after["channel"] != before["channel"]
     assert after["transport"] == before["transport"]
     assert endings["counts"] == {"joins": 4, "crashes": 0, "reconnects": 0}
+
+
+def test_a_grey_button_says_why(report: Reporter) -> None:
+    ended, after = report("endings")["endings"][1], report("endings")["lives"][2]
+    assert {button for button, _ in ended["grey"]} == {
+        "crash-channel",
+        "stop-channel",
+        "leave",
+        "fail",
+        "crash-transport",
+    }
+    assert {reason for _, reason in ended["grey"]} == set(ended["why"])
+    assert any("You are not in the room" in reason for reason in ended["why"])
+    assert after["grey"] == []
+
+
+@pytest.mark.parametrize("state", ["joined", "left"])
+def test_the_page_has_no_barriers(report: Reporter, state: str) -> None:
+    assert report("accessibility")[state] == []
+
+
+def test_the_page_leads_to_the_observer_the_metrics_and_the_documentation(report: Reporter) -> None:
+    links = report("links")
+    assert links["links"] == [["Observer", "/observer"], ["Metrics", "/metrics"], ["Documentation", "/docs"]]
+    assert links["answers"] == [200, 200, 200]
+    assert {"/docs/README.md", "/docs/channels.md"} <= set(links["guides"])
+    assert links["guide"].startswith("# Ashtree")
+    assert links["barriers"] == []
 
 
 def test_an_error_reply_is_told_and_crashes_nothing(report: Reporter) -> None:

@@ -277,6 +277,10 @@ class Endpoint:
         """Return the extension of this class, subclasses included, that was added first; None if there is none."""
         return next((extension for extension in self._extensions if isinstance(extension, kind)), None)
 
+    def has_page(self, path: str) -> bool:
+        """Return whether a GET of this path is answered by a page, of the application or of an extension."""
+        return path in self._routes or path in self._handlers
+
     # What applications call, from any actor or thread
 
     def broadcast(self, topic: str, event: str, payload: Payload) -> None:

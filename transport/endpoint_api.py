@@ -33,6 +33,9 @@ class EndpointAPI(ChannelEndpoint, Protocol):
     def pubsub(self) -> PubSub:
         """The PubSub of the system that it runs in; RuntimeError if it is not running."""
 
+    def has_page(self, path: str) -> bool:
+        """Return whether a GET of this path is answered by a page, of the application or of an extension."""
+
     def extension(self, kind: type[Kind]) -> Kind | None:
         """Return the endpoint's extension of a class, or None."""
 

@@ -1,4 +1,6 @@
 // A browser for scenarios, and what goes wrong in its pages.
+import {createRequire} from "node:module"
+import {readFileSync} from "node:fs"
 import {chromium} from "playwright-core"
 import {DEADLINE_MS, playAll} from "./scenarios.mjs"
 
@@ -6,6 +8,9 @@ const QUIET = [
   "--disable-gpu", "--disable-quic", "--disable-sync",
   "--no-first-run", "--disable-background-networking", "--disable-component-update",
 ]
+// A scenario has a deadline as a whole. Where other programs use the processor, a page of three that load and paint may take most
+// of it for a single step, so a step has no shorter one of its own, except as far as the place of a failure is to be reported.
+const WAIT_MS = 3 * DEADLINE_MS
 const AT_A_TIME = 3 // a browser that paints in software fills a small machine, and each page is a process
 
 // Plays scenarios in one browser. `enter` makes what a scenario is given from `newContext`, and returns it as {given, tabs}:
@@ -17,7 +22,7 @@ export async function playInBrowser(executablePath, scenarios, enter){
     const newContext = async options => {
       const context = await browser.newContext(options)
       contexts.push(context)
-      context.setDefaultTimeout(DEADLINE_MS)
+      context.setDefaultTimeout(WAIT_MS)
       return context
     }
     const {given, tabs} = enter(newContext)
@@ -44,6 +49,21 @@ export function problemsOf(page){
     return dialog.dismiss()
   })
   return problems
+}
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8")
+
+// Returns what axe-core finds wrong in a page as it is now, in a wide and in a narrow window.
+export async function barriers(page){
+  const found = []
+  for(const width of [1400, 400]){
+    await page.setViewportSize({width, height: 900})
+    await page.evaluate(AXE)
+    const {violations} = await page.evaluate(() => window.axe.run(document, {resultTypes: ["violations"]}))
+    found.push(...violations.map(({id, nodes}) => `${width}: ${id}: ${nodes[0].html}`))
+  }
+  await page.setViewportSize({width: 1400, height: 900})
+  return found
 }
 
 // Returns by how many pixels a page is too wide for windows of several widths.

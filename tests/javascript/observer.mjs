@@ -1,6 +1,6 @@
 // Plays with the observer's page in a browser:
 //   node observer.mjs http://127.0.0.1:<port of the demo> <path of chromium> http://127.0.0.1:<port of one with a token> <token>
-import {overflows, playInBrowser, problemsOf} from "./chromium.mjs"
+import {barriers, overflows, playInBrowser, problemsOf} from "./chromium.mjs"
 
 const [address, executablePath, guarded, token] = process.argv.slice(2)
 
@@ -260,6 +260,20 @@ const scenarios = {
     return {found, hits: await observer.text("#hits")}
   },
 
+  async "accessibility"({observe, visit}){
+    const observer = await observe(), visitor = await visit()
+    const topic = "room:seen by all"
+    await visitor.join(topic, {text: "y".repeat(500)})
+    await observer.row(topic).waitFor()
+    await observer.choose(topic)
+    await visitor.push(topic, "echo", {n: 1})
+    await observer.page.locator("#messages summary").filter({hasText: "echo"}).waitFor()
+    await visitor.push(topic, "crash", {}, "phx_error")
+    await observer.page.locator("#journal li").filter({hasText: topic}).waitFor()
+    const links = await observer.page.locator("#links a").evaluateAll(all => all.map(({pathname, textContent}) => [textContent, pathname]))
+    return {links, barriers: await barriers(observer.page)}
+  },
+
   async "widths"({observe, visit}){
     const observer = await observe(), visitor = await visit()
     const topic = `room:${"x".repeat(200)}`
@@ -272,8 +286,18 @@ const scenarios = {
 
   async "token"({observe}){
     const observer = await observe({url: null})
+    let tries = 0
+    observer.page.on("websocket", () => { tries += 1 })
+    await observer.page.clock.install()
     await observer.page.goto(`${guarded}/observer`)
     await observer.page.locator("#access").waitFor()
+    const obstacles = await barriers(observer.page)
+    await observer.page.clock.fastForward("02:00")
+    await observer.page.fill("#token", "not the token of this server")
+    await observer.page.keyboard.press("Enter")
+    await observer.page.locator("#access-text").filter({hasText: "does not accept this token"}).waitFor()
+    await observer.page.clock.fastForward("02:00")
+    const attempts = tries
     const refused = observer.problems.splice(0)
     const before = await observer.page.locator(".row").count()
     await observer.page.fill("#token", token)
@@ -287,7 +311,7 @@ const scenarios = {
     await other.row("listener").waitFor()
     // What was refused while it waited for its token is no fault of the page.
     observer.problems.length = 0
-    return {refused, before, url: other.page.url()}
+    return {refused, before, url: other.page.url(), attempts, obstacles}
   },
 }
 

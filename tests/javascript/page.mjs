@@ -1,5 +1,5 @@
 // Plays with the demo's page in a browser: node page.mjs http://127.0.0.1:<port> <path of chromium>
-import {overflows, playInBrowser, problemsOf} from "./chromium.mjs"
+import {barriers, overflows, playInBrowser, problemsOf} from "./chromium.mjs"
 
 const [address, executablePath] = process.argv.slice(2)
 
@@ -49,6 +49,16 @@ class Tab {
 
   texts(selector){
     return this.all(selector).allTextContents()
+  }
+
+  // Whether something can be said in the room.
+  writable(){
+    return this.page.isEnabled("#message-input")
+  }
+
+  // The buttons that are disabled, with the reasons in their titles.
+  grey(){
+    return this.all('button[aria-disabled="true"]').evaluateAll(all => all.map(({id, title}) => [id, title]))
   }
 
   // Resolves once the text is the one wanted, or matches it.
@@ -206,14 +216,40 @@ const scenarios = {
     for(const [changes, button] of ["#stop-channel", "#leave"].entries()){
       await tab.click(button)
       await tab.all("#join-room").waitFor()
-      await tab.say("hello?")
-      await tab.until("#chat-note", /./)
-      endings.push({actors: await tab.actors(), note: await tab.text("#chat-note"), told: await tab.told()})
+      endings.push({
+        actors: await tab.actors(), note: await tab.text("#chat-note"), told: await tab.told(), writable: await tab.writable(),
+        why: await tab.texts(".why:visible"), grey: await tab.grey(),
+      })
       await tab.click("#join-room")
       await tab.untilReborn("#channel-pid", changes + 1)
-      lives.push({...await tab.actors(), note: await tab.text("#chat-note")})
+      lives.push({...await tab.actors(), note: await tab.text("#chat-note"), writable: await tab.writable(), grey: await tab.grey()})
     }
     return {lives, endings, counts: await tab.counts()}
+  },
+
+  async "accessibility"(open){
+    const tab = await open("reader")
+    await tab.say("good evening")
+    await tab.untilCount("#messages .own", 1)
+    await tab.click("#ping")
+    await tab.untilCount("#pings li", 1)
+    await tab.click("#fail")
+    await tab.until("#history li >> nth=0", /failed/)
+    const joined = await barriers(tab.page)
+    await tab.click("#leave")
+    await tab.all("#join-room").waitFor()
+    return {joined, left: await barriers(tab.page)}
+  },
+
+  async "links"(open){
+    const tab = await open("linker")
+    const links = await tab.all("nav a").evaluateAll(all => all.map(({pathname, textContent}) => [textContent, pathname]))
+    const answers = []
+    for(const [, path] of links) answers.push((await tab.page.request.get(address + path)).status())
+    await tab.page.goto(`${address}/docs`)
+    const guides = await tab.all("li a").evaluateAll(all => all.map(({pathname}) => pathname))
+    const guide = await tab.page.request.get(address + guides[0])
+    return {links, answers, guides, guide: await guide.text(), barriers: await barriers(tab.page)}
   },
 
   async "failure"(open){

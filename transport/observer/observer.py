@@ -35,6 +35,9 @@ __all__ = ["PATH", "Observer", "ObserverSocket"]
 PATH = "/observer"
 _ASSETS = f"{PATH}/"
 
+# The pages of an endpoint that the live page has links to, if they are there.
+_LINKS = {"Home": "/", "Metrics": "/metrics"}
+
 # A browser sends its base64 as part of a subprotocol's name, which is limited; `secrets.token_urlsafe()` returns such tokens.
 _TOKEN = re.compile(r"[A-Za-z0-9_.~-]{16,}")
 _same_origin = origin_rule("conn")
@@ -135,4 +138,5 @@ class ObserverSocket(Socket):
     def connect(self, params: Mapping[str, Any], connect_info: ConnectInfo) -> Reply:
         """Accept the clients that the observer admits."""
         observer = self.endpoint.extension(Observer)
+        self.assigns["links"] = [[title, path] for title, path in _LINKS.items() if self.endpoint.has_page(path)]
         return ok() if observer is not None and observer.admits(connect_info) else error()

@@ -53,7 +53,8 @@ class ObserverChannel(Channel):
         self.own(self._end_watch)
         self.send(self, _SAMPLE)
         self._resume()
-        return ok({"interval": INTERVAL, "own": [str(process.number), str(transport.number)]})
+        own = [str(process.number), str(transport.number)]
+        return ok({"interval": INTERVAL, "own": own, "links": self.assigns.get("links", [])})
 
     def _resume(self) -> None:
         if self._interval is None:

@@ -15,12 +15,19 @@ export class Chat {
   constructor(channel, user) {
     this.#channel = channel;
     this.#user = user;
-    channel.onJoin(() => { byId("chat-note").textContent = ""; });
+    channel.onJoin(() => this.#open(true));
+    channel.onClose(() => this.#open(false));
     channel.on("new_msg", (message) => this.#show(message));
     channel.on("typing", ({ user: typist }) => this.#noteTyping(typist));
     new Presence(channel, (present) => this.#showPresent(present));
     byId("compose").addEventListener("submit", (event) => this.#submit(event));
     byId("message-input").addEventListener("input", () => this.#tellTyping());
+  }
+
+  /** What is said while the channel is down is sent after the rejoin; a room that was left is not rejoined by itself. */
+  #open(isOpen) {
+    for (const id of ["message-input", "send"]) byId(id).disabled = !isOpen;
+    byId("chat-note").textContent = isOpen ? "" : "You are not in the room. Join again to write.";
   }
 
   async #submit(event) {

@@ -8,6 +8,14 @@ const CLOSE_REASONS = {
   1012: "The server is restarting (1012)",
 };
 
+/** Why the buttons of a channel are grey, by its state. */
+const REASONS = {
+  joining: "The join is not answered yet",
+  errored: "The channel is down until the client has rejoined",
+  closed: "You are not in the room",
+  leaving: "You are leaving",
+};
+
 export class Supervision {
   #lobby;
   #demo;
@@ -150,14 +158,20 @@ export class Supervision {
     const joined = state === "joined";
     setState("room-node", state);
     byId("room-state").textContent = stateText(state);
-    for (const id of ["crash-channel", "stop-channel", "leave", "fail", "crash-transport"]) setEnabled(byId(id), joined);
+    const why = joined ? "" : `${REASONS[state] ?? "Not joined"}, so these buttons have no channel to push to.`;
+    for (const id of ["crash-channel", "stop-channel", "leave", "fail"]) setEnabled(byId(id), joined, why);
+    setEnabled(byId("crash-transport"), joined, joined ? "" : "The crash is requested through room:lobby, which is not joined.");
+    explain("room-why", why);
+    explain("transport-why", joined ? "" : byId("crash-transport").title);
     byId("join-room").hidden = state !== "closed";
   }
 
   #refreshDemo() {
     const { state } = this.#demo;
     setState("demo-node", state);
-    setEnabled(byId("crash-demo"), state === "joined");
+    const why = state === "joined" ? "" : `${REASONS[state] ?? "Not joined"}: there is no channel to crash.`;
+    setEnabled(byId("crash-demo"), state === "joined", why);
+    explain("demo-why", why);
     if (state !== "joined") byId("demo-state").textContent = stateText(state);
   }
 
@@ -186,6 +200,11 @@ function birthSentence(before, after, ending) {
 
 function stateText(state) {
   return { joining: "joining…", joined: "joined", errored: "down, will rejoin", closed: "not joined", leaving: "leaving…" }[state];
+}
+
+function explain(id, why) {
+  byId(id).textContent = why;
+  byId(id).hidden = !why;
 }
 
 function setState(id, state) {

@@ -108,7 +108,8 @@ export class Actor {
       value.textContent = text;
       value.classList.toggle("filtered", text === "[FILTERED]");
       if (!known) {
-        const pair = element("div", text.includes("\n") || text.length > 40 ? "wide" : "", element("dt", "", name), value);
+        const isWide = text.includes("\n") || text.length > 40;
+        const pair = element("div", isWide ? "wide" : "", element("dt", "", name), isWide ? focusable(value) : value);
         pair.dataset.attribute = name;
         byId("state").append(pair);
         this.#values.set(name, value);
@@ -136,7 +137,7 @@ export class Actor {
 
   #showMessage({ ago, ms, text, brief, reply, error }) {
     const at = new Date(Date.now() - ago * 1000);
-    const whole = element("details", "", element("summary", "", inOneLine(brief ?? text)), element("pre", "", text));
+    const whole = element("details", "", element("summary", "", inOneLine(brief ?? text)), focusable(element("pre", "", text)));
     const item = element("li", error ? "failed" : "", element("time", "", timeOfDay(at, 1)), whole, element("span", "took", `${format(ms)} ms`));
     if (reply) item.append(element("pre", "reply", `→ ${reply}`));
     if (error) item.append(element("pre", "error", error));
@@ -180,6 +181,12 @@ function figure(fact, value) {
   if (Array.isArray(value)) return value.join(", ");
   if (fact === "mailbox" || fact === "handled") return value.toLocaleString("en");
   return value ? value.toLocaleString("en") : "";
+}
+
+/** Lets what may have to be scrolled be scrolled with the keyboard. */
+function focusable(shown) {
+  shown.tabIndex = 0;
+  return shown;
 }
 
 function inOneLine(text) {

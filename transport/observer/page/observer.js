@@ -1,13 +1,16 @@
 /** Connects the parts of the page: one channel, the tree, the selected actor, and the log. */
 import { Actor } from "./actor.js";
 import { Socket } from "./channels.js";
-import { byId, onClick } from "./dom.js";
+import { byId, element, onClick } from "./dom.js";
 import { Journal } from "./journal.js";
 import { Totals } from "./totals.js";
 import { Tree } from "./tree.js";
 
 const TOKEN = "ashtree observer token";
 const SEARCH_DELAY = 150;
+/** How often in a row a server that has accepted the page may refuse it, as one that restarts does, until a token is asked for. */
+const MOST_REFUSALS = 8;
+const UNREACHABLE_DELAY = 2000;
 
 const journal = new Journal(byId("journal"));
 const totals = new Totals();
@@ -15,6 +18,7 @@ let socket = null;
 let channel = null;
 let searchTimer = null;
 let wasConnected = false;
+let refusals = 0;
 
 const tree = new Tree(byId("tree"), {
   onFold: (id, open) => channel.tell(open ? "unfold" : "fold", { id }),
@@ -40,6 +44,8 @@ function takeToken() {
 
 function connect(authToken) {
   socket?.disconnect();
+  refusals = 0;
+  byId("access").hidden = true;
   // The socket and the files of the page are below its own path.
   socket = new Socket(`${location.pathname.replace(/\/$/, "")}/socket`, { authToken, onState: socketChanged });
   channel = socket.channel("observer");
@@ -50,22 +56,67 @@ function connect(authToken) {
   channel.join();
 }
 
-function socketChanged(state, { code } = {}) {
+function socketChanged(state, { code, wasConnected: wasOpen } = {}) {
   byId("status").textContent = state;
   byId("status").dataset.status = state;
-  if (state === "connected") wasConnected = true;
-  byId("access").hidden = state === "connected" || (state === "connecting" && byId("access").hidden) || wasConnected;
   document.body.classList.toggle("stale", state !== "connected");
+  if (state === "connected") {
+    wasConnected = true;
+    refusals = 0;
+  }
   if (state === "disconnected" && code) tree.forget();
+  if (state === "disconnected" && !wasOpen) refused();
+}
+
+/** Asks for the token instead of trying again, if the server is there and refuses this page. */
+async function refused() {
+  refusals += 1;
+  if (refusals < (wasConnected ? MOST_REFUSALS : 1)) return;
+  const waiting = socket;
+  waiting.disconnect();
+  const isThere = await isReachable();
+  if (waiting !== socket) return;
+  if (isThere) askForToken();
+  else setTimeout(() => waiting === socket && waiting.connect(), UNREACHABLE_DELAY);
+}
+
+/** A browser does not say why it could not connect: a server that serves this page has refused it. */
+async function isReachable() {
+  try {
+    return (await fetch(location.pathname, { method: "HEAD", cache: "no-store" })).ok;
+  } catch {
+    return false;
+  }
+}
+
+function askForToken() {
+  const token = sessionStorage.getItem(TOKEN);
+  byId("access-text").textContent = token
+    ? "The server does not accept this token. It prints the address with the token when it starts; paste the token here."
+    : "The server refused the connection. If it requires a token, paste it here: the server prints it in the address when it starts.";
+  byId("status").textContent = "waiting for the token";
+  byId("access").hidden = false;
+  byId("token").select();
 }
 
 /** Restores the search and the selection, which a new channel does not know. */
-function joined({ own }) {
+function joined({ own, links }) {
   tree.own = new Set(own);
+  showLinks(links);
   if (byId("search").value.trim()) channel.tell("search", { text: byId("search").value });
   // After a restart of the server its pid may be another actor's, so the panel is cleared.
   if (actor.id) select(actor.id);
   if (document.hidden) channel.tell("rest");
+}
+
+/** Links to the other pages of the server; their paths are relative to the path below which the server is mounted. */
+function showLinks(links) {
+  byId("links").replaceChildren(...links.map(([title, path]) => {
+    const link = element("a", "", title);
+    link.href = `.${path}`;
+    return link;
+  }));
+  byId("links").hidden = !links.length;
 }
 
 function changed({ totals: figures, actor: facts, ...difference }) {
@@ -120,8 +171,8 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("visibilitychange", () => channel.tell(document.hidden ? "rest" : "watch"));
 byId("access").addEventListener("submit", (event) => {
   event.preventDefault();
-  sessionStorage.setItem(TOKEN, byId("token").value);
-  connect(byId("token").value);
+  if (byId("token").value) sessionStorage.setItem(TOKEN, byId("token").value);
+  connect(sessionStorage.getItem(TOKEN));
 });
 onClick("close", close);
 

@@ -251,22 +251,30 @@ function make(data) {
       button.title = title;
       return button;
     });
-    row.append(element("span", "more"), previous, element("span", "range"), next);
+    const spoken = element("span", "visually-hidden", "Enter shows the next");
+    row.append(element("span", "more"), " ", unspoken(previous), element("span", "range"), " ", unspoken(next), spoken);
   } else {
+    const figures = element("span", "figures", element("span", "restarts"), element("span", "rate"), element("span", "mailbox"));
+    // A screen reader says the text of the row, and the figures in words. The spaces, which are not shown, separate the words.
     row.append(
-      element("span", "twist"), element("span", "dot"), element("span", "name"), element("code", "before"), element("code", "pid"),
-      element("span", "kind"), element("span", "note"), element("span", "figures"),
+      unspoken(element("span", "twist")), unspoken(element("span", "dot")), element("span", "name"), " ", unspoken(element("code", "before")),
+      element("code", "pid"), " ", element("span", "kind"), " ", element("span", "note"), " ", unspoken(figures),
+      element("span", "visually-hidden spoken"),
     );
-    row.lastChild.append(element("span", "restarts"), element("span", "rate"), element("span", "mailbox"));
   }
   return row;
+}
+
+/** Hides a part from screen readers. */
+function unspoken(part) {
+  part.setAttribute("aria-hidden", "true");
+  return part;
 }
 
 function fillPager(row, { level, first, last, siblings, id }) {
   const more = siblings - (last - first + 1);
   row.className = "row pager";
   row.setAttribute("aria-level", level);
-  row.setAttribute("aria-label", `${more.toLocaleString("en")} more; ${first} to ${last} of ${siblings} are shown; Enter shows the next`);
   row.dataset.pagerOf = id.slice(0, -1);
   row.querySelector(".more").textContent = `… and ${more.toLocaleString("en")} more`;
   row.querySelector(".range").textContent = `${first.toLocaleString("en")}–${last.toLocaleString("en")} of ${siblings.toLocaleString("en")}`;
@@ -280,7 +288,6 @@ function fill(row, data, isOwn) {
   row.setAttribute("aria-level", data.level);
   row.setAttribute("aria-setsize", data.siblings);
   row.setAttribute("aria-posinset", data.position);
-  row.setAttribute("aria-label", spoken(data));
   if (data.open === null) row.removeAttribute("aria-expanded");
   else row.setAttribute("aria-expanded", String(data.open));
   const notes = [data.status === "running" ? "" : data.status, data.children ? childrenOf(data) : "", isOwn ? "this page" : ""];
@@ -291,6 +298,7 @@ function fill(row, data, isOwn) {
   write(row, ".restarts", data.restarts ? `↻ ${data.restarts.toLocaleString("en")}` : "");
   write(row, ".rate", data.rate ? `${data.rate.toLocaleString("en")}/s` : "");
   writeMailbox(row.querySelector(".mailbox"), data);
+  write(row, ".spoken", spoken(data));
 }
 
 function write(row, selector, text) {
@@ -311,11 +319,11 @@ function childrenOf({ children }) {
   return children === 1 ? "1 child" : `${children.toLocaleString("en")} children`;
 }
 
-function spoken({ name, actor, pid, status, children, mailbox, restarts, rate }) {
-  const parts = [name, actor === name ? "" : actor, pid ?? "", status === "running" ? "" : status];
-  if (children) parts.push(childrenOf({ children }));
+/** The figures of a row in words. */
+function spoken({ mailbox, restarts, rate }) {
+  const parts = [];
   if (mailbox) parts.push(`${mailbox} messages wait`);
   if (restarts) parts.push(`restarted ${restarts} times`);
   if (rate >= 10) parts.push("busy");
-  return parts.filter(Boolean).join(", ");
+  return parts.join(", ");
 }

@@ -17,8 +17,10 @@ export function flash(target, className) {
   target.classList.add(className);
 }
 
-/** Enables or disables a button; a disabled one stays focusable, so that keyboard users keep their place. */
-export function setEnabled(button, enabled) {
+/** Enables or disables a button; a disabled one stays focusable, so that keyboard users keep their place, and its title says why. */
+export function setEnabled(button, enabled, why = "") {
+  button.dataset.title ??= button.title;
+  button.title = enabled ? button.dataset.title : why;
   button.setAttribute("aria-disabled", String(!enabled));
 }
 
