@@ -8,8 +8,8 @@ const QUIET = [
   "--disable-gpu", "--disable-quic", "--disable-sync",
   "--no-first-run", "--disable-background-networking", "--disable-component-update",
 ]
-// A scenario has a deadline as a whole. Where other programs use the processor, a page of three that load and paint may take most
-// of it for a single step, so a step has no shorter one of its own, except as far as the place of a failure is to be reported.
+// A scenario has a deadline as a whole. On a busy machine one step takes a third of it: to open a page starts a process of the
+// browser, and two others are being started; all later steps are short. A step has a deadline only to report which one failed.
 const WAIT_MS = 3 * DEADLINE_MS
 const AT_A_TIME = 3 // a browser that paints in software fills a small machine, and each page is a process
 
