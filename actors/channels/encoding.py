@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
+from collections import UserString
 from collections.abc import Callable, Iterator, Mapping, Sequence, ValuesView
 from collections.abc import Set as AbstractSet
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
@@ -46,6 +47,7 @@ _PLAIN: dict[type, Callable[[Any], object]] = {
     int: int.__int__,
     float: float.__float__,
     bytes: bytes.__bytes__,
+    UserString: str,
     PurePath: os.fspath,
     Mapping: dict,
     AbstractSet: list,
@@ -53,6 +55,9 @@ _PLAIN: dict[type, Callable[[Any], object]] = {
     ValuesView: list,
     **dict.fromkeys(_ADDRESSES, str),
 }
+
+# Sequences without parts of their own.
+_TEXTS = (str, bytes, bytearray, UserString)
 
 # msgspec encodes them, but not as keys.
 _ONLY_AS_KEYS = (dict, list, tuple, set, frozenset, bool, type(None))
@@ -62,7 +67,7 @@ def as_plain(value: Any) -> object:
     """Return what is encoded for a value of a class that msgspec does not know; for the `enc_hook` of a serializer.
 
     A pydantic model becomes what its `model_dump(mode="json")` returns. Other mappings become a dict, other sequences, sets and
-    views of a dict a list, paths and IP addresses text; subclasses of str, int, float and bytes the plain value.
+    views of a dict a list, UserStrings, paths and IP addresses text; subclasses of str, int, float and bytes the plain value.
 
     Raises:
         TypeError: if there is no such form.
@@ -202,15 +207,23 @@ def _parts(value: Any) -> Iterator[tuple[str, object]]:
     """Yield the parts of a value with the steps that lead to them; nothing if the author's code fails."""
     try:
         if callable(getattr(type(value), "model_dump", None)):
-            value = value.model_dump(mode="json")
+            value = _fields_of_model(value)
         if isinstance(value, Mapping):
             yield from [(_step(key), part) for key, part in value.items()]
-        elif isinstance(value, Sequence | AbstractSet | ValuesView) and not isinstance(value, str | bytes | bytearray):
+        elif isinstance(value, Sequence | AbstractSet | ValuesView) and not isinstance(value, _TEXTS):
             yield from [(f"[{index}]", part) for index, part in enumerate(value)]
         else:
             yield from [(_step(name), getattr(value, name)) for name in _fields(value) if hasattr(value, name)]
     except Exception:  # noqa: BLE001  # then the value as a whole is at fault
         return
+
+
+def _fields_of_model(model: Any) -> object:
+    """Return what a pydantic model is encoded as, or its fields as they are if one of them prevents that."""
+    try:
+        return model.model_dump(mode="json")
+    except Exception:  # noqa: BLE001  # pydantic's error does not say where
+        return dict(model)
 
 
 def _step(key: object) -> str:
@@ -233,6 +246,8 @@ def _why(value: object, failure: Exception) -> str:
         return f"an asynchronous generator of {function_name(value)}(); write [each async for each in …]"
     if inspect.isgenerator(value):
         return f"a generator of {function_name(value)}(); write list(…)"
+    if isinstance(value, Iterator):
+        return f"an iterator of the class {class_name(value)}; write list(…)"
     if inspect.isroutine(value) or isinstance(value, type):
         return f"{safe_repr(value, _SHOWN)} is not a value; is it to be called?"
     if isinstance(failure, UnicodeEncodeError):

@@ -156,7 +156,8 @@ class PubSub(WatchedTable):
 
     def broadcast_from(self, sender: ActorRef, topic: str, message: object) -> None:
         """Send a message to all subscribers of `topic` except `sender`."""
-        self._in_thread(self._broadcast, topic, message, sender.process)
+        process = checked_ref(sender, "broadcast_from(ref, topic, …)").process
+        self._in_thread(self._broadcast, topic, message, process)
 
     def local_broadcast(self, topic: str, message: object) -> None:
         """Send a message to the subscribers of `topic` in this process only; the adapter is not asked."""

@@ -131,6 +131,16 @@ def test_broadcast_from_leaves_out_the_sender(runtime: ManualRuntime, pubsub: Pu
     assert (sender.messages, other.messages) == ([], [NEWS])
 
 
+def test_a_sender_is_given_by_its_ref(pubsub: PubSub) -> None:
+    sender: Any = Probe()
+    wrong: Any
+    for wrong in (None, "sender", sender):
+        with pytest.raises(
+            TypeError, match=r"^expected the ref of an actor, got .*; write broadcast_from\(ref, topic, …\)"
+        ):
+            pubsub.broadcast_from(wrong, "a", NEWS)
+
+
 def test_whoever_subscribes_twice_hears_twice_and_unsubscribes_once(runtime: ManualRuntime, pubsub: PubSub) -> None:
     probe = Probe()
     pubsub.subscribe("a", probe.ref)
