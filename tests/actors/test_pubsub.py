@@ -132,9 +132,8 @@ def test_broadcast_from_leaves_out_the_sender(runtime: ManualRuntime, pubsub: Pu
 
 
 def test_a_sender_is_given_by_its_ref(pubsub: PubSub) -> None:
-    sender: Any = Probe()
     wrong: Any
-    for wrong in (None, "sender", sender):
+    for wrong in (None, "sender", Probe()):
         with pytest.raises(
             TypeError, match=r"^expected the ref of an actor, got .*; write broadcast_from\(ref, topic, …\)"
         ):

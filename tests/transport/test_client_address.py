@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from transport.client.address import checked_params, checked_token, checked_url, connect_url, proxy_for, subprotocols
+from transport.client.address import (
+    checked_params,
+    checked_proxy,
+    checked_token,
+    checked_url,
+    connect_url,
+    proxy_for,
+    subprotocols,
+)
+from transport.client.client_socket import Socket
 from transport.exceptions import UnencodableError
 
 
@@ -177,3 +186,22 @@ def test_a_token_and_a_url_with_a_lone_surrogate_are_refused() -> None:
         checked_token("abc\ud800")
     with pytest.raises(UnencodableError, match=r"^the URL has a lone surrogate at position 10, "):
         checked_url("ws://host/\ud800")
+
+
+@pytest.mark.parametrize(
+    "proxy", ["proxy:3128", "ftp://proxy:3128", "http://", "http://proxy:port", "", False, 1, 3128]
+)
+def test_a_proxy_that_is_none_is_refused_where_it_is_given(proxy: Any) -> None:
+    with pytest.raises(ValueError, match=rf"^proxy must be the URL of a proxy such as http://.*, got {proxy!r}$"):
+        Socket("ws://example.com/socket", proxy=proxy)
+
+
+def test_the_password_of_a_proxy_is_not_shown() -> None:
+    with pytest.raises(ValueError, match=r"^proxy must be") as refused:
+        checked_proxy("ann:secret@proxy:3128")
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("proxy", [True, None, "http://proxy:3128", "socks5h://ann:secret@proxy"])
+def test_a_proxy_is_a_url_or_that_of_the_environment_or_none(proxy: Any) -> None:
+    assert checked_proxy(proxy) is proxy

@@ -9,15 +9,26 @@ from typing import Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
-from websockets.proxy import get_proxy
+from websockets.exceptions import InvalidProxy
+from websockets.proxy import get_proxy, parse_proxy
 from websockets.uri import parse_uri
 
 from actors.channels.encoding import unencodable
+from actors.redaction import safe_repr
 from transport.access.auth_token import PREFIX, SUBPROTOCOL
 from transport.client.client_serializer import check_utf8
 from transport.exceptions import UnencodableError
 
-__all__ = ["checked_params", "checked_token", "checked_url", "connect_url", "longpoll_url", "proxy_for", "subprotocols"]
+__all__ = [
+    "checked_params",
+    "checked_proxy",
+    "checked_token",
+    "checked_url",
+    "connect_url",
+    "longpoll_url",
+    "proxy_for",
+    "subprotocols",
+]
 
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 _PATH = "websocket"
@@ -122,6 +133,30 @@ def subprotocols(auth_token: str | None) -> list[str] | None:
     if auth_token is None:
         return None
     return [SUBPROTOCOL, PREFIX + base64.b64encode(auth_token.encode()).decode().rstrip("=")]
+
+
+def checked_proxy(proxy: object) -> str | Literal[True] | None:
+    """Return the option `proxy` of a socket.
+
+    Raises:
+        ValueError: if it is neither a URL nor True nor None.
+    """
+    if proxy is True or proxy is None or (isinstance(proxy, str) and _is_proxy(proxy)):
+        return proxy
+    # It may have a password.
+    shown = "a URL that is none" if "@" in str(proxy) else safe_repr(proxy)
+    raise ValueError(
+        "proxy must be the URL of a proxy such as http://proxy:3128, True for that of the environment, or None for none, "
+        f"got {shown}"
+    )
+
+
+def _is_proxy(url: str) -> bool:
+    try:
+        parse_proxy(url)
+    except (InvalidProxy, ValueError):
+        return False
+    return True
 
 
 def proxy_for(url: str, *, proxy: str | Literal[True] | None) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar
 
 from actors.validation import check_count
-from transport.client.address import checked_params, checked_token, checked_url, connect_url
+from transport.client.address import checked_params, checked_proxy, checked_token, checked_url, connect_url
 from transport.client.client_channel import Channel
 from transport.client.client_serializer import CLIENT_SERIALIZERS, check_utf8
 from transport.client.connection_options import ConnectionOptions, Target
@@ -144,7 +144,7 @@ class Socket:
             headers={} if headers is None else headers,
             origin=origin,
             ssl=ssl,
-            proxy=proxy,
+            proxy=checked_proxy(proxy),
             max_size=max_size,
             longpoll_timeout=longpoll_timeout,
         )

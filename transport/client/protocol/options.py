@@ -45,7 +45,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         if self.transport not in get_args(TransportName):
             raise ValueError(f"transport must be {' or '.join(get_args(TransportName))}, got {self.transport!r}")
         if self.longpoll_fallback is not None:
-            check_seconds("longpoll_fallback", self.longpoll_fallback, "> 0", others="None")
+            check_seconds("longpoll_fallback", self.longpoll_fallback, "> 0", others=" or None")
 
 
 def _check_delay(name: str, delay: object) -> None:
