@@ -240,7 +240,8 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     parser.add_argument("--repl", action="store_true", help="open a prompt inside the running server")
     parser.add_argument("--console", metavar="PATH", help="allow `ashtree console PATH` to open such a prompt")
     options = parser.parse_args(arguments)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    # A line for each connect and join; at a prompt they would be in the way.
+    logging.basicConfig(level="WARNING" if options.repl else "INFO", format="%(asctime)s %(levelname)s %(message)s")
     endpoint = demo_endpoint(options.host, options.port)
 
     def welcome(system: System) -> None:

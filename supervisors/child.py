@@ -11,7 +11,7 @@ from actors.exceptions import ActorDeadError, StartError
 from actors.exits import SHUTDOWN
 from actors.future import Future, shared_future
 from actors.log import Log
-from actors.lowlevel import leave, next_round, spawn
+from actors.lowlevel import leave, next_round, spawn, waits_at
 from actors.redaction import safe_str
 from supervisors.backoff import Waits
 from supervisors.child_spec import BRUTAL_KILL, INFINITY, BrutalKill, ChildKind, ChildSpec
@@ -29,9 +29,13 @@ if TYPE_CHECKING:
     # A child that was told to exit.
     _Leaving = tuple["Child", ActorRef[Any]]
 
-__all__ = ["Child", "ChildInfo", "found", "launch", "start", "stop_children", "until_started"]
+__all__ = ["SLOW_START", "Child", "ChildInfo", "found", "launch", "start", "stop_children", "until_started"]
 
 _log = Log("ashtree.supervisors")
+
+
+SLOW_START = 5.0
+"""Seconds after which the log says that an actor is still starting, for which its supervisor and all after it wait."""
 
 
 class Child:
@@ -127,13 +131,26 @@ async def until_started(child: Child, starting: Future[ActorRef[Any]]) -> ActorR
     Raises:
         StartError: if the child could not start, or was stopped while it was starting.
     """
+    assert child.ref is not None
+    process = child.ref.process
+    timer = process.scheduler.clock.call_after(SLOW_START, partial(_still_starting, process, child.spec.kind))
     try:
         await starting.until_done(None, blames_others=True)
         return starting.result()
     except ActorDeadError as error:
         raise StartError(str(child.ref), error) from error
     finally:
+        timer.cancel()
         del starting  # of the frame in the traceback of its exception, which would be a cycle
+
+
+def _still_starting(process: Process, kind: ChildKind) -> None:
+    # A supervisor that is still starting waits for a child, of which the same is logged.
+    if process.started is not None and kind is not ChildKind.SUPERVISOR:
+        where = waits_at(process)
+        _log.warning(
+            "%s has been in on_start for %g s; its supervisor waits for it\n%s", process.name, SLOW_START, where
+        )
 
 
 async def start(parent: Process, child: Child) -> None:

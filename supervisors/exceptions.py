@@ -12,21 +12,27 @@ SupervisorsError
 ├── UnsupportedCallError     this kind of supervisor does not support the call
 ├── UnknownActorError        the observer finds no actor by that name
 ├── AmbiguousActorError      the observer finds several actors by that name
-├── ConsoleError             a console cannot be opened at that path
+├── UnavailableError         something outside of the program that it needs is not available, such as a port
+│   └── ConsoleError         a console cannot be opened at that path
 └── SystemDownError          the system ended unexpectedly
+
+CannotRunError, a StartError of `actors`: a program cannot start, as something is unavailable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from actors.exceptions import StartError
 from actors.pickling import Portable
 from actors.redaction import safe_repr, safe_str
 
 __all__ = [
+    "NO_UNIX_SOCKETS",
     "AlreadyPresentError",
     "AlreadyStartedError",
     "AmbiguousActorError",
+    "CannotRunError",
     "ChildExistsError",
     "ChildNotFoundError",
     "ChildRestartingError",
@@ -36,9 +42,14 @@ __all__ = [
     "SupervisorsError",
     "SystemDownError",
     "TooManyChildrenError",
+    "UnavailableError",
     "UnknownActorError",
     "UnsupportedCallError",
 ]
+
+
+NO_UNIX_SOCKETS = "this platform has no Unix sockets, by which a console is reached"
+"""The reason of a ConsoleError where there can be none."""
 
 
 class SupervisorsError(Portable):
@@ -139,7 +150,25 @@ class AmbiguousActorError(SupervisorsError, LookupError):
         super().__init__(f"{len(refs)} actors match {safe_repr(target)}: {some}; give the pid of one")
 
 
-class ConsoleError(SupervisorsError):
+class UnavailableError(SupervisorsError):
+    """Something outside of the program that it needs is not available, such as a port; a traceback would not help."""
+
+    @property
+    def advice(self) -> str:
+        """What to do about it; may be empty."""
+        return ""
+
+
+class CannotRunError(StartError, SystemExit):
+    """`System.run()` cannot start because of an UnavailableError; uncaught, it ends the program with one line."""
+
+    def __init__(self, name: str, failed: StartError) -> None:
+        super().__init__(failed.label, failed.cause)
+        advice = getattr(failed.root, "advice", "")
+        self.code = f"{name} cannot start: {safe_str(failed.root)}{advice and f'; {advice}'}"
+
+
+class ConsoleError(UnavailableError):
     """A console cannot be opened at a path."""
 
     def __init__(self, path: str, reason: str) -> None:

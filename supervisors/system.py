@@ -6,12 +6,15 @@ import asyncio
 import atexit
 import os
 import pkgutil
+import socket
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from actors.callbacks import check_function
+from actors.exceptions import StartError
 from actors.exits import SHUTDOWN, ExitReason
 from actors.fork import leave_child
 from actors.log import Log
@@ -19,8 +22,10 @@ from actors.lowlevel import Scheduler, in_thread, must_not_block, spawn
 from actors.pubsub.pubsub import PUBSUB, PubSub
 from actors.validation import check_seconds
 from actors.via import resolve
+from supervisors.child import SLOW_START
 from supervisors.child_spec import INFINITY, check_children, check_record
-from supervisors.exceptions import SystemDownError
+from supervisors.default_log import LIFE, default_log
+from supervisors.exceptions import NO_UNIX_SOCKETS, CannotRunError, ConsoleError, SystemDownError, UnavailableError
 from supervisors.garbage import rare_collections
 from supervisors.main_loop import MainLoop
 from supervisors.restart import AutoShutdown, AutoShutdownName, RestartIntensity, Strategy, StrategyName
@@ -28,6 +33,7 @@ from supervisors.signals import Signals
 from supervisors.stragglers import kill_stragglers
 from supervisors.supervisor import Supervisor
 from supervisors.tree import draw
+from supervisors.watchdog import BLOCKED, Watchdog, loop_watched
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -36,7 +42,6 @@ if TYPE_CHECKING:
     from actors.registry import Registry
     from actors.via import Target
     from supervisors.child_spec import ChildSpec, Supervised
-    from supervisors.watchdog import Watchdog
 
 __all__ = ["System"]
 
@@ -67,7 +72,7 @@ class System:
     - `pubsub`: a PubSub with other options; by default it is called "pubsub", and "<name>.pubsub" beside another system.
     - `shutdown_timeout`: the seconds that stopping the whole tree may take, `INFINITY` for no limit; what is left then is
       killed, and named in the log. Within it, the `shutdown` time of each child holds.
-    - `watchdog`: what to watch on the event loop (see `Watchdog`); by default nothing.
+    - `watchdog`: what to watch on the event loop (see `Watchdog`); by default nothing, and under `run` whether it is blocked.
     - `record`: how many of its latest messages each actor of the tree keeps for crash reports, unless its class or its child
       spec says otherwise; by default none.
     - `console`: the path of a Unix socket for `python -m supervisors.console PATH`, which opens a prompt inside the running
@@ -75,6 +80,7 @@ class System:
 
     Raises:
         TypeError, ValueError: naming the invalid option, with its value.
+        ConsoleError: if the platform has no Unix sockets for a console.
     """  # noqa: D415  # the colon leads to the list
 
     def __init__(
@@ -332,8 +338,13 @@ class System:
         ending; the log says which. A second signal ends the program at once. A signal that was ignored stays ignored. Meanwhile
         Python collects garbage less often (see `rare_collections`).
 
+        The log, "ashtree.system", says where it listens, and that Ctrl-C stops it. If the program has not set up logging,
+        these lines and all warnings of ours go to stderr. Without a `Watchdog` the log says at least when a handler blocks the
+        event loop.
+
         Raises:
-            StartError: if it could not start.
+            StartError: if it could not start; if that is for lack of something outside of the program, such as a port that is
+                in use, it is a SystemExit too: uncaught, it ends the program with one line.
             SystemDownError: if it ended unexpectedly.
             SystemExit: with status 1, at a second signal.
             TypeError: if `then` is `async`.
@@ -344,34 +355,60 @@ class System:
         self._must_not_be_running()
         if then is not None:
             check_function("then", then, instead="make what takes time a child of the system")
-        with Signals(self.shutdown_timeout) as signals:
+        with default_log(), Signals(self.shutdown_timeout) as signals:
             try:
                 MainLoop(signals).run(self._serve(then, signals))
             except asyncio.CancelledError:
                 if not signals.count:
                     raise
+            except StartError as failed:
+                if isinstance(failed.root, UnavailableError):
+                    raise CannotRunError(self.name, failed) from None
+                raise
+            LIFE.info("%s has stopped", self.name)
             if signals.is_urgent:
                 sys.exit(1)
 
     async def _serve(self, then: Callable[[System], object] | None, signals: Signals) -> None:
         serving, scheduler = asyncio.current_task(), Scheduler.here()
         assert serving is not None
-        signals.handle(serving.cancel, partial(self._kill, scheduler), partial(_is_busy, scheduler))
+        stop = partial(self._stop_by_signal, serving)
+        signals.handle(stop, partial(self._kill, scheduler), partial(_is_busy, scheduler))
         self._seconds_left = signals.seconds_left
+        running = AsyncExitStack()
         try:
-            async with self:
+            with self._loop_watch(scheduler, SLOW_START):
+                await running.enter_async_context(self)
+            async with running:
+                LIFE.info("%s is running%s; Ctrl-C stops it", self.name, _at(scheduler))
                 if then is not None:
                     then(self)
-                with rare_collections():
+                with rare_collections(), self._loop_watch(scheduler, BLOCKED):
                     await self.wait()
         finally:
             signals.done()
             scheduler.close()
             self._seconds_left = lambda: self.shutdown_timeout
 
+    def _loop_watch(self, scheduler: Scheduler, seconds: float) -> AbstractContextManager[None]:
+        """Return what reports, inside the block, that the event loop is blocked, unless the author has a watchdog for that."""
+        has_one = any(isinstance(child, Watchdog) for child in self._children)
+        return nullcontext() if has_one else loop_watched(scheduler, seconds)
+
+    def _stop_by_signal(self, serving: asyncio.Task[None]) -> None:
+        LIFE.info("%s stops; a second Ctrl-C ends it at once", self.name)
+        serving.cancel()
+
     def _kill(self, scheduler: Scheduler) -> None:
         self._stopping = True
         scheduler.close()
+
+
+def _at(scheduler: Scheduler) -> str:
+    """Return where the actors of an event loop listen that say so, as endpoints do."""
+    found = [getattr(process.actor, "listens_at", None) for process in scheduler.processes.values()]
+    places = [place for place in found if isinstance(place, str)]
+    return f" at {', '.join(places)}" if places else ""
 
 
 def _is_busy(scheduler: Scheduler) -> bool:
@@ -386,5 +423,7 @@ def _name_of_pubsub(system: str) -> str:
 
 
 def _console(system: System, path: str) -> ChildSpec:
+    if not hasattr(socket, "AF_UNIX"):
+        raise ConsoleError(path, NO_UNIX_SOCKETS)
     open_console: Callable[[System, str], ChildSpec] = pkgutil.resolve_name(_OPEN_CONSOLE)
     return open_console(system, path)

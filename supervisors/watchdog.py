@@ -17,7 +17,8 @@ reports at a time, the log has ten of them and the number of the others; telemet
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,13 +42,25 @@ if TYPE_CHECKING:
 
     _AnyTask = asyncio.Task[Any]
 
-__all__ = ["LOOP_BLOCKED", "MAILBOX_FULL", "STUCK", "LoopWatch", "Watchdog", "WatchdogServer"]
+__all__ = [
+    "BLOCKED",
+    "LOOP_BLOCKED",
+    "MAILBOX_FULL",
+    "STUCK",
+    "LoopWatch",
+    "Watchdog",
+    "WatchdogServer",
+    "loop_watched",
+]
 
 _log = Log("ashtree.watchdog")
 
 STUCK = ("ashtree", "actor_stuck")
 LOOP_BLOCKED = ("ashtree", "loop_blocked")
 MAILBOX_FULL = ("ashtree", "mailbox_full")
+
+BLOCKED = 0.25
+"""Seconds for which a handler may block the event loop, by default."""
 
 # Actors that are inspected in one turn: some 0.1 ms.
 _SLICE = 1000
@@ -79,7 +92,7 @@ class Watchdog:
     """
 
     stuck: float | None = 10.0
-    blocked: float | None = 0.25
+    blocked: float | None = BLOCKED
     mailbox: int | None = 1000
     every: float = 1.0
 
@@ -265,6 +278,16 @@ class LoopWatch:
             _log.info("the event loop is running again, after %.3f s", awake.seconds)
 
 
+@contextmanager
+def loop_watched(scheduler: Scheduler, seconds: float) -> Iterator[None]:
+    """Watch an event loop inside the block."""
+    watch = LoopWatch(scheduler, seconds)
+    try:
+        yield
+    finally:
+        watch.end()
+
+
 # Reports
 
 
@@ -304,6 +327,6 @@ def _about(process: Process | None, message: str, stack: str) -> dict[str, objec
 def _doing(process: Process, message: str) -> str:
     if process.ending is not None:
         return "in terminate"
-    if process.started is not None:
+    if process.started is not None or (process.current is None and not process.handled):
         return "in on_start"
     return f"handling {message}"

@@ -97,3 +97,16 @@ def test_the_two_commands_of_the_readme_are_targets_of_the_makefile() -> None:
     commands = re.findall(r"^make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert commands == ["demo", "test"]
     assert all(re.search(rf"^{command}:", makefile, re.MULTILINE) for command in commands)
+
+
+def test_all_loggers_are_in_the_table() -> None:
+    sources = [path for package in ("actors", "supervisors", "transport") for path in (ROOT / package).rglob("*.py")]
+    used = {name for path in sources for name in re.findall(r'"(ashtree\.[a-z_]+)"', path.read_text(encoding="utf-8"))}
+    table = re.findall(
+        r"^\| `(ashtree\.[a-z_]+)` \|", (ROOT / "docs/observability.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert sorted(table) == sorted(used - NOT_LOGGERS)
+
+
+NOT_LOGGERS = {"ashtree.demo"}
+"""Packages that are named as text."""

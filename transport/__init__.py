@@ -9,6 +9,7 @@ from transport.carriers.outbox import OutboxPolicy
 from transport.carriers.rate import Rate
 from transport.endpoint import Endpoint
 from transport.exceptions import (
+    ListenError,
     MalformedMessageError,
     SocketError,
     TokenError,
@@ -35,6 +36,7 @@ __all__ = [
     "Endpoint",
     "Extension",
     "Limits",
+    "ListenError",
     "LongPoll",
     "MalformedMessageError",
     "Metrics",

@@ -18,7 +18,7 @@ from transport.carriers.carrier import EndConnection
 from transport.carriers.time_bound import TimeBound
 from transport.endpoint_api import EndpointAPI
 from transport.http.http_connections import HttpConnections
-from transport.http.listener import Listener, ListeningEndpoint, bind, unbind
+from transport.http.listener import Listener, ListeningEndpoint, authority, bind, unbind
 from transport.socket_events import socket_drain
 from transport.transport import Transport
 
@@ -62,6 +62,12 @@ class EndpointSupervisor(Supervisor):
         endpoint.attach(self.actor_ref, endpoint.port if endpoint.port is None else self._open(endpoint.port))
         self.send_interval(endpoint.idle.interval, _SWEEP)
         return super().on_start()
+
+    @property
+    def listens_at(self) -> str | None:
+        """The address, for people; None if it has none of its own."""
+        host, port = self._endpoint.host, self._endpoint.port
+        return None if port is None else f"http://{authority(host, port)}"
 
     def _open(self, port: int) -> int:
         """Open the listening sockets and return their port."""

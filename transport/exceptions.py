@@ -1,6 +1,7 @@
 """The errors of `transport`: raised to applications, or used internally to refuse clients.
 
 TransportError
+├── ListenError             an endpoint cannot listen at its address (it is an OSError and an UnavailableError too)
 ├── MalformedMessageError   a client sent a malformed message: its connection is closed with 1011
 ├── SocketError             a socket class, or an option of an endpoint, is invalid: raised at the start
 └── TokenError
@@ -12,10 +13,14 @@ UnencodableError, of `actors`, is raised here too: a payload cannot be encoded, 
 
 from __future__ import annotations
 
+import errno
+
 from actors.exceptions import UnencodableError
 from actors.pickling import Portable
+from supervisors.exceptions import UnavailableError
 
 __all__ = [
+    "ListenError",
     "MalformedMessageError",
     "SocketError",
     "TokenError",
@@ -26,8 +31,23 @@ __all__ = [
 ]
 
 
+_ADVICE = {
+    errno.EADDRINUSE: "end the program that listens there, or choose another port",
+    errno.EACCES: "ports below 1024 need a privilege: choose another one",
+}
+
+
 class TransportError(Portable):
     """The base class of the errors of this package."""
+
+
+class ListenError(TransportError, UnavailableError, OSError):
+    """An endpoint cannot listen at its address: it is in use, or not one of this machine."""
+
+    @property
+    def advice(self) -> str:
+        """What to do about it."""
+        return _ADVICE.get(self.errno or 0, "")
 
 
 class MalformedMessageError(TransportError, ValueError):

@@ -14,6 +14,7 @@ from actors import telemetry
 from actors.channels.channel_events import level, took
 from actors.log import Log
 from actors.redaction import shown
+from supervisors.default_log import LIFE
 
 if TYPE_CHECKING:
     from actors.channels.message import Frame, Serializer
@@ -123,4 +124,4 @@ def socket_drain(endpoint: EndpointAPI, count: int) -> None:
     if DRAIN in telemetry.attached:
         numbers = {"count": count, "total": count, "index": 1, "rounds": 1}
         telemetry.execute(DRAIN, numbers, {"endpoint": endpoint})
-    _log.info("DRAINING %d connection(s)", count)
+    LIFE.info("DRAINING %d connection(s)", count)

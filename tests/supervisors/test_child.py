@@ -19,6 +19,7 @@ from actors.via import Via
 from supervisors.backoff import Backoff
 from supervisors.child import Child, ChildInfo, launch, start, stop_children, until_started
 from supervisors.child_spec import BRUTAL_KILL, INFINITY, ChildKind, ChildSpec
+from supervisors.supervisor import Supervisor
 from tests.supervisors.workers import BoomError, Worker, worker
 
 if TYPE_CHECKING:
@@ -412,3 +413,45 @@ def test_a_child_that_is_still_starting_is_ended(
     stop(parent, child).get()
     assert not ref.is_alive()
     assert "a starts" not in journal
+
+
+class NeverStarted(Actor):
+    async def on_start(self) -> None:
+        await Future()
+
+
+def test_a_child_that_is_long_in_its_async_start_is_logged_once_with_the_line_it_waits_at(
+    runtime: ManualRuntime, parent: ActorRef[Parent], caplog: pytest.LogCaptureFixture
+) -> None:
+    child = Child(ChildSpec(NeverStarted, name="late"))
+    parent.send(lambda process: start(process, child))
+    runtime.advance(4.9)
+    assert caplog.messages == []
+    runtime.advance(60)
+    (line,) = caplog.messages
+    assert child.ref is not None
+    assert line.startswith(f"late {child.ref.pid} has been in on_start for 5 s; its supervisor waits for it\n")
+    assert line.endswith("    await Future()")
+
+
+def test_of_supervisors_that_start_only_the_child_that_they_wait_for_is_logged(
+    runtime: ManualRuntime, caplog: pytest.LogCaptureFixture
+) -> None:
+    below = ChildSpec(Supervisor, ([ChildSpec(NeverStarted, name="late")],), id="below")
+    Supervisor.start([below])
+    runtime.advance(60)
+    assert [line.partition(" ")[0] for line in caplog.messages] == ["late"]
+
+
+def test_a_child_that_has_started_in_time_is_not_logged(
+    runtime: ManualRuntime, parent: ActorRef[Parent], journal: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Slow(Actor):
+        async def on_start(self) -> None:
+            opened: Future[None] = Future()
+            self.clock.call_after(4.9, opened.set)
+            await opened
+
+    parent.send(lambda process: start(process, Child(ChildSpec(Slow))))
+    runtime.advance(60)
+    assert caplog.messages == []

@@ -25,6 +25,7 @@ import asyncio
 import atexit
 import concurrent.futures
 import io
+import logging
 import os
 import signal
 import sys
@@ -198,6 +199,7 @@ if sys.argv[1] == "asyncio":
     sys.modules["uvloop"] = None
 if "IGNORED" in os.environ:
     signal.signal(int(os.environ["IGNORED"]), signal.SIG_IGN)
+logging.basicConfig(format="%(message)s")  # for warnings only
 atexit.register(say, "exit")
 threading._register_atexit(say, "waits")  # for threads that are not daemons, and called before that
 children = [ChildSpec(globals()[kind], (label,), id=label) for label, kind in zip("abc", sys.argv[2:])]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actors.actor import Actor
+from actors.clock import monotonic_time
 from actors.exceptions import BlockingCallError, NameTakenError, StartError
 from actors.exits import KILLED, SHUTDOWN
 from actors.pubsub.pubsub import PubSub, PubSubServer
@@ -24,11 +25,12 @@ from actors.registry import ActorRegistry
 from actors.testing import WAIT
 from supervisors.calls import start_child, which_children
 from supervisors.child_spec import ChildSpec
-from supervisors.exceptions import SystemDownError
+from supervisors.exceptions import ConsoleError, SystemDownError
 from supervisors.restart import AutoShutdown, Strategy
 from supervisors.supervision import TOO_MANY_RESTARTS
 from supervisors.supervisor import Supervisor
 from supervisors.system import System
+from supervisors.watchdog import Watchdog
 from tests.supervisors.workers import BoomError, child, running, worker
 
 if TYPE_CHECKING:
@@ -640,6 +642,65 @@ def test_run_works_in_any_thread_without_the_signals() -> None:
     assert [type(error) for error in raised] == [SystemDownError]
 
 
+class Port(Actor):
+    def on_start(self) -> None:
+        raise ConsoleError("/nowhere", "it is taken")
+
+
+def test_what_a_program_needs_of_its_machine_ends_it_with_one_line() -> None:
+    with pytest.raises(StartError) as caught:
+        System([Port], name="Shop").run()
+    assert isinstance(caught.value, SystemExit)
+    assert isinstance(caught.value.root, ConsoleError)
+    assert caught.value.code == "Shop cannot start: cannot open a console at '/nowhere': it is taken"
+
+
+def test_a_program_says_that_a_handler_blocks_its_event_loop(caplog: pytest.LogCaptureFixture) -> None:
+    def block(self: Actor, _message: object) -> None:
+        until_logged(caplog)
+        kill_parent(self)
+
+    def then(system: System) -> None:
+        processes = system.ref.process.scheduler.processes.values()
+        (blocking,) = [process.ref for process in processes if process.label == "Blocking"]
+        blocking.send("block")
+
+    with pytest.raises(SystemDownError):
+        System([type("Blocking", (Actor,), {"on_receive": block})]).run(then)
+    assert "the event loop is blocked: nothing else has run for 0.25 s; Blocking" in caplog.text
+    assert "is handling 'block'" in caplog.text
+
+
+def test_a_program_says_that_a_start_blocks_its_event_loop_for_long(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("supervisors.system.SLOW_START", 0.05)
+    blocking = type("Blocking", (Actor,), {"on_start": lambda _self: until_logged(caplog)})
+    with pytest.raises(SystemDownError):
+        System([blocking]).run(lambda system: system.ref.kill())
+    assert "the event loop is blocked: nothing else has run for 0.05 s; Blocking" in caplog.text
+    assert "in on_start" in caplog.text
+
+
+def test_a_program_with_a_watchdog_leaves_that_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("supervisors.system.loop_watched", None)
+    with pytest.raises(SystemDownError):
+        System(watchdog=Watchdog(blocked=None)).run(lambda system: system.ref.kill())
+
+
+def until_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Block until the log says that the event loop is blocked."""
+    deadline = monotonic_time() + WAIT
+    while "is blocked" not in caplog.text and monotonic_time() < deadline:
+        pass
+
+
+def kill_parent(actor: Actor) -> None:
+    parent = actor.actor_ref.process.parent
+    assert parent is not None
+    parent.ref.kill()
+
+
 # In a thread, without a block
 
 
@@ -705,6 +766,12 @@ def test_the_end_of_the_program_closes_what_is_left() -> None:
     )
     assert done.stdout.startswith("the end of the program\nends: ")
     assert done.stderr == ""
+
+
+def test_where_there_are_no_unix_sockets_there_is_no_console(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("socket.AF_UNIX")
+    with pytest.raises(ConsoleError, match="cannot open a console at 'here': this platform has no Unix sockets"):
+        System(console="here")
 
 
 # The limit of a shutdown

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import resource
 import sys
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
 
 __all__ = ["connections_for_files", "open_files"]
+
+# None on a platform without such limits.
+_resource: Any = None
+with suppress(ImportError):
+    _resource = import_module("resource")
 
 # Files for everything but connections: a part of all, at least so many.
 _PART = 20
@@ -13,9 +20,12 @@ _RESERVE = 64
 
 
 def open_files() -> int:
-    """Return how many files this process may have open, RLIMIT_NOFILE."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+    """Return how many files this process may have open, RLIMIT_NOFILE; where there is no such limit, a large number."""
+    if _resource is None:
+        return sys.maxsize
+    soft: int
+    soft, _ = _resource.getrlimit(_resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == _resource.RLIM_INFINITY else soft
 
 
 def connections_for_files() -> int:

@@ -28,6 +28,7 @@ from weakref import WeakSet
 from actors.actor import Actor
 from actors.fork import in_child
 from actors.log import Log
+from transport.exceptions import ListenError
 from transport.http.exchange import HttpEndpoint, Incoming, refusal
 from transport.http.file_limit import connections_for_files
 from transport.http.http_connection import HttpConnection
@@ -75,7 +76,7 @@ def bind(host: str, port: int) -> list[socket.socket]:
     Of the addresses of a name, such as those of localhost in both versions of IP, it takes those that this machine has.
 
     Raises:
-        OSError: if an address is in use, or none belongs to this machine.
+        ListenError: if an address is in use, or none belongs to this machine.
     """
     sockets: list[socket.socket] = []
     try:
@@ -83,7 +84,9 @@ def bind(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for opened in sockets:
             opened.close()
-        raise OSError(error.errno, f"cannot listen on {authority(host, port)}: {error.strerror or error}") from error
+        raise ListenError(
+            error.errno, f"cannot listen on {authority(host, port)}: {error.strerror or error}"
+        ) from error
     return sockets
 
 

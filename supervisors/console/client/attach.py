@@ -28,6 +28,7 @@ from supervisors.console.protocol import (
     encodable,
     encode,
 )
+from supervisors.exceptions import NO_UNIX_SOCKETS
 
 if TYPE_CHECKING:
     from supervisors.console.client.terminal import Terminal
@@ -55,8 +56,10 @@ def connect(path: str) -> socket.socket:
     """Connect to the console at a path.
 
     Raises:
-        OSError: if no server listens there, or the socket belongs to another user.
+        OSError: if no server listens there, the socket belongs to another user, or the platform has none of its kind.
     """
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError(NO_UNIX_SOCKETS)
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connected.connect(path)
