@@ -162,10 +162,11 @@ class UnavailableError(SupervisorsError):
 class CannotRunError(StartError, SystemExit):
     """`System.run()` cannot start because of an UnavailableError; uncaught, it ends the program with one line."""
 
-    def __init__(self, name: str, failed: StartError) -> None:
-        super().__init__(failed.label, failed.cause)
-        advice = getattr(failed.root, "advice", "")
-        self.code = f"{name} cannot start: {safe_str(failed.root)}{advice and f'; {advice}'}"
+    @property
+    def code(self) -> str:  # type: ignore[override]  # of SystemExit: what Python writes to stderr, with status 1
+        """The line: what is not available, and what to do about it."""
+        name, advice = self.label.rpartition(" <")[0] or self.label, getattr(self.root, "advice", "")
+        return f"{name} cannot start: {safe_str(self.root)}{advice and f'; {advice}'}"
 
 
 class ConsoleError(UnavailableError):

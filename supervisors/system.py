@@ -363,7 +363,7 @@ class System:
                     raise
             except StartError as failed:
                 if isinstance(failed.root, UnavailableError):
-                    raise CannotRunError(self.name, failed) from None
+                    raise CannotRunError(failed.label, failed.cause) from None
                 raise
             LIFE.info("%s has stopped", self.name)
             if signals.is_urgent:
