@@ -273,7 +273,10 @@ class Mailbox(Bonds):
             if kind is CoroutineType:
                 self._wait_for(result)  # type: ignore[arg-type]  # its type was compared
                 return False
-            if kind is Stop or _may_be_special(kind):
+            if kind is Stop:
+                self._stop(result)  # type: ignore[arg-type]  # as above
+                return False
+            if _may_be_special(kind):
                 return self._accept_special(result)
         if self.reply_to is not None:
             self.reply(result)
