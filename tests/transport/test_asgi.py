@@ -85,12 +85,15 @@ class Peer:
         self.gate.set()
         # What the server's `send` raises.
         self.fail: Exception | None = None
+        self.refused_codes = range(0)
         self.task = asyncio.create_task(app(scope, self._in.get, self._write))
 
     async def _write(self, event: Any) -> None:
         await self.gate.wait()
         if self.fail is not None:
             raise self.fail
+        if event.get("code") in self.refused_codes:
+            raise ValueError("invalid close code")
         await self._out.put(event)
 
     def put(self, kind: str, **members: Any) -> None:
@@ -574,6 +577,17 @@ async def test_a_killed_transport_ends_its_connection_without_a_word() -> None:
         peer.put("websocket.receive", text='["1","1","echo","phx_join",{}]')
         await peer.text()
         peer.put("websocket.receive", text='["1","2","echo","crash_transport",{}]')
+        await peer.ended()
+
+
+@on_loop
+async def test_a_server_that_does_not_send_the_close_code_sends_one_for_private_use() -> None:
+    async with running() as app:
+        peer = await opened(app)
+        # As daphne: 1000, and codes for applications.
+        peer.refused_codes = range(1001, 3000)
+        peer.put("websocket.receive", text="{")
+        assert await peer.get() == {"type": "websocket.close", "code": 4011}
         await peer.ended()
 
 

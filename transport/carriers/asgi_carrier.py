@@ -37,6 +37,9 @@ __all__ = ["AsgiCarrier", "Event", "Receive", "Send", "written"]
 
 _log = Log("ashtree.transport")
 
+# A code of RFC 6455 as one for private use (its section 7.4.2): 1012 as 4012.
+_PRIVATE = 3000
+
 Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
@@ -209,8 +212,10 @@ class AsgiCarrier:
             self._over.set()
 
     async def _write_close(self, send: Send, code: int) -> None:
+        """Close with this code, or with one for private use in its place: daphne sends no code between 1001 and 2999."""
         with suppress(TimeoutError), TimeBound(self._scheduler.clock, CLOSE_TIMEOUT):
-            await written(send, {"type": "websocket.close", "code": int(code)})
+            if not await written(send, {"type": "websocket.close", "code": int(code)}):
+                await written(send, {"type": "websocket.close", "code": int(code) + _PRIVATE})
 
     # A client that does not read
 
