@@ -36,7 +36,8 @@ class Limits:
     - `first_join_timeout`: after `connect`, without a join or a heartbeat; then the connection is closed with 1008.
 
     All connections:
-    - `connections`: of the endpoint's own port, HTTP included; None derives it from the limit of open files.
+    - `connections`: of the endpoint's own port, HTTP included; None derives it from the limit of open files. A WebSocket counts
+      until its channels have handled what they had received.
     - `connections_per_address`, `connections_per_id`: sockets of one client address, and of one `Socket.id()`.
     - `sessions`, `sessions_per_address`: sessions of long polling.
 

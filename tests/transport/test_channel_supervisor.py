@@ -14,8 +14,8 @@ from actors.sys import get_state
 from supervisors import which_children
 from supervisors.child_spec import BRUTAL_KILL
 from supervisors.observer.commands import tree
-from tests.transport.wire import HEARTBEAT, Client, Server, Tcp, masked, on_loop, reset, serving, until
-from transport import Socket
+from tests.transport.wire import HEARTBEAT, Client, Server, Tcp, masked, on_loop, reset, serving, status, until
+from transport import Limits, Socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -276,6 +276,18 @@ async def test_a_channel_that_takes_its_time_to_end_is_shown_too(end: Any, log: 
         Room.gate.set()
         await server.nothing_is_left()
         assert len(log) == 1
+
+
+@pytest.mark.parametrize("end", [close_frame, protocol_error, malformed, tcp_reset, kick])
+@on_loop
+async def test_meanwhile_the_connection_counts_against_the_limit(end: Any) -> None:
+    async with serving(SOCKETS, limits=Limits(connections=1)) as server:
+        await end(server, await busy(server))
+        await until(lambda: not len(server.endpoint.idle))
+        assert await status(server) == 503
+        Room.gate.set()
+        await until(lambda: server.endpoint.idle.open == 0)
+        await (await server.tcp()).upgrade()
 
 
 @on_loop

@@ -34,7 +34,9 @@ class IdleConnections:
     Marking a connection as active costs one assignment, so that no timer is set for each message. A carrier discards its
     connection while it does not read it, and adds it again when it does.
 
-    `open` is how many connections of the endpoint's port there are, read or not.
+    `open` is how many connections of the endpoint's port there are, read or not. One whose client has gone counts until its
+    transport actor has ended: otherwise a client could connect again and again, while the channels of its earlier connections
+    are busy with what it has sent.
 
     Raises:
         ValueError: if the timeout is not above zero.
@@ -54,10 +56,9 @@ class IdleConnections:
         self.open += 1
         self.add(connection)
 
-    def closed(self, connection: Silent) -> None:
-        """Forget a connection that has ended."""
+    def closed(self) -> None:
+        """Count a connection no more: it is lost, and its transport actor has ended."""
         self.open -= 1
-        self.discard(connection)
 
     def add(self, connection: Silent) -> None:
         """Watch a connection from now on."""

@@ -88,6 +88,7 @@ class WebSocketCarrier(asyncio.Protocol):
         "_going_on",
         "_held",
         "_input",
+        "_is_attached",
         "_is_last",
         "_kept",
         "_options",
@@ -111,6 +112,8 @@ class WebSocketCarrier(asyncio.Protocol):
         self.intake.hold(STARTING)
         self._frames = FrameReader(options.max_size, options.limits.fragments)
         self._process: Process | None = None
+        # Whether the transport actor lives: it may outlive the connection, for its channels.
+        self._is_attached = False
         self._fastlane: Fastlane | None = None
         self._transport: asyncio.Transport | None = None
         # What was received and is not handled, and whether that is continued in the next iteration of the loop.
@@ -169,7 +172,9 @@ class WebSocketCarrier(asyncio.Protocol):
             shut_down(self._transport)
         if self._timer is not None:
             self._timer.cancel()
-        self._options.idle.closed(self)
+        self._options.idle.discard(self)
+        if not self._is_attached:
+            self._options.idle.closed()
         is_behind = self._kept is not None and self._has_to_wait
         self._transport, self._input, self._farewell = None, _LOST, None
         self._shut()
@@ -521,6 +526,7 @@ class WebSocketCarrier(asyncio.Protocol):
     def attach(self, transport: Process) -> None:
         """Deliver to this actor from now on, beginning with what has been received already."""
         self._process = transport
+        self._is_attached = self._input != _LOST
         fastlane = fastlane_of(transport)
         if fastlane is not None and self._transport is not None:
             self._join(fastlane, self._transport)
@@ -557,9 +563,13 @@ class WebSocketCarrier(asyncio.Protocol):
                 self._wait_for_close()
 
     def abort(self) -> None:
-        """Cut the connection, unless a close frame has been sent."""
+        """Cut the connection, unless a close frame has been sent; the transport actor does so at last when it ends."""
         self._uncork()
         self._process = None
+        if self._is_attached:
+            self._is_attached = False
+            if self._input == _LOST:
+                self._options.idle.closed()
         if self._transport is not None and self._is_open:
             self._shut()
             self._transport.abort()
