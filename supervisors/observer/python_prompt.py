@@ -51,9 +51,15 @@ def run_on_loop(function: Function, loop: asyncio.AbstractEventLoop) -> None:
     """Run a statement as a task of a loop, and wait for it; Ctrl-C cancels it.
 
     Raises:
-        BaseException: the one that it raises.
+        RuntimeError: if the loop is closed, as that of a system that has ended.
+        BaseException: the one that the statement raises.
     """
-    running = asyncio.run_coroutine_threadsafe(outcome(function), loop)
+    statement = outcome(function)
+    try:
+        running = asyncio.run_coroutine_threadsafe(statement, loop)
+    except RuntimeError:
+        statement.close()
+        raise
     try:
         error = running.result()
     except KeyboardInterrupt:

@@ -1,0 +1,44 @@
+"""Statements that await, at a prompt in another thread than the loop's."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from supervisors.observer.python_prompt import run_on_loop
+from supervisors.system import System
+
+
+def test_a_statement_runs_on_the_loop_of_the_system() -> None:
+    ran_on: list[Any] = []
+
+    async def statement() -> None:
+        ran_on.append(asyncio.get_running_loop())
+
+    with System() as system:
+        loop = system.ref.process.scheduler.loop
+        run_on_loop(statement, loop)
+    assert ran_on == [loop]
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()])
+def test_what_it_raises_is_raised_here_and_does_not_end_the_loop(error: BaseException) -> None:
+    async def statement() -> None:
+        raise error
+
+    with System() as system:
+        with pytest.raises(type(error)):
+            run_on_loop(statement, system.ref.process.scheduler.loop)
+        assert system.ref.is_alive()
+
+
+def test_the_loop_of_a_system_that_has_ended_runs_nothing() -> None:
+    async def statement() -> None:
+        raise AssertionError("not reached")
+
+    with System() as system:
+        loop = system.ref.process.scheduler.loop
+    with pytest.raises(RuntimeError, match="closed"):
+        run_on_loop(statement, loop)
