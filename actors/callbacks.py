@@ -60,13 +60,16 @@ def can_be_awaited(kind: Hashable) -> bool:
 def check_callbacks(owner: type, names: tuple[str, ...], *, plain: bool = False, instead: str = "") -> None:
     """Raise unless the methods of a class can be called as callbacks; with `plain`, they may not be `async` either.
 
-    `instead` ends the text for a method that is `async`.
+    `instead` ends the text for a method that is `async`. A property is no method, nor is a value.
 
     Raises:
         TypeError: naming the class and the method.
     """
     for name in names:
-        check_function(f"{owner.__qualname__}.{name}", getattr(owner, name, None), plain=plain, instead=instead)
+        what, method = f"{owner.__qualname__}.{name}", getattr(owner, name, None)
+        if method is not None and not callable(method):
+            raise TypeError(f"{what} must be a method, as it is called, got {safe_repr(method)}")
+        check_function(what, method, plain=plain, instead=instead)
 
 
 def check_function(what: str, function: object, *, plain: bool = True, instead: str = "") -> None:

@@ -90,6 +90,13 @@ def test_a_callback_with_a_yield_is_refused_with_its_class(base: type, hook: str
     )
 
 
+@pytest.mark.parametrize("value", ["text", property(lambda _: "text"), 5], ids=["str", "property", "int"])
+@pytest.mark.parametrize(("base", "hook"), HOOKS)
+def test_a_callback_that_cannot_be_called_is_refused_with_its_class(base: type, hook: str, value: object) -> None:
+    with pytest.raises(TypeError, match=rf"^Worker\.{hook} must be a method, as it is called, got "):
+        type("Worker", (base,), {hook: value})
+
+
 @pytest.mark.parametrize("base", [Actor, Channel, ThreadedActor, Supervisor])
 @pytest.mark.parametrize(("name", "value"), [("trap_exit", True), ("idle_timeout", 60)])
 def test_a_setting_of_each_actor_is_refused_in_its_class(base: type, name: str, value: object) -> None:
