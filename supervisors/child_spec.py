@@ -232,9 +232,14 @@ def _spec_of(child: Supervised) -> ChildSpec:
     if not isinstance(child, type) and hasattr(child, "actor"):
         # The actor registers the name, with the object as its value.
         return ChildSpec(child.actor, (child,), id=child.name)
+    advice = f"; write {child.__name__}(…)" if isinstance(child, type) and _makes_children(child) else ""
     raise TypeError(
-        f"a child must be a ChildSpec, an Actor class or an object with child_spec(), got {safe_repr(child)}"
+        f"a child must be a ChildSpec, an Actor class or an object with child_spec(), got {safe_repr(child)}{advice}"
     )
+
+
+def _makes_children(cls: type) -> bool:
+    return hasattr(cls, "child_spec") or hasattr(cls, "actor")
 
 
 def check_children(children: object) -> None:

@@ -20,6 +20,7 @@ from actors.fork import leave_child
 from actors.log import Log
 from actors.lowlevel import Scheduler, in_thread, must_not_block, spawn
 from actors.pubsub.pubsub import PUBSUB, PubSub
+from actors.redaction import safe_repr
 from actors.validation import check_seconds
 from actors.via import resolve
 from supervisors.child import SLOW_START
@@ -101,6 +102,7 @@ class System:
         check_record(record)
         check_seconds("shutdown_timeout", shutdown_timeout, others=" or INFINITY")
         check_children(children)
+        _check_options(name, pubsub, watchdog)
         RestartIntensity(max_restarts, max_seconds)  # raises here, and not when the system starts
         self.name = name
         self.pubsub = pubsub or PubSub()
@@ -402,6 +404,15 @@ class System:
     def _kill(self, scheduler: Scheduler) -> None:
         self._stopping = True
         scheduler.close()
+
+
+def _check_options(name: object, pubsub: object, watchdog: object) -> None:
+    if not isinstance(name, str) or not name:
+        raise TypeError(f'name must be a non-empty str such as "Shop", got {safe_repr(name)}')
+    if pubsub is not None and not isinstance(pubsub, PubSub):
+        raise TypeError(f"pubsub must be a PubSub such as PubSub(adapter=…), or None, got {safe_repr(pubsub)}")
+    if watchdog is not None and not isinstance(watchdog, Watchdog):
+        raise TypeError(f"watchdog must be a Watchdog such as Watchdog(stuck=5.0), or None, got {safe_repr(watchdog)}")
 
 
 def _at(scheduler: Scheduler) -> str:

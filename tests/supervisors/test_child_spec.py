@@ -219,3 +219,16 @@ def test_options_may_be_given_by_their_names_to_type_checkers_too() -> None:
     assert (spec.restart, spec.kind) == (Restart.TRANSIENT, ChildKind.SUPERVISOR)
     supervisor = Supervisor([], strategy="rest_for_one", auto_shutdown="any_significant")
     assert (supervisor.strategy, supervisor.auto_shutdown) == (Strategy.REST_FOR_ONE, AutoShutdown.ANY_SIGNIFICANT)
+
+
+class Making:
+    """Provides its spec."""
+
+    def child_spec(self) -> ChildSpec:
+        return ChildSpec(PubSubServer)
+
+
+@pytest.mark.parametrize("value", [PubSub, Making])
+def test_a_class_whose_objects_are_children_says_to_make_one(value: Any) -> None:
+    with pytest.raises(TypeError, match=rf"a child must be .*; write {value.__name__}\(…\)$"):
+        child_spec(value)

@@ -768,6 +768,21 @@ def test_the_end_of_the_program_closes_what_is_left() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"name": 5}, 'name must be a non-empty str such as "Shop", got 5'),
+        ({"name": ""}, "name must be a non-empty str"),
+        ({"pubsub": PubSub}, "pubsub must be a PubSub .*, got <class 'actors.pubsub"),
+        ({"watchdog": True}, r"watchdog must be a Watchdog such as Watchdog\(stuck=5.0\), or None, got True"),
+        ({"watchdog": Watchdog}, "watchdog must be a Watchdog .*, got <class"),
+    ],
+)
+def test_a_wrong_option_is_an_error_where_it_is_written(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(TypeError, match=text):
+        System(**options)
+
+
 def test_where_there_are_no_unix_sockets_there_is_no_console(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("socket.AF_UNIX")
     with pytest.raises(ConsoleError, match="cannot open a console at 'here': this platform has no Unix sockets"):
