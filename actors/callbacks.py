@@ -66,20 +66,21 @@ def check_callbacks(owner: type, names: tuple[str, ...], *, plain: bool = False,
         TypeError: naming the class and the method.
     """
     for name in names:
-        what, method = f"{owner.__qualname__}.{name}", getattr(owner, name, None)
-        if method is not None and not callable(method):
-            raise TypeError(f"{what} must be a method, as it is called, got {safe_repr(method)}")
-        check_function(what, method, plain=plain, instead=instead)
+        method = getattr(owner, name, None)
+        if method is not None:
+            check_function(f"{owner.__qualname__}.{name}", method, plain=plain, instead=instead)
 
 
 def check_function(what: str, function: object, *, plain: bool = True, instead: str = "") -> None:
     """Raise if a function cannot be called as a callback; `what` names it, and `instead` ends the text if it is `async`.
 
     Raises:
-        TypeError: if it has a `yield` in it or, with `plain`, is `async`.
+        TypeError: if it is no function, has a `yield` in it or, with `plain`, is `async`.
     """
     if _is_plain(function):
         return
+    if not callable(function):
+        raise TypeError(f"{what} must be a function, as it is called, got {safe_repr(function)}")
     if yields(function):
         raise TypeError(f"{what} has a `yield` in it, so that calling it runs nothing; {_RETURN}")
     if plain and is_async(function):

@@ -211,7 +211,8 @@ def resume(target: Target) -> Future[None]:
 
 def trace(target: Target, to: Callable[[str], object] | None = print) -> Future[None]:
     """Print a line when an actor gets and has handled a message, or call `to` with it; None: stop tracing."""
-    check_function("the function that gets a trace", to, instead="let it send() to an actor")
+    if to is not None:
+        check_function("the function that gets a trace", to, instead="let it send() to an actor")
 
     def line(process: Process, event: Event) -> str:
         text = described(process.actor, event.message)

@@ -98,8 +98,6 @@ def checked_pages(pages: object) -> dict[str, Any]:
             check_function(f"the page at {path!r}", page, plain=False)
         except TypeError as wrong:
             raise SocketError(str(wrong)) from None
-        if not callable(page):
-            raise SocketError(f"the page at {path!r} must be a function of the request, got {safe_repr(page)}")
     return {route_of(path): page for path, page in by_path.items()}
 
 

@@ -93,7 +93,7 @@ def test_a_callback_with_a_yield_is_refused_with_its_class(base: type, hook: str
 @pytest.mark.parametrize("value", ["text", property(lambda _: "text"), 5], ids=["str", "property", "int"])
 @pytest.mark.parametrize(("base", "hook"), HOOKS)
 def test_a_callback_that_cannot_be_called_is_refused_with_its_class(base: type, hook: str, value: object) -> None:
-    with pytest.raises(TypeError, match=rf"^Worker\.{hook} must be a method, as it is called, got "):
+    with pytest.raises(TypeError, match=rf"^Worker\.{hook} must be a function, as it is called, got "):
         type("Worker", (base,), {hook: value})
 
 
@@ -185,6 +185,10 @@ def test_a_callback_of_a_client_and_a_scenario_may_be_async_but_not_a_generator(
     give(coroutine)
     with pytest.raises(TypeError, match=r"^a (callback of the client|scenario) has a `yield` in it"):
         give(function)
+    with pytest.raises(
+        TypeError, match=r"^a (callback of the client|scenario) must be a function, as it is called, got 5"
+    ):
+        give(5)
 
 
 def test_functions_are_told_apart() -> None:

@@ -609,3 +609,9 @@ def test_a_function_that_returns_a_lone_surrogate_is_an_error_of_the_connection(
         assert isinstance(caught.value.cause, ParamsError)
 
     run(conversation())
+
+
+def test_a_socket_without_an_event_loop_says_where_it_connects() -> None:
+    socket = Socket("ws://127.0.0.1:1/socket")
+    with pytest.raises(RuntimeError, match=r"^the client connects on a running event loop: .*ashtree\.client\.sync$"):
+        socket.connect()

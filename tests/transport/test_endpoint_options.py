@@ -55,7 +55,7 @@ def test_routes_are_given_by_their_paths(routes: Any) -> None:
 
 
 def test_a_page_is_a_function() -> None:
-    with pytest.raises(SocketError, match="the page at '/' must be a function of the request, got 'hello'"):
+    with pytest.raises(SocketError, match="the page at '/' must be a function, as it is called, got 'hello'"):
         Endpoint({}, routes={"/": "hello"})  # type: ignore[dict-item]
 
 

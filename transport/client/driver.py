@@ -44,6 +44,15 @@ __all__ = ["Driver", "resolved"]
 _log = Log("ashtree.client")
 
 
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "the client connects on a running event loop: call it in a coroutine, or use connect() of ashtree.client.sync"
+        ) from None
+
+
 async def resolved(value: object) -> object:
     """Return a value, or what a function or coroutine function returns."""
     if callable(value):
@@ -92,7 +101,7 @@ class Driver:
         """The clock that measures the times of this socket."""
         self.check_process()
         if self._clock is None:
-            self._clock = LoopClock(asyncio.get_running_loop())
+            self._clock = LoopClock(_running_loop())
         return self._clock
 
     def check(self, message: Message) -> None:
