@@ -863,7 +863,7 @@ def test_intercept_is_a_collection_of_events(events: Any) -> None:
 
 @pytest.mark.parametrize("events", [("new_msg",), ["new_msg"], {"new_msg"}, {"new_msg": 1}, ()], ids=repr)
 def test_intercept_may_be_any_collection(events: Any) -> None:
-    assert type("Right", (Channel,), {"intercept": events}).intercept == events  # type: ignore[attr-defined]
+    assert type("Right", (Channel,), {"intercept": events}).intercept == events  # type: ignore[attr-defined]  # made of a name
 
 
 @pytest.mark.parametrize(
