@@ -1,4 +1,4 @@
-"""Random conversations of WebSocket clients with a server, and what must be so in all of them (see `test_conversations.py`).
+"""Random conversations of clients with a server, and what must be so in all of them (see `test_conversations.py`).
 
 A script is made from a seed, without a server: what a client writes, which of its messages share a TCP segment, how its
 connection ends, and what it must have received by then. Where two orders of events are possible nothing is certain, as for
@@ -84,6 +84,8 @@ class Script:
 
     name: str
     version: str
+    polls: bool = False
+    """Whether it is a client of long polling: it has neither control frames nor a close frame."""
     writes: list[Write] = field(default_factory=list)
     pushes: dict[str, Push] = field(default_factory=dict)
     pongs: list[str] = field(default_factory=list)
@@ -107,9 +109,9 @@ class Script:
 class Writer:
     """Makes the script of a client from random numbers; it knows what each message must come to."""
 
-    def __init__(self, name: str, random: Random) -> None:
+    def __init__(self, name: str, random: Random, *, polls: bool = False) -> None:
         self.random = random
-        self.script = Script(name, random.choice(["2.0.0", "2.0.0", "1.0.0"]))
+        self.script = Script(name, "2.0.0" if polls else random.choice(["2.0.0", "2.0.0", "1.0.0"]), polls)
         self.joined: dict[str, str] = {}
         # Topics whose channel is about to end: whether it still handles a message depends on which is faster.
         self.doubtful: set[str] = set()
@@ -125,12 +127,12 @@ class Writer:
             self.script.writes.append(Write(steps))
             if self.random.random() < 0.3:
                 self.settle()
-        self.end(self.random.choice(list(ENDS)))
+        self.end("kick" if self.script.polls else self.random.choice(list(ENDS)))
         return self.script
 
     def some_step(self) -> Iterator[Step]:
         topic = self.random.choice(TOPICS)
-        kinds = ["heartbeat", "ping", "unknown"]
+        kinds = ["heartbeat", "unknown"] if self.script.polls else ["heartbeat", "ping", "unknown"]
         if topic not in self.joined and topic not in self.doubtful:
             kinds += ["join"] * 6 + ["refused", "push"]
         else:
@@ -228,7 +230,7 @@ class Writer:
         if self.script.writes[-1].until is not None:
             self.script.writes.append(Write([]))
         last = self.script.writes[-1].steps
-        if end in FROM_OUTSIDE:
+        if end in FROM_OUTSIDE and not self.script.polls:
             last += self.ping("")
         if end in LAST_FRAMES:
             last.append(LAST_FRAMES[end])

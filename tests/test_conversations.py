@@ -7,16 +7,18 @@ is checked here without it. Each seed is one conversation: `pytest tests/test_co
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from contextlib import suppress
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
 from actors import Channel, Reply, Stop, error, ok
-from tests.conversation import FROM_OUTSIDE, TOPICS, Heard, Script, Write, Writer, check_shouts
+from tests.conversation import FROM_OUTSIDE, TEXT, TOPICS, Heard, Script, Write, Writer, check_shouts
 from tests.live import WAIT
 from tests.transport.wire import HANDSHAKE, Server, Tcp, limited, masked, reset, serving, until
 from transport import ConnectInfo, Socket
@@ -102,6 +104,9 @@ class Client:
 
     async def write(self, write: Write) -> None:
         await self.tcp.send(*(masked(step.first, step.data) for step in write.steps))
+        await self.settle(write)
+
+    async def settle(self, write: Write) -> None:
         if write.until is not None:
             await self.until(partial(self.heard.missing, write.until))
 
@@ -114,9 +119,12 @@ class Client:
             case "reset":
                 reset(self.tcp.writer.transport)
             case "kick":
-                self.server.endpoint.broadcast(f"clients:{self.script.name}", "disconnect", {})
+                self.kick()
         async with asyncio.timeout(WAIT):
             await self.reading
+
+    def kick(self) -> None:
+        self.server.endpoint.broadcast(f"clients:{self.script.name}", "disconnect", {})
 
     async def until(self, missing: Callable[[], list[Any]]) -> None:
         """Wait until nothing is missing."""
@@ -127,6 +135,36 @@ class Client:
         if missing():
             self.reading.result()
             raise AssertionError(("had not come before the end", missing(), self.script.writes, self.heard.messages))
+
+
+class PollingClient(Client):
+    """Does what its script says over long polling: each write is one batch."""
+
+    async def connect(self) -> None:
+        self.tcp, self.posting = await self.server.tcp(), await self.server.tcp()
+        self.path = f"/socket/longpoll?vsn={self.script.version}&name={self.script.name}"
+        self.path += f"&token={quote((await self.poll())['token'])}"
+        self.reading = asyncio.create_task(self.read())
+
+    async def read(self) -> None:
+        while (answer := await self.poll())["status"] != 410:
+            for text in answer.get("messages", ()):
+                self.heard.frame(TEXT, text.encode())
+
+    async def end(self) -> None:
+        await super().end()
+        self.kick()  # the answer that the session is gone has opened another one
+
+    async def poll(self) -> Any:
+        return json.loads((await self.tcp.get(self.path)).body)
+
+    async def write(self, write: Write) -> None:
+        batch = b"\n".join(step.data for step in write.steps)
+        if batch:
+            head = f"POST {self.path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
+            await self.posting.send(head, f"Content-Length: {len(batch)}\r\n\r\n", batch)
+            assert json.loads((await self.posting.answer()).body) == {"status": 200}
+        await self.settle(write)
 
 
 async def read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
@@ -161,13 +199,14 @@ def test_nothing_is_lost_or_answered_twice(seed: int) -> None:
 
 
 async def converse(random: Random) -> None:
-    scripts = [Writer(f"client{number}", random).write() for number in range(random.randint(1, 3))]
+    writers = [Writer(f"client{n}", random, polls=random.random() < 0.25) for n in range(random.randint(1, 3))]
+    scripts = [writer.write() for writer in writers]
     async with serving(ClientSocket) as server:
         witness = Witness(server)
         await witness.connect()
         await witness.join()
         alone = server.labels()
-        clients = [Client(server, script) for script in scripts]
+        clients = [(PollingClient if script.polls else Client)(server, script) for script in scripts]
         for client in clients:
             await client.connect()
         await asyncio.gather(*(client.play() for client in clients))
