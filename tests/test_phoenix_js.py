@@ -72,7 +72,9 @@ def test_a_crashed_channel_goes_unnoticed_by_its_sibling_and_the_socket(report: 
     assert crash["demo"]["state"] == "joined"
     assert (crash["demo"]["joins"], crash["demo"]["joined"]) == (1, 1)
     assert (crash["demo"]["errors"], crash["demo"]["closed"]) == ([], 0)
-    assert crash["demo"]["ticks"] == [{"value": 0}]
+    # A channel that was replaced would begin again; on a slow machine there is time for more than the first.
+    assert [tick["value"] for tick in crash["demo"]["ticks"]] == list(range(len(crash["demo"]["ticks"])))
+    assert crash["demo"]["ticks"]
     assert crash["demo"]["ping"] == {"status": "ok", "response": {"response": "pong"}}
 
 
