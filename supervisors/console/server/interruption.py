@@ -28,6 +28,8 @@ class Interruption:
         self.thread: threading.Thread | None = None
         """The thread that is interrupted, once it has started."""
         self._is_exposed = False
+        self._is_raising = False
+        """Whether the loop is between its look at `_is_exposed` and the exception that it raises."""
         self._task: asyncio.Task[BaseException | None] | None = None
         self._is_cancelled = False
         self.is_pending = False
@@ -38,10 +40,15 @@ class Interruption:
         with self._lock:
             if self._task is not None and self._task.cancel():
                 self._is_cancelled = True
-            elif self._is_exposed and self.thread is not None:
-                _raise_in(self.thread, KeyboardInterrupt)
-            else:
-                self.is_pending = True
+                return
+            self._is_raising = True
+            try:
+                if self._is_exposed and self.thread is not None:
+                    _raise_in(self.thread, KeyboardInterrupt)
+                else:
+                    self.is_pending = True
+            finally:
+                self._is_raising = False
 
     def reset(self) -> None:
         """Discard a pending interrupt of the previous statement; on the loop, before the next one starts."""
@@ -76,8 +83,10 @@ class Interruption:
         Raises:
             KeyboardInterrupt: if one arrived just before.
         """
-        with self._lock:
-            was_exposed, self._is_exposed = self._is_exposed, False
+        # Without the lock: on Python 3.14 an exception may be raised between the lock's acquisition and the body of a `with`.
+        was_exposed, self._is_exposed = self._is_exposed, False
+        while self._is_raising:
+            _raise_pending()
         _raise_pending()
         return was_exposed
 
