@@ -176,8 +176,9 @@ def test_it_leaves_from_a_coroutine_a_task_a_timer_a_callback_and_a_posted_call(
     ]
     for way in ways:
         way()
-        with pytest.raises(SystemExit):
+        with pytest.raises(SystemExit):  # noqa: PT012  # it may take a second pass on a busy machine
             runtime.advance(0.0)
+            runtime.settle()
     runtime.settle()
     assert ref.is_alive()
 
