@@ -370,11 +370,20 @@ def unanswered() -> list[Future[Any]]:
     return [found for found in gc.get_objects() if isinstance(found, Future) and not found.done]
 
 
+def report_crashes(scheduler: Scheduler) -> None:
+    """Log now how many crashes were left out of the log; its timer would do so within a second."""
+    done = threading.Event()
+    scheduler.post(scheduler.crash_log.flush)
+    scheduler.post(done.set)
+    done.wait(DEADLINE)
+
+
 def leftovers(threads: set[threading.Thread], before: list[Future[Any]]) -> list[str]:
     """Name what should have ended with the players."""
     background = Scheduler.background()
     for thread in set(threading.enumerate()) - threads:
         thread.join(DEADLINE)
+    report_crashes(background)
     gc.collect()
     futures = [future for future in unanswered() if future not in before]
     found = {
