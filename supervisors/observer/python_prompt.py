@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 from code import InteractiveConsole
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from supervisors.observer.scope import Scope
 
 __all__ = ["PythonPrompt", "run_on_loop"]
+
+# Seconds after which a wait begins again: it misses a signal that arrives just before it.
+_AGAIN = 0.1
 
 
 class PythonPrompt(InteractiveConsole):
@@ -61,9 +65,15 @@ def run_on_loop(function: Function, loop: asyncio.AbstractEventLoop) -> None:
         statement.close()
         raise
     try:
-        error = running.result()
+        error = _result(running)
     except KeyboardInterrupt:
         running.cancel()
         raise
     if error is not None:
         raise error
+
+
+def _result(running: concurrent.futures.Future[BaseException | None]) -> BaseException | None:
+    while not running.done():
+        concurrent.futures.wait([running], _AGAIN)
+    return running.result()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 from typing import Any
 
 import pytest
 
 from supervisors.observer.python_prompt import run_on_loop
 from supervisors.system import System
+from tests.live import WAIT
 
 
 def test_a_statement_runs_on_the_loop_of_the_system() -> None:
@@ -42,3 +45,20 @@ def test_the_loop_of_a_system_that_has_ended_runs_nothing() -> None:
         loop = system.ref.process.scheduler.loop
     with pytest.raises(RuntimeError, match="closed"):
         run_on_loop(statement, loop)
+
+
+def test_a_signal_that_does_not_interrupt_the_wait_is_handled_soon() -> None:
+    cancelled = threading.Event()
+
+    async def statement() -> None:
+        # As one that arrives just before the main thread begins to wait: it is noted, and wakes nothing.
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    with System() as system:
+        with pytest.raises(KeyboardInterrupt):
+            run_on_loop(statement, system.ref.process.scheduler.loop)
+        assert cancelled.wait(WAIT)
