@@ -13,6 +13,7 @@ import re
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from actors.clock import wall_time
@@ -245,9 +246,11 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     endpoint = demo_endpoint(options.host, options.port)
 
     def welcome(system: System) -> None:
-        print(f"Ashtree's demo is at {endpoint.url} (Ctrl-{'D' if options.repl else 'C'} stops it)")
-        print(f"All of its actors, live: {endpoint.observer_url}\n")
-        print(system.tree(), flush=True)
+        # Clients are served all the same if this cannot be printed: the terminal has gone, or the disk is full.
+        with suppress(OSError):
+            print(f"Ashtree's demo is at {endpoint.url} (Ctrl-{'D' if options.repl else 'C'} stops it)")
+            print(f"All of its actors, live: {endpoint.observer_url}\n")
+            print(system.tree(), flush=True)
 
     system = System([presence, endpoint], console=options.console)
     try:

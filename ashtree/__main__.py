@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from actors import standard_streams
 from ashtree import __version__
 
 __all__ = ["main"]
@@ -53,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
 
 def complain(text: str) -> None:
     """Print an error of the command line."""
-    print(f"ashtree: {text}", file=sys.stderr)  # noqa: T201  # it is a command line
+    standard_streams.complain(f"ashtree: {text}")
 
 
 if __name__ == "__main__":

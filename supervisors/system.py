@@ -21,6 +21,7 @@ from actors.log import Log
 from actors.lowlevel import Scheduler, in_thread, must_not_block, spawn
 from actors.pubsub.pubsub import PUBSUB, PubSub
 from actors.redaction import safe_repr
+from actors.standard_streams import abandon_broken_output
 from actors.validation import check_seconds
 from actors.via import resolve
 from supervisors.child import SLOW_START
@@ -342,7 +343,7 @@ class System:
 
         The log, "ashtree.system", says where it listens, and that Ctrl-C stops it. If the program has not set up logging,
         these lines and all warnings of ours go to stderr. Without a `Watchdog` the log says at least when a handler blocks the
-        event loop.
+        event loop. Output that cannot be written, as its reader has gone or the disk is full, does not change the exit status.
 
         Raises:
             StartError: if it could not start; if that is for lack of something outside of the program, such as a port that is
@@ -357,19 +358,25 @@ class System:
         self._must_not_be_running()
         if then is not None:
             check_function("then", then, instead="make what takes time a child of the system")
-        with default_log(), Signals(self.shutdown_timeout) as signals:
-            try:
-                MainLoop(signals).run(self._serve(then, signals))
-            except asyncio.CancelledError:
-                if not signals.count:
-                    raise
-            except StartError as failed:
-                if isinstance(failed.root, UnavailableError):
-                    raise CannotRunError(failed.label, failed.cause) from None
+        try:
+            with default_log(), Signals(self.shutdown_timeout) as signals:
+                self._run(then, signals)
+        finally:
+            abandon_broken_output()
+
+    def _run(self, then: Callable[[System], object] | None, signals: Signals) -> None:
+        try:
+            MainLoop(signals).run(self._serve(then, signals))
+        except asyncio.CancelledError:
+            if not signals.count:
                 raise
-            LIFE.info("%s has stopped", self.name)
-            if signals.is_urgent:
-                sys.exit(1)
+        except StartError as failed:
+            if isinstance(failed.root, UnavailableError):
+                raise CannotRunError(failed.label, failed.cause) from None
+            raise
+        LIFE.info("%s has stopped", self.name)
+        if signals.is_urgent:
+            sys.exit(1)
 
     async def _serve(self, then: Callable[[System], object] | None, signals: Signals) -> None:
         serving, scheduler = asyncio.current_task(), Scheduler.here()

@@ -59,6 +59,7 @@ from actors.runtime.daemon_executor import DaemonExecutor
 from actors.runtime.forked_scheduler import ForkedScheduler
 from actors.runtime.loop_end import LoopEnd
 from actors.runtime.program_exit import Departure, claim, keep, program_exit_of, through_loop
+from actors.standard_streams import keep_descriptors
 
 if TYPE_CHECKING:
     from actors.exits import ExitReason
@@ -100,6 +101,8 @@ _background_lock = free_after_fork(threading.RLock())
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """Return a new event loop: uvloop's if that is installed (the `fast` extra), else asyncio's."""
+    # A daemon may have closed them after its imports.
+    keep_descriptors()
     try:
         import uvloop  # noqa: PLC0415  # an extra, which may be missing
     except ImportError:

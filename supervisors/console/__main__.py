@@ -6,12 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from actors.standard_streams import fill_missing
 from supervisors.console.client.attach import ConsoleClient, complain, connect
 from supervisors.console.client.terminal import Terminal
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m supervisors.console") -> int:
     """Run until Ctrl-D or the server stops; return the exit status."""
+    fill_missing()
     options = parser(prog).parse_args(arguments)
     try:
         connected = connect(options.path)

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pydoc import Helper
 from typing import TYPE_CHECKING, Any
 
+from actors.standard_streams import fill_missing
 from supervisors.observer.guide import SUMMARY, vocabulary
 from supervisors.observer.python_prompt import PythonPrompt
 from supervisors.observer.scope import Scope
@@ -60,6 +61,7 @@ def repl(system: System, then: Callable[[System], object] | None = None) -> None
 def _prompt(system: System, then: Callable[[System], object] | None, banner: str) -> None:
     if then is not None:
         then(system)
+    fill_missing()
     namespace = vocabulary(system, Helper())
     with _exit_at_sigterm(), suppress(SystemExit):
         _shell()(namespace, banner, Scope(system), system.ref.process.scheduler.loop)

@@ -10,6 +10,7 @@ from io import TextIOWrapper
 
 import msgspec
 
+from actors.standard_streams import fill_missing
 from transport.client.client_serializer import CLIENT_SERIALIZERS
 from transport.client.client_socket import Socket
 from transport.client.command_line import CommandLine, complain
@@ -18,6 +19,7 @@ from transport.client.exceptions import ClientError
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m transport.client") -> int:
     """Run until the end of the input or Ctrl-C; return the exit status: 0, or 1 after an error."""
+    fill_missing()
     if isinstance(sys.stdout, TextIOWrapper):
         # Output that is declared as ASCII, for example, must not end the program at the first "é".
         sys.stdout.reconfigure(errors="backslashreplace")

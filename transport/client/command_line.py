@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from actors import standard_streams
 from actors.clock import wall_time
 from transport.client.exceptions import BufferFullError, ClosedError, ReplyError, ReplyTimeoutError
 
@@ -29,7 +30,7 @@ _HINT = 'write an event and optionally its payload as JSON, such as: new_msg {"b
 
 def complain(text: object) -> None:
     """Print a line about the client itself to standard error."""
-    print(f"client: {text}", file=sys.stderr, flush=True)  # noqa: T201  # it is a command line
+    standard_streams.complain(f"client: {text}")
 
 
 def parse_line(line: str) -> tuple[str, object]:
@@ -137,8 +138,8 @@ class CommandLine:
         try:
             print(_printable(line), flush=True)  # noqa: T201  # it is a command line
         except BrokenPipeError:
-            # The reader of the pipe, such as `head`, has exited: leave. At exit Python would report the unwritten output.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # The reader of the pipe, such as `head`, has exited: leave.
+            standard_streams.abandon_broken_output()
             self._lines.put_nowait(None)
 
     def _lost(self, reason: object) -> None:
@@ -177,10 +178,6 @@ class CommandLine:
         def put(line: str | None) -> None:
             loop.call_soon_threadsafe(self._lines.put_nowait, line)
 
-        if sys.stdin is None:
-            # The program was started with standard input closed.
-            self._lines.put_nowait(None)
-            return
         # Reading a terminal cannot be cancelled, so this thread is a daemon.
         threading.Thread(target=_read, args=(sys.stdin.fileno(), put), name="input", daemon=True).start()
 

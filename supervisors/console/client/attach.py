@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from actors import standard_streams
 from supervisors.console.protocol import (
     VERSION,
     Bye,
@@ -49,7 +49,7 @@ _CUT_OFF = Bye("the server has closed the connection")
 
 def complain(text: object) -> None:
     """Print a message of the client itself."""
-    print(f"console: {text}", file=sys.stderr, flush=True)  # noqa: T201  # it is a command line
+    standard_streams.complain(f"console: {text}")
 
 
 def connect(path: str) -> socket.socket:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TextIO
 
+from actors.standard_streams import abandon_broken_output
 from supervisors.observer.completion import Complete, complete_words
 
 try:
@@ -96,8 +97,12 @@ class Terminal:
     def _write(self, text: str) -> None:
         if text:
             self._is_at_line_start = text.endswith("\n")
-            self._out.write(text)
-            self._out.flush()
+            try:
+                self._out.write(text)
+                self._out.flush()
+            except OSError:
+                # The reader of the pipe, such as `head`, has exited: what is typed or piped in is run all the same.
+                abandon_broken_output()
 
     def read_line(self, prompt: str, *, is_over: Callable[[], bool]) -> str:
         """Return the next line, without its end; do not wait for one when `is_over()`.
