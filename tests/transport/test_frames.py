@@ -124,6 +124,28 @@ def test_a_message_has_so_many_fragments_and_no_more(piece: bytes) -> None:
     assert (frames.end.code, frames.end.limit) == (1009, "fragments")
 
 
+def test_a_close_frame_may_come_among_the_fragments_of_a_message() -> None:
+    frames = reader()
+    assert read_all(FRAMES["a fragment"] + FRAMES["a close frame"], frames) == []
+    assert frames.end == (1000, b"\x03\xe8", False, None)
+
+
+def test_after_the_end_nothing_more_is_read() -> None:
+    frames = reader()
+    control = FRAMES["an empty ping"] * (SLICE_COSTS - 1) + FRAMES["a close frame"]
+    data = control + TEXT
+    assert frames.read(data) == ([], len(control))
+    assert (frames.more, frames.is_over) == (False, True)
+    assert frames.read(data) == ([], len(data))
+
+
+def test_a_reader_that_is_stopped_ignores_what_is_received() -> None:
+    frames = reader()
+    frames.read(FRAMES["a fragment"] + TEXT[:1])
+    frames.stop()
+    assert read_all(TEXT * 100, frames) == []
+
+
 def test_the_fragments_of_each_message_are_counted_anew() -> None:
     message = framed(Opcode.TEXT, b"a", fin=False) + framed(Opcode.CONT, b"b")
     assert read_all(message * 20, reader()) == ["ab"] * 20
@@ -245,7 +267,8 @@ class General:
     def close_sent(self) -> int | None:
         if self.protocol.close_sent is None:
             return None
-        code = self.protocol.close_sent.code
+        # For the general parser a close frame among fragments is an error; RFC 6455, section 5.4, allows it.
+        code = (self.protocol.close_rcvd or self.protocol.close_sent).code
         return CloseCode.PROTOCOL_ERROR if code in OF_SERVERS else code
 
 

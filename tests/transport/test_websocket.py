@@ -34,7 +34,7 @@ from transport.carriers import websocket as websocket_module
 from transport.carriers.carrier import CarrierOptions, Disconnected
 from transport.carriers.frames import wire
 from transport.carriers.intake import FULL, RATE, STARTING, UNREAD
-from transport.carriers.outbox import OutboxPolicy
+from transport.carriers.outbox import OVERFLOWED, OutboxPolicy
 from transport.carriers.websocket import WebSocketCarrier, WebSocketTraffic
 from transport.http.http_connection import HttpConnection
 from transport.limits import Limits
@@ -70,6 +70,11 @@ class EchoSocket(Socket):
     channels = {"room:*": EchoChannel}  # noqa: RUF012  # as an author writes it
 
 
+class KickedSocket(EchoSocket):
+    def id(self) -> str:
+        return "user:1"
+
+
 JOIN = json.dumps(["1", "1", "room:1", "phx_join", {}])
 JOINED = '["1","1","room:1","phx_reply",{"status":"ok","response":{}}]'
 PUSH = json.dumps(["1", "2", "room:1", "echo", {}])
@@ -96,7 +101,7 @@ class RecordingTransport:
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
-        self.aborted = self.closed = False
+        self.aborted = self.closed = self.eof = False
         self.reading = True
         self.on_write: Callable[[], object] = lambda: None
         self.unsent = 0
@@ -111,8 +116,8 @@ class RecordingTransport:
     def is_closing(self) -> bool:
         return False
 
-    def can_write_eof(self) -> bool:
-        return False
+    def write_eof(self) -> None:
+        self.eof = True
 
     def abort(self) -> None:
         self.aborted = True
@@ -437,6 +442,57 @@ async def test_a_client_that_vanishes_right_after_the_handshake_leaves_nothing()
         await server.nothing_is_left()
 
 
+FAILS = [
+    pytest.param(masked(TEXT, "not json"), 1011, id="malformed message"),
+    pytest.param(masked(BINARY, b"\x07"), 1011, id="malformed binary message"),
+    pytest.param(b"\x81\x02hi", 1002, id="not masked"),
+    pytest.param(masked(TEXT, b"\xff"), 1007, id="no UTF-8"),
+    pytest.param(masked(TEXT, "a" * 1001), 1009, id="too large"),
+    pytest.param(b"\x81\xff" + (1 << 62).to_bytes(8, "big") + bytes(4), 1009, id="announced too large"),
+    pytest.param(masked(FIRST) + masked(MORE) * 10, 1009, id="fragments"),
+]
+
+
+@pytest.mark.parametrize(("data", "code"), FAILS)
+@on_both_loops
+async def test_a_connection_that_we_fail_ends_behind_the_close_frame(data: bytes, code: int) -> None:
+    """The client says nothing more, and sees the end of the stream at once."""
+    async with serving(EchoSocket, max_frame_size=1000, limits=Limits(fragments=5)) as server:
+        tcp = await joined(server)
+        await tcp.send(masked(TEXT, HEARTBEAT), data)
+        assert await tcp.text() == BEATEN
+        assert await tcp.close_code() == code
+        assert await tcp.ended() == b""
+        # What is still sent is taken: a reset could destroy what the client has not read.
+        for _ in range(20):
+            await tcp.send(masked(TEXT, "x" * 60_000))
+        await tcp.close()
+        await server.nothing_is_left()
+
+
+@pytest.mark.parametrize("end", ["kick", "idle", "stop", "overflow", "no join"])
+@on_both_loops
+async def test_a_connection_that_we_close_ends_behind_the_close_frame(end: str) -> None:
+    code = {"kick": 1001, "idle": 1002, "stop": 1012, "overflow": 1013, "no join": 1008}[end]
+    limits = Limits(first_join_timeout=0.05 if end == "no join" else None)
+    async with serving(KickedSocket, idle_timeout=0.05 if end == "idle" else 60, limits=limits) as server:
+        tcp = await upgraded(server) if end == "no join" else await joined(server)
+        match end:
+            case "kick":
+                server.endpoint.broadcast("user:1", "disconnect", {})
+            case "stop":
+                stopping = asyncio.ensure_future(server.system.stop())
+            case "overflow":
+                carrier_of(server)._fail(OVERFLOWED)
+        assert await tcp.close_code() == code
+        assert await tcp.ended() == b""
+        if end == "stop":
+            await stopping
+        else:
+            await tcp.close()
+            await server.nothing_is_left()
+
+
 @on_loop
 async def test_a_client_that_does_not_answer_a_close_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket_module, "CLOSE_TIMEOUT", 0.01)
@@ -663,9 +719,9 @@ def test_a_connection_whose_reading_is_held_can_be_closed(runtime: ManualRuntime
     assert tcp.writes == [b"\x88\x02\x03" + (b"\xf4" if end == "close" else b"\xea")]
     runtime.settle()
     assert heard == ([] if end == "close" else [Disconnected(1002)])
-    assert tcp.reading
+    assert (tcp.reading, tcp.eof) == (True, True)
     carrier.data_received(CLOSED)
-    assert tcp.closed
+    assert not carrier.eof_received()
     carrier.connection_lost(None)
 
 
@@ -839,8 +895,28 @@ def test_a_close_frame_leaves_behind_what_waits(runtime: ManualRuntime) -> None:
     carrier.send(reply("a"))
     carrier.close(1000)
     assert tcp.writes == []
+    assert not tcp.eof
     carrier.resume_writing()
     assert tcp.writes == [b"\x81\x01a", b"\x88\x02\x03\xe8"]
+    assert tcp.eof
+
+
+def test_a_client_that_reads_what_waits_in_front_of_a_close_frame_is_given_the_time(runtime: ManualRuntime) -> None:
+    carrier, tcp, _ = hearing(runtime)
+    carrier.pause_writing()
+    tcp.unsent = 60_000
+    carrier.send(reply("a"))
+    carrier.close(1011)
+    for _ in range(5):
+        tcp.unsent -= 10_000
+        runtime.advance(4.9)
+    assert not tcp.aborted
+    carrier.resume_writing()
+    assert tcp.writes == [b"\x81\x01a", b"\x88\x02\x03\xf3"]
+    runtime.advance(4.9)
+    assert (tcp.eof, tcp.aborted) == (True, False)
+    runtime.advance(5.2)
+    assert tcp.aborted
 
 
 @pytest.mark.parametrize("by", ["server", "client"])

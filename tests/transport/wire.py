@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import json
 import socket as sockets
 import struct
@@ -81,15 +82,20 @@ def collected(event: tuple[str, ...], read: Callable[[Any, Any], Any]) -> Iterat
         telemetry.detach(repr(event))
 
 
-def on_both_loops(test: Callable[[], Awaitable[None]]) -> Callable[[NewLoop], None]:
+def on_both_loops(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     """Make a test of a coroutine, on each of the two kinds of event loop."""
 
-    def run(new_loop: NewLoop) -> None:
+    def run(new_loop: NewLoop, **given: Any) -> None:
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(limited(test()))
+            runner.run(limited(test(**given)))
 
+    # What pytest is to pass.
+    names = ["new_loop", *inspect.signature(test).parameters]
+    vars(run)["__signature__"] = inspect.Signature(
+        [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
+    )
     loops = [pytest.param(asyncio.new_event_loop, id="asyncio"), pytest.param(uvloop.new_event_loop, id="uvloop")]
-    parametrized: Callable[[NewLoop], None] = pytest.mark.parametrize("new_loop", loops)(run)
+    parametrized: Callable[..., None] = pytest.mark.parametrize("new_loop", loops)(run)
     return parametrized
 
 

@@ -95,6 +95,11 @@ class FrameReader:
         """Whether nothing more is to be read."""
         return self.end is not None
 
+    def stop(self) -> None:
+        """Ignore whatever is still received."""
+        self._message, self.more = None, False
+        self.end = self.end or Ending(CloseCode.ABNORMAL_CLOSURE, b"")
+
     def read(self, data: bytes | bytearray) -> tuple[list[str | bytes], int]:
         """Read a slice of the frames; return the messages that are complete with it, and where the next frame begins."""
         messages: list[str | bytes] = []
@@ -122,7 +127,7 @@ class FrameReader:
             left -= COSTS * (len(messages) - before) or 1
             if start == begin or self.is_over:
                 break
-        self.more = start < last and (left <= 0 or start >= until)
+        self.more = self.end is None and start < last and (left <= 0 or start >= until)
         return start
 
     def _read_other(self, data: bytes | bytearray, start: int, messages: list[str | bytes]) -> int:
@@ -209,10 +214,12 @@ class FrameReader:
         except UnicodeDecodeError:
             self._fail(CloseCode.INVALID_DATA)
         else:
-            if self._message is None and code not in _OF_SERVERS:
-                self.end = Ending(int(code), payload[:2])
-            else:
+            if code in _OF_SERVERS:
                 self._fail(CloseCode.PROTOCOL_ERROR)
+            else:
+                # Also among the fragments of a message, of which nothing more will come (section 5.4).
+                self._message = None
+                self.end = Ending(int(code), payload[:2])
 
     def _fail(self, code: CloseCode, limit: str | None = None) -> None:
         """End because of an error of the client (RFC 6455, section 7.1.7)."""

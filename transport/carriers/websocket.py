@@ -12,6 +12,11 @@ while a slice is handled are collected (corked) to leave in one system call, and
 `actors/pubsub/lanes.py`). When that transport holds more than its high-water mark, 64 KiB, it calls `pause_writing`: from then
 on frames wait in an `Outbox`, until it calls `resume_writing`. Of the pongs only the newest waits. A close frame leaves behind
 everything that waits.
+
+Our side of TCP ends behind the close frame, whichever side began and for any reason. What the client still
+sends is read and dropped: with unread input the kernel would reset the connection, and the client could lose what it has not
+read yet (RFC 9112, section 9.6, says the same of HTTP). A client that takes nothing, or does not end its side, is cut off after
+`CLOSE_TIMEOUT`.
 """
 
 from __future__ import annotations
@@ -129,8 +134,8 @@ class WebSocketCarrier(asyncio.Protocol):
         self._unread: UnreadReplies | None = None
         self._resumed = 0
         self._pong: bytes | None = None
-        # The end: the close frame that is still to be written, whether the connection ends after it, and whether nothing was
-        # received behind the client's own.
+        # The end: the close frame that is still to be written, whether what is received counts no more, and whether nothing
+        # was received behind the client's close frame.
         self._farewell: bytes | None = None
         self._ends = self._is_last = False
         self._code: int = CloseCode.ABNORMAL_CLOSURE
@@ -412,8 +417,7 @@ class WebSocketCarrier(asyncio.Protocol):
             farewell, self._farewell = self._farewell, None
             if farewell:
                 self._write(farewell, 0)
-            if self._ends:
-                self._end()
+            self._end()
 
     # The end
 
@@ -429,10 +433,7 @@ class WebSocketCarrier(asyncio.Protocol):
         if end.limit is not None:
             self._options.reached(end.limit)
         self._ends, self._is_last = True, is_last and not end.is_error
-        if self._process is not None:
-            self._disconnected(end.code, partial(self._answer, close_frame(end.payload)))
-        elif self._farewell is None:
-            self._end()
+        self._disconnected(end.code, partial(self._answer, close_frame(end.payload)))
 
     def _answer(self, farewell: bytes) -> None:
         if self._is_open:
@@ -440,10 +441,9 @@ class WebSocketCarrier(asyncio.Protocol):
 
     def _on_eof(self) -> None:
         """End our side once the transport actor has handled everything, and closes; the client may still read the answers."""
-        self._is_last = True
         if not self._ends:
             self._ends = True
-            if self._process is None and self._farewell is None:
+            if self._process is None:
                 self._close(b"")
             self._disconnected(self._code)
 
@@ -460,41 +460,45 @@ class WebSocketCarrier(asyncio.Protocol):
             self._code = code
             self._close(close_frame(close_payload(code)))
             self._disconnected(code)
-        self._wait_for_close()
-
-    def _wait_for_close(self) -> None:
-        """Read on, to the client's close frame: its messages are ignored; cut the connection if it sends none."""
-        self._abort_later()
-        if self._kept is not None or self._input:
-            self._go_on_later()
 
     def _close(self, farewell: bytes) -> None:
-        """Send a close frame behind everything that waits, and no message after it."""
+        """Send a close frame behind everything that waits, and no message after it; ignore what is still received."""
         self._uncork()
         self._shut()
-        self._farewell = farewell
+        self._ends, self._farewell = True, farewell
+        self._frames.stop()
         self._write_waiting()
         if self._farewell is not None:
             self._abort_later()
+        if self._kept is not None or self._input:
+            self._go_on_later()
 
     def _end(self) -> None:
-        """End our side, and give the client `CLOSE_TIMEOUT` to read what it was sent and to end its own."""
+        """End our side; the whole connection if the client has ended its own, by its last word or by the end of its stream."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if self._is_last:
+        if self._is_last or self._input == _ENDED:
             transport.close()
             if not transport.get_write_buffer_size():
                 return
-        elif transport.can_write_eof():
+        else:
             transport.write_eof()
         self._abort_later()
 
     def _abort_later(self) -> None:
-        transport = self._transport
-        if transport is not None and self._timer is None:
-            clock = self._scheduler.clock
-            self._timer = clock.call_at(clock.now() + CLOSE_TIMEOUT, transport.abort)
+        """Cut the connection, unless the client takes something of what waits for it, or ends its side, in `CLOSE_TIMEOUT`."""
+        if self._timer is None:
+            self._timer = self._scheduler.clock.call_after(
+                CLOSE_TIMEOUT, partial(self._abort_unless_read, self._written())
+            )
+
+    def _abort_unless_read(self, before: tuple[int, int]) -> None:
+        self._timer = None
+        if self._written() != before:
+            self._abort_later()
+        elif self._transport is not None:
+            self._transport.abort()
 
     def _disconnected(self, code: int, answer: Callable[[], object] | None = None) -> None:
         process, self._process = self._process, None
@@ -554,13 +558,11 @@ class WebSocketCarrier(asyncio.Protocol):
             self._send_later(frame)
 
     def close(self, code: int) -> None:
-        """Send a close frame, and cut the connection if the client does not answer it within `CLOSE_TIMEOUT`."""
+        """Send a close frame behind everything that waits, and end our side of the connection."""
         self._process = None
         if self._is_open:
             # A client that has ended its side without a close frame gets none.
             self._close(b"" if self._ends and not self._frames.is_over else close_frame(close_payload(code)))
-            if not self._ends:
-                self._wait_for_close()
 
     def abort(self) -> None:
         """Cut the connection, unless a close frame has been sent; the transport actor does so at last when it ends."""
