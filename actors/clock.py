@@ -213,6 +213,10 @@ class Clock(Local, ABC):
     def now(self) -> float:
         """Return the monotonic time in seconds; only differences are meaningful."""
 
+    @abstractmethod
+    def unix_time(self) -> float:
+        """Return the Unix time in seconds, which people and other machines may set."""
+
     def close(self) -> None:  # most clocks have nothing to close
         """Fire no more timers, and leave the event loop alone: it is about to be closed."""
 
@@ -322,6 +326,10 @@ class LoopClock(Clock):
     def now(self) -> float:
         """Return the monotonic time in seconds."""
         return self._monotonic()
+
+    def unix_time(self) -> float:
+        """Return the Unix time in seconds."""
+        return wall_time()
 
     def _rearm(self) -> None:
         if self._handle is not None:

@@ -106,7 +106,7 @@ GROUPS = (
             "extensions.md#pages": "pages respond",
             "security.md#pages": "Origin",
             "security.md#limits": "Limits OutboxPolicy Rate",
-            "security.md#tokens": "TokenError TokenExpiredError TokenInvalidError token",
+            "security.md#tokens": "TokenError TokenExpiredError TokenInvalidError TokenMissingError token",
             "security.md#sessions": "SessionCookie SessionOptions",
             "security.md#what-connect-receives": "ConnectInfo Uri",
             "serializers.md#serializers-and-payloads": "V1JSONSerializer V2JSONSerializer",

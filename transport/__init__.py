@@ -15,6 +15,7 @@ from transport.exceptions import (
     TokenError,
     TokenExpiredError,
     TokenInvalidError,
+    TokenMissingError,
     TransportError,
     UnencodableError,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "TokenError",
     "TokenExpiredError",
     "TokenInvalidError",
+    "TokenMissingError",
     "Transport",
     "TransportError",
     "UnencodableError",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from websockets.datastructures import MultipleValuesError
 
 from actors.channels.message import Broadcast, Payload, checked_payload
+from actors.clock import Clock, wall_time
 from actors.log import Log
 from actors.lowlevel import Scheduler
 from actors.pubsub.pubsub import nearest_pubsub
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
     from actors.channels.message import Serializer
-    from actors.clock import Clock
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
     from supervisors.system import System
@@ -93,7 +93,8 @@ class Endpoint:
     - `check_origin`: the pages that may connect, such as `["//localhost", "https://*.example.com"]`; by default only those
       of the host that is requested. "conn" also compares scheme and port; a function gets an `Origin` and returns a bool;
       `False` allows every page.
-    - `secret_key`: for signed tokens; or a list of secrets, newest first, of which the first signs and any verifies.
+    - `secret_key`: for signed tokens, of at least 32 bytes, such as `secrets.token_urlsafe(48)` returns; or a list of secrets,
+      newest first, of which the first signs and any verifies.
     - `session`: how to read sessions from cookies; see docs/security.md.
     - `trusted_proxies`: addresses and networks of proxies in front, such as `["127.0.0.1", "10.0.0.0/8"]`, whose headers
       `x-forwarded-for`, `-proto` and `-host` are believed; with `proxy_protocol` their connections must begin with a header of
@@ -114,9 +115,9 @@ class Endpoint:
     It uses the PubSub of its own tree: a child of its supervisor, or of one above.
 
     Raises:
-        SocketError: if a path, a socket class, one of its channels, the host, an origin, a serializer, an extension, the name,
-            `longpoll`, `limits` or `outbox` is invalid, if an extension serves a path that is taken, or if the observer needs a
-            token.
+        SocketError: if a path, a socket class, one of its channels, the host, an origin, the secret, a serializer, an
+            extension, the name, `longpoll`, `limits` or `outbox` is invalid, if an extension serves a path that is taken, or if
+            the observer needs a token.
         ValueError: if `port`, `max_frame_size`, `max_channels` or `idle_timeout` is not a number that it may be.
     """
 
@@ -313,11 +314,24 @@ class Endpoint:
 
     def sign(self, salt: str, data: Any) -> str:
         """Sign a token with this endpoint's secret; see `transport.token.sign`."""
-        return token.sign(self._secret(), salt, data)
+        return token.sign(self._secret(), salt, data, signed_at=self._unix_time())
 
-    def verify(self, salt: str, signed: str, *, max_age: float = token.DAY) -> Any:
-        """Return the data of a token that this endpoint has signed; TokenError if it has not, or if the token is too old."""
-        return token.verify(self._secret(), salt, signed, max_age=max_age)
+    def verify(self, salt: str, signed: object, *, max_age: float = token.DAY, leeway: float = token.LEEWAY) -> Any:
+        """Return the data of a token that this endpoint has signed; TokenError if it has not, or if the token is too old.
+
+        `signed` may be whatever a client has sent, None too; see `transport.token.verify`.
+        """
+        return self.read_token(salt, signed, max_age=max_age, leeway=leeway).data
+
+    def read_token(
+        self, salt: str, signed: object, *, max_age: float = token.DAY, leeway: float = token.LEEWAY
+    ) -> token.Signed:
+        """Verify a token, and return its `data` with the Unix times `signed_at` and `expires_at`."""
+        return token.read(self._secret(), salt, signed, max_age=max_age, leeway=leeway, now=self._unix_time())
+
+    def _unix_time(self) -> float:
+        """Return the time of its tokens: in a test that of the test."""
+        return wall_time() if self._clock is None else self._clock.unix_time()
 
     def make_session(self, data: Mapping[str, Any]) -> SessionCookie:
         """Return a session for a browser, with the CSRF token that its page needs to connect.
@@ -355,6 +369,7 @@ class Endpoint:
         if pubsub is None:
             raise RuntimeError("an endpoint needs a PubSub that runs before it; make it a child of a System")
         self._supervisor, self._pubsub, self.port = supervisor, pubsub, port
+        self._clock = process.scheduler.clock
         pubsub.audiences.add(self)
         process.own(partial(pubsub.audiences.discard, self))
         for extension in self._extensions:
@@ -367,7 +382,7 @@ class Endpoint:
 
     def attach_transports(self, transports: ActorRef) -> None:
         """Store the supervisor under which connections are started."""
-        self._transports, self._clock = transports, transports.process.scheduler.clock
+        self._transports = transports
 
     # For the listener and the ASGI application
 

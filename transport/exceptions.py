@@ -7,6 +7,7 @@ TransportError
 └── TokenError
     ├── TokenExpiredError
     └── TokenInvalidError
+        └── TokenMissingError
 
 UnencodableError, of `actors`, is raised here too: a payload cannot be encoded, or not in the client's version of the protocol.
 """
@@ -26,6 +27,7 @@ __all__ = [
     "TokenError",
     "TokenExpiredError",
     "TokenInvalidError",
+    "TokenMissingError",
     "TransportError",
     "UnencodableError",
 ]
@@ -67,4 +69,8 @@ class TokenExpiredError(TokenError):
 
 
 class TokenInvalidError(TokenError):
-    """A token is forged, damaged, or was signed for another purpose."""
+    """A token is forged, damaged, or was signed for another purpose or in the future."""
+
+
+class TokenMissingError(TokenInvalidError):
+    """There is no token (Phoenix's `:missing`)."""

@@ -47,7 +47,7 @@ class ChannelEndpoint(Protocol):
     def sign(self, salt: str, data: object) -> str:
         """Sign a token with the endpoint's secret."""
 
-    def verify(self, salt: str, signed: str, *, max_age: float = ...) -> Any:
+    def verify(self, salt: str, signed: object, *, max_age: float = ..., leeway: float = ...) -> Any:
         """Return the data of a token that was signed with the endpoint's secret."""
 
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from actors.clock import Clock
+from actors.clock import Clock, wall_time
 from actors.validation import check_number
 
 __all__ = ["ManualClock"]
 
 
 class ManualClock(Clock):
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until it is moved. Its Unix time is that of its creation, and moves with it."""
 
     def __init__(self, start: float = 0.0) -> None:
         super().__init__()
         self._now = start
+        self._offset = wall_time() - start
 
     def now(self) -> float:
         """Return the time that the clock was moved to."""
         return self._now
+
+    def unix_time(self) -> float:
+        """Return the Unix time in seconds, of a machine that is as slow or as fast as the test."""
+        return self._offset + self._now
 
     def _rearm(self) -> None:
         """Do nothing: moving the clock fires the timers that are due."""

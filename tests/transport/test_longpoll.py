@@ -829,9 +829,15 @@ def test_a_token_is_good_for_two_weeks(server: Server, session: Session) -> None
 
 
 def test_a_token_of_another_secret_or_purpose_is_worth_nothing(server: Server, session: Session) -> None:
-    for secret, salt in [("other", "ashtree long polling"), (SECRET, "other")]:
+    for secret, salt in [("o" * 32, "ashtree long polling"), (SECRET, "other")]:
         signed = token.sign(secret, salt, session.carrier.id)
         assert server.request("POST", f"token={signed}", frame(*HEARTBEAT)).json == {"status": 410}
+
+
+def test_a_token_that_is_a_list_is_worth_nothing(server: Server, session: Session) -> None:
+    query = f"token[]={session.token}"
+    assert server.request("POST", query, frame(*HEARTBEAT)).json == {"status": 410}
+    assert server.request("GET", f"vsn=2.0.0&{query}").json["status"] == 410
 
 
 def test_the_header_goes_before_the_query(server: Server, session: Session) -> None:

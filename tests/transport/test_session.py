@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import itsdangerous
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors import Reply, ok
+from actors.clock import wall_time
 from tests.transport.wire import HANDSHAKE, on_loop, serving
 from transport import ConnectInfo, Endpoint, Socket, SocketError
 from transport.access import token as tokens
 from transport.access.session import SessionOptions, make_session, read_session
 
-SECRET = "a secret"  # noqa: S105  # of a test
+SECRET = "a secret of at least 32 bytes for tests"  # noqa: S105  # of a test
 OPTIONS = SessionOptions("_app")
 UNCHECKED = SessionOptions("_app", check_csrf=False)
 MADE = make_session(OPTIONS, SECRET, {"user": 5})
@@ -85,8 +87,32 @@ def test_without_the_check_the_cookie_is_enough(cookie: str, session: Any) -> No
 
 
 def test_a_session_outlives_its_secret_as_long_as_that_verifies() -> None:
-    assert read_session(OPTIONS, ["new", SECRET], [MADE.cookie], MADE.csrf_token) == SESSION
-    assert read_session(OPTIONS, ["new"], [MADE.cookie], MADE.csrf_token) is None
+    new = "the new secret of at least 32 bytes"
+    assert read_session(OPTIONS, [new, SECRET], [MADE.cookie], MADE.csrf_token) == SESSION
+    assert read_session(OPTIONS, [new], [MADE.cookie], MADE.csrf_token) is None
+
+
+def test_a_session_that_an_earlier_version_has_made_is_still_read() -> None:
+    old = "_app=" + itsdangerous.URLSafeTimedSerializer(SECRET, salt="ashtree session").dumps(SESSION)
+    assert read_session(OPTIONS, SECRET, [old], MADE.csrf_token) == SESSION
+
+
+@pytest.mark.parametrize(("leeway", "is_read"), [(10.0, False), (60.0, True)])
+def test_a_session_of_a_machine_whose_clock_is_ahead_is_read_within_the_leeway(leeway: float, *, is_read: bool) -> None:
+    options = SessionOptions("_app", leeway=leeway)
+    ahead = signed(SESSION, signed_at=wall_time() + 30)
+    assert (read_session(options, SECRET, [ahead], MADE.csrf_token) is not None) is is_read
+
+
+def test_a_session_without_an_end_is_kept_as_long_as_browsers_keep_one() -> None:
+    made = make_session(SessionOptions("_app", max_age=float("inf")), SECRET, {})
+    assert "; Max-Age=34560000; " in made.set_cookie
+
+
+@pytest.mark.parametrize("wrong", [5, None, "", ["t"]], ids=repr)
+def test_a_csrf_token_that_could_never_match_is_an_error_of_the_author(wrong: object) -> None:
+    with pytest.raises(TypeError, match="_csrf_token of a session must be a non-empty str"):
+        make_session(OPTIONS, SECRET, {"_csrf_token": wrong})
 
 
 @pytest.mark.parametrize(
@@ -119,6 +145,9 @@ def test_no_header_of_a_client_is_an_error(cookie: str, csrf_token: str) -> None
     [
         ({"cookie": ""}, "a session's cookie needs a name such as \"_my_app\", got ''"),
         ({"cookie": "a b"}, "a session's cookie needs a name such as \"_my_app\", got 'a b'"),
+        ({"cookie": None}, 'a session\'s cookie needs a name such as "_my_app", got None'),
+        ({"cookie": "a", "salt": None}, "a session's salt must be a str, got None"),
+        ({"cookie": "a", "leeway": -1}, "a session's leeway must be >= 0 seconds, got -1"),
         ({"cookie": "a", "max_age": 0}, "a session's max_age must be > 0 seconds, got 0"),
     ],
 )

@@ -23,6 +23,9 @@ __all__ = ["CSRF", "SessionCookie", "SessionOptions", "make_session", "read_sess
 CSRF = "_csrf_token"
 """The name of the CSRF token, in the session and among the parameters."""
 
+_MOST_DAYS = 400
+"""For which a browser keeps a cookie (RFC 6265bis, section 5.5)."""
+
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
@@ -32,7 +35,8 @@ class SessionOptions:
 
     - `cookie`: the cookie's name.
     - `salt`: the purpose of the signature; other signatures with the same secret use another.
-    - `max_age`: seconds for which a session is valid.
+    - `max_age`: seconds for which a session is valid; browsers forget it after 400 days at the latest.
+    - `leeway`: seconds by which the clock of the machine that made the session may be ahead of this one's.
     - `check_csrf`: whether the parameter `_csrf_token` must match the session's.
     - `secure`: whether the cookie is for https only.
 
@@ -43,14 +47,21 @@ class SessionOptions:
     cookie: str
     salt: str = "ashtree session"
     max_age: float = 14 * token.DAY
+    leeway: float = token.LEEWAY
     check_csrf: bool = True
     secure: bool = False
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.cookie):
+        cookie: object = self.cookie
+        if not (isinstance(cookie, str) and _NAME.fullmatch(cookie)):
             raise SocketError(f'a session\'s cookie needs a name such as "_my_app", got {safe_repr(self.cookie)}')
         if not is_within(self.max_age, "> 0"):
             raise SocketError(f"a session's max_age must be > 0 seconds, got {safe_repr(self.max_age)}")
+        if not is_within(self.leeway, ">= 0"):
+            raise SocketError(f"a session's leeway must be >= 0 seconds, got {safe_repr(self.leeway)}")
+        salt: object = self.salt
+        if not isinstance(salt, str):
+            raise SocketError(f"a session's salt must be a str, got {safe_repr(self.salt)}")
 
 
 class SessionCookie(NamedTuple):
@@ -67,9 +78,12 @@ class SessionCookie(NamedTuple):
 def make_session(options: SessionOptions, secret: token.Secrets, data: Mapping[str, Any]) -> SessionCookie:
     """Return a session of `data` (JSON values), with a new CSRF token unless it contains one."""
     session = {CSRF: secrets.token_urlsafe(18), **data}
+    if not (isinstance(session[CSRF], str) and session[CSRF]):
+        raise TypeError(f"{CSRF} of a session must be a non-empty str, got {safe_repr(session[CSRF])}")
     cookie = f"{options.cookie}={token.sign(secret, options.salt, session)}"
     secure = "; Secure" if options.secure else ""
-    set_cookie = f"{cookie}; Path=/; Max-Age={int(options.max_age)}; HttpOnly; SameSite=Lax{secure}"
+    kept = int(min(options.max_age, _MOST_DAYS * token.DAY))
+    set_cookie = f"{cookie}; Path=/; Max-Age={kept}; HttpOnly; SameSite=Lax{secure}"
     return SessionCookie(cookie, set_cookie, session[CSRF])
 
 
@@ -81,7 +95,7 @@ def read_session(
     if signed is None:
         return None
     try:
-        session = token.verify(secret, options.salt, signed, max_age=options.max_age)
+        session = token.verify(secret, options.salt, signed, max_age=options.max_age, leeway=options.leeway)
     except TokenError:
         return None
     if not isinstance(session, dict):
