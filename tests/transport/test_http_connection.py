@@ -517,6 +517,21 @@ async def test_frames_that_come_before_the_answer_are_kept(pieces: int) -> None:
             assert f'"beat{number}"' in await tcp.text()
 
 
+@pytest.mark.parametrize("body", ["Content-Length: {}\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n{:x}\r\n"])
+@pytest.mark.parametrize(
+    "inner", [masked(0x81, HEARTBEAT.replace("beat", "no", 1)), GET.encode()], ids=["frame", "request"]
+)
+@on_loop
+async def test_the_body_of_a_websocket_request_is_neither_frames_nor_another_request(body: str, inner: bytes) -> None:
+    async with serving(Socket, routes=ROUTES) as server:
+        tcp = await server.tcp()
+        head = HANDSHAKE.removesuffix("\r\n") + body.format(len(inner))
+        end = "\r\n0\r\n\r\n" if "chunked" in body else ""
+        await tcp.send(head, inner, end, masked(0x81, HEARTBEAT))
+        assert (await tcp.answer()).status == 101
+        assert (await tcp.text()).startswith('[null,"beat","phoenix","phx_reply"')
+
+
 # Clients that go
 
 
@@ -530,14 +545,61 @@ async def test_a_half_closed_client_gets_its_answer() -> None:
         assert await tcp.ended() == b""
 
 
+class Later(Extension):
+    """Answers when its gate is opened."""
+
+    def __init__(self) -> None:
+        self.gate, self.asked = asyncio.Event(), asyncio.Event()
+
+    def handlers(self) -> dict[str, Any]:
+        return {"/later": self.handle}
+
+    async def handle(self, _incoming: Incoming) -> Response:
+        self.asked.set()
+        await self.gate.wait()
+        return respond(200, "late")
+
+
+@on_both_loops
+async def test_a_half_closed_client_gets_all_its_answers_in_order() -> None:
+    later = Later()
+    async with serving(Socket, routes=ROUTES, extensions=[later]) as server:
+        tcp = await server.tcp()
+        await tcp.send("GET /later HTTP/1.1\r\nHost: x\r\n\r\n", GET, "BAD\r\n\r\n")
+        tcp.end()
+        await later.asked.wait()
+        # A round trip, so that the end has been read before the gate opens.
+        assert (await (await server.tcp()).get("/", "Connection: close")).status == 200
+        later.gate.set()
+        assert [(await tcp.answer()).body for _ in range(2)] == ["late", "hello /"]
+        assert (await tcp.answer()).status == 400
+        assert await tcp.ended() == b""
+        await server.nothing_is_left()
+
+
+@on_both_loops
+async def test_half_a_request_of_a_half_closed_client_ends_the_connection() -> None:
+    async with serving(Socket, routes=ROUTES) as server:
+        for sent in ("GET / HT", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe"):
+            tcp = await server.tcp()
+            await tcp.send(GET, sent)
+            tcp.end()
+            assert (await tcp.answer()).status == 200
+            assert await tcp.ended() == b""
+        await server.nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    "goes", [lambda tcp: reset(tcp.writer.transport), lambda tcp: tcp.end()], ids=["reset", "half"]
+)
 @on_loop
-async def test_a_client_that_goes_while_it_is_let_in_ends_the_asking() -> None:
+async def test_a_client_that_goes_while_it_is_let_in_ends_the_asking(goes: Callable[[Any], None]) -> None:
     socket = slow_socket()
     async with serving(socket) as server:
         tcp = await server.tcp()
         await tcp.send(HANDSHAKE)
         await socket.connecting.wait()
-        reset(tcp.writer.transport)
+        goes(tcp)
         await until(lambda: socket.cancelled)
         await server.nothing_is_left()
 
@@ -959,11 +1021,36 @@ def test_what_follows_a_last_answer_is_ignored_up_to_a_bound() -> None:
     meeting.send("GET / HTTP/1.0\r\n\r\ngarbage\r\n\r\n", GET)
     assert meeting.statuses == [200]
     assert meeting.wire.ended
-    meeting.send("a" * http_module.MOST_IGNORED)
+    for _ in range(http_module.MOST_IGNORED // 2**20):
+        meeting.send("a" * 2**20)
     assert not meeting.wire.is_closing()
     meeting.send("a")
     assert meeting.wire.aborted
     assert meeting.endpoint.asked == ["/"]
+
+
+@pytest.mark.parametrize("every", [1.0, 4.9])
+def test_the_rest_of_a_refused_request_is_ignored_while_it_comes(every: float) -> None:
+    meeting, waited = Meeting(), 0.0
+    meeting.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n")
+    assert (meeting.statuses, meeting.wire.ended) == ([413], True)
+    while waited + every < http_module.LONGEST_LINGER:
+        meeting.send("a" * 1000)
+        meeting.wait(every)
+        waited += every
+        assert not meeting.wire.is_closing()
+    meeting.send("a")
+    meeting.wait(every)
+    assert meeting.wire.closed
+
+
+def test_a_refused_client_that_sends_nothing_more_is_closed_soon() -> None:
+    meeting = Meeting()
+    meeting.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n", "a")
+    meeting.wait(http_module.LINGER - 0.1)
+    assert not meeting.wire.is_closing()
+    meeting.wait(0.1)
+    assert meeting.wire.closed
 
 
 def test_a_connection_that_has_gone_leaves_no_timer() -> None:

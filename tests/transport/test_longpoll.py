@@ -171,6 +171,10 @@ class Exchange:
         assert answer is not None, "the answer has not come"
         return answer
 
+    def end(self) -> bool:
+        """End the client's half; return whether the connection is kept for the answer."""
+        return self.connection.eof_received()
+
     def vanish(self) -> None:
         """End the connection, as the event loop sees it: from now on it is closing, in its next turn it is lost."""
         self.wire.closing = True
@@ -364,6 +368,25 @@ def test_a_client_that_vanishes_before_its_poll_has_begun_takes_nothing_with_it(
     assert session.poll() == [BEATEN]
     server.runtime.advance(15)
     assert session.is_gone()
+
+
+def test_a_waiting_poll_of_a_half_closed_client_is_answered_at_once(session: Session) -> None:
+    session.join()
+    poll = session.start_poll()
+    assert poll.end()
+    assert poll.answered().json == {"status": 204, "token": session.token, "messages": []}
+    assert poll.wire.closing
+    session.post(frame(*HEARTBEAT))
+    assert session.poll() == [BEATEN]
+
+
+def test_a_half_closed_client_that_may_have_gone_takes_no_messages_with_it(session: Session) -> None:
+    poll = session.start_poll()
+    session.ref.send(frame(*HEARTBEAT))
+    # The poll is woken and the end of its client read in one turn of the loop.
+    assert poll.end()
+    assert poll.answered().messages == []
+    assert session.poll() == [BEATEN]
 
 
 def test_a_second_poll_takes_the_place_of_the_first(session: Session) -> None:
@@ -608,6 +631,17 @@ def test_a_post_that_waits_too_long_says_408_and_is_handled_nevertheless(runtime
     assert late.answered().json == {"status": 408}
     working.work()
     assert Work.handled == [0, 1, 2]
+
+
+def test_the_post_of_a_half_closed_client_is_answered_when_it_is_handled(runtime: ManualRuntime) -> None:
+    working = Working(runtime, "work", limits=Limits(waiting_messages=1))
+    working.start(0, 1)
+    late = working.start(2)
+    assert late.end()
+    assert late.answer is None
+    working.work()
+    assert late.answered().json == {"status": 200}
+    assert late.wire.closing
 
 
 def test_what_a_client_has_posted_is_handled_although_it_has_vanished(runtime: ManualRuntime) -> None:

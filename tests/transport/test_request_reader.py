@@ -181,6 +181,100 @@ def test_trailers_are_not_headers() -> None:
 
 
 @pytest.mark.parametrize(
+    "trailer", ["Content-Length: 5", "Transfer-Encoding: chunked", "Connection: close", "Host: y", "Upgrade: websocket"]
+)
+def test_trailers_change_nothing(trailer: str) -> None:
+    head = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    sent = f"{head}1\r\na\r\n0\r\n{trailer}\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    requests = received(reader(), sent.encode())
+    assert [(each.body, each.keep_alive, each.request.headers["Host"]) for each in requests] == [
+        (b"a", True, "x"),
+        (b"", True, "x"),
+    ]
+
+
+@pytest.mark.parametrize("body", ["Content-Length: 27\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n1b\r\n"])
+def test_the_body_of_an_upgrade_is_read_with_it(body: str) -> None:
+    inner = "GET / HTTP/1.1\r\nHost: y\r\n\r\n"
+    assert len(inner) == 0x1B
+    end = "\r\n0\r\nX-A: b\r\n\r\n" if "chunked" in body else ""
+    requests = reader()
+    [request] = received(requests, f"{UPGRADE[:-2]}{body}{inner}{end}".encode() + b"\x81\x00")
+    assert (request.body, request.keep_alive) == (inner.encode(), False)
+    assert requests.rest() == b"\x81\x00"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ("Transfer-Encoding: chunked", None),
+        ("Transfer-Encoding: CHUNKED", None),
+        ("Transfer-Encoding: , chunked", None),
+        ("Transfer-Encoding: gzip, chunked", 501),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", 501),
+        ("Transfer-Encoding: identity, chunked", 501),
+        ("Transfer-Encoding: x;q=1, chunked", 501),
+        ("Transfer-Encoding: gzip", 400),
+        ("Transfer-Encoding: identity", 400),
+        ("Transfer-Encoding: chunked, gzip", 400),
+        ("Transfer-Encoding: chunked, chunked", 400),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", 400),
+        ("Transfer-Encoding: chunked;q=1", 400),
+        ("Transfer-Encoding: xchunked", 400),
+        ("Transfer-Encoding: ", 400),
+        ("Transfer-Encoding:\r\n chunked", 400),
+        ("Transfer-Encoding : chunked", 400),
+        ("Transfer-Encoding: \x0bchunked", 400),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 5", 400),
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked", 400),
+        ("Content-Length: 5\r\nTransfer-Encoding: gzip, chunked", 400),
+    ],
+)
+def test_chunks_are_the_only_encoding_of_a_body(headers: str, status: int | None) -> None:
+    data = f"POST / HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n5\r\nhello\r\n0\r\n\r\n".encode()
+    if status is None:
+        assert [each.body for each in received(reader(), data)] == [b"hello"]
+        return
+    with pytest.raises(RefusedRequestError) as refused:
+        received(reader(), data)
+    assert refused.value.response.status_code == status
+
+
+@pytest.mark.parametrize("connection", ["", "Connection: keep-alive\r\n"])
+def test_http_1_0_has_no_chunks(connection: str) -> None:
+    with pytest.raises(RefusedRequestError, match="400"):
+        received(reader(), f"POST / HTTP/1.0\r\n{connection}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n".encode())
+
+
+@pytest.mark.parametrize("zeros", [0, 20, 5_000])
+def test_the_length_of_a_body_may_have_leading_zeros(zeros: int) -> None:
+    data = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {'0' * zeros}5\r\n\r\nhello".encode()
+    assert [each.body for each in received(reader(), data)] == [b"hello"]
+
+
+@pytest.mark.parametrize("version", ["0.9", "1.2", "2.0"])
+def test_other_versions_of_http_are_refused(version: str) -> None:
+    with pytest.raises(RefusedRequestError, match="400"):
+        received(reader(), f"GET / HTTP/{version}\r\nHost: x\r\n\r\n".encode())
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [("http://other:80/a", "other:80"), ("HTTPS://[::1]?a", "[::1]"), ("*", "x"), ("/http://other", "x")],
+)
+def test_the_host_of_an_absolute_target_counts(target: str, host: str) -> None:
+    method = "OPTIONS" if target == "*" else "GET"
+    [read] = received(reader(), f"{method} {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert read.request.headers.get_all("Host") == [host]
+
+
+@pytest.mark.parametrize("target", ["http:///a", "http://user@other/", "http://a:b/"])
+def test_an_absolute_target_names_a_host(target: str) -> None:
+    with pytest.raises(RefusedRequestError, match="400"):
+        received(reader(), f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+
+
+@pytest.mark.parametrize(
     ("limits", "head", "status", "limit"),
     [
         ({"request_line": 20}, "GET /123456 HTTP/1.1\r\nHost: x\r\n\r\n", None, None),

@@ -10,7 +10,7 @@ import contextlib
 import inspect
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Generator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,7 +27,7 @@ from transport.carriers.carrier import SLICE, Disconnected, EndConnection
 from transport.carriers.intake import Intake
 from transport.carriers.outbox import OVERFLOWED
 from transport.exceptions import MalformedMessageError, TokenError
-from transport.http.exchange import MAX_BODY, Answer, Incoming, Late, respond
+from transport.http.exchange import MAX_BODY, Answer, Incoming, Late, Waiting, respond
 from transport.http.request_target import RequestTarget
 
 if TYPE_CHECKING:
@@ -369,10 +369,7 @@ class LongPollHandler:
         # The messages are taken when the answer is written, so that none are lost with a client that has disconnected.
         answer = Late(lambda: _messages(signed, session.take()))
         poll = session.begin_poll()
-        return answer if poll is None else self._wait(session, poll, answer, _messages(signed, []))
-
-    async def _wait(self, session: LongPollCarrier, poll: Future[None], answer: Late, nothing: Answer) -> Answer:
-        return answer if await session.end_poll(poll) else nothing
+        return answer if poll is None else _WaitingPoll(session, poll, answer, _messages(signed, []))
 
     # POST
 
@@ -405,6 +402,29 @@ def _declared_size(request: Request) -> int:
     """Return the size of the body that is to come; 0 if it is not declared."""
     declared = request.headers.get_all("Content-Length")
     return int(declared[0]) if declared and declared[0].isdecimal() else 0
+
+
+class _WaitingPoll(Waiting):
+    """A poll that waits for messages."""
+
+    __slots__ = ("_answer", "_has_ended", "_nothing", "_poll", "_session")
+
+    def __init__(self, session: LongPollCarrier, poll: Future[None], answer: Late, nothing: Response) -> None:
+        self._session, self._poll, self._answer, self._nothing = session, poll, answer, nothing
+        self._has_ended = False
+
+    def __await__(self) -> Generator[Any, Any, Response | Late]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> Response | Late:
+        is_current = await self._session.end_poll(self._poll)
+        return self._answer if is_current and not self._has_ended else self._nothing
+
+    def end(self) -> None:
+        """Answer with nothing, at once: the messages are for the next poll."""
+        self._has_ended = True
+        if not self._poll.done:
+            self._poll.set()
 
 
 # Answers

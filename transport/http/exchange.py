@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -30,6 +31,7 @@ __all__ = [
     "Incoming",
     "Late",
     "Upgrade",
+    "Waiting",
     "answer_page",
     "refusal",
     "respond",
@@ -90,6 +92,16 @@ class Late:
     """An answer that is made when it is written, so that a client that has disconnected takes nothing with it."""
 
     make: Callable[[], Response]
+
+
+class Waiting(Awaitable[Response | Late]):
+    """An answer that waits for something to tell its client, and can do without."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def end(self) -> None:
+        """Wait no longer, and tell nothing that would be lost with the client: it sends nothing more, and may have gone."""
 
 
 Answer = Response | Upgrade | Late

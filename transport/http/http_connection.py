@@ -15,6 +15,7 @@ and one answer, whatever its client sends, and what it receives meanwhile waits 
    none: that is up to the application.
 5. When the server ends a connection, it ends its own direction first and ignores what it still receives for a while
    (`_linger`). Closed at once, with unread bytes, TCP would reset the connection, and the client could lose the answer.
+6. A client that has ended its own direction still gets the answers to what it has sent (`eof_received`).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from actors.redaction import safe_repr
 from transport.access.proxies import InvalidPrefaceError, read_preface
 from transport.carriers.time_bound import is_cancellation
 from transport.http.connection_timer import ConnectionTimer
-from transport.http.exchange import ANSWERS, MAX_BODY, Answer, HttpEndpoint, Incoming, Late, Upgrade, refusal
+from transport.http.exchange import ANSWERS, MAX_BODY, Answer, HttpEndpoint, Incoming, Late, Upgrade, Waiting, refusal
 from transport.http.request_reader import NOTHING, PART, ReadRequest, RefusedRequestError, RequestReader
 
 if TYPE_CHECKING:
@@ -56,9 +57,11 @@ BUDGET = 0.002
 MOST_WAITING = 64 * 1024
 # Bytes of an answer that are written at a time; event loops copy what the client does not read.
 PIECE = 64 * 1024
-# Seconds, and bytes, for which the rest of a refused request is ignored, so that its client can read the answer.
+# Seconds without a byte, seconds in all, and bytes, for which the rest of a refused request is ignored, so that its client can
+# read the answer.
 LINGER = 5.0
-MOST_IGNORED = MAX_BODY
+LONGEST_LINGER = 30.0
+MOST_IGNORED = 8 * MAX_BODY
 # What tells a client to send its body.
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # What the deadline is for after the last answer; it is no limit.
@@ -75,6 +78,7 @@ class HttpConnection(asyncio.Protocol):
         self._reader = RequestReader(endpoint.limits, self._admit)
         self._task: asyncio.Task[None] | None = None
         self._awaited: object = None
+        self._is_opening_websocket = False
         self._deadline = ConnectionTimer(scheduler.clock, self._time_is_up)
         # What the deadline is for, by the name of its limit.
         self._waits_for: str | None = None
@@ -86,8 +90,11 @@ class HttpConnection(asyncio.Protocol):
         self._goes_on = self._is_reading_paused = self._is_over = False
         # The beginning of a PROXY protocol header, None if none is expected.
         self._preface: bytearray | None = None
-        # The bytes that were received after the last answer.
+        # The bytes that were received after the last answer, and until when they are ignored.
         self._ignored: int | None = None
+        self._lingers_until = 0.0
+        # Whether the client sends nothing more.
+        self._has_ended = False
 
     # asyncio
 
@@ -127,6 +134,18 @@ class HttpConnection(asyncio.Protocol):
             self._proceed()
         else:
             self._pace()
+
+    def eof_received(self) -> bool:
+        """Return whether there is something to answer: the client sends nothing more, but may still read.
+
+        The end of a client that opens a WebSocket ends the opening: a half of a WebSocket is none.
+        """
+        self._has_ended = True
+        if self._ignored is not None or self._is_free() or (self._task is not None and self._is_opening_websocket):
+            return False
+        if isinstance(self._awaited, Waiting):
+            self._awaited.end()
+        return True
 
     def _read_preface(self, received: bytearray, data: bytes) -> bytes:
         """Return what follows the PROXY protocol header, which the proxy sends before its client's bytes."""
@@ -187,7 +206,10 @@ class HttpConnection(asyncio.Protocol):
             left -= 1
             if not self._is_over and (not left or clock.now() >= until):
                 self._go_on()
-        if not self._is_over:
+        if self._has_ended and self._is_free():
+            # What is left is a part of a request.
+            self.close()
+        elif not self._is_over:
             self._expect()
             self._pace()
 
@@ -217,6 +239,8 @@ class HttpConnection(asyncio.Protocol):
 
     def _pace(self) -> None:
         """Read from the socket, or do not."""
+        if self._has_ended:
+            return
         waiting = self._reader.waiting
         pause = self._ignored is None and (
             self._unsent is not None or bool(self._body) or waiting > MOST_WAITING or (self._goes_on and waiting > 0)
@@ -302,7 +326,7 @@ class HttpConnection(asyncio.Protocol):
             answer = self._failed(incoming)
         if type(answer) not in ANSWERS and inspect.isawaitable(answer):
             self._connections.works(self)
-            self._awaited = answer
+            self._awaited, self._is_opening_websocket = answer, _asks_for_websocket(read.request)
             self._task = self._scheduler.loop.create_task(self._answer_later(answer, incoming, keep_alive))
         else:
             self._answer(answer, incoming, keep_alive)
@@ -378,7 +402,11 @@ class HttpConnection(asyncio.Protocol):
         self._ignored = 0
         if self._transport.is_closing():
             return
+        if self._has_ended:
+            self.close()
+            return
         self._transport.write_eof()
+        self._lingers_until = self._scheduler.clock.now() + LONGEST_LINGER
         if self._unsent is None:
             self._wait_for(_LINGER, LINGER)
         else:
@@ -390,6 +418,8 @@ class HttpConnection(asyncio.Protocol):
         self._ignored += size
         if self._ignored > MOST_IGNORED:
             self._transport.abort()
+        elif self._waits_for == _LINGER:
+            self._deadline.set(min(LINGER, self._lingers_until - self._scheduler.clock.now()))
 
     def _upgrade(self, upgrade: Upgrade) -> None:
         early = self._reader.rest()
@@ -412,6 +442,10 @@ class HttpConnection(asyncio.Protocol):
         self._connections.closed(self)
         self._deadline.cancel()
         self._reader.close()
+
+
+def _asks_for_websocket(request: Request) -> bool:
+    return any("websocket" in value.lower() for value in request.headers.get_all("Upgrade"))
 
 
 def _path(incoming: Incoming) -> str:

@@ -1,8 +1,9 @@
 """Finds the requests in what one client sends, one at a time, within the limits of an endpoint; no I/O, no time.
 
-llhttp (through httptools) does the parsing: `websockets` parses only handshakes, which have no body, and this port also serves
-pages and long polling. It is given a head only when that is complete, and never more than the rest of one request. So the
-limits of a head are exact however its bytes arrive, and what follows a request stays unparsed until the next one is read.
+llhttp (through httptools) parses the heads: `websockets` parses only handshakes, which have no body, and this port also serves
+pages and long polling. It is given a head only when that is complete. So the limits of a head are exact however its bytes
+arrive, and what follows a request stays unparsed until the next one is read. Bodies are taken by their length, or from their
+chunks (`ChunkedBody`), so nothing in them changes the head: trailers are dropped.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from actors.pickling import Portable
+from transport.http.chunked_body import ChunkedBody, MalformedBodyError
 from transport.http.exchange import SMALL_BODY, refusal
 from transport.http.request_target import escaped
 
@@ -26,11 +28,14 @@ if TYPE_CHECKING:
 
 __all__ = ["NOTHING", "PART", "ReadRequest", "RefusedRequestError", "RequestReader"]
 
-# The end of a head, and of a chunked body (RFC 9112, sections 2.1 and 7.1).
+# The end of a head (RFC 9112, section 2.1).
 _END = b"\r\n\r\n"
-# The most of a body that is parsed in one go, which takes less than a millisecond also in chunks of one byte.
-_SLICE = 16 * 1024
+# The most of a body that is taken in one go.
+_SLICE = 64 * 1024
 
+_VERSIONS = ("HTTP/1.1", "HTTP/1.0")
+# The scheme and the authority of an absolute target (RFC 9112, section 3.2.2).
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 
 # A name or an address, and a port up to 65,535 (RFC 9110, section 7.2).
 _PORT = r"0*([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])?"
@@ -77,10 +82,9 @@ class RequestReader:
         "_admit",
         "_body",
         "_bound",
+        "_chunks",
         "_expects",
-        "_framing",
         "_headers",
-        "_is_complete",
         "_keep_alive",
         "_left",
         "_limits",
@@ -103,12 +107,12 @@ class RequestReader:
     def _begin(self) -> None:
         self._url, self._body = b"", bytearray()
         self._headers: list[tuple[str, str]] = []
-        self._is_complete = self._keep_alive = False
-        # The request whose head has been parsed; the bytes that its body still has, None if it is chunked.
+        self._keep_alive = False
+        # The request whose head has been parsed; the bytes that its body still has, or its chunks.
         self._request: Request | None = None
-        self._left: int | None = 0
+        self._left = 0
+        self._chunks: ChunkedBody | None = None
         self._bound = SMALL_BODY
-        self._framing = 0
         self._expects = False
 
     @property
@@ -149,17 +153,20 @@ class RequestReader:
         """
         if self._parser is None:
             return NOTHING
-        piece = self._head() if self._request is None else self._part_of_body()
-        if not piece:
+        if not (self._read_head() if self._request is None else self._read_body()):
             return NOTHING
-        self._parse(piece)
-        if self._request is None:
-            self._head_parsed()
-        elif self._left is None:
-            self._check_chunks()
-        return self._finish() if self._is_complete else PART
+        is_complete = not self._left if self._chunks is None else self._chunks.is_complete
+        return self._finish() if is_complete else PART
 
-    # The next bytes to parse
+    # Heads
+
+    def _read_head(self) -> bool:
+        """Parse the next head; return whether it was complete."""
+        head = self._head()
+        if head:
+            self._parse(head)
+            self._head_parsed()
+        return bool(head)
 
     def _head(self) -> bytes:
         """Return the whole head; nothing while it is incomplete."""
@@ -196,19 +203,6 @@ class RequestReader:
         if size > limits.head_size:
             raise RefusedRequestError(refusal(431, "the request's head is too large"), "head_size")
 
-    def _part_of_body(self) -> bytes:
-        """Return a part of the body, which does not go beyond its end."""
-        if self._left is not None:
-            part = self._take(min(self._left, _SLICE))
-            self._left -= len(part)
-            return part
-        # In chunks: only an empty line may be the end, so the parser gets no more than the bytes up to the next one.
-        end = self._received.find(_END, 0, _SLICE) + len(_END)
-        if end < len(_END):
-            end = max(0, min(len(self._received), _SLICE) - len(_END) + 1)
-        self._framing += end
-        return self._take(end)
-
     def _take(self, size: int) -> bytes:
         taken = bytes(self._received[:size])
         del self._received[:size]
@@ -224,7 +218,7 @@ class RequestReader:
             # What follows is not HTTP, whether the upgrade is granted or not.
             pass
         except httptools.HttpParserError as error:
-            raise RefusedRequestError(refusal(400, f"bad request: {error}")) from None
+            raise _bad(str(error)) from None
 
     def on_url(self, url: bytes) -> None:
         """Append a part of the path and query."""
@@ -234,35 +228,62 @@ class RequestReader:
         """Add a header."""
         self._headers.append((name.decode("latin-1"), value.decode("latin-1")))
 
-    def on_body(self, body: bytes) -> None:
-        """Append a part of the body."""
-        self._body += body
-        self._framing = 0
-
-    def on_message_complete(self) -> None:
-        """Store that the request is complete; the parser forgets now whether another one may follow."""
-        parser = self._parser
-        assert parser is not None
-        self._is_complete = True
-        self._keep_alive = parser.should_keep_alive() and not parser.should_upgrade()
+    def on_headers_complete(self) -> None:
+        """Store whether another request may follow: at the end of the message, the parser has forgotten it."""
+        assert self._parser is not None
+        self._keep_alive = self._parser.should_keep_alive() and not self._parser.should_upgrade()
 
     # What has been parsed
 
     def _head_parsed(self) -> None:
         parser, headers = self._parser, Headers(self._headers)
         assert parser is not None
-        method = parser.get_method().decode("latin-1")
-        self._request = Request(self._url.decode("latin-1"), headers, method, f"HTTP/{parser.get_http_version()}")
-        # Trailers come after a chunked body; they are not headers.
-        self._headers = []
-        _check_host(self._request)
-        if not self._is_complete:
-            # The parser has checked both headers. Without either it waits for more than a head: HTTP/2's "PRI * HTTP/2.0".
-            if "Transfer-Encoding" not in headers and "Content-Length" not in headers:
-                raise RefusedRequestError(refusal(400, "bad request: expected HTTP/1.1"))
-            self._left = None if "Transfer-Encoding" in headers else int(headers["Content-Length"])
-            self._admit_body(self._left or 0)
-            self._expects = not self._received and _waits(self._request)
+        method, version = parser.get_method().decode("latin-1"), f"HTTP/{parser.get_http_version()}"
+        if version not in _VERSIONS:
+            raise _bad("expected HTTP/1.1")
+        request = self._request = Request(self._url.decode("latin-1"), headers, method, version)
+        _check_host(request)
+        if not request.path.startswith("/"):
+            _take_host_of_target(request)
+        if "Transfer-Encoding" in headers:
+            _check_transfer_encoding(request)
+            self._chunks = ChunkedBody()
+        elif "Content-Length" in headers:
+            # int() takes no more than some thousand digits, however many of them are zeros.
+            self._left = int(headers["Content-Length"].lstrip("0") or "0")
+        if self._left or self._chunks is not None:
+            self._body_begins(request)
+
+    def _body_begins(self, request: Request) -> None:
+        # The parser would take what comes now for the body.
+        self._parser = httptools.HttpRequestParser(self)
+        self._admit_body(self._left)
+        self._expects = not self._received and _waits(request)
+
+    # Bodies
+
+    def _read_body(self) -> bool:
+        """Take a part of the body; return whether there was one."""
+        waiting = len(self._received)
+        if self._chunks is None:
+            part = self._take(min(self._left, _SLICE))
+            self._left -= len(part)
+            self._body += part
+        else:
+            self._read_chunks(self._chunks)
+        return len(self._received) < waiting
+
+    def _read_chunks(self, chunks: ChunkedBody) -> None:
+        """Take some chunks; what is between and after them, extensions and trailers, may be as large as a head."""
+        waiting = len(self._received)
+        try:
+            self._body += chunks.read(self._received)
+        except MalformedBodyError as error:
+            raise _bad(str(error)) from None
+        self._admit_body(len(self._body) + chunks.left)
+        unfinished = 0 if len(self._received) < waiting else waiting
+        if chunks.framing + unfinished > self._limits.head_size:
+            raise RefusedRequestError(refusal(431, "the request's trailers are too large"), "head_size")
 
     def _admit_body(self, size: int) -> None:
         """Check the size of the body, as declared or as received so far."""
@@ -274,12 +295,6 @@ class RequestReader:
             self._bound = admitted
         if size > self._bound:
             raise RefusedRequestError(refusal(413, "the request's body is too large"), "max_body")
-
-    def _check_chunks(self) -> None:
-        """Check a body in chunks, and what is between and after them: extensions and trailers, as large as a head at most."""
-        self._admit_body(len(self._body))
-        if self._framing > self._limits.head_size:
-            raise RefusedRequestError(refusal(431, "the request's trailers are too large"), "head_size")
 
     def _finish(self) -> ReadRequest:
         assert self._request is not None
@@ -295,9 +310,37 @@ def _check_host(request: Request) -> None:
     """Check that a request names its host once (RFC 9112, section 3.2); in HTTP/1.0 it need not."""
     hosts = request.headers.get_all("Host")
     if len(hosts) > 1 or not (hosts or request.protocol == "HTTP/1.0"):
-        raise RefusedRequestError(refusal(400, f"bad request: expected one Host header, got {len(hosts)}"))
+        raise _bad(f"expected one Host header, got {len(hosts)}")
     if hosts and not _is_host(hosts[0]):
-        raise RefusedRequestError(refusal(400, "bad request: the Host header is invalid"))
+        raise _bad("the Host header is invalid")
+
+
+def _take_host_of_target(request: Request) -> None:
+    """Replace the Host header by the host of an absolute target, which counts (RFC 9112, section 3.2.2)."""
+    absolute = _ABSOLUTE.match(request.path)
+    if absolute is None:
+        return
+    if not absolute[1] or not _is_host(absolute[1]):
+        raise _bad("the host of its target is invalid")
+    if "Host" in request.headers:
+        del request.headers["Host"]
+    request.headers["Host"] = absolute[1]
+
+
+def _check_transfer_encoding(request: Request) -> None:
+    """Check that a body is in chunks, and nothing else; the parser has checked that chunks are its last encoding.
+
+    HTTP/1.0 has none: what its client, or a proxy, takes for the end of the body cannot be known (RFC 9112, section 6.1).
+    """
+    if request.protocol == "HTTP/1.0":
+        raise _bad("HTTP/1.0 has no Transfer-Encoding")
+    named = ",".join(request.headers.get_all("Transfer-Encoding")).lower().split(",")
+    if [name for each in named if (name := each.strip(" \t"))] != ["chunked"]:
+        raise RefusedRequestError(refusal(501, "only chunked is implemented as Transfer-Encoding"))
+
+
+def _bad(why: str) -> RefusedRequestError:
+    return RefusedRequestError(refusal(400, f"bad request: {why}"))
 
 
 @lru_cache(maxsize=64)
