@@ -20,8 +20,8 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from actors import Actor, Channel, Reply, ok
-from supervisors.console.server.unix_socket import UnixSocket
 from supervisors.signals import Signals
+from supervisors.socket_file import SocketFile
 from supervisors.system import System
 from tests.children import fork, in_child, needs_fork, outcome_of, sleeping_child, wait_for
 from tests.live import ROOT, WAIT
@@ -346,7 +346,7 @@ def test_a_listening_socket_of_a_parent_that_was_killed_is_free(tmp_path: Path) 
 
 
 def test_the_socket_of_a_console_that_was_closed_refuses_clients(tmp_path: Path) -> None:
-    unix = UnixSocket(str(tmp_path / "console"))
+    unix = SocketFile(str(tmp_path / "console"), mode=0o600, backlog=1)
     with sleeping_child(), closing(socket.socket(socket.AF_UNIX)) as client:
         os.link(unix.path, tmp_path / "other")
         unix.close()

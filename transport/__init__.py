@@ -20,6 +20,7 @@ from transport.exceptions import (
     UnencodableError,
 )
 from transport.extension import Extension
+from transport.http.addresses import InheritedSocket, SystemdSockets, TcpPort, UnixSocket
 from transport.http.exchange import respond
 from transport.http.pages import pages
 from transport.limits import Limits
@@ -36,6 +37,7 @@ __all__ = [
     "ConnectInfo",
     "Endpoint",
     "Extension",
+    "InheritedSocket",
     "Limits",
     "ListenError",
     "LongPoll",
@@ -50,6 +52,8 @@ __all__ = [
     "SessionOptions",
     "Socket",
     "SocketError",
+    "SystemdSockets",
+    "TcpPort",
     "TokenError",
     "TokenExpiredError",
     "TokenInvalidError",
@@ -57,6 +61,7 @@ __all__ = [
     "Transport",
     "TransportError",
     "UnencodableError",
+    "UnixSocket",
     "Uri",
     "V1JSONSerializer",
     "V2JSONSerializer",

@@ -31,7 +31,6 @@ from transport.carriers.traffic import Traffic
 from transport.carriers.websocket import WebSocketTraffic
 from transport.carriers.websocket_handler import WebSocketHandler
 from transport.endpoint_options import (
-    check_address,
     check_limits,
     check_longpoll,
     checked_name,
@@ -42,8 +41,17 @@ from transport.endpoint_options import (
 from transport.endpoint_supervisor import EndpointSupervisor
 from transport.exceptions import SocketError
 from transport.extension import Extension, MetricsExtension, ObserverExtension
+from transport.http.addresses import (
+    Address,
+    Listen,
+    TcpPort,
+    are_shared,
+    check_address,
+    check_reuse_port,
+    checked_listen,
+)
 from transport.http.exchange import SMALL_BODY, Admission, Answer, Application, Incoming, answer_page, respond
-from transport.http.listener import authority
+from transport.http.listening_socket import ListeningSocket, authority
 from transport.http.request_target import RequestTarget, route_of
 from transport.limit_log import LimitLog
 from transport.limits import Limits
@@ -68,6 +76,7 @@ _log = Log("ashtree.transport")
 
 Kind = TypeVar("Kind")
 
+_HOST, _PORT = "127.0.0.1", 4000
 _LONGPOLL, _LIMITS, _OUTBOX = LongPoll(), Limits(), OutboxPolicy()
 
 _OTHER_ORIGIN = (
@@ -79,6 +88,15 @@ _NOT_STARTED = (
     "none, and frameworks do not pass theirs on to what is mounted in them); write endpoint.asgi(System([endpoint])), "
     "which starts it at the first request, or `async with System([endpoint])` in the lifespan of the application"
 )
+_NO_PORT = (
+    "the endpoint has port=None, and so no address of its own: clients use that of the server which runs "
+    "endpoint.asgi(); the path of the observer's page, with its token, is endpoint.observer.location"
+)
+_NO_BROWSER = (
+    "the endpoint has no port to which a browser can connect; the path of the observer's page at the proxy in front, with its "
+    "token, is endpoint.observer.location"
+)
+_NOT_LISTENING = "the endpoint has not started, and does not know yet where it listens"
 _ENDED = "its System has ended, and is not started again: see the log of its end, and restart the server"
 
 
@@ -90,6 +108,9 @@ class Endpoint:
     - `routes`: paths to functions that answer a plain GET; HEAD and OPTIONS get its status, as load balancers expect.
     - `host`, `port`: where to listen, on all addresses of a name that this machine has; port 0 takes a free one (see `url`),
       `None` none: see `asgi`. Empty segments of a path do not count: "//socket/" is "/socket".
+    - `listen`: other places than `host` and `port`: `UnixSocket(path)`, a socket that is open already, `InheritedSocket(fd)`,
+      `SystemdSockets()`, or a list of them; see docs/deployment.md.
+    - `reuse_port`: whether other processes may listen at the same place, such as a new version beside an old one that drains.
     - `check_origin`: the pages that may connect, such as `["//localhost", "https://*.example.com"]`; by default only those
       of the host that is requested. "conn" also compares scheme and port; a function gets an `Origin` and returns a bool;
       `False` allows every page.
@@ -126,8 +147,10 @@ class Endpoint:
         sockets: Mapping[str, type[Socket]],
         *,
         routes: Mapping[str, Page] | None = None,
-        host: str = "127.0.0.1",
-        port: int | None = 4000,
+        host: str = _HOST,
+        port: int | None = _PORT,
+        listen: Listen | None = None,
+        reuse_port: bool = False,
         check_origin: CheckOrigin = True,
         secret_key: token.Secrets | None = None,
         session: SessionOptions | None = None,
@@ -148,7 +171,16 @@ class Endpoint:
     ) -> None:
         self.name = checked_name(name)
         check_address(host, port)
-        self.host, self.port = host, port
+        check_reuse_port(reuse_port)
+        self.host, self.port, self.reuse_port = host, port, reuse_port
+        self._listen = None if listen is None else checked_listen(listen)
+        self._urls: list[str] = []
+        if listen is not None:
+            if (host, port) != (_HOST, _PORT):
+                raise SocketError(
+                    "give either listen=… or host= and port=; in a list of listen= they are TcpPort(host, port)"
+                )
+            self.port = None
         self.idle = IdleConnections(idle_timeout)
         self.max_channels = max_channels
         self.traffic: dict[str, Traffic] = {"websocket": WebSocketTraffic(), "longpoll": Traffic()}
@@ -223,17 +255,16 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """The address for people; with the real port once it has started.
+        """The address for people, the first of several; with the real port once it has started, "unix:…" without one.
 
         Raises:
-            RuntimeError: if it has no port of its own.
+            RuntimeError: if it listens nowhere, or not yet.
         """
-        if self.port is None:
-            raise RuntimeError(
-                "the endpoint has port=None, and so no address of its own: clients use that of the server which runs "
-                "endpoint.asgi(); the path of the observer's page, with its token, is endpoint.observer.location"
-            )
-        return f"http://{authority(self.host, self.port)}"
+        if self.port is not None:
+            return f"http://{authority(self.host, self.port)}"
+        if self._urls:
+            return self._urls[0]
+        raise RuntimeError(_NO_PORT if self._listen is None else _NOT_LISTENING)
 
     def asgi(self, system: System | None = None) -> AsgiApplication:
         """Return it as an ASGI application, to be served standalone or mounted in another one; see docs/asgi.md.
@@ -272,6 +303,8 @@ class Endpoint:
             RuntimeError: if it has no port of its own.
         """
         observer = self.observer
+        if observer is not None and self.url.startswith("unix:"):
+            raise RuntimeError(_NO_BROWSER)
         return None if observer is None else self.url + observer.location
 
     def extension(self, kind: type[Kind]) -> Kind | None:
@@ -362,19 +395,50 @@ class Endpoint:
                 raise RuntimeError(f"Endpoint {self.name!r} is running already; each System needs one of its own")
             self._supervisor.process.check_here()
 
-    def attach(self, supervisor: ActorRef, port: int | None) -> None:
-        """Store the tree that it runs in, and the port that it got; attach the extensions until the supervisor ends."""
+    def take_free_port(self) -> None:
+        """Listen on a free port of the loopback address instead, for tests."""
+        self.host, self.port, self._listen = _HOST, 0, None
+
+    @property
+    def addresses(self) -> Sequence[Address]:
+        """Where it listens."""
+        if self._listen is not None:
+            return self._listen
+        return [] if self.port is None else [TcpPort(self.host, self.port)]
+
+    @property
+    def shares_addresses(self) -> bool:
+        """Whether other processes may listen there too, or have the same sockets."""
+        return self.reuse_port or are_shared(self.addresses)
+
+    @property
+    def urls(self) -> Sequence[str]:
+        """All addresses, for people, once it has started; empty if it has none of its own."""
+        return self._urls
+
+    def attach(self, supervisor: ActorRef, sockets: Sequence[ListeningSocket]) -> None:
+        """Store the tree that it runs in, and where it listens; attach the extensions until the supervisor ends."""
         process = supervisor.process
         pubsub = nearest_pubsub(process, self._pubsub)
         if pubsub is None:
             raise RuntimeError("an endpoint needs a PubSub that runs before it; make it a child of a System")
-        self._supervisor, self._pubsub, self.port = supervisor, pubsub, port
+        self._supervisor, self._pubsub = supervisor, pubsub
+        self._listens(sockets)
         self._clock = process.scheduler.clock
         pubsub.audiences.add(self)
         process.own(partial(pubsub.audiences.discard, self))
         for extension in self._extensions:
             extension.attach(supervisor, pubsub)
             process.own(extension.detach)
+
+    def _listens(self, sockets: Sequence[ListeningSocket]) -> None:
+        tcp = next((opened.address for opened in sockets if isinstance(opened.address, tuple)), None)
+        if tcp is not None:
+            self.host, self.port = self.host if self._listen is None else tcp[0], tcp[1]
+        self._urls = [opened.url for opened in sockets]
+        if self._listen is None and sockets:
+            # The name of the host, which may have several addresses.
+            self._urls = [self.url]
 
     def serializers(self, topic: str, event: str) -> Collection[Serializer]:
         """Return the serializers of clients that may join a topic, and are sent its broadcasts of an event."""

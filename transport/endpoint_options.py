@@ -7,7 +7,7 @@ from typing import Any
 
 from actors.callbacks import check_function
 from actors.redaction import safe_repr
-from actors.validation import check_count, is_count
+from actors.validation import check_count
 from transport.carriers.longpoll import LongPoll
 from transport.carriers.outbox import OutboxPolicy
 from transport.exceptions import SocketError
@@ -15,7 +15,6 @@ from transport.http.request_target import route_of
 from transport.limits import Limits
 
 __all__ = [
-    "check_address",
     "check_limits",
     "check_longpoll",
     "checked_name",
@@ -26,7 +25,6 @@ __all__ = [
 
 _SOCKETS = 'Endpoint({"/socket": UserSocket})'
 _ROUTES = 'Endpoint(…, routes={"/": index})'
-_MOST = 65535
 
 
 def checked_name(name: object) -> str:
@@ -36,31 +34,6 @@ def checked_name(name: object) -> str:
     raise SocketError(
         f'the name of an endpoint must be a non-empty str such as Endpoint(…, name="admin"), got {safe_repr(name)}'
     )
-
-
-def check_address(host: object, port: object) -> None:
-    """Raise unless an endpoint can be told to listen on these.
-
-    Raises:
-        SocketError: if the host is not one.
-        ValueError: if the port is not one.
-    """
-    if not isinstance(host, str) or _has_more(host):
-        raise SocketError(
-            'host must be a name or an address without scheme, port and brackets, such as "127.0.0.1" or, for all '
-            f'addresses of the machine, "0.0.0.0", got {safe_repr(host)}'
-        )
-    if port is not None and not (is_count(port) and port <= _MOST):
-        raise ValueError(f"port must be a whole number from 0 to {_MOST} or None, got {safe_repr(port)}{_as_int(port)}")
-
-
-def _has_more(host: str) -> bool:
-    """Return whether a host has what does not belong to it; an IPv6 address has several colons."""
-    return host.count(":") == 1 or any(sign in host for sign in "/[]@ ")
-
-
-def _as_int(port: object) -> str:
-    return '; what os.environ has is text: write port=int(os.environ["PORT"])' if isinstance(port, str) else ""
 
 
 def check_limits(max_frame_size: object, max_channels: object, limits: object, outbox: object) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from actors.exits import SHUTDOWN, ExitReason
@@ -18,12 +16,14 @@ from transport.carriers.carrier import EndConnection
 from transport.carriers.time_bound import TimeBound
 from transport.endpoint_api import EndpointAPI
 from transport.http.http_connections import HttpConnections
-from transport.http.listener import Listener, ListeningEndpoint, authority, bind, unbind
+from transport.http.listener import Listener, ListeningEndpoint
 from transport.socket_events import socket_drain
 from transport.transport import Transport
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
+    from transport.http.addresses import Address
+    from transport.http.listening_socket import ListeningSocket
 
 __all__ = ["EndpointSupervisor", "SupervisedEndpoint", "Transports"]
 
@@ -33,11 +33,21 @@ _SWEEP = object()
 class SupervisedEndpoint(EndpointAPI, ListeningEndpoint, Protocol):
     """An endpoint as its supervisors see it."""
 
+    reuse_port: bool
+
     def check_free(self) -> None:
         """Raise if the endpoint is running already."""
 
-    def attach(self, supervisor: ActorRef, port: int | None) -> None:
-        """Store the supervisor that runs the endpoint, and the port that it listens on."""
+    @property
+    def addresses(self) -> Sequence[Address]:
+        """Where the endpoint listens."""
+
+    @property
+    def urls(self) -> Sequence[str]:
+        """The same for people, once it has started."""
+
+    def attach(self, supervisor: ActorRef, sockets: Sequence[ListeningSocket]) -> None:
+        """Store the supervisor that runs the endpoint, and the sockets that it listens on."""
 
     def attach_transports(self, transports: ActorRef) -> None:
         """Store the supervisor under which connections are started."""
@@ -48,35 +58,34 @@ class EndpointSupervisor(Supervisor):
 
     def __init__(self, endpoint: SupervisedEndpoint) -> None:
         self._endpoint = endpoint
-        self._sockets: list[socket.socket] = []
+        self._sockets: list[ListeningSocket] = []
         self._connections = HttpConnections()
         args = (self._sockets, endpoint, self._connections)
         listener = ChildSpec(Listener, args, id="listener")
         transports = ChildSpec(Transports, (endpoint,), id="transports")
-        super().__init__([transports] if endpoint.port is None else [transports, listener])
+        super().__init__([transports, listener] if endpoint.addresses else [transports])
 
     def on_start(self) -> Coroutine[object, object, None]:
-        """Open the port, if the endpoint has one, then start the children."""
+        """Open the sockets, if the endpoint has its own, then start the children."""
         endpoint = self._endpoint
         endpoint.check_free()
-        endpoint.attach(self.actor_ref, endpoint.port if endpoint.port is None else self._open(endpoint.port))
+        self._open(endpoint.addresses)
+        endpoint.attach(self.actor_ref, self._sockets)
         self.send_interval(endpoint.idle.interval, _SWEEP)
         return super().on_start()
 
     @property
     def listens_at(self) -> str | None:
-        """The address, for people; None if it has none of its own."""
-        host, port = self._endpoint.host, self._endpoint.port
-        return None if port is None else f"http://{authority(host, port)}"
+        """The addresses, for people; None if it has none of its own."""
+        return ", ".join(self._endpoint.urls) or None
 
-    def _open(self, port: int) -> int:
-        """Open the listening sockets and return their port."""
+    def _open(self, addresses: Sequence[Address]) -> None:
+        """Open the listening sockets."""
         self.own(self._close_connections)
-        self._sockets.extend(bind(self._endpoint.host, port))
-        for opened in self._sockets:
-            self.own(partial(unbind, opened))
-        bound: int = self._sockets[0].getsockname()[1]
-        return bound
+        for address in addresses:
+            for opened in address.open(reuse_port=self._endpoint.reuse_port):
+                self._sockets.append(opened)
+                self.own(opened.close)
 
     def _close_connections(self) -> None:
         """Close the connections that wait for a request; they outlive a listener, but not the endpoint."""

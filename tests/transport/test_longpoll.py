@@ -191,7 +191,7 @@ class Server:
         self.endpoint = Endpoint({"/socket": socket}, **{"secret_key": SECRET, **options})
         self.transports = spawn(Transports, (self.endpoint,))
         self.process: Process = self.transports.process
-        self.endpoint.attach(self.transports, 0)
+        self.endpoint.attach(self.transports, [])
 
     def start(
         self, method: str, query: str = "", body: str | bytes = b"", headers: Mapping[str, str] | None = None

@@ -11,40 +11,37 @@ traceback for each place in the backlog, and uvloop closes the waiting connectio
    request is closed for the new one. If none waits, the new one is answered with 503.
 3. `REFUSED` connections may be told so at a time. With more than that, and when files run out, nothing is accepted for a
    while (`PAUSES`): clients wait in the kernel's queue, and are accepted when others have left.
+4. At the end it accepts all that wait, however many, before it closes its sockets: see `listening_socket.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
-from weakref import WeakSet
 
 from actors.actor import Actor
-from actors.fork import in_child
 from actors.log import Log
-from transport.exceptions import ListenError
 from transport.http.exchange import HttpEndpoint, Incoming, refusal
 from transport.http.file_limit import connections_for_files
 from transport.http.http_connection import HttpConnection
 from transport.http.http_connections import HttpConnections
+from transport.http.listening_socket import BACKLOG
 
 if TYPE_CHECKING:
     from websockets.http11 import Response
 
     from transport.carriers.idle_connections import IdleConnections
+    from transport.http.listening_socket import ListeningSocket
 
-__all__ = ["FullEndpoint", "Listener", "ListeningEndpoint", "authority", "bind", "unbind"]
+__all__ = ["STOP_LISTENING", "FullEndpoint", "Listener", "ListeningEndpoint"]
 
 _log = Log("ashtree.transport")
 
-# The most that Linux allows by default (net.core.somaxconn), so that 10,000 clients may reconnect at once.
-BACKLOG = 4096
 # Connections accepted from one socket in one iteration of the loop; each takes about 50 microseconds.
 AT_ONCE = 32
 # Connections above the limit that are answered at a time.
@@ -55,86 +52,10 @@ PAUSES = (0.1, 0.2, 0.4, 0.8, 1.0)
 # What `accept` raises when there is no file for a connection, or no memory.
 _SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
-# What opening a socket raises for an address of a version of IP that this machine does not have.
-_NOT_HERE = frozenset((errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EADDRNOTAVAIL))
-
 _ACCEPT = object()
 
-
-# All listening sockets of this process; a forked one closes them, so that the port is free when their owner has ended.
-_listening: WeakSet[socket.socket] = WeakSet()
-
-
-def authority(host: str, port: int) -> str:
-    """Return a host and a port as they are written in a URL: an IPv6 address in brackets (RFC 3986, section 3.2.2)."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def bind(host: str, port: int) -> list[socket.socket]:
-    """Open the listening sockets for a host and port; port 0 is any free one, the same for all addresses of the host.
-
-    Of the addresses of a name, such as those of localhost in both versions of IP, it takes those that this machine has.
-
-    Raises:
-        ListenError: if an address is in use, or none belongs to this machine.
-    """
-    sockets: list[socket.socket] = []
-    try:
-        _listen_on_each(host, port, sockets)
-    except OSError as error:
-        for opened in sockets:
-            opened.close()
-        raise ListenError(
-            error.errno, f"cannot listen on {authority(host, port)}: {error.strerror or error}"
-        ) from error
-    return sockets
-
-
-def _listen_on_each(host: str, port: int, sockets: list[socket.socket]) -> None:
-    missing: OSError | None = None
-    for family, kind, protocol, _, address in socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    ):
-        chosen = sockets[0].getsockname()[1] if sockets else port
-        try:
-            sockets.append(_listen(family, kind, protocol, (address[0], chosen, *address[2:])))
-        except OSError as error:
-            if error.errno not in _NOT_HERE:
-                raise
-            missing = error
-    if missing is not None and not sockets:
-        raise missing
-
-
-def unbind(opened: socket.socket) -> None:
-    """Shut down and close a listening socket: the port is free at once, even if a listener still has a duplicate open."""
-    with contextlib.suppress(OSError):
-        opened.shutdown(socket.SHUT_RDWR)
-    opened.close()
-
-
-def _after_fork() -> None:
-    for opened in _listening:
-        opened.close()
-
-
-in_child(_after_fork)
-
-
-def _listen(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> socket.socket:
-    opened = socket.socket(family, kind, protocol)
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        opened.bind(address)
-        opened.listen(BACKLOG)
-        _listening.add(opened)
-        opened.settimeout(0)
-    except OSError:
-        opened.close()
-        raise
-    return opened
+STOP_LISTENING = object()
+"""The message, and question, to accept what waits in the kernel's queues, and then to close the listening sockets."""
 
 
 class ListeningEndpoint(HttpEndpoint, Protocol):
@@ -173,7 +94,9 @@ class Listener(Actor):
 
     shutdown: ClassVar[float] = 5.0
 
-    def __init__(self, sockets: list[socket.socket], endpoint: ListeningEndpoint, connections: HttpConnections) -> None:
+    def __init__(
+        self, sockets: list[ListeningSocket], endpoint: ListeningEndpoint, connections: HttpConnections
+    ) -> None:
         self._sockets, self._endpoint, self._connections = sockets, endpoint, connections
         self._most = endpoint.limits.connections or connections_for_files()
         self._full, self._refused = FullEndpoint(endpoint), HttpConnections()
@@ -186,19 +109,40 @@ class Listener(Actor):
         self._start_accepting()
 
     def on_receive(self, message: object) -> object:
-        """Accept again after a pause."""
-        if message is not _ACCEPT:
+        """Accept again after a pause, or for the last time."""
+        if message is STOP_LISTENING:
+            self._stop_listening()
+        elif message is not _ACCEPT:
             return super().on_receive(message)
-        self._is_paused = False
-        self._start_accepting()
+        elif self._sockets:
+            self._is_paused = False
+            self._start_accepting()
         return None
+
+    def _stop_listening(self) -> None:
+        self._stop_accepting()
+        for opened in self._sockets:
+            if opened.divert():
+                self._accept_all(opened)
+            opened.close()
+        self._sockets.clear()
+        while self._listening:
+            self._listening.pop().close()
+
+    def _accept_all(self, opened: ListeningSocket) -> None:
+        try:
+            with opened.duplicate() as listening:
+                for _ in range(BACKLOG + 1):
+                    self._serve(listening.accept()[0])
+        except OSError:
+            # None is left, or no file for it.
+            return
 
     def _start_accepting(self) -> None:
         try:
             # Duplicates, for the sockets are the supervisor's to close.
-            for listening in self._sockets[len(self._listening) :]:
-                self._listening.append(listening.dup())
-                _listening.add(self._listening[-1])
+            for opened in self._sockets[len(self._listening) :]:
+                self._listening.append(opened.duplicate())
         except OSError as error:
             self._not_accepted(error)
             return

@@ -58,7 +58,7 @@ class LiveEndpoint:
             self.endpoint = sockets
         else:
             self.endpoint = Endpoint(sockets, **options)
-        self.endpoint.host, self.endpoint.port = "127.0.0.1", 0
+        self.endpoint.take_free_port()
         self.system = System([*children, self.endpoint], name="live")
         self._crashes = Crashes(expected_crashes, "with live")
 

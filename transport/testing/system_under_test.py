@@ -80,7 +80,7 @@ class SystemUnderTest:
         self.pubsub.audiences.add(self)
         self.crashes.watch(self.scheduler)
         if isinstance(self.endpoint, Endpoint):
-            self.endpoint.attach(self._server, self.endpoint.port)
+            self.endpoint.attach(self._server, [])
 
     @property
     def scheduler(self) -> Scheduler:

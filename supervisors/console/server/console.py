@@ -10,8 +10,9 @@ from supervisors.calls import start_child
 from supervisors.child_spec import ChildSpec, Restart
 from supervisors.console.server.console_connection import ConsoleConnection
 from supervisors.console.server.console_session import Session
-from supervisors.console.server.unix_socket import UnixSocket
 from supervisors.dynamic_supervisor import DynamicSupervisor
+from supervisors.exceptions import ConsoleError
+from supervisors.socket_file import SocketFile
 
 if TYPE_CHECKING:
     from actors.exits import ExitReason
@@ -23,6 +24,8 @@ __all__ = ["ConsoleServer", "open_console"]
 
 # Maximum number of sessions: each has a thread.
 _MOST = 16
+
+_BACKLOG = 16
 
 
 def open_console(system: System, path: str) -> ChildSpec:
@@ -51,12 +54,16 @@ class ConsoleServer(DynamicSupervisor):
         return self._listen()
 
     async def _listen(self) -> None:
-        socket = UnixSocket(self.path)
+        try:
+            # Only the user of the server can open it.
+            socket = SocketFile(self.path, mode=0o600, backlog=_BACKLOG)
+        except OSError as error:
+            raise ConsoleError(self.path, str(error.strerror)) from error
         self.own(partial(self._close, socket))
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(lambda: ConsoleConnection(self._accept), sock=socket.listening)
 
-    def _close(self, socket: UnixSocket) -> None:
+    def _close(self, socket: SocketFile) -> None:
         if self._server is not None:
             # First, as it is still polling the socket.
             self._server.close()

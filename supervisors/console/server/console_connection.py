@@ -13,7 +13,7 @@ import msgspec
 from actors.fork import shut_down
 from supervisors.console.protocol import Bye, Frames, FromClient, FromServer
 from supervisors.console.server.output_queue import OutputQueue
-from supervisors.console.server.unix_socket import is_of_this_user
+from supervisors.socket_file import is_of_this_user
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
