@@ -32,7 +32,6 @@ from ashtree import (
     System,
     TokenError,
     error,
-    is_loopback,
     ok,
     pages,
 )
@@ -228,8 +227,8 @@ def demo_endpoint(host: str = "127.0.0.1", port: int | None = 4000) -> Endpoint:
         secret_key=secrets.token_urlsafe(32),
         # For Prometheus, if the extra `metrics` is installed; for clients on this machine only.
         metrics=Metrics() if Metrics.installed() else None,
-        # A page that shows all actors and can kill them: for clients on this machine, or for those that have the token.
-        observer=Observer(None if port is not None and is_loopback(host) else secrets.token_urlsafe(16)),
+        # A page that shows all actors and can kill them, for those who have its token; `main` prints the address.
+        observer=Observer(announce=False),
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
@@ -23,13 +23,20 @@ WAIT = float(os.environ.get("ASHTREE_TEST_WAIT", "15"))
 
 
 class LiveDemo:
-    """A running `demo.py`, or another script with its options, on a free port; it must end with status 0.
+    """A running `demo.py`, or another script with its options and variables, on a free port; it must end with status 0.
 
     `address` is its `http://127.0.0.1:<port>`, `output` the lines it has printed so far.
     """
 
-    def __init__(self, script: Path = ROOT / "demo.py", *options: str, python: str | Path = sys.executable) -> None:
+    def __init__(
+        self,
+        script: Path = ROOT / "demo.py",
+        *options: str,
+        python: str | Path = sys.executable,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.script, self.options, self.python = script, options, python
+        self.environment = {**os.environ, **(variables or {})}
         self.address = ""
         self.output: list[str] = []
         self._addresses: SimpleQueue[str | None] = SimpleQueue()
@@ -42,6 +49,7 @@ class LiveDemo:
         self._process = subprocess.Popen(  # noqa: S603  # our own script
             [self.python, self.script, *self.options, "--host", "127.0.0.1", "--port", "0"],
             cwd=self.script.parent,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.live import LiveDemo
 from tests.node import browser, play
-from transport.observer.observer import Observer
+from transport.observer.observer import TOKEN_VARIABLE, Observer
 from transport.testing.live_endpoint import LiveEndpoint
 
 if TYPE_CHECKING:
@@ -34,8 +35,17 @@ TOKEN = "a-token-for-the-tests"  # noqa: S105  # of no other use
 @pytest.fixture(scope="session")
 def report() -> Reporter:
     # A demo of its own: where other tests have left more than a few clients, the page shows them folded.
-    with LiveDemo() as demo, LiveEndpoint({}, observer=Observer(TOKEN)) as guarded:
+    with LiveDemo(variables={TOKEN_VARIABLE: TOKEN}) as demo, LiveEndpoint({}, observer=Observer(TOKEN)) as guarded:
         return play("observer.mjs", demo.address, browser(), guarded.url, TOKEN)
+
+
+def test_the_demo_prints_the_address_with_a_token_of_its_own() -> None:
+    printed = []
+    for _ in range(2):
+        with LiveDemo() as demo:
+            pass
+        printed += re.findall(r"http://127\.0\.0\.1:\d+/observer#token=(\S+)", "".join(demo.output))
+    assert len(set(printed)) == len(printed) == 2
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -142,10 +152,11 @@ def test_without_the_token_nothing_is_shown_and_with_it_everything(report: Repor
     assert any("403" in problem for problem in access["refused"])
 
 
-def test_a_page_without_its_token_waits_for_it(report: Reporter) -> None:
-    # One attempt without a token, and one with a wrong one, however long it waits.
-    assert report("token")["attempts"] == 2
-    assert sum("403" in problem for problem in report("token")["refused"]) == 2
+def test_a_page_without_its_token_asks_for_it_and_waits(report: Reporter) -> None:
+    # One attempt, with a wrong one, however long it waits.
+    assert report("token")["asked"].startswith("This page needs a token.")
+    assert report("token")["attempts"] == 1
+    assert sum("403" in problem for problem in report("token")["refused"]) == 1
 
 
 def test_the_page_has_no_barriers(report: Reporter) -> None:

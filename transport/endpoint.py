@@ -18,7 +18,8 @@ from actors.pubsub.pubsub import nearest_pubsub
 from actors.redaction import SECRETS, safe_repr, shortened
 from supervisors.child_spec import INFINITY, ChildSpec
 from transport.access import token
-from transport.access.origin import CheckOrigin, origin_rule
+from transport.access.loopback import is_loopback
+from transport.access.origin import Asking, CheckOrigin, checked_url_host, origin_rule
 from transport.access.places import Places
 from transport.access.proxies import Proxies
 from transport.access.session import CSRF, SessionCookie, SessionOptions, make_session, read_session
@@ -80,8 +81,8 @@ _HOST, _PORT = "127.0.0.1", 4000
 _LONGPOLL, _LIMITS, _OUTBOX = LongPoll(), Limits(), OutboxPolicy()
 
 _OTHER_ORIGIN = (
-    "refused a page of origin %s; the requested host is %s: if the page is yours, allow it by Endpoint(…, check_origin=[…]), "
-    "or let the proxy in front pass on the Host header"
+    "refused a page of origin %s; the requested host is %s: if the page is yours, name its host by Endpoint(…, url_host=…), as "
+    "is needed behind a proxy on this machine, or allow it by check_origin=[…]"
 )
 _NOT_STARTED = (
     "its System has not been started, as the server has run no lifespan that does so (daphne and `uvicorn --lifespan off` run "
@@ -112,8 +113,10 @@ class Endpoint:
       `SystemdSockets()`, or a list of them; see docs/deployment.md.
     - `reuse_port`: whether other processes may listen at the same place, such as a new version beside an old one that drains.
     - `check_origin`: the pages that may connect, such as `["//localhost", "https://*.example.com"]`; by default only those
-      of the host that is requested. "conn" also compares scheme and port; a function gets an `Origin` and returns a bool;
-      `False` allows every page.
+      of this server: of `url_host`, or of the host that is requested. "conn" also compares scheme and port; a function gets an
+      `Origin` and returns a bool; `False` allows every page.
+    - `url_host`: the name of the server in the addresses of its pages, such as "example.com"; needed behind a proxy that passes
+      on requests over the loopback interface, where only names such as "localhost" are its own otherwise.
     - `secret_key`: for signed tokens, of at least 32 bytes, such as `secrets.token_urlsafe(48)` returns; or a list of secrets,
       newest first, of which the first signs and any verifies.
     - `session`: how to read sessions from cookies; see docs/security.md.
@@ -129,16 +132,17 @@ class Endpoint:
       its own.
     - `serializers`: the wire format for each version of the protocol; see docs/serializers.md.
     - `metrics`: `Metrics()` serves metrics for Prometheus at "/metrics"; see docs/observability.md.
-    - `observer`: `Observer()` serves the live page of the supervision tree at "/observer"; see docs/observer_page.md.
+    - `observer`: `Observer()` serves the live page of the supervision tree at "/observer", for those who have its token; see
+      docs/observer_page.md.
     - `extensions`: other tools with pages and sockets of their own; see `Extension`.
     - `name`: its id and label in the supervision tree; two endpoints under one supervisor need two.
 
     It uses the PubSub of its own tree: a child of its supervisor, or of one above.
 
     Raises:
-        SocketError: if a path, a socket class, one of its channels, the host, an origin, the secret, a serializer, an
-            extension, the name, `longpoll`, `limits` or `outbox` is invalid, if an extension serves a path that is taken, or if
-            the observer needs a token.
+        SocketError: if a path, a socket class, one of its channels, a host, an origin, the secret, a serializer, an extension,
+            the name, `longpoll`, `limits` or `outbox` is invalid, if an extension serves a path that is taken, or if the
+            metrics need a token.
         ValueError: if `port`, `max_frame_size`, `max_channels` or `idle_timeout` is not a number that it may be.
     """
 
@@ -152,6 +156,7 @@ class Endpoint:
         listen: Listen | None = None,
         reuse_port: bool = False,
         check_origin: CheckOrigin = True,
+        url_host: str | None = None,
         secret_key: token.Secrets | None = None,
         session: SessionOptions | None = None,
         trusted_proxies: Collection[str] = (),
@@ -198,7 +203,8 @@ class Endpoint:
         )
         self._carriers = {kind: CarrierOptions(traffic, *shared) for kind, traffic in self.traffic.items()}
         self._routes = checked_pages(routes or {})
-        self._check_origin, self._origin_rule = check_origin, origin_rule(check_origin)
+        self.url_host = checked_url_host(url_host)
+        self._check_origin, self._origin_rule = check_origin, origin_rule(check_origin, self.url_host)
         self.versions = Versions(serializers)
         if secret_key is not None:
             token.check_secrets(secret_key)
@@ -422,7 +428,7 @@ class Endpoint:
         pubsub = nearest_pubsub(process, self._pubsub)
         if pubsub is None:
             raise RuntimeError("an endpoint needs a PubSub that runs before it; make it a child of a System")
-        self._supervisor, self._pubsub = supervisor, pubsub
+        is_first, self._supervisor, self._pubsub = self._supervisor is None, supervisor, pubsub
         self._listens(sockets)
         self._clock = process.scheduler.clock
         pubsub.audiences.add(self)
@@ -430,6 +436,8 @@ class Endpoint:
         for extension in self._extensions:
             extension.attach(supervisor, pubsub)
             process.own(extension.detach)
+        if is_first and self.observer is not None:
+            self.observer.announce(next((url for url in self._urls if url.startswith("http:")), ""))
 
     def _listens(self, sockets: Sequence[ListeningSocket]) -> None:
         tcp = next((opened.address for opened in sockets if isinstance(opened.address, tuple)), None)
@@ -540,11 +548,16 @@ class Endpoint:
             origin, host = incoming.request.headers.get("Origin"), incoming.request.headers.get("Host")
         except MultipleValuesError:
             return False
-        if self._origin_rule(origin, host, incoming.scheme):
+        if self._origin_rule(Asking(origin, host, incoming.scheme, _is_over_loopback(incoming))):
             return True
         shown, requested = (shortened(repr(each), self.log_line) for each in (origin, host))
         _log.warning(_OTHER_ORIGIN, shown, requested)
         return False
+
+
+def _is_over_loopback(incoming: Incoming) -> bool:
+    """Return whether a request has come straight from this machine: a browser on it may have been led here by any page."""
+    return incoming.peer is not None and not incoming.is_forwarded and is_loopback(incoming.peer[0])
 
 
 def _named(

@@ -23,6 +23,7 @@ class EndpointAPI(ChannelEndpoint, Protocol):
 
     host: str
     port: int | None
+    url_host: str | None
     traffic: dict[str, Traffic]
 
     @property

@@ -97,3 +97,6 @@ class ObserverExtension(Extension):
     def location(self) -> str:
         """Path, query and fragment of its page, for the person who may see it."""
         raise NotImplementedError
+
+    def announce(self, url: str) -> None:
+        """Print it, unless the application does; called when the endpoint, which is at `url`, starts for the first time."""

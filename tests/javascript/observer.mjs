@@ -1,8 +1,8 @@
 // Plays with the observer's page in a browser:
-//   node observer.mjs http://127.0.0.1:<port of the demo> <path of chromium> http://127.0.0.1:<port of one with a token> <token>
+//   node observer.mjs http://127.0.0.1:<port of the demo> <path of chromium> http://127.0.0.1:<port of another one> <token of both>
 import {barriers, overflows, playInBrowser, problemsOf} from "./chromium.mjs"
 
-const [address, executablePath, guarded, token] = process.argv.slice(2)
+const [address, executablePath, another, token] = process.argv.slice(2)
 
 // A page of the demo's origin with a WebSocket of its own, and no more client than that.
 class Visitor {
@@ -46,8 +46,8 @@ class Observer {
     this.problems = problemsOf(page)
   }
 
-  async visit(url = address){
-    await this.page.goto(`${url}/observer`)
+  async visit(url = `${address}/observer#token=${token}`){
+    await this.page.goto(url)
     await this.row("listener").waitFor()
   }
 
@@ -289,10 +289,13 @@ const scenarios = {
     let tries = 0
     observer.page.on("websocket", () => { tries += 1 })
     await observer.page.clock.install()
-    await observer.page.goto(`${guarded}/observer`)
+    await observer.page.goto(`${another}/observer`)
     await observer.page.locator("#access").waitFor()
     const obstacles = await barriers(observer.page)
+    const asked = await observer.text("#access-text")
+    await observer.page.fill("#search", "what is typed before it has a token")
     await observer.page.clock.fastForward("02:00")
+    await observer.page.fill("#search", "")
     await observer.page.fill("#token", "not the token of this server")
     await observer.page.keyboard.press("Enter")
     await observer.page.locator("#access-text").filter({hasText: "does not accept this token"}).waitFor()
@@ -300,18 +303,18 @@ const scenarios = {
     const attempts = tries
     const refused = observer.problems.splice(0)
     const before = await observer.page.locator(".row").count()
-    await observer.page.fill("#token", token)
+    // Also with the whole address that the server has printed.
+    await observer.page.fill("#token", ` ${another}/observer#token=${token}`)
     await observer.page.keyboard.press("Enter")
     await observer.row("listener").waitFor()
     await observer.page.locator("#access").waitFor({state: "hidden"})
     await observer.page.reload()
     await observer.row("listener").waitFor()
     const other = await observe({url: null})
-    await other.page.goto(`${guarded}/observer#token=${token}`)
-    await other.row("listener").waitFor()
+    await other.visit(`${another}/observer#token=${token}`)
     // What was refused while it waited for its token is no fault of the page.
     observer.problems.length = 0
-    return {refused, before, url: other.page.url(), attempts, obstacles}
+    return {asked, refused, before, url: other.page.url(), attempts, obstacles}
   },
 }
 

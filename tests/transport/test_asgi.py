@@ -1016,3 +1016,34 @@ async def test_a_page_of_https_is_of_the_same_origin_where_the_server_speaks_tls
         if allowed:
             peer.put("websocket.disconnect", code=1000)
         await peer.ended()
+
+
+@on_loop
+@pytest.mark.parametrize("path", ["/socket/websocket", "/socket/longpoll"])
+@pytest.mark.parametrize(
+    ("options", "client", "host", "allowed"),
+    [
+        ({}, ("127.0.0.1", 5), b"evil.example", False),
+        ({"check_origin": "conn"}, ("::1", 5), b"evil.example", False),
+        ({}, ("127.0.0.1", 5), b"localhost:8000", True),
+        ({"url_host": "shop.example"}, ("127.0.0.1", 5), b"shop.example", True),
+        ({}, ("203.0.113.9", 5), b"shop.example", True),
+        # A client of a Unix socket is no browser, but a proxy.
+        ({}, None, b"shop.example", True),
+    ],
+)
+async def test_a_page_whose_name_was_led_to_this_machine_is_not_of_it(
+    options: dict[str, Any], path: str, client: Any, host: bytes, *, allowed: bool
+) -> None:
+    about = {"headers": [(b"host", host), (b"origin", b"http://" + host)], "client": client}
+    async with running(**options) as app:
+        if path.endswith("longpoll"):
+            _, _, body = await (await asked(app, path, "vsn=2.0.0", **about)).answer()
+            assert json.loads(body)["status"] == (410 if allowed else 403)
+        else:
+            peer = Peer(app, scope("websocket", path, "vsn=2.0.0") | about)
+            peer.put("websocket.connect")
+            assert (await peer.get())["type"] == ("websocket.accept" if allowed else "websocket.close")
+            if allowed:
+                peer.put("websocket.disconnect", code=1000)
+            await peer.ended()

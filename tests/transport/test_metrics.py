@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -575,6 +576,8 @@ BEARER = f"Bearer {TOKEN}"
         (None, asking(host="rebound.example"), False),
         (None, asking(host=""), False),
         (None, asking(headers={"X-Forwarded-For": "192.0.2.1"}), False),
+        (None, asking(headers={"X-Forwarded-Proto": "https"}), False),
+        (None, replace(asking(), is_forwarded=True), False),
         (None, asking(headers={"Authorization": "Bearer "}), True),
         (TOKEN, asking(), False),
         (TOKEN, asking(headers={"Authorization": BEARER}), True),
@@ -586,6 +589,21 @@ BEARER = f"Bearer {TOKEN}"
 )
 def test_who_may_see_them(token: str | None, incoming: Incoming, expected: bool) -> None:  # noqa: FBT001  # of the table
     assert Metrics(token).admits(incoming) is expected
+
+
+def test_behind_a_proxy_whose_requests_may_look_local_they_need_a_token() -> None:
+    with pytest.raises(
+        SocketError, match=r"a proxy in front of 'shop\.example' .* need a token here: .*Metrics\(token=…"
+    ):
+        Endpoint({}, url_host="shop.example", metrics=Metrics())
+    assert Endpoint({}, url_host="shop.example", metrics=Metrics(TOKEN)).metrics is not None
+    assert Endpoint({}, url_host="localhost", metrics=Metrics()).metrics is not None
+
+
+@on_loop
+async def test_a_trusted_proxy_is_not_this_machine_also_if_it_adds_no_header() -> None:
+    async with serving(UserSocket, metrics=Metrics(), trusted_proxies=["127.0.0.1"]) as server:
+        assert (await (await server.tcp()).get("/metrics")).status == 403
 
 
 def test_two_headers_of_one_name_admit_nobody() -> None:

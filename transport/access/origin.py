@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Literal, NamedTuple, Protocol
-from urllib.parse import urlsplit
+from typing import Literal, NamedTuple
 
 from actors.callbacks import check_function
 from actors.redaction import safe_repr
+from transport.access.host import ascii_host, canonical_host
+from transport.access.loopback import is_of_this_machine
 from transport.exceptions import SocketError
 
 __all__ = [
     "OWN_SCHEME",
     "AllowedOrigin",
+    "Asking",
     "CheckOrigin",
     "Origin",
     "OriginRule",
-    "origin_allowed",
+    "checked_url_host",
     "origin_rule",
     "parse_origins",
     "read_origin",
 ]
+
+
+# The listener does not do TLS; an ASGI server may.
+OWN_SCHEME = "http"
+
+
+class Origin(NamedTuple):
+    """The origin of a page, as a function that is `check_origin` gets it; `str()` of it is what the browser sends.
+
+    The host is in lower case, in ASCII ("xn--…") and without a dot at its end; the port is the scheme's default unless the page
+    has another. A page of a file has no host, "": browsers send "file://", or "null", which has no scheme either.
+    """
+
+    scheme: str
+    host: str
+    port: int | None
+
+    def __str__(self) -> str:
+        if not self.scheme:
+            return _NULL
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == _DEFAULT_PORTS.get(self.scheme) else f":{self.port}"
+        return f"{self.scheme}://{host}{port}"
 
 
 class AllowedOrigin(NamedTuple):
@@ -32,84 +58,146 @@ class AllowedOrigin(NamedTuple):
     port: int | None
 
 
-class Origin(NamedTuple):
-    """The origin of a page; the port is the scheme's default unless the page has another."""
+class Asking(NamedTuple):
+    """A request to connect: its Origin and Host headers, its scheme, and whether it came straight from a loopback address."""
 
-    scheme: str
-    host: str
-    port: int | None
+    origin: str | None
+    host: str | None = None
+    scheme: str = OWN_SCHEME
+    over_loopback: bool = False
 
 
 CheckOrigin = bool | Literal["conn"] | Collection[str] | Callable[[Origin], bool]
 """The values of an endpoint's `check_origin`."""
 
-# The listener does not do TLS; an ASGI server may.
-OWN_SCHEME = "http"
+OriginRule = Callable[[Asking], bool]
+"""A function that returns whether the page of a request may connect."""
+
+# What browsers send for pages of files, in sandboxes and the like (RFC 6454, section 7.1).
+_NULL = "null"
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_MOST_PORT = 65_535
+# Scheme, host and port; and a slash, which some programs add. Only the entries of a list may be without a scheme.
+_ORIGIN = re.compile(
+    r"(?:([a-z][a-z0-9+.-]*):)?//(\[[^\]]*\]|[^\[\]:/]*)(?::0*([0-9]{0,5}))?/?", re.ASCII | re.IGNORECASE
+)
+_ENTRIES = (
+    'check_origin entries are written like "https://example.com", "//localhost" or "//*.example.com:8443", without a path, '
+    'and "null" or "file://" for the pages of files'
+)
 
 
-class OriginRule(Protocol):
-    """A function of the Origin and Host headers of a request, and its scheme."""
-
-    def __call__(self, origin: str | None, host: str | None, scheme: str = OWN_SCHEME, /) -> bool:
-        """Return whether the page may connect."""
-
-
-def origin_rule(check_origin: CheckOrigin) -> OriginRule:
-    """Return the rule for a value of `check_origin`.
+def origin_rule(check_origin: CheckOrigin, url_host: str | None = None) -> OriginRule:
+    """Return the rule for a value of `check_origin`; `url_host` is the name of the server, in the form of `checked_url_host`.
 
     Raises:
         SocketError: naming the invalid value, or the invalid entry of a list.
     """
     if check_origin is False:
-        return lambda _origin, _host, _scheme=OWN_SCHEME: True
+        return lambda _: True
+    allows: Callable[[Origin, Asking], bool]
     if check_origin is True:
-        return lambda origin, host, _scheme=OWN_SCHEME: origin_allowed(origin, None, host)
-    if check_origin == "conn":
-        return _same_origin
-    if callable(check_origin):
-        _check_function(check_origin)
-        return partial(_allowed_by, check_origin)
-    if isinstance(check_origin, str | bytes) or not isinstance(check_origin, Collection):
-        raise SocketError(
-            f'check_origin must be a bool, "conn", a list of origins or a function, got {safe_repr(check_origin)}'
-        )
-    entries = parse_origins(check_origin)
-    return lambda origin, host, _scheme=OWN_SCHEME: origin_allowed(origin, entries, host)
+        allows = partial(_is_of_own_host, url_host)
+    elif check_origin == "conn":
+        allows = partial(_is_of_own_origin, url_host)
+    elif callable(check_origin):
+        allows = partial(_allowed_by, _checked_function(check_origin))
+    else:
+        allows = partial(_is_listed, parse_origins(check_origin))
+    return partial(_may_connect, allows)
 
 
-def _check_function(check_origin: Callable[[Origin], bool]) -> None:
+def _may_connect(allows: Callable[[Origin, Asking], bool], asking: Asking) -> bool:
+    """Return whether a request may connect: it is from no page, as it has no Origin header, or from one that is allowed."""
+    if asking.origin is None:
+        return True
+    page = read_origin(asking.origin)
+    return page is not None and allows(page, asking)
+
+
+def read_origin(text: str) -> Origin | None:
+    """Parse an Origin header; None if it is none."""
+    if text == _NULL:
+        return Origin("", "", None)
+    scheme, name, port = _split(text)
+    host = canonical_host(name) if name else name
+    return None if scheme is None or host is None else Origin(scheme, host, port or _DEFAULT_PORTS.get(scheme))
+
+
+def _split(text: str) -> tuple[str | None, str | None, int | None]:
+    """Return the scheme, the host as it is written and the port of an origin or an entry; no host if it is none of them.
+
+    The host is "" where there is none, as only schemes that are not of the web allow.
+    """
+    match = _ORIGIN.fullmatch(text)
+    if match is None:
+        return None, None, None
+    scheme, host, port = match[1] and match[1].lower(), match[2], int(match[3] or 0) or None
+    has_none_by_right = host == "" and port is None and scheme is not None and scheme not in _DEFAULT_PORTS
+    return scheme, host if (host or has_none_by_right) and (port or 0) <= _MOST_PORT else None, port
+
+
+# One's own pages
+
+
+def _is_of_own_host(url_host: str | None, page: Origin, asking: Asking) -> bool:
+    """Return whether a page has the host of this server: its `url_host`, or else the one that is requested."""
+    if url_host is not None:
+        return page.host == url_host
+    return page.host == _requested(asking) and _is_ours(page.host, None, asking)
+
+
+def _is_of_own_origin(url_host: str | None, page: Origin, asking: Asking) -> bool:
+    """Return whether a page has the scheme, host and port of the request (Phoenix's `:conn`)."""
+    return page == read_origin(f"{asking.scheme}://{asking.host or ''}") and _is_ours(page.host, url_host, asking)
+
+
+def _requested(asking: Asking) -> str | None:
+    requested = read_origin(f"{asking.scheme}://{asking.host or ''}")
+    return None if requested is None else requested.host
+
+
+def _is_ours(requested: str, url_host: str | None, asking: Asking) -> bool:
+    """Return whether a requested host is a name of this server, as far as it knows its names.
+
+    A foreign page may give its own name the address of this machine (DNS rebinding), and is then of the requested host. So a
+    client that comes over the loopback interface has to request a name of that, which no page can have by such means.
+    """
+    if asking.over_loopback and is_of_this_machine(requested):
+        return True
+    return requested == url_host if url_host is not None else not asking.over_loopback
+
+
+def checked_url_host(url_host: object) -> str | None:
+    """Return the host name of a server in the form in which it is compared.
+
+    Raises:
+        SocketError: if it is not one.
+    """
+    if url_host is None:
+        return None
+    if isinstance(url_host, str):
+        host = ascii_host(f"[{url_host}]" if url_host.count(":") > 1 and not url_host.startswith("[") else url_host)
+        if host is not None:
+            return host
+    raise SocketError(
+        "url_host must be the name of the server in the addresses of its pages, without scheme and port, such as "
+        f'"example.com", got {safe_repr(url_host)}'
+    )
+
+
+# Others
+
+
+def _checked_function(check_origin: Callable[[Origin], bool]) -> Callable[[Origin], bool]:
     try:
         check_function("the function given as check_origin", check_origin, instead="a coroutine would allow every page")
     except TypeError as wrong:
         raise SocketError(str(wrong)) from None
+    return check_origin
 
 
-def read_origin(origin: str) -> Origin | None:
-    """Parse an Origin header; None if it has no host, such as "null"."""
-    try:
-        parts = urlsplit(origin)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return None
-    return None if host is None else Origin(parts.scheme, host, port or _default_port(parts.scheme))
-
-
-def _same_origin(origin: str | None, host: str | None, scheme: str = OWN_SCHEME) -> bool:
-    """Return whether a page has the scheme, host and port of the request (Phoenix's `:conn`)."""
-    if origin is None:
-        return True
-    page = read_origin(origin)
-    return page is not None and page == read_origin(f"{scheme}://{host or ''}")
-
-
-def _allowed_by(
-    allows: Callable[[Origin], bool], origin: str | None, _host: str | None, _scheme: str = OWN_SCHEME
-) -> bool:
-    if origin is None:
-        return True
-    page = read_origin(origin)
-    if page is None:
-        return False
+def _allowed_by(allows: Callable[[Origin], bool], page: Origin, _asking: Asking) -> bool:
     allowed: object = allows(page)
     if not isinstance(allowed, bool):
         # Another value, such as a coroutine, could be truthy by mistake.
@@ -117,49 +205,33 @@ def _allowed_by(
     return allowed
 
 
-def parse_origins(origins: Collection[str]) -> list[AllowedOrigin]:
-    """Parse entries such as "//localhost", "https://example.com", "//*.example.com:8443".
+def parse_origins(origins: object) -> list[AllowedOrigin]:
+    """Parse a list of entries such as "//localhost", "https://example.com", "//*.example.com:8443", "null".
 
     Raises:
-        SocketError: naming the invalid entry.
+        SocketError: naming the value that is no list, or the invalid entry.
     """
-    return [_parse(origin) for origin in origins]
-
-
-def _parse(origin: str) -> AllowedOrigin:
-    try:
-        parts = urlsplit(origin)
-        host, port = parts.hostname, parts.port
-    except (ValueError, AttributeError, TypeError):
-        host = port = None
-    if host is None:
+    if isinstance(origins, str | bytes) or not isinstance(origins, Collection):
         raise SocketError(
-            f'check_origin entries are written like "https://example.com" or "//localhost", got {safe_repr(origin)}'
+            f'check_origin must be a bool, "conn", a list of origins or a function, got {safe_repr(origins)}'
         )
-    return AllowedOrigin(parts.scheme or None, host, port)
+    return [_parse(entry) for entry in origins]
 
 
-def origin_allowed(origin: str | None, allowed: Collection[AllowedOrigin] | None, host: str | None) -> bool:
-    """Return whether a page of `origin` may connect.
-
-    A request without an Origin header is not from a page, and may. With a list, one entry must match; without one (`allowed` is
-    None), the page must have the requested `host` (the Host header).
-    """
-    if origin is None:
-        return True
-    page = read_origin(origin)
-    if page is None:
-        return False
-    if allowed is None:
-        return page.host == _hostname(host)
-    return any(_matches(entry, page) for entry in allowed)
+def _parse(entry: object) -> AllowedOrigin:
+    if entry == _NULL:
+        return AllowedOrigin("", "", None)
+    scheme, name, port = _split(entry) if isinstance(entry, str) else (None, None, None)
+    subdomains = "*." if name and name.startswith("*.") else ""
+    host = ascii_host(name.removeprefix(subdomains)) if name else name
+    if host is None:
+        every = "; for every page write check_origin=False" if entry in ("*", "//*") else ""
+        raise SocketError(f"{_ENTRIES}{every}, got {safe_repr(entry)}")
+    return AllowedOrigin(scheme, subdomains + host, port)
 
 
-def _hostname(host: str | None) -> str | None:
-    try:
-        return urlsplit(f"//{host}").hostname if host else None
-    except ValueError:
-        return None
+def _is_listed(entries: Collection[AllowedOrigin], page: Origin, _asking: Asking) -> bool:
+    return any(_matches(entry, page) for entry in entries)
 
 
 def _matches(entry: AllowedOrigin, page: Origin) -> bool:
@@ -170,7 +242,3 @@ def _matches(entry: AllowedOrigin, page: Origin) -> bool:
     if entry.host.startswith("*."):
         return page.host == entry.host[2:] or page.host.endswith(entry.host[1:])
     return page.host == entry.host
-
-
-def _default_port(scheme: str) -> int | None:
-    return {"http": 80, "https": 443, "ws": 80, "wss": 443}.get(scheme)

@@ -59,6 +59,8 @@ class Incoming:
     """Answers the opening handshake of a WebSocket: with 101, or what is wrong."""
     scope: Mapping[str, Any] | None = None
     """The scope of the ASGI server; None of the listener."""
+    is_forwarded: bool = False
+    """Whether a trusted proxy has passed it on."""
 
     def forwarded(self, proxies: Proxies) -> Incoming:
         """Return the request as its client has sent it to the trusted proxy from which it came; otherwise itself."""
@@ -72,7 +74,7 @@ class Incoming:
                 del headers["Host"]
             headers["Host"] = said.host
             request = replace(request, headers=headers)
-        return replace(self, request=request, peer=said.peer, scheme=said.scheme or self.scheme)
+        return replace(self, request=request, peer=said.peer, scheme=said.scheme or self.scheme, is_forwarded=True)
 
 
 @dataclass(frozen=True, slots=True)

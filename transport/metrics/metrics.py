@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from websockets.datastructures import MultipleValuesError
 
 from supervisors.branches import root_of
-from transport.access.loopback import is_from_this_machine
+from transport.access.loopback import is_from_this_machine, is_loopback
 from transport.access.origin import read_origin
 from transport.exceptions import SocketError
 from transport.extension import Extension, MetricsExtension
@@ -40,8 +40,9 @@ _TOKEN = re.compile(r"[!-~]{16,}")
 class Metrics(Extension):
     """Metrics in Prometheus' format at "/metrics", for `Endpoint(…, metrics=Metrics())`; it needs the extra `metrics`.
 
-    Without a `token` only clients on this machine may see them, whatever address the endpoint listens on. With one, all clients
-    that send it as `Authorization: Bearer …`, which Prometheus does with `authorization: {credentials: …}`.
+    Without a `token` only clients on this machine may see them, whatever address the endpoint listens on; those of a proxy on
+    this machine that does not identify itself cannot be told from them. With one, all clients that send it as
+    `Authorization: Bearer …`, which Prometheus does with `authorization: {credentials: …}`.
 
     Raises:
         SocketError: if the token is invalid.
@@ -63,7 +64,17 @@ class Metrics(Extension):
             )
 
     def bind(self, endpoint: EndpointAPI) -> MetricsPage:
-        """Return the counts and the page of one endpoint."""
+        """Return the counts and the page of one endpoint.
+
+        Raises:
+            SocketError: if there is no token, and the endpoint has a name for clients elsewhere: a proxy is in front of it.
+        """
+        public = endpoint.url_host
+        if self.token is None and public is not None and not is_loopback(public):
+            raise SocketError(
+                f"what a proxy in front of {public!r} passes on may look as if it came from this machine, so metrics need a "
+                "token here: Endpoint(…, url_host=…, metrics=Metrics(token=…))"
+            )
         return MetricsPage(endpoint, self)
 
     @staticmethod
@@ -81,7 +92,7 @@ class Metrics(Extension):
         if self.token is not None:
             return compare_digest(shown.encode(errors="surrogateescape"), f"Bearer {self.token}".encode())
         requested = read_origin(f"{incoming.scheme}://{host or ''}")
-        return is_from_this_machine(incoming.peer, requested and requested.host, headers)
+        return not incoming.is_forwarded and is_from_this_machine(incoming.peer, requested and requested.host, headers)
 
 
 class MetricsPage(MetricsExtension):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from hmac import compare_digest
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors.channels.message import Reply, error, ok
-from transport.access.loopback import is_from_this_machine, is_loopback
-from transport.access.origin import origin_rule
 from transport.exceptions import SocketError
 from transport.extension import ObserverExtension
 from transport.http.exchange import respond
@@ -25,12 +26,11 @@ if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
     from actors.channel import Channel
-    from transport.endpoint_api import EndpointAPI
     from transport.http.pages import Page
     from transport.mount import Mount, MountedOn
     from transport.socket import Route
 
-__all__ = ["PATH", "Observer", "ObserverSocket"]
+__all__ = ["PATH", "TOKEN_VARIABLE", "Observer", "ObserverSocket"]
 
 PATH = "/observer"
 _ASSETS = f"{PATH}/"
@@ -38,50 +38,41 @@ _ASSETS = f"{PATH}/"
 # The pages of an endpoint that the live page has links to, if they are there.
 _LINKS = {"Home": "/", "Metrics": "/metrics"}
 
+TOKEN_VARIABLE = "ASHTREE_OBSERVER_TOKEN"  # noqa: S105  # a variable's name
+"""The environment variable with the token, where the application gives none."""
+
 # A browser sends its base64 as part of a subprotocol's name, which is limited; `secrets.token_urlsafe()` returns such tokens.
 _TOKEN = re.compile(r"[A-Za-z0-9_.~-]{16,}")
-_same_origin = origin_rule("conn")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class Observer(ObserverExtension):
-    """The live page of the supervision tree, for `Endpoint(…, observer=Observer())`. Anyone who sees it can kill every actor.
+    """The live page of the supervision tree, for `Endpoint(…, observer=Observer())`. Who has its token can kill every actor.
 
-    Without a `token` it is for this machine only: for endpoints on a loopback address, and for browsers that connect
-    from one with a page of that address. With a token it is for everyone who has it: the page asks for the token.
+    Everyone may open the page, which asks for the token. Without `token` it is that of the environment variable
+    `ASHTREE_OBSERVER_TOKEN`, or else a new one: then the address with the token, which is `endpoint.observer_url`, is printed
+    to stderr when the endpoint starts; not with `announce=False`, for applications that print it themselves.
 
     Raises:
         SocketError: if the token is invalid.
     """
 
-    token: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.token is not None and not _TOKEN.fullmatch(str(self.token)):
-            raise SocketError(
-                "the observer's token must be 16 or more characters of A-Z a-z 0-9 _ . ~ - "
-                "such as secrets.token_urlsafe() returns; got another one"
-            )
+    def __init__(self, token: str | None = None, *, announce: bool = True) -> None:
+        given = _checked(os.environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE) if token is None else _checked(token)
+        self.token = secrets.token_urlsafe(24) if given is None else given
+        self._announces = announce and given is None
 
     @property
     def location(self) -> str:
         """The path of the page, with the token in the fragment, which browsers do not send."""
-        return PATH + (f"#token={self.token}" if self.token else "")
+        return f"{PATH}#token={self.token}"
 
-    def bind(self, endpoint: EndpointAPI) -> Observer:
-        """Return this observer, which may serve several endpoints.
-
-        Raises:
-            SocketError: if there is no token, and the endpoint does not listen on a loopback address.
-        """
-        host = None if endpoint.port is None else endpoint.host
-        if self.token is None and not (host is not None and is_loopback(host)):
-            listens = "an endpoint without a port of its own" if host is None else f"an endpoint on {host!r}"
-            raise SocketError(
-                f"anyone who sees the observer can kill every actor, so {listens} needs a token for it: "
-                "Endpoint(…, observer=Observer(token=…)), made by secrets.token_urlsafe() and kept secret"
-            )
-        return self
+    def announce(self, url: str) -> None:
+        """Print the address with the token, if the token is a new one."""
+        if self._announces and sys.stderr is not None:
+            # A service may have been started without one, or have lost it.
+            with suppress(OSError, ValueError):
+                sys.stderr.write(f"The observer is at {url}{self.location}\n")
+                sys.stderr.flush()
 
     def routes(self) -> Mapping[str, Page]:
         """Return the files of the page; everyone may see them, as they contain no data."""
@@ -98,10 +89,21 @@ class Observer(ObserverExtension):
         return ObserverMount(endpoint, socket)
 
     def admits(self, info: ConnectInfo) -> bool:
-        """Return whether a client may connect: it has the token, or, if there is none, is a page of this machine."""
-        if self.token is not None:
-            return compare_digest((info.auth_token or "").encode(), self.token.encode())
-        return _is_of_this_machine(info)
+        """Return whether a client may connect: it has the token, wherever it is."""
+        return compare_digest((info.auth_token or "").encode(), self.token.encode())
+
+
+def _checked(token: object, variable: str | None = None) -> str | None:
+    """Return a token, which may be that of an environment variable; None if that is not set, or empty."""
+    if variable is not None and not token:
+        return None
+    if isinstance(token, str) and _TOKEN.fullmatch(token):
+        return token
+    where = "" if variable is None else f", which {variable} sets,"
+    raise SocketError(
+        f"the observer's token{where} must be 16 or more characters of A-Z a-z 0-9 _ . ~ - "
+        "such as secrets.token_urlsafe() returns; got another one"
+    )
 
 
 def _without_slash(page: Page) -> Page:
@@ -118,14 +120,6 @@ def _without_slash(page: Page) -> Page:
         return response
 
     return answer
-
-
-def _is_of_this_machine(info: ConnectInfo) -> bool:
-    """Return whether a client is on this machine, and, if it is a page, has the origin that it connects to."""
-    uri = info.uri
-    if uri is None or not is_from_this_machine(info.peer, uri.host, info.headers):
-        return False
-    return _same_origin(info.headers.get("origin"), info.headers.get("host"), uri.scheme)
 
 
 class ObserverSocket(Socket):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from websockets.datastructures import MultipleValuesError
 
-from transport.access.origin import origin_rule
+from transport.access.origin import Asking, origin_rule
 from transport.mount import Mount
 
 if TYPE_CHECKING:
@@ -20,14 +20,15 @@ _of_own_host = origin_rule(True)  # noqa: FBT003  # as an application writes it
 class ObserverMount(Mount):
     """Allows pages of the requested host, as the observer's own page is one, and those that the endpoint allows.
 
-    An endpoint's `check_origin` is about the application's pages. The observer checks a token, or that the client is local.
+    An endpoint's `check_origin` is about the application's pages. What protects the observer is its token, which a page of a
+    name that has been led here (DNS rebinding) does not know.
     """
 
     def origin_allowed(self, incoming: Incoming) -> bool:
         """Return whether a page of the request's origin may connect, if the observer admits it."""
         headers = incoming.request.headers
         try:
-            is_own = _of_own_host(headers.get("Origin"), headers.get("Host"), incoming.scheme)
+            is_own = _of_own_host(Asking(headers.get("Origin"), headers.get("Host"), incoming.scheme))
         except MultipleValuesError:
             return False
         return is_own or super().origin_allowed(incoming)

@@ -15,6 +15,7 @@ const UNREACHABLE_DELAY = 2000;
 const journal = new Journal(byId("journal"));
 const totals = new Totals();
 let socket = null;
+/** Null until there is a token. */
 let channel = null;
 let searchTimer = null;
 let wasConnected = false;
@@ -43,6 +44,7 @@ function takeToken() {
 }
 
 function connect(authToken) {
+  if (!authToken) return askForToken();
   socket?.disconnect();
   refusals = 0;
   byId("access").hidden = true;
@@ -90,10 +92,10 @@ async function isReachable() {
 }
 
 function askForToken() {
-  const token = sessionStorage.getItem(TOKEN);
-  byId("access-text").textContent = token
-    ? "The server does not accept this token. It prints the address with the token when it starts; paste the token here."
-    : "The server refused the connection. If it requires a token, paste it here: the server prints it in the address when it starts.";
+  const known = sessionStorage.getItem(TOKEN);
+  byId("access-text").textContent = known
+    ? "The server does not accept this token. It prints the address with the token when it starts; paste the address or the token here."
+    : "This page needs a token. The server prints the address with the token when it starts; paste the address or the token here.";
   byId("status").textContent = "waiting for the token";
   byId("access").hidden = false;
   byId("token").select();
@@ -151,7 +153,7 @@ byId("search").addEventListener("input", () => {
   clearTimeout(searchTimer);
   searchTimer = setTimeout(() => {
     tree.expectOthers();
-    channel.tell("search", { text: byId("search").value });
+    channel?.tell("search", { text: byId("search").value });
   }, SEARCH_DELAY);
 });
 byId("search").addEventListener("keydown", (event) => {
@@ -168,10 +170,11 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.key === "Escape" && !typing && actor.id) close();
 });
-document.addEventListener("visibilitychange", () => channel.tell(document.hidden ? "rest" : "watch"));
+document.addEventListener("visibilitychange", () => channel?.tell(document.hidden ? "rest" : "watch"));
 byId("access").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (byId("token").value) sessionStorage.setItem(TOKEN, byId("token").value);
+  const pasted = byId("token").value.trim();
+  if (pasted) sessionStorage.setItem(TOKEN, pasted.split("token=").pop());
   connect(sessionStorage.getItem(TOKEN));
 });
 onClick("close", close);
