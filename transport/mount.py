@@ -291,7 +291,13 @@ def _has_valid_id(socket: Socket) -> bool:
 
 
 def _check_started(carrier: Carrier, started: Future[ActorRef]) -> None:
-    if started.exception is not None:
-        if Scheduler.here().crash_log.admits(_log, "transports that could not start", type(carrier)):
-            _log.error("cannot start a transport: %s", started.exception, exc_info=started.exception)
-        carrier.abort()
+    error = started.exception
+    if error is None:
+        return
+    if Scheduler.here().crash_log.admits(_log, "transports that could not start", type(carrier)):
+        if isinstance(error, ActorDeadError):
+            # Its supervisor has ended meanwhile, which has been reported, and is being restarted.
+            _log.warning("cannot start a transport: %s", error)
+        else:
+            _log.error("cannot start a transport: %s", error, exc_info=error)
+    carrier.abort()

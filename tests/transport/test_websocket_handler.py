@@ -11,7 +11,7 @@ import pytest
 
 from actors import Channel, Reply, error, ok
 from tests.transport.wire import HANDSHAKE, NO_CLOSE_FRAME, on_loop, serving, status
-from transport import ConnectInfo, Limits, Socket
+from transport import ConnectInfo, Endpoint, Limits, Socket
 
 
 class RoomChannel(Channel):
@@ -35,6 +35,10 @@ class UserSocket(Socket):
                 raise RuntimeError("on purpose")
             case "nonsense":
                 return "yes"
+            case "end transports":
+                assert isinstance(self.endpoint, Endpoint)
+                assert self.endpoint.transports is not None
+                self.endpoint.transports.stop(block=False)
         return ok()
 
     def id(self) -> Any:
@@ -95,6 +99,18 @@ async def test_a_transport_that_cannot_start_cuts_the_connection(caplog: pytest.
         assert await client.closed() == NO_CLOSE_FRAME
         await server.nothing_is_left()
     assert "cannot start a transport" in caplog.text
+
+
+@on_loop
+async def test_a_supervisor_of_transports_that_ends_at_that_moment_is_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving(UserSocket) as server:
+        client = await server.connect(do="end transports")
+        assert await client.closed() == NO_CLOSE_FRAME
+        assert await status(server, path="/socket") == 101
+    [record] = [record for record in caplog.records if "cannot start a transport" in record.message]
+    assert (record.levelname, record.exc_info) == ("WARNING", None)
 
 
 @pytest.mark.parametrize(
