@@ -20,6 +20,7 @@ from actors.channels.message import (
     Reply,
     SocketClose,
     SocketRef,
+    TokenAccepted,
     TransportEnded,
     checked_payload,
     error,
@@ -52,6 +53,7 @@ _CALLBACKS = {
     "handle_in": ("event", "payload"),
     "handle_out": ("event", "payload"),
     "handle_info": ("message",),
+    "handle_token": (),
     "terminate": ("reason",),
 }
 
@@ -89,6 +91,7 @@ class Channel(Actor):
     - `handle_in(event, payload)` handles a push of the client; a returned `ok(…)` or `error(…)` is the reply.
     - `handle_out(event, payload)` handles the broadcasts named in `intercept`, in place of sending them to the client.
     - `handle_info(message)` handles everything else: timers, messages of other actors, `Down`.
+    - `handle_token()` is called when the socket has accepted another token of the client.
     - `terminate(reason)` cleans up.
 
     Each may be `async`. Handlers may return `Stop(reason)` to stop the channel, `handle_in` also `Stop(reason, reply=ok(…))`.
@@ -114,7 +117,7 @@ class Channel(Actor):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Raise TypeError if a callback cannot be called as one, or `intercept` is not a collection of events."""
         super().__init_subclass__(**kwargs)
-        check_callbacks(cls, ("join", "handle_in", "handle_out", "handle_info"))
+        check_callbacks(cls, ("join", "handle_in", "handle_out", "handle_info", "handle_token"))
         check_parameters(cls, **_CALLBACKS)
         _check_intercept(cls.__qualname__, cls.intercept)
 
@@ -174,6 +177,12 @@ class Channel(Actor):
     def handle_info(self, message: Any) -> Any:
         """Handle a message of an actor or a timer; by default it is logged as unexpected."""
         _log.warning("%s got an unexpected message: %s", self, described(self, message))
+
+    def handle_token(self) -> Any:
+        """Check what the client may do now: it has sent another token, which `Socket.handle_token` has accepted.
+
+        What that has changed in the socket's assigns is in `assigns` already. By default nothing is done.
+        """
 
     # What callbacks call
 
@@ -243,6 +252,9 @@ class Channel(Actor):
             return self._on_join()
         if type(message) is TransportEnded:
             return Stop(message.exit_reason)
+        if type(message) is TokenAccepted:
+            self.assigns.update(message.assigns)
+            return self._then(self.handle_token(), self._after_token)
         return self._then(self.handle_info(message), self._after_info)
 
     def _on_join(self) -> object:
@@ -319,6 +331,9 @@ class Channel(Actor):
 
     def _after_out(self, result: object) -> Stop | None:
         return self._after("handle_out", result)
+
+    def _after_token(self, result: object) -> Stop | None:
+        return self._after("handle_token", result)
 
     def _after_info(self, result: object) -> Stop | None:
         return self._after("handle_info", result)

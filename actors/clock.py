@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from functools import partial
+from functools import cached_property, partial
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import floor
@@ -25,7 +25,18 @@ from actors.redaction import function_name, safe_repr
 from actors.runtime.receipt import Receipt
 from actors.validation import Bound, is_number, is_within
 
-__all__ = ["Alarm", "Clock", "Interval", "LoopClock", "Timer", "monotonic_time", "pause", "processor_time", "wall_time"]
+__all__ = [
+    "Alarm",
+    "Clock",
+    "Interval",
+    "LoopClock",
+    "Timer",
+    "WallClock",
+    "monotonic_time",
+    "pause",
+    "processor_time",
+    "wall_time",
+]
 
 MissedTicks = Literal["skip", "delay", "burst"]
 """What an interval does when it is late, or its last message has not been handled; the words are tokio's."""
@@ -204,6 +215,9 @@ class Clock(Local, ABC):
     Timers belong to the thread of their runtime. A timer that sends to an actor is cancelled when that actor ends.
     """
 
+    longest_look: float = 1.0
+    """Seconds by which a timer of `wall` may be late, after the machine's date was set, or it has slept."""
+
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
         self._sequence = count()
@@ -216,6 +230,11 @@ class Clock(Local, ABC):
     @abstractmethod
     def unix_time(self) -> float:
         """Return the Unix time in seconds, which people and other machines may set."""
+
+    @cached_property
+    def wall(self) -> WallClock:
+        """The clock of the Unix time on this one, for what is to happen at a date."""
+        return WallClock(self)
 
     def close(self) -> None:  # most clocks have nothing to close
         """Fire no more timers, and leave the event loop alone: it is about to be closed."""
@@ -362,6 +381,44 @@ class LoopClock(Clock):
                 self._fire_until(self.now())
             finally:
                 self._rearm()
+
+
+class WallClock(Clock):
+    """Unix time, with a single timer of another clock for all of its timers.
+
+    That one looks at the time every second: a machine that sleeps stops its monotonic time, and dates can be set.
+    """
+
+    def __init__(self, base: Clock) -> None:
+        super().__init__()
+        self._base = base
+        self._look: Timer | None = None
+
+    def now(self) -> float:
+        """Return the Unix time in seconds."""
+        return self._base.unix_time()
+
+    unix_time = now
+
+    def cancelled(self) -> None:
+        """Count one more cancelled timer; after the last one nothing is left on the other clock."""
+        super().cancelled()
+        if not self.pending():
+            self._rearm()
+
+    def _rearm(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+        at, base = self.next_at(), self._base
+        wait = 0.0 if at is None else min(max(0.0, at - self.now()), base.longest_look)
+        self._look = None if at is None else base.call_at(base.now() + wait, self._tick)
+
+    def _tick(self) -> None:
+        self._look = None
+        try:
+            self._fire_until(self.now())
+        finally:
+            self._rearm()
 
 
 class Alarm:

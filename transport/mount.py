@@ -26,7 +26,7 @@ from transport.endpoint_api import EndpointAPI
 from transport.exceptions import TokenInvalidError
 from transport.http.request_target import RequestTarget, query_of
 from transport.protocol.versions import DEFAULT_VERSION
-from transport.socket import ConnectInfo, Routes, Socket, Uri, accepted
+from transport.socket import ConnectInfo, Routes, Socket, Uri, accepted, has_expired
 from transport.socket_events import Attempt, socket_connected, socket_refused
 from transport.transport import Transport
 
@@ -181,12 +181,20 @@ class Mount:
             raise
 
     def _connected(self, attempt: Attempt, socket: Socket, result: object, began: float) -> Client | HTTPStatus:
-        is_accepted = accepted(result) and _has_valid_id(socket)
+        is_accepted = accepted(result) and _has_valid_id(socket) and self._has_time_left(socket)
         duration = self._endpoint.now() - began
         if is_accepted:
             return self._with_place(Client(socket, attempt, duration))
         socket_connected(attempt, accepted=False, duration=duration)
         return HTTPStatus.FORBIDDEN
+
+    def _has_time_left(self, socket: Socket) -> bool:
+        """Return whether a client that `connect` has accepted may stay; otherwise log why not."""
+        if socket.expires_at is None or not has_expired(socket, Scheduler.here().clock.unix_time()):
+            return True
+        at = f"{socket.expires_at:g}"
+        self._log_refusal(f"its expires_at, {at}, is in the past; it is a Unix time, such as time.time() + 3600")
+        return False
 
     def _with_place(self, client: Client) -> Client | HTTPStatus:
         """Return an accepted client with its place among the connections, if there is one left."""

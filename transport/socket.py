@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf, isnan
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import msgspec
@@ -15,8 +16,9 @@ from actors.channels.channel_events import LEVELS
 from actors.channels.message import Reply, ok
 from actors.channels.payloads import check_payloads
 from actors.exceptions import ChannelError
+from actors.lowlevel import Scheduler
 from actors.redaction import safe_repr
-from actors.validation import check_seconds
+from actors.validation import Bound, check_seconds, is_number
 from supervisors.child_spec import ChildSpec, Restart
 from transport.carriers.outbox import OutboxPolicy
 from transport.exceptions import SocketError
@@ -107,23 +109,32 @@ class Socket:
     class adds assigns. `auth_token` says whether clients may send a token when they connect (phoenix.js' `authToken`), which is
     then in `connect_info`. `log` is the level at which accepted and refused connections are logged; None for never. `outbox` is
     the policy for clients that read too slowly; None for the endpoint's.
+
+    A connection ends with close code 1008 at the Unix time `expires_at`, which `connect` sets, such as the claim `exp` of a
+    token; None for never. A class with a `handle_token` lets its clients prolong that: `expiry_warning` seconds before, the
+    client is sent the event "token_expires" on the topic "phoenix". The connection is closed `expiry_leeway` seconds after it.
     """  # noqa: D415  # the colon leads to the example
 
     channels: ClassVar[Mapping[str, type[Channel] | Route]] = {}
     auth_token: ClassVar[bool] = False
     log: ClassVar[str | None] = "info"
     outbox: ClassVar[OutboxPolicy | None] = None
+    expiry_warning: ClassVar[float] = 30.0
+    expiry_leeway: ClassVar[float] = 10.0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Raise TypeError if a callback cannot be called as one."""
         super().__init_subclass__(**kwargs)
-        check_callbacks(cls, ("connect",))
-        check_parameters(cls, __init__=("endpoint",), connect=("params", "connect_info"), id=())
+        check_callbacks(cls, ("connect", "handle_token"))
+        check_parameters(
+            cls, __init__=("endpoint",), connect=("params", "connect_info"), handle_token=("token",), id=()
+        )
         check_callbacks(cls, ("id",), plain=True, instead="find out in connect(), and keep it in assigns")
 
     def __init__(self, endpoint: EndpointAPI) -> None:
         self.endpoint = endpoint
         self.assigns: dict[str, Any] = {}
+        self.expires_at: float | None = None
 
     def connect(self, params: Mapping[str, Any], connect_info: ConnectInfo) -> Any:
         """Return `ok()` to accept the client, or `error()` to refuse it with HTTP status 403; may be `async`.
@@ -131,6 +142,28 @@ class Socket:
         The values of `params` are texts, and lists of texts: `tags[]=a&tags[]=b` is `{"tags": ["a", "b"]}`.
         """
         return ok()
+
+    def expire_in(self, seconds: float) -> None:
+        """Set `expires_at` to the time in so many seconds; in a channel test, of the test's own time.
+
+        Raises:
+            ValueError: if they are not a number >= 0.
+        """
+        check_seconds("seconds", seconds)
+        self.expires_at = Scheduler.here().clock.unix_time() + seconds
+
+    def handle_token(self, token: str) -> Any:
+        """Accept another token of a connected client with `ok()`, or refuse it with `error()`; may be `async`.
+
+        A client sends it with the event "access_token" and the payload `{"access_token": token}`, on the topic "phoenix" or any
+        that it has joined, and gets what is returned as the reply. Set `expires_at` again if the token is good; refused tokens
+        change nothing. What it changes in `assigns`, the channels get too, and their `handle_token` is called.
+
+        Without this method in a class the event is one of the channels'.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} needs a handle_token(self, token) that returns ok() or error()"
+        )
 
     def id(self) -> str | None:
         """Return the topic that identifies the user, or None.
@@ -198,6 +231,8 @@ def _check_options(socket: type[Socket]) -> None:
     _check_level(f"{socket.__name__}.log", socket.log)
     if not isinstance(socket.auth_token, bool):
         raise SocketError(f"{socket.__name__}.auth_token must be True or False, got {safe_repr(socket.auth_token)}")
+    _check_seconds(f"{socket.__name__}.expiry_warning", socket.expiry_warning, ">= 0")
+    _check_seconds(f"{socket.__name__}.expiry_leeway", socket.expiry_leeway, ">= 0")
     if socket.outbox is not None and not isinstance(socket.outbox, OutboxPolicy):
         raise SocketError(f"{socket.__name__}.outbox must be an OutboxPolicy or None, got {safe_repr(socket.outbox)}")
 
@@ -229,9 +264,9 @@ def _check_child_spec(route: Route) -> None:
         raise SocketError(f"{route.channel.__name__}: {wrong}") from None
 
 
-def _check_seconds(what: str, value: object) -> None:
+def _check_seconds(what: str, value: object, bound: Bound = "> 0") -> None:
     try:
-        check_seconds(what, value, "> 0")
+        check_seconds(what, value, bound)
     except ValueError as wrong:
         raise SocketError(str(wrong)) from None
 
@@ -243,12 +278,40 @@ def _check_subclass(what: str, value: object, base: type) -> None:
         )
 
 
-def accepted(result: object) -> bool:
-    """Return whether `connect` accepted the client.
+def accepted(result: object, callback: str = "connect") -> bool:
+    """Return whether a callback, `connect` or `handle_token`, accepted the client.
 
     Raises:
         SocketError: if it returned neither `ok()` nor `error()`.
     """
     if not isinstance(result, Reply):
-        raise SocketError(f"connect() must return ok() or error(), got {safe_repr(result)}")
+        raise SocketError(f"{callback}() must return ok() or error(), got {safe_repr(result)}")
     return result.status == "ok"
+
+
+def takes_tokens(socket: type[Socket]) -> bool:
+    """Return whether connected clients may send another token."""
+    return socket.handle_token is not Socket.handle_token
+
+
+def expiry_of(socket: Socket) -> float:
+    """Return the Unix time at which a connection expires, infinity if it does not.
+
+    Raises:
+        SocketError: if `expires_at` is not one.
+    """
+    at: object = socket.expires_at
+    if at is None:
+        return inf
+    if is_number(at) and not isnan(at):
+        return at
+    instead = ".timestamp()" if hasattr(at, "timestamp") else ""
+    raise SocketError(
+        f"{type(socket).__name__}.expires_at must be a Unix time in seconds, such as time.time() + 3600, or None, got "
+        f"{safe_repr(at)}" + (f"; write {instead} behind it" if instead else "")
+    )
+
+
+def has_expired(socket: Socket, now: float) -> bool:
+    """Return whether a connection has to end at the Unix time `now`."""
+    return now >= expiry_of(socket) + socket.expiry_leeway

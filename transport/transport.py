@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
 from actors import telemetry
+from actors.callbacks import is_awaitable
 from actors.channels.channel_socket import ChannelSocket
 from actors.channels.client_actor import ClientActor, ClientLoad
 from actors.channels.fastlane import Fastlane
-from actors.channels.message import Broadcast, Frame, JoinReply, Message, Serializer, SocketClose
+from actors.channels.message import (
+    Broadcast,
+    Frame,
+    JoinReply,
+    Message,
+    Reply,
+    Serializer,
+    SocketClose,
+    TokenAccepted,
+    error,
+)
 from actors.exits import NORMAL, SHUTDOWN, Down, Exit, ExitReason, Shutdown, Stop
 from actors.log import Log
 from actors.lowlevel import Receipt
 from actors.redaction import filter_parameters, safe_str, shown
+from actors.task.task import Task
 from supervisors import calls
 from supervisors.child import Child, launch, stop_children
 from supervisors.child_spec import ChildSpec, Restart
@@ -27,7 +39,9 @@ from transport import socket_events
 from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected, EndConnection, Pinged
 from transport.carriers.intake import ENDING, Counted
 from transport.carriers.throttle import Throttle
+from transport.carriers.time_bound import TimeBound
 from transport.channel_supervisor import ChannelSupervisor, can_end_at_once
+from transport.credentials import Credentials, TokenDue, TokenHandled
 from transport.exceptions import MalformedMessageError
 from transport.limits import Limits
 from transport.protocol.connection import (
@@ -39,12 +53,14 @@ from transport.protocol.connection import (
     Joined,
     Monitor,
     Reached,
+    RefreshToken,
     Resume,
     SendFrame,
     StartChannel,
     Unmatched,
     Wait,
 )
+from transport.socket import accepted, takes_tokens
 
 if TYPE_CHECKING:
     from contextvars import Context
@@ -64,6 +80,7 @@ _log = Log("ashtree.transport")
 DISCONNECTED = Shutdown("disconnected")
 MALFORMED = Shutdown("malformed message")
 NO_JOIN = Shutdown("no join")
+EXPIRED = Shutdown("token expired")
 
 CLOSE_CODES: dict[ExitReason, int] = {
     NORMAL: 1000,
@@ -72,6 +89,7 @@ CLOSE_CODES: dict[ExitReason, int] = {
     MALFORMED: 1011,
     # "Policy violation".
     NO_JOIN: 1008,
+    EXPIRED: 1008,
     # "Service restart": phoenix.js reconnects.
     SHUTDOWN: 1012,
 }
@@ -84,6 +102,11 @@ _CUT = 1006
 
 
 _LIMITS = Limits()
+
+# What a client is told before its token expires, on the topic "phoenix".
+_TOKEN_EXPIRES = "token_expires"  # noqa: S105  # an event
+_NO_TOKEN = error({"reason": "access_token must be a string"})
+_TOO_SLOW = error({"reason": "timeout"})
 
 # Up to this number of messages of this size, in bytes, wait uncounted for a channel that handles them at once.
 _FEW, _SMALL = 64, 1024
@@ -153,7 +176,9 @@ class Transport(ClientActor):
             self._process.context = context
         self.socket: Socket = socket
         self.serializer, self.pubsub = serializer, pubsub
-        self.connection = Connection(routes, serializer, max_channels, limits)
+        takes = takes_tokens(type(socket))
+        self.connection = Connection(routes, serializer, max_channels, limits, takes_tokens=takes)
+        self._credentials = Credentials(socket, self._process) if takes or socket.expires_at is not None else None
         self._limits = limits
         # Not a method of this object: it would refer back to it, and both would wait for the garbage collector.
         self._report_limit = reached or partial(socket_events.limit_reached, socket.endpoint)
@@ -184,6 +209,8 @@ class Transport(ClientActor):
         Fastlane(self._process, self.serializer, self._on_frame, receive).open()
         self.carrier.attach(self._process)
         self._expect_join()
+        if self._credentials is not None:
+            self._credentials.watch()
 
     # Messages
 
@@ -317,8 +344,11 @@ class Transport(ClientActor):
         self.carrier.send(frame)
 
     def _on_started(self, started: _Started) -> Stop | None:
+        late = None if self._credentials is None else self._credentials.late.pop(started.joined, None)
         if started.channel is not None:
             self._carry_out(self.connection.started(started.joined, started.channel))
+            if late is not None:
+                started.channel.send(late)
             return None
         error = started.error
         if self._admits("channels that could not start", type(self.socket)):
@@ -352,6 +382,71 @@ class Transport(ClientActor):
     def _on_broadcast(self, broadcast: Broadcast) -> Stop | None:
         is_kick = broadcast.event == "disconnect" and broadcast.topic == self._id
         return self._end_behind(DISCONNECTED) if is_kick else None
+
+    # The client's token
+
+    def _on_token_due(self, _due: TokenDue) -> Stop | None:
+        credentials = self._credentials
+        if credentials is None or self._ends is not None:
+            return None
+        if credentials.have_expired:
+            return self._end_behind(EXPIRED)
+        seconds = credentials.seconds_to_warn_of()
+        if seconds is not None:
+            left = {"expires_in": round(seconds)}
+            self._on_frame(self.serializer.encode_push(None, None, "phoenix", _TOKEN_EXPIRES, left))
+        return None
+
+    def _refresh_token(self, refresh: RefreshToken) -> None:
+        """Let the socket handle another token, behind those before it."""
+        payload, credentials = refresh.message.payload, self._credentials
+        token = payload.get("access_token") if isinstance(payload, dict) else None
+        if not isinstance(token, str) or credentials is None:
+            self._answer_token([refresh], _NO_TOKEN)
+            return
+        self.carrier.intake.add(refresh.size)
+        if credentials.add(token, refresh):
+            self._handle_tokens(credentials)
+
+    def _handle_tokens(self, credentials: Credentials) -> None:
+        while (token := credentials.next()) is not None:
+            result = self.socket.handle_token(token)
+            if is_awaitable(result):
+                Task.start_link(self, _finish, result, self._process, self._limits.connect_timeout)
+                return
+            self._token_handled(credentials, result)
+
+    def _on_token_handled(self, handled: TokenHandled) -> None:
+        if self._credentials is not None:
+            self._token_handled(self._credentials, handled.result)
+            self._handle_tokens(self._credentials)
+
+    def _token_handled(self, credentials: Credentials, result: Any) -> None:
+        is_accepted = accepted(result, "handle_token")
+        refreshes = credentials.handled()
+        for refresh in refreshes:
+            self.carrier.intake.done(refresh.size)
+        self._answer_token(refreshes, result)
+        if is_accepted:
+            credentials.watch()
+            self._tell_channels(credentials)
+
+    def _answer_token(self, refreshes: Iterable[RefreshToken], answer: Reply) -> None:
+        for refresh in refreshes:
+            message = refresh.message
+            self._on_frame(self.serializer.encode_reply(refresh.join_ref, message.ref, message.topic, answer))
+
+    def _tell_channels(self, credentials: Credentials) -> None:
+        changes = credentials.changes()
+        for joined in self.connection.topics.values():
+            own = joined.route.assigns
+            accepted_ = TokenAccepted({key: value for key, value in changes.items() if key not in own})
+            if joined.channel is not None:
+                joined.channel.send(accepted_)
+            else:
+                earlier = credentials.late.get(joined)
+                merged = accepted_.assigns if earlier is None else {**earlier.assigns, **accepted_.assigns}
+                credentials.late[joined] = TokenAccepted(merged)
 
     @property
     def is_closed(self) -> bool:
@@ -552,6 +647,19 @@ class Transport(ClientActor):
         socket_events.socket_disconnected(self.socket, code, self.clock.now() - self._began)
 
 
+async def _finish(result: Awaitable[object], transport: Process, seconds: float) -> None:
+    """Await what `handle_token` has returned, but not longer than `connect` may take."""
+    bound = TimeBound(transport.scheduler.clock, seconds)
+    try:
+        with bound:
+            answer = await result
+    except TimeoutError:
+        if not bound.expired:
+            raise
+        answer = _TOO_SLOW
+    transport.put(TokenHandled(answer))
+
+
 def _is_running(process: Process) -> bool:
     return process.alive and process.ending is None
 
@@ -571,6 +679,8 @@ _MESSAGES: dict[type, Callable[[Transport, Any], object]] = {
     Disconnected: Transport._on_disconnected,
     EndConnection: Transport._on_end_connection,
     _NotAnswered: Transport._on_not_answered,
+    TokenDue: Transport._on_token_due,
+    TokenHandled: Transport._on_token_handled,
 }
 
 _OF_CHANNELS = frozenset((_Started, JoinReply, SocketClose, Down))
@@ -584,5 +694,6 @@ _EFFECTS: dict[type[Effect], Callable[[Transport, Any], None]] = {
     Wait: Transport._wait,
     Resume: Transport._resume,
     Reached: Transport._reached,
+    RefreshToken: Transport._refresh_token,
     Unmatched: Transport._unmatched,
 }

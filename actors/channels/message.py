@@ -25,6 +25,7 @@ __all__ = [
     "Serializer",
     "SocketClose",
     "SocketRef",
+    "TokenAccepted",
     "TransportEnded",
     "checked_payload",
     "error",
@@ -158,6 +159,12 @@ class JoinReply(msgspec.Struct, frozen=True, eq=False):
     topic: str
     joined: bool
     reply: Frame
+
+
+class TokenAccepted(msgspec.Struct, frozen=True, eq=False):
+    """Sent to a channel when its socket has accepted another token of the client, with the assigns that this has changed."""
+
+    assigns: dict[str, Any]
 
 
 class TransportEnded(msgspec.Struct, frozen=True, eq=False):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil, inf
+
 from actors.clock import Clock, wall_time
 from actors.validation import check_number
 
@@ -11,10 +13,14 @@ __all__ = ["ManualClock"]
 class ManualClock(Clock):
     """A clock that stands still until it is moved. Its Unix time is that of its creation, and moves with it."""
 
+    # Its Unix time moves with it, and is not set.
+    longest_look = inf
+
     def __init__(self, start: float = 0.0) -> None:
         super().__init__()
         self._now = start
-        self._offset = wall_time() - start
+        # In whole seconds, so that sums are exact, and not before what the code under test has read from `time.time()`.
+        self._offset = ceil(wall_time()) - start
 
     def now(self) -> float:
         """Return the time that the clock was moved to."""

@@ -475,6 +475,80 @@ def test_the_loop_clock_is_monotonic_and_wall_time_is_unix_time(monkeypatch: pyt
     assert wall_time() == 1_700_000_000.25
 
 
+# Dates
+
+
+class MachineClock(ManualClock):
+    """The clock of a machine that may sleep, and whose date may be set."""
+
+    longest_look = 1.0
+
+    def set_forward(self, seconds: float) -> None:
+        self._offset += seconds
+
+
+def test_the_unix_time_of_a_clock_that_stands_still_moves_with_it() -> None:
+    clock = ManualClock(5.0)
+    assert 0 <= clock.unix_time() - wall_time() <= 1
+    before = clock.unix_time()
+    move(clock, 60)
+    assert clock.unix_time() == clock.wall.now() == clock.wall.unix_time() == before + 60
+
+
+def test_a_loop_clock_has_the_date_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.25)
+    loop: Any = object()
+    assert LoopClock(loop).unix_time() == LoopClock(loop).wall.now() == 1_700_000_000.25
+
+
+def test_timers_at_dates_fire_in_order_and_need_one_timer(clock: ManualClock) -> None:
+    fired: list[tuple[int, float]] = []
+    wall, began = clock.wall, clock.unix_time()
+    for number, seconds in enumerate((30, 10, 20, 10)):
+        wall.call_at(began + seconds, lambda number=number: fired.append((number, clock.now())))  # type: ignore[misc]  # as above
+    assert (clock.pending(), wall.pending()) == (1, 4)
+    move(clock, 25)
+    assert fired == [(1, 10.0), (3, 10.0), (2, 20.0)]
+    move(clock, 5)
+    assert (fired[3:], clock.pending(), wall.pending()) == ([(0, 30.0)], 0, 0)
+
+
+def test_a_date_that_is_over_fires_at_once(clock: ManualClock) -> None:
+    fired: list[float] = []
+    clock.wall.call_at(clock.unix_time() - 60, lambda: fired.append(clock.now()))
+    move(clock, 0)
+    assert fired == [0.0]
+
+
+def test_without_timers_at_dates_nothing_is_left(clock: ManualClock) -> None:
+    wall = clock.wall
+    first, second = (wall.call_at(clock.unix_time() + seconds, bool) for seconds in (10, 20))
+    first.cancel()
+    assert (clock.pending(), wall.pending()) == (1, 1)
+    second.cancel()
+    assert (clock.pending(), wall.pending()) == (0, 0)
+
+
+@pytest.mark.parametrize(("forward", "fires_at"), [(60.0, 3.0), (-60.0, 70.0)])
+def test_a_date_that_is_set_or_slept_through_is_noticed_within_a_second(forward: float, fires_at: float) -> None:
+    clock, fired = MachineClock(), list[float]()
+    clock.wall.call_at(clock.unix_time() + 10, lambda: fired.append(clock.now()))
+    move(clock, 2.5)
+    clock.set_forward(forward)
+    move(clock, 100)
+    assert fired == [fires_at]
+
+
+def test_a_callback_that_fails_leaves_the_other_dates(clock: ManualClock) -> None:
+    fired: list[float] = []
+    clock.wall.call_at(clock.unix_time() + 1, lambda: 1 / 0)
+    clock.wall.call_at(clock.unix_time() + 1, lambda: fired.append(clock.now()))
+    with pytest.raises(ZeroDivisionError):
+        move(clock, 5)
+    move(clock, 5)
+    assert fired == [1.0]
+
+
 class OnRealTime(asyncio.SelectorEventLoop):
     """As asyncio's loop under `freezegun.freeze_time(real_asyncio=True)`."""
 

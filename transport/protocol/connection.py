@@ -36,6 +36,7 @@ __all__ = [
     "Joined",
     "Monitor",
     "Reached",
+    "RefreshToken",
     "Resume",
     "SendFrame",
     "StartChannel",
@@ -47,6 +48,7 @@ __all__ = [
 _CRASHED = {"reason": "channel_crash"}
 # The events that the socket itself handles; a tuple, as an event may be any JSON value.
 _SPECIAL_EVENTS = ("phx_join", "phx_leave", "heartbeat")
+ACCESS_TOKEN = "access_token"  # noqa: S105  # an event, Supabase Realtime's
 _LIMITS = Limits()
 # Code points that are no characters.
 _SURROGATES = range(0xD800, 0xE000)
@@ -132,6 +134,14 @@ class Resume(msgspec.Struct, frozen=True):
     size: int
 
 
+class RefreshToken(msgspec.Struct, frozen=True):
+    """Let the socket handle another token of the client, in a message of `size` bytes."""
+
+    message: Message
+    join_ref: object
+    size: int
+
+
 class Reached(msgspec.Struct, frozen=True):
     """Report that a limit was reached, by the name of its option."""
 
@@ -163,7 +173,7 @@ class EndChannel(msgspec.Struct, frozen=True):
     reason: ExitReason
 
 
-Effect = SendFrame | Deliver | StartChannel | Monitor | EndChannel | Wait | Resume | Reached | Unmatched
+Effect = SendFrame | Deliver | StartChannel | Monitor | EndChannel | Wait | Resume | Reached | RefreshToken | Unmatched
 Effects = Iterable[Effect]
 
 
@@ -177,15 +187,25 @@ class Connection:
         "_most_held",
         "_serializer",
         "_short",
+        "_special_events",
+        "_takes_tokens",
         "_topic_length",
         "routes",
         "topics",
     )
 
     def __init__(
-        self, routes: Routes, serializer: Serializer, max_channels: int = 100, limits: Limits = _LIMITS
+        self,
+        routes: Routes,
+        serializer: Serializer,
+        max_channels: int = 100,
+        limits: Limits = _LIMITS,
+        *,
+        takes_tokens: bool = False,
     ) -> None:
         self.routes, self._serializer, self._max_channels = routes, serializer, max_channels
+        self._takes_tokens = takes_tokens
+        self._special_events = (*_SPECIAL_EVENTS, ACCESS_TOKEN) if takes_tokens else _SPECIAL_EVENTS
         self._topic_length, self._most_held = limits.topic_length, limits.waiting_bytes
         # A message of so few characters cannot contain a topic of more bytes.
         self._short = limits.topic_length // 4
@@ -203,7 +223,7 @@ class Connection:
         """
         topic, join_ref = message.topic, message.join_ref
         joined = self.topics.get(topic) if type(topic) is str else None
-        if joined is None or joined.status is not _JOINED or message.event in _SPECIAL_EVENTS:
+        if joined is None or joined.status is not _JOINED or message.event in self._special_events:
             return None
         if size > self._short and self._is_long(message.event):
             return None
@@ -232,6 +252,8 @@ class Connection:
             return self._join_again(joined, message, size)
         if message.join_ref is not None and not _same(message.join_ref, joined.join_ref):
             return ()
+        if self._takes_tokens and message.event == ACCESS_TOKEN:
+            return (RefreshToken(message, joined.message.ref_of_join, size),)
         if message.event == "phx_leave":
             joined.status = TopicStatus.LEAVING
         assert joined.channel is not None
@@ -255,6 +277,8 @@ class Connection:
         match message:
             case Message(topic="phoenix", event="heartbeat"):
                 return (self._reply(None, message, ok()),)
+            case Message(topic="phoenix", event="access_token") if self._takes_tokens:
+                return (RefreshToken(message, None, size),)
             case Message(event="phx_join"):
                 return self._join(message, size)
             case Message(event="phx_leave"):

@@ -22,7 +22,7 @@ from transport.testing.crashes import AsyncCrashBlock
 from transport.testing.exceptions import JoinRefusedError
 from transport.testing.loop_runtime import LoopRuntime
 from transport.testing.patterns import ANY
-from transport.testing.system_under_test import DEFAULT_INFO, SystemUnderTest, check_accepted, connected
+from transport.testing.system_under_test import DEFAULT_INFO, SystemUnderTest, connected
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -140,7 +140,7 @@ class AsyncChannelTest(ChannelTestBase["AsyncTestClient"]):
         result = context.run(made.connect, params, connect_info)
         if inspect.isawaitable(result):
             result, context = await asyncio.create_task(connected(result), context=context)
-        check_accepted(result, socket, params)
+        self.system.check_accepted(result, made, params)
         return context.run(self._client, made)
 
     def _client(self, socket: Socket) -> AsyncTestClient:

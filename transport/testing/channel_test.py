@@ -25,7 +25,7 @@ from transport.testing.channel_test_base import ChannelTestBase, ClientBase, Pus
 from transport.testing.crashes import CrashBlock
 from transport.testing.exceptions import JoinRefusedError
 from transport.testing.patterns import ANY
-from transport.testing.system_under_test import DEFAULT_INFO, SystemUnderTest, check_accepted, connected
+from transport.testing.system_under_test import DEFAULT_INFO, SystemUnderTest, connected
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -182,7 +182,7 @@ class ChannelTest(ChannelTestBase["TestClient"]):
         result = context.run(made.connect, params, connect_info)
         if inspect.isawaitable(result):
             result, context = context.run(self.runtime.run, connected(result), WAIT)
-        check_accepted(result, socket, params)
+        self.system.check_accepted(result, made, params)
         return context.run(self._client, made)
 
     def _client(self, socket: Socket) -> TestClient:

@@ -79,6 +79,10 @@ class ClientBase(Generic[TestT, PushedT]):
         """Send a join, and return it for assertions on its reply."""
         return self.pushed(None, topic, "phx_join", payload)
 
+    def send_token(self, token: str) -> PushedT:
+        """Send another token, as a client does whose token expires; return it for assertions on the reply of `handle_token`."""
+        return self.pushed(None, "phoenix", "access_token", {"access_token": token})
+
     @abstractmethod
     def pushed(self, join_ref: str | None, topic: str, event: str, payload: object) -> PushedT:
         """Send a message with a new ref, and return it for assertions on its reply."""

@@ -18,7 +18,7 @@ from supervisors.supervisor import Supervisor
 from transport.channel_supervisor import ChannelSupervisor
 from transport.endpoint import Endpoint
 from transport.protocol.serializer import V2JSONSerializer
-from transport.socket import ConnectInfo, Route, Routes, Socket, accepted
+from transport.socket import ConnectInfo, Route, Routes, Socket, accepted, has_expired
 from transport.testing.client_end import ClientEnd
 from transport.testing.crashes import Crashes, Kinds
 from transport.testing.exceptions import ConnectRefusedError, LeftBehindError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
     from supervisors.child_spec import Supervised
 
-__all__ = ["DEFAULT_INFO", "Channels", "SystemUnderTest", "check_accepted", "connected", "new_socket"]
+__all__ = ["DEFAULT_INFO", "Channels", "SystemUnderTest", "connected", "new_socket"]
 
 M = TypeVar("M", Message, Broadcast)
 
@@ -95,6 +95,16 @@ class SystemUnderTest:
         supervisor = spawn(Supervisor, (specs,), label="children")
         self._supervisors.append(supervisor)
         return supervisor.process.started
+
+    def check_accepted(self, result: object, socket: Socket, params: Mapping[str, Any]) -> None:
+        """Check the result of `connect`.
+
+        Raises:
+            ConnectRefusedError: if it refuses the client, or has set an `expires_at` that is over.
+        """
+        __tracebackhide__ = True
+        if not accepted(result) or has_expired(socket, self.scheduler.clock.unix_time()):
+            raise ConnectRefusedError(type(socket), params)
 
     def open(self, socket: Socket) -> ClientEnd:
         """Start the transport actor of a client that was accepted."""
@@ -201,14 +211,3 @@ def new_socket(
 async def connected(result: Awaitable[object]) -> tuple[object, Context]:
     """Return the result of an `async` `connect`, and the context variables that the client's actors have from it."""
     return await result, copy_context()
-
-
-def check_accepted(result: object, socket: type[Socket], params: Mapping[str, Any]) -> None:
-    """Check the result of `connect`.
-
-    Raises:
-        ConnectRefusedError: if it refuses the client.
-    """
-    __tracebackhide__ = True
-    if not accepted(result):
-        raise ConnectRefusedError(socket, params)
