@@ -148,6 +148,7 @@ from supervisors import (
 )
 from transport import (
     SERIALIZERS,
+    Compression,
     ConnectInfo,
     Endpoint,
     Extension,
@@ -226,6 +227,7 @@ __all__ = [
     "ChildRunningError",
     "ChildSpec",
     "Clock",
+    "Compression",
     "ConnectInfo",
     "ConsoleError",
     "Crash",

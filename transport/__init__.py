@@ -4,6 +4,7 @@ from transport.access import token
 from transport.access.loopback import is_loopback
 from transport.access.origin import Origin
 from transport.access.session import SessionCookie, SessionOptions
+from transport.carriers.deflate import Compression
 from transport.carriers.longpoll import LongPoll
 from transport.carriers.outbox import OutboxPolicy
 from transport.carriers.rate import Rate
@@ -34,6 +35,7 @@ __distribution__ = "ashtree"  # by which ashtree/shadows.py tells it from a pack
 
 __all__ = [
     "SERIALIZERS",
+    "Compression",
     "ConnectInfo",
     "Endpoint",
     "Extension",

@@ -25,6 +25,7 @@ from transport.access.proxies import Proxies
 from transport.access.session import CSRF, SessionCookie, SessionOptions, make_session, read_session
 from transport.carriers.asgi import AsgiApplication
 from transport.carriers.carrier import MAX_FRAME_SIZE, CarrierOptions
+from transport.carriers.deflate import Compression, Deflate
 from transport.carriers.idle_connections import IDLE_TIMEOUT, IdleConnections
 from transport.carriers.longpoll import LongPoll, LongPollHandler
 from transport.carriers.outbox import OutboxPolicy
@@ -34,6 +35,7 @@ from transport.carriers.websocket_handler import WebSocketHandler
 from transport.endpoint_options import (
     check_limits,
     check_longpoll,
+    checked_compression,
     checked_name,
     checked_names,
     checked_pages,
@@ -130,6 +132,8 @@ class Endpoint:
     - `limits`: what one client, one address and all clients may use; see docs/security.md.
     - `outbox`: how much may wait for a client that reads too slowly, and what happens above that; a socket class may have
       its own.
+    - `compress`: whether the messages of WebSockets are compressed for clients that offer it (permessage-deflate, RFC 7692), or
+      `Compression(…)`; see docs/performance.md.
     - `serializers`: the wire format for each version of the protocol; see docs/serializers.md.
     - `metrics`: `Metrics()` serves metrics for Prometheus at "/metrics"; see docs/observability.md.
     - `observer`: `Observer()` serves the live page of the supervision tree at "/observer", for those who have its token; see
@@ -141,8 +145,8 @@ class Endpoint:
 
     Raises:
         SocketError: if a path, a socket class, one of its channels, a host, an origin, the secret, a serializer, an extension,
-            the name, `longpoll`, `limits` or `outbox` is invalid, if an extension serves a path that is taken, or if the
-            metrics need a token.
+            the name, `longpoll`, `limits`, `outbox` or `compress` is invalid, if an extension serves a path that is taken, or
+            if the metrics need a token.
         ValueError: if `port`, `max_frame_size`, `max_channels` or `idle_timeout` is not a number that it may be.
     """
 
@@ -168,6 +172,7 @@ class Endpoint:
         longpoll: LongPoll | None = _LONGPOLL,
         limits: Limits = _LIMITS,
         outbox: OutboxPolicy = _OUTBOX,
+        compress: bool | Compression = False,
         serializers: Mapping[str, Serializer] = SERIALIZERS,
         metrics: Extension | None = None,
         observer: Extension | None = None,
@@ -188,11 +193,13 @@ class Endpoint:
             self.port = None
         self.idle = IdleConnections(idle_timeout)
         self.max_channels = max_channels
-        self.traffic: dict[str, Traffic] = {"websocket": WebSocketTraffic(), "longpoll": Traffic()}
+        websockets = WebSocketTraffic()
+        self.traffic: dict[str, Traffic] = {"websocket": websockets, "longpoll": Traffic()}
         check_limits(max_frame_size, max_channels, limits, outbox)
         self.limits, self.places = limits, Places(limits)
         others = {"max_frame_size": max_frame_size, "max_channels": max_channels, "outbox": outbox}
         self._limit_log = LimitLog(limits, others)
+        compression = checked_compression(compress)
         shared = (
             self.idle,
             max_frame_size,
@@ -200,6 +207,7 @@ class Endpoint:
             limits,
             self.reached,
             partial(broadcast_dropped, self),
+            None if compression is None else Deflate(compression, websockets),
         )
         self._carriers = {kind: CarrierOptions(traffic, *shared) for kind, traffic in self.traffic.items()}
         self._routes = checked_pages(routes or {})

@@ -8,6 +8,7 @@ from typing import Any
 from actors.callbacks import check_function
 from actors.redaction import safe_repr
 from actors.validation import check_count
+from transport.carriers.deflate import Compression
 from transport.carriers.longpoll import LongPoll
 from transport.carriers.outbox import OutboxPolicy
 from transport.exceptions import SocketError
@@ -17,6 +18,7 @@ from transport.limits import Limits
 __all__ = [
     "check_limits",
     "check_longpoll",
+    "checked_compression",
     "checked_name",
     "checked_names",
     "checked_pages",
@@ -48,6 +50,17 @@ def check_limits(max_frame_size: object, max_channels: object, limits: object, o
         raise SocketError(
             f'outbox must be an OutboxPolicy such as OutboxPolicy(overflow="drop_oldest"), got {safe_repr(outbox)}'
         )
+
+
+def checked_compression(compress: object) -> Compression | None:
+    """Return how messages are compressed; None if they are not."""
+    if isinstance(compress, Compression):
+        return compress
+    if isinstance(compress, bool):
+        return Compression() if compress else None
+    raise SocketError(
+        f"compress must be True, False, or a Compression such as Compression(min_size=1024), got {safe_repr(compress)}"
+    )
 
 
 def check_longpoll(longpoll: object) -> None:

@@ -109,7 +109,8 @@ class Frame(msgspec.Struct, eq=False):
     """An encoded message for clients: encoded once, written to many.
 
     - `data`: what the serializer returned: bytes, except in the test kit, which does not encode.
-    - `wire`: the bytes that a carrier writes for it, kept so that a broadcast is framed once.
+    - `wire`: the bytes that a carrier writes for it, kept so that a broadcast is framed once; `deflated`: the same, compressed,
+      for each size of the window.
     - `broadcast`: what was encoded, if it is a broadcast; a client that reads too slowly may miss it (see `OutboxPolicy`).
     """
 
@@ -117,6 +118,7 @@ class Frame(msgspec.Struct, eq=False):
     data: Any
     wire: bytes | None = None
     broadcast: Broadcast | None = None
+    deflated: dict[int, bytes] | None = None
 
     def __repr__(self) -> str:
         return f"<Frame {self.opcode.name} {self.data!r}>"

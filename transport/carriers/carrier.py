@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from actors.channels.message import Frame
     from actors.exits import ExitReason
     from actors.lowlevel import Process
+    from transport.carriers.deflate import Deflate
     from transport.carriers.intake import Intake
     from transport.carriers.traffic import Traffic
 
@@ -109,6 +110,7 @@ class CarrierOptions:
     - `limits`: what one client may use.
     - `reached(limit)`: reports that a limit was reached, by the name of its option.
     - `dropped(size)`: reports that an outbox has dropped a broadcast.
+    - `deflate`: how messages are compressed, if they are.
     """
 
     traffic: Traffic
@@ -118,6 +120,7 @@ class CarrierOptions:
     limits: Limits = field(default_factory=Limits)
     reached: Callable[[str], object] = unreported
     dropped: Callable[[int], object] = unreported
+    deflate: Deflate | None = None
 
     def outbox_for(self, intake: Intake) -> Outbox:
         """Return the outbox of a new connection; the replies that its client caused have room beside the policy's bound."""

@@ -29,6 +29,7 @@ __all__ = [
     "FrameReader",
     "close_frame",
     "close_payload",
+    "framed",
     "pong_frame",
     "wire",
 ]
@@ -124,11 +125,20 @@ class FrameReader:
                 start = _whole_messages(data, start, messages, -(-left // COSTS), self._max_size)
             if start == begin:
                 start = self._read_other(data, start, messages)
-            left -= COSTS * (len(messages) - before) or 1
+            left -= self._cost(messages, before)
             if start == begin or self.is_over:
                 break
         self.more = self.end is None and start < last and (left <= 0 or start >= until)
         return start
+
+    def _cost(self, messages: list[str | bytes], before: int) -> int:
+        """Return what the last frames cost of the slice; with them the messages from `before` on are complete."""
+        return COSTS * (len(messages) - before) or 1
+
+    @property
+    def _most(self) -> int:
+        """The bytes that the frames of a message may have."""
+        return self._max_size
 
     def _read_other(self, data: bytes | bytearray, start: int, messages: list[str | bytes]) -> int:
         """Read one frame of any kind; return its end, or `start` if it is wrong, or has not been received in full."""
@@ -165,7 +175,7 @@ class FrameReader:
         opcode, message = head & _OPCODE, self._message
         if _CLOSE <= head <= _PONG and 0 <= length <= _SHORT:
             return False
-        room = max(_SHORT, self._max_size) if head & _CONTROL else self._max_size - len(message or b"")
+        room = max(_SHORT, self._max_size) if head & _CONTROL else self._most - len(message or b"")
         if not head & ~_FIN and message is not None and 0 <= length <= room:
             return False
         if opcode not in _OPCODES or length < 0:
@@ -282,12 +292,15 @@ def pong_frame(payload: bytes) -> bytes:
 def wire(frame: Frame) -> bytes:
     """Return a message as one unmasked frame (RFC 6455, section 5.2); it is made once and kept in `frame.wire`."""
     if frame.wire is None:
-        data, head = frame.data, 0x80 | frame.opcode
-        size = len(data)
-        if size <= _SHORT:
-            frame.wire = bytes((head, size)) + data
-        elif size <= _MEDIUM:
-            frame.wire = bytes((head, _LENGTH_16)) + size.to_bytes(2, "big") + data
-        else:
-            frame.wire = bytes((head, _LENGTH_64)) + size.to_bytes(8, "big") + data
+        frame.wire = framed(frame.opcode, frame.data)
     return frame.wire
+
+
+def framed(opcode: int, data: bytes) -> bytes:
+    """Return one unmasked frame with the whole of a message; `opcode` may have reserved bits."""
+    head, size = _FIN | opcode, len(data)
+    if size <= _SHORT:
+        return bytes((head, size)) + data
+    if size <= _MEDIUM:
+        return bytes((head, _LENGTH_16)) + size.to_bytes(2, "big") + data
+    return bytes((head, _LENGTH_64)) + size.to_bytes(8, "big") + data

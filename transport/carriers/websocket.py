@@ -34,6 +34,7 @@ from actors.channels.fastlane import CLOSED, CORKED, PAUSED, fastlane_of
 from actors.fork import shut_down
 from transport import socket_events
 from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected, Pinged
+from transport.carriers.deflate import InflatingReader
 from transport.carriers.frames import SLICE_BYTES, FrameReader, close_frame, close_payload, pong_frame, wire
 from transport.carriers.intake import STARTING, UNREAD, Intake
 from transport.carriers.outbox import OVERFLOWED
@@ -44,11 +45,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
 
-    from actors.channels.fastlane import Fastlane
+    from actors.channels.fastlane import Fastlane, Outlet
     from actors.channels.message import Frame
     from actors.clock import Timer
     from actors.lowlevel import Process, Scheduler
     from transport.carriers.carrier import CarrierOptions
+    from transport.carriers.deflate import DeflateOutlet
     from transport.carriers.frames import Ending
     from transport.carriers.outbox import Outbox
 
@@ -98,6 +100,7 @@ class WebSocketCarrier(asyncio.Protocol):
         "_kept",
         "_options",
         "_outbox",
+        "_outlet",
         "_pong",
         "_process",
         "_resumed",
@@ -110,12 +113,16 @@ class WebSocketCarrier(asyncio.Protocol):
         "sweeps",
     )
 
-    def __init__(self, scheduler: Scheduler, options: CarrierOptions) -> None:
+    def __init__(self, scheduler: Scheduler, options: CarrierOptions, outlet: DeflateOutlet | None = None) -> None:
         self._scheduler, self._options, self._traffic = scheduler, options, options.traffic
         self.sweeps = 0
         self.intake = Intake(options.limits, self._reading_changed, options.reached)
         self.intake.hold(STARTING)
-        self._frames = FrameReader(options.max_size, options.limits.fragments)
+        # The form of what is sent, compressed if the client has agreed on that; then it may compress too.
+        assert isinstance(options.traffic, WebSocketTraffic)
+        self._outlet: Outlet = outlet or options.traffic
+        reader = FrameReader if outlet is None else InflatingReader
+        self._frames = reader(options.max_size, options.limits.fragments)
         self._process: Process | None = None
         # Whether the transport actor lives: it may outlive the connection, for its channels.
         self._is_attached = False
@@ -376,7 +383,7 @@ class WebSocketCarrier(asyncio.Protocol):
         """Let a frame wait until the client has read what was written before; disconnect the client if too much waits."""
         if self._outbox is None:
             self._outbox = self._options.outbox_for(self.intake)
-        if not self._outbox.put(frame, len(wire(frame))):
+        if not self._outbox.put(frame, max(len(frame.data), len(self._outlet.wire(frame)))):
             self._give_up("outbox")
         elif self.intake.held & UNREAD:
             self._watch_unread()
@@ -412,7 +419,7 @@ class WebSocketCarrier(asyncio.Protocol):
             self._write(pong, 0)
         while outbox is not None and outbox.messages and not self._held & PAUSED:
             frames = outbox.take(SLICE_BYTES)
-            self._write(b"".join(map(wire, frames)), len(frames))
+            self._write(b"".join(map(self._outlet.wire, frames)), len(frames))
         if self._farewell is not None and (outbox is None or not outbox.messages):
             farewell, self._farewell = self._farewell, None
             if farewell:
@@ -540,17 +547,16 @@ class WebSocketCarrier(asyncio.Protocol):
 
     def _join(self, fastlane: Fastlane, transport: asyncio.Transport) -> None:
         """Allow broadcasts to write to the connection directly."""
-        assert isinstance(self._traffic, WebSocketTraffic)
-        self._fastlane, fastlane.outlet, fastlane.write = fastlane, self._traffic, transport.write
+        self._fastlane, fastlane.outlet, fastlane.write = fastlane, self._outlet, transport.write
         fastlane.hold(self._held)
 
     def send(self, frame: Frame) -> None:
         """Write one frame, or let it wait while the client reads too slowly."""
         held = self._held
         if not held:
-            self._write(frame.wire or wire(frame), 1)
+            self._write(self._outlet.wire(frame), 1)
         elif held == CORKED and self._cork is not None:
-            data = frame.wire or wire(frame)
+            data = self._outlet.wire(frame)
             self._cork.append(data)
             if len(data) > _LARGE:
                 self._uncork()

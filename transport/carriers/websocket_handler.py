@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from transport.carriers.websocket import WebSocketCarrier
 from transport.http.exchange import Answer, Incoming, Upgrade, respond
@@ -15,10 +16,13 @@ from transport.mount import Client
 if TYPE_CHECKING:
     from websockets.http11 import Response
 
+    from actors.lowlevel import Scheduler
     from transport.carriers.carrier import CarrierOptions
     from transport.mount import Mount
 
 __all__ = ["WebSocketHandler"]
+
+_MakeCarrier: TypeAlias = "Callable[[Scheduler, CarrierOptions], WebSocketCarrier]"
 
 
 class WebSocketHandler:
@@ -63,9 +67,18 @@ class WebSocketHandler:
             return self._refuse(client)
         if transports is None:
             return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
-        make_carrier = incoming.carrier or WebSocketCarrier
+        make_carrier = incoming.carrier or self._carrier_for(incoming, response)
         carrier = make_carrier(transports.process.scheduler, self._options)
         return Upgrade(response, carrier, lambda: mount.start(carrier, client))
+
+    def _carrier_for(self, incoming: Incoming, response: Response) -> _MakeCarrier:
+        """Agree on compression, if the endpoint has it and the client offers it."""
+        deflate = self._options.deflate
+        agreed = None if deflate is None else deflate.agree(incoming.request.headers)
+        if agreed is None:
+            return WebSocketCarrier
+        response.headers["Sec-WebSocket-Extensions"] = agreed.answer
+        return partial(WebSocketCarrier, outlet=agreed.outlet)
 
     def _refuse(self, status: HTTPStatus, text: bytes | str = "") -> Response:
         self._mount.refused("websocket", status)

@@ -52,6 +52,7 @@ class SocketOptions(TypedDict, total=False):
     ssl: SSLContext | None
     proxy: str | Literal[True] | None
     max_size: int | None
+    compress: bool
     transport: TransportName
     longpoll_fallback: float | None
     longpoll_timeout: float
@@ -84,6 +85,8 @@ class Socket:
     `proxy` is the URL of a proxy, None for none, or True for that of the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY,
     NO_PROXY), which is never used for a host on this machine.
 
+    `compress` is whether the WebSocket offers to compress messages, as browsers do; the server decides.
+
     In a process that is forked while it is connected it raises ForkedError, and a new one works.
 
     A failure of `params` or `auth_token` is logged, and retried like a connection that could not be established.
@@ -114,6 +117,7 @@ class Socket:
         ssl: SSLContext | None = None,
         proxy: str | Literal[True] | None = True,
         max_size: int | None = 2**24,
+        compress: bool = True,
         transport: TransportName = "websocket",
         longpoll_fallback: float | None = None,
         longpoll_timeout: float = 20.0,
@@ -146,6 +150,7 @@ class Socket:
             ssl=ssl,
             proxy=checked_proxy(proxy),
             max_size=max_size,
+            compress=compress,
             longpoll_timeout=longpoll_timeout,
         )
         self._driver = Driver(self.protocol, CLIENT_SERIALIZERS[vsn], self._target, options, clock)

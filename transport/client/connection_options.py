@@ -23,6 +23,7 @@ class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
     ssl: tls.SSLContext | None = None
     proxy: str | Literal[True] | None = True
     max_size: int | None = 2**24
+    compress: bool = True
     longpoll_timeout: float = 20.0
 
     def __post_init__(self) -> None:

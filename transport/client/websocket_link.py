@@ -51,6 +51,7 @@ class WebSocketLink:
             origin=None if options.origin is None else Origin(options.origin),
             proxy=proxy_for(target.url, proxy=options.proxy),
             max_size=options.max_size,
+            compression="deflate" if options.compress else None,
             # Phoenix has its own heartbeat, and all times are measured by the clock.
             open_timeout=None,
             ping_interval=None,
