@@ -31,16 +31,24 @@ class SocketFile:
         self.listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self.listening.settimeout(0)
-            bound = _bind_beside(self.listening, path) if replace else _bind(self.listening, path)
+            bound = _beside(path) if replace else path
+            self._open(bound, mode, backlog)
+        except OSError as error:
+            self.listening.close()
+            raise OSError(error.errno, _reason(path, error)) from error
+
+    def _open(self, bound: str, mode: int, backlog: int) -> None:
+        """Listen at a name, and give the file its own one."""
+        _bind(self.listening, bound)
+        try:
             # No client can connect before listen(), so none has while the mode was different.
             os.chmod(bound, mode)
             self.listening.listen(backlog)
             self._file = os.stat(bound)
-            if replace:
-                os.rename(bound, path)
-        except OSError as error:
-            self.listening.close()
-            raise OSError(error.errno, _reason(path, error)) from error
+            os.rename(bound, self.path)
+        except OSError:
+            os.unlink(bound)
+            raise
 
     def remove(self) -> None:
         """Remove the file, unless another one has taken its place: no client connects here from now on."""
@@ -56,7 +64,7 @@ class SocketFile:
         self.remove()
 
 
-def _bind(opened: socket.socket, path: str) -> str:
+def _bind(opened: socket.socket, path: str) -> None:
     try:
         opened.bind(path)
     except OSError as error:
@@ -64,16 +72,13 @@ def _bind(opened: socket.socket, path: str) -> str:
             raise
         os.unlink(path)
         opened.bind(path)
-    return path
 
 
-def _bind_beside(opened: socket.socket, path: str) -> str:
-    """Bind to another name in the same folder, from which the file is renamed; return it."""
+def _beside(path: str) -> str:
+    """Return another name in the folder of a path, unless there is a file that is not a socket."""
     if os.path.lexists(path) and not _is_socket(path):
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-    beside = os.path.join(os.path.dirname(path), f".{secrets.token_hex(4)}")
-    opened.bind(beside)
-    return beside
+    return os.path.join(os.path.dirname(path), f".{secrets.token_hex(4)}")
 
 
 def _is_socket(path: str) -> bool:

@@ -122,9 +122,9 @@ class Endpoint:
     - `secret_key`: for signed tokens, of at least 32 bytes, such as `secrets.token_urlsafe(48)` returns; or a list of secrets,
       newest first, of which the first signs and any verifies.
     - `session`: how to read sessions from cookies; see docs/security.md.
-    - `trusted_proxies`: addresses and networks of proxies in front, such as `["127.0.0.1", "10.0.0.0/8"]`, whose headers
-      `x-forwarded-for`, `-proto` and `-host` are believed; with `proxy_protocol` their connections must begin with a header of
-      the PROXY protocol, version 1 or 2.
+    - `trusted_proxies`: addresses and networks of proxies in front, such as `["127.0.0.1", "10.0.0.0/8"]`, and "unix:" for
+      those that connect through a Unix socket. Their headers `x-forwarded-for`, `-proto` and `-host` are believed; with
+      `proxy_protocol` their connections must begin with a header of the PROXY protocol, version 1 or 2.
     - `filter_parameters`: parameters whose names contain one of these are "[FILTERED]" in the log.
     - `max_frame_size`: bytes that one message may have; `max_channels`: topics that one connection may join;
       `idle_timeout`: seconds without a byte from the client after which its connection is closed.

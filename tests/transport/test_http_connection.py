@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 from collections.abc import Awaitable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -724,7 +726,7 @@ class FakeTransport(asyncio.Transport):
     """Keeps what is written; `sends` is how many bytes it can send, None for all."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__({"peername": ("127.0.0.1", 1)})
         self.written, self.ended, self.closed, self.aborted = b"", False, False, False
         self.reads, self.sends, self.unsent, self.limit = True, True, 0, 64 * 1024
         self.protocol: HttpConnection
@@ -1084,3 +1086,21 @@ async def test_an_application_may_answer_later() -> None:
     assert meeting.wire.written == b""
     await until(lambda: meeting.wire.written.endswith(b"\r\n\r\nx"))
     meeting.http.connection_lost(None)
+
+
+@on_both_loops
+async def test_a_client_that_has_gone_before_its_address_is_known_is_not_served() -> None:
+    # Its request can still be read after its reset, and no rule for addresses would apply to it.
+    asked: list[str] = []
+
+    def page(request: Request) -> Response:
+        asked.append(request.path)
+        return respond(200)
+
+    async with serving(Socket, routes={"/gone": page, "/here": page}) as server:
+        assert server.endpoint.port is not None
+        with socket.create_connection(("127.0.0.1", server.endpoint.port)) as gone:
+            gone.sendall(b"GET /gone HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await (await server.tcp()).get("/here")
+    assert asked == ["/here"]

@@ -19,13 +19,13 @@ from actors import StartError, telemetry
 from actors.lowlevel import spawn
 from actors.testing import WAIT, ManualRuntime
 from supervisors import System, which_children
-from tests.transport.wire import HANDSHAKE, Server, Tcp, on_both_loops, on_loop, serving, until
+from tests.transport.wire import HANDSHAKE, Server, Tcp, barrier, on_both_loops, on_loop, serving, until
 from transport import Endpoint, Socket, respond
 from transport.access.proxies import Proxies
 from transport.carriers.idle_connections import IdleConnections
 from transport.http import listener as listener_module
 from transport.http.http_connections import HttpConnections
-from transport.http.listener import Listener
+from transport.http.listener import STOP_LISTENING, Listener
 from transport.http.listening_socket import bind
 from transport.limits import Limits
 from transport.socket_events import LIMIT_REACHED
@@ -105,6 +105,53 @@ async def test_a_port_is_free_when_its_system_has_stopped() -> None:
         assert port is not None
     [opened] = bind("127.0.0.1", port)
     opened.close()
+
+
+# The end
+
+
+@on_both_loops
+async def test_all_that_wait_in_the_queue_are_served_before_the_port_is_closed() -> None:
+    async with serving(Socket, routes=ROUTES) as server:
+        address = ("127.0.0.1", server.endpoint.port)
+        # More than are accepted at a time.
+        waiting = [socket.create_connection(address, timeout=WAIT) for _ in range(3 * listener_module.AT_ONCE)]
+        await server.find("listener").call(STOP_LISTENING)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, timeout=WAIT)
+        for each in waiting:
+            tcp = Tcp(*await asyncio.open_connection(sock=each))
+            assert (await tcp.get("/", "Connection: close")).body == "page"
+            await tcp.close()
+
+
+@on_both_loops
+async def test_those_in_the_queue_of_a_socket_that_was_handed_in_are_left_to_the_next_server() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        endpoint = Endpoint({}, listen=given, routes=ROUTES)
+        async with System([endpoint]) as system:
+            processes = system.ref.process.scheduler.processes.values()
+            [listener] = [process.ref for process in processes if process.label == "listener"]
+            waiting = socket.create_connection(given.getsockname(), timeout=WAIT)
+            await listener.call(STOP_LISTENING)
+        async with System([Endpoint({}, listen=given, routes={"/": lambda _: respond(200, "next")})]):
+            tcp = Tcp(*await asyncio.open_connection(sock=waiting))
+            assert (await tcp.get("/", "Connection: close")).body == "next"
+            await tcp.close()
+
+
+@on_both_loops
+async def test_a_listener_that_pauses_when_it_is_told_to_stop_does_not_begin_again() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listener_module, "REFUSED", 0)
+        async with serving(Socket, routes=ROUTES, limits=Limits(connections=1)) as server, reaching(server) as reached:
+            await (await server.tcp()).upgrade()
+            waiting = await server.tcp()
+            await until(lambda: bool(reached))
+            await server.find("listener").call(STOP_LISTENING)
+            assert (await waiting.get("/")).status == 503
+            server.find("listener").send(listener_module._ACCEPT)
+            await barrier(server.find("listener"))
 
 
 # Connections in total

@@ -94,3 +94,40 @@ def test_what_was_closed_can_be_closed_again() -> None:
     [opened] = bind("127.0.0.1", 0)
     opened.close()
     opened.close()
+
+
+# The end
+
+
+def test_clients_that_connect_while_a_socket_is_about_to_close_reach_another_one_of_the_port() -> None:
+    [old] = bind("127.0.0.1", 0, reuse_port=True)
+    [new] = bind("127.0.0.1", old.address[1], reuse_port=True)
+    assert old.divert()
+    clients = [socket.socket() for _ in range(40)]
+    for client in clients:
+        client.settimeout(0)
+        client.connect_ex(old.address)
+    # The kernel chooses the old one for about half of them; all of them have connected before this ends.
+    old.close()
+    with new.duplicate() as accepting:
+        accepting.settimeout(WAIT)
+        served = [accepting.accept()[0] for _ in clients]
+    assert {each.getpeername() for each in served} == {client.getsockname() for client in clients}
+    for each in (*clients, *served):
+        each.close()
+    new.close()
+
+
+def test_a_socket_that_cannot_filter_is_closed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transport.http.listening_socket._ATTACH_FILTER", -1)
+    [opened] = bind("127.0.0.1", 0)
+    assert opened.divert()
+    opened.close()
+
+
+def test_a_url_shows_brackets_and_abstract_names() -> None:
+    with socket.socket(socket.AF_INET6) as six, socket.socket(socket.AF_UNIX) as abstract:
+        six.bind(("::1", 0))
+        abstract.bind("\0shop")
+        assert ListeningSocket(six).url == f"http://[::1]:{six.getsockname()[1]}"
+        assert ListeningSocket(abstract).url == "unix:@shop"

@@ -60,6 +60,15 @@ def test_by_default_no_peer_is_trusted() -> None:
     assert not Proxies(TRUSTED).trust(None)
 
 
+def test_a_peer_of_a_unix_socket_has_no_address_and_is_trusted_by_unix() -> None:
+    for trusted in (["unix:"], ["unix:", "127.0.0.1"]):
+        proxies = Proxies(trusted)
+        assert proxies.forwarded(None, Headers({"X-Forwarded-For": CLIENT})) == Forwarded((CLIENT, 0), None, None)
+        assert proxies.forwarded(None, Headers()) == Forwarded(None, None, None)
+        assert not proxies.trust(("10.0.0.1", 1))
+    assert Proxies(["unix:"], proxy_protocol=True).send_preface(None)
+
+
 @pytest.mark.parametrize("wrong", ["localhost", "10.0.0.1/8", "10.0.0.0/33", "", 5, None, "*"])
 def test_a_wrong_network_is_an_error_with_the_value(wrong: Any) -> None:
     with pytest.raises(SocketError, match="trusted_proxies takes entries such as") as failed:

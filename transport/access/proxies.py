@@ -26,6 +26,8 @@ Address = tuple[str, int]
 """An IP address and a port; 0 if the port is not known."""
 
 _FOR, _PROTO, _HOST = "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"
+# All proxies that connect through Unix sockets, as in nginx.
+_UNIX = "unix:"
 _SCHEMES = {"http": "http", "ws": "http", "https": "https", "wss": "https"}
 _MOST_PORT = 65_535
 
@@ -45,7 +47,7 @@ _V2_FAMILIES = {0x11: 4, 0x21: 16}
 class Forwarded(NamedTuple):
     """What trusted proxies say of a request: its client's address, scheme and Host; None for what they do not say."""
 
-    peer: Address
+    peer: Address | None
     scheme: str | None
     host: str | None
 
@@ -59,19 +61,20 @@ class Proxies:
 
     def __init__(self, trusted: Collection[str] = (), *, proxy_protocol: bool = False) -> None:
         self._networks = _networks(trusted)
+        self._trusts_unix = _UNIX in trusted
         if not isinstance(proxy_protocol, bool):
             raise SocketError(f"proxy_protocol must be a bool, got {safe_repr(proxy_protocol)}")
-        if proxy_protocol and not self._networks:
+        if proxy_protocol and not self:
             raise SocketError("proxy_protocol=True needs the addresses of the proxies: trusted_proxies=[…]")
         self._proxy_protocol = proxy_protocol
 
     def __bool__(self) -> bool:
-        return bool(self._networks)
+        return bool(self._networks) or self._trusts_unix
 
     def trust(self, peer: Address | None) -> bool:
-        """Return whether a peer is a trusted proxy."""
+        """Return whether a peer is a trusted proxy; one without an address has come through a Unix socket."""
         if peer is None or not self._networks:
-            return False
+            return peer is None and self._trusts_unix
         address = _read_ip(peer[0])
         return address is not None and any(address in network for network in self._networks)
 
@@ -81,12 +84,12 @@ class Proxies:
 
     def forwarded(self, peer: Address | None, headers: Headers) -> Forwarded | None:
         """Return what the headers of a request say, if its peer is a trusted proxy; None otherwise."""
-        if peer is None or not self.trust(peer):
+        if not self.trust(peer):
             return None
         scheme = _SCHEMES.get((_last(headers.get_all(_PROTO)) or "").lower())
         return Forwarded(self._client(peer, headers.get_all(_FOR)), scheme, _last(headers.get_all(_HOST)))
 
-    def _client(self, peer: Address, forwarded_for: Sequence[str]) -> Address:
+    def _client(self, peer: Address | None, forwarded_for: Sequence[str]) -> Address | None:
         """Return the rightmost address that is not a trusted proxy's; what is left of it was written by the client.
 
         If all are trusted, or one cannot be read, it is the last one that a trusted proxy has named.
@@ -104,7 +107,7 @@ class Proxies:
 def _networks(trusted: object) -> list[IPv4Network | IPv6Network]:
     if isinstance(trusted, str | bytes) or not isinstance(trusted, Collection):
         raise SocketError(f'trusted_proxies takes a list such as ["127.0.0.1", "10.0.0.0/8"], got {safe_repr(trusted)}')
-    return [_network(each) for each in trusted]
+    return [_network(each) for each in trusted if each != _UNIX]
 
 
 def _network(text: object) -> IPv4Network | IPv6Network:
@@ -115,7 +118,7 @@ def _network(text: object) -> IPv4Network | IPv6Network:
     except ValueError as error:
         reason = f": {error}"
     raise SocketError(
-        f'trusted_proxies takes entries such as "127.0.0.1" and "10.0.0.0/8", got {safe_repr(text)}{reason}'
+        f'trusted_proxies takes entries such as "127.0.0.1", "10.0.0.0/8" and "unix:", got {safe_repr(text)}{reason}'
     )
 
 

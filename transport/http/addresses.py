@@ -267,6 +267,8 @@ def _checked_place(place: Any) -> Address:
 def _hint(place: object) -> str:
     if isinstance(place, int):
         return "; a port is given by port="
+    if isinstance(place, str) and "/" not in place:
+        return "; an address is written TcpPort(host, port)"
     return "; the path of a Unix socket is written UnixSocket(…)" if isinstance(place, str | os.PathLike) else ""
 
 

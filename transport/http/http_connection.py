@@ -104,8 +104,11 @@ class HttpConnection(asyncio.Protocol):
         # The context variables of the listener.
         self._context = copy_context()
         peer = self._transport.get_extra_info("peername")
-        # Of IPv6 it also has the flow and the scope.
-        self._peer: Address | None = peer[:2] if peer else None
+        # Of IPv6 it also has the flow and the scope; a Unix socket has a path, mostly an empty one.
+        self._peer: Address | None = peer[:2] if isinstance(peer, tuple) else None
+        if peer is None:
+            # The client has gone, after a request perhaps, which no limit and no rule for its address would apply to.
+            self._transport.abort()
         if self._endpoint.proxies.send_preface(self._peer):
             self._preface = bytearray()
         self._connections.opened(self)

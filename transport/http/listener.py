@@ -112,11 +112,11 @@ class Listener(Actor):
         """Accept again after a pause, or for the last time."""
         if message is STOP_LISTENING:
             self._stop_listening()
-        elif message is not _ACCEPT:
-            return super().on_receive(message)
-        elif self._sockets:
+        elif message is _ACCEPT:
             self._is_paused = False
             self._start_accepting()
+        else:
+            return super().on_receive(message)
         return None
 
     def _stop_listening(self) -> None:
