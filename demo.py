@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import platform
 import re
 import secrets
 import sys
@@ -20,7 +22,9 @@ from actors.clock import wall_time
 from ashtree import (
     Channel,
     ConnectInfo,
+    Drainer,
     Endpoint,
+    Health,
     Metrics,
     Observer,
     Payload,
@@ -119,6 +123,13 @@ class DemoChannel(Channel):
 
 presence = Presence()
 
+NODE = f"{platform.node() or 'node'}-{secrets.token_hex(4)}"
+
+
+def this_node() -> Payload:
+    """Return which process answers: another one after a deploy, or beside this one."""
+    return {"node": f"{NODE}-{os.getpid()}", "pid": os.getpid()}
+
 
 class RoomChannel(Channel):
     """A chat room, with events that crash it."""
@@ -153,8 +164,8 @@ class RoomChannel(Channel):
                 return ok(payload)
             case "fail", _:
                 return error({"reason": "failed on purpose"})
-            case "whoami", _:
-                return ok({"user": user, "channel": self.pid, "transport": self.socket.transport.pid})
+            case (("whoami" | "node"), _):
+                return ok(self.whoami() if event == "whoami" else this_node())
             case "crash", _:
                 raise RuntimeError("crashed on purpose")
             case "stop", _:
@@ -167,6 +178,10 @@ class RoomChannel(Channel):
             case _:
                 return super().handle_in(event, payload)
         return None
+
+    def whoami(self) -> Payload:
+        """Return the user, and the actors of this client."""
+        return {"user": self.assigns["user"], "channel": self.pid, "transport": self.socket.transport.pid}
 
 
 class BenchChannel(Channel):
@@ -215,8 +230,8 @@ class UserSocket(Socket):
 # An endpoint is what clients connect to. A system is the root of the supervision tree, which restarts what crashes.
 
 
-def demo_endpoint(host: str = "127.0.0.1", port: int | None = 4000) -> Endpoint:
-    """Return the endpoint of the demo."""
+def demo_endpoint(host: str = "127.0.0.1", port: int | None = 4000, **options: Any) -> Endpoint:
+    """Return the endpoint of the demo; further options are those of `Endpoint`."""
     return Endpoint(
         {"/socket": UserSocket},
         # The demo's page, the JavaScript client that it shares with the page at /observer, and the documentation.
@@ -225,10 +240,26 @@ def demo_endpoint(host: str = "127.0.0.1", port: int | None = 4000) -> Endpoint:
         port=port,
         check_origin=["//localhost", "//127.0.0.1", "//[::1]"],
         secret_key=secrets.token_urlsafe(32),
+        # For load balancers: whether it takes clients.
+        health=Health(),
+        **options,
         # For Prometheus, if the extra `metrics` is installed; for clients on this machine only.
         metrics=Metrics() if Metrics.installed() else None,
         # A page that shows all actors and can kill them, for those who have its token; `main` prints the address.
         observer=Observer(announce=False),
+    )
+
+
+def add_deploy_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how the server stops, so that a deploy loses no client."""
+    parser.add_argument(
+        "--drain-batch-size", type=int, default=10_000, metavar="N", help="connections that are closed at once"
+    )
+    parser.add_argument(
+        "--drain-batch-interval", type=float, default=2.0, metavar="SECONDS", help="time from one batch to the next"
+    )
+    parser.add_argument(
+        "--shutdown-timeout", type=float, default=30.0, metavar="SECONDS", help="time after which what is left is cut"
     )
 
 
@@ -239,10 +270,15 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     parser.add_argument("--port", type=int, default=4000, help="port to listen on; 0 takes a free one")
     parser.add_argument("--repl", action="store_true", help="open a prompt inside the running server")
     parser.add_argument("--console", metavar="PATH", help="allow `ashtree console PATH` to open such a prompt")
+    add_deploy_options(parser)
     options = parser.parse_args(arguments)
     # A line for each connect and join; at a prompt they would be in the way.
     logging.basicConfig(level="WARNING" if options.repl else "INFO", format="%(asctime)s %(levelname)s %(message)s")
-    endpoint = demo_endpoint(options.host, options.port)
+    try:
+        drainer = Drainer(options.drain_batch_size, options.drain_batch_interval, options.shutdown_timeout)
+    except ValueError as wrong:
+        parser.error(str(wrong))
+    endpoint = demo_endpoint(options.host, options.port, drainer=drainer)
 
     def welcome(system: System) -> None:
         # Clients are served all the same if this cannot be printed: the terminal has gone, or the disk is full.
@@ -251,7 +287,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
             print(f"All of its actors, live: {endpoint.observer_url}\n")
             print(system.tree(), flush=True)
 
-    system = System([presence, endpoint], console=options.console)
+    system = System([presence, endpoint], console=options.console, shutdown_timeout=options.shutdown_timeout)
     try:
         repl(system, welcome) if options.repl else system.run(welcome)
     except StartError as failed:

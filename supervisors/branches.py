@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from actors.lowlevel import Bonds, Process
     from supervisors.child import Child
 
-__all__ = ["Branch", "Branches", "branch_of", "children_of", "lineage", "name_of", "root_of", "supervisor_of"]
+__all__ = [
+    "Branch",
+    "Branches",
+    "branch_of",
+    "children_of",
+    "is_told_to_end",
+    "lineage",
+    "name_of",
+    "root_of",
+    "supervisor_of",
+]
 
 
 class Branch(NamedTuple):
@@ -122,6 +132,11 @@ def lineage(process: Process) -> list[Process]:
 def root_of(process: Process) -> Process:
     """Return the highest living ancestor of an actor, or the actor itself."""
     return lineage(process)[0]
+
+
+def is_told_to_end(process: Process) -> bool:
+    """Return whether an actor has been told to end, or is ending: by an exit signal, or of itself."""
+    return process.signal is not None or process.ending is not None
 
 
 def name_of(process: Process) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actors.log import Log
+from supervisors.branches import is_told_to_end
 
 if TYPE_CHECKING:
     from actors.lowlevel import Bonds, Process
@@ -39,12 +40,8 @@ def _is_below(process: Bonds, root: Bonds) -> bool:
 
 def _stuck(left: list[Process]) -> list[Process]:
     """Return those that were told to end and do not wait for others."""
-    parents = {process.parent for process in left if _is_told(process)}
-    return [process for process in left if _is_told(process) and process not in parents]
-
-
-def _is_told(process: Process) -> bool:
-    return process.signal is not None or process.ending is not None
+    parents = {process.parent for process in left if is_told_to_end(process)}
+    return [process for process in left if is_told_to_end(process) and process not in parents]
 
 
 def _description(process: Process) -> str:

@@ -38,7 +38,16 @@ if TYPE_CHECKING:
 Failed = Callable[[Child, StartError], object]
 """What to do about a child that could not start; its result is that of the supervisor's handler."""
 
-__all__ = ["TOO_MANY_RESTARTS", "Children", "Supervision", "adopt", "supervised_by", "supervised_child"]
+__all__ = [
+    "TOO_MANY_RESTARTS",
+    "Children",
+    "Supervision",
+    "adopt",
+    "limit_end",
+    "limited_end",
+    "supervised_by",
+    "supervised_child",
+]
 
 _log = Log("ashtree.supervisors")
 
@@ -69,6 +78,9 @@ class Supervision(Actor):
 
     shutdown: ClassVar[float] = INFINITY
     kind: ClassVar[ChildKind] = ChildKind.SUPERVISOR
+
+    # The monotonic time at which what is left of a tree is killed, once it is told to stop; of its root.
+    _ends_at = INFINITY
 
     def __init__(self, max_restarts: int, max_seconds: float) -> None:
         self._intensity = RestartIntensity(max_restarts, max_seconds)
@@ -293,6 +305,16 @@ def supervised_by(supervisor: Supervision) -> Children:
 def supervised_child(supervisor: Supervision, ref: ActorRef) -> Child | None:
     """Return the child that is running under `ref`, or is waiting for a restart and had it before; None if there is none."""
     return supervisor._by_ref.get(ref)
+
+
+def limit_end(root: Supervision, at: float) -> None:
+    """Store the monotonic time at which what is left of the tree is killed: for its actors, to end in order before that."""
+    root._ends_at = at
+
+
+def limited_end(root: Supervision) -> float:
+    """Return the monotonic time at which what is left of the tree is killed; INFINITY if none is set."""
+    return root._ends_at
 
 
 def adopt(supervisor: Supervision, child: Child) -> None:

@@ -33,6 +33,7 @@ from supervisors.main_loop import MainLoop
 from supervisors.restart import AutoShutdown, AutoShutdownName, RestartIntensity, Strategy, StrategyName
 from supervisors.signals import Signals
 from supervisors.stragglers import kill_stragglers
+from supervisors.supervision import limit_end
 from supervisors.supervisor import Supervisor
 from supervisors.tree import draw
 from supervisors.watchdog import BLOCKED, Watchdog, loop_watched
@@ -205,8 +206,10 @@ class System:
     async def _end(self, ref: ActorRef[Supervisor]) -> None:
         down, seconds = ref.down(), self._seconds_left()
         if seconds != INFINITY:
-            kill = partial(kill_stragglers, ref.process, self.shutdown_timeout)
-            timer = ref.process.scheduler.clock.call_after(seconds, kill)
+            clock, root = ref.process.scheduler.clock, ref.process.actor
+            if isinstance(root, Supervisor):
+                limit_end(root, clock.now() + seconds)
+            timer = clock.call_after(seconds, partial(kill_stragglers, ref.process, self.shutdown_timeout))
             # Not when this is cancelled: the tree goes on to stop.
             down.add_done_callback(lambda _: timer.cancel())
         ref.exit(SHUTDOWN)

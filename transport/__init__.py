@@ -8,6 +8,7 @@ from transport.carriers.deflate import Compression
 from transport.carriers.longpoll import LongPoll
 from transport.carriers.outbox import OutboxPolicy
 from transport.carriers.rate import Rate
+from transport.drainer import Drainer
 from transport.endpoint import Endpoint
 from transport.exceptions import (
     ListenError,
@@ -21,6 +22,7 @@ from transport.exceptions import (
     UnencodableError,
 )
 from transport.extension import Extension
+from transport.health import Health
 from transport.http.addresses import InheritedSocket, SystemdSockets, TcpPort, UnixSocket
 from transport.http.exchange import respond
 from transport.http.pages import pages
@@ -37,8 +39,10 @@ __all__ = [
     "SERIALIZERS",
     "Compression",
     "ConnectInfo",
+    "Drainer",
     "Endpoint",
     "Extension",
+    "Health",
     "InheritedSocket",
     "Limits",
     "ListenError",

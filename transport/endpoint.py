@@ -16,6 +16,7 @@ from actors.log import Log
 from actors.lowlevel import Scheduler
 from actors.pubsub.pubsub import nearest_pubsub
 from actors.redaction import SECRETS, safe_repr, shortened
+from supervisors.branches import is_told_to_end, lineage
 from supervisors.child_spec import INFINITY, ChildSpec
 from transport.access import token
 from transport.access.loopback import is_loopback
@@ -32,10 +33,12 @@ from transport.carriers.outbox import OutboxPolicy
 from transport.carriers.traffic import Traffic
 from transport.carriers.websocket import WebSocketTraffic
 from transport.carriers.websocket_handler import WebSocketHandler
+from transport.drainer import Drainer
 from transport.endpoint_options import (
     check_limits,
     check_longpoll,
     checked_compression,
+    checked_drainer,
     checked_name,
     checked_names,
     checked_pages,
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
     from supervisors.system import System
+    from transport.endpoint_api import Status
     from transport.http.pages import Page
     from transport.socket import Socket
 
@@ -80,7 +84,7 @@ _log = Log("ashtree.transport")
 Kind = TypeVar("Kind")
 
 _HOST, _PORT = "127.0.0.1", 4000
-_LONGPOLL, _LIMITS, _OUTBOX = LongPoll(), Limits(), OutboxPolicy()
+_LONGPOLL, _LIMITS, _OUTBOX, _DRAINER = LongPoll(), Limits(), OutboxPolicy(), Drainer()
 
 _OTHER_ORIGIN = (
     "refused a page of origin %s; the requested host is %s: if the page is yours, name its host by Endpoint(…, url_host=…), as "
@@ -138,6 +142,9 @@ class Endpoint:
     - `metrics`: `Metrics()` serves metrics for Prometheus at "/metrics"; see docs/observability.md.
     - `observer`: `Observer()` serves the live page of the supervision tree at "/observer", for those who have its token; see
       docs/observer_page.md.
+    - `health`: `Health()` answers the probes of load balancers and of Kubernetes at "/health/live" and "/health/ready"; see
+      docs/deployment.md.
+    - `drainer`: how its connections are ended when it stops, in batches; see docs/deployment.md.
     - `extensions`: other tools with pages and sockets of their own; see `Extension`.
     - `name`: its id and label in the supervision tree; two endpoints under one supervisor need two.
 
@@ -145,8 +152,8 @@ class Endpoint:
 
     Raises:
         SocketError: if a path, a socket class, one of its channels, a host, an origin, the secret, a serializer, an extension,
-            the name, `longpoll`, `limits`, `outbox` or `compress` is invalid, if an extension serves a path that is taken, or
-            if the metrics need a token.
+            the name, `longpoll`, `limits`, `outbox`, `compress` or `drainer` is invalid, if an extension serves a path that is
+            taken, or if the metrics need a token.
         ValueError: if `port`, `max_frame_size`, `max_channels` or `idle_timeout` is not a number that it may be.
     """
 
@@ -176,7 +183,9 @@ class Endpoint:
         serializers: Mapping[str, Serializer] = SERIALIZERS,
         metrics: Extension | None = None,
         observer: Extension | None = None,
+        health: Extension | None = None,
         extensions: Sequence[Extension] = (),
+        drainer: Drainer = _DRAINER,
         name: str = "endpoint",
     ) -> None:
         self.name = checked_name(name)
@@ -196,6 +205,7 @@ class Endpoint:
         websockets = WebSocketTraffic()
         self.traffic: dict[str, Traffic] = {"websocket": websockets, "longpoll": Traffic()}
         check_limits(max_frame_size, max_channels, limits, outbox)
+        self.drainer, self.refuses = checked_drainer(drainer), False
         self.limits, self.places = limits, Places(limits)
         others = {"max_frame_size": max_frame_size, "max_channels": max_channels, "outbox": outbox}
         self._limit_log = LimitLog(limits, others)
@@ -229,7 +239,7 @@ class Endpoint:
         for path, cls in checked_sockets(sockets):
             self._mount(path, Mount(self, cls), longpoll)
         self._extensions: list[Extension] = []
-        for where, extension in _named(metrics, observer, extensions):
+        for where, extension in _named({"metrics": metrics, "observer": observer, "health": health}, extensions):
             self._extend(where, extension)
         self._pubsub: PubSub | None = None
         self._supervisor: ActorRef | None = None
@@ -279,6 +289,22 @@ class Endpoint:
         if self._urls:
             return self._urls[0]
         raise RuntimeError(_NO_PORT if self._listen is None else _NOT_LISTENING)
+
+    @property
+    def status(self) -> Status:
+        """Whether it accepts clients: "ready"; for health checks of your own, see `Health`.
+
+        It is "draining" from the moment at which it, or its System, is told to stop, "starting" before it has started and while
+        it is restarted, and "down" when its System has ended.
+        """
+        if self._supervisor is None:
+            return "starting"
+        ancestors = lineage(self._supervisor.process)
+        if not ancestors:
+            return "down"
+        if any(map(is_told_to_end, ancestors)):
+            return "draining"
+        return "starting" if self.transports is None else "ready"
 
     def asgi(self, system: System | None = None) -> AsgiApplication:
         """Return it as an ASGI application, to be served standalone or mounted in another one; see docs/asgi.md.
@@ -437,6 +463,7 @@ class Endpoint:
         if pubsub is None:
             raise RuntimeError("an endpoint needs a PubSub that runs before it; make it a child of a System")
         is_first, self._supervisor, self._pubsub = self._supervisor is None, supervisor, pubsub
+        self.refuses = False
         self._listens(sockets)
         self._clock = process.scheduler.clock
         pubsub.audiences.add(self)
@@ -455,6 +482,10 @@ class Endpoint:
         if self._listen is None and sockets:
             # The name of the host, which may have several addresses.
             self._urls = [self.url]
+
+    def refuse(self) -> None:
+        """Refuse new clients from now on, until it is started again."""
+        self.refuses = True
 
     def serializers(self, topic: str, event: str) -> Collection[Serializer]:
         """Return the serializers of clients that may join a topic, and are sent its broadcasts of an event."""
@@ -568,13 +599,10 @@ def _is_over_loopback(incoming: Incoming) -> bool:
     return incoming.peer is not None and not incoming.is_forwarded and is_loopback(incoming.peer[0])
 
 
-def _named(
-    metrics: Extension | None, observer: Extension | None, others: Sequence[Extension]
-) -> Iterator[tuple[str, Extension]]:
+def _named(own: Mapping[str, Extension | None], others: Sequence[Extension]) -> Iterator[tuple[str, Extension]]:
     """Yield all extensions, with the option by which each was given."""
-    if metrics is not None:
-        yield "metrics", metrics
-    if observer is not None:
-        yield "observer", observer
+    for name, extension in own.items():
+        if extension is not None:
+            yield name, extension
     for number, extension in enumerate(others):
         yield f"extensions[{number}]", extension

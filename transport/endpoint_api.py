@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from actors.channels.channel_socket import ChannelEndpoint
 
@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from transport.access.session import SessionCookie
     from transport.carriers.traffic import Traffic
 
-__all__ = ["EndpointAPI"]
+__all__ = ["EndpointAPI", "Status"]
 
 
 Kind = TypeVar("Kind")
+
+Status = Literal["starting", "ready", "draining", "down"]
+"""What an endpoint says of itself: see `Endpoint.status`."""
 
 
 class EndpointAPI(ChannelEndpoint, Protocol):
@@ -29,6 +32,10 @@ class EndpointAPI(ChannelEndpoint, Protocol):
     @property
     def url(self) -> str:
         """The address for people; RuntimeError if it has no port of its own."""
+
+    @property
+    def status(self) -> Status:
+        """Whether it accepts clients."""
 
     @property
     def pubsub(self) -> PubSub:

@@ -11,6 +11,7 @@ from actors.validation import check_count
 from transport.carriers.deflate import Compression
 from transport.carriers.longpoll import LongPoll
 from transport.carriers.outbox import OutboxPolicy
+from transport.drainer import Drainer
 from transport.exceptions import SocketError
 from transport.http.request_target import route_of
 from transport.limits import Limits
@@ -19,6 +20,7 @@ __all__ = [
     "check_limits",
     "check_longpoll",
     "checked_compression",
+    "checked_drainer",
     "checked_name",
     "checked_names",
     "checked_pages",
@@ -69,6 +71,15 @@ def check_longpoll(longpoll: object) -> None:
         raise SocketError(
             f"longpoll must be LongPoll(…), or None to disable it; it is on by default, got {safe_repr(longpoll)}"
         )
+
+
+def checked_drainer(drainer: object) -> Drainer:
+    """Return how an endpoint ends its connections."""
+    if isinstance(drainer, Drainer):
+        return drainer
+    raise SocketError(
+        f"drainer must be a Drainer such as Drainer(batch_size=1000, batch_interval=2.0), got {safe_repr(drainer)}"
+    )
 
 
 def checked_sockets(sockets: object) -> Iterable[tuple[str, Any]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from actors.exceptions import ActorDeadError, Timeout
 from actors.exits import SHUTDOWN, ExitReason
 from actors.lowlevel import next_round
 from supervisors.child import stop_children
@@ -14,10 +15,10 @@ from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervisor import Supervisor
 from transport.carriers.carrier import EndConnection
 from transport.carriers.time_bound import TimeBound
+from transport.drainer import Drain, Drainer
 from transport.endpoint_api import EndpointAPI
-from transport.http.http_connections import HttpConnections
-from transport.http.listener import Listener, ListeningEndpoint
-from transport.socket_events import socket_drain
+from transport.http.http_connections import PATIENCE, HttpConnections
+from transport.http.listener import STOP_LISTENING, Listener, ListeningEndpoint
 from transport.transport import Transport
 
 if TYPE_CHECKING:
@@ -29,11 +30,22 @@ __all__ = ["EndpointSupervisor", "SupervisedEndpoint", "Transports"]
 
 _SWEEP = object()
 
+CLOSING = 5.0
+"""Seconds that a listener may take to accept what waits, and close."""
+
 
 class SupervisedEndpoint(EndpointAPI, ListeningEndpoint, Protocol):
     """An endpoint as its supervisors see it."""
 
+    drainer: Drainer
     reuse_port: bool
+
+    @property
+    def transports(self) -> ActorRef | None:
+        """The supervisor of the connections, while it runs."""
+
+    def refuse(self) -> None:
+        """Refuse new clients from now on, until it is started again."""
 
     def check_free(self) -> None:
         """Raise if the endpoint is running already."""
@@ -41,6 +53,10 @@ class SupervisedEndpoint(EndpointAPI, ListeningEndpoint, Protocol):
     @property
     def addresses(self) -> Sequence[Address]:
         """Where the endpoint listens."""
+
+    @property
+    def shares_addresses(self) -> bool:
+        """Whether other processes may listen there too, or have the same sockets."""
 
     @property
     def urls(self) -> Sequence[str]:
@@ -54,7 +70,11 @@ class SupervisedEndpoint(EndpointAPI, ListeningEndpoint, Protocol):
 
 
 class EndpointSupervisor(Supervisor):
-    """Runs an endpoint: first the connections and then the listener, so that on shutdown the listener stops first."""
+    """Runs an endpoint: the connections, and the listener that accepts them.
+
+    On shutdown the connections are drained first, while the listener answers that no more are taken (see `Drain`). If other
+    processes accept on the same port, it closes first, so that new clients reach those.
+    """
 
     def __init__(self, endpoint: SupervisedEndpoint) -> None:
         self._endpoint = endpoint
@@ -92,6 +112,43 @@ class EndpointSupervisor(Supervisor):
         for connection in self._connections:
             connection.close()
 
+    # The end
+
+    def terminate(self, reason: ExitReason) -> Any:
+        """On shutdown, drain the connections, close the port, and answer the requests that were received; then stop all."""
+        transports = self._endpoint.transports
+        if reason != SHUTDOWN or transports is None:
+            return super().terminate(reason)
+        return self._stop_in_order(Drain(self._endpoint, self._endpoint.drainer, transports, self._endpoint.idle))
+
+    async def _stop_in_order(self, drain: Drain) -> None:
+        endpoint, connections = self._endpoint, self._connections
+        if endpoint.shares_addresses:
+            # Another process accepts on the port: no client is to wait for this one.
+            await self._close_port(drain)
+        endpoint.refuse()
+        try:
+            with TimeBound(self.clock, drain.seconds_left):
+                await drain.rounds()
+                await self._stop_children([self._by_id["transports"]])
+                await drain.farewells()
+        except TimeoutError:
+            drain.cut()
+        if not endpoint.shares_addresses:
+            await self._close_port(drain)
+        await drain.until_so(lambda: not connections.busy, drain.seconds_left)
+        await self._stop_in_reverse(list(self._children))
+
+    async def _close_port(self, drain: Drain) -> None:
+        """Accept what waits in the kernel's queue, and stop to listen; a client that has just come may send its request."""
+        listener = self._by_id.get("listener")
+        if listener is None or listener.ref is None:
+            return
+        with suppress(ActorDeadError, Timeout):
+            await listener.ref.ask(STOP_LISTENING, block=False, timeout=CLOSING)
+        self._connections.end()
+        await drain.until_so(lambda: not self._connections.new, min(PATIENCE, drain.seconds_left))
+
     def on_receive(self, message: object) -> object:
         """Close idle connections at each interval."""
         if message is _SWEEP:
@@ -113,10 +170,9 @@ class Transports(DynamicSupervisor):
         self._endpoint.attach_transports(self.actor_ref)
 
     def terminate(self, reason: ExitReason) -> object:
-        """Report and close all connections; on shutdown, let them handle what they have received."""
+        """Close all connections; on shutdown, let them handle what they have received."""
         if not self._children or reason != SHUTDOWN:
             return super().terminate(reason)
-        socket_drain(self._endpoint, len(self._children))
         return self._drain()
 
     async def _drain(self) -> None:

@@ -24,13 +24,13 @@ __all__ = ["Extension", "MetricsExtension", "ObserverExtension"]
 
 
 class Extension:
-    """A tool of an endpoint, with pages and sockets of its own: `Endpoint(…, extensions=[Health()])`. Subclass it:
+    """A tool of an endpoint, with pages and sockets of its own: `Endpoint(…, extensions=[Uptime()])`. Subclass it:
 
-        class Health(Extension):
+        class Uptime(Extension):
             running = False
 
             def routes(self):
-                return {"/health": lambda request: respond(200 if self.running else 503)}
+                return {"/uptime": lambda request: respond(200 if self.running else 503)}
 
             def attach(self, supervisor, pubsub):
                 self.running = True

@@ -56,6 +56,7 @@ class MountedOn(EndpointAPI, Protocol):
     max_channels: int
     limits: Limits
     places: Places
+    refuses: bool
 
     @property
     def transports(self) -> ActorRef | None:
@@ -101,6 +102,11 @@ class Mount:
         """The supervisor of the connections, while it runs."""
         return self._endpoint.transports
 
+    @property
+    def refuses(self) -> bool:
+        """Whether the endpoint is about to stop, and takes no new clients."""
+        return self._endpoint.refuses
+
     def sends(self, topic: str, event: str) -> bool:
         """Return whether its clients may join a topic, and are sent the broadcasts of an event as they are."""
         return self._routes.sends(topic, event)
@@ -120,6 +126,8 @@ class Mount:
 
     def attempt(self, incoming: Incoming, params: Mapping[str, Any], transport: str) -> Attempt | HTTPStatus:
         """Return the attempt of a client to connect by "websocket" or "longpoll", or the HTTP status that refuses it."""
+        if self.refuses:
+            return HTTPStatus.SERVICE_UNAVAILABLE
         if self.transports is None:
             self._log_refusal(self._endpoint.why_down())
             return HTTPStatus.SERVICE_UNAVAILABLE
@@ -198,6 +206,9 @@ class Mount:
 
     def _with_place(self, client: Client) -> Client | HTTPStatus:
         """Return an accepted client with its place among the connections, if there is one left."""
+        if self.refuses:
+            # Since its `connect` was called.
+            return HTTPStatus.SERVICE_UNAVAILABLE
         places, attempt = self._endpoint.places, client.attempt
         transport = attempt.transport
         if not places.are_limited[transport]:

@@ -119,9 +119,15 @@ def frame_out(socket: Socket, frame: Frame) -> None:
     telemetry.execute(FRAME_OUT, {"bytes": size}, {"socket": socket})
 
 
-def socket_drain(endpoint: EndpointAPI, count: int) -> None:
-    """Report that an endpoint closes all its connections, in one round, because it stops."""
+def socket_drain(  # noqa: PLR0917  # Phoenix's measurements, in its order
+    endpoint: EndpointAPI, count: int, total: int, index: int, rounds: int, interval: float
+) -> None:
+    """Report that an endpoint that stops tells `count` of its `total` connections to end, in one of several rounds."""
     if DRAIN in telemetry.attached:
-        numbers = {"count": count, "total": count, "index": 1, "rounds": 1}
-        telemetry.execute(DRAIN, numbers, {"endpoint": endpoint})
-    LIFE.info("DRAINING %d connection(s)", count)
+        numbers = {"count": count, "total": total, "index": index, "rounds": rounds}
+        telemetry.execute(DRAIN, numbers, {"endpoint": endpoint, "interval": interval})
+    if rounds == 1:
+        LIFE.info("DRAINING %d connection(s)", count)
+    else:
+        text = "DRAINING %d of %d connection(s), one batch every %g s - round %d of %d"
+        LIFE.info(text, count, total, interval, index, rounds)

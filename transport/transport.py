@@ -461,6 +461,8 @@ class Transport(ClientActor):
         return self._end_behind(NORMAL)
 
     def _on_end_connection(self, end: EndConnection) -> Stop | None:
+        if self._ends is None and end.reason == SHUTDOWN and not self.carrier.finish(end):
+            return None  # a server that stops handles what it has received
         return self._end_behind(end.reason)
 
     def _end_behind(self, reason: ExitReason) -> Stop | None:

@@ -492,7 +492,7 @@ async def test_a_system_that_stops_waits_for_channels_that_have_lost_their_clien
         tcp = await busy(server)
         await end(server, tcp)
         stopping = asyncio.ensure_future(server.system.stop())
-        await until(lambda: "listener" not in server.labels())
+        await until(lambda: server.endpoint.refuses)
         assert "room:1" in server.labels()
         Room.gate.set()
         await stopping
@@ -507,7 +507,7 @@ async def test_a_system_that_stops_waits_for_a_join(log: list[Any]) -> None:
         await tcp.send(join(wait=True), message("2", "shout"), masked(TEXT, HEARTBEAT))
         await tcp.text()
         stopping = asyncio.ensure_future(server.system.stop())
-        await until(lambda: "listener" not in server.labels())
+        await until(lambda: server.endpoint.refuses)
         Room.gate.set()
         assert json.loads(await tcp.text())[1] == "1"
         assert await tcp.close_code() == 1012

@@ -12,11 +12,15 @@ class Closable:
     """A connection that remembers whether it was closed."""
 
     def __init__(self, connections: HttpConnections) -> None:
-        self.closed = False
+        self.closed = self.told = False
+        self.is_new = self.is_busy = False
         connections.opened(self)
 
     def close(self) -> None:
         self.closed = True
+
+    def end(self) -> None:
+        self.told = True
 
 
 def test_the_connection_that_waits_longest_is_closed_first() -> None:
@@ -58,6 +62,29 @@ def test_a_connection_counts_from_when_it_is_accepted() -> None:
     connections.accepted(closable)
     connections.closed(closable)
     assert len(connections) == 0
+
+
+def test_all_connections_are_told_to_end() -> None:
+    connections = HttpConnections()
+    new, busy, closed = (Closable(connections) for _ in range(3))
+    connections.closed(closed)
+    connections.end()
+    assert (new.told, busy.told, closed.told, connections.are_ending) == (True, True, False, True)
+
+
+def test_what_an_end_waits_for() -> None:
+    connections = HttpConnections()
+    first, second = (Closable(connections) for _ in range(2))
+    assert (connections.new, connections.busy) == (False, False)
+    first.is_new = True
+    assert (connections.new, connections.busy) == (True, True)
+    connections.works(first)
+    first.is_new, second.is_busy = False, True
+    assert (connections.new, connections.busy) == (False, True)
+    connections.closed(second)
+    assert (connections.new, connections.busy) == (False, False)
+    connections.accepted(second)
+    assert (connections.new, connections.busy) == (True, True)
 
 
 def test_many_connections_are_given_up_a_few_at_a_time() -> None:

@@ -18,7 +18,7 @@ from actors.channels.message import Opcode
 from actors.exceptions import ActorDeadError, StartError
 from actors.log import Log
 from actors.lowlevel import next_round
-from transport.carriers.carrier import CLOSE_TIMEOUT, SLICE, Disconnected
+from transport.carriers.carrier import CLOSE_TIMEOUT, SLICE, Disconnected, EndConnection
 from transport.carriers.intake import Intake
 from transport.carriers.outbox import OVERFLOWED
 from transport.carriers.race import first, task_of
@@ -265,6 +265,10 @@ class AsgiCarrier:
             self._close_code = int(code)
             self._more.set()
             self._give_up_later()
+
+    def finish(self, _end: EndConnection) -> bool:
+        """Return True: what the server has given us has been delivered."""
+        return True
 
     def abort(self) -> None:
         """Return from the application, upon which servers cut the connection, unless a close frame is to be sent."""

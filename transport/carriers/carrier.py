@@ -95,6 +95,9 @@ class Carrier(Protocol):
     def close(self, code: int) -> None:
         """Send a close frame with this code (RFC 6455, section 7.4), then end the connection."""
 
+    def finish(self, end: EndConnection) -> bool:
+        """Read no more; return whether all that was received has been delivered. If not, `end` is delivered behind it."""
+
     def abort(self) -> None:
         """Cut the connection without a close frame, unless one has been sent."""
 

@@ -93,6 +93,8 @@ class LongPollCarrier:
         self._posted: deque[tuple[str | bytes, Future[bool] | None]] = deque()
         self._posted_bytes = 0
         self._delivers_later = self._is_expired = False
+        # What ends the session, behind what was posted.
+        self._farewell: EndConnection | None = None
 
     @staticmethod
     def find(names: Registry, session: object) -> LongPollCarrier | None:
@@ -140,6 +142,13 @@ class LongPollCarrier:
         """Answer a waiting poll with the messages there are; the next one finds no session."""
         self._end()
 
+    def finish(self, end: EndConnection) -> bool:
+        """Take no more; return whether all that was posted has been delivered. If not, `end` is delivered behind it."""
+        if not self._posted:
+            return True
+        self._farewell = end
+        return False
+
     def abort(self) -> None:
         """Answer a waiting poll with the messages there are; there is no connection to cut."""
         self._end()
@@ -159,9 +168,11 @@ class LongPollCarrier:
     async def publish(self, messages: list[str | bytes], size: int) -> HTTPStatus:
         """Deliver the messages of a body of `size` bytes, after those of earlier bodies; return the status of the answer.
 
-        200 if the transport actor has handled them all, 408 if it has not within the window, or has ended; 429 if too much of
-        what the client has posted waits already, so that nothing was taken.
+        200 if the transport actor has handled them all, 408 if it has not within the window, or has ended. Nothing was taken if
+        it is 429, as too much of what the client has posted waits already, or 410, as the session is about to end.
         """
+        if self._farewell is not None:
+            return HTTPStatus.GONE
         limit = self._full(messages, size)
         if limit is not None:
             self._options.reached(limit)
@@ -206,8 +217,9 @@ class LongPollCarrier:
             left -= 1
             self._deliver_next(process)
             process.scheduler.run_ready()
-        if self._is_expired:
-            process.put(EndConnection(INACTIVE))
+        if self._farewell is not None and not self._posted:
+            farewell, self._farewell = self._farewell, None
+            process.put(farewell)
 
     def _deliver_next(self, process: Process) -> None:
         message, answer = self._posted.popleft()
@@ -276,7 +288,7 @@ class LongPollCarrier:
 
     def _expire(self) -> None:
         """End the session, after everything that was posted."""
-        self._is_expired = True
+        self._is_expired, self._farewell = True, EndConnection(INACTIVE)
         self._deliver()
 
 
@@ -334,6 +346,9 @@ class LongPollHandler:
     def _get(self, incoming: Incoming, params: Mapping[str, Any]) -> Answer | Awaitable[Answer]:
         signed = _token(incoming.request, params)
         session = self._find(signed)
+        if session is None and signed is not None and self._mount.refuses:
+            # Of a client that was told to go elsewhere, and does so at once; not a new one, which tries again later.
+            return _status(HTTPStatus.GONE)
         if session is None:
             return self._open(incoming, params)
         return self._poll(session, signed)

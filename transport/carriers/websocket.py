@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from actors.channels.message import Frame
     from actors.clock import Timer
     from actors.lowlevel import Process, Scheduler
-    from transport.carriers.carrier import CarrierOptions
+    from transport.carriers.carrier import CarrierOptions, EndConnection
     from transport.carriers.deflate import DeflateOutlet
     from transport.carriers.frames import Ending
     from transport.carriers.outbox import Outbox
@@ -86,6 +86,7 @@ class WebSocketCarrier(asyncio.Protocol):
 
     # One for each client, and a broadcast visits all of them.
     __slots__ = (
+        "_behind",
         "_code",
         "_cork",
         "_ends",
@@ -132,6 +133,8 @@ class WebSocketCarrier(asyncio.Protocol):
         self._kept: bytearray | None = None
         self._going_on = False
         self._input = _READING
+        # What ends the connection, behind what is kept.
+        self._behind: EndConnection | None = None
         # The reasons for which the fastlane is held, if there is one, and messages are not written at once.
         self._held = 0
         # While a slice is handled, frames to send wait here, to leave in one write.
@@ -322,7 +325,7 @@ class WebSocketCarrier(asyncio.Protocol):
         if self._frames.more:
             self._go_on_later()
         elif self._input == _STOPPED:
-            self._read_on()
+            self._read_on_or_finish()
         elif self._input == _ENDED:
             self._on_eof()
         elif self._input == _LOST:
@@ -356,6 +359,14 @@ class WebSocketCarrier(asyncio.Protocol):
             self._input = _STOPPED
             self._options.idle.discard(self)
             transport.pause_reading()
+
+    def _read_on_or_finish(self) -> None:
+        process, behind = self._process, self._behind
+        self._behind = None
+        if behind is None or process is None:
+            self._read_on()
+        else:
+            process.put(behind)
 
     def _read_on(self) -> None:
         transport = self._transport
@@ -569,6 +580,15 @@ class WebSocketCarrier(asyncio.Protocol):
         if self._is_open:
             # A client that has ended its side without a close frame gets none.
             self._close(b"" if self._ends and not self._frames.is_over else close_frame(close_payload(code)))
+
+    def finish(self, end: EndConnection) -> bool:
+        """Read no more; return whether all that was received has been delivered. If not, `end` is delivered behind it."""
+        is_waiting = self._going_on or self._frames.more or self.intake.held != 0
+        if self._kept is None or not is_waiting or not self._is_open:
+            return True
+        self._behind = end
+        self._stop_reading()
+        return False
 
     def abort(self) -> None:
         """Cut the connection, unless a close frame has been sent; the transport actor does so at last when it ends."""

@@ -39,6 +39,7 @@ from transport.access.proxies import InvalidPrefaceError, read_preface
 from transport.carriers.time_bound import is_cancellation
 from transport.http.connection_timer import ConnectionTimer
 from transport.http.exchange import ANSWERS, MAX_BODY, Answer, HttpEndpoint, Incoming, Late, Upgrade, Waiting, refusal
+from transport.http.http_connections import PATIENCE
 from transport.http.request_reader import NOTHING, PART, ReadRequest, RefusedRequestError, RequestReader
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LINGER = "linger"
 # Its time is up, and it is given up in its turn.
 _TOO_LATE = "too late"
+# It is new, and the server is about to end.
+_PATIENCE = "patience"
+# What the deadline remains for, whatever is received.
+_FIXED = (_TOO_LATE, _PATIENCE)
 
 
 class HttpConnection(asyncio.Protocol):
@@ -113,6 +118,8 @@ class HttpConnection(asyncio.Protocol):
             self._preface = bytearray()
         self._connections.opened(self)
         self._wait_for("head_timeout", self._endpoint.limits.head_timeout)
+        if self._connections.are_ending:
+            self.end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the answer that is being prepared."""
@@ -180,6 +187,29 @@ class HttpConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close the connection once all that was written has been sent."""
         self._transport.close()
+
+    # The end of the server
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no request has come, and there is still time for it."""
+        return self._waits_for == _PATIENCE
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has a request that is not answered, or an answer that is not written."""
+        return not self._is_over and not self._is_free()
+
+    def end(self) -> None:
+        """Close it when the requests that were received are answered; at once if there are none, unless it is new."""
+        if self._answered or self._reader.in_body or self._reader.waiting or self._preface:
+            self._end_if_free()
+        else:
+            self._wait_for(_PATIENCE, PATIENCE)
+
+    def _end_if_free(self) -> None:
+        if self._is_free() and self._ignored is None:
+            self.close()
 
     # Requests
 
@@ -260,8 +290,10 @@ class HttpConnection(asyncio.Protocol):
     def _expect(self) -> None:
         """Set the deadline for what the client has to do next, unless it has been set already."""
         limits = self._endpoint.limits
-        if self._goes_on or self._ignored is not None or self._waits_for == _TOO_LATE:
+        if self._goes_on or self._ignored is not None or self._waits_for in _FIXED:
             return
+        if self._connections.are_ending:
+            self._end_if_free()
         if self._task is not None:
             self._wait_for(None)
         elif self._unsent is not None:
@@ -286,7 +318,7 @@ class HttpConnection(asyncio.Protocol):
         limit, self._waits_for = self._waits_for, None
         if limit == "send_timeout":
             self._check_progress()
-        elif limit == _LINGER or limit is None:
+        elif limit in (_LINGER, _PATIENCE, None):
             self.close()
         else:
             self._waits_for = _TOO_LATE
@@ -376,6 +408,8 @@ class HttpConnection(asyncio.Protocol):
 
     def _write(self, response: Response, *, keep_alive: bool) -> None:
         self._connections.works(self)
+        if self._connections.are_ending and not self._reader.waiting:
+            keep_alive = False
         # A copy: an application may return the same response many times.
         headers = response.headers.copy()
         headers["Connection"] = "keep-alive" if keep_alive else "close"

@@ -6,7 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-__all__ = ["HttpConnections"]
+__all__ = ["PATIENCE", "HttpConnections"]
+
+PATIENCE = 0.25
+"""Seconds that a new connection has for its first request when the port is closed: its bytes may be under way."""
 
 # Connections that are given up in one iteration of the loop; each takes about 100 microseconds.
 AT_ONCE = 8
@@ -15,8 +18,19 @@ AT_ONCE = 8
 class Closable(Protocol):
     """A connection as this module sees it."""
 
+    @property
+    def is_new(self) -> bool:
+        """Whether no request has come, and there is still time for it."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has a request that is not answered, or an answer that is not written."""
+
     def close(self) -> None:
         """Close it."""
+
+    def end(self) -> None:
+        """Close it when the requests that were received are answered; at once if there are none, unless it is new."""
 
 
 class HttpConnections:
@@ -27,6 +41,7 @@ class HttpConnections:
         self._open: set[Closable] = set()
         self._waiting: dict[Closable, None] = {}
         self._given_up: deque[Callable[[], object]] = deque()
+        self.are_ending = False
 
     def __len__(self) -> int:
         return len(self._open) + len(self._accepted)
@@ -38,6 +53,22 @@ class HttpConnections:
     def waiting(self) -> int:
         """How many wait for a request."""
         return len(self._waiting)
+
+    @property
+    def new(self) -> bool:
+        """Whether one of them is new."""
+        return bool(self._accepted) or any(connection.is_new for connection in self._waiting)
+
+    @property
+    def busy(self) -> bool:
+        """Whether one of them has a request that is not answered, or is new."""
+        return bool(self._accepted) or any(each.is_busy or each.is_new for each in self._open)
+
+    def end(self) -> None:
+        """Close all when their requests are answered, also those that are opened later."""
+        self.are_ending = True
+        for connection in self:
+            connection.end()
 
     def accepted(self, connection: Closable) -> None:
         """Count a connection that the event loop is about to open."""
