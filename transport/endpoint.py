@@ -589,8 +589,8 @@ class Endpoint:
             return False
         if self._origin_rule(Asking(origin, host, incoming.scheme, _is_over_loopback(incoming))):
             return True
-        shown, requested = (shortened(repr(each), self.log_line) for each in (origin, host))
-        _log.warning(_OTHER_ORIGIN, shown, requested)
+        if self._admits("pages of other origins"):
+            _log.warning(_OTHER_ORIGIN, *(shortened(repr(each), self.log_line) for each in (origin, host)))
         return False
 
 

@@ -161,6 +161,18 @@ async def test_the_page_must_be_an_allowed_one(
     assert (line in caplog.text) is (expected == 403)
 
 
+@on_loop
+async def test_of_a_flood_of_other_pages_the_log_has_some_lines(caplog: pytest.LogCaptureFixture) -> None:
+    asked = "GET /socket/longpoll?vsn=2.0.0 HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.org\r\n\r\n"
+    async with serving(UserSocket) as server:
+        tcp = await server.tcp()
+        # All at once: it is so many in a second.
+        await tcp.send(100 * asked)
+        for _ in range(100):
+            assert '"status":403' in (await tcp.answer()).body
+    assert 0 < caplog.text.count("refused a page of origin") < 100
+
+
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [

@@ -191,7 +191,7 @@ def _is_open(fd: int) -> bool:
 
 
 def _handed(opened: socket.socket, name: str) -> ListeningSocket:
-    """Return a socket of ours, a duplicate of one that was handed in, and listen on it if nobody does."""
+    """Return a socket of ours, a duplicate of one that was handed in, and listen on it if it does not listen yet."""
     try:
         if opened.type != socket.SOCK_STREAM or not _is_bound(opened):
             raise OSError(errno.EINVAL, "it is no stream socket that is bound to an address")  # noqa: TRY301  # as the others
