@@ -19,7 +19,6 @@ from actors.redaction import SECRETS, safe_repr, shortened
 from supervisors.branches import is_told_to_end, lineage
 from supervisors.child_spec import INFINITY, ChildSpec
 from transport.access import token
-from transport.access.loopback import is_loopback
 from transport.access.origin import Asking, CheckOrigin, checked_url_host, origin_rule
 from transport.access.places import Places
 from transport.access.proxies import Proxies
@@ -587,16 +586,11 @@ class Endpoint:
             origin, host = incoming.request.headers.get("Origin"), incoming.request.headers.get("Host")
         except MultipleValuesError:
             return False
-        if self._origin_rule(Asking(origin, host, incoming.scheme, _is_over_loopback(incoming))):
+        if self._origin_rule(Asking(origin, host, incoming.scheme, incoming.is_over_loopback)):
             return True
         if self._admits("pages of other origins"):
             _log.warning(_OTHER_ORIGIN, *(shortened(repr(each), self.log_line) for each in (origin, host)))
         return False
-
-
-def _is_over_loopback(incoming: Incoming) -> bool:
-    """Return whether a request has come straight from this machine: a browser on it may have been led here by any page."""
-    return incoming.peer is not None and not incoming.is_forwarded and is_loopback(incoming.peer[0])
 
 
 def _named(own: Mapping[str, Extension | None], others: Sequence[Extension]) -> Iterator[tuple[str, Extension]]:

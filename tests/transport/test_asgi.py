@@ -1021,21 +1021,24 @@ async def test_a_page_of_https_is_of_the_same_origin_where_the_server_speaks_tls
 @on_loop
 @pytest.mark.parametrize("path", ["/socket/websocket", "/socket/longpoll"])
 @pytest.mark.parametrize(
-    ("options", "client", "host", "allowed"),
+    ("options", "client", "server", "host", "allowed"),
     [
-        ({}, ("127.0.0.1", 5), b"evil.example", False),
-        ({"check_origin": "conn"}, ("::1", 5), b"evil.example", False),
-        ({}, ("127.0.0.1", 5), b"localhost:8000", True),
-        ({"url_host": "shop.example"}, ("127.0.0.1", 5), b"shop.example", True),
-        ({}, ("203.0.113.9", 5), b"shop.example", True),
+        ({}, ("127.0.0.1", 5), None, b"evil.example", False),
+        ({"check_origin": "conn"}, ("::1", 5), ("::1", 80), b"evil.example", False),
+        ({}, ("127.0.0.1", 5), ("127.0.0.1", 80), b"localhost:8000", True),
+        ({"url_host": "shop.example"}, ("127.0.0.1", 5), ("127.0.0.1", 80), b"shop.example", True),
+        ({}, ("203.0.113.9", 5), ("192.0.2.1", 80), b"shop.example", True),
+        ({}, ["testclient", 5], ["testserver", 80], b"testserver", True),
+        # A server that believes the headers of a proxy on this machine believes those of a page too.
+        ({}, ("203.0.113.9", 5), ("127.0.0.1", 80), b"evil.example", False),
         # A client of a Unix socket is no browser, but a proxy.
-        ({}, None, b"shop.example", True),
+        ({}, None, ("/run/server.sock", None), b"shop.example", True),
     ],
 )
 async def test_a_page_whose_name_was_led_to_this_machine_is_not_of_it(
-    options: dict[str, Any], path: str, client: Any, host: bytes, *, allowed: bool
+    options: dict[str, Any], path: str, client: Any, server: Any, host: bytes, *, allowed: bool
 ) -> None:
-    about = {"headers": [(b"host", host), (b"origin", b"http://" + host)], "client": client}
+    about = {"headers": [(b"host", host), (b"origin", b"http://" + host)], "client": client, "server": server}
     async with running(**options) as app:
         if path.endswith("longpoll"):
             _, _, body = await (await asked(app, path, "vsn=2.0.0", **about)).answer()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from transport.access.loopback import is_loopback
 from transport.access.origin import OWN_SCHEME
 from transport.carriers.handshake import opening_handshake
 
@@ -61,6 +62,17 @@ class Incoming:
     """The scope of the ASGI server; None of the listener."""
     is_forwarded: bool = False
     """Whether a trusted proxy has passed it on."""
+
+    @property
+    def is_over_loopback(self) -> bool:
+        """Whether it has come over the loopback interface, but by no trusted proxy.
+
+        A browser on this machine may have been led here by any page. An ASGI server may have replaced the peer by what a header
+        says, which such a page can write too; but it knows its own address.
+        """
+        server = (self.scope or {}).get("server")
+        hosts = [address[0] for address in (self.peer, server) if address and address[0]]
+        return not self.is_forwarded and any(is_loopback(host) for host in hosts)
 
     def forwarded(self, proxies: Proxies) -> Incoming:
         """Return the request as its client has sent it to the trusted proxy from which it came; otherwise itself."""
