@@ -79,11 +79,15 @@ class MountedOn(EndpointAPI, Protocol):
 
 
 class Client(NamedTuple):
-    """An accepted client: the socket that identifies it, its attempt, the seconds that `connect` took, and its place."""
+    """An accepted client: the socket that identifies it, its attempt, the seconds that `connect` took, and its place.
+
+    `disconnects` is the number of disconnects by id when it was accepted.
+    """
 
     socket: Socket
     attempt: Attempt
     duration: float
+    disconnects: int = 0
     place: Place | None = None
 
 
@@ -192,7 +196,7 @@ class Mount:
         is_accepted = accepted(result) and _has_valid_id(socket) and self._has_time_left(socket)
         duration = self._endpoint.now() - began
         if is_accepted:
-            return self._with_place(Client(socket, attempt, duration))
+            return self._with_place(Client(socket, attempt, duration, self._endpoint.pubsub.disconnects.number))
         socket_connected(attempt, accepted=False, duration=duration)
         return HTTPStatus.FORBIDDEN
 
@@ -282,7 +286,8 @@ class Mount:
         socket_connected(client.attempt, accepted=True, duration=client.duration)
         limits = (endpoint.max_channels, endpoint.limits, endpoint.reached)
         serializer = client.attempt.serializer
-        args = (carrier, client.socket, self._routes, serializer, endpoint.pubsub, *limits, copy_context())
+        known = (*limits, copy_context(), client.disconnects)
+        args = (carrier, client.socket, self._routes, serializer, endpoint.pubsub, *known)
         started = calls.start_child(transports, _TRANSPORT.of_another(args, "transport"))
         if client.place is not None:
             client.place.keep_for(started)

@@ -170,6 +170,7 @@ class Transport(ClientActor):
         limits: Limits = _LIMITS,
         reached: Callable[[str], object] | None = None,
         context: Context | None = None,
+        disconnects: int | None = None,
     ) -> None:
         if context is not None:
             # What `connect` has set is seen by the channels.
@@ -194,6 +195,8 @@ class Transport(ClientActor):
         self._channels_know = self._is_closed = False
         self._patience: Timer | None = None
         self._id: str | None = None
+        # The number of disconnects by id when the client was accepted.
+        self._disconnects = pubsub.disconnects.number if disconnects is None else disconnects
         self._channels = Child(_CHANNELS)
 
     def on_start(self) -> None:
@@ -204,6 +207,8 @@ class Transport(ClientActor):
         self._id = self.socket.id()
         if self._id is not None:
             self.pubsub.subscribe(self._id, self.actor_ref)
+            if self.pubsub.disconnects.since(self._disconnects, self._id):
+                self._process.put(EndConnection(DISCONNECTED))
         launch(self._process, self._channels)
         receive = self._receive_at_once if self._limits.messages is None else self._receive_and_count
         Fastlane(self._process, self.serializer, self._on_frame, receive).open()

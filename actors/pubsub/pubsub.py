@@ -17,6 +17,7 @@ from actors.channels.frozen import frozen
 from actors.channels.message import Broadcast
 from actors.log import Log
 from actors.pubsub.adapter import Adapter, LocalAdapter
+from actors.pubsub.disconnects import DISCONNECT, Disconnects
 from actors.pubsub.fanout import Fanout, Fanouts
 from actors.pubsub.share import encode_shares
 from actors.pubsub.subscriptions import Subscription, Subscriptions
@@ -79,7 +80,7 @@ class PubSub(WatchedTable):
         self.subscriptions = Subscriptions()
         self.adapter = LocalAdapter() if adapter is None else _checked_adapter(adapter)
         self.adapter.connect(self)
-        self.fanouts = Fanouts()
+        self.fanouts, self.disconnects = Fanouts(), Disconnects()
         self.audiences: set[Audience] = set()
 
     @property
@@ -192,8 +193,11 @@ class PubSub(WatchedTable):
         assert scheduler is not None  # it is running: see `_in_thread`
         # To write to so many clients takes as long as to handle a message, or longer.
         scheduler.work -= number // _LIKE_A_MESSAGE
-        shares = self._by_lanes(topic, message) if type(message) is Broadcast else None
-        without = None
+        shares = without = None
+        if type(message) is Broadcast:
+            if message.event == DISCONNECT:
+                self.disconnects.add(topic)
+            shares = self._by_lanes(topic, message)
         if shares is None:
             shares = self._send_to_each(topic, message, sender)
         elif sender is not None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
-from actors import Channel, Reply, ok, telemetry
+from actors import Actor, Channel, Reply, ok, telemetry
+from actors.registry import ActorRegistry
 from tests.transport.wire import on_loop, serving, status
 from transport import ConnectInfo, Socket
 from transport.limits import Limits
@@ -130,3 +132,95 @@ async def test_a_time_out_of_the_applications_is_an_error_of_the_application(eve
     async with serving(SOCKETS) as server:
         assert await status(server, path="/later", query="vsn=2.0.0&do=time+out") == 500
         assert events == [500]
+
+
+# Disconnected by id, or over, while it connects
+
+
+class Kicker(Actor):
+    """Disconnects a user as soon as it gets its turn."""
+
+    def on_receive(self, message: Any) -> None:
+        endpoint, user = message
+        endpoint.broadcast(user, "disconnect", {})
+
+
+class KickedSocket(NamedSocket):
+    """Is disconnected right after `connect`, before its actor has started, or inside, before it is accepted."""
+
+    def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Any:
+        match params.get("kick"):
+            case "after":
+                Kicker.start().send((self.endpoint, params["user"]))
+            case "inside":
+                self.endpoint.broadcast(params["user"], "disconnect", {})
+        return super().connect(params, connect_info)
+
+
+@on_loop
+async def test_a_disconnect_by_id_reaches_a_client_that_is_being_accepted() -> None:
+    async with serving(KickedSocket) as server:
+        kicked = await server.connect(user="ann", kick="after")
+        assert await kicked.closed() == 1001
+        for kick in ("inside", "none"):
+            other = await server.connect(user="ann", kick=kick)
+            await other.nothing_came()
+        await stop_all(Kicker)
+
+
+@on_loop
+async def test_a_disconnect_by_id_reaches_a_session_that_is_being_accepted() -> None:
+    async with serving(KickedSocket) as server:
+        tcp = await server.tcp()
+        opened = await tcp.get("/socket/longpoll?vsn=2.0.0&user=ann&kick=after")
+        token = json.loads(opened.body)["token"]
+        answer = await tcp.get(f"/socket/longpoll?vsn=2.0.0&user=ann&token={token}")
+        assert json.loads(answer.body)["status"] == 410
+        await stop_all(Kicker)
+
+
+async def stop_all(kind: type[Actor]) -> None:
+    for ref in ActorRegistry.get_by_class(kind):
+        await ref.stop(block=False)
+
+
+class PassingSocket(NamedSocket):
+    """Expires when its client says."""
+
+    expiry_leeway = 0.0
+
+    def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Any:
+        self.expire_in(0)
+        assert self.expires_at is not None
+        self.expires_at += float(params["seconds"])
+        return super().connect(params, connect_info)
+
+
+@on_loop
+async def test_a_client_whose_time_is_over_is_refused_and_the_log_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(PassingSocket) as server:
+        assert await status(server, query="vsn=2.0.0&seconds=-60") == 403
+        assert "is in the past; it is a Unix time, such as time.time() + 3600" in caplog.text
+        answer = await (await server.tcp()).get("/socket/longpoll?vsn=2.0.0&seconds=-60")
+        assert json.loads(answer.body)["status"] == 403
+
+
+@on_loop
+async def test_a_connection_expires_on_the_clock_of_the_machine() -> None:
+    async with serving(PassingSocket) as server:
+        client = await server.connect(seconds="0.05")
+        room = await client.join("room:1")
+        assert room
+        assert await client.closed() == 1008
+
+
+@on_loop
+async def test_a_session_that_expires_ends_a_waiting_poll_and_then_is_gone() -> None:
+    async with serving(PassingSocket) as server:
+        tcp = await server.tcp()
+        opened = await tcp.get("/socket/longpoll?vsn=2.0.0&seconds=0.05")
+        path = f"/socket/longpoll?vsn=2.0.0&seconds=-1&token={json.loads(opened.body)['token']}"
+        waiting = json.loads((await tcp.get(path)).body)
+        assert (waiting["status"], waiting["messages"]) == (204, [])
+        assert json.loads((await tcp.get(path)).body)["status"] == 403
+        assert json.loads((await tcp.get(path, method="POST")).body)["status"] == 410
