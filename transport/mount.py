@@ -319,9 +319,7 @@ def _check_started(carrier: Carrier, started: Future[ActorRef]) -> None:
     if error is None:
         return
     if Scheduler.here().crash_log.admits(_log, "transports that could not start", type(carrier)):
-        if isinstance(error, ActorDeadError):
-            # Its supervisor has ended meanwhile, which has been reported, and is being restarted.
-            _log.warning("cannot start a transport: %s", error)
-        else:
-            _log.error("cannot start a transport: %s", error, exc_info=error)
+        # Where the supervisor has ended meanwhile, that is reported on its own.
+        trace = None if isinstance(error, ActorDeadError) else error
+        _log.error("cannot start a transport: %s", error, exc_info=trace)
     carrier.abort()

@@ -25,6 +25,7 @@ from actors.channels.message import (
     TokenAccepted,
     error,
 )
+from actors.exceptions import ActorDeadError
 from actors.exits import NORMAL, SHUTDOWN, Down, Exit, ExitReason, Shutdown, Stop
 from actors.log import Log
 from actors.lowlevel import Receipt
@@ -357,7 +358,9 @@ class Transport(ClientActor):
             return None
         error = started.error
         if self._admits("channels that could not start", type(self.socket)):
-            _log.error("%s cannot start a channel: %s", self, error, exc_info=error)
+            # Where the supervisor has ended meanwhile, that is reported on its own.
+            trace = None if isinstance(error, ActorDeadError) else error
+            _log.error("%s cannot start a channel: %s", self, error, exc_info=trace)
         return self._go_on(self.connection.not_started(started.joined))
 
     def _on_join_reply(self, reply: JoinReply) -> Stop | None:

@@ -59,6 +59,7 @@ class Member(ABC):
         self.name, self.user, self.topics = role
         self.ledger = ledger
         self._stays: dict[str, Stay] = {}
+        self._has_joined = asyncio.Event()
 
     # What it is told to do
 
@@ -126,6 +127,17 @@ class Member(ABC):
         """Whether it is in all of its rooms."""
         return all(self.stay(topic) is not None for topic in self.topics)
 
+    async def settled(self) -> None:
+        """Wait until it is in all of its rooms, twice as long as it waits for a reply.
+
+        Raises:
+            TimeoutError: if it is not.
+        """
+        async with asyncio.timeout(2 * PATIENCE):
+            while not self.is_settled:
+                self._has_joined.clear()
+                await self._has_joined.wait()
+
     def __str__(self) -> str:
         return f"{self.name} ({type(self).__name__})"
 
@@ -134,6 +146,7 @@ class Member(ABC):
     def _joined(self, topic: str) -> None:
         self._over(topic)
         self._stays[topic] = self.ledger.joined(self.name, topic)
+        self._has_joined.set()
 
     def _over(self, topic: str) -> None:
         if topic in self._stays:
@@ -249,6 +262,12 @@ class WireMember(Member):
         with suppress(asyncio.CancelledError):
             await self._running
         self._lost()
+
+    async def vanish(self) -> None:
+        """Leave for good, without a close frame."""
+        if self._connection is not None:
+            self._connection.transport.abort()
+        await self.close()
 
     async def _run(self) -> None:
         while True:

@@ -17,6 +17,9 @@ DEADLINE = 60.0
 AGAIN = 0.2
 """Seconds between two looks at something that nothing tells of."""
 
+_REST = 2.0
+"""Seconds in which a server that is at rest has not changed."""
+
 
 class Victim:
     """A server in a process of its own."""
@@ -65,6 +68,16 @@ class Victim:
                 return left
             await asyncio.sleep(AGAIN)
         return []
+
+    async def rested(self) -> Census:
+        """Wait until nothing changes any more; return what it then has."""
+        before = await self.census()
+        while True:
+            await asyncio.sleep(_REST)
+            after = await self.census()
+            if not differences(before, after):
+                return after
+            before = after
 
     async def freeze(self, seconds: float) -> None:
         """Let it stand still."""

@@ -234,9 +234,12 @@ def test_the_supervisor_of_the_channels_is_replaced_when_it_dies(client: TestCli
     assert client.close_code is None
 
 
-def test_a_join_at_the_moment_when_that_supervisor_dies_is_answered(client: TestClient) -> None:
+def test_a_join_at_the_moment_when_that_supervisor_dies_is_answered(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
     channels_supervisor(client).kill()
     client.try_join("room:1").assert_reply("error", {"reason": "join crashed"})
+    assert [record.exc_info for record in caplog.records if "cannot start a channel" in record.message] == [None]
     client.join("room:1")
     client.try_join("room:2")
     channels_supervisor(client).kill()
