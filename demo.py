@@ -31,6 +31,7 @@ from ashtree import (
     Presence,
     Reply,
     Socket,
+    SocketError,
     StartError,
     Stop,
     System,
@@ -251,7 +252,10 @@ def demo_endpoint(host: str = "127.0.0.1", port: int | None = 4000, **options: A
 
 
 def add_deploy_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how the server stops, so that a deploy loses no client."""
+    """Add the options for deploys that lose no client."""
+    parser.add_argument(
+        "--reuse-port", action="store_true", help="let other processes listen on the port, such as a newer version"
+    )
     parser.add_argument(
         "--drain-batch-size", type=int, default=10_000, metavar="N", help="connections that are closed at once"
     )
@@ -276,9 +280,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     logging.basicConfig(level="WARNING" if options.repl else "INFO", format="%(asctime)s %(levelname)s %(message)s")
     try:
         drainer = Drainer(options.drain_batch_size, options.drain_batch_interval, options.shutdown_timeout)
-    except ValueError as wrong:
+        endpoint = demo_endpoint(options.host, options.port, reuse_port=options.reuse_port, drainer=drainer)
+    except (ValueError, SocketError) as wrong:
         parser.error(str(wrong))
-    endpoint = demo_endpoint(options.host, options.port, drainer=drainer)
 
     def welcome(system: System) -> None:
         # Clients are served all the same if this cannot be printed: the terminal has gone, or the disk is full.

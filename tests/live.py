@@ -39,6 +39,7 @@ class LiveDemo:
         self.environment = {**os.environ, **(variables or {})}
         self.address = ""
         self.output: list[str] = []
+        self._is_over = False
         self._addresses: SimpleQueue[str | None] = SimpleQueue()
 
     @property
@@ -84,7 +85,21 @@ class LiveDemo:
             raise RuntimeError(f"{self.script.name} printed no address (exit status {status}):\n{''.join(self.output)}")
         return address
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def ended(self) -> int:
+        """Return the exit status of a demo that was told to end; that it is not 0 is then right."""
+        self._is_over = True
+        return self._end()
+
     def __exit__(self, *_: object) -> None:
+        if self._is_over:
+            return
         self._process.terminate()
         status = self._end()
         if status != 0:
