@@ -66,3 +66,7 @@ def test_presence_is_tracked_and_untracked(report: Reporter) -> None:
 
 def test_a_refused_join_says_why(report: Reporter) -> None:
     assert report("refused join") == {"status": "CHANNEL_ERROR", "error": "Unauthorized"}
+
+
+def test_another_token_reaches_the_socket_and_all_channels(report: Reporter) -> None:
+    assert report("another token") == {"messages": ["the token is new", "the token is new"]}

@@ -73,6 +73,14 @@ const scenarios = {
     return {tracked, states, untracked, left: await left, remaining: Object.keys(ann.presenceState())}
   },
 
+  async "another token"(clients){
+    const channels = ["one", "two"].map(topic => clients[0].channel(topic))
+    const told = channels.map(channel => new Promise(resolve => channel.on("system", {}, resolve)))
+    for(const channel of channels) await subscribed(channel)
+    await clients[0].setAuth("new")
+    return {messages: (await Promise.all(told)).map(payload => payload.message)}
+  },
+
   async "refused join"(clients){
     return subscribed(clients[0].channel("private"))
   },

@@ -89,6 +89,10 @@ class RealtimeChannel(Channel):
                 return ok()
         return super().handle_in(event, payload)  # type: ignore[no-any-return]  # it raises
 
+    def handle_token(self) -> None:
+        message = f"the token is {self.assigns['token']}"
+        self.push("system", {"extension": "system", "status": "ok", "message": message})
+
     def _broadcast(self, payload: Any) -> Reply | None:
         options = self.assigns["broadcast"]
         send = self.broadcast if options.get("self") else self.broadcast_from
@@ -98,6 +102,10 @@ class RealtimeChannel(Channel):
 
 class RealtimeSocket(Socket):
     channels = {"realtime:*": RealtimeChannel}  # noqa: RUF012  # as an author writes it
+
+    def handle_token(self, token: str) -> Reply:
+        self.assigns["token"] = token
+        return ok()
 
 
 def main() -> None:

@@ -32,7 +32,8 @@ class World:
     def __init__(self, **options: Any) -> None:
         self.clock = ManualClock()
         # No jitter unless a test sets it.
-        self.socket = SocketProtocol(Options(**{"jitter": 0.0, **options}))
+        token = options.pop("token", None)
+        self.socket = SocketProtocol(Options(**{"jitter": 0.0, **options}), token)
         self.sent: list[Message] = []
         self.opened: list[int] = []
         self.transports: list[str] = []

@@ -561,3 +561,91 @@ def test_the_jitter_takes_off_a_share_at_random(random: float, seconds: float) -
     world.socket.connect()
     world.refuse()
     assert world.clock.next_at() == pytest.approx(seconds)
+
+
+# The token of the connection
+
+
+def tokens() -> str:
+    return "the next one"
+
+
+def warn(world: World) -> None:
+    world.say(None, None, "phoenix", "token_expires", {"expires_in": 30})
+
+
+def test_a_warning_that_the_token_expires_is_answered_with_another() -> None:
+    world = World(token=tokens)
+    world.open()
+    warn(world)
+    [resolve] = world.resolving
+    assert resolve.source is tokens
+    resolve.done("the next one")
+    world.settle()
+    [message] = world.sent
+    assert (message.join_ref, message.topic, message.event) == (None, "phoenix", "access_token")
+    assert message.payload == {"access_token": "the next one"}
+
+
+def test_a_token_that_comes_when_the_connection_is_another_is_not_sent() -> None:
+    world = World(token=tokens)
+    world.open()
+    warn(world)
+    world.drop()
+    world.resolving[0].done("late")
+    world.open()
+    world.resolving[0].done("too late")
+    world.settle()
+    assert world.events() == []
+
+
+@pytest.mark.parametrize("token", [None, tokens])
+def test_without_another_token_nothing_is_answered(token: Any) -> None:
+    world = World(token=token)
+    heard = listened(world)
+    world.open()
+    warn(world)
+    for resolve in world.resolving:
+        resolve.done(None)
+    world.settle()
+    assert world.events() == []
+    assert heard[-1][0] == "message"
+
+
+def test_a_function_that_fails_is_reported() -> None:
+    world = World(token=tokens)
+    heard = listened(world)
+    world.open()
+    warn(world)
+    failure = ParamsError("no token")
+    world.resolving[0].failed(failure)
+    world.settle()
+    assert heard[-1] == ("error", failure)
+
+
+@pytest.mark.parametrize(("status", "is_reported"), [("error", True), ("ok", False)])
+def test_a_token_that_is_refused_is_reported(status: str, *, is_reported: bool) -> None:
+    world = World(token=tokens)
+    heard = listened(world)
+    world.open()
+    warn(world)
+    world.resolving[0].done("forged")
+    world.settle()
+    world.answer(world.sent[0], status, {"reason": "forged"})
+    errors = [entry[1] for entry in heard if entry[0] == "error"]
+    if is_reported:
+        assert [(error.event, error.status, error.response) for error in errors] == [
+            ("access_token", "error", {"reason": "forged"})
+        ]
+    else:
+        assert errors == []
+
+
+def test_the_replies_to_heartbeats_and_other_messages_of_the_server_are_no_matter(world: World) -> None:
+    heard = listened(world)
+    world.open()
+    world.say(None, "99", "phoenix", "phx_reply", {"status": "error", "response": {}})
+    world.say(None, None, "phoenix", "phx_reply", [])
+    world.say(None, None, "phoenix", "other", {})
+    assert [entry[0] for entry in heard if entry[0] != "message"] == ["open"]
+    assert world.sent == []

@@ -68,7 +68,8 @@ class Socket:
             await room.push("new_msg", {"body": "hello"})
 
     `url` is the URL of the socket, without "/websocket". `params` and `auth_token` may be functions or coroutine functions,
-    which are called for each connection. All times are seconds. A socket belongs to the event loop that it connects on and
+    which are called for each connection, `auth_token` also when the server warns that the token expires ("token_expires"): then
+    what it returns is sent. All times are seconds. A socket belongs to the event loop that it connects on and
     must not be used from other threads (for code without an event loop see `transport.client.sync`).
 
     A heartbeat is sent every `heartbeat_interval`; if no byte was received when the next is due, or the connection is lost, the
@@ -130,6 +131,7 @@ class Socket:
         if not callable(auth_token):
             checked_token(auth_token)
         self.url = checked_url(url)
+        self._params, self._auth_token, self._vsn = params, auth_token, vsn
         self.protocol = SocketProtocol(
             Options(
                 heartbeat_interval=heartbeat_interval,
@@ -141,9 +143,9 @@ class Socket:
                 max_buffered=max_buffered,
                 transport=transport,
                 longpoll_fallback=longpoll_fallback,
-            )
+            ),
+            self._token if callable(auth_token) else None,
         )
-        self._params, self._auth_token, self._vsn = params, auth_token, vsn
         options = ConnectionOptions(
             headers={} if headers is None else headers,
             origin=origin,
@@ -309,8 +311,10 @@ class Socket:
 
     async def _target(self) -> Target:
         params = await _current("params", self._params, checked_params)
-        token = await _current("auth_token", self._auth_token, checked_token)
-        return Target(connect_url(self.url, params, self._vsn), token)
+        return Target(connect_url(self.url, params, self._vsn), await self._token())
+
+    async def _token(self) -> str | None:
+        return await _current("auth_token", self._auth_token, checked_token)
 
 
 async def _current(name: str, source: object, checked: Callable[[object], Checked]) -> Checked:

@@ -232,7 +232,7 @@ class Driver:
             payload = written_payload(await resolved(effect.source), payload_of("phx_join", effect.topic))
             self._serializer.encode(Message(None, None, effect.topic, "phx_join", payload))
         except Exception as error:  # noqa: BLE001  # an error of the user's must not end the connection
-            _log.exception("the params %r failed", effect.source)
+            _log.exception("the function %r failed", effect.source)
             effect.failed(error)
         else:
             effect.done(payload)

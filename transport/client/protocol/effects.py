@@ -79,7 +79,7 @@ class SendMessage(msgspec.Struct, frozen=True):
 
 
 class Resolve(msgspec.Struct, frozen=True):
-    """Call a function for the payload of a join, and await the result if it is awaitable.
+    """Call a function for the payload of a join, or for another token, and await the result if it is awaitable.
 
     Then call `done(payload)`; or `failed(error)` if it raised, or if the protocol's version cannot encode what it returned.
     """

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
 from actors.callbacks import check_function
 from actors.channels.message import Message
 from actors.log import Log
-from transport.client.exceptions import ParamsError
+from transport.client.exceptions import ParamsError, ReplyError
 from transport.client.protocol.channel_protocol import ChannelProtocol
 from transport.client.protocol.effects import (
     Call,
@@ -17,6 +18,7 @@ from transport.client.protocol.effects import (
     Effect,
     OpenConnection,
     ProtocolTimer,
+    Resolve,
     SendMessage,
     StartTimer,
     StopTimer,
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["ABNORMAL", "NORMAL", "SocketProtocol", "SocketState"]
 
 _log = Log("ashtree.client")
+
+SOCKET_TOPIC = "phoenix"
+ACCESS_TOKEN = "access_token"  # noqa: S105  # an event
 
 NORMAL = 1000
 ABNORMAL = 1006
@@ -48,10 +53,11 @@ class SocketState(enum.StrEnum):
 class SocketProtocol:
     """A client's connection, re-established whenever it is lost, and the channels on it.
 
-    Call its methods to report what happened; `take()` returns what to do.
+    Call its methods to report what happened; `take()` returns what to do. `token` is a function that returns another token, for
+    a server that says that the one of the connection expires.
     """
 
-    def __init__(self, options: Options | None = None) -> None:
+    def __init__(self, options: Options | None = None, token: Callable[[], object] | None = None) -> None:
         self.options = Options() if options is None else options
         self.state = SocketState.CLOSED
         self.channels: list[ChannelProtocol] = []
@@ -61,6 +67,8 @@ class SocketProtocol:
         self._preferred: TransportName = self.options.transport
         self._effects: list[Effect] = []
         self._ref = 0
+        self._token = token
+        self._token_ref: str | None = None
         self._binding_refs = count(1)
         self._callbacks: dict[str, dict[int, Callable[..., object]]] = {}
         self._connecting = ProtocolTimer("connect", self._connect_timed_out)
@@ -218,6 +226,8 @@ class SocketProtocol:
         """Pass a received message to the channels that it is for."""
         if connection != self.connection or self.state is not SocketState.OPEN:
             return
+        if message.topic == SOCKET_TOPIC:
+            self._received_of_socket(message)
         for channel in list(self.channels):
             if channel.is_member(message):
                 channel.receive(message)
@@ -227,6 +237,25 @@ class SocketProtocol:
         """Report a malformed message; the connection stays open, as in phoenix.js."""
         if connection == self.connection and self.state is SocketState.OPEN:
             self._call("error", error)
+
+    # The token of the connection
+
+    def _received_of_socket(self, message: Message) -> None:
+        """Answer the warning that the token expires, and report a token that was refused."""
+        match message:
+            case Message(event="token_expires") if self._token is not None:
+                send = partial(self._send_token, self.connection)
+                self.emit(Resolve(SOCKET_TOPIC, self._token, send, partial(self._call, "error")))
+            case Message(event="phx_reply", ref=str(ref), payload={"status": str(status), "response": response}):
+                if ref == self._token_ref and status != "ok":
+                    refusal = ReplyError(SOCKET_TOPIC, ACCESS_TOKEN, status, response)
+                    _log.warning("the server refused another token: %s", refusal)
+                    self._call("error", refusal)
+
+    def _send_token(self, connection: int, token: object) -> None:
+        if connection == self.connection and self.is_open and token is not None:
+            self._token_ref = self.make_ref()
+            self.send(Message(None, self._token_ref, SOCKET_TOPIC, ACCESS_TOKEN, {"access_token": token}))
 
     # Falling back to long polling (phoenix.js' longPollFallbackMs)
 
@@ -298,7 +327,7 @@ class SocketProtocol:
             self._schedule_reconnect()
             return
         self._is_silent = True
-        self.send(Message(None, self.make_ref(), "phoenix", "heartbeat", {}))
+        self.send(Message(None, self.make_ref(), SOCKET_TOPIC, "heartbeat", {}))
         self.emit(StartTimer(self._heartbeat, self.options.heartbeat_interval))
 
     # What its channels use (HostSocket)
