@@ -14,7 +14,7 @@ from actors.clock import check_duration
 from actors.exits import NO_PROCESS, NORMAL, Crash, Down, ExitReason, MonitorRef, Stop, exit_reason
 from actors.future import Future
 from actors.log import Log
-from actors.redaction import safe_repr, safe_str, without_secrets
+from actors.redaction import printable, safe_repr, safe_str, without_secrets
 from actors.registry import check_missing
 from actors.runtime.behaviour import described
 from actors.runtime.envelope import STOP, ActorStop, Answer, Carried, SystemCall
@@ -372,7 +372,7 @@ class _Nobody(Actor):
 
     def __init__(self, name: object, scheduler: Scheduler) -> None:
         process = self._process
-        process.scheduler, process.label, process.reason = scheduler, safe_str(name), NO_PROCESS
+        process.scheduler, process.label, process.reason = scheduler, printable(safe_str(name)), NO_PROCESS
 
 
 def _attribute(actor: Actor, path: tuple[str, ...]) -> object:

@@ -1,16 +1,21 @@
-"""Values as they may be shown: without secrets, and never raising.
+"""Values as they may be shown: without secrets, printable, bounded, and never raising.
 
 The rules are here: which names are secret (`is_secret`), which fields a record shows (`shown_fields`), what stands for a value
 that cannot be shown (`safe_repr`, `safe_str`, `error_text`): every text of an author's in an error, a report or a log line
-is made by one of these three. Four walks over a value use them, each with a result of its own: `filter_parameters` makes
-JSON for logs (Phoenix), `without_secrets` something with the usual repr for log lines, `supervisors.observer.opened` values cut
-short for a prompt, `transport.observer.pretty` text for a page.
+is made by one of these three. What a client has chosen, such as a topic, could forge a line of the log or command a terminal:
+texts become `printable` on their way to the log (`actors.log`), to reports, to tables, and to the names of actors.
+
+Four walks over a value use the rules, each with a result of its own: `filter_parameters` makes JSON for logs (Phoenix),
+`without_secrets` something with the usual repr for log lines, `supervisors.observer.opened` values cut short for a prompt,
+`transport.observer.pretty` text for a page.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,15 +27,19 @@ __all__ = [
     "DEEPER",
     "FILTERED",
     "LINE",
+    "LONGEST",
     "MAX_DEPTH",
     "SECRETS",
     "STATE_SECRETS",
+    "Lines",
     "Shown",
     "class_name",
     "error_text",
     "filter_parameters",
     "function_name",
     "is_secret",
+    "is_secret_pair",
+    "printable",
     "repr_of",
     "safe_repr",
     "safe_str",
@@ -39,17 +48,32 @@ __all__ = [
     "shown_fields",
     "text_of",
     "unshowable",
+    "without_secret_parameters",
     "without_secrets",
 ]
 
-SECRETS = ("password", "token", "secret")
-"""A parameter is filtered by default if its name contains one of these."""
+SECRETS = (
+    "password",
+    "passwd",
+    "token",
+    "secret",
+    "authorization",
+    "cookie",
+    "csrf",
+    "api_key",
+    "apikey",
+    "credential",
+)
+"""A parameter is filtered by default if its name contains one of these; "-" in a name counts as "_"."""
 
-STATE_SECRETS = (*SECRETS, "passwd", "authorization", "cookie", "csrf", "api_key", "apikey", "private", "credential")
+STATE_SECRETS = (*SECRETS, "private")
 """The words for the state of actors, which holds more kinds of secrets than parameters do."""
 
 LINE = 2_000
 """The characters of what a client sent that one line of the log has by default."""
+
+LONGEST = 100_000
+"""The most characters of a text of several lines, such as a report or a stack."""
 
 FILTERED = "[FILTERED]"
 
@@ -68,10 +92,12 @@ def filter_parameters(value: object, secrets: Sequence[str] = SECRETS, depth: in
         return DEEPER
     # The common classes first: to ask an abstract one costs as much as all the rest.
     if isinstance(value, str):
-        return value
+        return without_secret_parameters(value, secrets)
     if isinstance(value, (dict, Mapping)):
         return {key: _filter(key, inner, secrets, depth - 1) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
+        if is_secret_pair(value, secrets):
+            return [value[0], FILTERED]
         return [filter_parameters(inner, secrets, depth - 1) for inner in value]
     if isinstance(value, bytes):
         return f"<{len(value)} bytes>"
@@ -83,14 +109,33 @@ def _filter(key: object, value: object, secrets: Sequence[str], depth: int) -> A
 
 
 def is_secret(name: object, secrets: Iterable[str]) -> bool:
-    """Return whether the value of a name must not be shown, because the name contains one of `secrets`."""
+    """Return whether the value of a name must not be shown, because the name contains one of `secrets`.
+
+    The names of an ASGI scope's headers are bytes.
+    """
     if not isinstance(name, str):
-        return False
+        if not isinstance(name, bytes):
+            return False
+        name = name.decode("latin-1")
     lower = name.lower()
+    if "-" in lower:
+        lower = f"{lower} {lower.replace('-', '_')}"
     for secret in secrets:  # noqa: SIM110  # with `any` it would cost three times as much, for each parameter of each client
         if secret in lower:
             return True
     return False
+
+
+def is_secret_pair(value: Sequence[object], secrets: Iterable[str]) -> bool:
+    """Return whether a sequence is a name and its value, as of a header, and the name is a secret's."""
+    return len(value) == 2 and is_secret(value[0], secrets)  # noqa: PLR2004  # a pair
+
+
+def without_secret_parameters(text: str, secrets: Iterable[str]) -> str:
+    """Return a text in which the values of secret parameters of a URI or a query are "[FILTERED]"."""
+    if "=" not in text:
+        return text
+    return _PARAMETER.sub(lambda found: f"{found[1]}{FILTERED}" if is_secret(found[2], secrets) else found[0], text)
 
 
 def shown(value: object, secrets: Sequence[str] = SECRETS, most: int = LINE) -> str:
@@ -110,11 +155,17 @@ def _pieces(value: object, secrets: Sequence[str], most: int, depth: int) -> Ite
     elif isinstance(value, Mapping):
         yield from _between("{", "}", (_entry(*entry, secrets, most, depth - 1) for entry in value.items()))
     elif isinstance(value, list | tuple):
+        if is_secret_pair(value, secrets):
+            value = [value[0], FILTERED]
         yield from _between("[", "]", (_pieces(inner, secrets, most, depth - 1) for inner in value))
     elif isinstance(value, bytes):
         yield repr(f"<{len(value)} bytes>")
     else:
-        yield repr(value[: most + 1]) if isinstance(value, str) else safe_repr(value, most)
+        yield repr(_begin(value, secrets, most)) if isinstance(value, str) else safe_repr(value, most)
+
+
+def _begin(text: str, secrets: Sequence[str], most: int) -> str:
+    return without_secret_parameters(text[: most + 1], secrets)
 
 
 def _entry(key: object, value: object, secrets: Sequence[str], most: int, depth: int) -> Iterator[str]:
@@ -140,21 +191,26 @@ def _between(opening: str, closing: str, parts: Iterable[Iterator[str]]) -> Iter
 def without_secrets(value: Any, secrets: Sequence[str] = STATE_SECRETS, above: tuple[int, ...] = ()) -> Any:
     """Return something with the repr of `value`, except that values of secret names are "[FILTERED]".
 
-    It goes through dicts, lists, tuples, dataclasses and Structs, unless their authors wrote the repr. `above` are the ids of
-    the containers around the value.
+    It goes through mappings, lists, tuples, dataclasses and Structs, unless their authors wrote the repr. `above` are the ids
+    of the containers around the value.
     """
     kind, holders = type(value), (*above, id(value))
+    if kind is str:
+        return without_secret_parameters(value, secrets)
     names = shown_fields(value)
-    if names is None and kind not in (dict, list, tuple):
+    if names is None and kind not in (list, tuple) and not isinstance(value, Mapping):
         return value
     if id(value) in above or len(above) > MAX_DEPTH:
         return Shown(DEEPER)
-    if kind is dict:
-        return {key: _unless_secret(key, inner, secrets, holders) for key, inner in value.items()}
-    if names is None:
-        return kind(without_secrets(inner, secrets, holders) for inner in value)
-    fields = [f"{name}={_unless_secret(name, getattr(value, name), secrets, holders)!r}" for name in names]
-    return Shown(f"{kind.__name__}({', '.join(fields)})")
+    if names is not None:
+        fields = [f"{name}={_unless_secret(name, getattr(value, name), secrets, holders)!r}" for name in names]
+        return Shown(f"{kind.__name__}({', '.join(fields)})")
+    if isinstance(value, Mapping):
+        entries = {key: _unless_secret(key, inner, secrets, holders) for key, inner in value.items()}
+        return entries if kind is dict else Shown(f"{kind.__name__}({entries!r})")
+    if is_secret_pair(value, secrets):
+        return kind((value[0], FILTERED))
+    return kind(without_secrets(inner, secrets, holders) for inner in value)
 
 
 def _unless_secret(name: object, value: object, secrets: Sequence[str], above: tuple[int, ...]) -> Any:
@@ -176,12 +232,20 @@ class Shown:
 def shown_fields(value: object) -> Sequence[str] | None:
     """Return the names of the fields in the repr of a record, secrets included; None if the author wrote the repr."""
     kind = type(value)
+    if isinstance(value, tuple):
+        return _fields_of_tuple(kind)
     if isinstance(value, msgspec.Struct) and repr_of(kind) is repr_of(msgspec.Struct):
         return value.__struct_fields__
     # A generated one is wrapped, to stop at cycles.
     if dataclasses.is_dataclass(value) and hasattr(repr_of(kind), "__wrapped__"):
         return [field.name for field in dataclasses.fields(value) if field.repr]
     return None
+
+
+def _fields_of_tuple(kind: type) -> Sequence[str] | None:
+    """Return the fields of a named tuple with the repr that it was made with."""
+    code = getattr(repr_of(kind), "__code__", None)
+    return getattr(kind, "_fields", None) if code is not None and code.co_filename == _MADE_IN else None
 
 
 def repr_of(kind: type) -> object:
@@ -196,15 +260,17 @@ def safe_repr(value: object, most: int = LINE) -> str:
 
 def safe_str(value: object, most: int = LINE) -> str:
     """Return the str of a value, cut after `most` characters; a text in its place if the author's `__str__` fails."""
-    if type(value) is str and len(value) <= most:
+    if type(value) is str and len(value) <= most and value.isprintable():
         return value
     return text_of(str, value, most)
 
 
 def error_text(error: BaseException, most: int = LINE) -> str:
-    """Return the class of an exception and what it says, as the last line of a traceback does."""
+    """Return the class of an exception and what it says, on one line."""
     text = _text(str, error, most)
-    return f"{class_name(error)} (what it says cannot be shown)" if text is None else f"{class_name(error)}: {text}"
+    if text is None:
+        return f"{class_name(error)} (what it says cannot be shown)"
+    return f"{class_name(error)}: {printable(text, most)}"
 
 
 def text_of(convert: Callable[[Any], object], value: object, most: int = LINE) -> str:
@@ -216,7 +282,7 @@ def text_of(convert: Callable[[Any], object], value: object, most: int = LINE) -
 def _text(convert: Callable[[Any], Any], value: object, most: int) -> str | None:
     """Convert a value to a plain str, or return None: authors' code runs here, which may raise and return anything."""
     try:
-        return shortened(str.__str__(convert(value)), most)
+        return str(Lines(str.__str__(convert(value)), most))
     except BaseException as error:  # noqa: BLE001  # whatever it is, it must not harm the code that reports
         leave(error, of_report=True)
         return None
@@ -246,4 +312,42 @@ def shortened(text: str, most: int = LINE) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
+# Texts that may hold what a client chose
+
+
+def printable(text: str, most: int = LINE) -> str:
+    """Return a text as one line, cut after `most` characters, with everything escaped that `repr` escapes in a str.
+
+    That is what is not printable: control characters such as line ends and ESC, invisible ones such as those that change the
+    direction of what follows, separators but the space, and lone surrogates.
+    """
+    text = shortened(text, most)
+    return text if text.isprintable() else shortened("".join(map(_escaped, text)), most)
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
+class Lines:
+    """The text of a value, of several lines each of which is printable; cut after `most` characters."""
+
+    __slots__ = ("_most", "value")
+
+    def __init__(self, value: object, most: int = LONGEST) -> None:
+        self.value, self._most = value, most
+
+    def __str__(self) -> str:
+        if type(self.value) is not str:
+            return safe_str(self.value, self._most)
+        text = shortened(self.value, self._most)
+        if text.isprintable():
+            return text
+        return shortened("\n".join(printable(line, self._most) for line in text.split("\n")), self._most)
+
+
+# A parameter of a query, up to its value, with its name.
+_PARAMETER = re.compile(r"((?:^|[?&;])([^?&;=#\s]*)=)[^&;#\s\"']*")
+# Where the reprs of named tuples are made.
+_MADE_IN = vars(collections)["namedtuple"].__code__.co_filename
 _NAME: Callable[[type], str] = vars(type)["__name__"].__get__

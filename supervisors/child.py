@@ -12,7 +12,7 @@ from actors.exits import SHUTDOWN
 from actors.future import Future, shared_future
 from actors.log import Log
 from actors.lowlevel import leave, next_round, spawn, waits_at
-from actors.redaction import safe_str
+from actors.redaction import Lines, safe_str
 from supervisors.backoff import Waits
 from supervisors.child_spec import BRUTAL_KILL, INFINITY, BrutalKill, ChildKind, ChildSpec
 from supervisors.exceptions import ChildNotFoundError
@@ -149,7 +149,7 @@ def _still_starting(process: Process, kind: ChildKind) -> None:
     if process.started is not None and kind is not ChildKind.SUPERVISOR:
         where = waits_at(process)
         _log.warning(
-            "%s has been in on_start for %g s; its supervisor waits for it\n%s", process.name, SLOW_START, where
+            "%s has been in on_start for %g s; its supervisor waits for it\n%s", process.name, SLOW_START, Lines(where)
         )
 
 

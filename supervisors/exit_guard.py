@@ -16,6 +16,7 @@ from types import FrameType
 
 from actors.log import Log
 from actors.lowlevel import thread_is_at
+from actors.redaction import Lines
 
 __all__ = ["ExitGuard"]
 
@@ -109,7 +110,7 @@ class ExitGuard:
         os._exit(self.status)
 
     def _say_farewell(self) -> None:
-        _log.critical("the program has not ended in time and is ended now; it waits for:\n%s", _obstacles())
+        _log.critical("the program has not ended in time and is ended now; it waits for:\n%s", Lines(_obstacles()))
         if self._is_leaving or _is_at_exit():
             _flush_output()
         else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.log import Log
 from actors.lowlevel import DaemonExecutor, new_event_loop, thread_is_at
+from actors.redaction import Lines
 
 if TYPE_CHECKING:
     from supervisors.signals import Signals
@@ -86,7 +87,9 @@ class MainLoop:
     def _close(self) -> None:
         for thread, function in self._executor.leave(min(self._signals.seconds_left(), THREADS)).items():
             where = thread_is_at(thread.ident)
-            _log.warning("%s has not returned, and its thread %s is left behind:\n%s", function, thread.name, where)
+            _log.warning(
+                "%s has not returned, and its thread %s is left behind:\n%s", function, thread.name, Lines(where)
+            )
         # Tasks that were left behind are not lost by mistake.
         self._loop.set_exception_handler(lambda _loop, _context: None)
         asyncio.set_event_loop(None)

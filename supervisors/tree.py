@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from actors.redaction import safe_str
+from actors.redaction import printable, safe_str
 from supervisors.branches import Branch, branch_of, children_of, name_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def _text(shows: Branch | int) -> str:
     process, child = shows
     if process is None:
         assert child is not None
-        return f"{safe_str(child.spec.id)} restarting {child.spec.actor.__name__}"
+        return f"{printable(safe_str(child.spec.id))} restarting {child.spec.actor.__name__}"
     name, kind = name_of(process), process.actor_class.__name__
     return f"{name} {process.pid}" if kind == name else f"{name} {process.pid} {kind}"
 

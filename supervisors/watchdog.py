@@ -30,6 +30,7 @@ from actors.clock import LoopClock, processor_time
 from actors.exceptions import ActorDeadError
 from actors.log import Log
 from actors.lowlevel import blocked_at, described, waits_at
+from actors.redaction import Lines
 from actors.validation import check_number, check_seconds
 from supervisors.child_spec import ChildSpec
 from supervisors.roster import Roster
@@ -236,7 +237,7 @@ class WatchdogServer(Actor):
         stack = ""
         if self._found.next_is_logged():
             stack = waits_at(process)
-            _log.warning("%s", _with_stack(text, stack))
+            _log.warning("%s", Lines(_with_stack(text, stack)))
         telemetry.execute(event, measurements, _about(process, message, stack))
 
 
@@ -297,7 +298,7 @@ def report_blocked(scheduler: Scheduler, seconds: float) -> None:
     message = described(process.actor, process.current) if process is not None else "none"
     culprit = "no actor is running" if process is None else f"{process.name} is {_doing(process, message)}"
     text = f"the event loop is blocked: nothing else has run for {seconds:g} s; {culprit}"
-    _log.warning("%s", _with_stack(text, stack))
+    _log.warning("%s", Lines(_with_stack(text, stack)))
     telemetry.execute(LOOP_BLOCKED, {"duration": seconds}, _about(process, message, stack))
 
 

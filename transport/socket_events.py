@@ -13,7 +13,7 @@ import msgspec
 from actors import telemetry
 from actors.channels.channel_events import level, took
 from actors.log import Log
-from actors.redaction import shown
+from actors.redaction import Shown, shown
 from supervisors.default_log import LIFE
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def socket_connected(attempt: Attempt, *, accepted: bool, duration: float) -> No
         verb = "CONNECTED TO" if accepted else "REFUSED CONNECTION TO"
         text = "%s %s in %s\n  Transport: %s\n  Serializer: %s\n  Parameters: %s"
         serializer, endpoint = type(attempt.serializer).__name__, attempt.endpoint
-        params = shown(attempt.params, endpoint.filter_parameters, endpoint.log_line)
+        params = Shown(shown(attempt.params, endpoint.filter_parameters, endpoint.log_line))
         _log.log(number, text, verb, socket_class.__name__, took(duration), attempt.transport, serializer, params)
 
 

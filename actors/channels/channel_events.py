@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from actors import telemetry
 from actors.log import Log
-from actors.redaction import shortened, shown
+from actors.redaction import Shown, printable, shown
 
 if TYPE_CHECKING:
     from actors.channels.channel_socket import ChannelSocket
@@ -117,15 +117,15 @@ def channel_handled_in(channel: ReportedChannel, message: Message, duration: flo
         _log.log(number, text, event, topic, type(channel).__name__, took(duration), payload)
 
 
-def _shown(channel: ReportedChannel, *chosen: object) -> list[str]:
+def _shown(channel: ReportedChannel, *chosen: object) -> list[Shown]:
     """Return what a client chose as text, a str as it is except for the last, the parameters; bounded as a whole."""
-    left, texts = channel.socket.log_line, list[str]()
+    left, texts = channel.socket.log_line, list[Shown]()
     for number, value in enumerate(chosen, 1):
         if isinstance(value, str) and number < len(chosen):
-            text = shortened(value, left)
+            text = printable(value, left)
         else:
             text = shown(value, channel.socket.filter_parameters, left)
-        texts.append(text)
+        texts.append(Shown(text))
         left = max(0, left - len(text))
     return texts
 

@@ -35,7 +35,7 @@ from actors.exits import (
 from actors.future import Future, shared_future
 from actors.log import Log
 from actors.recorder import messages_kept
-from actors.redaction import safe_str
+from actors.redaction import Lines, printable, safe_str
 from actors.runtime.behaviour import described
 from actors.runtime.bypass import BUSY
 from actors.runtime.coroutine import Contained, Entering, error_of, was_cancelled
@@ -105,7 +105,9 @@ class Process(Mailbox):
             StartError: if a plain `on_start` raised; an `async` one reports it through `started`.
         """
         self.scheduler, self.parent = scheduler, parent
-        self.label = label or (None if name is None else safe_str(name))
+        text = label or (None if name is None else safe_str(name))
+        # A topic is one, and is shown in many places.
+        self.label = None if text is None else printable(text)
         self.started_at = scheduler.clock.now()
         if (
             record is not None
@@ -375,7 +377,7 @@ class Process(Mailbox):
             report = CrashReport(self, error)
             keep(report)
             if self.scheduler.crash_log.admits(_log, "crashes", self.actor_class):
-                _log.error("%s", report, exc_info=error)
+                _log.error("%s", Lines(report), exc_info=error)
         except BaseException as failure:  # noqa: BLE001  # such as that of an attribute; the actor has to end
             leave(failure, of_report=True)
             _log.error("%s crashed: %s; there is no report, as that failed", self.name, error, exc_info=failure)

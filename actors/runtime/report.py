@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from actors.clock import wall_time
 from actors.exits import Crash
 from actors.fork import free_after_fork
-from actors.redaction import error_text, shortened
+from actors.redaction import error_text, printable
 from actors.runtime.behaviour import described, state_of
 from actors.traceback_locals import causes_of, drop_locals
 
@@ -105,7 +105,7 @@ class CrashReport:
 
     def _lines(self) -> Iterator[str]:
         yield f"{self.name} crashed: {error_text(self.error)}"
-        yield f"  last message: {described(self._actor, self.message)}"
+        yield f"  last message: {printable(described(self._actor, self.message))}"
         yield f"  ancestors: {', '.join(self.ancestors) or 'none'}"
         if self.messages:
             yield f"  last {len(self.messages)} of {self.handled} messages:"
@@ -114,7 +114,7 @@ class CrashReport:
 
     def _line(self, recorded: Recorded) -> str:
         began, took = self.at - recorded.at, (recorded.seconds or 0.0) * 1000
-        text = shortened(described(self._actor, recorded.message), _LINE)
+        text = printable(described(self._actor, recorded.message), _LINE)
         return f"    {began:9.3f} s before, took {took:9.3f} ms: {text}"
 
 

@@ -25,7 +25,7 @@ from actors.exceptions import ActorDeadError
 from actors.fork import free_after_fork, leave_child
 from actors.future import Future, run_on
 from actors.log import Log
-from actors.redaction import error_text
+from actors.redaction import Lines, error_text
 from actors.runtime.behaviour import described
 from actors.runtime.current import thread_belongs_to
 
@@ -85,7 +85,7 @@ def leave_behind(thread: threading.Thread, process: Process, doing: str) -> None
         process.name,
         process.reason,
         doing,
-        stack_of(thread),
+        Lines(stack_of(thread)),
     )
 
 

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, NamedTuple, Self, TextIO, TypeVar
 
+from actors.redaction import printable
+
 __all__ = ["ALARM", "BOLD", "DIM", "PID", "PLAIN", "WARN", "Cell", "Column", "Table", "Text", "duration", "in_columns"]
 
 T = TypeVar("T")
@@ -53,7 +55,7 @@ def in_columns(
     titles: Sequence[str], rows: Iterable[Sequence[Cell]], right: Sequence[bool], out: TextIO | None = None
 ) -> Text:
     """Lay out rows of cells below their titles, each column as wide as needed; `right` columns are aligned to the right."""
-    lines: list[Sequence[Cell]] = [[((title, DIM),) for title in titles], *rows]
+    lines: list[Sequence[Cell]] = [[((title, DIM),) for title in titles], *(list(map(_printable, row)) for row in rows)]
     widths = [max(_width(cell) for cell in column) for column in zip(*lines, strict=True)]
     plain, coloured = [], []
     for cells in lines:
@@ -61,6 +63,11 @@ def in_columns(
         plain.append(_joined(padded, _plain))
         coloured.append(_joined(padded, _coloured))
     return Text("\n".join(plain), "\n".join(coloured), out)
+
+
+def _printable(cell: Cell) -> Cell:
+    """Return a cell on one line that commands no terminal: clients choose topics and ids."""
+    return [(printable(text), style) for text, style in cell]
 
 
 def _width(cell: Cell) -> int:

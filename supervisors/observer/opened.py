@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from actors.actor import Actor
 from actors.channel import Channel
-from actors.redaction import FILTERED, STATE_SECRETS, Shown, is_secret, repr_of, safe_repr, shortened, shown_fields
+from actors.redaction import (
+    FILTERED,
+    STATE_SECRETS,
+    Shown,
+    is_secret,
+    is_secret_pair,
+    repr_of,
+    safe_repr,
+    shortened,
+    shown_fields,
+    without_secret_parameters,
+)
 from actors.ref import ActorRef
 
 if TYPE_CHECKING:
@@ -83,7 +94,7 @@ def redacted(value: object, secrets: Sequence[str] = STATE_SECRETS, depth: int =
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
-        return shortened(value, _CHARACTERS)
+        return shortened(without_secret_parameters(value[: _CHARACTERS + 1], secrets), _CHARACTERS)
     if isinstance(value, bytes | bytearray | memoryview):
         return Shown(f"<{len(value)} bytes>")
     if isinstance(value, Actor | ActorRef):
@@ -133,6 +144,9 @@ def _named(name: object, value: object, secrets: Sequence[str], depth: int) -> o
 def _items(value: Collection[object], secrets: Sequence[str], depth: int) -> object:
     if value and depth <= 0:
         return Shown("(…)" if isinstance(value, tuple) else "[…]" if isinstance(value, list) else "{…}")
+    if isinstance(value, list | tuple) and is_secret_pair(value, secrets):
+        pair = (value[0], Shown(FILTERED))
+        value = list(pair) if isinstance(value, list) else pair
     shown = [redacted(inner, secrets, depth - 1) for inner in islice(list(value), _ITEMS)]
     if len(value) > _ITEMS:
         shown.append(Shown(f"{_MORE} {len(value) - _ITEMS} more"))

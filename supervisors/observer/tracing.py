@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TextIO
 
 from actors import sys
-from actors.redaction import error_text, safe_repr
+from actors.redaction import LONGEST, error_text, printable, safe_repr
 from actors.sys import Got, Raised
 from supervisors.observer.opened import redacted, secrets_of
 
@@ -54,5 +54,5 @@ class MessageTrace:
         return f"{self.ref} handled it in {after}{reply}"
 
     def _write(self, line: str) -> None:
-        self._out.write(f"{line}\n")
+        self._out.write(f"{printable(line, LONGEST)}\n")
         self._out.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TextIO
 
-from actors.redaction import safe_str
+from actors.redaction import printable, safe_str
 from supervisors.branches import Branch, name_of
 from supervisors.observer.display import ALARM, BOLD, DIM, PID, Cell, Text, duration, in_columns
 from supervisors.observer.process_info import process_info
@@ -55,4 +55,4 @@ def _of_running(process: Process) -> Cell:
 def _of_restarting(branch: Branch) -> Cell:
     assert branch.child is not None
     spec = branch.child.spec
-    return (safe_str(spec.id), BOLD), (" restarting", ALARM), (f" {spec.actor.__name__}", DIM)
+    return (printable(safe_str(spec.id)), BOLD), (" restarting", ALARM), (f" {spec.actor.__name__}", DIM)

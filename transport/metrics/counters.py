@@ -53,6 +53,10 @@ LIMITS = (
 )
 """The limits that are counted, by the names of their options; "files" is the process's limit of open files."""
 
+# The registered close codes, and the thousands of those for libraries and for applications (RFC 6455, section 7.4.2).
+_KNOWN_CODES = range(1000, 1016)
+_OWN_CODES = (3, 4)
+
 _Handler = Callable[[Mapping[str, float], Mapping[str, Any]], None]
 
 
@@ -128,7 +132,7 @@ class Counters:
 
     def _on_disconnected(self, _numbers: Mapping[str, float], about: Mapping[str, Any]) -> None:
         if about["endpoint"] is self._endpoint:
-            self.closed[str(about["code"])] += 1
+            self.closed[_close_code(about["code"])] += 1
 
     def _on_joined(self, _numbers: Mapping[str, float], about: Mapping[str, Any]) -> None:
         if about["socket"].endpoint is self._endpoint:
@@ -152,6 +156,13 @@ class Counters:
         process = about["supervisor"].process
         if process.scheduler is self._scheduler:
             self.restarts[supervisor_name(process)] += 1
+
+
+def _close_code(code: int) -> str:
+    """Return the label of a close code: clients choose among thousands, and each would be another series."""
+    if code in _KNOWN_CODES:
+        return str(code)
+    return f"{code // 1000}xxx" if code // 1000 in _OWN_CODES else "other"
 
 
 def supervisor_name(process: Process) -> str:

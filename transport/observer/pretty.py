@@ -16,13 +16,16 @@ from actors.redaction import (
     DEEPER,
     FILTERED,
     STATE_SECRETS,
+    Shown,
     is_secret,
+    is_secret_pair,
     repr_of,
     safe_repr,
     safe_str,
     shortened,
     shown_fields,
     unshowable,
+    without_secret_parameters,
 )
 from actors.ref import ActorRef
 from transport.protocol.nesting import MAX_NESTING, is_nested_deeper
@@ -81,12 +84,12 @@ class _Pretty:
             return self._string(value, levels)
         if isinstance(value, Mapping):
             return self._in_brackets("{", self._pairs(value.items(), levels), len(value), "}", levels)
-        if isinstance(value, list | tuple | set | frozenset | deque):
-            return self._sequence(value, levels)
         names = shown_fields(value)
         if names is not None:
             named = (f"{name}={self._unless_secret(name, getattr(value, name), levels)}" for name in names)
             return self._in_brackets(f"{type(value).__name__}(", named, 0, ")", levels)
+        if isinstance(value, list | tuple | set | frozenset | deque):
+            return self._sequence(value, levels)
         return shortened(str(value) if isinstance(value, ActorRef) else _repr(value), CHARACTERS)
 
     def _string(self, value: str | bytes | bytearray, levels: int) -> str:
@@ -99,10 +102,14 @@ class _Pretty:
             except (msgspec.DecodeError, UnicodeDecodeError):
                 pass
         if isinstance(value, str):
-            return shortened(repr(value[: CHARACTERS + 1]), CHARACTERS)
+            text = without_secret_parameters(value[: CHARACTERS + 1], self._secrets)
+            return shortened(repr(text), CHARACTERS)
         return f"<{len(value)} bytes>"
 
     def _sequence(self, value: Collection[object], levels: int) -> str:
+        if isinstance(value, list | tuple) and is_secret_pair(value, self._secrets):
+            pair = (value[0], Shown(FILTERED))
+            value = list(pair) if isinstance(value, list) else pair
         kind = type(value)
         opening, closing = BRACKETS.get(kind) or (f"{kind.__name__}(", ")")
         return self._in_brackets(opening, self._items(value, levels), len(value), closing, levels)
