@@ -30,7 +30,7 @@ from actors.channels.payloads import JOIN, InvalidPayloadError, typed
 from actors.exceptions import BadReturnError, ChannelError, NotJoinedError, UnencodableError, UnhandledEventError
 from actors.exits import SHUTDOWN, ExitReason, Shutdown, Stop, exit_reason
 from actors.log import Log
-from actors.redaction import filter_parameters, safe_repr
+from actors.redaction import Shown, safe_repr, shown
 from actors.runtime.behaviour import described
 
 if TYPE_CHECKING:
@@ -398,8 +398,8 @@ class Channel(Actor):
     def _describe(self, message: object) -> str:
         message = as_sent(self, message)
         if type(message) is Message:
-            payload = filter_parameters(message.payload, self.socket.filter_parameters)
-            return repr(msgspec.structs.replace(message, payload=payload))
+            payload = Shown(shown(message.payload, self.socket.filter_parameters))
+            message = msgspec.structs.replace(message, payload=payload)
         return super()._describe(message)
 
     def _exit_reason(self, reason: ExitReason) -> ExitReason:

@@ -17,6 +17,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -191,12 +192,15 @@ def _between(opening: str, closing: str, parts: Iterable[Iterator[str]]) -> Iter
 def without_secrets(value: Any, secrets: Sequence[str] = STATE_SECRETS, above: tuple[int, ...] = ()) -> Any:
     """Return something with the repr of `value`, except that values of secret names are "[FILTERED]".
 
-    It goes through mappings, lists, tuples, dataclasses and Structs, unless their authors wrote the repr. `above` are the ids
-    of the containers around the value.
+    Its first `LINE` characters are the same: no more are looked at of a text, nor more than so many items of a container. It
+    goes through mappings, lists, tuples, dataclasses and Structs, unless their authors wrote the repr. `above` are the ids of
+    the containers around the value.
     """
     kind, holders = type(value), (*above, id(value))
     if kind is str:
-        return without_secret_parameters(value, secrets)
+        return without_secret_parameters(value[: LINE + 1], secrets)
+    if kind is bytes:
+        return value[: LINE + 1]
     names = shown_fields(value)
     if names is None and kind not in (list, tuple) and not isinstance(value, Mapping):
         return value
@@ -206,11 +210,12 @@ def without_secrets(value: Any, secrets: Sequence[str] = STATE_SECRETS, above: t
         fields = [f"{name}={_unless_secret(name, getattr(value, name), secrets, holders)!r}" for name in names]
         return Shown(f"{kind.__name__}({', '.join(fields)})")
     if isinstance(value, Mapping):
-        entries = {key: _unless_secret(key, inner, secrets, holders) for key, inner in value.items()}
+        some = islice(value.items(), LINE)
+        entries = {key: _unless_secret(key, inner, secrets, holders) for key, inner in some}
         return entries if kind is dict else Shown(f"{kind.__name__}({entries!r})")
     if is_secret_pair(value, secrets):
         return kind((value[0], FILTERED))
-    return kind(without_secrets(inner, secrets, holders) for inner in value)
+    return kind(without_secrets(inner, secrets, holders) for inner in islice(value, LINE))
 
 
 def _unless_secret(name: object, value: object, secrets: Sequence[str], above: tuple[int, ...]) -> Any:

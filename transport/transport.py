@@ -29,7 +29,7 @@ from actors.exceptions import ActorDeadError
 from actors.exits import NORMAL, SHUTDOWN, Down, Exit, ExitReason, Shutdown, Stop
 from actors.log import Log
 from actors.lowlevel import Receipt
-from actors.redaction import filter_parameters, safe_str, shown
+from actors.redaction import Shown, safe_str, shown
 from actors.task.task import Task
 from supervisors import calls
 from supervisors.child import Child, launch, stop_children
@@ -595,8 +595,8 @@ class Transport(ClientActor):
             case str() | bytes():
                 return self._describe_data(message)
             case Message():
-                payload = filter_parameters(message.payload, self.socket.endpoint.filter_parameters)
-                return repr(msgspec.structs.replace(message, payload=payload))
+                payload = Shown(shown(message.payload, self.socket.endpoint.filter_parameters))
+                message = msgspec.structs.replace(message, payload=payload)
             case Frame(data=data):
                 return f"<Frame of {len(data)} bytes>" if isinstance(data, bytes) else "<Frame>"
             case JoinReply():
