@@ -159,11 +159,11 @@ def _traceback(error: BaseException) -> str:
 
 
 def _make_harmless(shown: traceback.TracebackException) -> None:
-    # The text of a SyntaxError is in `msg`, that of all others in `_str`, which has no public name.
-    for name in ("_str", "msg"):
+    # The text of a SyntaxError is in the last three, that of all others in `_str`, which has no public name.
+    for name in ("_str", "msg", "filename", "text"):
         text = getattr(shown, name, None)
         if isinstance(text, str):
-            setattr(shown, name, _continued(text))
+            setattr(shown, name, _continued(text) if name == "_str" else printable(text))
     notes = getattr(shown, "__notes__", None)
     if isinstance(notes, list):
         shown.__notes__ = [_continued(safe_str(note)) for note in notes]

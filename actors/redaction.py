@@ -133,7 +133,9 @@ def is_secret_pair(value: Sequence[object], secrets: Iterable[str]) -> bool:
 
 
 def without_secret_parameters(text: str, secrets: Iterable[str]) -> str:
-    """Return a text in which the values of secret parameters of a URI or a query are "[FILTERED]"."""
+    """Return a text in which Phoenix's auth tokens and the values of secret parameters of a URI or a query are "[FILTERED]"."""
+    if _AUTH_TOKEN in text:
+        text = _AUTH_TOKENS.sub(f"{_AUTH_TOKEN}{FILTERED}", text)
     if "=" not in text:
         return text
     return _PARAMETER.sub(lambda found: f"{found[1]}{FILTERED}" if is_secret(found[2], secrets) else found[0], text)
@@ -351,6 +353,9 @@ class Lines:
         return shortened("\n".join(printable(line, self._most) for line in text.split("\n")), self._most)
 
 
+# How a WebSocket's subprotocols carry a token (Phoenix).
+_AUTH_TOKEN = "base64url.bearer.phx."  # noqa: S105  # what is before it
+_AUTH_TOKENS = re.compile(re.escape(_AUTH_TOKEN) + r"[^\s,;\"']*")
 # A parameter of a query, up to its value, with its name.
 _PARAMETER = re.compile(r"((?:^|[?&;])([^?&;=#\s]*)=)[^&;#\s\"']*")
 # Where the reprs of named tuples are made.

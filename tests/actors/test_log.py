@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from actors.log import Log
-from actors.redaction import class_name, error_text, function_name, safe_repr, safe_str
+from actors.redaction import LINE, LONGEST, Lines, Shown, class_name, error_text, function_name, safe_repr, safe_str
 
 NAME = "ashtree.test_log"
 ERRORS: list[type[BaseException]] = [ValueError, RecursionError, asyncio.CancelledError, SystemExit, GeneratorExit]
@@ -151,3 +151,110 @@ def test_a_level_that_is_off_costs_no_text() -> None:
         assert not Log(NAME).is_enabled_for(logging.INFO)
     finally:
         logging.getLogger(NAME).setLevel(logging.NOTSET)
+
+
+# What clients choose
+
+
+class Kept(logging.Handler):
+    """Keeps the text of each record."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("%(filename)s %(funcName)s %(message)s"))
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(self.format(record))
+
+
+@pytest.fixture
+def kept(logger: logging.Logger) -> Kept:
+    handler = Kept()
+    logger.addHandler(handler)
+    return handler
+
+
+FORGED = "a\n2030-01-01 forged\x1b[2J\u2028\u202e"
+ESCAPED = "a\\n2030-01-01 forged\\x1b[2J\\u2028\\u202e"
+
+
+def test_each_value_of_a_record_is_one_printable_line(kept: Kept) -> None:
+    Log(NAME).warning("%s %r %s %s", FORGED, FORGED, ValueError(FORGED), Shown(FORGED))
+    here = test_each_value_of_a_record_is_one_printable_line.__name__
+    assert kept.texts == [f"test_log.py {here} {ESCAPED} '{ESCAPED}' {ESCAPED} {ESCAPED}"]
+
+
+def test_each_value_of_a_record_is_bounded(kept: Kept) -> None:
+    long = "\x00" * 10**6
+    Log(NAME).warning("%s %r %s %s", long, long, ValueError(long), Lines(long))
+    assert len(kept.texts[0]) < 3 * (LINE + 10) + LONGEST + 200
+
+
+def test_lines_of_ours_stay_lines(kept: Kept) -> None:
+    Log(NAME).warning("a stack:\n%s", Lines("  one\n  two\x1b"))
+    assert kept.texts[0].split("\n")[1:] == ["  one", "  two\\x1b"]
+
+
+def raised(error: BaseException) -> BaseException:
+    with pytest.raises(type(error)) as caught:
+        raise error
+    return caught.value
+
+
+def with_note(note: Any) -> BaseException:
+    error = ValueError("noted")
+    error.add_note(note)
+    return error
+
+
+def with_cause(cause: BaseException) -> BaseException:
+    error = RuntimeError("caused")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError(FORGED),
+        KeyError(FORGED),
+        with_note(FORGED),
+        with_cause(ValueError(FORGED)),
+        BaseExceptionGroup(FORGED, [ValueError(FORGED), with_note(FORGED)]),
+        SyntaxError(FORGED, (FORGED, 1, 1, FORGED)),
+        OSError(5, FORGED, FORGED),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_the_text_of_an_exception_forges_no_line(kept: Kept, error: BaseException) -> None:
+    Log(NAME).error("failed", exc_info=raised(error))
+    lines = kept.texts[0].split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert not [line for line in lines if line.startswith("2030")]
+    assert "forged" in kept.texts[0]
+
+
+def test_the_text_of_an_exception_is_bounded(kept: Kept) -> None:
+    Log(NAME).error("failed", exc_info=raised(with_cause(raised(ValueError("\n" * 10**6)))))
+    assert len(kept.texts[0]) < 10 * LINE
+
+
+def test_a_formatter_with_tracebacks_of_its_own_is_used(kept: Kept) -> None:
+    class Own(logging.Formatter):
+        def formatException(self, ei: Any) -> str:  # noqa: N802  # its name
+            return f"<{ei[1]!r}>"
+
+    kept.setFormatter(Own())
+    Log(NAME).error("failed", exc_info=raised(ValueError("harmless")))
+    assert kept.texts == ["failed\n<ValueError('harmless')>"]
+
+
+def test_a_record_with_an_exception_has_the_place_of_the_caller(kept: Kept) -> None:
+    Log(NAME).error("failed", exc_info=ValueError(FORGED))
+    try:
+        int(FORGED)
+    except ValueError:
+        Log(NAME).exception("failed")
+    here = test_a_record_with_an_exception_has_the_place_of_the_caller.__name__
+    assert [text.split("\n")[0] for text in kept.texts] == [f"test_log.py {here} failed"] * 2

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from collections import namedtuple
+from collections import OrderedDict, namedtuple
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import repeat
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -11,7 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.redaction import MAX_DEPTH, filter_parameters, shown, without_secrets
+from actors.redaction import (
+    LINE,
+    MAX_DEPTH,
+    Lines,
+    error_text,
+    filter_parameters,
+    printable,
+    safe_repr,
+    safe_str,
+    shown,
+    without_secrets,
+)
 
 
 @dataclass
@@ -34,6 +46,7 @@ class Wordy(msgspec.Struct):
         return "what the author says"
 
 
+Key = namedtuple("Key", "api_key size")  # noqa: PYI024  # whatever its kind
 Point = namedtuple("Point", "x y")  # noqa: PYI024  # whatever its kind
 
 
@@ -49,11 +62,42 @@ Point = namedtuple("Point", "x y")  # noqa: PYI024  # whatever its kind
         (b"\x00\x01", "<2 bytes>"),
         ({1: 2}, {1: 2}),
         (None, None),
+        (["user", "x"], ["user", "x"]),
+        ([["cookie", "x"], ("x-api-key", "x")], [["cookie", "[FILTERED]"], ["x-api-key", "[FILTERED]"]]),
+        ("/socket?user_token=x&vsn=2.0.0", "/socket?user_token=[FILTERED]&vsn=2.0.0"),
+        ("password=x;a=b", "password=[FILTERED];a=b"),
+        ("a token = 5, the token=5", "a token = 5, the token=5"),
+        ("phoenix, base64url.bearer.phx.eA, x", "phoenix, base64url.bearer.phx.[FILTERED], x"),
     ],
     ids=repr,
 )
 def test_secrets_are_filtered_however_deep(value: Any, filtered: Any) -> None:
     assert filter_parameters(value) == filtered
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Authorization",
+        "proxy-authorization",
+        "apikey",
+        "apiKey",
+        "x-api-key",
+        "API_KEY",
+        "Cookie",
+        "set-cookie",
+        "_csrf_token",
+        "x-csrf",
+        "passwd",
+        "aws_credentials",
+        b"authorization",
+    ],
+)
+def test_names_of_secrets_are_found_in_any_case_and_form(name: Any) -> None:
+    for value in ({name: "x"}, {"a": [{"b": {name: "x"}}]}, [(name, "x")], {"headers": [[name, "x"]]}):
+        for text in (repr(filter_parameters(value)), shown(value), repr(without_secrets(value))):
+            assert "'x'" not in text
+            assert "[FILTERED]" in text
 
 
 def test_the_names_of_secrets_can_be_chosen() -> None:
@@ -83,6 +127,11 @@ def test_what_is_filtered_is_a_copy() -> None:
         (Order("x", Login("ann", "x", {"token": 1})),
          "Order(api_key='[FILTERED]', item=Login(user='ann', password='[FILTERED]', more={'token': '[FILTERED]'}))"),
         (Wordy("x"), "what the author says"),
+        (Key("x", 1), "Key(api_key='[FILTERED]', size=1)"),
+        (OrderedDict({"token": "x", "a": [("cookie", "x")]}),
+         "OrderedDict({'token': '[FILTERED]', 'a': [('cookie', '[FILTERED]')]})"),
+        (MappingProxyType({"secret": "x"}), "mappingproxy({'secret': '[FILTERED]'})"),
+        ({"uri": "wss://a/?token=x"}, "{'uri': 'wss://a/?token=[FILTERED]'}"),
         (Point(1, 2), "Point(x=1, y=2)"),
         (("withdraw", b"ten", {1}), "('withdraw', b'ten', {1})"),
         ("password", "'password'"),
@@ -140,3 +189,49 @@ def test_a_bounded_text_goes_no_deeper_than_the_filter() -> None:
     for _ in range(MAX_DEPTH + 10):
         deep = [deep]
     assert shown(deep) == repr(filter_parameters(deep))
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 10**6, b"x" * 10**6, ["x"] * 10**6, dict.fromkeys(range(10**6)), {"a": ("x" * 10**6, "y")}],
+    ids=type,
+)
+def test_a_message_is_looked_at_no_further_than_it_is_shown(value: Any) -> None:
+    text = repr(without_secrets(value))
+    assert text[:LINE] == repr(value)[:LINE]
+    assert len(text) < 100 * LINE
+
+
+# Printable texts
+
+HOSTILE = "\n\r\t\x00\x1b[2J\x7f\x85\x9b\xa0\xad\u200b\u2028\u2029\u202e\u2066\ufeff\ud800\U000e0001"
+
+
+@given(st.text() | st.text(st.sampled_from(HOSTILE + "aé日")), st.integers(1, 50))
+def test_a_printable_text_is_one_bounded_line_with_the_escapes_of_repr(text: str, most: int) -> None:
+    line = printable(text)
+    assert line.isprintable()
+    if "\\" not in text and "'" not in text and len(line) < LINE:
+        assert line == repr(text)[1:-1]
+    assert len(printable(text, most)) <= most + 1
+
+
+@pytest.mark.parametrize("text", ["", "room:lobby", "Ünï 日本 🎉", "C:\\temp", 'it\'s "quoted"'])
+def test_a_printable_text_is_left_as_it_is(text: str) -> None:
+    assert printable(text) is text
+
+
+def test_lines_are_printable_one_by_one() -> None:
+    assert str(Lines("one\n  two\r\nthree\x1b[2J")) == "one\n  two\\r\nthree\\x1b[2J"
+    assert str(Lines("x\n" * 100, 9)) == "x\nx\nx\nx\nx…"
+    assert str(Lines(ValueError("a\n\x00"))) == "a\n\\x00"
+
+
+def test_texts_of_values_command_no_terminal() -> None:
+    class Loud:
+        def __repr__(self) -> str:
+            return f"<{HOSTILE}>"
+
+    for text in (safe_repr(Loud()), safe_str(Loud()), safe_str(HOSTILE)):
+        assert all(line.isprintable() for line in text.split("\n"))
+    assert error_text(ValueError("a\nb\x1b")) == "ValueError: a\\nb\\x1b"

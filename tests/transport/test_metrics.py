@@ -367,6 +367,30 @@ async def test_connections_that_end_are_counted_by_close_code(end: str, code: in
         assert await family(server, "ashtree_connections_closed_total") == {f"code={code}": 1}
 
 
+@on_loop
+async def test_close_codes_that_clients_choose_make_few_series() -> None:
+    codes = [1000, 1001, 1011, *range(3000, 3050), *range(4000, 4050)]
+    async with serving(UserSocket, metrics=Metrics()) as server:
+        for code in codes:
+            client = await server.connect()
+            await client.close(code)
+        await server.nothing_is_left()
+        counted = await family(server, "ashtree_connections_closed_total")
+    assert counted == {"code=1000": 1, "code=1001": 1, "code=1011": 1, "code=3xxx": 50, "code=4xxx": 50}
+
+
+@pytest.mark.parametrize(
+    ("code", "label"), [(1006, "1006"), (1015, "1015"), (1016, "other"), (2999, "other"), (5000, "other")]
+)
+def test_other_close_codes_are_one_series(runtime: ManualRuntime, code: int, label: str) -> None:
+    endpoint = Endpoint({}, port=None)
+    counters = Counters(endpoint)
+    counters.attach(PubSub(), runtime._scheduler)
+    telemetry.execute(DISCONNECTED, {"duration": 1.0}, {"endpoint": endpoint, "code": code})
+    counters.detach()
+    assert counters.closed == {label: 1}
+
+
 # Actors
 
 
