@@ -586,7 +586,8 @@ class Endpoint:
             origin, host = incoming.request.headers.get("Origin"), incoming.request.headers.get("Host")
         except MultipleValuesError:
             return False
-        if self._origin_rule(Asking(origin, host, incoming.scheme, incoming.is_over_loopback)):
+        # Without the header it is not a page's; then nothing needs to be found out about it.
+        if origin is None or self._origin_rule(Asking(origin, host, incoming.scheme, incoming.is_over_loopback)):
             return True
         if self._admits("pages of other origins"):
             _log.warning(_OTHER_ORIGIN, *(shortened(repr(each), self.log_line) for each in (origin, host)))

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Awaitable, Mapping
 from contextvars import copy_context
 from dataclasses import replace
-from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -19,7 +18,7 @@ from actors.redaction import filter_parameters, safe_str, shortened
 from supervisors import calls
 from supervisors.child_spec import ChildSpec, Restart
 from transport.access.auth_token import SUBPROTOCOL, SUBPROTOCOL_HEADER, Offer, longpoll_token, without_token
-from transport.access.origin import Origin, read_origin
+from transport.access.origin import read_origin
 from transport.carriers.handshake import fault_of
 from transport.carriers.time_bound import TimeBound, is_cancellation
 from transport.endpoint_api import EndpointAPI
@@ -258,7 +257,7 @@ class Mount:
         )
 
     def _uri(self, scheme: str, host: str | None, target: RequestTarget, params: Mapping[str, Any]) -> Uri:
-        requested = _origin_of_host(scheme, host or "")
+        requested = read_origin(f"{scheme}://{host or ''}")
         shown = filter_parameters(params, self._endpoint.filter_parameters)
         query = target.query if shown == params else query_of(shown)
         return Uri(scheme, requested and requested.host, requested and requested.port, target.path, query)
@@ -293,12 +292,6 @@ class Mount:
             client.place.keep_for(started)
         started.when_done(lambda future: _check_started(carrier, future))
         return started
-
-
-@lru_cache(maxsize=64)
-def _origin_of_host(scheme: str, host: str) -> Origin | None:
-    """Parse the Host header; it has one of a few values for all clients of a server."""
-    return read_origin(f"{scheme}://{host}")
 
 
 def _report_failure(attempt: Attempt) -> None:

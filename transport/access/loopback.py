@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 __all__ = ["is_from_this_machine", "is_loopback", "is_of_this_machine"]
@@ -23,10 +24,13 @@ def is_loopback(host: str) -> bool:
 
 def is_of_this_machine(host: str) -> bool:
     """Return whether a host that is requested over the loopback interface is a name of that: also 0.0.0.0 leads there."""
+    if is_loopback(host):
+        return True
     address = _address(host)
-    return is_loopback(host) or (address is not None and address.is_unspecified)
+    return address is not None and address.is_unspecified
 
 
+@lru_cache(maxsize=1024)
 def _address(host: str) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(host.strip("[]"))

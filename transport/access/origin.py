@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal, NamedTuple
 
 from actors.callbacks import check_function
@@ -115,8 +115,9 @@ def _may_connect(allows: Callable[[Origin, Asking], bool], asking: Asking) -> bo
     return page is not None and allows(page, asking)
 
 
+@lru_cache(maxsize=64)
 def read_origin(text: str) -> Origin | None:
-    """Parse an Origin header; None if it is none."""
+    """Parse an Origin header; None if it is none. There are a few for all clients of a server."""
     if text == _NULL:
         return Origin("", "", None)
     scheme, name, port = _split(text)
