@@ -116,6 +116,8 @@ GROUPS = (
             "observer_page.md#access": "Observer",
             "design.md#a-connection": "Transport",
             "design.md#long-polling": "LongPoll",
+            "deployment.md#batches-and-times": "Drainer",
+            "deployment.md#health": "Health",
         },
     ),
     Group(
