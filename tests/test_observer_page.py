@@ -9,6 +9,7 @@ import pytest
 
 from tests.live import LiveDemo
 from tests.node import browser, play
+from transport import Socket
 from transport.observer.observer import TOKEN_VARIABLE, Observer
 from transport.testing.live_endpoint import LiveEndpoint
 
@@ -28,6 +29,7 @@ SCENARIOS = [
     "accessibility",
     "widths",
     "token",
+    "rebound",
 ]
 TOKEN = "a-token-for-the-tests"  # noqa: S105  # of no other use
 
@@ -35,8 +37,9 @@ TOKEN = "a-token-for-the-tests"  # noqa: S105  # of no other use
 @pytest.fixture(scope="session")
 def report() -> Reporter:
     # A demo of its own: where other tests have left more than a few clients, the page shows them folded.
-    with LiveDemo(variables={TOKEN_VARIABLE: TOKEN}) as demo, LiveEndpoint({}, observer=Observer(TOKEN)) as guarded:
-        return play("observer.mjs", demo.address, browser(), guarded.url, TOKEN)
+    sockets, observer = {"/socket": Socket}, Observer(TOKEN)
+    with LiveDemo(variables={TOKEN_VARIABLE: TOKEN}) as demo, LiveEndpoint(sockets, observer=observer) as another:
+        return play("observer.mjs", demo.address, browser(), another.url, TOKEN)
 
 
 def test_the_demo_prints_the_address_with_a_token_of_its_own() -> None:
@@ -170,3 +173,8 @@ def test_the_page_leads_to_the_pages_of_the_endpoint(report: Reporter) -> None:
 
 def test_a_token_in_the_address_is_taken_out_of_it(report: Reporter) -> None:
     assert report("token")["url"].endswith("/observer")
+
+
+def test_a_page_of_a_foreign_name_that_leads_here_connects_nowhere(report: Reporter) -> None:
+    assert report("rebound")["rebound.test"] == {"websocket": "refused", "status": 403}
+    assert report("rebound")["127.0.0.1"] == {"websocket": "open", "status": 200}

@@ -316,6 +316,31 @@ const scenarios = {
     observer.problems.length = 0
     return {asked, refused, before, url: other.page.url(), attempts, obstacles}
   },
+
+  // A page of a foreign name that leads to this machine, and a page of this machine.
+  async "rebound"({observe}){
+    const reports = {}
+    for(const host of ["rebound.test", "127.0.0.1"]){
+      const {page, problems} = await observe({url: null})
+      await page.goto(`http://${host}:${new URL(another).port}/observer`)
+      await page.locator("#access").waitFor()
+      reports[host] = await page.evaluate(async () => {
+        const websocket = await new Promise(resolve => {
+          const socket = new WebSocket(`ws://${location.host}/socket/websocket?vsn=2.0.0`)
+          socket.onopen = () => resolve("open")
+          socket.onerror = () => resolve("refused")
+        })
+        const ask = async (query, options) => (await fetch(`/socket/longpoll?vsn=2.0.0${query}`, options)).json()
+        // A browser adds no Origin to a GET of the page's own host; what is opened so cannot be spoken to.
+        const {token} = await ask("", {})
+        const headers = {"X-Forwarded-For": "203.0.113.9", "Content-Type": "application/json"}
+        const {status} = await ask(`&token=${token}`, {method: "POST", headers, body: '["1","1","room","phx_join",{}]'})
+        return {websocket, status}
+      })
+      problems.length = 0
+    }
+    return reports
+  },
 }
 
 await playInBrowser(executablePath, scenarios, newContext => {
