@@ -221,7 +221,8 @@ class Endpoint:
         self._carriers = {kind: CarrierOptions(traffic, *shared) for kind, traffic in self.traffic.items()}
         self._routes = checked_pages(routes or {})
         self.url_host = checked_url_host(url_host)
-        self._check_origin, self._origin_rule = check_origin, origin_rule(check_origin, self.url_host)
+        hosts = [place.host for place in self.addresses if isinstance(place, TcpPort)]
+        self._check_origin, self._origin_rule = check_origin, origin_rule(check_origin, self.url_host, hosts)
         self.versions = Versions(serializers)
         if secret_key is not None:
             token.check_secrets(secret_key)

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from websockets.datastructures import Headers
+from websockets.http11 import Request
 
 from tests.transport.wire import HANDSHAKE, on_loop, serving
-from transport import Endpoint, Socket, SocketError
+from transport import Endpoint, Socket, SocketError, TcpPort
 from transport.access.origin import AllowedOrigin, Asking, Origin, origin_rule, parse_origins, read_origin
+from transport.http.exchange import Incoming
 
 UPGRADE = HANDSHAKE.partition("Host: localhost\r\n")[2]
 
@@ -206,6 +209,7 @@ def test_no_header_of_a_client_is_an_error(origin: str, host: str | None) -> Non
             assert origin_rule(check_origin, url_host)(Asking(origin, host, over_loopback=True)) in {True, False}
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["http", "https", "ws", "file", "x"]), st.integers(0, 70000) | st.just(""), st.text("a.-:[*ä"))
 def test_an_origin_that_is_read_is_written_as_it_was(scheme: str, port: int | str, host: str) -> None:
     page = read_origin(f"{scheme}://{host}:{port}")
@@ -286,6 +290,22 @@ def test_a_server_that_knows_its_name_need_not_be_told_it_by_its_proxy() -> None
     assert rule(Asking("https://shop.example:8443", None))
     # As in Phoenix.
     assert not rule(Asking("http://localhost:4000", "localhost:4000", over_loopback=True))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"host": "Dev.Shop.test"},
+        {"listen": [TcpPort("dev.shop.test", 4000)]},
+        {"host": "dev.shop.test", "check_origin": "conn"},
+    ],
+)
+def test_the_name_at_which_it_listens_is_its_own(options: dict[str, Any]) -> None:
+    # A line of /etc/hosts gives it a loopback address; `endpoint.url` has it.
+    endpoint = Endpoint({}, **options)
+    for name, allowed in [("dev.shop.test", True), ("evil.example", False)]:
+        headers = Headers({"Host": f"{name}:4000", "Origin": f"http://{name}:4000"})
+        assert endpoint.origin_allowed(Incoming(Request("/", headers), b"", ("127.0.0.1", 5))) is allowed
 
 
 def test_conn_takes_this_machines_names_beside_the_servers() -> None:

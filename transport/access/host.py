@@ -34,9 +34,12 @@ def canonical_host(host: str) -> str | None:
 
 
 def ascii_host(host: str) -> str | None:
-    """Return a host that an author wrote in the form in which browsers send it: "münchen.de" is "xn--mnchen-3ya.de" there."""
+    """Return a host that an author wrote in the form in which browsers send it: "münchen.de" is "xn--mnchen-3ya.de" there.
+
+    An IPv6 address may be without brackets.
+    """
     if host.isascii():
-        return canonical_host(host)
+        return canonical_host(f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host)
     labels = [_ascii_label(label) for label in _DOTS.split(host)]
     return None if None in labels else canonical_host(".".join(map(str, labels)))
 

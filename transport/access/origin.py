@@ -87,8 +87,10 @@ _ENTRIES = (
 )
 
 
-def origin_rule(check_origin: CheckOrigin, url_host: str | None = None) -> OriginRule:
-    """Return the rule for a value of `check_origin`; `url_host` is the name of the server, in the form of `checked_url_host`.
+def origin_rule(check_origin: CheckOrigin, url_host: str | None = None, listens_at: Collection[str] = ()) -> OriginRule:
+    """Return the rule for a value of `check_origin`.
+
+    `url_host` is the name of the server, in the form of `checked_url_host`; `listens_at` the hosts at which it listens.
 
     Raises:
         SocketError: naming the invalid value, or the invalid entry of a list.
@@ -96,10 +98,11 @@ def origin_rule(check_origin: CheckOrigin, url_host: str | None = None) -> Origi
     if check_origin is False:
         return lambda _: True
     allows: Callable[[Origin, Asking], bool]
+    own = _Own(url_host, frozenset(map(ascii_host, listens_at)))
     if check_origin is True:
-        allows = partial(_is_of_own_host, url_host)
+        allows = partial(_is_of_own_host, own)
     elif check_origin == "conn":
-        allows = partial(_is_of_own_origin, url_host)
+        allows = partial(_is_of_own_origin, own)
     elif callable(check_origin):
         allows = partial(_allowed_by, _checked_function(check_origin))
     else:
@@ -141,16 +144,23 @@ def _split(text: str) -> tuple[str | None, str | None, int | None]:
 # One's own pages
 
 
-def _is_of_own_host(url_host: str | None, page: Origin, asking: Asking) -> bool:
+class _Own(NamedTuple):
+    """What a server knows of its names."""
+
+    url_host: str | None
+    listens_at: Collection[str | None]
+
+
+def _is_of_own_host(own: _Own, page: Origin, asking: Asking) -> bool:
     """Return whether a page has the host of this server: its `url_host`, or else the one that is requested."""
-    if url_host is not None:
-        return page.host == url_host
-    return page.host == _requested(asking) and _is_ours(page.host, None, asking)
+    if own.url_host is not None:
+        return page.host == own.url_host
+    return page.host == _requested(asking) and _is_ours(page.host, own, asking)
 
 
-def _is_of_own_origin(url_host: str | None, page: Origin, asking: Asking) -> bool:
+def _is_of_own_origin(own: _Own, page: Origin, asking: Asking) -> bool:
     """Return whether a page has the scheme, host and port of the request (Phoenix's `:conn`)."""
-    return page == read_origin(f"{asking.scheme}://{asking.host or ''}") and _is_ours(page.host, url_host, asking)
+    return page == read_origin(f"{asking.scheme}://{asking.host or ''}") and _is_ours(page.host, own, asking)
 
 
 def _requested(asking: Asking) -> str | None:
@@ -158,15 +168,15 @@ def _requested(asking: Asking) -> str | None:
     return None if requested is None else requested.host
 
 
-def _is_ours(requested: str, url_host: str | None, asking: Asking) -> bool:
+def _is_ours(requested: str, own: _Own, asking: Asking) -> bool:
     """Return whether a requested host is a name of this server, as far as it knows its names.
 
     A foreign page may give its own name the address of this machine (DNS rebinding), and is then of the requested host. So a
     client that comes over the loopback interface has to request a name of that, which no page can have by such means.
     """
-    if asking.over_loopback and is_of_this_machine(requested):
+    if asking.over_loopback and (is_of_this_machine(requested) or requested in own.listens_at):
         return True
-    return requested == url_host if url_host is not None else not asking.over_loopback
+    return requested == own.url_host if own.url_host is not None else not asking.over_loopback
 
 
 def checked_url_host(url_host: object) -> str | None:
@@ -178,7 +188,7 @@ def checked_url_host(url_host: object) -> str | None:
     if url_host is None:
         return None
     if isinstance(url_host, str):
-        host = ascii_host(f"[{url_host}]" if url_host.count(":") > 1 and not url_host.startswith("[") else url_host)
+        host = ascii_host(url_host)
         if host is not None:
             return host
     raise SocketError(
