@@ -86,9 +86,11 @@ class Peer:
         # What the server's `send` raises.
         self.fail: Exception | None = None
         self.refused_codes = range(0)
+        self.is_writing = False
         self.task = asyncio.create_task(app(scope, self._in.get, self._write))
 
     async def _write(self, event: Any) -> None:
+        self.is_writing = True
         await self.gate.wait()
         if self.fail is not None:
             raise self.fail
@@ -1050,3 +1052,70 @@ async def test_a_page_whose_name_was_led_to_this_machine_is_not_of_it(
             if allowed:
                 peer.put("websocket.disconnect", code=1000)
             await peer.ended()
+
+
+# Tokens and disconnects by id
+
+
+class PassingSocket(EchoSocket):
+    expiry_warning, expiry_leeway = 0.0, 0.0
+
+    def connect(self, params: Mapping[str, str], connect_info: ConnectInfo) -> Any:
+        self.expire_in(float(params.get("seconds", "60")))
+        return ok({})
+
+    def handle_token(self, token: str) -> Any:
+        self.expire_in(60)
+        return ok({"token": token})
+
+    def id(self) -> str:
+        return "users:ann"
+
+
+@asynccontextmanager
+async def passing() -> AsyncIterator[tuple[AsgiApplication, Endpoint]]:
+    endpoint = Endpoint({"/socket": PassingSocket}, port=None)
+    async with System([endpoint]):
+        yield endpoint.asgi(), endpoint
+
+
+@on_loop
+async def test_a_connection_expires() -> None:
+    async with passing() as (app, _):
+        peer = await opened(app, query="vsn=2.0.0&seconds=0.05")
+        closed = await peer.get()
+        assert (closed["type"], closed["code"]) == ("websocket.close", 1008)
+        peer.put("websocket.disconnect", code=1008)
+        await peer.ended()
+
+
+@on_loop
+async def test_another_token_is_answered() -> None:
+    async with passing() as (app, _):
+        peer = await opened(app)
+        peer.put("websocket.receive", text='[null,"1","phoenix","access_token",{"access_token":"t"}]', bytes=None)
+        assert json.loads(await peer.text()) == [
+            None,
+            "1",
+            "phoenix",
+            "phx_reply",
+            {"status": "ok", "response": {"token": "t"}},
+        ]
+        peer.put("websocket.disconnect", code=1000)
+        await peer.ended()
+
+
+@on_loop
+async def test_a_disconnect_by_id_reaches_a_client_whose_server_has_not_sent_the_acceptance() -> None:
+    async with passing() as (app, endpoint):
+        peer = Peer(app, scope("websocket", "/socket/websocket", "vsn=2.0.0"))
+        peer.gate.clear()
+        peer.put("websocket.connect")
+        await until(lambda: peer.is_writing)
+        endpoint.broadcast("users:ann", "disconnect", {})
+        peer.gate.set()
+        assert (await peer.get())["type"] == "websocket.accept"
+        closed = await peer.get()
+        assert (closed["type"], closed["code"]) == ("websocket.close", 1001)
+        peer.put("websocket.disconnect", code=1001)
+        await peer.ended()
