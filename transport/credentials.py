@@ -42,13 +42,13 @@ class Credentials:
     `late` has what is to be told to channels that are being started.
     """
 
-    __slots__ = ("_before", "_process", "_socket", "_timer", "_waiting", "_warns_at", "_watched", "late")
+    __slots__ = ("_before", "_process", "_socket", "_timer", "_tokens", "_warns_at", "_watched", "late")
 
     def __init__(self, socket: Socket, process: Process) -> None:
         self._socket, self._process = socket, process
         self._timer: Timer | None = None
         self._watched = self._warns_at = inf
-        self._waiting: dict[str, list[RefreshToken]] = {}
+        self._tokens: dict[str, list[RefreshToken]] = {}
         self._before: dict[str, Any] = {}
         self.late: dict[Joined, TokenAccepted] = {}
 
@@ -91,17 +91,17 @@ class Credentials:
 
     def add(self, token: str, refresh: RefreshToken) -> bool:
         """Keep a token until it has been handled; return whether nothing else is, so that it is its turn."""
-        self._waiting.setdefault(token, []).append(refresh)
-        return len(self._waiting) == len(self._waiting[token]) == 1
+        self._tokens.setdefault(token, []).append(refresh)
+        return len(self._tokens) == len(self._tokens[token]) == 1
 
     def next(self) -> str | None:
         """Return the token that is to be handled now, if there is one."""
         self._before = dict(self._socket.assigns)
-        return next(iter(self._waiting), None)
+        return next(iter(self._tokens), None)
 
     def handled(self) -> list[RefreshToken]:
         """Return the messages that have brought the token that was handled; the next one may be."""
-        return self._waiting.pop(next(iter(self._waiting)))
+        return self._tokens.pop(next(iter(self._tokens)))
 
     def changes(self) -> dict[str, Any]:
         """Return the assigns that `handle_token` has set."""

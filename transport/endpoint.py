@@ -387,7 +387,7 @@ class Endpoint:
 
     def sign(self, salt: str, data: Any) -> str:
         """Sign a token with this endpoint's secret; see `transport.token.sign`."""
-        return token.sign(self._secret(), salt, data, signed_at=self._unix_time())
+        return token.sign(self._secret(), salt, data, signed_at=self.unix_time())
 
     def verify(self, salt: str, signed: object, *, max_age: float = token.DAY, leeway: float = token.LEEWAY) -> Any:
         """Return the data of a token that this endpoint has signed; TokenError if it has not, or if the token is too old.
@@ -400,10 +400,10 @@ class Endpoint:
         self, salt: str, signed: object, *, max_age: float = token.DAY, leeway: float = token.LEEWAY
     ) -> token.Signed:
         """Verify a token, and return its `data` with the Unix times `signed_at` and `expires_at`."""
-        return token.read(self._secret(), salt, signed, max_age=max_age, leeway=leeway, now=self._unix_time())
+        return token.read(self._secret(), salt, signed, max_age=max_age, leeway=leeway, now=self.unix_time())
 
-    def _unix_time(self) -> float:
-        """Return the time of its tokens: in a test that of the test."""
+    def unix_time(self) -> float:
+        """Return the Unix time in seconds, which its tokens have; in a test that of the test."""
         return wall_time() if self._clock is None else self._clock.unix_time()
 
     def make_session(self, data: Mapping[str, Any]) -> SessionCookie:

@@ -41,6 +41,9 @@ class EndpointAPI(ChannelEndpoint, Protocol):
     def pubsub(self) -> PubSub:
         """The PubSub of the system that it runs in; RuntimeError if it is not running."""
 
+    def unix_time(self) -> float:
+        """Return the Unix time in seconds; in a test that of the test."""
+
     def has_page(self, path: str) -> bool:
         """Return whether a GET of this path is answered by a page, of the application or of an extension."""
 

@@ -16,7 +16,6 @@ from actors.channels.channel_events import LEVELS
 from actors.channels.message import Reply, ok
 from actors.channels.payloads import check_payloads
 from actors.exceptions import ChannelError
-from actors.lowlevel import Scheduler
 from actors.redaction import safe_repr
 from actors.validation import Bound, check_seconds, is_number
 from supervisors.child_spec import ChildSpec, Restart
@@ -150,7 +149,7 @@ class Socket:
             ValueError: if they are not a number >= 0.
         """
         check_seconds("seconds", seconds)
-        self.expires_at = Scheduler.here().clock.unix_time() + seconds
+        self.expires_at = self.endpoint.unix_time() + seconds
 
     def handle_token(self, token: str) -> Any:
         """Accept another token of a connected client with `ok()`, or refuse it with `error()`; may be `async`.

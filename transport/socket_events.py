@@ -30,6 +30,7 @@ __all__ = [
     "FRAME_OUT",
     "LIMIT_REACHED",
     "REFUSED",
+    "TOKEN_HANDLED",
     "Attempt",
     "broadcast_dropped",
     "frame_in",
@@ -39,6 +40,7 @@ __all__ = [
     "socket_disconnected",
     "socket_drain",
     "socket_refused",
+    "token_handled",
 ]
 
 CONNECTED = ("phoenix", "socket_connected")
@@ -47,6 +49,7 @@ DISCONNECTED = ("ashtree", "socket_disconnected")
 DRAIN = ("phoenix", "socket_drain")
 LIMIT_REACHED = ("ashtree", "limit_reached")
 BROADCAST_DROPPED = ("ashtree", "broadcast_dropped")
+TOKEN_HANDLED = ("ashtree", "token_handled")
 FRAME_IN = ("ashtree", "frame_in")
 FRAME_OUT = ("ashtree", "frame_out")
 
@@ -92,6 +95,16 @@ def socket_disconnected(socket: Socket, code: int, duration: float) -> None:
     if DISCONNECTED in telemetry.attached:
         about = {"endpoint": socket.endpoint, "socket": socket, "code": code}
         telemetry.execute(DISCONNECTED, {"duration": duration}, about)
+
+
+def token_handled(socket: Socket, *, accepted: bool) -> None:
+    """Report that another token of a connected client was accepted or refused; the log has those that were refused."""
+    if TOKEN_HANDLED in telemetry.attached:
+        about = {"endpoint": socket.endpoint, "socket": socket, "result": "ok" if accepted else "error"}
+        telemetry.execute(TOKEN_HANDLED, {"count": 1}, about)
+    number = None if accepted else level(socket.log, _log)
+    if number is not None:
+        _log.log(number, "REFUSED TOKEN IN %s", type(socket).__name__)
 
 
 def limit_reached(endpoint: EndpointAPI, limit: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from threading import Thread
 from typing import Any, ClassVar
 
 import pytest
@@ -12,12 +14,17 @@ import pytest
 from actors.channel import Channel
 from actors.channels.message import Reply, error, ok
 from actors.exits import Shutdown, Stop
+from actors.lowlevel import state_of
+from supervisors.observer.opened import redacted
+from tests.transport.wire import collected
 from transport.endpoint import Endpoint
 from transport.exceptions import SocketError, TokenError
 from transport.protocol.serializer import V1JSONSerializer, V2JSONSerializer
 from transport.socket import Route, Socket
+from transport.socket_events import TOKEN_HANDLED
 from transport.testing.channel_test import ChannelTest, JoinedChannel, Pushed, TestClient
 from transport.testing.exceptions import ConnectRefusedError
+from transport.transport import Transport
 
 HOUR = 3600.0
 GATES: list[asyncio.Future[Reply]] = []
@@ -496,3 +503,38 @@ def test_a_connection_expires_while_a_handler_waits(slow: TestClient) -> None:
     slow.send_token("admin")
     slow.advance(5)
     assert slow.close_code == 1008
+
+
+# What is seen of it
+
+
+def test_it_is_reported_what_was_accepted_and_the_log_has_what_was_refused(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ashtree")
+    with collected(TOKEN_HANDLED, lambda _measured, about: about["result"]) as results:
+        client.send_token("admin").assert_reply("ok")
+        client.send_token("forged").assert_reply("error")
+    assert results == ["ok", "error"]
+    assert [record.getMessage() for record in caplog.records if "TOKEN" in record.getMessage()] == [
+        "REFUSED TOKEN IN UserSocket"
+    ]
+    assert "forged" not in caplog.text
+
+
+def test_a_token_that_waits_is_shown_to_no_tool(slow: TestClient) -> None:
+    slow.send_token("hunter2")
+    slow.test.settle()
+    actor = slow.transport.process.actor
+    assert isinstance(actor, Transport)
+    assert "hunter2" not in repr(redacted(vars(actor))) + repr(redacted(state_of(actor))) + repr(actor._credentials)
+    for process in slow.transport.process.scheduler.processes.values():
+        assert "hunter2" not in repr(redacted(state_of(process.actor)))
+    GATES[0].set_result(ok())
+
+
+def test_a_thread_may_say_when_a_connection_expires(client: TestClient) -> None:
+    thread = Thread(target=client.socket.expire_in, args=(60,))
+    thread.start()
+    thread.join()
+    assert client.socket.expires_at == client.runtime.clock.unix_time() + 60
