@@ -420,7 +420,7 @@ class Transport(ClientActor):
         while (token := credentials.next()) is not None:
             result = self.socket.handle_token(token)
             if is_awaitable(result):
-                Task.start_link(self, _finish, result, self._process, self._limits.connect_timeout)
+                Task.start_link(self, _handle_token, result, self._process, self._limits.connect_timeout)
                 return
             self._token_handled(credentials, result)
 
@@ -658,7 +658,7 @@ class Transport(ClientActor):
         socket_events.socket_disconnected(self.socket, code, self.clock.now() - self._began)
 
 
-async def _finish(result: Awaitable[object], transport: Process, seconds: float) -> None:
+async def _handle_token(result: Awaitable[object], transport: Process, seconds: float) -> None:
     """Await what `handle_token` has returned, but not longer than `connect` may take."""
     bound = TimeBound(transport.scheduler.clock, seconds)
     try:
