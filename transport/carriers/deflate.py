@@ -25,9 +25,10 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 from websockets.frames import CloseCode, Opcode
 from websockets.headers import build_extension, parse_extension
 
+from actors.channels.message import Frame
 from actors.redaction import safe_repr
 from actors.validation import check_count, is_count
-from transport.carriers.frames import SLICE_BYTES, SLICE_COSTS, FrameReader, framed
+from transport.carriers.frames import SLICE_BYTES, SLICE_COSTS, FrameReader, wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from websockets.typing import ExtensionParameter
 
     from actors.channels.fastlane import Outlet
-    from actors.channels.message import Frame
 
 __all__ = ["Agreement", "Compression", "Deflate", "DeflateOutlet", "InflatingReader"]
 
@@ -144,14 +144,14 @@ class DeflateOutlet:
     def wire(self, frame: Frame) -> bytes:
         """Return a message as one frame, compressed if that makes it shorter; it is made once and kept in `frame.deflated`."""
         if len(frame.data) < self._compression.min_size:
-            return self._plain.wire(frame)
+            return wire(frame)
         forms = frame.deflated
         if forms is None:
             forms = frame.deflated = {}
         if self._window not in forms:
             deflated = self._deflated(frame.data)
-            is_shorter = len(deflated) < len(frame.data)
-            forms[self._window] = framed(frame.opcode | _RSV1, deflated) if is_shorter else self._plain.wire(frame)
+            marked = Frame(frame.opcode | _RSV1, deflated)  # type: ignore[arg-type]  # an opcode with a reserved bit
+            forms[self._window] = wire(marked if len(deflated) < len(frame.data) else frame)
         return forms[self._window]
 
     def _deflated(self, data: bytes) -> bytes:

@@ -29,7 +29,6 @@ __all__ = [
     "FrameReader",
     "close_frame",
     "close_payload",
-    "framed",
     "pong_frame",
     "wire",
 ]
@@ -292,15 +291,12 @@ def pong_frame(payload: bytes) -> bytes:
 def wire(frame: Frame) -> bytes:
     """Return a message as one unmasked frame (RFC 6455, section 5.2); it is made once and kept in `frame.wire`."""
     if frame.wire is None:
-        frame.wire = framed(frame.opcode, frame.data)
+        data, head = frame.data, _FIN | frame.opcode
+        size = len(data)
+        if size <= _SHORT:
+            frame.wire = bytes((head, size)) + data
+        elif size <= _MEDIUM:
+            frame.wire = bytes((head, _LENGTH_16)) + size.to_bytes(2, "big") + data
+        else:
+            frame.wire = bytes((head, _LENGTH_64)) + size.to_bytes(8, "big") + data
     return frame.wire
-
-
-def framed(opcode: int, data: bytes) -> bytes:
-    """Return one unmasked frame with the whole of a message; `opcode` may have reserved bits."""
-    head, size = _FIN | opcode, len(data)
-    if size <= _SHORT:
-        return bytes((head, size)) + data
-    if size <= _MEDIUM:
-        return bytes((head, _LENGTH_16)) + size.to_bytes(2, "big") + data
-    return bytes((head, _LENGTH_64)) + size.to_bytes(8, "big") + data

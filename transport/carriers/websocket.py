@@ -110,6 +110,7 @@ class WebSocketCarrier(asyncio.Protocol):
         "_traffic",
         "_transport",
         "_unread",
+        "_wire",
         "intake",
         "sweeps",
     )
@@ -122,6 +123,7 @@ class WebSocketCarrier(asyncio.Protocol):
         # The form of what is sent, compressed if the client has agreed on that; then it may compress too.
         assert isinstance(options.traffic, WebSocketTraffic)
         self._outlet: Outlet = outlet or options.traffic
+        self._wire = self._outlet.wire
         reader = FrameReader if outlet is None else InflatingReader
         self._frames = reader(options.max_size, options.limits.fragments)
         self._process: Process | None = None
@@ -394,7 +396,7 @@ class WebSocketCarrier(asyncio.Protocol):
         """Let a frame wait until the client has read what was written before; disconnect the client if too much waits."""
         if self._outbox is None:
             self._outbox = self._options.outbox_for(self.intake)
-        if not self._outbox.put(frame, max(len(frame.data), len(self._outlet.wire(frame)))):
+        if not self._outbox.put(frame, max(len(frame.data), len(self._wire(frame)))):
             self._give_up("outbox")
         elif self.intake.held & UNREAD:
             self._watch_unread()
@@ -430,7 +432,7 @@ class WebSocketCarrier(asyncio.Protocol):
             self._write(pong, 0)
         while outbox is not None and outbox.messages and not self._held & PAUSED:
             frames = outbox.take(SLICE_BYTES)
-            self._write(b"".join(map(self._outlet.wire, frames)), len(frames))
+            self._write(b"".join(map(self._wire, frames)), len(frames))
         if self._farewell is not None and (outbox is None or not outbox.messages):
             farewell, self._farewell = self._farewell, None
             if farewell:
@@ -565,9 +567,9 @@ class WebSocketCarrier(asyncio.Protocol):
         """Write one frame, or let it wait while the client reads too slowly."""
         held = self._held
         if not held:
-            self._write(self._outlet.wire(frame), 1)
+            self._write(self._wire(frame), 1)
         elif held == CORKED and self._cork is not None:
-            data = self._outlet.wire(frame)
+            data = self._wire(frame)
             self._cork.append(data)
             if len(data) > _LARGE:
                 self._uncork()
