@@ -12,6 +12,7 @@ from types import CodeType, TracebackType
 from typing import Any
 
 from actors.exceptions import AmbiguousNameError
+from actors.redaction import Lines
 from supervisors.exceptions import AmbiguousActorError, UnknownActorError
 
 __all__ = ["Function", "awaits", "compiler", "is_slip", "outcome", "report", "typed_part"]
@@ -54,12 +55,12 @@ async def outcome(function: Function) -> BaseException | None:
 def report(error: BaseException, namespace: Mapping[str, object]) -> str:
     """Return a traceback as text, from the first typed line on; only the last line if that says everything.
 
-    `namespace` has the variables of the prompt.
+    It is printable, as the text of an error may contain a client's message. `namespace` has the variables of the prompt.
     """
     typed = typed_part(error.__traceback__, namespace)
     if is_slip(error, typed):
-        return "".join(traceback.format_exception_only(error))
-    return "".join(traceback.format_exception(type(error), error, typed))
+        return str(Lines("".join(traceback.format_exception_only(error))))
+    return str(Lines("".join(traceback.format_exception(type(error), error, typed))))
 
 
 def is_slip(error: BaseException, typed: TracebackType | None) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from supervisors.observer.python_prompt import run_on_loop
+from supervisors.observer.typed import report
 from supervisors.system import System
 from tests.live import WAIT
 
@@ -62,3 +63,7 @@ def test_a_signal_that_does_not_interrupt_the_wait_is_handled_soon() -> None:
         with pytest.raises(KeyboardInterrupt):
             run_on_loop(statement, system.ref.process.scheduler.loop)
         assert cancelled.wait(WAIT)
+
+
+def test_the_text_of_an_error_commands_no_terminal() -> None:
+    assert report(ValueError("room:\x1b[2J\u202e"), {}) == "ValueError: room:\\x1b[2J\\u202e\n"

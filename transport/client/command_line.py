@@ -14,6 +14,7 @@ import msgspec
 
 from actors import standard_streams
 from actors.clock import wall_time
+from actors.redaction import Lines
 from transport.client.exceptions import BufferFullError, ClosedError, ReplyError, ReplyTimeoutError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _HINT = 'write an event and optionally its payload as JSON, such as: new_msg {"b
 
 def complain(text: object) -> None:
     """Print a line about the client itself to standard error."""
-    standard_streams.complain(f"client: {text}")
+    standard_streams.complain(f"client: {Lines(text)}")
 
 
 def parse_line(line: str) -> tuple[str, object]:

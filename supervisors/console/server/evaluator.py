@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from actors.redaction import Lines
 from actors.threads.threaded_actor import ThreadedActor
 from supervisors.console.protocol import Complete, Completions, Evaluate
 from supervisors.observer.completion import completions_of
@@ -91,14 +92,14 @@ class Evaluator(ThreadedActor):
         except SystemExit as exiting:
             return Leave(self._status(exiting.code))
         except BaseException as error:  # noqa: BLE001  # it is shown to the user
-            self._print(_harmless(report(error, self._namespace)))
+            self._print(report(error, self._namespace))
         return Evaluated(number, has_failed=True)
 
     def _status(self, code: object) -> int:
         """Return the exit status for the argument of `exit()`, as in a program of its own."""
         if code is None or isinstance(code, int):
             return code or 0
-        self._print(_harmless(f"{code}\n"))
+        self._print(f"{Lines(code)}\n")
         return 1
 
     def _print(self, text: str) -> None:
@@ -136,8 +137,3 @@ class Evaluator(ThreadedActor):
         self._screen.display_kept()
         if error is not None:
             raise error
-
-
-def _harmless(text: str) -> str:
-    """Escape control characters: the text of an error may contain an attacker's message."""
-    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
