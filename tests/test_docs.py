@@ -14,7 +14,13 @@ from tests.forks import Forks
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-TEXTS = [*PAGES, ROOT / "CHANGELOG.md", *sorted(ROOT.glob("fuzz/*.md")), *sorted(ROOT.glob("tests/golden/*.md"))]
+TEXTS = [
+    *PAGES,
+    ROOT / "CHANGELOG.md",
+    ROOT / "SECURITY.md",
+    *sorted(ROOT.glob("fuzz/*.md")),
+    *sorted(ROOT.glob("tests/golden/*.md")),
+]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TITLE = re.compile(r"# (\w+\.py)\n")
 BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
