@@ -90,7 +90,7 @@ def test_our_client_answers_the_warning_by_itself(server: LiveDemo, carried_by: 
 def test_our_client_connects_again_with_another_token_when_it_was_too_late(server: LiveDemo) -> None:
     async def conversation() -> None:
         url = f"{server.websocket_address}/short"
-        async with Socket(url, auth_token=Tokens("ann:0.5", "ben:600")) as socket:
+        async with Socket(url, auth_token=Tokens("ann:1", "ben:600")) as socket:
             room, ends, again = socket.channel("room:1"), closes(socket), opens(socket)
             await room.join()
             await again.until(1)

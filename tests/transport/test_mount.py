@@ -11,7 +11,7 @@ import pytest
 
 from actors import Actor, Channel, Reply, ok, telemetry
 from actors.registry import ActorRegistry
-from tests.transport.wire import on_loop, serving, status
+from tests.transport.wire import Answer, Tcp, on_loop, serving, status
 from transport import ConnectInfo, Socket
 from transport.limits import Limits
 from transport.socket_events import LIMIT_REACHED, REFUSED
@@ -195,6 +195,10 @@ class PassingSocket(NamedSocket):
         self.expires_at += float(params["seconds"])
         return super().connect(params, connect_info)
 
+    def handle_token(self, token: str) -> Any:
+        self.expire_in(float(token))
+        return ok()
+
 
 @on_loop
 async def test_a_client_whose_time_is_over_is_refused_and_the_log_says_why(caplog: pytest.LogCaptureFixture) -> None:
@@ -209,18 +213,28 @@ async def test_a_client_whose_time_is_over_is_refused_and_the_log_says_why(caplo
 async def test_a_connection_expires_on_the_clock_of_the_machine() -> None:
     async with serving(PassingSocket) as server:
         client = await server.connect(seconds="0.05")
-        room = await client.join("room:1")
-        assert room
+        assert await client.recv() == [None, None, "phoenix", "token_expires", {"expires_in": 0}]
         assert await client.closed() == 1008
+
+
+async def post(tcp: Tcp, path: str, body: str) -> Answer:
+    await tcp.send(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n{body}")
+    return await tcp.answer()
 
 
 @on_loop
 async def test_a_session_that_expires_ends_a_waiting_poll_and_then_is_gone() -> None:
     async with serving(PassingSocket) as server:
-        tcp = await server.tcp()
-        opened = await tcp.get("/socket/longpoll?vsn=2.0.0&seconds=0.05")
-        path = f"/socket/longpoll?vsn=2.0.0&seconds=-1&token={json.loads(opened.body)['token']}"
-        waiting = json.loads((await tcp.get(path)).body)
-        assert (waiting["status"], waiting["messages"]) == (204, [])
-        assert json.loads((await tcp.get(path)).body)["status"] == 403
-        assert json.loads((await tcp.get(path, method="POST")).body)["status"] == 410
+        tcp, posting = await server.tcp(), await server.tcp()
+        opened = await tcp.get("/socket/longpoll?vsn=2.0.0&seconds=60")
+        path = f"/socket/longpoll?vsn=2.0.0&seconds=-60&token={json.loads(opened.body)['token']}"
+        posted = await post(posting, path, '[null,"1","phoenix","access_token",{"access_token":"0.05"}]')
+        assert json.loads(posted.body) == {"status": 200}
+        [reply] = json.loads((await tcp.get(path)).body)["messages"]
+        assert json.loads(reply)[4] == {"status": "ok", "response": {}}
+        statuses = [200]
+        while statuses[-1] in (200, 204):
+            statuses.append(json.loads((await tcp.get(path)).body)["status"])
+        # A new session would begin; but `connect` refuses it.
+        assert statuses[-1] == 403
+        assert json.loads((await post(posting, path, "x")).body)["status"] == 410
