@@ -5,9 +5,9 @@
 
 Both servers are the demo, with `--reuse-port`. All clients have joined a topic. The old server gets SIGTERM; each client
 measures when it is closed, by which code, and when it has joined again at the new server. Our client and the stock phoenix.js
-have their default back-off. It prints the batches as the clients saw them, how long clients were away, and how many joined
-again in the busiest tenth of a second. The exit status is 1 unless every client was closed by 1012 and is back, and the old
-server ended with 0.
+have their default back-off. It prints the batches, when clients were closed after the signal, for how long they were away, and
+how many joined again in the busiest tenth of a second. The exit status is 1 unless every client was closed by 1012 and is
+back, and the old server ended with 0.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -52,12 +54,13 @@ class Row:
 
 
 @asynccontextmanager
-async def server(port: int, *options: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def server(port: int, log: Path, *options: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run the demo on a port that others may have too."""
     command = [str(ROOT / "demo.py"), "--port", str(port), "--reuse-port", *options]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-    )
+    with log.open("w") as written:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *command, stdout=asyncio.subprocess.PIPE, stderr=written
+        )
     try:
         assert process.stdout is not None
         await asyncio.wait_for(process.stdout.readline(), DEADLINE)
@@ -138,22 +141,25 @@ class PhoenixClients:
         return [Row(code, (closed or 0) / 1000, back and back / 1000) for code, closed, back in found]
 
 
-async def deploy(options: argparse.Namespace) -> dict[str, list[Row] | int | float]:
+async def deploy(options: argparse.Namespace) -> dict[str, Any]:
     """Replace a server by another one; return what the clients saw, its exit status, and how long it took to end."""
     port = _free_port()
-    url = f"ws://127.0.0.1:{port}/socket"
+    url, counts = f"ws://127.0.0.1:{port}/socket", (options.clients - options.javascript, options.javascript)
     drain = ("--drain-batch-size", str(options.batch_size), "--drain-batch-interval", str(options.batch_interval))
     async with AsyncExitStack() as stack:
-        old = await stack.enter_async_context(server(port, *drain))
-        ours, stock = Clients(url, options.clients - options.javascript), PhoenixClients(url, options.javascript)
+        log = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "old.log"
+        old = await stack.enter_async_context(server(port, log, *drain))
+        ours, stock = Clients(url, counts[0]), PhoenixClients(url, counts[1])
         await asyncio.gather(ours.start(), stock.start())
-        await stack.enter_async_context(server(port))
+        await stack.enter_async_context(server(port, log.with_name("new.log")))
         began = time.time()
         old.send_signal(signal.SIGTERM)
         status = await old.wait()
         took = time.time() - began
         rows = await asyncio.gather(ours.finish(), stock.finish())
-        return {"began": began, "status": status, "took": took, "ours": rows[0], "phoenix.js": rows[1]}
+        rounds = [int(size) for size in re.findall(r"DRAINING (\d+) ", log.read_text())]
+        clients = {"ours": rows[0], "phoenix.js": rows[1]}
+        return {"began": began, "status": status, "took": took, "rounds": rounds, **clients}
 
 
 def _free_port() -> int:
@@ -162,37 +168,31 @@ def _free_port() -> int:
     return port
 
 
-def report(result: dict[str, Any], interval: float) -> dict[str, Any]:
+def report(result: dict[str, Any]) -> dict[str, Any]:
     """Return the figures of a deploy."""
     rows: list[Row] = [*result["ours"], *result["phoenix.js"]]
     codes = Counter(row.code for row in rows)
-    batches = Counter(round((row.closed - result["began"]) / interval) if interval else 0 for row in rows)
     return {
         "status": result["status"],
         "seconds": round(result["took"], 2),
+        "rounds": result["rounds"],
         "codes": {str(code): count for code, count in codes.items()},
-        "batches": [batches[index] for index in sorted(batches)],
-        "batch_spread": round(
-            max((_spread(rows, result["began"], interval, index) for index in batches), default=0), 3
-        ),
+        "closed": _shares([row.closed - result["began"] for row in rows]),
         "away": {kind: _away(result[kind]) for kind in ("ours", "phoenix.js") if result[kind]},
         "busiest": max(Counter(int((row.back or 0) * 10) for row in rows).values()),
         "lost": sum(row.back is None for row in rows),
     }
 
 
-def _spread(rows: Sequence[Row], began: float, interval: float, index: int) -> float:
-    """Return the seconds from the first to the last close of a batch."""
-    times = [row.closed for row in rows if not interval or round((row.closed - began) / interval) == index]
-    return max(times) - min(times)
-
-
 def _away(rows: Sequence[Row]) -> dict[str, float]:
     """Return for how many seconds clients were away."""
-    away = sorted(row.back - row.closed for row in rows if row.back is not None)
-    return {
-        name: round(away[int(share * (len(away) - 1))], 3) for name, share in [("p50", 0.5), ("p99", 0.99), ("max", 1)]
-    }
+    return _shares([row.back - row.closed for row in rows if row.back is not None])
+
+
+def _shares(seconds: Sequence[float]) -> dict[str, float]:
+    ordered = sorted(seconds)
+    shares = [("p50", 0.5), ("p99", 0.99), ("max", 1)]
+    return {name: round(ordered[int(share * (len(ordered) - 1))], 3) for name, share in shares}
 
 
 def main() -> None:
@@ -206,7 +206,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.javascript is None:
         options.javascript = options.clients // 4 if shutil.which("node") else 0
-    figures = report(asyncio.run(asyncio.wait_for(deploy(options), 2 * DEADLINE)), options.batch_interval)
+    figures = report(asyncio.run(asyncio.wait_for(deploy(options), 2 * DEADLINE)))
     print(json.dumps(figures, indent=2))
     if options.json is not None:
         options.json.write_text(json.dumps(figures))

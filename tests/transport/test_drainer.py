@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import math
 import socket as sockets
@@ -24,6 +25,7 @@ from tests.transport.wire import (
     Server,
     Tcp,
     collected,
+    limited,
     masked,
     on_both_loops,
     on_loop,
@@ -434,3 +436,23 @@ async def test_what_was_received_is_handled_before_the_end() -> None:
     answered.remove("beat")  # there is no order between topics
     assert answered == [*map(str, range(1, 1000))]
     assert RoomChannel.handled == [{"n": n} for n in range(2, 1000)]
+
+
+def test_a_client_that_resets_its_connection_at_that_moment_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def not_connected(transport: asyncio.Transport) -> None:
+        transport.abort()
+        raise OSError(errno.ENOTCONN, "the reset has come after the close frame was written")
+
+    async def test() -> None:
+        async with serving(UserSocket, routes={"/": lambda _: respond(200, "page")}) as server:
+            client, tcp = await server.connect(), await server.tcp()
+            monkeypatch.setattr("asyncio.selector_events._SelectorSocketTransport.write_eof", not_connected)
+            await tcp.get("/", "Connection: close")
+            async with stopping(server):
+                assert await client.closed() == 1012
+
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(limited(test()))
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

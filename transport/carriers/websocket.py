@@ -22,6 +22,7 @@ read yet (RFC 9112, section 9.6, says the same of HTTP). A client that takes not
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
@@ -503,7 +504,8 @@ class WebSocketCarrier(asyncio.Protocol):
             if not transport.get_write_buffer_size():
                 return
         else:
-            transport.write_eof()
+            with suppress(OSError):  # the client was faster
+                transport.write_eof()
         self._abort_later()
 
     def _abort_later(self) -> None:

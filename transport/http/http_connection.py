@@ -24,6 +24,7 @@ import asyncio
 import inspect
 import sys
 from collections.abc import Awaitable
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
@@ -442,7 +443,8 @@ class HttpConnection(asyncio.Protocol):
         if self._has_ended:
             self.close()
             return
-        self._transport.write_eof()
+        with suppress(OSError):  # the client was faster
+            self._transport.write_eof()
         self._lingers_until = self._scheduler.clock.now() + LONGEST_LINGER
         if self._unsent is None:
             self._wait_for(_LINGER, LINGER)
