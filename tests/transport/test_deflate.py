@@ -420,6 +420,30 @@ def test_valid_messages_are_read_as_the_general_parser_reads_them(drawn: list[tu
     assert said == [each for _, each in drawn] == read_all(data)
 
 
+HOSTILE = [
+    masked(head, payload)
+    for head in (ZTEXT, ZBINARY, ZFIRST, MORE, LAST, TEXT, 0x01, 0xC0, 0x40, 0xC9, PING, CLOSE)
+    for payload in (b"", HELLO, HELLO[:3], deflated("é" * 200), deflated(bytes(MAX_SIZE + 1)), b"\xff\xfe")
+]
+
+
+@given(st.lists(st.one_of(st.sampled_from(HOSTILE), st.binary(max_size=6)), max_size=10), st.integers(1, 40))
+def test_whatever_is_sent_is_read_in_the_same_way_wherever_it_is_cut(pieces: list[bytes], step: int) -> None:
+    data = b"".join(pieces)
+    at_once, cut = reader(), reader()
+    seen, rest = list[str | bytes](), b""
+    for start in range(0, len(data), step):
+        rest += data[start : start + step]
+        messages, end = cut.read(rest)
+        seen, rest = seen + messages, rest[end:]
+        while cut.more:
+            messages, end = cut.read(rest)
+            seen, rest = seen + messages, rest[end:]
+    assert read_all(data, at_once) == seen
+    assert at_once.end == cut.end
+    assert all(len(message) <= MAX_SIZE for message in seen)
+
+
 # Over real connections
 
 
