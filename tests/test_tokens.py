@@ -8,7 +8,7 @@ import pytest
 
 from tests.live import ROOT, LiveDemo
 from tests.node import play
-from tests.transport.client_meeting import closes, heard, opens, run
+from tests.transport.client_meeting import Log, closes, heard, opens, run
 from transport.client import Socket, sync
 
 if TYPE_CHECKING:
@@ -87,6 +87,18 @@ def test_our_client_answers_the_warning_by_itself(server: LiveDemo, carried_by: 
     run(conversation())
 
 
+def test_our_client_reports_a_function_that_has_no_other_token(server: LiveDemo) -> None:
+    async def conversation() -> None:
+        given: list[str | None] = ["ann:1", None]
+        async with Socket(f"{server.websocket_address}/socket", auth_token=lambda: given.pop(0)) as socket:
+            errors = Log()
+            socket.on_error(errors.add)
+            [[error]] = await errors.until(1)
+            assert str(error) == "auth_token returned None, and the server asks for another token"
+
+    run(conversation())
+
+
 def test_our_client_connects_again_with_another_token_when_it_was_too_late(server: LiveDemo) -> None:
     async def conversation() -> None:
         url = f"{server.websocket_address}/short"
@@ -100,9 +112,30 @@ def test_our_client_connects_again_with_another_token_when_it_was_too_late(serve
     run(conversation())
 
 
+def test_our_client_sends_a_token_at_any_time_and_reports_a_refusal(server: LiveDemo) -> None:
+    async def conversation() -> None:
+        async with Socket(f"{server.websocket_address}/socket", auth_token="ann:600") as socket:  # noqa: S106  # of a test
+            room, errors = socket.channel("room:1"), Log()
+            renamed = heard(room, "renamed")
+            socket.on_error(errors.add)
+            await room.join()
+            socket.send_token("ben:600")
+            assert await renamed.until(1) == [({"name": "ben"},)]
+            socket.send_token("forged")
+            [[refusal]] = await errors.until(1)
+            assert (refusal.event, refusal.response) == ("access_token", {"reason": "invalid token"})
+            for wrong in (None, 5, "\ud800"):
+                with pytest.raises(TypeError, match="token"):
+                    socket.send_token(wrong)  # type: ignore[arg-type]  # as a caller may
+
+    run(conversation())
+
+
 def test_the_synchronous_client_answers_the_warning_by_itself(server: LiveDemo) -> None:
     with sync.connect(f"{server.websocket_address}/socket", auth_token=Tokens("ann:1", "ben:600")) as socket:
         room = socket.channel("room:1")
         room.join()
         assert room.recv(timeout=15).payload == {"name": "ben"}
         assert room.push("who").reply()["left"] > 60
+        socket.send_token("cid:600")
+        assert room.recv(timeout=15).payload == {"name": "cid"}

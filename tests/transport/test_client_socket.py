@@ -566,8 +566,8 @@ def test_the_jitter_takes_off_a_share_at_random(random: float, seconds: float) -
 # The token of the connection
 
 
-def tokens() -> str:
-    return "the next one"
+def tokens() -> dict[str, str]:
+    return {"access_token": "the next one"}
 
 
 def warn(world: World) -> None:
@@ -580,7 +580,7 @@ def test_a_warning_that_the_token_expires_is_answered_with_another() -> None:
     warn(world)
     [resolve] = world.resolving
     assert resolve.source is tokens
-    resolve.done("the next one")
+    resolve.done(tokens())
     world.settle()
     [message] = world.sent
     assert (message.join_ref, message.topic, message.event) == (None, "phoenix", "access_token")
@@ -599,16 +599,11 @@ def test_a_token_that_comes_when_the_connection_is_another_is_not_sent() -> None
     assert world.events() == []
 
 
-@pytest.mark.parametrize("token", [None, tokens])
-def test_without_another_token_nothing_is_answered(token: Any) -> None:
-    world = World(token=token)
+def test_without_another_token_nothing_is_answered(world: World) -> None:
     heard = listened(world)
     world.open()
     warn(world)
-    for resolve in world.resolving:
-        resolve.done(None)
-    world.settle()
-    assert world.events() == []
+    assert (world.events(), world.resolving) == ([], [])
     assert heard[-1][0] == "message"
 
 
@@ -649,3 +644,14 @@ def test_the_replies_to_heartbeats_and_other_messages_of_the_server_are_no_matte
     world.say(None, None, "phoenix", "other", {})
     assert [entry[0] for entry in heard if entry[0] != "message"] == ["open"]
     assert world.sent == []
+
+
+def test_a_token_can_be_sent_at_any_time_while_there_is_a_connection(world: World) -> None:
+    world.socket.send_token({"access_token": "too early"})
+    world.open()
+    world.socket.send_token({"access_token": "admin"})
+    world.settle()
+    world.drop()
+    world.socket.send_token({"access_token": "too late"})
+    world.settle()
+    assert [message.payload for message in world.sent] == [{"access_token": "admin"}]

@@ -144,7 +144,7 @@ class Socket:
                 transport=transport,
                 longpoll_fallback=longpoll_fallback,
             ),
-            self._token if callable(auth_token) else None,
+            self._another_token if callable(auth_token) else None,
         )
         options = ConnectionOptions(
             headers={} if headers is None else headers,
@@ -245,6 +245,21 @@ class Socket:
         self.protocol.reconnect()
         self._driver.carry()
 
+    def send_token(self, token: str) -> None:
+        """Send the server another token for this connection, without waiting; nothing happens while there is none.
+
+        An `auth_token` that is a function makes this unnecessary, unless the new token should count before the server asks. If
+        the server refuses it, the callbacks of `on_error` are called with a ReplyError.
+
+        Raises:
+            TypeError: if it is not a str; an UnencodableError, which is a TypeError too, if it has a lone surrogate.
+        """
+        if checked_token(token) is None:
+            raise TypeError("a token must be a str, got None")
+        self._driver.check_process()
+        self.protocol.send_token({"access_token": token})
+        self._driver.carry()
+
     async def disconnect(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection. Channels stay and rejoin after connect(); buffered pushes are kept.
 
@@ -294,7 +309,7 @@ class Socket:
         return self._on("close", callback)
 
     def on_error(self, callback: Callable[[Exception], object]) -> int:
-        """Call `callback(error)` whenever the connection could not be established or a malformed message was received."""
+        """Call `callback(error)` for a connection that could not be established, a malformed message, or a refused token."""
         return self._on("error", callback)
 
     def on_message(self, callback: Callable[[Message], object]) -> int:
@@ -315,6 +330,12 @@ class Socket:
 
     async def _token(self) -> str | None:
         return await _current("auth_token", self._auth_token, checked_token)
+
+    async def _another_token(self) -> dict[str, str]:
+        token = await self._token()
+        if token is None:
+            raise ParamsError("auth_token returned None, and the server asks for another token")
+        return {"access_token": token}
 
 
 async def _current(name: str, source: object, checked: Callable[[object], Checked]) -> Checked:

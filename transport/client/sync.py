@@ -242,6 +242,10 @@ class Socket:
         """
         self._threads.call(self._socket.reconnect)
 
+    def send_token(self, token: str) -> None:
+        """Send the server another token for this connection, without waiting; see `transport.client.Socket.send_token`."""
+        self._threads.call(self._socket.send_token, token)
+
     def channel(self, topic: str, params: object = None, *, max_queue: int = 1000) -> Channel:
         """Create a channel for a topic, to be joined with `join()`."""
         if callable(params):
@@ -258,7 +262,7 @@ class Socket:
         return self._threads.call(self._socket.on_close, self._threads.in_callback_thread(callback))
 
     def on_error(self, callback: Callable[[Exception], object]) -> int:
-        """Call `callback(error)` whenever the connection could not be established or a malformed message was received."""
+        """Call `callback(error)` for a connection that could not be established, a malformed message, or a refused token."""
         return self._threads.call(self._socket.on_error, self._threads.in_callback_thread(callback))
 
     def on_message(self, callback: Callable[[Message], object]) -> int:

@@ -53,8 +53,8 @@ class SocketState(enum.StrEnum):
 class SocketProtocol:
     """A client's connection, re-established whenever it is lost, and the channels on it.
 
-    Call its methods to report what happened; `take()` returns what to do. `token` is a function that returns another token, for
-    a server that says that the one of the connection expires.
+    Call its methods to report what happened; `take()` returns what to do. `token` is a function that returns the payload with
+    another token, for a server that says that the one of the connection expires.
     """
 
     def __init__(self, options: Options | None = None, token: Callable[[], object] | None = None) -> None:
@@ -244,7 +244,7 @@ class SocketProtocol:
         """Answer the warning that the token expires, and report a token that was refused."""
         match message:
             case Message(event="token_expires") if self._token is not None:
-                send = partial(self._send_token, self.connection)
+                send = partial(self._send_token_over, self.connection)
                 self.emit(Resolve(SOCKET_TOPIC, self._token, send, partial(self._call, "error")))
             case Message(event="phx_reply", ref=str(ref), payload={"status": str(status), "response": response}):
                 if ref == self._token_ref and status != "ok":
@@ -252,10 +252,15 @@ class SocketProtocol:
                     _log.warning("the server refused another token: %s", refusal)
                     self._call("error", refusal)
 
-    def _send_token(self, connection: int, token: object) -> None:
-        if connection == self.connection and self.is_open and token is not None:
+    def _send_token_over(self, connection: int, payload: object) -> None:
+        if connection == self.connection:
+            self.send_token(payload)
+
+    def send_token(self, payload: object) -> None:
+        """Send another token, in a payload, if there is a connection; the next one begins with its own."""
+        if self.is_open:
             self._token_ref = self.make_ref()
-            self.send(Message(None, self._token_ref, SOCKET_TOPIC, ACCESS_TOKEN, {"access_token": token}))
+            self.send(Message(None, self._token_ref, SOCKET_TOPIC, ACCESS_TOKEN, payload))
 
     # Falling back to long polling (phoenix.js' longPollFallbackMs)
 
