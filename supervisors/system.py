@@ -31,6 +31,7 @@ from supervisors.exceptions import NO_UNIX_SOCKETS, CannotRunError, ConsoleError
 from supervisors.garbage import rare_collections
 from supervisors.main_loop import MainLoop
 from supervisors.restart import AutoShutdown, AutoShutdownName, RestartIntensity, Strategy, StrategyName
+from supervisors.service_manager import READY, STOPPING, notify
 from supervisors.signals import Signals
 from supervisors.stragglers import kill_stragglers
 from supervisors.supervision import limit_end
@@ -347,6 +348,7 @@ class System:
         The log, "ashtree.system", says where it listens, and that Ctrl-C stops it. If the program has not set up logging,
         these lines and all warnings of ours go to stderr. Without a `Watchdog` the log says at least when a handler blocks the
         event loop. Output that cannot be written, as its reader has gone or the disk is full, does not change the exit status.
+        systemd is told when it is ready and when it stops (`Type=notify`).
 
         Raises:
             StartError: if it could not start; if that is for lack of something outside of the program, such as a port that is
@@ -395,6 +397,7 @@ class System:
                 LIFE.info("%s is running%s; Ctrl-C stops it", self.name, _at(scheduler))
                 if then is not None:
                     then(self)
+                notify(READY)
                 with rare_collections(), self._loop_watch(scheduler, BLOCKED):
                     await self.wait()
         finally:
@@ -408,6 +411,7 @@ class System:
         return nullcontext() if has_one else loop_watched(scheduler, seconds)
 
     def _stop_by_signal(self, serving: asyncio.Task[None]) -> None:
+        notify(STOPPING)
         LIFE.info("%s stops; a second Ctrl-C ends it at once", self.name)
         serving.cancel()
 
