@@ -11,7 +11,8 @@ rooms, talk, crash their channels, kick each other, leave and return. Meanwhile:
 - kill: an actor of the tree is killed, crashed or stopped: channels, connections, PubSub, Presence, the listener, supervisors;
 - cut, finish, stall, slow, garble: a connection is reset, ended, stands still, is slow, or carries random bytes;
 - flood, garbage: a hostile client sends as fast as it can, or nonsense;
-- freeze: the server's process stands still for a second.
+- freeze: the server's process stands still for a second;
+- deploy: another server starts on the same port, and the current one drains.
 
 At the end all clients come to rest. What must be so, besides what `havoc/ledger.py` says: each client is in its rooms again and
 hears all others; the presences that each knows are those of the server, and are right; when the clients have gone the server
@@ -39,7 +40,7 @@ from flooding.raw_client import TEXT, RawClient, frame, message
 from havoc.ledger import Ledger
 from havoc.members import AshtreeMember, Member, Role, WireMember
 from havoc.network import Network
-from havoc.trial import AGAIN, DEADLINE, Victim
+from havoc.trial import AGAIN, DEADLINE, Service
 
 if TYPE_CHECKING:
     from havoc.census import Census
@@ -118,9 +119,10 @@ class Actions:
 class Harm:
     """What happens to the server and its connections."""
 
-    def __init__(self, victim: Victim, network: Network, chance: random.Random) -> None:
-        self._victim, self._network, self._random = victim, network, chance
+    def __init__(self, service: Service, network: Network, chance: random.Random) -> None:
+        self._service, self._network, self._random = service, network, chance
         self.done: Counter[str] = Counter()
+        self.faults: list[str] = []
 
     async def run(self, names: list[str], is_over: asyncio.Event) -> None:
         """Do one thing after the other, some of which take a while, until it is over."""
@@ -132,7 +134,7 @@ class Harm:
                 harms.create_task(getattr(self, name)())
 
     async def kill(self) -> None:
-        name, how = await self._victim.ask("kill", self._random.getrandbits(32))
+        name, how = await self._service.current.ask("kill", self._random.getrandbits(32))
         self.done[f"{how} of {name}"] += 1
 
     async def cut(self) -> None:
@@ -157,11 +159,16 @@ class Harm:
             line.garble(self._random)
 
     async def freeze(self) -> None:
-        await self._victim.freeze(self._random.random())
+        await self._service.current.freeze(self._random.random())
+
+    async def deploy(self) -> None:
+        self.faults += await self._service.deploy()
 
     async def flood(self) -> None:
         pieces = [self._message() for _ in range(self._random.randrange(2_000))]
-        await asyncio.to_thread(hostile, self._victim.port, pieces, upgrade=True, read=self._random.random() < 0.5)
+        await asyncio.to_thread(
+            hostile, self._service.current.port, pieces, upgrade=True, read=self._random.random() < 0.5
+        )
 
     def _message(self) -> bytes:
         topic = self._random.choice([*ROOMS, "room:vip", "demo:1", "bench:1", "nowhere", "phoenix"])
@@ -171,7 +178,7 @@ class Harm:
     async def garbage(self) -> None:
         upgrade = self._random.random() < 0.6
         pieces = [self._garbage(upgrade=upgrade) for _ in range(self._random.randrange(1, 20))]
-        await asyncio.to_thread(hostile, self._victim.port, pieces, upgrade=upgrade, read=True)
+        await asyncio.to_thread(hostile, self._service.current.port, pieces, upgrade=upgrade, read=True)
 
     def _garbage(self, *, upgrade: bool) -> bytes:
         noise = self._random.randbytes(self._random.randrange(300))
@@ -193,10 +200,12 @@ def hostile(port: int, pieces: list[bytes], *, upgrade: bool, read: bool) -> Non
         pass  # it is sent away, or the server cannot be reached just now
 
 
+# By weight.
 HARMS = [
-    *["kill"] * 8,
-    *["cut", "finish", "stall", "slow", "garble"] * 2,
-    *["flood", "garbage", "garbage", "freeze"],
+    *["kill"] * 16,
+    *["cut", "finish", "stall", "slow", "garble"] * 4,
+    *["flood", "garbage", "garbage", "freeze"] * 2,
+    "deploy",
 ]
 
 
@@ -207,27 +216,27 @@ class Play:
         self._options = options
         self._random = random.Random(options.seed)  # noqa: S311  # to be repeated
         self.ledger = Ledger()
-        self._victim = Victim("--loop", options.loop)
+        self._service = Service("--loop", options.loop)
         self._members: list[Member] = []
         self._is_over = asyncio.Event()
 
     async def run(self) -> list[str]:
         """Return the faults."""
-        await self._victim.start()
-        self._network = Network(self._victim.port)
+        await self._service.start()
+        self._network = Network(self._service.current.port)
         await self._network.start()
         try:
             await self._warm_up()
-            before = await self._victim.census()
+            before = await self._service.current.census()
             await self._chaos()
             return [*self.ledger.check(), *await self._leavings(before)]
         finally:
             await self._network.stop()
-            self._victim.kill()
+            self._service.current.kill()
 
     async def _warm_up(self) -> None:
         """Let clients of all kinds come and go, so that what is made once is there before it is counted."""
-        idle = await self._victim.census()
+        idle = await self._service.current.census()
         self._members = self._cast(4)
         for member in self._members:
             await member.start()
@@ -237,10 +246,12 @@ class Play:
             await member.push(member.topics[0], "crash")
         await self._part()
         for user in {member.user for member in self._members}:
-            await self._victim.ask("disconnect", user)  # a session of long polling would stay for a while
+            await self._service.current.ask("disconnect", user)  # a session of long polling would stay for a while
         for kind in ("flood", "garbage"):
-            await getattr(Harm(self._victim, self._network, self._random), kind)()
-        await self._victim.settles({kind: idle[kind] for kind in ("actors", "timers", "subscriptions", "tasks")})
+            await getattr(Harm(self._service, self._network, self._random), kind)()
+        await self._service.current.settles(
+            {kind: idle[kind] for kind in ("actors", "timers", "subscriptions", "tasks")}
+        )
 
     def _cast(self, number: int) -> list[Member]:
         return [self._member(n) for n in range(number)]
@@ -261,7 +272,7 @@ class Play:
         for member in self._members:
             await member.start()
         await self._until_settled("the start")
-        harm = Harm(self._victim, self._network, self._random)
+        harm = Harm(self._service, self._network, self._random)
         names = [name for name in HARMS if not self._options.only or name in self._options.only]
         lives = [asyncio.create_task(Actions(member, self._chance()).live(self._is_over)) for member in self._members]
         harming = asyncio.create_task(harm.run(names, self._is_over))
@@ -269,6 +280,9 @@ class Play:
         self._is_over.set()
         await asyncio.gather(*lives, harming)
         self.done = harm.done
+        self.ledger.faults += harm.faults
+        if "kill" not in names and self._network.refused:
+            self.ledger.fault(f"{self._network.refused} connections were refused")
         await self._come_to_rest()
         await self._part()
 
@@ -311,7 +325,7 @@ class Play:
 
         async def is_so() -> bool:
             wrong.clear()
-            listed = await self._victim.ask("presences")
+            listed = await self._service.current.ask("presences")
             for topic, users in truth.items():
                 counted = {user: len(entry["metas"]) for user, entry in listed.get(topic, {}).items()}
                 if counted != users:
@@ -329,16 +343,13 @@ class Play:
 
     async def _leavings(self, before: Census) -> list[str]:
         """Return what the server has left of it all."""
-        faults = await self._victim.settles(before)
-        grown = (await self._victim.census())["rss"] - before["rss"]
+        faults = await self._service.current.settles(before)
+        grown = (await self._service.current.census())["rss"] - before["rss"]
         if grown > MEMORY:
             faults.append(f"the server's memory has grown by {grown / 1e6:.0f} MB")
         self.grown = grown
-        faults += await self._victim.ask("surprises")
-        status = await self._victim.stop()
-        if status != 0:
-            faults.append(f"the server's exit status is {status}")
-        return faults
+        faults += await self._service.current.ask("surprises")
+        return faults + await self._service.current.stop()
 
 
 async def all_settled(members: list[Member]) -> bool:

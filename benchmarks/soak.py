@@ -38,8 +38,6 @@ from havoc.trial import Victim
 ROOMS = [f"room:{n}" for n in range(6)]
 AT_A_TIME = 24
 """Clients that are connected at the same time."""
-ROUND = 10
-"""Sessions of each of them in a round."""
 FEWEST = 4
 """Rounds that are needed to see a trend."""
 
@@ -107,7 +105,7 @@ class Soak:
 
     async def _client(self, number: int, ledger: Ledger) -> None:
         chance = random.Random(self._random.getrandbits(64))  # noqa: S311  # as above
-        for session in range(ROUND):
+        for session in range(self._options.round):
             role = Role(f"client{number}.{session}", f"user{number}", chance.sample(ROOMS, chance.choice([1, 1, 2])))
             try:
                 await self._session(self._member(role, ledger, chance), chance)
@@ -186,6 +184,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=3600.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--round", type=int, default=10, help="sessions of each client in a round")
     parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop", help="the server's event loop")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the samples there")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the curves there")

@@ -85,12 +85,44 @@ class Victim:
         await asyncio.sleep(seconds)
         self._process.send_signal(signal.SIGCONT)
 
-    async def stop(self) -> int:
-        """End it as an operator does; return its exit status."""
-        self._process.terminate()
-        async with asyncio.timeout(DEADLINE):
-            return await self._process.wait()
+    async def stop(self) -> list[str]:
+        """End it as an operator does; return what was wrong with that."""
+        async with self._asking:
+            self._process.terminate()
+            faults: list[str] = json.loads(await self._line())
+            async with asyncio.timeout(DEADLINE):
+                status = await self._process.wait()
+        return [*faults, f"the server's exit status is {status}"] if status else faults
 
     def kill(self) -> None:
         if self._process.returncode is None:
             self._process.kill()
+
+
+class Service:
+    """Servers on one port, one after the other: a deploy puts another one in the place of the current one."""
+
+    def __init__(self, *options: str) -> None:
+        self._options = options
+        self.current = Victim(*options)
+        self._is_deploying = False
+
+    async def start(self) -> None:
+        await self.current.start()
+
+    async def deploy(self) -> list[str]:
+        """Start another server beside the current one, which then drains; return what was wrong with its end.
+
+        During a deploy there is no other one.
+        """
+        if self._is_deploying:
+            return []
+        self._is_deploying = True
+        old, new = self.current, Victim(*self._options, "--port", str(self.current.port))
+        await new.start()
+        self.current = new
+        try:
+            return [*await old.ask("surprises"), *await old.stop()]
+        finally:
+            old.kill()
+            self._is_deploying = False

@@ -1,7 +1,7 @@
 """The server that is tried, in a process of its own: the demo's application, whose actors can be killed and counted.
 
-`python victim.py [--port 0] [--loop uvloop|asyncio]` prints its port. Each line of its input is then a command, and each line
-of its output the answer to one, both JSON:
+`python victim.py [--port 0] [--loop uvloop|asyncio]` prints its port, on which another one may listen beside it. Each line of
+its input is then a command, and each line of its output the answer to one, both JSON:
 
 - ["kill", SEED]: kill one actor of the tree at random, or make it crash; answers with its class and how.
 - ["census"]: count what there is (`census.py`).
@@ -9,7 +9,7 @@ of its output the answer to one, both JSON:
 - ["presences"]: the presences of all topics.
 - ["surprises"]: what was logged or raised that nothing here has planned, since the last time.
 
-It ends with its input, or as any server by SIGTERM.
+It ends with its input, or as any server by SIGTERM; the last line then has the surprises of its end.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from actors.lowlevel import Scheduler, run_on
 from demo import demo_endpoint, presence
 from havoc.census import Census, take_census
 from supervisors import System
+from transport import Drainer
 
 if TYPE_CHECKING:
     from transport import Endpoint
@@ -156,7 +157,8 @@ def main() -> None:
 
 
 def serve(port: int) -> None:
-    surprises, endpoint = Surprises(), demo_endpoint(port=port)
+    surprises = Surprises()
+    endpoint = demo_endpoint(port=port, reuse_port=True, drainer=Drainer(batch_size=10, batch_interval=0.2))
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     surprises.install()
 
@@ -166,6 +168,7 @@ def serve(port: int) -> None:
         print(endpoint.port, flush=True)
 
     System([presence, endpoint], max_restarts=INTERVALS, max_seconds=1.0).run(begin)
+    print(json.dumps(surprises.take()), flush=True)
 
 
 if __name__ == "__main__":
