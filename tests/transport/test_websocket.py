@@ -135,6 +135,13 @@ class RecordingTransport:
         self.reading = True
 
 
+class LostTransport(RecordingTransport, asyncio.Transport):  # type: ignore[misc]  # it does less
+    """One of asyncio's, whose client has gone, as the first write finds out."""
+
+    def is_closing(self) -> bool:
+        return bool(self.writes)
+
+
 class Echo(Actor):
     """Sends back what it gets, and dies of what it should not have got."""
 
@@ -155,8 +162,10 @@ class Echo(Actor):
         self.carrier.send(Frame(Opcode.TEXT, message.encode()))
 
 
-def echoing(runtime: ManualRuntime) -> tuple[WebSocketCarrier, RecordingTransport]:
-    carrier, tcp = WebSocketCarrier(Scheduler.here(), CarrierOptions(WebSocketTraffic())), RecordingTransport()
+def echoing(
+    runtime: ManualRuntime, kind: type[RecordingTransport] = RecordingTransport
+) -> tuple[WebSocketCarrier, RecordingTransport]:
+    carrier, tcp = WebSocketCarrier(Scheduler.here(), CarrierOptions(WebSocketTraffic())), kind()
     carrier.connection_made(cast("asyncio.Transport", tcp))
     Echo.start(carrier)
     runtime.settle()
@@ -176,6 +185,15 @@ def test_the_answers_before_a_death_are_not_lost(runtime: ManualRuntime) -> None
     carrier.data_received(masked(TEXT, "a") + masked(TEXT, "die") + masked(TEXT, "b"))
     assert tcp.writes == [b"\x81\x01a\x81\x03die"]
     assert tcp.aborted
+
+
+def test_nothing_is_written_between_a_loss_and_its_report(runtime: ManualRuntime) -> None:
+    """asyncio would log a warning for each of these writes."""
+    carrier, tcp = echoing(runtime, LostTransport)
+    carrier.data_received(masked(TEXT, "a"))
+    carrier.data_received(masked(TEXT, "b"))
+    carrier.send(Frame(Opcode.TEXT, b"c"))
+    assert tcp.writes == [b"\x81\x01a"]
 
 
 @pytest.mark.parametrize(("after", "closed"), [(b"", True), (masked(TEXT, "b"), False)], ids=["nothing", "more"])

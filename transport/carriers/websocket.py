@@ -105,6 +105,7 @@ class WebSocketCarrier(asyncio.Protocol):
         "_outlet",
         "_pong",
         "_process",
+        "_put",
         "_resumed",
         "_scheduler",
         "_timer",
@@ -132,6 +133,7 @@ class WebSocketCarrier(asyncio.Protocol):
         self._is_attached = False
         self._fastlane: Fastlane | None = None
         self._transport: asyncio.Transport | None = None
+        self._put: Callable[[bytes], object] = _ignore
         # What was received and is not handled, and whether that is continued in the next iteration of the loop.
         self._kept: bytearray | None = None
         self._going_on = False
@@ -159,6 +161,7 @@ class WebSocketCarrier(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over the connection after the handshake."""
         self._transport = cast("asyncio.Transport", transport)
+        self._put = _writer_to(transport)
         self._options.idle.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -194,7 +197,7 @@ class WebSocketCarrier(asyncio.Protocol):
         if not self._is_attached:
             self._options.idle.closed()
         is_behind = self._kept is not None and self._has_to_wait
-        self._transport, self._input, self._farewell = None, _LOST, None
+        self._transport, self._input, self._farewell, self._put = None, _LOST, None, _ignore
         self._shut()
         if self._unread is not None:
             self._unread.stop()
@@ -391,7 +394,7 @@ class WebSocketCarrier(asyncio.Protocol):
     def _write(self, data: bytes, messages: int) -> None:
         if self._transport is not None:
             self._traffic.wrote(data, 1, messages)
-            self._transport.write(data)
+            self._put(data)
 
     def _send_later(self, frame: Frame) -> None:
         """Let a frame wait until the client has read what was written before; disconnect the client if too much waits."""
@@ -555,14 +558,14 @@ class WebSocketCarrier(asyncio.Protocol):
         self._is_attached = self._input != _LOST
         fastlane = fastlane_of(transport)
         if fastlane is not None and self._transport is not None:
-            self._join(fastlane, self._transport)
+            self._join(fastlane)
         if self._transport is None and self._kept is None:
             self._on_lost()
         self.intake.release(STARTING)
 
-    def _join(self, fastlane: Fastlane, transport: asyncio.Transport) -> None:
+    def _join(self, fastlane: Fastlane) -> None:
         """Allow broadcasts to write to the connection directly."""
-        self._fastlane, fastlane.outlet, fastlane.write = fastlane, self._outlet, transport.write
+        self._fastlane, fastlane.outlet, fastlane.write = fastlane, self._outlet, self._put
         fastlane.hold(self._held)
 
     def send(self, frame: Frame) -> None:
@@ -607,5 +610,21 @@ class WebSocketCarrier(asyncio.Protocol):
             self._transport.abort()
 
 
-def _ignore() -> None:
+def _writer_to(transport: asyncio.BaseTransport) -> Callable[[bytes], object]:
+    """Return what writes to a connection, and drops what is written between its loss and the report of that.
+
+    asyncio's own transports would log a warning for each of these writes, of which one reset may cause hundreds: what a client
+    is sent in the same turn. uvloop's find out at the end of the turn.
+    """
+    if not isinstance(transport, asyncio.Transport):
+        return cast("asyncio.Transport", transport).write
+
+    def write(data: bytes) -> None:
+        if not transport.is_closing():
+            transport.write(data)
+
+    return write
+
+
+def _ignore(*_: object) -> None:
     """There is no connection any more."""
