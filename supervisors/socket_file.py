@@ -28,6 +28,8 @@ class SocketFile:
 
     def __init__(self, path: str, *, mode: int, backlog: int, replace: bool = False) -> None:
         self.path = path
+        # The program may change its working directory.
+        self._place = os.path.abspath(path)
         self.listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self.listening.settimeout(0)
@@ -53,8 +55,8 @@ class SocketFile:
     def remove(self) -> None:
         """Remove the file, unless another one has taken its place: no client connects here from now on."""
         with contextlib.suppress(OSError):
-            if os.path.samestat(os.stat(self.path), self._file):
-                os.unlink(self.path)
+            if os.path.samestat(os.stat(self._place), self._file):
+                os.unlink(self._place)
 
     def close(self) -> None:
         """Stop listening, and remove the file, unless it has been replaced."""

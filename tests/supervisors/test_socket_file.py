@@ -89,6 +89,17 @@ def test_a_server_that_cannot_take_its_place_leaves_nothing_behind(path: Path, m
     assert list(path.parent.iterdir()) == []
 
 
+def test_it_is_removed_from_where_it_is_if_the_working_directory_has_changed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(path.parent)
+    server = opened(Path(path.name))
+    assert path.exists()
+    monkeypatch.chdir("/")
+    server.close()
+    assert not path.exists()
+
+
 def test_a_client_that_waits_when_the_file_is_removed_can_be_accepted(path: Path) -> None:
     server = opened(path)
     with socket.socket(socket.AF_UNIX) as client:
