@@ -106,6 +106,7 @@ GROUPS = (
             "extensions.md#pages": "pages respond",
             "security.md#pages": "Origin",
             "security.md#limits": "Limits OutboxPolicy Rate",
+            "performance.md#compression": "Compression",
             "security.md#tokens": "TokenError TokenExpiredError TokenInvalidError TokenMissingError token",
             "security.md#sessions": "SessionCookie SessionOptions",
             "security.md#what-connect-receives": "ConnectInfo Uri",
