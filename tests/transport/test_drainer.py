@@ -30,8 +30,9 @@ from tests.transport.wire import (
     on_both_loops,
     on_loop,
     serving,
+    until,
 )
-from transport import Drainer, Extension, Health, LongPoll, Socket, respond
+from transport import Drainer, Extension, Health, Limits, LongPoll, Socket, respond
 from transport.socket_events import DRAIN
 
 if TYPE_CHECKING:
@@ -73,8 +74,19 @@ class StuckChannel(RoomChannel):
         await Future[None](Scheduler.here())
 
 
+class GatedChannel(RoomChannel):
+    """Has handlers that wait until the test lets them go on."""
+
+    gate: asyncio.Event
+
+    async def handle_in(self, event: str, payload: Any) -> Any:
+        self.handled.append(payload)
+        await self.gate.wait()
+        return ok()
+
+
 class UserSocket(Socket):
-    channels = {"room:*": RoomChannel, "stuck:*": StuckChannel}  # noqa: RUF012  # as an author writes it
+    channels = {"room:*": RoomChannel, "stuck:*": StuckChannel, "gated:*": GatedChannel}  # noqa: RUF012  # as an author writes it
 
 
 @pytest.fixture(autouse=True)
@@ -436,6 +448,36 @@ async def test_what_was_received_is_handled_before_the_end() -> None:
     answered.remove("beat")  # there is no order between topics
     assert answered == [*map(str, range(1, 1000))]
     assert RoomChannel.handled == [{"n": n} for n in range(2, 1000)]
+
+
+@on_both_loops
+async def test_what_was_posted_is_handled_before_the_end() -> None:
+    GatedChannel.gate = asyncio.Event()
+    options: dict[str, Any] = {"longpoll": LongPoll(window=NEVER), "limits": Limits(waiting_messages=10)}
+    async with serving(UserSocket, **options) as server:
+        tcp, posting = await server.tcp(), await server.tcp()
+        token = (await poll(tcp))["token"]
+        await post(tcp, token, ["1", "1", "gated:1", "phx_join", {}])
+        task = asyncio.create_task(post(posting, token, *(["1", str(n), "gated:1", "x", {"n": n}] for n in range(90))))
+        await until(lambda: bool(RoomChannel.handled))
+        async with stopping(server):
+            await until(lambda: server.endpoint.refuses)
+            await tcp.get("/nowhere")
+            assert await post(tcp, token, ["1", "late", "gated:1", "x", {}]) == {"status": 410}
+            GatedChannel.gate.set()
+            assert await task == {"status": 200}
+    assert RoomChannel.handled == [{"n": n} for n in range(90)]
+
+
+@on_loop
+async def test_an_endpoint_whose_listener_is_dead_drains_too() -> None:
+    async with serving(UserSocket, drainer=Drainer(1, NEVER)) as server:
+        first, last = [await server.connect() for _ in range(2)]
+        listener = server.find("listener")
+        async with stopping(server):
+            await first_batch(first)
+            listener.kill()
+            await last.close()
 
 
 def test_a_client_that_resets_its_connection_at_that_moment_is_no_error(
