@@ -38,6 +38,20 @@ def test_what_has_begun_as_a_colour_waits_for_its_end() -> None:
     assert filtering.end() == ""
 
 
+class Broken(io.StringIO):
+    """A pipe whose reader has gone."""
+
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_output_that_cannot_be_written_is_lost_and_ends_nothing() -> None:
+    terminal = Terminal(io.StringIO("1\n"), Broken())
+    terminal.show("lost")
+    terminal.end_of_output()
+    assert terminal.read_line(">>> ", is_over=lambda: False) == "1"
+
+
 class Tty(io.StringIO):
     """A terminal, to those who ask."""
 

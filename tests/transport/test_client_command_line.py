@@ -124,6 +124,22 @@ def test_what_was_typed_before_the_end_is_answered(demo: LiveDemo) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="it needs /dev/full")
+def test_output_that_cannot_be_written_is_told_and_ends_it(demo: LiveDemo) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(  # noqa: S603  # our own program
+            [sys.executable, "-m", "transport.client", url(demo), "room:console-full"],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=WAIT,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "client: the output cannot be written: No space left on device\n")
+
+
 def test_a_line_that_is_not_understood_is_explained(demo: LiveDemo) -> None:
     with Program(url(demo), "room:console-wrong") as program:
         program.says("presence_state")

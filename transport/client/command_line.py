@@ -58,7 +58,7 @@ class CommandLine:
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
         self._is_connected = True
         self._is_leaving = False
-        self._closed_by_server: str | None = None
+        self._ended_by: str | None = None
 
     async def run(self) -> None:
         """Join, and return when the input has ended and the channel was left.
@@ -66,7 +66,8 @@ class CommandLine:
         Raises:
             JoinError: if the join is refused.
             ReplyTimeoutError: if it gets no reply in time.
-            ClosedError: if the server closed the channel, or the connection with a code that says not to reconnect.
+            ClosedError: if the server closed the channel, or the connection with a code that says not to reconnect, or if the
+                output cannot be written.
         """
         self._register_callbacks()
         await self._join()
@@ -76,8 +77,8 @@ class CommandLine:
             while (line := await self._lines.get()) is not None:
                 self._push(line, tasks)
             await self._leave()
-        if self._closed_by_server is not None:
-            raise ClosedError(self._closed_by_server)
+        if self._ended_by is not None:
+            raise ClosedError(self._ended_by)
 
     def _register_callbacks(self) -> None:
         self._socket.on_close(self._disconnected)
@@ -90,7 +91,7 @@ class CommandLine:
         try:
             await join
         except ClosedError as error:
-            raise ClosedError(self._closed_by_server or str(error)) from error
+            raise ClosedError(self._ended_by or str(error)) from error
         # For this reply and those of later rejoins.
         for status in ("ok", "error"):
             join.receive(status, partial(self._show_joined, status))
@@ -138,9 +139,11 @@ class CommandLine:
         line = f"{now:%H:%M:%S}.{now.microsecond // 1000:03} {event} {_written(payload)}"
         try:
             print(_printable(line), flush=True)  # noqa: T201  # it is a command line
-        except BrokenPipeError:
-            # The reader of the pipe, such as `head`, has exited: leave.
+        except OSError as error:
             standard_streams.abandon_broken_output()
+            # The reader of a pipe, such as `head`, has exited when it had enough.
+            if not isinstance(error, BrokenPipeError):
+                self._end(f"the output cannot be written: {error.strerror}")
             self._lines.put_nowait(None)
 
     def _lost(self, reason: object) -> None:
@@ -162,9 +165,9 @@ class CommandLine:
             complain(f"the connection ended with {code} {reason}".rstrip() + "; reconnecting")
 
     def _end(self, why: str) -> None:
-        """Record that the server ended the channel or the connection, unless we are leaving."""
-        if not self._is_leaving and self._closed_by_server is None:
-            self._closed_by_server = why
+        """Record why it ends early, as when the server ends the channel or the connection, unless we are leaving."""
+        if not self._is_leaving and self._ended_by is None:
+            self._ended_by = why
 
     def _connected(self) -> None:
         self._is_connected = True
