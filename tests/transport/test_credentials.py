@@ -16,6 +16,7 @@ from actors.channels.message import Reply, error, ok
 from actors.exits import Shutdown, Stop
 from actors.lowlevel import state_of
 from supervisors.observer.opened import redacted
+from tests.live import WAIT
 from tests.transport.wire import collected
 from transport.endpoint import Endpoint
 from transport.exceptions import SocketError, TokenError
@@ -536,5 +537,5 @@ def test_a_token_that_waits_is_shown_to_no_tool(slow: TestClient) -> None:
 def test_a_thread_may_say_when_a_connection_expires(client: TestClient) -> None:
     thread = Thread(target=client.socket.expire_in, args=(60,))
     thread.start()
-    thread.join()
+    thread.join(WAIT)
     assert client.socket.expires_at == client.runtime.clock.unix_time() + 60
