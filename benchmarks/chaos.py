@@ -51,6 +51,8 @@ MEMORY = 60e6
 """Bytes by which the server's memory may have grown at the end."""
 EVERY = 0.15
 """Seconds between two harms, on average."""
+LASTING = 30.0
+"""Seconds of a run that also waits for sessions of long polling to end by themselves."""
 PAUSE = 0.1
 """Seconds between two actions of a client, on average."""
 
@@ -244,9 +246,7 @@ class Play:
         for member in self._members:
             await member.say(ROOMS[0] if ROOMS[0] in member.topics else member.topics[0])
             await member.push(member.topics[0], "crash")
-        await self._part()
-        for user in {member.user for member in self._members}:
-            await self._service.current.ask("disconnect", user)  # a session of long polling would stay for a while
+        await self._part(at_once=True)
         for kind in ("flood", "garbage"):
             await getattr(Harm(self._service, self._network, self._random), kind)()
         await self._service.current.settles(
@@ -284,7 +284,7 @@ class Play:
         if "kill" not in names and self._network.refused:
             self.ledger.fault(f"{self._network.refused} connections were refused")
         await self._come_to_rest()
-        await self._part()
+        await self._part(at_once=self._options.seconds < LASTING)
 
     def _chance(self) -> random.Random:
         return random.Random(self._random.getrandbits(64))  # noqa: S311  # to be repeated
@@ -338,8 +338,12 @@ class Play:
         if not await self._until(is_so):
             self.ledger.faults += wrong
 
-    async def _part(self) -> None:
+    async def _part(self, *, at_once: bool) -> None:
+        """Let all clients go; end sessions of long polling at once, or let them end when nothing polls any more."""
         await asyncio.gather(*(member.close() for member in self._members))
+        if at_once:
+            for user in {member.user for member in self._members}:
+                await self._service.current.ask("disconnect", user)
 
     async def _leavings(self, before: Census) -> list[str]:
         """Return what the server has left of it all."""

@@ -39,6 +39,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import pykka
+from havoc.census import unanswered
 
 from actors import (
     NO_PROCESS,
@@ -363,11 +364,6 @@ def world() -> System:
     victims = [ChildSpec(KINDS[n % len(KINDS)], name=f"victim {n}", id=n) for n in range(VICTIMS)]
     pools = [ChildSpec(DynamicSupervisor, kwargs=often, name="pool"), ChildSpec(TaskSupervisor, name="tasks")]
     return System([*pools, *named, *victims], max_restarts=10**9, max_seconds=1.0)
-
-
-def unanswered() -> list[Future[Any]]:
-    """Return all futures without an answer."""
-    return [found for found in gc.get_objects() if isinstance(found, Future) and not found.done]
 
 
 def report_crashes(scheduler: Scheduler) -> None:

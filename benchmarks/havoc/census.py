@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import linecache
 import os
 import sys
 import threading
@@ -26,7 +27,12 @@ SIZES = ("rss", "blocks")
 
 
 def take_census(system: System, scheduler: Scheduler) -> Census:
-    """Count everything, in the thread of the event loop; free first what waits for the garbage collector."""
+    """Count everything, in the thread of the event loop.
+
+    What waits for the garbage collector is freed first, and so are the lines of source files, which Python keeps of each that
+    was in a traceback: each has a block.
+    """
+    linecache.clearcache()
     gc.collect()
     pubsub = system.pubsub
     subscribed = {topic: len(pubsub.subscribers(topic)) for topic in pubsub.topics()}
