@@ -107,7 +107,7 @@ class Process(Mailbox):
         self.scheduler, self.parent = scheduler, parent
         text = label or (None if name is None else safe_str(name))
         # A topic is one, and is shown in many places.
-        self.label = None if text is None else printable(text)
+        self.label = text if text is None or text.isprintable() else printable(text)
         self.started_at = scheduler.clock.now()
         if (
             record is not None
