@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from transport.socket import expiry_of, has_expired, takes_tokens
+from transport.socket import expiry_of, takes_tokens
 
 if TYPE_CHECKING:
     from actors.channels.message import TokenAccepted
@@ -42,14 +42,16 @@ class Credentials:
     `late` has what is to be told to channels that are being started.
     """
 
-    __slots__ = ("_before", "_process", "_socket", "_timer", "_tokens", "_warns_at", "_watched", "late")
+    __slots__ = ("_before", "_expired_before", "_process", "_socket", "_timer", "_tokens", "_warns_at", "_watched", "late")
 
     def __init__(self, socket: Socket, process: Process) -> None:
         self._socket, self._process = socket, process
         self._timer: Timer | None = None
         self._watched = self._warns_at = inf
         self._tokens: dict[str, list[RefreshToken]] = {}
+        # What the socket said before the token that is being handled.
         self._before: dict[str, Any] = {}
+        self._expired_before: float | None = None
         self.late: dict[Joined, TokenAccepted] = {}
 
     # Expiry
@@ -76,7 +78,8 @@ class Credentials:
     @property
     def have_expired(self) -> bool:
         """Whether the connection has to end."""
-        return has_expired(self._socket, self._process.scheduler.clock.unix_time())
+        # What the socket says now may be of a token that is still being handled.
+        return self._process.scheduler.clock.unix_time() >= self._watched + self._socket.expiry_leeway
 
     def seconds_to_warn_of(self) -> float | None:
         """Return the seconds that are left if the client is to be told of them now, once; and wait for what is due next."""
@@ -96,12 +99,16 @@ class Credentials:
 
     def next(self) -> str | None:
         """Return the token that is to be handled now, if there is one."""
-        self._before = dict(self._socket.assigns)
+        self._before, self._expired_before = dict(self._socket.assigns), self._socket.expires_at
         return next(iter(self._tokens), None)
 
     def handled(self) -> list[RefreshToken]:
         """Return the messages that have brought the token that was handled; the next one may be."""
         return self._tokens.pop(next(iter(self._tokens)))
+
+    def forget_changes(self) -> None:
+        """Let the socket be as it was before `handle_token`, which has refused the token after it had read it."""
+        self._socket.assigns, self._socket.expires_at = self._before, self._expired_before
 
     def changes(self) -> dict[str, Any]:
         """Return the assigns that `handle_token` has set."""

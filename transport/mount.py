@@ -203,7 +203,7 @@ class Mount:
         """Return whether a client that `connect` has accepted may stay; otherwise log why not."""
         if socket.expires_at is None or not has_expired(socket, self._endpoint.unix_time()):
             return True
-        at = f"{socket.expires_at:g}"
+        at = f"{socket.expires_at:.0f}"
         self._log_refusal(f"its expires_at, {at}, is in the past; it is a Unix time, such as time.time() + 3600")
         return False
 

@@ -431,6 +431,8 @@ class Transport(ClientActor):
 
     def _token_handled(self, credentials: Credentials, result: Any) -> None:
         is_accepted = accepted(result, "handle_token")
+        if not is_accepted:
+            credentials.forget_changes()
         socket_events.token_handled(self.socket, accepted=is_accepted)
         refreshes = credentials.handled()
         for refresh in refreshes:

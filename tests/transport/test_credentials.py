@@ -312,6 +312,51 @@ def test_a_refused_token_is_answered_and_changes_nothing(client: TestClient, sen
     assert (warnings(client), client.close_code) == ([30], 1008)
 
 
+class HastySocket(UserSocket):
+    """Stores what the token says before it finds out whether it takes it."""
+
+    def handle_token(self, token: str) -> Reply:
+        super().handle_token(token.removeprefix("refused-"))
+        return error() if token.startswith("refused-") else ok()
+
+
+class HastyLaterSocket(HastySocket):
+    def connect(self, params: Any, connect_info: Any) -> Reply:
+        return HastySocket.handle_token(self, "guest")
+
+    async def handle_token(self, token: str) -> Reply:  # type: ignore[override]  # as authors write it
+        reply = super().handle_token(token)
+        await asyncio.sleep(0)
+        return reply
+
+
+@pytest.mark.parametrize("socket", [HastySocket, HastyLaterSocket])
+def test_what_a_handler_has_stored_of_a_token_that_it_refuses_does_not_count(socket: type[Socket]) -> None:
+    with ChannelTest(socket) as client:
+        expires_at = client.socket.expires_at
+        client.send_token("refused-admin:99999").assert_reply("error")
+        assert (client.socket.assigns["role"], client.socket.expires_at) == ("guest", expires_at)
+        client.send_token("user:7200").assert_reply("ok")
+        assert client.socket.assigns["role"] == "user"
+        client.send_token("refused-admin:99999").assert_reply("error")
+        client.advance(7210)
+        assert client.close_code == 1008
+
+
+def test_a_time_that_a_waiting_handler_has_stored_does_not_count_yet() -> None:
+    class Waiting(SlowSocket):
+        async def handle_token(self, token: str) -> Reply:  # type: ignore[override]  # as authors write it
+            self.expire_in(2 * HOUR)
+            return await gate()
+
+    GATES.clear()
+    with ChannelTest(Waiting) as client:
+        client.advance(HOUR + 5)
+        client.send_token("admin")
+        client.advance(5)
+        assert client.close_code == 1008
+
+
 def test_a_token_is_taken_until_the_leeway_is_over(client: TestClient) -> None:
     client.advance(HOUR + 9)
     client.send_token("admin").assert_reply("ok")
