@@ -42,7 +42,17 @@ class Credentials:
     `late` has what is to be told to channels that are being started.
     """
 
-    __slots__ = ("_before", "_expired_before", "_process", "_socket", "_timer", "_tokens", "_warns_at", "_watched", "late")
+    __slots__ = (
+        "_before",
+        "_expired_before",
+        "_process",
+        "_socket",
+        "_timer",
+        "_tokens",
+        "_warns_at",
+        "_watched",
+        "late",
+    )
 
     def __init__(self, socket: Socket, process: Process) -> None:
         self._socket, self._process = socket, process
