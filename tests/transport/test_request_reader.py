@@ -345,3 +345,17 @@ def test_a_long_body_is_read_in_parts() -> None:
 def test_nothing_is_read_after_the_last_request() -> None:
     requests = reader()
     assert len(received(requests, b"GET / HTTP/1.0\r\n\r\n", b"garbage\r\n\r\n")) == 1
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"GET / HTTP/1.1\nHost: x\n\n",),
+        (b"GET / HTTP/1.1\r\nHost: x\n\n",),
+        (b"GET / HTTP/1.1\r", b"\nHost: x", b"\n", b"\n"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\n",),
+    ],
+)
+def test_a_head_with_bare_line_feeds_is_refused_before_its_end_which_may_never_come(pieces: tuple[bytes, ...]) -> None:
+    with pytest.raises(RefusedRequestError, match="400"):
+        received(reader(), *pieces)

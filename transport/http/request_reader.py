@@ -30,6 +30,8 @@ __all__ = ["NOTHING", "PART", "ReadRequest", "RefusedRequestError", "RequestRead
 
 # The end of a head (RFC 9112, section 2.1).
 _END = b"\r\n\r\n"
+# A line that has another end: a head may have been sent whole, although there is none of these.
+_BARE_LF = re.compile(rb"(?<!\r)\n")
 # The most of a body that is taken in one go.
 _SLICE = 64 * 1024
 
@@ -183,6 +185,8 @@ class RequestReader:
         if received and not received[:1].isupper():
             # No method begins like this; perhaps the client speaks TLS. The parser says what is wrong.
             return self._take(len(received))
+        if _BARE_LF.search(received, self._scanned):
+            raise _bad("its lines must end with CR and LF")
         self._check_head_size(len(received) + 1)
         self._scanned = max(0, len(received) - len(_END) + 1)
         return b""
