@@ -121,8 +121,8 @@ class Actions:
 class Harm:
     """What happens to the server and its connections."""
 
-    def __init__(self, service: Service, network: Network, chance: random.Random) -> None:
-        self._service, self._network, self._random = service, network, chance
+    def __init__(self, service: Service, network: Network, ledger: Ledger, chance: random.Random) -> None:
+        self._service, self._network, self._ledger, self._random = service, network, ledger, chance
         self.done: Counter[str] = Counter()
         self.faults: list[str] = []
 
@@ -164,7 +164,8 @@ class Harm:
         await self._service.current.freeze(self._random.random())
 
     async def deploy(self) -> None:
-        self.faults += await self._service.deploy()
+        with self._ledger.deploy():
+            self.faults += await self._service.deploy()
 
     async def flood(self) -> None:
         pieces = [self._message() for _ in range(self._random.randrange(2_000))]
@@ -248,7 +249,7 @@ class Play:
             await member.push(member.topics[0], "crash")
         await self._part(at_once=True)
         for kind in ("flood", "garbage"):
-            await getattr(Harm(self._service, self._network, self._random), kind)()
+            await getattr(Harm(self._service, self._network, self.ledger, self._random), kind)()
         await self._service.current.settles(
             {kind: idle[kind] for kind in ("actors", "timers", "subscriptions", "tasks")}
         )
@@ -272,7 +273,7 @@ class Play:
         for member in self._members:
             await member.start()
         await self._until_settled("the start")
-        harm = Harm(self._service, self._network, self._random)
+        harm = Harm(self._service, self._network, self.ledger, self._random)
         names = [name for name in HARMS if not self._options.only or name in self._options.only]
         lives = [asyncio.create_task(Actions(member, self._chance()).live(self._is_over)) for member in self._members]
         harming = asyncio.create_task(harm.run(names, self._is_over))

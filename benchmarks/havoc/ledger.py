@@ -8,7 +8,8 @@ channel, the end of the connection. What must be so:
 - a push that is not answered in time was made in a stay that has ended since: no reply is lost without notice;
 - a message is heard at most once in a stay, and those of one sender in their order;
 - one that was acknowledged, and sent after the stay began, is heard: by those whose stay lasts to the end, and by all that
-  have heard a later one of its sender;
+  have heard a later one of its sender; during a deploy only if that one was sent in the same stay, as the sender of the first
+  may have been at the server that was to go, and those who hear the second at the new one;
 - a sender hears its own message before the acknowledgement.
 """
 
@@ -16,16 +17,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-
-
-@dataclass
-class Sent:
-    """A message to a room: when it was sent, and whether it was acknowledged."""
-
-    number: int
-    at: int
-    acknowledged: bool = False
 
 
 @dataclass(eq=False)
@@ -51,6 +45,16 @@ class Stay:
         return f"{self.member} in {self.topic} from {self.since}{' until its end' if self.is_over else ''}"
 
 
+@dataclass
+class Sent:
+    """A message to a room: when it was sent, in which stay of its sender, and whether it was acknowledged."""
+
+    number: int
+    at: int
+    stay: Stay | None
+    acknowledged: bool = False
+
+
 class Ledger:
     """What all clients have seen."""
 
@@ -59,6 +63,7 @@ class Ledger:
         self.counts: Counter[str] = Counter()
         self._moment = 0
         self._stays: list[Stay] = []
+        self._deploys: list[tuple[int, int]] = []
         self._sent: dict[tuple[str, str], list[Sent]] = defaultdict(list)
 
     def _now(self) -> int:
@@ -68,6 +73,13 @@ class Ledger:
     def fault(self, text: str) -> None:
         self.faults.append(text)
 
+    @contextmanager
+    def deploy(self) -> Iterator[None]:
+        """Record that there are two servers meanwhile, whose clients do not hear each other."""
+        began = self._now()
+        yield
+        self._deploys.append((began, self._now()))
+
     # What clients report
 
     def joined(self, member: str, topic: str) -> Stay:
@@ -76,10 +88,10 @@ class Ledger:
         self._stays.append(stay)
         return stay
 
-    def sends(self, member: str, topic: str) -> Sent:
+    def sends(self, member: str, topic: str, stay: Stay | None) -> Sent:
         """Number a message that is about to be sent."""
         of_sender = self._sent[topic, member]
-        sent = Sent(len(of_sender) + 1, self._now())
+        sent = Sent(len(of_sender) + 1, self._now(), stay)
         of_sender.append(sent)
         return sent
 
@@ -90,9 +102,9 @@ class Ledger:
             self.fault(f"{stay}: {sender} {number} was heard after {before[-1]}")
         before.append(number)
 
-    def acknowledged(self, sent: Sent, stay: Stay | None) -> None:
+    def acknowledged(self, sent: Sent) -> None:
         """Record that a message was acknowledged, in the stay in which it was sent."""
-        sent.acknowledged = True
+        sent.acknowledged, stay = True, sent.stay
         if stay is not None and not stay.is_over and sent.number not in stay.heard[stay.member]:
             self.fault(f"{stay}: {sent} was acknowledged before its sender has heard it")
 
@@ -118,7 +130,15 @@ class Ledger:
         missed = [
             sent.number
             for sent in messages[:last]
-            if sent.acknowledged and sent.at > stay.since and sent.number not in heard
+            if sent.acknowledged
+            and sent.at > stay.since
+            and sent.number not in heard
+            and self._were_together(sent, [messages[number - 1] for number in heard if number > sent.number])
         ]
         if missed:
             self.fault(f"{stay}: has not heard {missed[:5]} of {sender} ({len(missed)} in all), only up to {last}")
+
+    def _were_together(self, sent: Sent, later: list[Sent]) -> bool:
+        """Return whether a message was sent at the server at which these later ones of its sender were heard, for sure."""
+        there_were_two = any(began < sent.at < ended for began, ended in self._deploys)
+        return not there_were_two or (sent.stay is not None and any(other.stay is sent.stay for other in later))

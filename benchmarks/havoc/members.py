@@ -109,10 +109,10 @@ class Member(ABC):
 
     async def say(self, topic: str) -> Outcome:
         """Send a message to a room."""
-        sent, stay = self.ledger.sends(self.name, topic), self.stay(topic)
+        sent = self.ledger.sends(self.name, topic, self.stay(topic))
         outcome = await self.push(topic, "new_msg", {"body": [self.name, sent.number]})
         if outcome.status == "ok":
-            self.ledger.acknowledged(sent, stay)
+            self.ledger.acknowledged(sent)
         return outcome
 
     # How it stands
