@@ -4,8 +4,8 @@ Theory of operation.
 
 A deploy must lose no client: what was received is handled, and the clients are told to connect again, but not
 all at once. So the connections are ended in rounds, `Drainer.batch_interval` seconds apart. Each is told by a message behind
-what it has received (`EndConnection`), and closes with 1012 as soon as that is handled; a session of long polling answers its
-waiting poll. Then whatever is left is waited for, but not for longer than needed:
+what it has received (`EndConnection`), and closes with 1012 as soon as joins are answered, while its channels handle what they
+have; a session of long polling answers its waiting poll. Then whatever is left is waited for, but not for longer than needed:
 
 1. The connections that were told end, each when its channels have handled what they have.
 2. Clients that read slowly read what was written to them, and the others have `FAREWELL` to see the close frame.
