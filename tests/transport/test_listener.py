@@ -126,6 +126,26 @@ async def test_all_that_wait_in_the_queue_are_served_before_the_port_is_closed()
 
 
 @on_both_loops
+async def test_a_client_that_has_gone_does_not_leave_the_others_in_the_queue() -> None:
+    gone, accept = iter([ConnectionAbortedError(errno.ECONNABORTED, "gone")]), socket.socket.accept
+
+    def accept_later(listening: socket.socket) -> tuple[socket.socket, Any]:
+        for error in gone:
+            raise error
+        return accept(listening)
+
+    async with serving(Socket, routes=ROUTES) as server:
+        actor: Any = server.find("listener").process.actor
+        waiting = socket.create_connection(("127.0.0.1", server.endpoint.port), timeout=WAIT)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(socket.socket, "accept", accept_later)
+            actor._stop_listening()
+        tcp = Tcp(*await asyncio.open_connection(sock=waiting))
+        assert (await tcp.get("/", "Connection: close")).body == "page"
+        await tcp.close()
+
+
+@on_both_loops
 async def test_those_in_the_queue_of_a_socket_that_was_handed_in_are_left_to_the_next_server() -> None:
     with socket.create_server(("127.0.0.1", 0)) as given:
         endpoint = Endpoint({}, listen=given, routes=ROUTES)

@@ -20,6 +20,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -133,7 +134,8 @@ class Listener(Actor):
         try:
             with opened.duplicate() as listening:
                 for _ in range(BACKLOG + 1):
-                    self._serve(listening.accept()[0])
+                    with suppress(ConnectionError):  # this client has gone, others wait
+                        self._serve(listening.accept()[0])
         except OSError:
             # None is left, or no file for it.
             return
