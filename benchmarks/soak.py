@@ -169,7 +169,8 @@ def described(samples: Sequence[dict[str, Any]]) -> str:
         first_half = next(sample for sample in samples if sample["sessions"] >= last["sessions"] / 2)
         parts.append(
             f"{size} {samples[0][size]:,} at first, {first_half[size]:,} after half, {last[size]:,} at last, "
-            f"trend {trend(points(samples, size)):+,.0f} in 1,000 sessions (allowed: {allowance.each_1000:,.0f})"
+            f"trend {trend(points(samples, size)):+,.0f} in 1,000 sessions "
+            f"(allowed: {allowance.each_1000:,.0f}, and {allowance.once:,.0f} besides)"
         )
     return f"{last['sessions']:,} sessions in {last['seconds']:,.0f} s; " + "; ".join(parts)
 
