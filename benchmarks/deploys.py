@@ -199,13 +199,16 @@ def main() -> None:
     """Run a deploy, and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, default=2_000)
-    parser.add_argument("--javascript", type=int, help="of these, phoenix.js under node; a fourth if there is node")
+    parser.add_argument(
+        "--javascript", type=int, help="of these, phoenix.js under node; a fourth if `make test` has installed it"
+    )
     parser.add_argument("--batch-size", type=int, default=500)
     parser.add_argument("--batch-interval", type=float, default=2.0)
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
     if options.javascript is None:
-        options.javascript = options.clients // 4 if shutil.which("node") else 0
+        has_client = shutil.which("node") and (JAVASCRIPT / "node_modules").exists()
+        options.javascript = options.clients // 4 if has_client else 0
     figures = report(asyncio.run(asyncio.wait_for(deploy(options), 2 * DEADLINE)))
     print(json.dumps(figures, indent=2))
     if options.json is not None:
