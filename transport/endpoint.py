@@ -463,7 +463,7 @@ class Endpoint:
         if pubsub is None:
             raise RuntimeError("an endpoint needs a PubSub that runs before it; make it a child of a System")
         is_first, self._supervisor, self._pubsub = self._supervisor is None, supervisor, pubsub
-        self.refuses = False
+        process.own(self._drained)
         self._listens(sockets)
         self._clock = process.scheduler.clock
         pubsub.audiences.add(self)
@@ -484,8 +484,12 @@ class Endpoint:
             self._urls = [self.url]
 
     def refuse(self) -> None:
-        """Refuse new clients from now on, until it is started again."""
+        """Refuse new clients from now on, as it drains."""
         self.refuses = True
+
+    def _drained(self) -> None:
+        # Now clients are refused because it does not run, which the log says.
+        self.refuses = False
 
     def serializers(self, topic: str, event: str) -> Collection[Serializer]:
         """Return the serializers of clients that may join a topic, and are sent its broadcasts of an event."""

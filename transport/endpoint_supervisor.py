@@ -45,7 +45,7 @@ class SupervisedEndpoint(EndpointAPI, ListeningEndpoint, Protocol):
         """The supervisor of the connections, while it runs."""
 
     def refuse(self) -> None:
-        """Refuse new clients from now on, until it is started again."""
+        """Refuse new clients from now on, as it drains."""
 
     def check_free(self) -> None:
         """Raise if the endpoint is running already."""

@@ -373,7 +373,7 @@ INTERRUPTED = ["Busy", "Obstinate"]
 @both_loops
 @pytest.mark.parametrize("kind", STUCK)
 def test_a_program_ends_whatever_is_stuck_in_it_and_says_what(loop: str, kind: str, program: Start) -> None:
-    stuck = program(loop, kind, SHUTDOWN_TIMEOUT="0.2")
+    stuck = program(loop, kind, SHUTDOWN_TIMEOUT="0.5")
     _expect_busy(stuck, kind)
     stuck.signal(TERM)
     status, lines, errors = stuck.end()
@@ -401,7 +401,7 @@ def test_a_second_signal_ends_a_program_at_once_whatever_is_stuck_in_it(loop: st
 def test_a_function_that_hangs_at_the_end_of_the_program_is_left_behind_and_the_output_is_written(
     program: Start,
 ) -> None:
-    leaving = program("fast", "Leaving", SHUTDOWN_TIMEOUT="0.2")
+    leaving = program("fast", "Leaving", SHUTDOWN_TIMEOUT="0.5")
     _expect_busy(leaving, "Leaving")
     leaving.signal(TERM)
     status, lines, errors = leaving.end()
