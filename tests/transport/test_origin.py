@@ -452,7 +452,7 @@ async def test_the_rule_is_the_same_for_both_transports(
         ({}, None, True),
         # A client may write what it likes in the headers of a proxy.
         ({"trusted_proxies": ["10.0.0.0/8"]}, "evil.example", False),
-        ({"trusted_proxies": ["127.0.0.1"]}, "shop.example", True),
+        ({"trusted_proxies": ["127.0.0.1", "::1"]}, "shop.example", True),
     ],
 )
 @on_loop
