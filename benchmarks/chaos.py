@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from flooding.raw_client import TEXT, RawClient, frame, message
 from havoc.ledger import Ledger
-from havoc.members import AshtreeMember, Member, Role, WireMember
+from havoc.members import OVER, AshtreeMember, Member, Outcome, Role, WireMember
 from havoc.network import Network
 from havoc.trial import AGAIN, DEADLINE, Service
 
@@ -55,6 +55,8 @@ LASTING = 30.0
 """Seconds of a run that also waits for sessions of long polling to end by themselves."""
 PAUSE = 0.1
 """Seconds between two actions of a client, on average."""
+ATTEMPTS = 5
+"""How often a client may learn at the end that what it said came too late for its connection."""
 
 
 class Actions:
@@ -298,13 +300,22 @@ class Play:
             line.resume()
         await self._until_settled("the end")
         everywhere = [(member, topic) for member in self._members for topic in member.topics]
-        outcomes = await asyncio.gather(*(member.say(topic) for member, topic in everywhere))
+        outcomes = await asyncio.gather(*(self._said(member, topic) for member, topic in everywhere))
         # What was sent before is heard before the reply to this.
         outcomes += await asyncio.gather(*(member.push(topic, "echo") for member, topic in everywhere))
         for (member, topic), outcome in zip([*everywhere, *everywhere], outcomes, strict=True):
             if outcome.status != "ok":
                 self.ledger.fault(f"{member} is not served in {topic} at the end: {outcome}")
         await self._check_presences(everywhere)
+
+    async def _said(self, member: Member, topic: str) -> Outcome:
+        """Let a client say something; again if it learns only now that its connection has ended, as on a stalled line."""
+        for _ in range(ATTEMPTS):
+            outcome = await member.say(topic)
+            if outcome != OVER:
+                break
+            await self._until(lambda: all_settled([member]))
+        return outcome
 
     async def _until_settled(self, when: str) -> None:
         if not await self._until(lambda: all_settled(self._members)):
