@@ -1,4 +1,4 @@
-"""The logs of Ashtree: what is logged never harms the code that logs it, nor who reads it.
+"""The logs of Ashtree: what is logged never harms the code that logs it, nor the terminal that shows it.
 
 Handlers and filters are the application's, and so are the values in a record, such as exceptions and messages: any of them may
 raise. The actor that reports something goes on.

@@ -55,7 +55,7 @@ REST = 1.0
 """Seconds of the time of a whole system that a drain leaves for what stops after it, but a tenth of that time at most."""
 
 LOOK = 0.02
-"""Seconds between two looks whether something has ended that does not tell."""
+"""Seconds between two polls of a condition that no message reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class Drain:
             connection.kill()
 
     async def until_so(self, condition: Callable[[], bool], seconds: float) -> None:
-        """Wait until a condition holds that has to be looked at, for so many seconds at most."""
+        """Poll a condition until it holds, for so many seconds at most."""
         until = self._clock.now() + seconds
         while not condition() and self._clock.now() < until:
             await self._pause(LOOK)

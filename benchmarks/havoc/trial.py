@@ -1,4 +1,4 @@
-"""The server's process, as those see it who try it: commands, signals, and what it has written."""
+"""The process of the server under test: commands, signals, and what it has written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VICTIM = Path(__file__).resolve().parent / "victim.py"
 DEADLINE = 60.0
 """Seconds after which something hangs."""
 AGAIN = 0.2
-"""Seconds between two looks at something that nothing tells of."""
+"""Seconds between two polls of a condition that no message reports."""
 
 _REST = 2.0
 """Seconds in which a server that is at rest has not changed."""

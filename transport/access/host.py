@@ -16,7 +16,7 @@ _LONGEST_LABEL = 63
 
 
 def canonical_host(host: str) -> str | None:
-    """Return a host in the form in which two of them are compared; None if it is none.
+    """Return a host in the form in which two of them are compared; None if it is not a valid host.
 
     It is in lower case, without the dot at the end of a complete name; an IPv6 address is in its shortest form, without the
     brackets that it may be given with.

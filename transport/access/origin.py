@@ -120,7 +120,7 @@ def _may_connect(allows: Callable[[Origin, Asking], bool], asking: Asking) -> bo
 
 @lru_cache(maxsize=64)
 def read_origin(text: str) -> Origin | None:
-    """Parse an Origin header; None if it is none. There are a few for all clients of a server."""
+    """Parse an Origin header; None if it is invalid. There are a few for all clients of a server."""
     if text == _NULL:
         return Origin("", "", None)
     scheme, name, port = _split(text)
