@@ -271,9 +271,11 @@ class Channel(Actor):
     async def _await_join(self, result: Awaitable[object], began: float) -> Stop | None:
         timer = self.clock.call_at(began + self.join_timeout, self._join_timed_out, self._process)
         try:
-            return self._after_join(await result, began)
+            answered = await result
         finally:
             timer.cancel()
+        after = self._after_join(answered, began)
+        return after if after is None or isinstance(after, Stop) else await after
 
     def _join_timed_out(self) -> None:
         """Refuse the client, which has probably given up, and stop without `terminate`, as `join` has not set up anything."""
@@ -345,9 +347,19 @@ class Channel(Actor):
             return self._end_on_purpose(result.reason)
         raise BadReturnError(callback, "None or Stop(reason)", result)
 
-    def _after_join(self, result: object, began: float) -> Stop | None:
+    def _after_join(self, result: object, began: float) -> Stop | Coroutine[object, object, Stop | None] | None:
         if not isinstance(result, Reply):
             raise BadReturnError("join", _REPLIES, result)
+        if result.status == "ok" and not self.pubsub.is_in_effect(self.topic):
+            return self._when_in_effect(result, began)
+        return self._answer_join(result, began)
+
+    async def _when_in_effect(self, result: Reply, began: float) -> Stop | None:
+        """Answer the join when broadcasts of other processes arrive; so a client that has joined misses none."""
+        async with self.pubsub.held(self.topic):
+            return self._answer_join(result, began)
+
+    def _answer_join(self, result: Reply, began: float) -> Stop | None:
         self._joined = result.status == "ok"
         if self._joined:
             self._subscribe()

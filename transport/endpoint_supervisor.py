@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from actors.exceptions import ActorDeadError, Timeout
 from actors.exits import SHUTDOWN, ExitReason
 from actors.lowlevel import next_round
+from actors.time_bound import TimeBound
 from supervisors.child import stop_children
 from supervisors.child_spec import ChildSpec
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervisor import Supervisor
 from transport.carriers.carrier import EndConnection
-from transport.carriers.time_bound import TimeBound
 from transport.drainer import Drain, Drainer
 from transport.endpoint_api import EndpointAPI
 from transport.http.http_connections import PATIENCE, HttpConnections

@@ -12,8 +12,8 @@ from actors.callbacks import check_function
 from actors.log import Log
 from actors.lowlevel import Scheduler
 from actors.redaction import safe_repr
+from actors.time_bound import TimeBound
 from actors.validation import check_seconds
-from transport.carriers.time_bound import TimeBound
 from transport.exceptions import SocketError
 from transport.extension import Extension
 from transport.http.exchange import answer_page, respond

@@ -15,12 +15,12 @@ from actors.exceptions import ActorDeadError
 from actors.log import Log
 from actors.lowlevel import Scheduler
 from actors.redaction import filter_parameters, safe_str, shortened
+from actors.time_bound import TimeBound, is_cancellation
 from supervisors import calls
 from supervisors.child_spec import ChildSpec, Restart
 from transport.access.auth_token import SUBPROTOCOL, SUBPROTOCOL_HEADER, Offer, longpoll_token, without_token
 from transport.access.origin import read_origin
 from transport.carriers.handshake import fault_of
-from transport.carriers.time_bound import TimeBound, is_cancellation
 from transport.endpoint_api import EndpointAPI
 from transport.exceptions import TokenInvalidError
 from transport.http.request_target import RequestTarget, query_of

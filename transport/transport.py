@@ -31,6 +31,7 @@ from actors.log import Log
 from actors.lowlevel import Receipt
 from actors.redaction import Shown, safe_str, shown
 from actors.task.task import Task
+from actors.time_bound import TimeBound
 from supervisors import calls
 from supervisors.child import Child, launch, stop_children
 from supervisors.child_spec import ChildSpec, Restart
@@ -40,7 +41,6 @@ from transport import socket_events
 from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected, EndConnection, Pinged
 from transport.carriers.intake import ENDING, Counted
 from transport.carriers.throttle import Throttle
-from transport.carriers.time_bound import TimeBound
 from transport.channel_supervisor import ChannelSupervisor, can_end_at_once
 from transport.credentials import Credentials, TokenDue, TokenHandled
 from transport.exceptions import MalformedMessageError

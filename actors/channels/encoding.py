@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from actors.callbacks import is_awaitable
-from actors.channels.message import Reply, Serializer
+from actors.channels.message import Broadcast, Reply, Serializer
 from actors.exceptions import UnencodableError
 from actors.redaction import class_name, function_name, safe_repr, safe_str
 
@@ -24,6 +24,7 @@ __all__ = [
     "ENCODING_ERRORS",
     "as_json",
     "as_plain",
+    "decoded",
     "encode",
     "encode_finite",
     "payload_of",
@@ -48,6 +49,7 @@ _PLAIN: dict[type, Callable[[Any], object]] = {
     float: float.__float__,
     bytes: bytes.__bytes__,
     UserString: str,
+    msgspec.Raw: msgspec.json.decode,
     PurePath: os.fspath,
     Mapping: dict,
     AbstractSet: list,
@@ -118,6 +120,13 @@ def as_json(what: str, payload: object) -> bytes:
         return encode(payload)
     except ENCODING_ERRORS as error:
         raise unencodable(error, what, payload, encode) from None
+
+
+def decoded(broadcast: Broadcast) -> Broadcast:
+    """Return a broadcast with a payload that can be read: one from another process, which has JSON text, is decoded."""
+    if type(broadcast.payload) is not msgspec.Raw:
+        return broadcast
+    return Broadcast(broadcast.topic, broadcast.event, msgspec.json.decode(broadcast.payload))
 
 
 # What cannot be encoded

@@ -13,12 +13,14 @@ from threading import get_ident
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from actors import telemetry
+from actors.channels.encoding import decoded
 from actors.channels.frozen import frozen
 from actors.channels.message import Broadcast
 from actors.log import Log
 from actors.pubsub.adapter import Adapter, LocalAdapter
 from actors.pubsub.disconnects import DISCONNECT, Disconnects
 from actors.pubsub.fanout import Fanout, Fanouts
+from actors.pubsub.relay import Relay, this_node
 from actors.pubsub.share import encode_shares
 from actors.pubsub.subscriptions import Subscription, Subscriptions
 from actors.redaction import safe_repr
@@ -29,6 +31,7 @@ from actors.watcher import WatchedTable, Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     from actors.channels.fastlane import Fastlane, Outlet
     from actors.channels.message import Serializer
@@ -62,9 +65,10 @@ class PubSub(WatchedTable):
 
     - `name`: the name that its actor is registered under. Two PubSubs on one event loop need two names.
     - `adapter`: connects it with the PubSubs of other processes (see `Adapter`); by default it is alone.
+    - `node`: the name of this process for the others, which people read; by default the machine's name and the process id.
 
     Raises:
-        TypeError: if the adapter is not an `Adapter`.
+        TypeError: if the adapter is not an `Adapter`, or the node not a str.
         ValueError: if the adapter belongs to another PubSub.
     """
 
@@ -75,10 +79,14 @@ class PubSub(WatchedTable):
 
     server: PubSubServer | None
 
-    def __init__(self, name: str = PUBSUB, adapter: Adapter | None = None) -> None:
+    def __init__(self, name: str = PUBSUB, adapter: Adapter | None = None, *, node: str | None = None) -> None:
         super().__init__(name)
         self.subscriptions = Subscriptions()
         self.adapter = LocalAdapter() if adapter is None else _checked_adapter(adapter)
+        if node is not None and not isinstance(node, str):
+            raise TypeError(f'node must be a str, such as "web-1", or None, got {safe_repr(node)}')
+        self._node = node
+        self.relay = Relay(self, self.adapter)
         self.adapter.connect(self)
         self.fanouts, self.disconnects = Fanouts(), Disconnects()
         self.audiences: set[Audience] = set()
@@ -87,6 +95,11 @@ class PubSub(WatchedTable):
     def actor(self) -> type[PubSubServer]:
         """The actor that a supervisor starts with it, under its name."""
         return PubSubServer
+
+    @property
+    def node(self) -> str:
+        """The name of this process for the others."""
+        return self._node or this_node()
 
     @property
     def companions(self) -> list[Adapter]:
@@ -118,7 +131,7 @@ class PubSub(WatchedTable):
         first = self.subscriptions.add(subscription)
         if first.of_topic:
             try:
-                self.adapter.subscribed(subscription.topic)
+                self.relay.subscribed(subscription.topic)
             except BaseException:
                 # Without it the next subscriber would not be the first, and the adapter would never receive the topic.
                 self.subscriptions.remove(subscription.topic, subscription.subscriber)
@@ -136,7 +149,15 @@ class PubSub(WatchedTable):
         if last.of_subscriber and self.server is not None:
             self.server.unwatch(subscriber)
         if last.of_topic:
-            self.adapter.unsubscribed(topic)
+            self.relay.unsubscribed(topic)
+
+    def is_in_effect(self, topic: str) -> bool:
+        """Return whether a client may be told at once that it has joined `topic`; else await `held` first."""
+        return self.relay.is_in_effect(topic)
+
+    def held(self, topic: str) -> AbstractAsyncContextManager[None]:
+        """Wait until broadcasts on `topic` arrive from other processes, at most a second; subscribe in the block."""
+        return self.relay.held(topic)
 
     # Broadcast
 
@@ -164,6 +185,26 @@ class PubSub(WatchedTable):
         """Send a message to the subscribers of `topic` in this process only; the adapter is not asked."""
         self._in_thread(self._deliver, topic, message, None)
 
+    # What the adapter calls
+
+    def receive(self, topic: str, data: bytes) -> None:
+        """Deliver what the PubSub of another process has published, from any thread."""
+        self.scheduler.run_or_post(self.relay.receive, topic, data)
+
+    def lost(self, messages: int) -> None:
+        """Count messages for other processes that have not left this one, or may not have; from any thread."""
+        self.scheduler.run_or_post(self.relay.lost, messages)
+
+    def deliver(self, topic: str, message: object) -> None:
+        """Deliver a message that was received; called by the relay, in the thread of the event loop."""
+        self._deliver(topic, message, None, self.scheduler.current)
+
+    def is_subscribed(self, topic: str) -> bool:
+        """Return whether a topic has subscribers in this process."""
+        return bool(self.subscriptions.of(topic))
+
+    # Delivery
+
     def _in_thread(self, deliver: Callable[..., None], topic: str, message: object, sender: Process | None) -> None:
         """Call `deliver` in the thread of the event loop, with the actor that is to be paced if there is much to deliver."""
         scheduler = self.scheduler
@@ -185,7 +226,7 @@ class PubSub(WatchedTable):
     def _broadcast(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> None:
         self._deliver(topic, message, sender, cause)
         if type(self.adapter) is not LocalAdapter:
-            self.adapter.publish(topic, frozen(message))
+            self.relay.publish(topic, message)
 
     def _deliver(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> None:
         report = self._begin_report(topic, message) if BROADCAST in telemetry.attached else None
@@ -220,7 +261,7 @@ class PubSub(WatchedTable):
             if not shares:
                 self._check(message, self._possible(message))
         if recipients.actors:
-            message = frozen(message)
+            message = frozen(decoded(message)) if type(message) is Broadcast else message
         for subscriber in recipients.actors:
             # It may be an actor of another event loop.
             subscriber.ref.send(message)
@@ -254,7 +295,8 @@ class PubSub(WatchedTable):
 
         def report() -> None:
             measurements = {"deliveries": deliveries, "duration": clock.now() - began}
-            telemetry.execute(BROADCAST, measurements, {"pubsub": self, "topic": topic, "message": message})
+            readable = decoded(message) if type(message) is Broadcast else message
+            telemetry.execute(BROADCAST, measurements, {"pubsub": self, "topic": topic, "message": readable})
 
         return report
 
@@ -285,6 +327,11 @@ class PubSub(WatchedTable):
 
     # What its watcher calls
 
+    def attach(self, server: Watcher, process: Process) -> None:
+        """Register the watcher that runs from now on; called by the watcher."""
+        super().attach(server, process)
+        self.relay.open(process.clock)
+
     def watched(self) -> list[Process]:
         """Return all subscribers."""
         return self.subscriptions.subscribers()
@@ -293,7 +340,7 @@ class PubSub(WatchedTable):
         """Remove all subscriptions of an actor that has exited."""
         for topic in self.subscriptions.drop(process):
             try:
-                self.adapter.unsubscribed(topic)
+                self.relay.unsubscribed(topic)
             except BaseException as error:  # noqa: BLE001  # the adapter's code may raise anything
                 # No caller to raise it to; the other topics are reported, and the watcher goes on.
                 _log.exception("%r raised in unsubscribed(%r)", self.adapter, topic)

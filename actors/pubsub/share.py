@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors.channels.encoding import ENCODING_ERRORS, payload_of, unencodable_by
+from msgspec import Raw
+
+from actors.channels.encoding import ENCODING_ERRORS, decoded, payload_of, unencodable_by
 from actors.channels.fastlane import OWED
 
 if TYPE_CHECKING:
@@ -109,7 +111,11 @@ def encode_shares(
         UnencodableError: naming the part of the payload that cannot be encoded.
     """
     shares = []
+    # From another process: most serializers write the text as it is.
+    is_text = type(broadcast.payload) is Raw
     for (serializer, outlet), lanes in groups.items():
+        if is_text and not getattr(serializer, "takes_json", False):
+            broadcast, is_text = decoded(broadcast), False
         try:
             frame = serializer.encode_broadcast(broadcast)
         except ENCODING_ERRORS as error:

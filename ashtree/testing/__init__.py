@@ -14,6 +14,7 @@ from actors.testing import (
 )
 from transport.testing import (
     ANY,
+    AdapterContract,
     AsyncChannelTest,
     AsyncJoinedChannel,
     AsyncPushed,
@@ -39,6 +40,7 @@ from transport.testing import (
 __all__ = [
     "ANY",
     "WAIT",
+    "AdapterContract",
     "AsyncChannelTest",
     "AsyncJoinedChannel",
     "AsyncPushed",

@@ -21,12 +21,12 @@ from websockets.http11 import Request, Response
 from actors.log import Log
 from actors.lowlevel import Scheduler, is_on_a_loop
 from actors.redaction import safe_repr, safe_str
+from actors.time_bound import TimeBound, is_cancellation
 from transport.carriers.asgi_carrier import AsgiCarrier, written
 from transport.carriers.first_start import FirstStart
 from transport.carriers.handshake import opening_handshake
 from transport.carriers.pace import Pace
 from transport.carriers.race import first, task_of
-from transport.carriers.time_bound import TimeBound, is_cancellation
 from transport.endpoint_api import EndpointAPI
 from transport.http.exchange import SMALL_BODY, Answer, Incoming, Late, Upgrade, refusal, respond
 from transport.http.request_target import escaped

@@ -18,11 +18,11 @@ from actors.channels.message import Opcode
 from actors.exceptions import ActorDeadError, StartError
 from actors.log import Log
 from actors.lowlevel import next_round
+from actors.time_bound import TimeBound
 from transport.carriers.carrier import CLOSE_TIMEOUT, SLICE, Disconnected, EndConnection
 from transport.carriers.intake import Intake
 from transport.carriers.outbox import OVERFLOWED
 from transport.carriers.race import first, task_of
-from transport.carriers.time_bound import TimeBound
 from transport.carriers.unread import UnreadReplies
 
 if TYPE_CHECKING:

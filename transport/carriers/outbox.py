@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from actors.channels.encoding import decoded
 from actors.redaction import safe_repr
 from actors.validation import check_count
 from transport.carriers.intake import UNREAD
@@ -119,7 +120,7 @@ class Outbox:
     def put(self, frame: Frame, size: int) -> bool:
         """Keep a frame of `size` bytes; return False if the connection has to be closed, as too much waits."""
         broadcast, policy = frame.broadcast, self._policy
-        key = None if broadcast is None or policy.key is None else policy.key(broadcast)
+        key = None if broadcast is None or policy.key is None else policy.key(decoded(broadcast))
         waiting = _Entry(frame, size, key)
         self._waiting[waiting] = None
         self.bytes += size

@@ -36,8 +36,8 @@ from actors.fork import shut_down
 from actors.log import Log
 from actors.lowlevel import leave
 from actors.redaction import safe_repr
+from actors.time_bound import is_cancellation
 from transport.access.proxies import InvalidPrefaceError, read_preface
-from transport.carriers.time_bound import is_cancellation
 from transport.http.connection_timer import ConnectionTimer
 from transport.http.exchange import ANSWERS, MAX_BODY, Answer, HttpEndpoint, Incoming, Late, Upgrade, Waiting, refusal
 from transport.http.http_connections import PATIENCE

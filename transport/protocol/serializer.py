@@ -18,7 +18,7 @@ and then the payload as it is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -49,7 +49,18 @@ _MALFORMED = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
 class _JSONSerializer:
-    """What the versions have in common."""
+    """What the versions have in common.
+
+    `takes_json` says that `encode_broadcast` takes a payload that is JSON text already, as a `msgspec.Raw`. A class that
+    inherits from another one has to say so itself, as it may read the payload.
+    """
+
+    takes_json: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Read what is broadcast elsewhere before `encode_broadcast` gets it, unless the class itself says otherwise."""
+        super().__init_subclass__(**kwargs)
+        cls.takes_json = vars(cls).get("takes_json", False)
 
     def __init__(self, *, max_nesting: int = MAX_NESTING, allow_nan: bool = True) -> None:
         check_count("max_nesting", max_nesting, least=1)
@@ -114,6 +125,8 @@ class V1JSONSerializer(_JSONSerializer):
         ValueError: unless `max_nesting` is from 1 to 800.
     """
 
+    takes_json: ClassVar[bool] = True
+
     def decode(self, data: str | bytes) -> Message:
         """Decode one message; from a binary frame too, as in Phoenix."""
         if len(data) > self._max_nesting:
@@ -175,6 +188,8 @@ class V2JSONSerializer(_JSONSerializer):
     Raises:
         ValueError: unless `max_nesting` is from 1 to 800.
     """
+
+    takes_json: ClassVar[bool] = True
 
     def decode(self, data: str | bytes) -> Message:
         """Decode one message; elements of the array after the fifth are ignored, as in Phoenix."""

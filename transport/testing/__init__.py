@@ -1,5 +1,6 @@
 """The test kit: channels without a network, on virtual time; and endpoints on a free port, for real clients."""
 
+from transport.testing.adapter_contract import AdapterContract
 from transport.testing.async_channel_test import (
     AsyncChannelTest,
     AsyncJoinedChannel,
@@ -24,6 +25,7 @@ from transport.testing.serializers import NoopSerializer
 
 __all__ = [
     "ANY",
+    "AdapterContract",
     "AsyncChannelTest",
     "AsyncJoinedChannel",
     "AsyncPushed",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from actors.testing import ManualClock
-from transport.carriers.time_bound import TimeBound
+from actors.time_bound import TimeBound
 
 
 async def waiting(clock: ManualClock, log: list[str]) -> None:

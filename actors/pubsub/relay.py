@@ -1,0 +1,225 @@
+"""What a PubSub does with its adapter: it numbers and packs what leaves, checks and counts what arrives, and delivers it.
+
+So an adapter only carries bytes, and every adapter gives the same guarantees: what a process publishes comes back to no
+subscriber of its own, nothing is delivered twice, and what is lost is counted, logged and reported to telemetry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Protocol
+
+from actors import telemetry
+from actors.channels.message import Broadcast
+from actors.exceptions import UnencodableError
+from actors.log import Log
+from actors.log_limit import LogLimit
+from actors.pubsub.adapter import Adapter
+from actors.pubsub.envelope import Envelope, EnvelopeError, pack, text_or_bytes, unpack
+from actors.pubsub.sequences import Arrivals, Numbers
+from actors.time_bound import TimeBound
+
+if TYPE_CHECKING:
+    from actors.clock import Clock
+
+__all__ = ["MESSAGES_LOST", "MESSAGES_MISSED", "Relay", "RelayCounts", "this_node"]
+
+_log = Log("ashtree.actors")
+
+MESSAGES_MISSED = ("ashtree", "messages_missed")
+"""The telemetry event of messages of another process that have not arrived."""
+
+MESSAGES_LOST = ("ashtree", "messages_lost")
+"""The telemetry event of messages that were published here and have not left this process, or may not have."""
+
+IN_EFFECT = 1.0
+"""Seconds that a client's join waits for a subscription to be in effect."""
+
+_LOG_SECONDS = 10.0
+"""Seconds in which a loss of each kind is logged once."""
+
+
+def this_node() -> str:
+    """Return a name for this process that people recognize, and no other one has: the machine's, and the process id."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+class RelayCounts:
+    """What was exchanged with other processes since the start.
+
+    - `published`: given to the adapter. `received`: delivered here.
+    - `duplicates`, `malformed`: received and dropped.
+    - `missed`: published elsewhere, on a topic that was subscribed here, and never received.
+    - `lost`: published here, and not handed on, or perhaps not.
+    """
+
+    __slots__ = ("duplicates", "lost", "malformed", "missed", "published", "received")
+
+    def __init__(self) -> None:
+        self.published = self.received = self.duplicates = self.malformed = self.missed = self.lost = 0
+
+
+class Delivering(Protocol):
+    """The PubSub, as far as its relay uses it."""
+
+    @property
+    def node(self) -> str:
+        """The name of this process for the others."""
+
+    def deliver(self, topic: str, message: object) -> None:
+        """Deliver a message here."""
+
+    def is_subscribed(self, topic: str) -> bool:
+        """Return whether a topic has local subscribers."""
+
+
+class Relay:
+    """The exchange of one PubSub with other processes; for the thread of its event loop."""
+
+    def __init__(self, pubsub: Delivering, adapter: Adapter) -> None:
+        self._pubsub, self._adapter = pubsub, adapter
+        self.counts = RelayCounts()
+        self.run, self._node, self._pid = "", "", 0
+        self._numbers, self._arrivals = Numbers(), Arrivals()
+        # Topics that clients are joining, with the number of those that wait.
+        self._held: Counter[str] = Counter()
+        self._tells_effect = type(adapter).in_effect is not Adapter.in_effect
+        self._limit: LogLimit[str] = LogLimit(1, _LOG_SECONDS)
+        self._clock: Clock | None = None
+
+    def open(self, clock: Clock) -> None:
+        """Begin, or go on, in this process: one that was forked is another one."""
+        self._clock = clock
+        if self._pid != os.getpid():
+            self._pid, self._node = os.getpid(), self._pubsub.node
+            self.run = secrets.token_urlsafe(9)
+            self._numbers, self._arrivals = Numbers(), Arrivals()
+
+    # To other processes
+
+    def publish(self, topic: str, message: object) -> None:
+        """Hand a message on to the adapter.
+
+        Raises:
+            TypeError: if it cannot leave this process.
+        """
+        # Before it is numbered: the number of a message that cannot leave would be missed elsewhere.
+        payload = text_or_bytes(topic, message)
+        seq, start = self._numbers.next(topic)
+        self.counts.published += 1
+        self._adapter.publish(topic, pack(self._envelope(topic, message, seq, start), payload))
+
+    def _envelope(self, topic: str, message: object, seq: int, start: int) -> Envelope:
+        node, run = self._node, self.run
+        if type(message) is not Broadcast:
+            binary = isinstance(message, bytes)
+            return Envelope(binary=binary, node=node, run=run, seq=seq, start=start)
+        binary, other = isinstance(message.payload, bytes), None if message.topic == topic else message.topic
+        return Envelope(event=message.event, binary=binary, topic=other, node=node, run=run, seq=seq, start=start)
+
+    def lost(self, messages: int) -> None:
+        """Count messages that have not left."""
+        self.counts.lost += messages
+        telemetry.execute(MESSAGES_LOST, {"count": messages}, {"pubsub": self._pubsub, "adapter": self._adapter})
+        if self._admits("lost"):
+            _log.warning(
+                "%s lost messages for other processes (%d since the start): delivery is at most once",
+                self._adapter.name,
+                self.counts.lost,
+            )
+
+    # From other processes
+
+    def receive(self, topic: str, data: bytes) -> None:
+        """Deliver a message of another process, unless it has been delivered."""
+        if not self._pubsub.is_subscribed(topic):
+            return
+        try:
+            envelope, payload = unpack(data)
+            if envelope.run == self.run or not self._is_new(topic, envelope):
+                return
+            message = envelope.message(topic, payload)
+        except (EnvelopeError, ValueError) as error:
+            self._malformed(topic, error)
+            return
+        self.counts.received += 1
+        self._deliver(topic, message)
+
+    def _is_new(self, topic: str, envelope: Envelope) -> bool:
+        if not envelope.run:
+            return True
+        missed = self._arrivals.missed(topic, envelope.run, envelope.seq, envelope.start)
+        if missed:
+            self._missed(topic, envelope.node, missed)
+        elif missed is None:
+            self.counts.duplicates += 1
+        return missed is not None
+
+    def _missed(self, topic: str, node: str, missed: int) -> None:
+        self.counts.missed += missed
+        about = {"pubsub": self._pubsub, "topic": topic, "node": node}
+        telemetry.execute(MESSAGES_MISSED, {"count": missed}, about)
+        if self._admits(f"missed of {node}"):
+            _log.warning("%d messages of %r on %r have not arrived: delivery is at most once", missed, node, topic)
+
+    def _malformed(self, topic: str, error: Exception) -> None:
+        self.counts.malformed += 1
+        if self._admits("malformed"):
+            _log.warning("a message of another program on %r is dropped: %s", topic, error)
+
+    def _deliver(self, topic: str, message: object) -> None:
+        try:
+            self._pubsub.deliver(topic, message)
+        except UnencodableError:
+            # As of a serializer of the author's; its sender is elsewhere.
+            _log.exception("a message of another process on %r cannot be sent to clients", topic)
+
+    def _admits(self, kind: str) -> bool:
+        return self._clock is None or self._limit.admit(kind, self._clock.now()) is not None
+
+    # Topics
+
+    def subscribed(self, topic: str) -> None:
+        """Report the first local subscriber of a topic."""
+        if topic not in self._held:
+            self._adapter.subscribed(topic)
+
+    def unsubscribed(self, topic: str) -> None:
+        """Report that a topic has no local subscribers."""
+        self._arrivals.forget(topic)
+        if topic not in self._held:
+            self._adapter.unsubscribed(topic)
+
+    def is_in_effect(self, topic: str) -> bool:
+        """Return whether there is nothing to wait for before a client is told that it has joined a topic."""
+        if not self._tells_effect:
+            return True
+        return self._pubsub.is_subscribed(topic) and self._adapter.in_effect(topic) is None
+
+    @asynccontextmanager
+    async def held(self, topic: str) -> AsyncGenerator[None]:
+        """Begin to receive a topic, and wait until that is in effect; in the block it gets its subscriber."""
+        if not self._pubsub.is_subscribed(topic):
+            self.subscribed(topic)
+        self._held[topic] += 1
+        try:
+            await self._effect(topic)
+            yield
+        finally:
+            self._held[topic] -= 1
+            if not self._held[topic]:
+                del self._held[topic]
+                if not self._pubsub.is_subscribed(topic):
+                    self._adapter.unsubscribed(topic)
+
+    async def _effect(self, topic: str) -> None:
+        future = self._adapter.in_effect(topic)
+        if future is not None and self._clock is not None:
+            with suppress(TimeoutError), TimeBound(self._clock, IN_EFFECT):
+                await asyncio.shield(future)
