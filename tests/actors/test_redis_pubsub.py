@@ -1,0 +1,473 @@
+"""PubSubs that are connected by Redis: the contract, over each kind of server, and what happens when it fails."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from actors import telemetry
+from actors.channels.message import Broadcast
+from actors.pubsub.redis.publish_message import publish
+from actors.pubsub.redis.redis_pubsub import BROKER_CONNECTED, BROKER_DISCONNECTED, RedisPubSub, channel_of
+from tests.live import WAIT
+from tests.servers.redis_server import RedisServer, free_port, redis_cluster, redis_sentinel, until
+from transport.testing.adapter_contract import AdapterContract, ContractNode
+
+if TYPE_CHECKING:
+    from actors.pubsub.adapter import Adapter
+
+pytestmark = pytest.mark.usefixtures("background")
+
+
+# Characters that a URL must have as codes.
+PASSWORD = "s€cret :/@"  # noqa: S105  # of a server that lives as long as the test
+CODED = "s%E2%82%ACcret%20%3A%2F%40"
+
+
+def news(number: int) -> Broadcast:
+    return Broadcast("room:1", "news", {"n": number})
+
+
+# The contract
+
+
+@pytest.fixture(scope="module")
+def unix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("unix")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def tcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("tcp"), port=free_port(), password=PASSWORD) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with redis_cluster(tmp_path_factory.mktemp("cluster")) as (url, _):
+        yield url
+
+
+@pytest.fixture(scope="module")
+def sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with redis_sentinel(tmp_path_factory.mktemp("sentinel")) as (url, _, _):
+        yield url
+
+
+class RedisContract(AdapterContract):
+    __test__ = False
+    url: str
+
+    def connected(self) -> tuple[Adapter, Adapter]:
+        return RedisPubSub(self.url), RedisPubSub(self.url)
+
+
+class TestOnAUnixSocket(RedisContract):
+    __test__ = True
+
+    @pytest.fixture(autouse=True, params=["2", "3"], ids=["RESP2", "RESP3"])
+    def _url(self, unix: RedisServer, request: pytest.FixtureRequest) -> None:
+        self.url = f"{unix.url}?protocol={request.param}"
+
+
+class TestOverTCPWithAPassword(RedisContract):
+    __test__ = True
+
+    @pytest.fixture(autouse=True)
+    def _url(self, tcp: RedisServer) -> None:
+        self.url = f"redis://:{CODED}@127.0.0.1:{tcp.port}"
+
+
+class TestOnACluster(RedisContract):
+    __test__ = True
+
+    @pytest.fixture(autouse=True)
+    def _url(self, cluster: str) -> None:
+        self.url = cluster
+
+
+class TestWithASentinel(RedisContract):
+    __test__ = True
+
+    @pytest.fixture(autouse=True)
+    def _url(self, sentinel: str) -> None:
+        self.url = sentinel
+
+
+# What happens when it fails
+
+
+class Brokers:
+    """What nodes report of their broker: whether each can reach it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._state: dict[str, bool] = {}
+
+    def on_event(self, event: Any, _numbers: Any, about: Any) -> None:
+        with self._changed:
+            self._state[about["pubsub"]] = event == BROKER_CONNECTED
+            self._changed.notify_all()
+
+    def wait(self, *nodes: ContractNode, up: bool) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: all(self._state.get(node.pubsub) is up for node in nodes), WAIT)  # type: ignore[call-overload]
+
+
+@pytest.fixture
+def brokers() -> Iterator[Brokers]:
+    found = Brokers()
+    telemetry.attach("brokers", [BROKER_CONNECTED, BROKER_DISCONNECTED], found.on_event)
+    yield found
+    telemetry.detach("brokers")
+
+
+@contextmanager
+def two_nodes(url: str, *others: str, **options: Any) -> Iterator[tuple[ContractNode, ContractNode]]:
+    """Run two nodes, the second one perhaps by another way."""
+    one, two = (ContractNode(RedisPubSub(each, **options)) for each in (url, (others or (url,))[0]))
+    with one.system, two.system, ExitStack() as stack:
+        stack.callback(one.stop_probes)
+        stack.callback(two.stop_probes)
+        yield one, two
+
+
+def lost(node: ContractNode) -> int:
+    counted: int = node.call(lambda: node.pubsub.relay.counts.lost)
+    return counted
+
+
+def assert_reaches_both(one: ContractNode, two: ContractNode, number: int) -> None:
+    """Check that what is published now is the next that the subscribers of "room:1" get."""
+    probes = [one.subscriber("room:1"), two.subscriber("room:1")]
+    for node in (one, two):
+        node.pubsub.broadcast("room:1", news(number))
+    for probe in probes:
+        probe.assert_receive(news(number))
+        probe.assert_receive(news(number))
+
+
+@pytest.mark.parametrize("fail", ["stop", "freeze"])
+def test_local_delivery_goes_on_while_redis_is_away_and_messages_cross_again_when_it_is_back(
+    fail: str, tmp_path: Path, brokers: Brokers
+) -> None:
+    with RedisServer(tmp_path) as server, two_nodes(server.url) as (one, two):
+        here, there = one.subscriber("room:1"), two.subscriber("room:1")
+        one.pubsub.broadcast("room:1", news(1))
+        there.assert_receive(news(1))
+        getattr(server, fail)()
+        brokers.wait(one, two, up=False)
+        assert one.adapter.trouble()
+        one.pubsub.broadcast("room:1", news(2))
+        here.assert_receive(news(2))
+        assert lost(one) == 1
+        server.start() if fail == "stop" else server.thaw()
+        brokers.wait(one, two, up=True)
+        assert one.adapter.trouble() is None
+        one.pubsub.broadcast("room:1", news(3))
+        there.assert_receive(news(3))
+        # The gap is seen by the number of the message behind it.
+        assert two.call(lambda: two.pubsub.relay.counts.missed) == 1
+        assert (lost(one), two.call(lambda: two.pubsub.relay.counts.duplicates)) == (1, 0)
+
+
+def test_a_system_starts_without_redis_and_connects_when_it_is_there(tmp_path: Path, brokers: Brokers) -> None:
+    server = RedisServer(tmp_path)
+    with two_nodes(server.url) as (one, two):
+        assert one.adapter.trouble()
+        probe = two.subscriber("room:1")
+        with server:
+            brokers.wait(one, two, up=True)
+            one.pubsub.broadcast("room:1", news(1))
+            probe.assert_receive(news(1))
+
+
+def test_a_flush_does_no_harm(unix: RedisServer) -> None:
+    with two_nodes(unix.url) as (one, two):
+        assert_reaches_both(one, two, 1)
+        unix.ask("FLUSHALL")
+        assert_reaches_both(one, two, 2)
+        assert one.adapter.trouble() is None
+
+
+@pytest.mark.parametrize("kind", ["normal", "pubsub"])
+def test_connections_that_redis_closes_are_opened_again(kind: str, unix: RedisServer, brokers: Brokers) -> None:
+    with two_nodes(unix.url) as (one, two):
+        probe = two.subscriber("room:1")
+        brokers.wait(one, two, up=True)
+        unix.ask("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+        brokers.wait(one, two, up=False)
+        brokers.wait(one, two, up=True)
+        one.pubsub.broadcast("room:1", news(1))
+        probe.assert_receive(news(1))
+
+
+def test_only_topics_with_subscribers_are_subscribed(unix: RedisServer) -> None:
+    prefix = "only-topics"
+    with two_nodes(unix.url, prefix=prefix) as (one, _):
+        first, second = one.subscriber("a"), one.subscriber("b")
+        one.pubsub.subscribe("b", first.ref)
+        channels = {channel_of(prefix, "a"), channel_of(prefix, "b")}
+        assert set(unix.ask("PUBSUB", "CHANNELS", f"{prefix}:*")) == channels
+        first.ref.stop()
+        until(lambda: set(unix.ask("PUBSUB", "CHANNELS", f"{prefix}:*")) == {channel_of(prefix, "b")})
+        second.ref.stop()
+        until(lambda: unix.ask("PUBSUB", "CHANNELS", f"{prefix}:*") == [])
+
+
+def test_prefixes_keep_programs_apart(unix: RedisServer) -> None:
+    mine, other = (
+        ContractNode(RedisPubSub(unix.url, prefix="mine")),
+        ContractNode(RedisPubSub(unix.url, prefix="other")),
+    )
+    with mine.system, other.system:
+        here, there = mine.subscriber("room:1"), other.subscriber("room:1")
+        mine.pubsub.broadcast("room:1", news(1))
+        other.pubsub.broadcast("room:1", news(2))
+        here.assert_receive(news(1))
+        there.assert_receive(news(2))
+        assert here.messages == there.messages == []
+        mine.stop_probes()
+        other.stop_probes()
+
+
+def test_ten_thousand_topics_are_subscribed_again_after_a_restart(tmp_path: Path, brokers: Brokers) -> None:
+    with RedisServer(tmp_path) as server, two_nodes(server.url) as (one, two):
+        probe = two.subscriber("room:1")
+        topics = [f"user:{number}" for number in range(10_000)]
+        for topic in topics:
+            two.pubsub.subscribe(topic, probe.ref)
+        two.wait_for(topics[-1])
+        server.stop()
+        brokers.wait(one, two, up=False)
+        server.start()
+        brokers.wait(one, two, up=True)
+        for topic in topics[::2_500]:
+            one.pubsub.broadcast(topic, topic)
+            probe.assert_receive(topic)
+
+
+def test_more_than_the_queue_holds_is_lost_and_counted(unix: RedisServer) -> None:
+    with two_nodes(unix.url, max_queue=10) as (one, two):
+        there = two.subscriber("room:1")
+
+        def broadcast_many() -> None:
+            for number in range(100):
+                one.pubsub.broadcast("room:1", news(number))
+
+        one.call(broadcast_many)
+        assert lost(one) >= 85
+        until(lambda: two.call(lambda: two.pubsub.relay.counts.received) >= 10)
+        one.pubsub.broadcast("room:1", news(-1))
+        there.assert_receive(news(-1))
+        arrived = [message.payload["n"] for message in there.messages]
+        assert arrived == sorted(arrived)
+        # Where some have arrived, all that is missing behind them is seen.
+        missed = two.call(lambda: two.pubsub.relay.counts.missed)
+        assert missed + len(arrived) == 100
+
+
+def test_what_a_user_of_redis_may_not_publish_is_lost_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with RedisServer(tmp_path, port=free_port()) as server:
+        # It may do anything on the channel of the heartbeat, and subscribe to the topics.
+        server.ask("ACL", "SETUSER", "ann", "on", ">secret", "+@all", "resetchannels", "&ashtree!*", "&ashtree:room:1")
+        url = f"redis://ann:secret@127.0.0.1:{server.port}"
+        with two_nodes(url) as (one, two):
+            there = two.subscriber("room:1")
+            one.pubsub.broadcast("room:2", Broadcast("room:2", "news", {}))
+            one.pubsub.broadcast("room:1", news(1))
+            there.assert_receive(news(1))
+            until(lambda: lost(one) == 1)
+            assert one.adapter.trouble() is None
+        assert "refuses a message" in caplog.text
+        assert "secret" not in caplog.text
+
+
+def test_a_wrong_password_is_said_and_the_system_runs(tcp: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    with two_nodes(f"redis://:wr0ng@127.0.0.1:{tcp.port}") as (one, _):
+        here = one.subscriber("room:1")
+        one.pubsub.broadcast("room:1", news(1))
+        here.assert_receive(news(1))
+        assert "AuthenticationError" in (one.adapter.trouble() or "")
+    assert "AuthenticationError" in caplog.text
+    assert "wr0ng" not in caplog.text
+
+
+class Proxy:
+    """A TCP proxy that may be cut or deaf: it keeps connections open and passes nothing on."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        self._passes = threading.Event()
+        self._passes.set()
+        self._pairs: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client = self._listening.accept()[0]
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                client.close()
+                continue
+            self._pairs += [client, server]
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
+
+    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                self._passes.wait()
+                sink.sendall(data)
+        except OSError:
+            pass
+        sink.close()
+
+    def cut(self) -> None:
+        """Pass nothing on; nobody is told."""
+        self._passes.clear()
+
+    def heal(self) -> None:
+        self._passes.set()
+
+    def close(self) -> None:
+        self._listening.close()
+        self.heal()
+        for each in self._pairs:
+            each.close()
+
+
+@pytest.fixture
+def proxied(tmp_path: Path) -> Iterator[tuple[RedisServer, Proxy]]:
+    with RedisServer(tmp_path, port=free_port()) as server:
+        proxy = Proxy(server.port)
+        yield server, proxy
+        proxy.close()
+
+
+def test_a_network_that_is_cut_is_noticed_by_the_heartbeat(
+    proxied: tuple[RedisServer, Proxy], brokers: Brokers
+) -> None:
+    server, proxy = proxied
+    with two_nodes(server.url, f"redis://127.0.0.1:{proxy.port}") as (one, two):
+        here, there = one.subscriber("room:1"), two.subscriber("room:1")
+        proxy.cut()
+        brokers.wait(two, up=False)
+        assert "heartbeat" in (two.adapter.trouble() or "")
+        one.pubsub.broadcast("room:1", news(1))
+        two.pubsub.broadcast("room:1", news(2))
+        here.assert_receive(news(1))
+        there.assert_receive(news(2))
+        proxy.heal()
+        brokers.wait(two, up=True)
+        one.pubsub.broadcast("room:1", news(3))
+        there.assert_receive(news(3))
+        two.pubsub.broadcast("room:1", news(4))
+        here.assert_receive(news(4))
+        # What was in the pipe when it was given up was not delivered late.
+        there.assert_receive(news(4))
+        assert there.messages == []
+
+
+def test_a_subscription_that_the_server_has_forgotten_is_noticed(tmp_path: Path, brokers: Brokers) -> None:
+    with RedisServer(tmp_path, port=free_port()) as server:
+        server.ask("ACL", "SETUSER", "ann", "on", ">secret", "+@all", "allchannels")
+        with two_nodes(f"redis://ann:secret@127.0.0.1:{server.port}") as (one, two):
+            brokers.wait(one, two, up=True)
+            # The connections that publish stay; those that are subscribed are ended by the server.
+            server.ask("ACL", "SETUSER", "ann", "resetchannels", "&ashtree:*")
+            brokers.wait(one, two, up=False)
+            server.ask("ACL", "SETUSER", "ann", "allchannels")
+            brokers.wait(one, two, up=True)
+
+
+def test_a_sentinel_names_the_new_master(tmp_path: Path, brokers: Brokers) -> None:
+    with redis_sentinel(tmp_path) as (url, [master, _], _), two_nodes(url) as (one, two):
+        there = two.subscriber("room:1")
+        brokers.wait(one, two, up=True)
+        master.stop()
+        brokers.wait(one, two, up=False)
+        brokers.wait(one, two, up=True)
+        one.pubsub.broadcast("room:1", news(1))
+        there.assert_receive(news(1))
+
+
+def test_slots_may_move_to_another_server_of_a_cluster(tmp_path: Path, brokers: Brokers) -> None:
+    with redis_cluster(tmp_path) as (url, servers), two_nodes(url) as (one, two):
+        there = two.subscriber("room:1")
+        brokers.wait(one, two, up=True)
+        slot = servers[0].ask("CLUSTER", "KEYSLOT", channel_of("ashtree", "room:1"))
+        ids = [server.ask("CLUSTER", "MYID") for server in servers]
+        owner = 0 if slot < 5461 else 1 if slot < 10923 else 2
+        target = (owner + 1) % 3
+        for server in (servers[target], servers[owner], servers[3 - owner - target]):
+            server.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+
+        def arrives() -> bool:
+            one.pubsub.broadcast("room:1", "moved")
+            return bool(there.messages)
+
+        until(arrives)
+        assert set(there.messages) == {"moved"}
+
+
+def test_one_server_of_a_cluster_may_be_away(tmp_path: Path, brokers: Brokers) -> None:
+    with redis_cluster(tmp_path) as (url, servers), two_nodes(url) as (one, two):
+        topics = [f"room:{number}" for number in range(12)]
+        probes = {topic: two.subscriber(topic) for topic in topics}
+        brokers.wait(one, two, up=True)
+        slots = {topic: servers[0].ask("CLUSTER", "KEYSLOT", channel_of("ashtree", topic)) for topic in topics}
+        servers[2].stop()
+        brokers.wait(one, two, up=False)
+        for topic in topics:
+            if slots[topic] < 10923:
+                one.pubsub.broadcast(topic, topic)
+                probes[topic].assert_receive(topic)
+        servers[2].start()
+        brokers.wait(one, two, up=True)
+        for topic in topics:
+            one.pubsub.broadcast(topic, "again")
+            probes[topic].assert_receive("again")
+
+
+# Publishing from elsewhere
+
+
+@pytest.mark.parametrize("way", ["unix", "tcp", "cluster", "sentinel"])
+def test_a_program_without_an_endpoint_publishes(
+    way: str, unix: RedisServer, tcp: RedisServer, request: pytest.FixtureRequest
+) -> None:
+    urls = {"unix": unix.url, "tcp": f"redis://:{CODED}@127.0.0.1:{tcp.port}"}
+    url = urls[way] if way in urls else request.getfixturevalue(way)
+    with two_nodes(url) as (one, two):
+        probes = [one.subscriber("room:1"), two.subscriber("room:1")]
+        assert publish("room:1", "news", {"é": [1, None]}, url=url) == 2
+        assert publish("room:1", "blob", b"\x00\xff", url=url) == 2
+        assert publish("room:1", "empty", url=url) == 2
+        assert publish("nobody is there", "news", url=url) == 0
+        for probe in probes:
+            probe.assert_receive(Broadcast("room:1", "news", {"é": [1, None]}))
+            probe.assert_receive(Broadcast("room:1", "blob", b"\x00\xff"))
+            probe.assert_receive(Broadcast("room:1", "empty", {}))
+
+
+@pytest.mark.parametrize("payload", [[1], "text", 5, object(), {"a": object()}], ids=range(5))
+def test_a_payload_that_clients_could_not_get_is_an_error(payload: Any) -> None:
+    with pytest.raises(TypeError):
+        publish("room:1", "news", payload, url="redis://localhost:1")

@@ -1,0 +1,208 @@
+"""The relay: what a PubSub sends to other processes, and what it makes of what it receives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from actors import telemetry
+from actors.channels.message import Broadcast
+from actors.lowlevel import spawn
+from actors.pubsub.adapter import Adapter
+from actors.pubsub.envelope import Envelope, pack, unpack
+from actors.pubsub.pubsub import PubSub
+from actors.pubsub.relay import MESSAGES_LOST, MESSAGES_MISSED, this_node
+from actors.testing import ManualRuntime, Probe
+from supervisors.supervisor import Supervisor
+
+
+class Wire(Adapter):
+    """It keeps what leaves."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, bytes]] = []
+
+    def publish(self, topic: str, data: bytes) -> None:
+        self.sent.append((topic, data))
+
+    def subscribed(self, topic: str) -> None:
+        pass
+
+    def unsubscribed(self, topic: str) -> None:
+        pass
+
+
+def started(runtime: ManualRuntime, **options: Any) -> PubSub:
+    pubsub = PubSub(adapter=Wire(), **options)
+    spawn(Supervisor, ([pubsub],))
+    runtime.settle()
+    return pubsub
+
+
+@pytest.fixture
+def pubsub(runtime: ManualRuntime) -> PubSub:
+    return started(runtime, node="here")
+
+
+@pytest.fixture
+def reported() -> Iterator[list[Any]]:
+    seen: list[Any] = []
+
+    def keep(event: Any, numbers: Any, about: Any) -> None:
+        seen.append((event, dict(numbers), about.get("topic"), about.get("node")))
+
+    telemetry.attach("relay test", [MESSAGES_LOST, MESSAGES_MISSED], keep)
+    yield seen
+    telemetry.detach("relay test")
+
+
+def wire(pubsub: PubSub) -> list[tuple[str, bytes]]:
+    assert isinstance(pubsub.adapter, Wire)
+    return pubsub.adapter.sent
+
+
+def elsewhere(seq: int, payload: bytes = b"{}", **header: Any) -> bytes:
+    return pack(Envelope(**{"event": "news", "node": "there", "run": "theirs", "seq": seq, **header}), payload)
+
+
+def counts(pubsub: PubSub) -> dict[str, int]:
+    found = {name: getattr(pubsub.relay.counts, name) for name in pubsub.relay.counts.__slots__}
+    return {name: number for name, number in found.items() if number}
+
+
+def test_what_leaves_is_numbered_for_each_topic(pubsub: PubSub) -> None:
+    for topic in ("a", "a", "b"):
+        pubsub.broadcast(topic, Broadcast(topic, "news", {"n": 1}))
+    stamps = [(topic, envelope.node, envelope.seq) for topic, data in wire(pubsub) for envelope in [unpack(data)[0]]]
+    assert stamps == [("a", "here", 1), ("a", "here", 2), ("b", "here", 1)]
+    assert counts(pubsub) == {"published": 3}
+
+
+def test_what_cannot_leave_takes_no_number(pubsub: PubSub) -> None:
+    with pytest.raises(TypeError, match="only a Broadcast"):
+        pubsub.broadcast("a", object())
+    pubsub.broadcast("a", Broadcast("other", "news", b"\x00"))
+    [(topic, data)] = wire(pubsub)
+    envelope, payload = unpack(data)
+    assert (topic, envelope.topic, envelope.binary, envelope.seq, payload) == ("a", "other", True, 1, b"\x00")
+
+
+def test_what_comes_back_is_not_delivered(runtime: ManualRuntime, pubsub: PubSub) -> None:
+    probe = Probe()
+    pubsub.subscribe("a", probe.ref)
+    pubsub.broadcast("a", 1)
+    pubsub.receive(*wire(pubsub)[0])
+    runtime.settle()
+    assert (probe.messages, counts(pubsub)) == ([1], {"published": 1})
+
+
+def test_what_comes_twice_is_delivered_once(runtime: ManualRuntime, pubsub: PubSub) -> None:
+    probe = Probe()
+    pubsub.subscribe("a", probe.ref)
+    for seq in (1, 2, 2, 1, 3):
+        pubsub.receive("a", elsewhere(seq, b'{"n":%d}' % seq))
+    runtime.settle()
+    assert probe.messages == [Broadcast("a", "news", {"n": seq}) for seq in (1, 2, 3)]
+    assert counts(pubsub) == {"received": 3, "duplicates": 2}
+
+
+def test_what_is_missing_is_counted_logged_and_reported(
+    pubsub: PubSub, reported: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    pubsub.subscribe("a", Probe().ref)
+    for seq in (4, 5, 8, 10):
+        pubsub.receive("a", elsewhere(seq))
+    assert counts(pubsub) == {"received": 4, "missed": 3}
+    assert reported == [(MESSAGES_MISSED, {"count": 2}, "a", "there"), (MESSAGES_MISSED, {"count": 1}, "a", "there")]
+    # Each kind of loss is logged once in a while.
+    assert [record.getMessage() for record in caplog.records] == [
+        "2 messages of 'there' on 'a' have not arrived: delivery is at most once"
+    ]
+
+
+def test_a_topic_that_was_left_is_not_missed(pubsub: PubSub) -> None:
+    probe = Probe()
+    pubsub.subscribe("a", probe.ref)
+    pubsub.receive("a", elsewhere(1))
+    pubsub.unsubscribe("a", probe.ref)
+    pubsub.receive("a", elsewhere(2))
+    pubsub.subscribe("a", probe.ref)
+    pubsub.receive("a", elsewhere(9))
+    assert counts(pubsub) == {"received": 2}
+
+
+def test_messages_without_numbers_are_delivered_as_they_come(runtime: ManualRuntime, pubsub: PubSub) -> None:
+    probe = Probe()
+    pubsub.subscribe("a", probe.ref)
+    for _ in range(2):
+        pubsub.receive("a", b'{"event":"news"}\n{"n":1}')
+    runtime.settle()
+    assert probe.messages == [Broadcast("a", "news", {"n": 1})] * 2
+
+
+def test_what_is_no_message_is_counted_and_dropped(
+    runtime: ManualRuntime, pubsub: PubSub, caplog: pytest.LogCaptureFixture
+) -> None:
+    probe = Probe()
+    pubsub.subscribe("a", probe.ref)
+    for data in (b"nonsense", b'{"event":"e"}\nnonsense', b'{"event":"e","run":"r","seq":1}\n{"a":'):
+        pubsub.receive("a", data)
+    runtime.settle()
+    assert (probe.messages, counts(pubsub)) == ([], {"malformed": 3})
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_what_the_adapter_loses_is_counted_and_reported(
+    pubsub: PubSub, reported: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    pubsub.lost(2)
+    pubsub.lost(1)
+    assert counts(pubsub) == {"lost": 3}
+    assert [(event, numbers) for event, numbers, *_ in reported] == [
+        (MESSAGES_LOST, {"count": 2}),
+        (MESSAGES_LOST, {"count": 1}),
+    ]
+    assert len(caplog.records) == 1
+
+
+def test_a_process_is_called_by_its_machine_and_its_id_unless_it_has_a_name() -> None:
+    assert PubSub().node == this_node()
+    assert PubSub().node.endswith(f":{os.getpid()}")
+    assert PubSub(node="web-1").node == "web-1"
+    with pytest.raises(TypeError, match=r'^node must be a str, such as "web-1", or None, got 5$'):
+        PubSub(node=5)  # type: ignore[arg-type]
+
+
+def test_each_pubsub_has_a_run_of_its_own(runtime: ManualRuntime) -> None:
+    one, two = started(runtime, name="one"), started(runtime, name="two")
+    assert one.relay.run != two.relay.run
+    assert one.server is not None
+    before = one.relay.run
+    one.server.actor_ref.kill()
+    runtime.settle()
+    assert one.relay.run == before
+
+
+def test_a_payload_of_another_process_is_decoded_for_actors_only_once(
+    runtime: ManualRuntime, pubsub: PubSub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = Probe(), Probe()
+    pubsub.subscribe("a", one.ref)
+    pubsub.subscribe("a", two.ref)
+    pubsub.receive("a", elsewhere(1, b'{"n":[1]}'))
+    runtime.settle()
+    [first], [second] = one.messages, two.messages
+    assert first == second == Broadcast("a", "news", {"n": [1]})
+
+
+def test_text_of_json_may_be_broadcast_as_it_is(runtime: ManualRuntime, pubsub: PubSub) -> None:
+    probe = Probe()
+    pubsub.subscribe("a", probe.ref)
+    pubsub.broadcast("a", Broadcast("a", "news", msgspec.Raw(b'{"n": 1}')))
+    runtime.settle()
+    assert probe.messages == [Broadcast("a", "news", {"n": 1})]
+    assert unpack(wire(pubsub)[0][1])[1] == b'{"n": 1}'
