@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import platform
 import re
 import secrets
 import sys
@@ -29,6 +28,8 @@ from ashtree import (
     Observer,
     Payload,
     Presence,
+    PubSub,
+    RedisPubSub,
     Reply,
     Socket,
     SocketError,
@@ -124,13 +125,6 @@ class DemoChannel(Channel):
 
 presence = Presence()
 
-NODE = f"{platform.node() or 'node'}-{secrets.token_hex(4)}"
-
-
-def this_node() -> Payload:
-    """Return which process answers: another one after a deploy, or beside this one."""
-    return {"node": f"{NODE}-{os.getpid()}", "pid": os.getpid()}
-
 
 class RoomChannel(Channel):
     """A chat room, with events that crash it."""
@@ -166,7 +160,7 @@ class RoomChannel(Channel):
             case "fail", _:
                 return error({"reason": "failed on purpose"})
             case (("whoami" | "node"), _):
-                return ok(self.whoami() if event == "whoami" else this_node())
+                return ok(self.whoami() if event == "whoami" else self.node())
             case "crash", _:
                 raise RuntimeError("crashed on purpose")
             case "stop", _:
@@ -179,6 +173,10 @@ class RoomChannel(Channel):
             case _:
                 return super().handle_in(event, payload)
         return None
+
+    def node(self) -> Payload:
+        """Return which process answers: another one after a deploy, or beside this one."""
+        return {"node": self.pubsub.node, "pid": os.getpid()}
 
     def whoami(self) -> Payload:
         """Return the user, and the actors of this client."""
@@ -274,6 +272,12 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     parser.add_argument("--port", type=int, default=4000, help="port to listen on; 0 takes a free one")
     parser.add_argument("--repl", action="store_true", help="open a prompt inside the running server")
     parser.add_argument("--console", metavar="PATH", help="allow `ashtree console PATH` to open such a prompt")
+    parser.add_argument(
+        "--redis",
+        metavar="URL",
+        default=os.environ.get("ASHTREE_REDIS_URL"),
+        help="connect all processes with this Redis",
+    )
     add_deploy_options(parser)
     options = parser.parse_args(arguments)
     # A line for each connect and join; at a prompt they would be in the way.
@@ -281,7 +285,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
     try:
         drainer = Drainer(options.drain_batch_size, options.drain_batch_interval, options.shutdown_timeout)
         endpoint = demo_endpoint(options.host, options.port, reuse_port=options.reuse_port, drainer=drainer)
-    except (ValueError, SocketError) as wrong:
+        # What is broadcast in one process reaches the clients of all that use the same Redis.
+        pubsub = PubSub(adapter=RedisPubSub(options.redis)) if options.redis else None
+    except (ValueError, SocketError, ModuleNotFoundError) as wrong:
         parser.error(str(wrong))
 
     def welcome(system: System) -> None:
@@ -291,7 +297,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
             print(f"All of its actors, live: {endpoint.observer_url}\n")
             print(system.tree(), flush=True)
 
-    system = System([presence, endpoint], console=options.console, shutdown_timeout=options.shutdown_timeout)
+    system = System(
+        [presence, endpoint], pubsub=pubsub, console=options.console, shutdown_timeout=options.shutdown_timeout
+    )
     try:
         repl(system, welcome) if options.repl else system.run(welcome)
     except StartError as failed:

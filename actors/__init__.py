@@ -47,7 +47,7 @@ from actors.exits import (
 from actors.future import Future
 from actors.names import ask, call, send, whereis
 from actors.presence import Presence
-from actors.pubsub import PubSub
+from actors.pubsub import PubSub, RedisPubSub, publish
 from actors.pubsub.adapter import Adapter
 from actors.recorder import Recorded
 from actors.ref import ActorRef
@@ -114,6 +114,7 @@ __all__ = [
     "PubSub",
     "PykkaActor",
     "Recorded",
+    "RedisPubSub",
     "Refuse",
     "Registered",
     "Registry",
@@ -139,6 +140,7 @@ __all__ = [
     "last_crash",
     "last_crashes",
     "ok",
+    "publish",
     "reply",
     "send",
     "threads_left",

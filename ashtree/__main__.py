@@ -16,6 +16,7 @@ __all__ = ["main"]
 COMMANDS = {
     "demo": ("ashtree.demo.app", "serve a page that uses channels and crashes their actors"),
     "console": ("supervisors.console.__main__", "open a prompt inside a running server"),
+    "publish": ("transport.publish", "broadcast an event to the clients of all processes with a Redis"),
     "client": ("transport.client.__main__", "join a channel of any Phoenix server from the terminal"),
 }
 

@@ -134,6 +134,7 @@ GROUPS = (
             "testing.md#async-tests": "AsyncChannelTest AsyncJoinedChannel AsyncPushed AsyncTestClient AsyncVirtualClock",
             "testing.md#encoded-payloads": "NoopSerializer",
             "testing.md#real-clients": "LiveEndpoint",
+            "channels.md#adapters": "AdapterContract",
         },
     ),
     Group(

@@ -38,7 +38,8 @@ class Health(Extension):
 
     - GET /health/live is 200 as long as the supervision tree runs: `{"status": "ok"}`.
     - GET /health/ready is 200, `{"status": "ready"}`, when the endpoint accepts clients, and otherwise 503: "draining" from the
-      moment it is told to stop, before its port closes; "starting"; or "degraded", with the names of the `checks` that failed.
+      moment it is told to stop, before its port closes; "starting"; or "degraded", with the names of the `checks` that failed,
+      and "pubsub" while the adapter of its PubSub cannot reach other processes.
 
     HEAD and OPTIONS have the same status. The options:
 
@@ -78,15 +79,20 @@ class Health(Extension):
     def _ready(self, incoming: Incoming) -> Answer | Awaitable[Answer]:
         assert self._endpoint is not None
         status = self._endpoint.status
-        if status == "ready" and self._checks:
+        if status == "ready" and (self._checks or self._trouble()):
             return self._checked_later(incoming)
         response = _response(200 if status == "ready" else 503, status=status)
         return answer_page(incoming.request, lambda _: response)
 
     async def _checked_later(self, incoming: Incoming) -> Answer:
-        failed = await self._failed()
+        failed = [*self._trouble(), *await self._failed()]
         response = _response(503, status="degraded", failed=failed) if failed else _response(200, status="ready")
         return answer_page(incoming.request, lambda _: response)
+
+    def _trouble(self) -> list[str]:
+        """Return what clients would miss: broadcasts of other processes. Why is in the log, and not for everyone to read."""
+        assert self._endpoint is not None
+        return [] if self._endpoint.pubsub.adapter.trouble() is None else ["pubsub"]
 
     async def _failed(self) -> list[str]:
         """Return the names of the checks that fail."""

@@ -2,5 +2,6 @@
 
 from actors.pubsub.adapter import Adapter, LocalAdapter
 from actors.pubsub.pubsub import PubSub
+from actors.pubsub.redis import RedisPubSub, publish
 
-__all__ = ["Adapter", "LocalAdapter", "PubSub"]
+__all__ = ["Adapter", "LocalAdapter", "PubSub", "RedisPubSub", "publish"]

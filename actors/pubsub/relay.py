@@ -21,7 +21,7 @@ from actors.channels.message import Broadcast
 from actors.log import Log
 from actors.log_limit import LogLimit
 from actors.pubsub.adapter import Adapter
-from actors.pubsub.envelope import Envelope, EnvelopeError, pack, text_or_bytes, unpack
+from actors.pubsub.remote_message import Header, RemoteMessageError, pack, text_or_bytes, unpack
 from actors.pubsub.sequences import Arrivals, Numbers
 from actors.time_bound import TimeBound
 
@@ -46,8 +46,15 @@ _LOG_SECONDS = 10.0
 
 
 def this_node() -> str:
-    """Return a name for this process that people recognize, and no other one has: the machine's, and the process id."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    """Return a name for this process that people recognize, and no other one has: machine, process id, and by chance."""
+    pid = os.getpid()
+    if pid not in _nodes:
+        # Not of the parent, if this process was forked. Containers may have one host name and one process id.
+        _nodes[pid] = f"{socket.gethostname()}:{pid}:{secrets.token_hex(2)}"
+    return _nodes[pid]
+
+
+_nodes: dict[int, str] = {}
 
 
 class RelayCounts:
@@ -113,15 +120,15 @@ class Relay:
         payload = text_or_bytes(topic, message)
         seq, start = self._numbers.next(topic)
         self.counts.published += 1
-        self._adapter.publish(topic, pack(self._envelope(topic, message, seq, start), payload))
+        self._adapter.publish(topic, pack(self._header(topic, message, seq, start), payload))
 
-    def _envelope(self, topic: str, message: object, seq: int, start: int) -> Envelope:
+    def _header(self, topic: str, message: object, seq: int, start: int) -> Header:
         node, run = self._node, self.run
         if type(message) is not Broadcast:
             binary = isinstance(message, bytes)
-            return Envelope(binary=binary, node=node, run=run, seq=seq, start=start)
+            return Header(binary=binary, node=node, run=run, seq=seq, start=start)
         binary, other = isinstance(message.payload, bytes), None if message.topic == topic else message.topic
-        return Envelope(event=message.event, binary=binary, topic=other, node=node, run=run, seq=seq, start=start)
+        return Header(event=message.event, binary=binary, topic=other, node=node, run=run, seq=seq, start=start)
 
     def lost(self, messages: int) -> None:
         """Count messages that have not left."""
@@ -141,23 +148,23 @@ class Relay:
         if not self._pubsub.is_subscribed(topic):
             return
         try:
-            envelope, payload = unpack(data)
-            if envelope.run == self.run or not self._is_new(topic, envelope):
+            header, payload = unpack(data)
+            if header.run == self.run or not self._is_new(topic, header):
                 return
-            message = envelope.message(topic, payload)
+            message = header.message(topic, payload)
             self._pubsub.deliver(topic, message)
-        except (EnvelopeError, *ENCODING_ERRORS) as error:
+        except (RemoteMessageError, *ENCODING_ERRORS) as error:
             # Of a program that does not follow the form, or of a serializer of the author's; the sender is elsewhere.
             self._malformed(topic, error)
             return
         self.counts.received += 1
 
-    def _is_new(self, topic: str, envelope: Envelope) -> bool:
-        if not envelope.run:
+    def _is_new(self, topic: str, header: Header) -> bool:
+        if not header.run:
             return True
-        missed = self._arrivals.missed(topic, envelope.run, envelope.seq, envelope.start)
+        missed = self._arrivals.missed(topic, header.run, header.seq, header.start)
         if missed:
-            self._missed(topic, envelope.node, missed)
+            self._missed(topic, header.node, missed)
         elif missed is None:
             self.counts.duplicates += 1
         return missed is not None

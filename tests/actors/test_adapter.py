@@ -10,7 +10,7 @@ import pytest
 from actors.actor import Actor
 from actors.lowlevel import spawn
 from actors.pubsub import Adapter, LocalAdapter, PubSub
-from actors.pubsub.envelope import unpack
+from actors.pubsub.remote_message import unpack
 from actors.testing import ManualRuntime, Probe, sync
 from supervisors.calls import start_child, which_children
 from supervisors.child_spec import child_spec

@@ -10,12 +10,13 @@ import msgspec
 import pytest
 
 from actors import telemetry
-from actors.channels.message import Broadcast
+from actors.channels.fastlane import Fastlane
+from actors.channels.message import Broadcast, Frame, Opcode
 from actors.lowlevel import spawn
 from actors.pubsub.adapter import Adapter
-from actors.pubsub.envelope import Envelope, pack, unpack
 from actors.pubsub.pubsub import PubSub
 from actors.pubsub.relay import MESSAGES_LOST, MESSAGES_MISSED, this_node
+from actors.pubsub.remote_message import Header, pack, unpack
 from actors.testing import ManualRuntime, Probe
 from supervisors.supervisor import Supervisor
 
@@ -65,8 +66,8 @@ def wire(pubsub: PubSub) -> list[tuple[str, bytes]]:
     return pubsub.adapter.sent
 
 
-def elsewhere(seq: int, payload: bytes = b"{}", **header: Any) -> bytes:
-    return pack(Envelope(**{"event": "news", "node": "there", "run": "theirs", "seq": seq, **header}), payload)
+def elsewhere(seq: int, payload: bytes = b"{}", **others: Any) -> bytes:
+    return pack(Header(**{"event": "news", "node": "there", "run": "theirs", "seq": seq, **others}), payload)
 
 
 def counts(pubsub: PubSub) -> dict[str, int]:
@@ -77,7 +78,7 @@ def counts(pubsub: PubSub) -> dict[str, int]:
 def test_what_leaves_is_numbered_for_each_topic(pubsub: PubSub) -> None:
     for topic in ("a", "a", "b"):
         pubsub.broadcast(topic, Broadcast(topic, "news", {"n": 1}))
-    stamps = [(topic, envelope.node, envelope.seq) for topic, data in wire(pubsub) for envelope in [unpack(data)[0]]]
+    stamps = [(topic, header.node, header.seq) for topic, data in wire(pubsub) for header in [unpack(data)[0]]]
     assert stamps == [("a", "here", 1), ("a", "here", 2), ("b", "here", 1)]
     assert counts(pubsub) == {"published": 3}
 
@@ -87,8 +88,8 @@ def test_what_cannot_leave_takes_no_number(pubsub: PubSub) -> None:
         pubsub.broadcast("a", object())
     pubsub.broadcast("a", Broadcast("other", "news", b"\x00"))
     [(topic, data)] = wire(pubsub)
-    envelope, payload = unpack(data)
-    assert (topic, envelope.topic, envelope.binary, envelope.seq, payload) == ("a", "other", True, 1, b"\x00")
+    header, payload = unpack(data)
+    assert (topic, header.topic, header.binary, header.seq, payload) == ("a", "other", True, 1, b"\x00")
 
 
 def test_what_comes_back_is_not_delivered(runtime: ManualRuntime, pubsub: PubSub) -> None:
@@ -171,7 +172,7 @@ def test_what_the_adapter_loses_is_counted_and_reported(
 
 def test_a_process_is_called_by_its_machine_and_its_id_unless_it_has_a_name() -> None:
     assert PubSub().node == this_node()
-    assert PubSub().node.endswith(f":{os.getpid()}")
+    assert f":{os.getpid()}:" in PubSub().node
     assert PubSub(node="web-1").node == "web-1"
     with pytest.raises(TypeError, match=r'^node must be a str, such as "web-1", or None, got 5$'):
         PubSub(node=5)  # type: ignore[arg-type]
@@ -206,3 +207,37 @@ def test_text_of_json_may_be_broadcast_as_it_is(runtime: ManualRuntime, pubsub: 
     runtime.settle()
     assert probe.messages == [Broadcast("a", "news", {"n": 1})]
     assert unpack(wire(pubsub)[0][1])[1] == b'{"n": 1}'
+
+
+# Clients
+
+
+class Written:
+    """A serializer that keeps what it is given; it may take JSON as text."""
+
+    def __init__(self, *, takes_json: bool) -> None:
+        self.takes_json = takes_json
+        self.given: list[Broadcast] = []
+
+    def encode_broadcast(self, broadcast: Broadcast) -> Frame:
+        self.given.append(broadcast)
+        return Frame(Opcode.TEXT, b"")
+
+
+@pytest.mark.parametrize("clients", [1, 40], ids=["few clients", "many clients"])
+def test_text_is_decoded_only_for_serializers_that_read_it_and_encoded_once_for_each(
+    runtime: ManualRuntime, pubsub: PubSub, clients: int
+) -> None:
+    texts, objects = Written(takes_json=True), Written(takes_json=False)
+    received: list[Frame] = []
+    for serializer in (texts, objects, texts):
+        for _ in range(clients):
+            probe = Probe()
+            lane = Fastlane(probe.ref.process, serializer, received.append)  # type: ignore[arg-type]
+            pubsub.subscribe("a", probe.ref, lane)
+    pubsub.receive("a", elsewhere(1, b'{"n": 1}'))
+    runtime.settle()
+    assert len(received) == 3 * clients
+    [text], [read] = texts.given, objects.given
+    assert (type(text.payload), bytes(text.payload)) == (msgspec.Raw, b'{"n": 1}')
+    assert read == Broadcast("a", "news", {"n": 1})

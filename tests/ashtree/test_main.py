@@ -31,6 +31,7 @@ def test_the_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None
     assert [line.split()[0] for line in printed.partition("commands:\n")[2].partition("\n\n")[0].splitlines()] == [
         "demo",
         "console",
+        "publish",
         "client",
     ]
 
@@ -46,7 +47,7 @@ def test_an_unknown_command_is_one_line_and_status_2(capsys: pytest.CaptureFixtu
     assert main(["serve", "--port", "0"]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err == "ashtree: unknown command 'serve', expected one of: demo, console, client\n"
+    assert printed.err == "ashtree: unknown command 'serve', expected one of: demo, console, publish, client\n"
 
 
 @pytest.mark.parametrize("command", ["demo", "console", "client"])
@@ -68,5 +69,5 @@ def test_the_package_is_a_program() -> None:
     )
     assert (done.returncode, done.stderr.splitlines()[-1]) == (
         2,
-        "ashtree: unknown command 'serve', expected one of: demo, console, client",
+        "ashtree: unknown command 'serve', expected one of: demo, console, publish, client",
     )

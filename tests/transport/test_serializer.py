@@ -492,3 +492,27 @@ def test_nothing_but_malformed_comes_of_anything_else(data: str | bytes) -> None
         except MalformedMessageError:
             continue
         assert isinstance(message, Message)
+
+
+# Payloads that are JSON already
+
+
+@pytest.mark.parametrize("allow_nan", [True, False])
+def test_text_of_json_is_sent_as_it_is(allow_nan: bool) -> None:  # noqa: FBT001  # a table
+    broadcast = Broadcast("t", "e", msgspec.Raw(b'{"a" : null}'))
+    v1, v2 = V1JSONSerializer(allow_nan=allow_nan), V2JSONSerializer(allow_nan=allow_nan)
+    encoded = v1.encode_broadcast(broadcast)
+    assert encoded is not None
+    assert encoded.data == b'{"topic":"t","event":"e","payload":{"a" : null},"ref":null}'
+    assert v2.encode_broadcast(broadcast).data == b'[null,null,"t","e",{"a" : null}]'
+
+
+def test_only_our_own_serializers_take_it_unless_a_class_says_so() -> None:
+    class Reading(V2JSONSerializer):
+        pass
+
+    class Knowing(V2JSONSerializer):
+        takes_json = True
+
+    taking = [each.takes_json for each in (V1JSONSerializer, V2JSONSerializer, Reading, Knowing)]
+    assert taking == [True, True, False, True]

@@ -12,11 +12,13 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from actors.pubsub.adapter import LocalAdapter
 from transport.metrics.counters import BUCKETS, Counters, Histogram
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
+    from actors.pubsub.pubsub import PubSub
     from transport.carriers.traffic import Traffic
     from transport.metrics.gauges import Gauges
 
@@ -51,6 +53,8 @@ class EndpointCollector(Collector):
         yield from _messages(self._traffic)
         yield from _broadcasts(self._counters)
         yield from _limits(self._counters)
+        if self._counters.pubsub is not None and type(self._counters.pubsub.adapter) is not LocalAdapter:
+            yield from _exchange(self._counters.pubsub)
 
 
 def _actors(gauges: Gauges) -> Iterator[Metric]:
@@ -180,6 +184,22 @@ def _broadcasts(counters: Counters) -> Iterator[Metric]:
     )
     yield CounterMetricFamily(
         "ashtree_broadcast_deliveries", "Deliveries of broadcasts to subscribers.", counters.deliveries
+    )
+
+
+def _exchange(pubsub: PubSub) -> Iterator[Metric]:
+    counts = pubsub.relay.counts
+    yield GaugeMetricFamily(
+        "ashtree_pubsub_connected",
+        "Whether the adapter of the PubSub reaches other processes.",
+        int(pubsub.adapter.trouble() is None),
+    )
+    yield _counter(
+        "ashtree_pubsub_messages",
+        "Messages between processes: published and received; dropped as duplicate or malformed; "
+        "missed (of another process, never received) and lost (of this process, not handed on).",
+        ["outcome"],
+        {name: getattr(counts, name) for name in counts.__slots__},
     )
 
 

@@ -112,6 +112,11 @@ class Counters:
         self._pubsub, self._scheduler = pubsub, scheduler
         telemetry.attach(self._name, self._handlers, self._on_event)
 
+    @property
+    def pubsub(self) -> PubSub | None:
+        """The PubSub whose broadcasts are counted."""
+        return self._pubsub
+
     def detach(self) -> None:
         """Stop counting."""
         telemetry.detach(self._name)

@@ -6,8 +6,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from actors.channels.message import Broadcast, checked_payload
-from actors.pubsub.envelope import Envelope, pack, text_or_bytes
 from actors.pubsub.redis.redis_pubsub import PREFIX, channel_of, redis_address
+from actors.pubsub.remote_message import Header, pack, text_or_bytes
 from actors.redaction import safe_repr
 from actors.validation import check_seconds
 
@@ -45,7 +45,7 @@ def publish(
     if not binary and not data.startswith(b"{"):
         raise TypeError(f'a payload must be an object or bytes, got {safe_repr(payload)}; write {{"value": …}}')
     send = _sender(redis_address(url).url, timeout)
-    return send(channel_of(prefix, topic), pack(Envelope(event=event, binary=binary), data))
+    return send(channel_of(prefix, topic), pack(Header(event=event, binary=binary), data))
 
 
 @lru_cache(maxsize=8)

@@ -18,14 +18,14 @@ from actors.channels.encoding import as_json, payload_of
 from actors.channels.message import Broadcast
 from actors.redaction import safe_repr
 
-__all__ = ["Envelope", "EnvelopeError", "pack", "text_or_bytes", "unpack"]
+__all__ = ["Header", "RemoteMessageError", "pack", "text_or_bytes", "unpack"]
 
 
-class EnvelopeError(ValueError):
+class RemoteMessageError(ValueError):
     """What was received is not a message between processes."""
 
 
-class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Header(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The header of a message. A program that does not number its messages leaves out all but the first three.
 
     - `event`: the event of a broadcast; None for any other message, which reaches actors only.
@@ -56,7 +56,7 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Envelope).decode
+_decode = msgspec.json.Decoder(Header).decode
 
 
 def text_or_bytes(topic: str, message: object) -> bytes:
@@ -79,9 +79,9 @@ def text_or_bytes(topic: str, message: object) -> bytes:
     return as_json(f"a message on {safe_repr(topic)}", message)
 
 
-def pack(envelope: Envelope, payload: bytes) -> bytes:
+def pack(header: Header, payload: bytes) -> bytes:
     """Return a message as it leaves this process; the payload is what `text_or_bytes` has returned for it."""
-    return b"%b\n%b" % (_encode(envelope), payload)
+    return b"%b\n%b" % (_encode(header), payload)
 
 
 def _is_plain(value: object) -> bool:
@@ -93,27 +93,27 @@ def _is_plain(value: object) -> bool:
     return type(value) in (str, int, bool, type(None)) or (type(value) is float and isfinite(value))
 
 
-def unpack(data: bytes) -> tuple[Envelope, bytes]:
+def unpack(data: bytes) -> tuple[Header, bytes]:
     """Return the header of a message from another process, and its payload.
 
     The payload of a program that does not number its messages is checked: it may be any program. That of our own processes was
     encoded by this module.
 
     Raises:
-        EnvelopeError: if it is not such a message.
+        RemoteMessageError: if it is not such a message.
     """
-    header, newline, payload = data.partition(b"\n")
+    line, newline, payload = data.partition(b"\n")
     if not newline:
-        raise EnvelopeError(f"a message must be a line of JSON and a payload, got {safe_repr(data)}")
+        raise RemoteMessageError(f"a message must be a line of JSON and a payload, got {safe_repr(data)}")
     try:
-        envelope = _decode(header)
-        if not envelope.run:
-            _check(envelope, payload)
+        header = _decode(line)
+        if not header.run:
+            _check(header, payload)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise EnvelopeError(f"{error}, got {safe_repr(data)}") from None
-    return envelope, payload
+        raise RemoteMessageError(f"{error}, got {safe_repr(data)}") from None
+    return header, payload
 
 
-def _check(envelope: Envelope, payload: bytes) -> None:
-    if not envelope.binary:
-        msgspec.json.decode(payload, type=Any if envelope.event is None else dict)
+def _check(header: Header, payload: bytes) -> None:
+    if not header.binary:
+        msgspec.json.decode(payload, type=Any if header.event is None else dict)

@@ -1,4 +1,4 @@
-"""Envelopes: the form of messages between processes."""
+"""The form of messages between processes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from actors.channels.message import Broadcast
 from actors.exceptions import UnencodableError
-from actors.pubsub.envelope import Envelope, EnvelopeError, pack, text_or_bytes, unpack
+from actors.pubsub.remote_message import Header, RemoteMessageError, pack, text_or_bytes, unpack
 
 NUMBERED: dict[str, Any] = {"node": "web-1:812", "run": "3q2-7w", "seq": 17}
 
 
 def test_a_broadcast_is_a_line_of_json_and_its_payload() -> None:
     message = Broadcast("room:1", "new_msg", {"user": "ann", "body": "h\né"})
-    data = pack(Envelope(event="new_msg", **NUMBERED), text_or_bytes("room:1", message))
+    data = pack(Header(event="new_msg", **NUMBERED), text_or_bytes("room:1", message))
     assert data == (
         b'{"event":"new_msg","node":"web-1:812","run":"3q2-7w","seq":17}\n{"user":"ann","body":"h\\n\xc3\xa9"}'
     )
@@ -29,8 +29,8 @@ def test_a_broadcast_is_a_line_of_json_and_its_payload() -> None:
 
 def test_a_payload_is_passed_on_as_the_text_that_it_was() -> None:
     text = b'{ "a" : 1e2 }'
-    envelope, payload = unpack(b'{"event":"e","run":"r","seq":1}\n' + text)
-    message = envelope.message("t", payload)
+    header, payload = unpack(b'{"event":"e","run":"r","seq":1}\n' + text)
+    message = header.message("t", payload)
     assert isinstance(message, Broadcast)
     assert (message.topic, message.event, type(message.payload)) == ("t", "e", msgspec.Raw)
     assert bytes(message.payload) == text
@@ -53,30 +53,30 @@ def test_what_json_has_and_bytes_arrive_as_they_were(message: Any, topic: str) -
     if "\ud800" <= max(topic, default="") <= "\udfff":
         return
     binary = isinstance(message, bytes)
-    envelope, payload = unpack(pack(Envelope(binary=binary, **NUMBERED), text_or_bytes(topic, message)))
-    assert envelope == Envelope(binary=binary, **NUMBERED)
-    assert envelope.message(topic, payload) == message
+    header, payload = unpack(pack(Header(binary=binary, **NUMBERED), text_or_bytes(topic, message)))
+    assert header == Header(binary=binary, **NUMBERED)
+    assert header.message(topic, payload) == message
 
 
 @given(st.dictionaries(st.text(), JSON, max_size=3) | st.binary(), st.text(), st.text())
 def test_payloads_of_broadcasts_arrive_as_they_were(payload: Any, event: str, other: str) -> None:
     binary = isinstance(payload, bytes)
-    header = Envelope(event=event, binary=binary, topic=other or None, **NUMBERED)
-    envelope, received = unpack(pack(header, text_or_bytes("t", Broadcast("t", event, payload))))
-    message = envelope.message("t", received)
+    header = Header(event=event, binary=binary, topic=other or None, **NUMBERED)
+    header, received = unpack(pack(header, text_or_bytes("t", Broadcast("t", event, payload))))
+    message = header.message("t", received)
     assert isinstance(message, Broadcast)
     assert (message.topic, message.event) == (other or "t", event)
     assert (message.payload if binary else msgspec.json.decode(message.payload)) == payload
 
 
 def test_a_place_in_a_history_goes_with_it() -> None:
-    envelope, _ = unpack(pack(Envelope(event="e", epoch="x1", offset=2**53 - 1, **NUMBERED), b"{}"))
-    assert (envelope.epoch, envelope.offset) == ("x1", 2**53 - 1)
+    header, _ = unpack(pack(Header(event="e", epoch="x1", offset=2**53 - 1, **NUMBERED), b"{}"))
+    assert (header.epoch, header.offset) == ("x1", 2**53 - 1)
 
 
 def test_what_a_later_version_adds_to_the_header_is_ignored() -> None:
-    envelope, payload = unpack(b'{"event":"e","color":{"a":["\\n"]},"run":"r","seq":2}\n{}')
-    assert (envelope.event, envelope.seq, payload) == ("e", 2, b"{}")
+    header, payload = unpack(b'{"event":"e","color":{"a":["\\n"]},"run":"r","seq":2}\n{}')
+    assert (header.event, header.seq, payload) == ("e", 2, b"{}")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_what_a_later_version_adds_to_the_header_is_ignored() -> None:
         {"a": [math.nan]},
         [math.inf],
         OrderedDict(a=1),
-        Envelope(),
+        Header(),
         bytearray(b"x"),
     ],
     ids=["object", "tuple", "key", "set", "nan", "inf", "OrderedDict", "Struct", "bytearray"],
@@ -130,11 +130,11 @@ def test_a_payload_that_json_does_not_have_is_named() -> None:
     ids=range(17),
 )
 def test_what_is_no_message_is_an_error(data: bytes) -> None:
-    with pytest.raises(EnvelopeError):
+    with pytest.raises(RemoteMessageError):
         unpack(data)
 
 
 @given(st.binary())
 def test_nothing_else_is_raised(data: bytes) -> None:
-    with suppress(EnvelopeError):
+    with suppress(RemoteMessageError):
         unpack(data)
