@@ -180,9 +180,10 @@ def test_a_node_that_is_killed_is_not_missed_by_the_other(tmp_path: Path) -> Non
             await one.is_told("bench:1", "shout", {"n": 1})
             assert nodes.ready(0)[0] == 200
 
-    with RedisServer(tmp_path) as redis, LiveDemo(DEMO, "--redis", redis.url) as one:
-        with LiveDemo(DEMO, "--redis", redis.url) as other:
-            talk(Nodes(redis, [one, other]))
+    with RedisServer(tmp_path) as redis:
+        demos = [LiveDemo(DEMO, "--redis", redis.url) for _ in range(2)]
+        with demos[0], demos[1]:
+            talk(Nodes(redis, demos))
 
 
 @on_loop

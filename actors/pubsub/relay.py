@@ -23,6 +23,7 @@ from actors.log_limit import LogLimit
 from actors.pubsub.adapter import Adapter
 from actors.pubsub.remote_message import Header, RemoteMessageError, pack, text_or_bytes, unpack
 from actors.pubsub.sequences import Arrivals, Numbers
+from actors.redaction import safe_repr, safe_str
 from actors.time_bound import TimeBound
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MESSAGES_LOST", "MESSAGES_MISSED", "Relay", "RelayCounts", "this_node"]
 
-_log = Log("ashtree.actors")
+_log = Log("ashtree.pubsub")
 
 MESSAGES_MISSED = ("ashtree", "messages_missed")
 """The telemetry event of messages of another process that have not arrived."""
@@ -43,6 +44,10 @@ IN_EFFECT = 1.0
 
 _LOG_SECONDS = 10.0
 """Seconds in which a loss of each kind is logged once."""
+
+
+_SHOWN = 100
+"""Characters of a topic or a name in the log."""
 
 
 def this_node() -> str:
@@ -174,12 +179,14 @@ class Relay:
         about = {"pubsub": self._pubsub, "topic": topic, "node": node}
         telemetry.execute(MESSAGES_MISSED, {"count": missed}, about)
         if self._admits(f"missed of {node}"):
-            _log.warning("%d messages of %r on %r have not arrived: delivery is at most once", missed, node, topic)
+            where = f"of {safe_repr(node, _SHOWN)} on {safe_repr(topic, _SHOWN)}"
+            _log.warning("%d messages %s have not arrived: delivery is at most once", missed, where)
 
     def _malformed(self, topic: str, error: Exception) -> None:
         self.counts.malformed += 1
         if self._admits("malformed"):
-            _log.warning("a message of another process on %r cannot be delivered: %s", topic, error)
+            where = safe_repr(topic, _SHOWN)
+            _log.warning("a message of another process on %s cannot be delivered: %s", where, safe_str(error))
 
     def _admits(self, kind: str) -> bool:
         return self._clock is None or self._limit.admit(kind, self._clock.now()) is not None

@@ -17,6 +17,7 @@ from actors.log import Log
 from actors.log_limit import LogLimit
 from actors.pubsub.redis.interests import Interests
 from actors.pubsub.redis.outgoing import Outgoing
+from actors.redaction import safe_str
 from actors.runtime.coroutine import next_round
 from actors.time_bound import TimeBound, sleep
 
@@ -194,7 +195,7 @@ class RedisShard:
             self._on_lost(lost)
 
     def _disconnected(self, error: Exception) -> None:
-        self.error = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        self.error = f"{type(error).__name__}: {safe_str(error)}" if str(error) else type(error).__name__
         if self.connected or self._lost_at is None:
             _log.warning(LOST, self.name, self.error)
             self._lost_at = self._clock.now()
@@ -233,7 +234,7 @@ class RedisShard:
         """Count a message that the server did not take, as when the user may not publish on that channel."""
         self._on_lost(1)
         if self._errors.admit(str(error)[:40], self._clock.now()) is not None:
-            _log.error("%s refuses a message: %s", self.name, error)
+            _log.error("%s refuses a message: %s", self.name, safe_str(error))
 
     async def _turns(self) -> AsyncIterator[None]:
         """Yield again and again; messages that have arrived are read at once, so others get their turns here."""
