@@ -57,7 +57,7 @@ class Linked(Settings, Protocol):
 
 
 class RedisLink(Actor):
-    """Publishes and receives what its adapter has; what that calls runs in the turn of the actor that broadcasts or subscribes."""
+    """Publishes and receives for its adapter, which calls it in the turn of the actor that broadcasts or subscribes."""
 
     def __init__(self, adapter: Linked) -> None:
         self._adapter = adapter
