@@ -1,7 +1,7 @@
 """Numbers of messages: given out here, and checked of those that come from other processes. Pure data, without actors.
 
 A process numbers what it publishes on each topic: 1, 2, 3. One that receives a topic sees a number that it has had before,
-which is a duplicate, and numbers that are left out, which are lost messages. Where it begins to listen, any number is the first.
+which is a duplicate, and numbers that are left out: lost messages. Where it begins to listen, any number is the first.
 """
 
 from __future__ import annotations
