@@ -16,7 +16,7 @@ from actors.channels.message import Broadcast
 from actors.pubsub.redis.publish_message import publish
 from actors.pubsub.redis.redis_pubsub import BROKER_CONNECTED, BROKER_DISCONNECTED, RedisPubSub, channel_of
 from tests.live import WAIT
-from tests.servers.redis_server import RedisServer, free_port, redis_cluster, redis_sentinel, until
+from tests.servers.redis_server import RedisServer, free_port, redis_by_tls, redis_cluster, redis_sentinel, until
 from transport.testing.adapter_contract import AdapterContract, ContractNode
 
 if TYPE_CHECKING:
@@ -47,6 +47,12 @@ def unix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 def tcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with RedisServer(tmp_path_factory.mktemp("tcp"), port=free_port(), password=PASSWORD) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with redis_by_tls(tmp_path_factory.mktemp("tls")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +89,19 @@ class TestOverTCPWithAPassword(RedisContract):
     @pytest.fixture(autouse=True)
     def _url(self, tcp: RedisServer) -> None:
         self.url = f"redis://:{CODED}@127.0.0.1:{tcp.port}"
+
+
+class TestOverTLS(RedisContract):
+    __test__ = True
+
+    @pytest.fixture(autouse=True)
+    def _url(self, tls: str) -> None:
+        self.url = tls
+
+
+def test_a_server_with_a_certificate_of_another_authority_is_not_trusted(tls: str) -> None:
+    with two_nodes(tls.partition("?")[0]) as (one, _):
+        assert "CERTIFICATE_VERIFY_FAILED" in (one.adapter.trouble() or "")
 
 
 class TestOnACluster(RedisContract):

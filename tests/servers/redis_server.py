@@ -17,7 +17,7 @@ import redis
 
 from tests.live import WAIT
 
-__all__ = ["RedisServer", "free_port", "redis_cluster", "redis_sentinel"]
+__all__ = ["RedisServer", "free_port", "redis_by_tls", "redis_cluster", "redis_sentinel", "until"]
 
 PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
 _POLL = 0.02
@@ -110,6 +110,22 @@ def until(condition: Any) -> None:
             return
         Event().wait(_POLL)
     raise AssertionError(f"{condition} does not hold after {WAIT} s")
+
+
+@contextmanager
+def redis_by_tls(directory: Path) -> Iterator[str]:
+    """Run a server that is reached by TLS; yield its URL."""
+    key, certificate, port = directory / "key.pem", directory / "certificate.pem", free_port()
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "2", "-subj", "/CN=redis"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    command = [openssl, "req", "-x509", "-nodes", *made, *names, "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True, timeout=WAIT)  # noqa: S603  # our own
+    files = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate]
+    with RedisServer(directory, "--tls-port", str(port), "--tls-auth-clients", "no", *map(str, files)):
+        yield f"rediss://127.0.0.1:{port}?ssl_ca_certs={certificate}"
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from actors.actor import Actor
 from actors.log import Log
 from actors.pubsub.redis.redis_address import RedisAddress, Span, read_slots
-from actors.pubsub.redis.redis_shard import LOST, Lost, RedisShard, Settings, lost_error
+from actors.pubsub.redis.redis_shard import LOST, Lost, RedisShard, Settings, hang_up, lost_error, writer_of
 from actors.task.task import Task
 from actors.time_bound import TimeBound, sleep
 
@@ -179,7 +179,7 @@ class RedisLink(Actor):
             await connection.connect()
         except BaseException:
             # It may be the time limit that has cut it short.
-            await connection.disconnect(nowait=True)
+            await hang_up(connection, writer_of(connection))
             raise
         return connection
 
@@ -247,10 +247,9 @@ async def _reply_to(connection: AbstractConnection, *command: str) -> Any:
     try:
         await connection.connect()
         await connection.send_command(*command)
-        return await connection.read_response()
+        return await connection.read_response(disconnect_on_error=False)
     finally:
-        with suppress(Exception):
-            await connection.disconnect(nowait=True)
+        await hang_up(connection, writer_of(connection))
 
 
 def _slot(channel: bytes) -> int:

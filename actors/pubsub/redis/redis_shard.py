@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from actors.clock import Clock
 
-__all__ = ["LOST", "Lost", "Reconnects", "RedisShard", "Settings", "lost_error"]
+__all__ = ["LOST", "Lost", "Reconnects", "RedisShard", "Settings", "hang_up", "lost_error", "writer_of"]
 
 _log = Log("ashtree.pubsub")
 
@@ -41,7 +41,7 @@ _TURN = 0.002
 
 _SETTLING = 10.0
 """Seconds that a server may take to confirm the subscriptions of a new connection."""
-_ROUNDS = 5
+_ROUNDS = 20
 """Timeouts of the heartbeat, at most, in which it waits behind other messages that do arrive."""
 
 LOST = "%s is out of reach (%s): broadcasts stay in this process until it is back"
@@ -88,6 +88,21 @@ def lost_error(error: BaseException) -> Exception | None:
         return next(iter(found), None) if all(found) else None
     expected = (Lost, RedisError, OSError, EOFError, TimeoutError)
     return error if isinstance(error, expected) else None
+
+
+def writer_of(connection: AbstractConnection) -> asyncio.StreamWriter | None:
+    """Return what a connection writes to, if it is connected; redis-py has no public name for it."""
+    writer: asyncio.StreamWriter | None = getattr(connection, "_writer", None)
+    return writer
+
+
+async def hang_up(connection: AbstractConnection, writer: asyncio.StreamWriter | None) -> None:
+    """Close a connection at once, without the farewell of TLS: the other side may not answer any more."""
+    # `disconnect` alone leaves a transport that waits for that, and an event loop that cannot be closed meanwhile.
+    if writer is not None:
+        writer.transport.abort()
+    with suppress(Exception):
+        await connection.disconnect(nowait=True)
 
 
 class RedisShard:
@@ -182,7 +197,8 @@ class RedisShard:
 
     async def _opened(self, stack: AsyncExitStack) -> AbstractConnection:
         connection = await self._open_connection()
-        stack.push_async_callback(connection.disconnect, nowait=True)
+        # redis-py itself closes a connection that fails, and forgets its writer.
+        stack.push_async_callback(hang_up, connection, writer_of(connection))
         return connection
 
     def _give_up(self) -> None:
@@ -223,7 +239,7 @@ class RedisShard:
 
         async for _ in self._turns():
             try:
-                await connection.read_response()
+                await connection.read_response(disconnect_on_error=False)
             except MovedError:
                 raise
             except ResponseError as error:
@@ -264,7 +280,7 @@ class RedisShard:
 
     async def _listen(self, connection: AbstractConnection) -> None:
         async for _ in self._turns():
-            response: Any = await connection.read_response(push_request=True)
+            response: Any = await connection.read_response(disconnect_on_error=False, push_request=True)
             self._received += 1
             kind, channel = response[0], response[1]
             if kind in _MESSAGES:
