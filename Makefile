@@ -42,8 +42,8 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: setup.cfg pyproject.toml | $(VENV)/bin/python
-	@echo "== Installing what the demo needs into $(VENV): the extras fast and metrics of setup.cfg"
-	$(PIP) --editable '.[fast,metrics]'
+	@echo "== Installing what the demo needs into $(VENV): the extras fast, metrics and redis of setup.cfg"
+	$(PIP) --editable '.[fast,metrics,redis]'
 	@touch $@
 
 $(VENV)/.test: setup.cfg pyproject.toml | $(VENV)/bin/python

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -10,9 +11,10 @@ import msgspec
 import pytest
 
 from actors import telemetry
+from actors.actor import Actor
 from actors.channels.fastlane import Fastlane
 from actors.channels.message import Broadcast, Frame, Opcode
-from actors.lowlevel import spawn
+from actors.lowlevel import Scheduler, spawn
 from actors.pubsub.adapter import Adapter
 from actors.pubsub.pubsub import PubSub
 from actors.pubsub.relay import MESSAGES_LOST, MESSAGES_MISSED, this_node
@@ -241,3 +243,94 @@ def test_text_is_decoded_only_for_serializers_that_read_it_and_encoded_once_for_
     [text], [read] = texts.given, objects.given
     assert (type(text.payload), bytes(text.payload)) == (msgspec.Raw, b'{"n": 1}')
     assert read == Broadcast("a", "news", {"n": 1})
+
+
+# Joins, which wait until a topic is received
+
+
+class Slow(Wire):
+    """An adapter whose subscriptions are in effect when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+        self.effect: asyncio.Future[None] | None = None
+
+    def subscribed(self, topic: str) -> None:
+        self.told.append(f"+{topic}")
+
+    def unsubscribed(self, topic: str) -> None:
+        self.told.append(f"-{topic}")
+
+    def in_effect(self, topic: str) -> asyncio.Future[None] | None:
+        return self.effect
+
+
+class Joining(Actor):
+    """It subscribes when that is in effect, unless it is told not to, and then reports."""
+
+    def __init__(self, pubsub: PubSub, joined: list[str], *, subscribes: bool = True) -> None:
+        self.pubsub, self.joined, self.subscribes = pubsub, joined, subscribes
+
+    async def on_receive(self, message: object) -> None:
+        async with self.pubsub.held("a"):
+            if self.subscribes:
+                self.pubsub.subscribe("a", self.actor_ref)
+        self.joined.append(str(message))
+
+
+@pytest.fixture
+def slow(runtime: ManualRuntime) -> Slow:
+    adapter = Slow()
+    adapter.effect = Scheduler.here().loop.create_future()
+    spawn(Supervisor, ([PubSub(adapter=adapter)],))
+    runtime.settle()
+    return adapter
+
+
+def pubsub_of(adapter: Adapter) -> PubSub:
+    assert isinstance(adapter.pubsub, PubSub)
+    return adapter.pubsub
+
+
+def test_a_join_waits_until_the_topic_is_received(runtime: ManualRuntime, slow: Slow) -> None:
+    pubsub, joined = pubsub_of(slow), list[str]()
+    assert not pubsub.is_in_effect("a")
+    for number in range(2):
+        Joining.start(pubsub, joined).tell(number)
+    runtime.settle()
+    assert (slow.told, joined, pubsub.topics()) == (["+a"], [], [])
+    assert slow.effect is not None
+    slow.effect.set_result(None)
+    runtime.settle()
+    assert (slow.told, joined, pubsub.topics()) == (["+a"], ["0", "1"], ["a"])
+    slow.effect = None
+    assert pubsub.is_in_effect("a")
+    assert not pubsub.is_in_effect("b")
+
+
+def test_it_waits_for_a_second_at_most(runtime: ManualRuntime, slow: Slow) -> None:
+    joined: list[str] = []
+    Joining.start(pubsub_of(slow), joined).tell("late")
+    runtime.advance(0.9)
+    assert joined == []
+    runtime.advance(0.2)
+    assert (joined, pubsub_of(slow).topics()) == (["late"], ["a"])
+
+
+def test_a_topic_that_gets_no_subscriber_after_all_is_left(runtime: ManualRuntime, slow: Slow) -> None:
+    pubsub, joined = pubsub_of(slow), list[str]()
+    Joining.start(pubsub, joined, subscribes=False).tell("one")
+    waiting = Joining.start(pubsub, joined)
+    waiting.tell("two")
+    runtime.settle()
+    waiting.kill()
+    runtime.settle()
+    assert slow.told == ["+a"]
+    runtime.advance(1.1)
+    assert (slow.told, joined, pubsub.topics()) == (["+a", "-a"], ["one"], [])
+
+
+def test_without_an_adapter_that_tells_nothing_is_waited_for(pubsub: PubSub) -> None:
+    assert pubsub.is_in_effect("a")
+    assert PubSub().is_in_effect("a")

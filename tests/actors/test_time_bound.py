@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from actors.testing import ManualClock
-from actors.time_bound import TimeBound
+from actors.time_bound import TimeBound, sleep
 
 
 async def waiting(clock: ManualClock, log: list[str]) -> None:
@@ -69,5 +69,21 @@ def test_an_error_before_the_deadline_is_raised() -> None:
     async def run() -> None:
         with pytest.raises(OSError, match="gone"), TimeBound(ManualClock(), 5):
             raise OSError("gone")
+
+    asyncio.run(run())
+
+
+def test_a_sleep_ends_in_time_and_leaves_no_timer_when_it_is_cancelled() -> None:
+    async def run() -> None:
+        clock = ManualClock()
+        sleeping, cancelled = await begun(sleep(clock, 5)), await begun(sleep(clock, 5))
+        clock.step(4.9)
+        await asyncio.sleep(0)
+        assert not sleeping.done()
+        cancelled.cancel()
+        await asyncio.gather(cancelled, return_exceptions=True)
+        assert clock.pending() == 1
+        clock.step(5)
+        await sleeping
 
     asyncio.run(run())

@@ -22,6 +22,8 @@ from websockets.http11 import Request
 
 from actors import Actor, Channel, Reply, error, ok, telemetry
 from actors.channels.channel_events import JOINED
+from actors.channels.message import Broadcast
+from actors.pubsub.adapter import Adapter
 from actors.pubsub.pubsub import BROADCAST, PubSub
 from demo import demo_endpoint
 from supervisors import ChildSpec, DynamicSupervisor, Supervisor, System, start_child
@@ -40,7 +42,7 @@ from tests.transport.wire import (
     serving,
     until,
 )
-from transport import ConnectInfo, Endpoint, LongPoll, Metrics, Socket, SocketError
+from transport import ConnectInfo, Endpoint, Health, LongPoll, Metrics, Socket, SocketError
 from transport.carriers.outbox import OutboxPolicy
 from transport.http.exchange import Incoming
 from transport.metrics import gauges
@@ -810,3 +812,38 @@ def test_the_demo_has_them_if_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     assert demo_endpoint(port=0).metrics is not None
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     assert demo_endpoint(port=0).metrics is None
+
+
+class Counting(Adapter):
+    """An adapter that is out of reach."""
+
+    def publish(self, topic: str, data: bytes) -> None:
+        self.pubsub.lost(1)
+
+    def subscribed(self, topic: str) -> None:
+        pass
+
+    def unsubscribed(self, topic: str) -> None:
+        pass
+
+    def trouble(self) -> str | None:
+        return "on purpose"
+
+
+@on_loop
+async def test_messages_between_processes_are_counted_if_there_is_an_adapter() -> None:
+    async with serving(UserSocket, metrics=Metrics()) as server:
+        assert await family(server, "ashtree_pubsub_connected") == {}
+    pubsub = PubSub(adapter=Counting())
+    endpoint = Endpoint({"/socket": UserSocket}, port=0, metrics=Metrics(), health=Health())
+    async with System([endpoint], pubsub=pubsub) as system, AsyncExitStack() as stack:
+        pubsub.broadcast("room:1", Broadcast("room:1", "news", {}))
+        server = Server(endpoint, system, stack)
+        assert await family(server, "ashtree_pubsub_connected") == {"": 0}
+        counted = await family(server, "ashtree_pubsub_messages_total")
+        assert {name: number for name, number in counted.items() if number} == {
+            "outcome=published": 1,
+            "outcome=lost": 1,
+        }
+        answer = await (await server.tcp()).get("/health/ready")
+        assert (answer.status, answer.body) == (503, '{"status":"degraded","failed":["pubsub"]}')
