@@ -15,6 +15,7 @@ from actors import telemetry
 from actors.channels.message import Broadcast
 from actors.pubsub.redis.publish_message import publish
 from actors.pubsub.redis.redis_pubsub import BROKER_CONNECTED, BROKER_DISCONNECTED, RedisPubSub, channel_of
+from actors.pubsub.redis.redis_shard import Reconnects, RedisShard
 from tests.live import WAIT
 from tests.servers.redis_server import RedisServer, free_port, redis_by_tls, redis_cluster, redis_sentinel, until
 from transport.testing.adapter_contract import AdapterContract, ContractNode
@@ -121,6 +122,14 @@ class TestWithASentinel(RedisContract):
 
 
 # What happens when it fails
+
+
+def test_attempts_to_connect_are_at_most_two_seconds_apart() -> None:
+    reconnects = Reconnects()
+    assert [reconnects.next(0.0) for _ in range(7)] == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
+    assert reconnects.next(1.0) == 1.0
+    reconnects.succeeded()
+    assert reconnects.next(0.5) == pytest.approx(0.075)
 
 
 class Brokers:
@@ -323,6 +332,21 @@ def test_a_wrong_password_is_said_and_the_system_runs(tcp: RedisServer, caplog: 
         assert "AuthenticationError" in (one.adapter.trouble() or "")
     assert "AuthenticationError" in caplog.text
     assert "wr0ng" not in caplog.text
+
+
+def test_an_error_that_is_a_bug_costs_the_connections_and_not_the_system(
+    unix: RedisServer, brokers: Brokers, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with two_nodes(unix.url) as (one, two):
+        there = two.subscriber("room:1")
+        brokers.wait(one, two, up=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(RedisShard, "_on_message", lambda *_: 1 / 0)
+            brokers.wait(one, two, up=False)
+        brokers.wait(one, two, up=True)
+        one.pubsub.broadcast("room:1", news(1))
+        there.assert_receive(news(1))
+    assert "ZeroDivisionError" in caplog.text
 
 
 class Proxy:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from actors.actor import Actor
 from actors.log import Log
 from actors.pubsub.redis.redis_address import RedisAddress, Span, read_slots
-from actors.pubsub.redis.redis_shard import LOST, Lost, RedisShard, Settings, hang_up, lost_error, writer_of
+from actors.pubsub.redis.redis_shard import LOST, Lost, RedisShard, Settings, cause_of, hang_up, writer_of
 from actors.task.task import Task
 from actors.time_bound import TimeBound, sleep
 
@@ -130,11 +130,8 @@ class RedisLink(Actor):
             while True:
                 try:
                     self._lay_out(group, await self._spans())
-                except BaseException as error:
-                    lost = lost_error(error)
-                    if lost is None:
-                        raise
-                    self._unknown(lost)
+                except Exception as error:  # noqa: BLE001  # whatever it is: local delivery goes on
+                    self._unknown(cause_of(error))
                 await sleep(self.clock, _BETWEEN_LOOKS)
                 await self._moved.wait()
                 self._moved.clear()
@@ -162,11 +159,8 @@ class RedisLink(Actor):
             try:
                 with TimeBound(self.clock, self._adapter.connect_timeout):
                     return await _reply_to(connection(self._options(), node), *command)
-            except BaseException as error:
-                lost = lost_error(error)
-                if lost is None:
-                    raise
-                failures.append(lost)
+            except Exception as error:  # noqa: BLE001  # the next one may answer
+                failures.append(error)
         raise failures[0]
 
     async def _open(self, span: Span) -> AbstractConnection:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from actors.clock import Clock
 
-__all__ = ["LOST", "Lost", "Reconnects", "RedisShard", "Settings", "hang_up", "lost_error", "writer_of"]
+__all__ = ["LOST", "Lost", "Reconnects", "RedisShard", "Settings", "cause_of", "hang_up", "writer_of"]
 
 _log = Log("ashtree.pubsub")
 
@@ -79,15 +79,18 @@ class Lost(Exception):  # noqa: N818  # it is not raised by us at authors
     """The connections are of no use any more."""
 
 
-def lost_error(error: BaseException) -> Exception | None:
-    """Return the error that says that a connection is lost, if this is one, or a group of such; None if it is a bug."""
+def cause_of(error: Exception) -> Exception:
+    """Return why a connection is lost: of errors in a group the first one. What is no error of a connection is a bug."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def is_bug(error: Exception) -> bool:
+    """Return whether this error is no error of a connection. It costs the connection too, and not the whole system."""
     from redis.exceptions import RedisError  # noqa: PLC0415  # its library is an extra
 
-    if isinstance(error, BaseExceptionGroup):
-        found = [lost_error(each) for each in error.exceptions]
-        return next(iter(found), None) if all(found) else None
-    expected = (Lost, RedisError, OSError, EOFError, TimeoutError)
-    return error if isinstance(error, expected) else None
+    return not isinstance(error, (Lost, RedisError, OSError, EOFError, TimeoutError))
 
 
 def writer_of(connection: AbstractConnection) -> asyncio.StreamWriter | None:
@@ -169,11 +172,8 @@ class RedisShard:
             began = self._clock.now()
             try:
                 await self._serve()
-            except BaseException as error:
-                lost = lost_error(error)
-                if lost is None:
-                    raise
-                self._disconnected(lost)
+            except Exception as error:  # noqa: BLE001  # whatever it is: local delivery goes on
+                self._disconnected(cause_of(error))
             finally:
                 self._give_up()
             await sleep(self._clock, max(0.05, began + self._reconnects.next(random()) - self._clock.now()))  # noqa: S311
@@ -212,6 +212,8 @@ class RedisShard:
 
     def _disconnected(self, error: Exception) -> None:
         self.error = f"{type(error).__name__}: {safe_str(error)}" if str(error) else type(error).__name__
+        if is_bug(error) and self._errors.admit(self.error, self._clock.now()) is not None:
+            _log.error("the connections to %s are opened again after an error", self.name, exc_info=error)
         if self.connected or self._lost_at is None:
             _log.warning(LOST, self.name, self.error)
             self._lost_at = self._clock.now()
