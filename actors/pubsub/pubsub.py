@@ -153,7 +153,7 @@ class PubSub(WatchedTable):
 
     def is_in_effect(self, topic: str) -> bool:
         """Return whether a client may be told at once that it has joined `topic`; else await `held` first."""
-        return self.relay.is_in_effect(topic)
+        return type(self.adapter) is LocalAdapter or self.relay.is_in_effect(topic)
 
     def held(self, topic: str) -> AbstractAsyncContextManager[None]:
         """Wait until broadcasts on `topic` arrive from other processes, at most a second; subscribe in the block."""
