@@ -39,7 +39,7 @@ class Reader(Actor):
 async def main(url: str, number: int) -> None:
     one, two = PubSub("one", RedisPubSub(url)), PubSub("two", RedisPubSub(url))
     async with System(pubsub=one, name="one"), System(pubsub=two, name="two"):
-        publishing = await publish(one, "nobody reads", number)
+        publishing = await publish(one, "unread", number)
         done = asyncio.Event()
         reader = Reader.start(two, number, done, [])
         await two_is_subscribed(two)
