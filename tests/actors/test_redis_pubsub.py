@@ -349,6 +349,32 @@ def test_an_error_that_is_a_bug_costs_the_connections_and_not_the_system(
     assert "ZeroDivisionError" in caplog.text
 
 
+def test_what_other_programs_publish_on_its_channels_does_no_harm(
+    unix: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with two_nodes(unix.url, prefix="hostile") as (one, two):
+        there = two.subscriber("room:1")
+        beats = unix.ask("PUBSUB", "CHANNELS", "hostile!*")[0]
+        for data in (
+            b"",
+            b"\xff",
+            b"{}",
+            b'{"event":"e"}\n[',
+            b'{"event":"e","run":"r","seq":1}\n{',
+            b"\n\n",
+            b"1" * 10_000,
+        ):
+            assert unix.ask("PUBLISH", "hostile:room:1", data) == 1
+            assert unix.ask("PUBLISH", beats, data) == 1
+        one.pubsub.broadcast("room:1", news(1))
+        there.assert_receive(news(1))
+        assert there.messages == []
+        assert (one.adapter.trouble(), two.adapter.trouble()) == (None, None)
+        assert two.call(lambda: two.pubsub.relay.counts.malformed) == 7
+    # Bounded, and one line each.
+    assert all(len(record.getMessage()) < 1_000 and "\n" not in record.getMessage() for record in caplog.records)
+
+
 class Proxy:
     """A TCP proxy that may be cut or deaf: it keeps connections open and passes nothing on."""
 
