@@ -10,11 +10,12 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-__all__ = ["LIMIT", "fork", "in_child", "needs_fork", "outcome_of", "sleeping_child", "wait_for"]
+__all__ = ["LIMIT", "fork", "in_child", "needs_fork", "outcome_of", "runs", "sleeping_child", "wait_for"]
 
 T = TypeVar("T")
 
@@ -88,6 +89,18 @@ def _report(writing: int, function: Callable[[], Any]) -> None:
         with suppress(OSError, ValueError):
             sys.stderr.flush()
         os._exit(3)
+
+
+def runs(process_id: int) -> bool:
+    """Return whether there is such a process; one that has ended and that its parent has not waited for does not run."""
+    with suppress(OSError):
+        # Behind the name, which is in parentheses, is the state.
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @contextmanager
