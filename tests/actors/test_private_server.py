@@ -134,7 +134,7 @@ def test_without_a_program_one_line_says_what_to_do(place: Path, monkeypatch: py
     ("script", "text"),
     [
         ("echo 'out of luck'; exit 3", "has ended at once: out of luck"),
-        ("exit 0", "has ended at once: without a word"),
+        ("exit 0", "has ended at once: it has logged nothing"),
         ("exec sleep 60", "does not answer within 0.2 s"),
     ],
     ids=["says why", "says nothing", "hangs"],
