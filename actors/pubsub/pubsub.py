@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from actors.runtime.bonds import Bonds
     from actors.runtime.process import Process
 
-__all__ = ["BROADCAST", "PUBSUB", "PubSub", "PubSubServer", "nearest_pubsub"]
+__all__ = ["BROADCAST", "NODES", "PUBSUB", "PubSub", "PubSubServer", "nearest_pubsub"]
 
 _log = Log("ashtree.actors")
 
@@ -48,6 +48,9 @@ _LIKE_A_MESSAGE = 32
 
 PUBSUB = "pubsub"
 """The usual name of a PubSub."""
+
+NODES = "\0nodes"
+"""The topic on which actors learn that another process has ended: `{"down": its name}`."""
 
 BROADCAST = ("ashtree", "broadcast")
 """The telemetry event of a broadcast that was delivered to the local subscribers."""
@@ -184,6 +187,13 @@ class PubSub(WatchedTable):
     def local_broadcast(self, topic: str, message: object) -> None:
         """Send a message to the subscribers of `topic` in this process only; the adapter is not asked."""
         self._in_thread(self._deliver, topic, message, None)
+
+    def node_down(self, node: str) -> None:
+        """Tell all processes that the one of that name (`pubsub.node`) has ended, so that its presences leave at once.
+
+        For a program that watches over others. Without it they leave when that process has been silent for so long.
+        """
+        self.broadcast(NODES, {"down": node})
 
     # What the adapter calls
 

@@ -14,7 +14,7 @@ from actors.channels.fastlane import Fastlane
 from actors.channels.message import Broadcast, Frame, Message, Opcode, Reply
 from actors.exits import SHUTDOWN
 from actors.future import Future
-from actors.pubsub.pubsub import PubSub, PubSubServer, nearest_pubsub
+from actors.pubsub.pubsub import NODES, PubSub, PubSubServer, nearest_pubsub
 from actors.runtime.scheduler import in_thread
 from actors.runtime.spawn import spawn
 from actors.testing import WAIT, ManualRuntime, Probe, sync
@@ -209,6 +209,13 @@ def test_a_pubsub_that_was_never_started_says_what_to_do(runtime: ManualRuntime)
     for call in calls:
         with pytest.raises(RuntimeError, match="PubSub 'chat' is not running; make it a child of a System"):
             call()
+
+
+def test_actors_are_told_that_a_process_has_ended(runtime: ManualRuntime, pubsub: PubSub) -> None:
+    probe = Probe()
+    pubsub.subscribe(NODES, probe.ref)
+    pubsub.node_down("web-1:812")
+    probe.assert_receive({"down": "web-1:812"})
 
 
 def test_its_actor_has_its_name(runtime: ManualRuntime) -> None:
