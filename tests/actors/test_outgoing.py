@@ -25,9 +25,9 @@ def test_there_is_room_for_so_many_until_they_are_answered() -> None:
     assert outgoing.has_room(b"c")
 
 
-def test_there_is_room_for_so_many_bytes_but_for_one_of_any_size() -> None:
+def test_there_is_room_for_so_many_bytes() -> None:
     outgoing = Outgoing(10, 4)
-    assert outgoing.has_room(b"too long")
+    assert not outgoing.has_room(b"too long")
     outgoing.put(b"aaa")
     assert outgoing.has_room(b"b")
     assert not outgoing.has_room(b"bb")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +18,7 @@ from actors.pubsub.redis.redis_pubsub import BROKER_CONNECTED, BROKER_DISCONNECT
 from actors.pubsub.redis.redis_shard import Reconnects, RedisShard
 from tests.live import WAIT
 from tests.servers.redis_server import RedisServer, free_port, redis_by_tls, redis_cluster, redis_sentinel, until
+from tests.servers.tcp_proxy import TCPProxy
 from transport.testing.adapter_contract import AdapterContract, ContractNode
 
 if TYPE_CHECKING:
@@ -138,9 +139,12 @@ class Brokers:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._state: dict[str, bool] = {}
+        self.lost: list[str] = []
 
     def on_event(self, event: Any, _numbers: Any, about: Any) -> None:
         with self._changed:
+            if event == BROKER_DISCONNECTED and about["pubsub"] in self._state:
+                self.lost.append(about["trouble"])
             self._state[about["pubsub"]] = event == BROKER_CONNECTED
             self._changed.notify_all()
 
@@ -324,6 +328,74 @@ def test_what_a_user_of_redis_may_not_publish_is_lost_and_said(
         assert "secret" not in caplog.text
 
 
+def test_a_subscription_that_is_refused_concerns_no_other_topic(
+    tmp_path: Path, brokers: Brokers, caplog: pytest.LogCaptureFixture
+) -> None:
+    with RedisServer(tmp_path, port=free_port()) as server:
+        server.ask("ACL", "SETUSER", "ann", "on", ">secret", "+@all", "resetchannels", "&ashtree!*", "&ashtree:room:*")
+        with two_nodes(f"redis://ann:secret@127.0.0.1:{server.port}") as (one, two):
+            brokers.wait(one, two, up=True)
+            refused = two.subscriber("secrets:1")
+            there = two.subscriber("room:1")
+            one.pubsub.broadcast("room:1", news(1))
+            there.assert_receive(news(1))
+            two.pubsub.broadcast("secrets:1", news(2))
+            refused.assert_receive(news(2))
+            assert two.adapter.trouble() is None
+            # Also not when the connections are opened again.
+            server.ask("CLIENT", "KILL", "TYPE", "pubsub")
+            brokers.wait(one, two, up=False)
+            brokers.wait(one, two, up=True)
+            one.pubsub.broadcast("room:1", news(3))
+            there.assert_receive(news(3))
+    assert "refuses the subscription to b'ashtree:secrets:1': " in caplog.text
+
+
+@pytest.mark.parametrize("what", ["channel", "command"])
+def test_a_user_that_may_not_use_the_channel_of_the_heartbeat_is_told_why(
+    what: str, tmp_path: Path, brokers: Brokers, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules = {"channel": ("resetchannels", "&ashtree:*"), "command": ("allchannels", "-publish")}
+    with RedisServer(tmp_path, port=free_port()) as server:
+        server.ask("ACL", "SETUSER", "ann", "on", ">secret", "+@all", *rules[what])
+        with two_nodes(f"redis://ann:secret@127.0.0.1:{server.port}") as (one, _):
+            assert "it refuses the heartbeat: " in (one.adapter.trouble() or "")
+            assert lost(one) == 0
+    assert "it refuses the heartbeat: " in caplog.text
+
+
+def test_another_reason_why_it_is_out_of_reach_is_logged_too(
+    tmp_path: Path, brokers: Brokers, caplog: pytest.LogCaptureFixture
+) -> None:
+    with RedisServer(tmp_path) as server, two_nodes(server.url) as (one, two):
+        brokers.wait(one, two, up=True)
+        server.ask("CONFIG", "SET", "requirepass", "new")
+        caplog.clear()
+        server.url = server.url.replace("unix://", "unix://:new@")
+        server.ask("CLIENT", "KILL", "TYPE", "normal")
+        until(lambda: "authenticat" in (one.adapter.trouble() or "").lower())
+    about = [record.getMessage() for record in caplog.records if "is out of reach" in record.getMessage()]
+    assert any("authenticat" in line.lower() for line in about), about
+    assert len(about) <= 6
+
+
+def test_a_message_that_is_larger_than_the_queue_is_lost_and_no_connection_with_it(
+    unix: RedisServer, brokers: Brokers, caplog: pytest.LogCaptureFixture
+) -> None:
+    with two_nodes(unix.url) as (one, two):
+        here, there = one.subscriber("room:1"), two.subscriber("room:1")
+        brokers.wait(one, two, up=True)
+        one.pubsub.broadcast("room:1", news(0))
+        there.assert_receive(news(0))
+        huge = Broadcast("room:1", "blob", bytes(64 * 1024 * 1024))
+        one.pubsub.broadcast("room:1", huge)
+        one.pubsub.broadcast("room:1", news(1))
+        here.assert_receive(huge)
+        there.assert_receive(news(1))
+        assert (lost(one), two.call(lambda: two.pubsub.relay.counts.missed), brokers.lost) == (1, 1, [])
+    assert "a message of 67108947 bytes on b'ashtree:room:1' is lost: max_queue_bytes is 16777216" in caplog.text
+
+
 def test_a_wrong_password_is_said_and_the_system_runs(tcp: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     with two_nodes(f"redis://:wr0ng@127.0.0.1:{tcp.port}") as (one, _):
         here = one.subscriber("room:1")
@@ -375,67 +447,14 @@ def test_what_other_programs_publish_on_its_channels_does_no_harm(
     assert all(len(record.getMessage()) < 1_000 and "\n" not in record.getMessage() for record in caplog.records)
 
 
-class Proxy:
-    """A TCP proxy that may be cut or deaf: it keeps connections open and passes nothing on."""
-
-    def __init__(self, target: int) -> None:
-        self._target = target
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listening.getsockname()[1]
-        self._passes = threading.Event()
-        self._passes.set()
-        self._pairs: list[socket.socket] = []
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client = self._listening.accept()[0]
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(("127.0.0.1", self._target))
-            except OSError:
-                client.close()
-                continue
-            self._pairs += [client, server]
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
-
-    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                self._passes.wait()
-                sink.sendall(data)
-        except OSError:
-            pass
-        sink.close()
-
-    def cut(self) -> None:
-        """Pass nothing on; nobody is told."""
-        self._passes.clear()
-
-    def heal(self) -> None:
-        self._passes.set()
-
-    def close(self) -> None:
-        self._listening.close()
-        self.heal()
-        for each in self._pairs:
-            each.close()
-
-
 @pytest.fixture
-def proxied(tmp_path: Path) -> Iterator[tuple[RedisServer, Proxy]]:
-    with RedisServer(tmp_path, port=free_port()) as server:
-        proxy = Proxy(server.port)
+def proxied(tmp_path: Path) -> Iterator[tuple[RedisServer, TCPProxy]]:
+    with RedisServer(tmp_path, port=free_port()) as server, TCPProxy(server.port) as proxy:
         yield server, proxy
-        proxy.close()
 
 
 def test_a_network_that_is_cut_is_noticed_by_the_heartbeat(
-    proxied: tuple[RedisServer, Proxy], brokers: Brokers
+    proxied: tuple[RedisServer, TCPProxy], brokers: Brokers
 ) -> None:
     server, proxy = proxied
     with two_nodes(server.url, f"redis://127.0.0.1:{proxy.port}") as (one, two):
@@ -470,6 +489,71 @@ def test_a_subscription_that_the_server_has_forgotten_is_noticed(tmp_path: Path,
             brokers.wait(one, two, up=True)
 
 
+class Forgetful:
+    """Makes a server forget the subscriptions to the heartbeat: those that ask for them get others."""
+
+    def __init__(self) -> None:
+        self._names: dict[bytes, bytes] = {}
+
+    def to_target(self, data: bytes) -> bytes:
+        def other(found: re.Match[bytes]) -> bytes:
+            self._names[found[2][::-1]] = found[2]
+            return found[1] + found[2][::-1]
+
+        return re.sub(rb"(\nSUBSCRIBE\r\n\$\d+\r\n)(ashtree![^\r]+)", other, data)
+
+    def to_client(self, data: bytes) -> bytes:
+        for other, name in self._names.items():
+            data = data.replace(other, name)
+        return data
+
+
+def test_a_forgotten_subscription_to_the_heartbeat_is_noticed_while_other_messages_arrive(
+    tmp_path: Path, brokers: Brokers
+) -> None:
+    forgetful, over = Forgetful(), threading.Event()
+    with (
+        RedisServer(tmp_path, port=free_port()) as server,
+        TCPProxy(server.port, forgetful.to_target, forgetful.to_client) as proxy,
+        two_nodes(server.url, f"redis://127.0.0.1:{proxy.port}") as (one, two),
+    ):
+        there = two.subscriber("room:1")
+
+        def broadcast() -> None:
+            while not over.wait(0.01):
+                one.pubsub.broadcast("room:1", news(1))
+
+        thread = threading.Thread(target=broadcast)
+        thread.start()
+        try:
+            there.assert_receive(news(1))
+            until(lambda: "no heartbeat came back" in (two.adapter.trouble() or ""))
+        finally:
+            over.set()
+            thread.join()
+
+
+def test_a_node_is_connected_while_topics_come_and_go_all_the_time(tmp_path: Path, brokers: Brokers) -> None:
+    with RedisServer(tmp_path) as server, two_nodes(server.url) as (one, two):
+        brokers.wait(one, two, up=True)
+        probe = two.subscriber("room:1")
+        ends = threading.Event()
+        loop = two.system.ref.process.scheduler.loop
+
+        def churn(number: int) -> None:
+            two.pubsub.unsubscribe(f"user:{number}", probe.ref)
+            two.pubsub.subscribe(f"user:{number + 50}", probe.ref)
+            if not ends.is_set():
+                loop.call_soon(churn, number + 1)
+
+        server.stop()
+        brokers.wait(one, two, up=False)
+        two.call(churn, 0)
+        server.start()
+        brokers.wait(one, two, up=True)
+        ends.set()
+
+
 def test_a_sentinel_names_the_new_master(tmp_path: Path, brokers: Brokers) -> None:
     with redis_sentinel(tmp_path) as (url, [master, _], _), two_nodes(url) as (one, two):
         there = two.subscriber("room:1")
@@ -481,23 +565,55 @@ def test_a_sentinel_names_the_new_master(tmp_path: Path, brokers: Brokers) -> No
         there.assert_receive(news(1))
 
 
-def test_slots_may_move_to_another_server_of_a_cluster(tmp_path: Path, brokers: Brokers) -> None:
+def move_slot(servers: list[RedisServer], channel: bytes) -> None:
+    """Give the slot of a channel to the next server."""
+    slot = servers[0].ask("CLUSTER", "KEYSLOT", channel)
+    ids = [server.ask("CLUSTER", "MYID") for server in servers]
+    owner = 0 if slot < 5461 else 1 if slot < 10923 else 2
+    target = (owner + 1) % 3
+    for server in (servers[target], servers[owner], servers[3 - owner - target]):
+        server.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+
+
+def test_slots_may_move_to_another_server_of_a_cluster_and_other_channels_are_not_concerned(
+    tmp_path: Path, brokers: Brokers
+) -> None:
     with redis_cluster(tmp_path) as (url, servers), two_nodes(url) as (one, two):
         there = two.subscriber("room:1")
+        others = {topic: two.subscriber(topic) for topic in (f"other:{number}" for number in range(12))}
         brokers.wait(one, two, up=True)
-        slot = servers[0].ask("CLUSTER", "KEYSLOT", channel_of("ashtree", "room:1"))
-        ids = [server.ask("CLUSTER", "MYID") for server in servers]
-        owner = 0 if slot < 5461 else 1 if slot < 10923 else 2
-        target = (owner + 1) % 3
-        for server in (servers[target], servers[owner], servers[3 - owner - target]):
-            server.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+        one.pubsub.broadcast("room:1", "here")
+        there.assert_receive("here")
+        move_slot(servers, channel_of("ashtree", "room:1"))
+        rounds = 0
 
         def arrives() -> bool:
+            nonlocal rounds
+            rounds += 1
             one.pubsub.broadcast("room:1", "moved")
+            for topic in others:
+                one.pubsub.broadcast(topic, rounds)
             return bool(there.messages)
 
         until(arrives)
-        assert set(there.messages) == {"moved"}
+        # No connection was opened again, and no other topic has missed anything.
+        for probe in others.values():
+            for number in range(rounds):
+                probe.assert_receive(number + 1)
+        assert brokers.lost == []
+        counts = two.pubsub.relay.counts
+        until(lambda: len(there.messages) + counts.missed == rounds)
+
+
+def test_the_heartbeat_moves_with_its_slot(tmp_path: Path, brokers: Brokers) -> None:
+    with redis_cluster(tmp_path) as (url, servers), two_nodes(url) as (one, two):
+        brokers.wait(one, two, up=True)
+        beats = [beat for server in servers for beat in server.ask("PUBSUB", "SHARDCHANNELS", "ashtree!*")]
+        assert len(beats) == 6
+        move_slot(servers, beats[0])
+        until(lambda: len(brokers.lost) == 1)
+        brokers.wait(one, two, up=True)
+        assert_reaches_both(one, two, 1)
 
 
 def test_one_server_of_a_cluster_may_be_away(tmp_path: Path, brokers: Brokers) -> None:

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
+from itertools import islice
+from typing import NamedTuple
 
-__all__ = ["Interests"]
+__all__ = ["Asked", "Interests"]
+
+
+class Asked(NamedTuple):
+    """One command to the server: to subscribe to a channel, or to unsubscribe from it."""
+
+    subscribes: bool
+    channel: bytes
 
 
 class Interests:
     """The channels that a connection is to be subscribed to, each with its topic.
 
     What changes is collected until the connection takes it: a channel that was wanted and given up in between costs nothing. A
-    server answers each command for each channel, in order, so a channel is in effect when the last command for it was a
-    subscription and all have been answered.
+    server answers the commands in order, so a channel is in effect when the last command for it was a subscription and all have
+    been answered.
     """
 
     def __init__(self) -> None:
         self._topics: dict[bytes, str] = {}
         self._changed: dict[bytes, None] = {}
         self._asked: set[bytes] = set()
+        self._commands: deque[Asked] = deque()
         self._unanswered: Counter[bytes] = Counter()
+        self._ended: set[bytes] = set()
         self._waiting: dict[bytes, asyncio.Future[None]] = {}
         self.wake = asyncio.Event()
         """Set when something has changed."""
-        self.settled = asyncio.Event()
-        """Set while every change has been taken and answered."""
-        self.settled.set()
 
     def __len__(self) -> int:
         return len(self._topics)
@@ -43,6 +51,7 @@ class Interests:
     def give_up(self, channel: bytes) -> None:
         """Unsubscribe from a channel."""
         if self._topics.pop(channel, None) is not None:
+            self._ended.discard(channel)
             self._change(channel)
 
     def _change(self, channel: bytes) -> None:
@@ -51,43 +60,73 @@ class Interests:
             self._settle(channel)
         else:
             self._changed[channel] = None
-            self.settled.clear()
             self.wake.set()
 
-    def take(self, most: int) -> tuple[list[bytes], list[bytes]]:
-        """Return the next changes to ask for: channels to subscribe to, and to unsubscribe from."""
-        taken = list(self._changed)[:most]
-        for channel in taken:
+    # Commands and their answers
+
+    def take(self, most: int) -> list[Asked]:
+        """Return the next commands, in order; they are unanswered from now on."""
+        taken = [Asked(channel in self._topics, channel) for channel in islice(self._changed, most)]
+        for command in taken:
+            subscribes, channel = command
             del self._changed[channel]
             self._unanswered[channel] += 1
-        more = [channel for channel in taken if channel in self._topics]
-        fewer = [channel for channel in taken if channel not in self._topics]
-        self._asked.update(more)
-        self._asked.difference_update(fewer)
+            (self._asked.add if subscribes else self._asked.discard)(channel)
+        self._commands.extend(taken)
         if not self._changed:
             self.wake.clear()
-        return more, fewer
+        return taken
 
-    def answered(self, channel: bytes) -> bool:
-        """Store the server's answer to one command for a channel; return False if there was none, as when a slot moves."""
-        if not self._unanswered[channel]:
-            del self._unanswered[channel]
+    def answered(self, command: Asked) -> bool:
+        """Store that the server has done what it was asked for; return False if that was not the next command."""
+        if not self._commands or self._commands[0] != command:
             return False
+        self._answer()
+        return True
+
+    def refused(self) -> Asked | None:
+        """Store that the server refuses the next command, and return that; the channel is asked for again when wanted again."""
+        if not self._commands:
+            return None
+        command = self._answer()
+        if command.subscribes:
+            self._asked.discard(command.channel)
+        return command
+
+    def _answer(self) -> Asked:
+        command = self._commands.popleft()
+        channel = command.channel
         self._unanswered[channel] -= 1
         if not self._unanswered[channel]:
             del self._unanswered[channel]
             self._settle(channel)
-        return True
+        return command
 
-    def start_again(self) -> None:
-        """Begin with a new connection, which has not been asked for anything."""
+    def end(self, channel: bytes) -> None:
+        """Store that the server has ended a subscription, or refuses it for now; `ask_again` asks for it again."""
+        self._asked.discard(channel)
+        if channel in self._topics:
+            self._ended.add(channel)
+
+    def ask_again(self) -> None:
+        """Ask again for the channels that have ended and are still wanted."""
+        while self._ended:
+            self._change(self._ended.pop())
+
+    def start_again(self, last: bytes) -> None:
+        """Begin with a new connection, which has not been asked for anything; all channels are asked for, `last` as the last.
+
+        When that one is in effect, all are that were wanted when the connection was opened.
+        """
         self._asked.clear()
+        self._commands.clear()
         self._unanswered.clear()
+        self._ended.clear()
+        self._topics.pop(last, None)
+        self._topics[last] = ""
         self._changed = dict.fromkeys(self._topics)
         self.release()
-        if self._topics:
-            self.settled.clear()
-            self.wake.set()
+        self.wake.set()
 
     # Those who wait
 
@@ -105,8 +144,6 @@ class Interests:
         waiting = self._waiting.pop(channel, None)
         if waiting is not None and not waiting.done():
             waiting.set_result(None)
-        if not self._changed and not self._unanswered:
-            self.settled.set()
 
     def release(self) -> None:
         """Let all go on that wait, as the connection is lost."""

@@ -26,7 +26,7 @@ class Outgoing:
     def has_room(self, command: bytes) -> bool:
         """Return whether there is room for one more command."""
         waiting = len(self._commands) + self._unanswered
-        return waiting < self._most and (not waiting or self._bytes + len(command) <= self._most_bytes)
+        return waiting < self._most and self._bytes + len(command) <= self._most_bytes
 
     def put(self, command: bytes) -> None:
         """Add a command."""

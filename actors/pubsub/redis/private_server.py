@@ -166,7 +166,9 @@ class PrivateServer:
         while not self._answers():
             if self._reap(os.WNOHANG):
                 self.pid = 0
-                raise PrivateServerError(f"{self._program} has ended at once: {self.last_words() or 'it has logged nothing'}")
+                raise PrivateServerError(
+                    f"{self._program} has ended at once: {self.last_words() or 'it has logged nothing'}"
+                )
             if monotonic_time() > limit:
                 raise PrivateServerError(f"{self._program} does not answer within {self.start_timeout:g} s")
             pause(_BETWEEN_LOOKS)

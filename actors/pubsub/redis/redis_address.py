@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio.connection import AbstractConnection
 
-__all__ = ["RedisAddress", "Span"]
+__all__ = ["SLOTS", "RedisAddress", "Span"]
 
 _FORMS = (
     "redis://host:6379, rediss://…, unix:///path/to/socket, redis+sentinel://host:26379,host:26379/name "
@@ -31,7 +31,9 @@ _FORMS = (
 )
 _SCHEMES = {"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}
 _PORTS = {"sentinel": 26379}
-_SLOTS = 16384
+
+SLOTS = 16384
+"""The hash slots of a cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,12 @@ class Span:
 
     host: str
     port: int
-    slots: tuple[range, ...] = (range(_SLOTS),)
+    slots: tuple[range, ...] = (range(SLOTS),)
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """The host and the port."""
+        return self.host, self.port
 
     def has(self, slot: int) -> bool:
         """Return whether it serves a slot."""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from actors.actor import Actor
 from actors.log import Log
-from actors.pubsub.redis.redis_address import RedisAddress, Span, read_slots
+from actors.pubsub.redis.redis_address import SLOTS, RedisAddress, Span, read_slots
 from actors.pubsub.redis.redis_shard import LOST, Lost, RedisShard, Settings, cause_of, hang_up, writer_of
+from actors.runtime.coroutine import next_round
 from actors.task.task import Task
 from actors.time_bound import TimeBound, sleep
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from actors.exits import ExitReason
 
+    _Place = tuple[str, int]
     _Connection = Callable[[Mapping[str, Any], Span], AbstractConnection]
 
 __all__ = ["RedisLink"]
@@ -33,6 +35,8 @@ _FLUSH = 1.0
 """Seconds that the last messages may take to leave."""
 _BETWEEN_LOOKS = 0.5
 """Seconds between two looks at the servers of a cluster."""
+_AT_ONCE = 500
+"""Channels that are taken to other servers at once."""
 
 
 class Linked(Settings, Protocol):
@@ -61,8 +65,11 @@ class RedisLink(Actor):
 
     def __init__(self, adapter: Linked) -> None:
         self._adapter = adapter
-        self._shards: dict[Span, RedisShard] = {}
-        self._tasks: dict[Span, asyncio.Task[None]] = {}
+        self._spans: dict[_Place, Span] = {}
+        self._shards: dict[_Place, RedisShard] = {}
+        self._tasks: dict[_Place, asyncio.Task[None]] = {}
+        # By the slot of a channel, in a cluster.
+        self._owners: list[RedisShard | None] = [None] * SLOTS
         self._moved = asyncio.Event()
         self._is_up = asyncio.Event()
         self._error = "connecting"
@@ -119,8 +126,7 @@ class RedisLink(Actor):
     def _shard_of(self, channel: bytes) -> RedisShard | None:
         if not self._adapter.address.is_cluster:
             return next(iter(self._shards.values()), None)
-        slot = _slot(channel)
-        return next((shard for span, shard in self._shards.items() if span.has(slot)), None)
+        return self._owners[_slot(channel)]
 
     # The servers
 
@@ -129,7 +135,7 @@ class RedisLink(Actor):
         async with asyncio.TaskGroup() as group:
             while True:
                 try:
-                    self._lay_out(group, await self._spans())
+                    await self._lay_out(group, await self._look())
                 except Exception as error:  # noqa: BLE001  # whatever it is: local delivery goes on
                     self._unknown(cause_of(error))
                 await sleep(self.clock, _BETWEEN_LOOKS)
@@ -143,12 +149,11 @@ class RedisLink(Actor):
         self._error = str(error)
         self._moved.set()
 
-    async def _spans(self) -> list[Span]:
+    async def _look(self) -> list[Span]:
         address = self._adapter.address
         if not address.is_cluster:
             return [Span(*(address.hosts or [("", 0)])[0])]
-        known = [(span.host, span.port) for span in self._shards]
-        nodes = [Span(*each) for each in dict.fromkeys((*known, *address.hosts))]
+        nodes = [Span(*each) for each in dict.fromkeys((*self._shards, *address.hosts))]
         reply = await self._ask_one_of(nodes, address.connection, "CLUSTER", "SLOTS")
         return read_slots(reply, address.hosts[0][0])
 
@@ -163,11 +168,10 @@ class RedisLink(Actor):
                 failures.append(error)
         raise failures[0]
 
-    async def _open(self, span: Span) -> AbstractConnection:
+    async def _open(self, place: _Place) -> AbstractConnection:
         """Return a connection to a server, or to the one that is the master now."""
         address = self._adapter.address
-        if address.kind == "sentinel":
-            span = await self._master()
+        span = await self._master() if address.kind == "sentinel" else Span(*place)
         connection = address.connection(self._options(), span if address.kind else None)
         try:
             await connection.connect()
@@ -202,34 +206,61 @@ class RedisLink(Actor):
         }
         return options if str(self._adapter.address).startswith("unix") else {**options, "socket_keepalive": True}
 
-    def _lay_out(self, group: asyncio.TaskGroup, spans: list[Span]) -> None:
-        """Start a shard for each new span, and end those that are gone."""
-        for span in self._shards.keys() - spans:
-            self._tasks.pop(span).cancel()
-            del self._shards[span]
-        for span in spans:
-            if span not in self._shards:
-                self._shards[span] = self._shard(span)
-        for topic, channel in self._adapter.wanted.items():
-            self.want(channel, topic)
-        for span in spans:
-            if span not in self._tasks:
-                self._tasks[span] = group.create_task(self._shards[span].run())
+    async def _lay_out(self, group: asyncio.TaskGroup, spans: list[Span]) -> None:
+        """Start a shard for each new server, end those that are gone, and take channels to the servers that have them now."""
+        found = {span.place: span for span in spans}
+        if found != self._spans:
+            self._spans = found
+            for place in self._shards.keys() - found:
+                self._tasks.pop(place).cancel()
+                del self._shards[place]
+            for place in found.keys() - self._shards:
+                self._shards[place] = self._shard(place)
+            await self._spread()
+        for place, shard in self._shards.items():
+            shard.interests.ask_again()
+            if place not in self._tasks:
+                self._tasks[place] = group.create_task(shard.run())
 
-    def _shard(self, span: Span) -> RedisShard:
+    async def _spread(self) -> None:
+        """Ask for each channel where it is, and nowhere else."""
+        self._owners = [None] * SLOTS
+        for place, span in self._spans.items():
+            for slots in span.slots:
+                self._owners[slots.start : slots.stop] = [self._shards[place]] * len(slots)
+        wanted = self._adapter.wanted
+        for number, (topic, channel) in enumerate(list(wanted.items())):
+            if number % _AT_ONCE == 0:
+                await next_round()
+            if topic in wanted:
+                self._place(topic, channel)
+
+    def _place(self, topic: str, channel: bytes) -> None:
+        owner = self._shard_of(channel)
+        for shard in self._shards.values():
+            if shard is owner:
+                shard.interests.want(channel, topic)
+            else:
+                shard.interests.give_up(channel)
+
+    def _shard(self, place: _Place) -> RedisShard:
         address, is_cluster = self._adapter.address, self._adapter.address.is_cluster
+        host, port = place
         return RedisShard(
-            f"{span.host}:{span.port} of {address}" if is_cluster else str(address),
-            partial(self._open, span),
+            f"{host}:{port} of {address}" if is_cluster else str(address),
+            partial(self._open, place),
             self._adapter,
             self.clock,
             sharded=is_cluster,
-            beat_channel=_channel_in(span, self._beat) if is_cluster else self._beat.encode(),
+            beat_channel=partial(self._beat_channel, place),
             receive=self._adapter.receive,
             on_lost=self._adapter.lost,
             on_change=self._changed,
             on_moved=self._moved.set if is_cluster else lambda: None,
         )
+
+    def _beat_channel(self, place: _Place) -> bytes:
+        return _channel_in(self._spans[place], self._beat) if self._adapter.address.is_cluster else self._beat.encode()
 
     def _changed(self, _shard: RedisShard) -> None:
         if self.trouble() is None:

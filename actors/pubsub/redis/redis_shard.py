@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from actors.log import Log
 from actors.log_limit import LogLimit
-from actors.pubsub.redis.interests import Interests
+from actors.pubsub.redis.interests import Asked, Interests
 from actors.pubsub.redis.outgoing import Outgoing
-from actors.redaction import safe_str
+from actors.redaction import safe_repr, safe_str
 from actors.runtime.coroutine import next_round
 from actors.time_bound import TimeBound, sleep
 
@@ -33,16 +33,19 @@ __all__ = ["LOST", "Lost", "Reconnects", "RedisShard", "Settings", "cause_of", "
 _log = Log("ashtree.pubsub")
 
 _BATCH = 1_000
-"""Channels in one command."""
+"""Subscriptions that are asked for in one write."""
 _WRITE_BYTES = 256 * 1024
 """Bytes in one write."""
 _TURN = 0.002
 """Seconds for which messages are delivered before others get their turns."""
 
-_SETTLING = 10.0
-"""Seconds that a server may take to confirm the subscriptions of a new connection."""
-_ROUNDS = 20
-"""Timeouts of the heartbeat, at most, in which it waits behind other messages that do arrive."""
+_LOOKS = 4
+"""Looks, within the timeout of the heartbeat, at whether anything goes or comes."""
+
+_REASONS = 5
+"""Reasons that are logged of one outage: it may begin with a closed connection, and last because of a new password."""
+_SHOWN = 100
+"""Characters of a channel in the log."""
 
 LOST = "%s is out of reach (%s): broadcasts stay in this process until it is back"
 
@@ -112,7 +115,7 @@ class RedisShard:
     """One server, or one of a cluster's: what is published goes there, and its channels are subscribed.
 
     - `open_connection()` returns a new connection.
-    - `beat_channel` is the channel of this process's heartbeat there.
+    - `beat_channel()` returns the channel of this process's heartbeat there, for a new connection.
     - `receive(topic, data)` gets the messages, `on_lost(messages)` the number of those that were lost, `on_change(shard)` is
       called when it connects or the connection is lost, and `on_moved()` if slots may have moved to other servers.
     """
@@ -125,7 +128,7 @@ class RedisShard:
         clock: Clock,
         *,
         sharded: bool,
-        beat_channel: bytes,
+        beat_channel: Callable[[], bytes],
         receive: Callable[[str, bytes], object],
         on_lost: Callable[[int], object],
         on_change: Callable[[RedisShard], object],
@@ -134,8 +137,8 @@ class RedisShard:
         self.name, self._open_connection, self._settings, self._clock = name, open_connection, settings, clock
         self._sharded = sharded
         self._publish = b"SPUBLISH" if sharded else b"PUBLISH"
-        self._subscribe = ("SSUBSCRIBE", "SUNSUBSCRIBE") if sharded else ("SUBSCRIBE", "UNSUBSCRIBE")
-        self._beat_channel = beat_channel
+        self._subscribe = (b"SSUBSCRIBE", b"SUNSUBSCRIBE") if sharded else (b"SUBSCRIBE", b"UNSUBSCRIBE")
+        self._new_beat_channel, self._beat_channel = beat_channel, b""
         self._receive, self._on_lost, self._on_change, self._on_moved = receive, on_lost, on_change, on_moved
         self.interests = Interests()
         self.outgoing = Outgoing(settings.max_queue, settings.max_queue_bytes)
@@ -144,11 +147,12 @@ class RedisShard:
         self.error: str = "connecting"
         """Why it is not connected."""
         self._writes = False
-        self._beat = self._beat_number = self._received = 0
+        self._beat = self._beat_number = self._beat_receivers = self._received = 0
         self._beat_is_back: asyncio.Future[None] | None = None
         self._reconnects = Reconnects()
         self._errors: LogLimit[str] = LogLimit(1, 10.0)
         self._lost_at: float | None = None
+        self._told: set[str] = set()
 
     # What the adapter calls
 
@@ -157,8 +161,12 @@ class RedisShard:
         command = _command(self._publish, channel, data)
         if self._writes and self.outgoing.has_room(command):
             self.outgoing.put(command)
-        else:
-            self._on_lost(1)
+            return
+        self._on_lost(1)
+        most = self._settings.max_queue_bytes
+        if len(command) > most and self._errors.admit("too large", self._clock.now()) is not None:
+            where = safe_repr(channel, _SHOWN)
+            _log.error("a message of %d bytes on %s is lost: max_queue_bytes is %d", len(data), where, most)
 
     def effect(self, channel: bytes) -> asyncio.Future[None] | None:
         """Return what to wait for until a channel is in effect; None if it is, or the server is out of reach."""
@@ -182,8 +190,9 @@ class RedisShard:
         async with AsyncExitStack() as stack:
             with TimeBound(self._clock, self._settings.connect_timeout):
                 publishing, subscribed = [await self._opened(stack) for _ in range(2)]
-            self.interests.want(self._beat_channel, "")
-            self.interests.start_again()
+            self.interests.give_up(self._beat_channel)
+            self._beat_channel = self._new_beat_channel()
+            self.interests.start_again(self._beat_channel)
             self._writes = True
             async with asyncio.TaskGroup() as group:
                 for work in (
@@ -215,14 +224,17 @@ class RedisShard:
         if is_bug(error) and self._errors.admit(self.error, self._clock.now()) is not None:
             _log.error("the connections to %s are opened again after an error", self.name, exc_info=error)
         if self.connected or self._lost_at is None:
-            _log.warning(LOST, self.name, self.error)
             self._lost_at = self._clock.now()
+        if self.error not in self._told and len(self._told) < _REASONS:
+            self._told.add(self.error)
+            _log.warning(LOST, self.name, self.error)
         self.connected = False
         self._on_change(self)
         self._on_moved()
 
     def _connected(self) -> None:
         self._reconnects.succeeded()
+        self._told.clear()
         self.connected, self.error = True, ""
         if self._lost_at is not None:
             _log.info("connected to %s again, after %.1f s", self.name, self._clock.now() - self._lost_at)
@@ -240,19 +252,28 @@ class RedisShard:
         from redis.exceptions import MovedError, ResponseError  # noqa: PLC0415  # its library is an extra
 
         async for _ in self._turns():
+            receivers = 0
             try:
-                await connection.read_response(disconnect_on_error=False)
-            except MovedError:
-                raise
+                receivers = await connection.read_response(disconnect_on_error=False)
             except ResponseError as error:
-                self._refused(error)
+                self._refused(error, has_moved=isinstance(error, MovedError))
             self.outgoing.answered()
+            if self.outgoing.answered_in_total == self._beat_number:
+                self._beat_receivers = receivers
 
-    def _refused(self, error: Exception) -> None:
-        """Count a message that the server did not take, as when the user may not publish on that channel."""
+    def _refused(self, error: Exception, *, has_moved: bool) -> None:
+        """Count a message that the server did not take: its slot has moved, or the user may not publish on that channel."""
+        if self.outgoing.answered_in_total + 1 == self._beat_number:
+            raise Lost(f"it refuses the heartbeat: {error}")
         self._on_lost(1)
-        if self._errors.admit(str(error)[:40], self._clock.now()) is not None:
-            _log.error("%s refuses a message: %s", self.name, safe_str(error))
+        if has_moved:
+            self._on_moved()
+        else:
+            self._log_refusal("a message", error)
+
+    def _log_refusal(self, what: str, error: Exception) -> None:
+        if self._errors.admit(f"{what[:16]}{error}"[:60], self._clock.now()) is not None:
+            _log.error("%s refuses %s: %s", self.name, what, safe_str(error))
 
     async def _turns(self) -> AsyncIterator[None]:
         """Yield again and again; messages that have arrived are read at once, so others get their turns here."""
@@ -266,29 +287,53 @@ class RedisShard:
     # Subscriptions
 
     async def _ask(self, connection: AbstractConnection) -> None:
-        subscribe, unsubscribe = self._subscribe
-        while True:
+        async for _ in self._turns():
             await self.interests.wake.wait()
-            more, fewer = self.interests.take(_BATCH)
-            for command, channels in ((subscribe, more), (unsubscribe, fewer)):
-                if channels:
-                    await self._ask_for(connection, command, channels)
-
-    async def _ask_for(self, connection: AbstractConnection, command: str, channels: list[bytes]) -> None:
-        # All channels of one command of a cluster must be in one slot.
-        groups = [[channel] for channel in channels] if self._sharded else [channels]
-        packed = [part for group in groups for part in connection.pack_command(command, *group)]
-        await connection.send_packed_command(packed, check_health=False)
+            taken = self.interests.take(_BATCH)
+            # Each channel is a command of its own, so that the server may refuse one and no other.
+            commands = b"".join(_command(self._subscribe[not each.subscribes], each.channel) for each in taken)
+            await connection.send_packed_command(commands, check_health=False)
 
     async def _listen(self, connection: AbstractConnection) -> None:
+        from redis.exceptions import ResponseError  # noqa: PLC0415  # its library is an extra
+
         async for _ in self._turns():
-            response: Any = await connection.read_response(disconnect_on_error=False, push_request=True)
-            self._received += 1
+            try:
+                response: Any = await connection.read_response(disconnect_on_error=False, push_request=True)
+            except ResponseError as error:
+                self._not_subscribed(error)
+                continue
+            finally:
+                self._received += 1
             kind, channel = response[0], response[1]
             if kind in _MESSAGES:
                 self._on_message(channel, response[2])
-            elif kind in _ANSWERS and not self.interests.answered(channel):
-                raise Lost(f"the server has ended the subscription to {channel!r}")
+            elif kind in _ANSWERS and not self.interests.answered(Asked(kind in _SUBSCRIBED, channel)):
+                self._on_end(channel)
+
+    def _not_subscribed(self, error: Exception) -> None:
+        """Do without a channel that the user may not subscribe to; in a cluster it may have moved to another server."""
+        from redis.exceptions import NoPermissionError  # noqa: PLC0415
+
+        command = self.interests.refused()
+        if command is None or command.channel == self._beat_channel:
+            raise Lost(f"it refuses the heartbeat: {error}")
+        if isinstance(error, NoPermissionError):
+            self._log_refusal(f"the subscription to {safe_repr(command.channel, _SHOWN)}", error)
+        elif self._sharded:
+            self._end(command.channel)
+        else:
+            raise error
+
+    def _on_end(self, channel: bytes) -> None:
+        """Look for the server that has a channel now, whose subscription has been ended."""
+        if not self._sharded or channel == self._beat_channel:
+            raise Lost(f"the server has ended the subscription to {safe_repr(channel, _SHOWN)}")
+        self._end(channel)
+
+    def _end(self, channel: bytes) -> None:
+        self.interests.end(channel)
+        self._on_moved()
 
     def _on_message(self, channel: bytes, data: bytes) -> None:
         if channel == self._beat_channel:
@@ -303,37 +348,45 @@ class RedisShard:
 
     async def _beat_on(self) -> None:
         """Publish to oneself, and expect it back, for as long as the connections are served."""
-        try:
-            with TimeBound(self._clock, _SETTLING):
-                await self.interests.settled.wait()
-        except TimeoutError:
-            raise Lost("it does not confirm subscriptions") from None
+        confirmed = self.interests.effect(self._beat_channel)
+        assert confirmed is not None  # the connection is new
+        await self._expect(confirmed, lambda: self._received, "it does not confirm subscriptions")
         while True:
             self._beat += 1
-            self._beat_is_back = asyncio.get_running_loop().create_future()
+            self._beat_is_back, self._beat_receivers = asyncio.get_running_loop().create_future(), 0
             self.outgoing.put(_command(self._publish, self._beat_channel, b"%d" % self._beat))
             self._beat_number = self.outgoing.put_in_total
-            await self._heartbeat(self._beat_is_back, self._beat_number)
+            await self._expect(self._beat_is_back, self._progress, "no heartbeat came back")
             if not self.connected:
                 self._connected()
             await sleep(self._clock, self._settings.heartbeat)
 
-    async def _heartbeat(self, is_back: asyncio.Future[None], number: int) -> None:
-        """Wait for a heartbeat, and longer while it waits behind other messages that do go and come."""
-        seconds = self._settings.heartbeat_timeout
-        for _ in range(_ROUNDS):
-            answered, received = self.outgoing.answered_in_total, self._received
-            with suppress(TimeoutError), TimeBound(self._clock, seconds):
-                await asyncio.shield(is_back)
-                return
-            goes = answered < number and self.outgoing.answered_in_total > answered
-            if not goes and self._received == received:
-                break
-        raise Lost(f"no heartbeat came back within {seconds:g} s")
+    def _progress(self) -> tuple[int, int]:
+        """Return what changes while the heartbeat waits behind other messages: those that go, and then those that come.
+
+        It does not wait for others to come if the server has passed it on to nobody, as when it has forgotten the subscription.
+        """
+        goes = min(self.outgoing.answered_in_total, self._beat_number)
+        return goes, self._received if self._beat_receivers else 0
+
+    async def _expect(self, done: asyncio.Future[None], progress: Callable[[], object], otherwise: str) -> None:
+        """Wait until something is done, for as long as there is progress; raise Lost if there is none for too long.
+
+        Looks are counted and not seconds: a process that was frozen finds what has arrived meanwhile.
+        """
+        seconds, before, silent = self._settings.heartbeat_timeout, progress(), 0
+        while silent < _LOOKS:
+            with suppress(TimeoutError), TimeBound(self._clock, seconds / _LOOKS):
+                return await asyncio.shield(done)
+            now = progress()
+            silent = silent + 1 if now == before else 0
+            before = now
+        raise Lost(f"{otherwise} within {seconds:g} s")
 
 
 _MESSAGES = (b"message", b"smessage")
-_ANSWERS = (b"subscribe", b"unsubscribe", b"ssubscribe", b"sunsubscribe")
+_SUBSCRIBED = (b"subscribe", b"ssubscribe")
+_ANSWERS = (*_SUBSCRIBED, b"unsubscribe", b"sunsubscribe")
 
 
 def _command(*parts: bytes) -> bytes:
