@@ -63,6 +63,7 @@ from transport.limits import Limits
 from transport.mount import Mount
 from transport.protocol.serializer import SERIALIZERS
 from transport.protocol.versions import Versions
+from transport.server_workers import warn_of_split_rooms
 from transport.socket_events import broadcast_dropped, limit_reached
 
 if TYPE_CHECKING:
@@ -471,6 +472,8 @@ class Endpoint:
         for extension in self._extensions:
             extension.attach(supervisor, pubsub)
             process.own(extension.detach)
+        if is_first:
+            warn_of_split_rooms(pubsub)
         if is_first and self.observer is not None:
             self.observer.announce(next((url for url in self._urls if url.startswith("http:")), ""))
 
