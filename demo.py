@@ -278,6 +278,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         default=os.environ.get("ASHTREE_REDIS_URL"),
         help="connect all processes with this Redis",
     )
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that accept clients, on one machine")
     add_deploy_options(parser)
     options = parser.parse_args(arguments)
     # A line for each connect and join; at a prompt they would be in the way.
@@ -301,7 +302,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         [presence, endpoint], pubsub=pubsub, console=options.console, shutdown_timeout=options.shutdown_timeout
     )
     try:
-        repl(system, welcome) if options.repl else system.run(welcome)
+        repl(system, welcome) if options.repl else system.run(welcome, workers=options.workers)
     except StartError as failed:
         sys.exit(f"demo: {failed.root}")
 

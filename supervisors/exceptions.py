@@ -15,6 +15,7 @@ SupervisorsError
 ├── UnavailableError         something outside of the program that it needs is not available, such as a port
 │   └── ConsoleError         a console cannot be opened at that path
 └── SystemDownError          the system ended unexpectedly
+    └── WorkersDownError     too many of its processes died
 
 CannotRunError, a StartError of `actors`: a program cannot start, as something is unavailable.
 """
@@ -45,6 +46,7 @@ __all__ = [
     "UnavailableError",
     "UnknownActorError",
     "UnsupportedCallError",
+    "WorkersDownError",
 ]
 
 
@@ -183,3 +185,16 @@ class SystemDownError(SupervisorsError):
     def __init__(self, name: str, reason: object) -> None:
         self.name, self.reason = name, reason
         super().__init__(f"{name} ended: {safe_str(reason)}")
+
+
+class WorkersDownError(SystemDownError, SystemExit):
+    """Too many of the processes of a program died; uncaught, it ends the program with one line."""
+
+    def __init__(self, name: str, deaths: int, seconds: float, last: str) -> None:
+        self.deaths, self.seconds, self.last = deaths, seconds, last
+        super().__init__(name, f"{deaths} worker processes died within {seconds:g} s; the last: {last}")
+
+    @property
+    def code(self) -> str:  # type: ignore[override]  # of SystemExit: what Python writes to stderr, with status 1
+        """The line."""
+        return str(self)

@@ -7,9 +7,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Self
+from typing import ClassVar, Self
 
 from actors.clock import monotonic_time
 from actors.fork import in_child
@@ -42,6 +42,8 @@ class Signals:
     the block has the handlers of before: its signals are its own, and a pool can end it.
     """
 
+    numbers: ClassVar[Sequence[signal.Signals]] = ENDING
+
     def __init__(self, shutdown_timeout: float) -> None:
         self.count = 0
         self._shutdown_timeout = shutdown_timeout
@@ -55,7 +57,7 @@ class Signals:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             self._guard = ExitGuard()
-            for number in ENDING:
+            for number in self.numbers:
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._previous[number] = signal.signal(number, self._on_signal)
             _handling.append(self)

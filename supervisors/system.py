@@ -38,6 +38,10 @@ from supervisors.supervision import limit_end
 from supervisors.supervisor import Supervisor
 from supervisors.tree import draw
 from supervisors.watchdog import BLOCKED, Watchdog, loop_watched
+from supervisors.workers.private_broker import PrivateBroker, needs_broker
+from supervisors.workers.shared_by_workers import check_workers, shared_by_workers
+from supervisors.workers.worker import Worker, WorkerSignals, this_worker
+from supervisors.workers.worker_supervisor import WorkerSupervisor
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -337,7 +341,7 @@ class System:
 
     # As the program
 
-    def run(self, then: Callable[[System], object] | None = None) -> None:
+    def run(self, then: Callable[[System], object] | None = None, *, workers: int | None = None) -> None:
         """Run as the program: start, call `then(system)`, and stop in order at Ctrl-C, SIGTERM or SIGHUP.
 
         From such a signal on, the program ends within `shutdown_timeout` seconds, and a few that it takes to close the event
@@ -350,11 +354,16 @@ class System:
         event loop. Output that cannot be written, as its reader has gone or the disk is full, does not change the exit status.
         systemd is told when it is ready and when it stops (`Type=notify`).
 
+        With `workers`, so many processes run the system, and accept on the same ports; this one serves no clients, and watches
+        over them: one that dies is replaced. `then` is called in the first of them, when all serve clients. They need a broker
+        (see docs/scaling.md); if the PubSub has no adapter, a Redis of their own is started.
+
         Raises:
             StartError: if it could not start; if that is for lack of something outside of the program, such as a port that is
                 in use, it is a SystemExit too: uncaught, it ends the program with one line.
-            SystemDownError: if it ended unexpectedly.
+            SystemDownError: if it ended unexpectedly, or too many workers died, which ends the program with one line.
             SystemExit: with status 1, at a second signal.
+            ValueError: if `workers` is no number of processes.
             TypeError: if `then` is `async`.
             RuntimeError: if it is running already.
             BlockingCallError: in a coroutine, whose event loop it would block.
@@ -364,10 +373,38 @@ class System:
         if then is not None:
             check_function("then", then, instead="make what takes time a child of the system")
         try:
-            with default_log(), Signals(self.shutdown_timeout) as signals:
-                self._run(then, signals)
+            with default_log():
+                if workers is None:
+                    self._run_alone(then)
+                else:
+                    self._run_workers(workers, then)
+        except StartError as failed:
+            if isinstance(failed.root, UnavailableError):
+                raise CannotRunError(failed.label, failed.cause) from None
+            raise
         finally:
             abandon_broken_output()
+
+    def _run_alone(self, then: Callable[[System], object] | None) -> None:
+        with Signals(self.shutdown_timeout) as signals:
+            self._run(then, signals)
+            LIFE.info("%s has stopped", self.name)
+            if signals.is_urgent:
+                sys.exit(1)
+
+    def _run_workers(self, workers: int, then: Callable[[System], object] | None) -> None:
+        check_workers(workers)
+        shared = shared_by_workers(self._children)
+        broker = PrivateBroker(self.pubsub) if needs_broker(self.pubsub) else None
+        work, timeout = partial(self._work, then), self.shutdown_timeout
+        try:
+            WorkerSupervisor(self.name, workers, work, shared=shared, shutdown_timeout=timeout, broker=broker).run()
+        except UnavailableError as error:
+            raise StartError(self.name, error) from error
+
+    def _work(self, then: Callable[[System], object] | None, worker: Worker) -> None:
+        with WorkerSignals(self.shutdown_timeout, worker) as signals:
+            self._run(then, signals)
 
     def _run(self, then: Callable[[System], object] | None, signals: Signals) -> None:
         try:
@@ -375,13 +412,6 @@ class System:
         except asyncio.CancelledError:
             if not signals.count:
                 raise
-        except StartError as failed:
-            if isinstance(failed.root, UnavailableError):
-                raise CannotRunError(failed.label, failed.cause) from None
-            raise
-        LIFE.info("%s has stopped", self.name)
-        if signals.is_urgent:
-            sys.exit(1)
 
     async def _serve(self, then: Callable[[System], object] | None, signals: Signals) -> None:
         serving, scheduler = asyncio.current_task(), Scheduler.here()
@@ -394,10 +424,7 @@ class System:
             with self._loop_watch(scheduler, SLOW_START):
                 await running.enter_async_context(self)
             async with running:
-                LIFE.info("%s is running%s; Ctrl-C stops it", self.name, _at(scheduler))
-                if then is not None:
-                    then(self)
-                notify(READY)
+                await self._began(then)
                 with rare_collections(), self._loop_watch(scheduler, BLOCKED):
                     await self.wait()
         finally:
@@ -405,14 +432,33 @@ class System:
             scheduler.close()
             self._seconds_left = lambda: self.shutdown_timeout
 
+    async def _began(self, then: Callable[[System], object] | None) -> None:
+        """Say that clients are served, and call `then`."""
+        worker, at = this_worker(), _at(Scheduler.here())
+        if worker is None:
+            LIFE.info("%s is running%s; Ctrl-C stops it", self.name, at and f" at {at}")
+        else:
+            worker.open()
+            worker.handle("down", self.pubsub.node_down)
+            if not await worker.is_first(self.pubsub.node, at):
+                return
+        if then is not None:
+            then(self)
+        if worker is None:
+            notify(READY)
+
     def _loop_watch(self, scheduler: Scheduler, seconds: float) -> AbstractContextManager[None]:
         """Return what reports, inside the block, that the event loop is blocked, unless the author has a watchdog for that."""
         has_one = any(isinstance(child, Watchdog) for child in self._children)
         return nullcontext() if has_one else loop_watched(scheduler, seconds)
 
     def _stop_by_signal(self, serving: asyncio.Task[None]) -> None:
-        notify(STOPPING)
-        LIFE.info("%s stops; a second Ctrl-C ends it at once", self.name)
+        worker = this_worker()
+        if worker is not None:
+            worker.stops()
+        else:
+            notify(STOPPING)
+            LIFE.info("%s stops; a second Ctrl-C ends it at once", self.name)
         serving.cancel()
 
     def _kill(self, scheduler: Scheduler) -> None:
@@ -430,10 +476,10 @@ def _check_options(name: object, pubsub: object, watchdog: object) -> None:
 
 
 def _at(scheduler: Scheduler) -> str:
-    """Return where the actors of an event loop listen that say so, as endpoints do."""
+    """Return where the actors of an event loop listen that say so, as endpoints do; empty if none does."""
     found = [getattr(process.actor, "listens_at", None) for process in scheduler.processes.values()]
     places = [place for place in found if isinstance(place, str)]
-    return f" at {', '.join(places)}" if places else ""
+    return ", ".join(places)
 
 
 def _is_busy(scheduler: Scheduler) -> bool:

@@ -40,6 +40,7 @@ REACHED = {
     "_actor_refs_lock": "pykka's own lock, which another thread may hold at a fork",
     "_at_fork_reinit": "how the standard library frees its own locks in a forked process; there is no public name",
     "_current_frames": "documented by `sys`, and the only way to see where another thread is",
+    "_clear": "of `atexit`, as multiprocessing does it in its processes: what was registered is for the parent",
     "_cut_short": "the kernel calls it: see `actors.runtime.behaviour.Behaviour`",
     "_end": "the kernel calls it",
     "_exit_reason": "the kernel calls it",

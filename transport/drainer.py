@@ -34,6 +34,7 @@ from supervisors.branches import root_of
 from supervisors.child_spec import INFINITY
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervision import Supervision, limited_end, supervised_by
+from supervisors.workers.worker import this_worker
 from transport.carriers.carrier import Carrier, EndConnection
 from transport.socket_events import socket_drain
 from transport.transport import Transport
@@ -105,16 +106,34 @@ class Drain:
         return max(0.0, self.until - self._clock.now())
 
     async def rounds(self) -> None:
-        """Tell all connections to end, a batch at once, and the next one after the interval."""
+        """Tell all connections to end, a batch at once, and the next one after the interval; a batch of all workers."""
         # Those that are about to start: their messages are in the mailbox of their supervisor.
         await next_round()
         size, interval = self._options.batch_size, self._options.batch_interval
-        total, index = sum(1 for _ in self._untold()), 0
-        while batch := list(islice(self._untold(), size)):
+        total, index = self._left(), 0
+        while share := await self._share():
+            batch = list(islice(self._untold(), share))
             index += 1
             socket_drain(self._endpoint, len(batch), total, index, max(index, ceil(total / size)), interval)
             self._tell(batch)
             await self.until_so(lambda: next(self._untold(), None) is None, interval)
+
+    def _left(self) -> int:
+        return sum(1 for _ in self._untold())
+
+    async def _share(self) -> int:
+        """Return how many connections to end in the next round; 0 if no more are left, in the other workers too."""
+        worker, options = this_worker(), self._options
+        if worker is None:
+            return min(options.batch_size, self._left())
+        about = self._endpoint.name, options.batch_size, options.batch_interval
+        try:
+            while (share := await worker.ask("drain", (*about, self._left()))) == 0:
+                pass  # this round is the others'
+        except ConnectionError:
+            # Its parent is dead, and it has little time.
+            return self._left()
+        return share or 0
 
     def _untold(self) -> Iterator[ActorRef]:
         supervisor = self._transports.process.actor

@@ -18,6 +18,7 @@ from actors.pubsub.pubsub import nearest_pubsub
 from actors.redaction import SECRETS, safe_repr, shortened
 from supervisors.branches import is_told_to_end, lineage
 from supervisors.child_spec import INFINITY, ChildSpec
+from supervisors.workers.worker import this_worker
 from transport.access import token
 from transport.access.origin import Asking, CheckOrigin, checked_url_host, origin_rule
 from transport.access.places import Places
@@ -58,6 +59,7 @@ from transport.http.addresses import (
 from transport.http.exchange import SMALL_BODY, Admission, Answer, Application, Incoming, answer_page, respond
 from transport.http.listening_socket import ListeningSocket, authority
 from transport.http.request_target import RequestTarget, route_of
+from transport.http.worker_sockets import WorkerSockets
 from transport.limit_log import LimitLog
 from transport.limits import Limits
 from transport.mount import Mount
@@ -193,6 +195,8 @@ class Endpoint:
         check_reuse_port(reuse_port)
         self.host, self.port, self.reuse_port = host, port, reuse_port
         self._listen = None if listen is None else checked_listen(listen)
+        self._given: list[Address] | None = None
+        self._shared: WorkerSockets | None = None
         self._urls: list[str] = []
         if listen is not None:
             if (host, port) != (_HOST, _PORT):
@@ -440,9 +444,33 @@ class Endpoint:
         """Listen on a free port of the loopback address instead, for tests."""
         self.host, self.port, self._listen = _HOST, 0, None
 
+    def before_fork(self, workers: int) -> None:
+        """Open the listening sockets for so many workers; called by `System.run(workers=…)`.
+
+        Raises:
+            ListenError: if one cannot be opened.
+        """
+        self.check_free()
+        self._shared = WorkerSockets(self._places_to_listen, workers, reuse_port=self.reuse_port)
+
+    def in_worker(self, number: int) -> None:
+        """Listen on the sockets of this worker from now on."""
+        assert self._shared is not None
+        self._given = self._shared.of(number)
+
+    def after_workers(self) -> None:
+        """Close the listening sockets, in the parent."""
+        if self._shared is not None:
+            self._shared.close()
+            self._shared = None
+
     @property
     def addresses(self) -> Sequence[Address]:
         """Where it listens."""
+        return self._places_to_listen if self._given is None else self._given
+
+    @property
+    def _places_to_listen(self) -> Sequence[Address]:
         if self._listen is not None:
             return self._listen
         return [] if self.port is None else [TcpPort(self.host, self.port)]
@@ -450,7 +478,9 @@ class Endpoint:
     @property
     def shares_addresses(self) -> bool:
         """Whether other processes may listen there too, or have the same sockets."""
-        return self.reuse_port or are_shared(self.addresses)
+        worker = this_worker()
+        stops_alone = worker is not None and not worker.is_ending
+        return self.reuse_port or are_shared(self._places_to_listen) or stops_alone
 
     @property
     def urls(self) -> Sequence[str]:

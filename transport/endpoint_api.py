@@ -24,6 +24,7 @@ Status = Literal["starting", "ready", "draining", "down"]
 class EndpointAPI(ChannelEndpoint, Protocol):
     """An endpoint as its sockets and extensions see it: what its channels may use, and more."""
 
+    name: str
     host: str
     port: int | None
     url_host: str | None

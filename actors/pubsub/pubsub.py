@@ -85,14 +85,23 @@ class PubSub(WatchedTable):
     def __init__(self, name: str = PUBSUB, adapter: Adapter | None = None, *, node: str | None = None) -> None:
         super().__init__(name)
         self.subscriptions = Subscriptions()
-        self.adapter = LocalAdapter() if adapter is None else _checked_adapter(adapter)
         if node is not None and not isinstance(node, str):
             raise TypeError(f'node must be a str, such as "web-1", or None, got {safe_repr(node)}')
         self._node = node
-        self.relay = Relay(self, self.adapter)
-        self.adapter.connect(self)
+        self.connect_by(LocalAdapter() if adapter is None else adapter)
         self.fanouts, self.disconnects = Fanouts(), Disconnects()
         self.audiences: set[Audience] = set()
+
+    def connect_by(self, adapter: Adapter) -> None:
+        """Use this adapter from the next start on.
+
+        Raises:
+            TypeError: if it is not an `Adapter`.
+            ValueError: if it belongs to another PubSub.
+        """
+        self.adapter = _checked_adapter(adapter)
+        self.relay = Relay(self, adapter)
+        adapter.connect(self)
 
     @property
     def actor(self) -> type[PubSubServer]:

@@ -86,6 +86,10 @@ class ListeningSocket:
         _listening.add(duplicate)
         return duplicate
 
+    def kept(self) -> socket.socket:
+        """Return another descriptor of the socket, which forked processes keep; close it like any other."""
+        return self._socket.dup()
+
     def divert(self) -> bool:
         """Let clients that connect from now on go elsewhere; return whether those that wait in the queue are to be accepted."""
         return False
@@ -107,6 +111,15 @@ class TcpSocket(ListeningSocket):
             with contextlib.suppress(OSError):
                 self._socket.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, program)
         return True
+
+    def admit_others(self) -> None:
+        """Let other sockets be bound to the same port, which was free."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+    def twin(self) -> TcpSocket:
+        """Return another socket of the same port, with a queue of its own; the kernel spreads clients over both."""
+        own = self._socket
+        return TcpSocket(_listen(own.family, own.type, own.proto, own.getsockname(), True))  # noqa: FBT003  # as above
 
     def close(self) -> None:
         """Shut down, so that the port is free at once, even if a listener or a forked process still has a duplicate open."""

@@ -1,0 +1,1 @@
+"""The workers of a program: processes that accept on one port, and the parent that watches over them."""

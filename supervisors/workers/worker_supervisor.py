@@ -1,0 +1,359 @@
+"""The parent of the workers of a program: it starts them, replaces those that die, and stops them in order.
+
+Theory of operation.
+
+`os.fork` makes the workers, from a process that has no event loop and no threads of ours, and serves no clients. It opens what
+they share before the first one starts, and keeps it: the clients in the queue of a worker that dies wait for the next one.
+
+1. The first worker starts alone: what keeps it from starting would keep the others too, and is said once.
+2. A worker that dies is started again, after a short back-off. More than `MAX_DEATHS` within `MAX_SECONDS` end the program
+   (OTP's restart intensity).
+3. One that is told to stop by a signal of its own is replaced at once, and drains meanwhile; it is no death.
+4. At SIGTERM, SIGINT or SIGHUP all are told to stop, by a message and a signal. Each then drains as a program of one process
+   does, but in rounds that are given out here (`drain_rounds.py`). A second signal kills them.
+5. All of them have the reading end of a pipe whose other end only the parent has: they end when that is closed.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from actors.clock import monotonic_time
+from supervisors.backoff import Backoff, Waits
+from supervisors.default_log import LIFE
+from supervisors.exceptions import WorkersDownError
+from supervisors.restart import RestartIntensity
+from supervisors.service_manager import READY, STOPPING, notify
+from supervisors.signals import CLOSING
+from supervisors.workers.control_channel import ControlChannel, ControlMessage, pair
+from supervisors.workers.drain_rounds import DrainRounds
+from supervisors.workers.parent_signals import ParentSignals
+from supervisors.workers.timers import Timers
+from supervisors.workers.worker import Worker
+from supervisors.workers.worker_life import live
+from supervisors.workers.worker_process import WorkerProcess, how_it_ended
+
+if TYPE_CHECKING:
+    from supervisors.workers.private_broker import PrivateBroker
+    from supervisors.workers.shared_by_workers import SharedByWorkers
+
+__all__ = ["WorkerSupervisor"]
+
+MAX_DEATHS, MAX_SECONDS = 5, 10.0
+"""More deaths within so many seconds end the program."""
+
+BACKOFF = Backoff(min=0.05, max=1.0)
+
+ANSWER = 1.0
+"""Seconds in which the workers answer a question to all of them."""
+
+REMEMBERED = 60.0
+"""Seconds in which workers that begin to serve are told of those that have died."""
+
+_LAST = 1.0
+"""Seconds that a worker has beyond its own time before it is killed."""
+
+
+class _Gathering:
+    """A question of one worker to all of them, and their answers so far."""
+
+    def __init__(self, answer: Callable[[object], object], expected: int) -> None:
+        self._answer, self._expected = answer, expected
+        self._answers: list[tuple[int, object]] = []
+        self._is_over = False
+
+    def take(self, number: int, answer: object) -> None:
+        """Take down the answer of a worker; the last one ends it."""
+        self._answers.append((number, answer))
+        if len(self._answers) == self._expected:
+            self.end()
+
+    def end(self) -> None:
+        """Answer with what there is, once."""
+        if not self._is_over:
+            self._is_over = True
+            self._answer(self._answers)
+
+
+class WorkerSupervisor:
+    """Runs `work(worker)` in each of so many processes, until it is told to stop.
+
+    Raises:
+        StartError: of the first worker, if it cannot start.
+        WorkersDownError: if too many died.
+        SystemExit: with status 1, at a second signal, or if a worker had to be killed as it did not stop.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        workers: int,
+        work: Callable[[Worker], object],
+        *,
+        shared: Sequence[SharedByWorkers],
+        shutdown_timeout: float,
+        broker: PrivateBroker | None,
+    ) -> None:
+        self._name, self._number, self._work = name, workers, work
+        self._shared = list(shared) if broker is None else [*shared, broker]
+        self._broker = broker
+        self._shutdown_timeout = shutdown_timeout
+        self._processes: dict[int, WorkerProcess] = {}
+        self._intensity = RestartIntensity(MAX_DEATHS, MAX_SECONDS)
+        self._waits = [Waits(BACKOFF) for _ in range(workers)]
+        self._timers = Timers()
+        self._rounds: dict[str, DrainRounds] = {}
+        self._sharing: dict[tuple[str, int], Callable[[int | None], None]] = {}
+        self._dead: deque[tuple[float, str]] = deque(maxlen=2 * workers + MAX_DEATHS)
+        self._is_up = self._is_stopping = self._has_killed = False
+        self._has_others = workers == 1
+        self._failure: BaseException | None = None
+
+    def run(self) -> None:
+        """Start the workers, and return when they have stopped."""
+        opened: list[SharedByWorkers] = []
+        try:
+            for each in self._shared:
+                opened.append(each)
+                each.before_fork(self._number)
+            with ParentSignals() as self._signals, selectors.DefaultSelector() as self._selector:
+                self._lifeline, self._held = os.pipe()
+                self._supervise()
+        finally:
+            for each in reversed(opened):
+                each.after_workers()
+        self._end()
+
+    def _supervise(self) -> None:
+        self._selector.register(self._signals, selectors.EVENT_READ, self._on_signals)
+        try:
+            self._start(0)
+            while self._processes or not self._is_stopping:
+                for key, _ in self._selector.select(self._timers.seconds_left()):
+                    key.data()
+                self._timers.run()
+        finally:
+            for process in list(self._processes.values()):
+                process.kill()
+                os.waitpid(process.pid, 0)
+            os.close(self._held)
+            os.close(self._lifeline)
+
+    def _end(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        LIFE.info("%s has stopped", self._name)
+        if self._signals.count > 1 or self._has_killed:
+            sys.exit(1)
+
+    # Starting
+
+    def _start(self, number: int) -> None:
+        if self._is_stopping:
+            return
+        ours, theirs = pair()
+        with self._signals.blocked() as before:
+            pid = os.fork()
+            if not pid:
+                self._become_worker(number, theirs, before)
+        theirs.close()
+        channel = ControlChannel(ours, partial(self._watch, ours.fileno()))
+        process = self._processes[pid] = WorkerProcess(number, pid, channel)
+        self._selector.register(channel, selectors.EVENT_READ, partial(self._on_messages, process))
+
+    def _become_worker(self, number: int, end: Any, before: set[int]) -> NoReturn:
+        try:
+            self._signals.leave(before)
+            self._selector.close()
+            for process in self._processes.values():
+                process.channel.close()
+            os.close(self._held)
+            worker = Worker(number, end, self._lifeline)
+            for each in self._shared:
+                each.in_worker(number)
+            live(worker, self._work)
+        finally:
+            os._exit(1)
+
+    def _watch(self, descriptor: int, *, writable: bool) -> None:
+        """Wait until a worker takes more, or no longer."""
+        key = self._selector.get_map().get(descriptor)
+        if key is None:
+            return
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writable else 0)
+        if events != key.events:
+            self._selector.modify(descriptor, events, key.data)
+
+    # Messages of workers
+
+    def _on_messages(self, process: WorkerProcess) -> None:
+        process.channel.flush()
+        for message in process.channel.receive():
+            self._on_message(process, message)
+        if not process.channel.is_open:
+            # What is to be done is done when the process has ended.
+            self._selector.unregister(process.channel)
+
+    def _on_message(self, process: WorkerProcess, message: ControlMessage) -> None:
+        match message.kind:
+            case "ready":
+                process.begins(message)
+                self._began(process)
+            case "failed":
+                process.failed(message.body)
+            case "stops":
+                self._retires(process)
+            case "drain":
+                self._drain(process, message)
+            case "gather":
+                self._gather(process, message)
+
+    def _began(self, process: WorkerProcess) -> None:
+        if self._is_up:
+            process.answer_ready(says_so=False)
+            self._tell_of_the_dead(process)
+        elif not self._has_others:
+            self._has_others = True
+            for number in range(1, self._number):
+                self._start(number)
+        elif len({each.number for each in self._processes.values() if each.is_ready}) == self._number:
+            self._all_began()
+
+    def _all_began(self) -> None:
+        self._is_up = True
+        processes = list(self._processes.values())
+        pids = ", ".join(str(each.pid) for each in processes)
+        at = f" at {processes[0].at}" if processes[0].at else ""
+        LIFE.info("%s is running%s in %d processes (%s); Ctrl-C stops it", self._name, at, self._number, pids)
+        notify(READY)
+        for process in processes:
+            process.answer_ready(says_so=process.number == 0)
+
+    def _retires(self, process: WorkerProcess) -> None:
+        """Replace a worker that was told to stop by a signal of its own."""
+        if not process.stops:
+            process.stops = True
+            self._start(process.number)
+
+    # Rounds of ending connections
+
+    def _drain(self, process: WorkerProcess, question: ControlMessage) -> None:
+        name, size, interval, left = question.body
+        rounds = self._rounds.setdefault(name, DrainRounds(size, interval))
+        self._sharing[name, process.pid] = partial(process.channel.answer, question)
+        rounds.report(process.pid, left, monotonic_time())
+        self._give_out(name)
+
+    def _give_out(self, name: str) -> None:
+        """Give out shares if it is time to; otherwise look again when it is."""
+        rounds, now = self._rounds[name], monotonic_time()
+        at = rounds.due_at(pid for pid, each in self._processes.items() if each.stops)
+        if at > now:
+            self._timers.call_at(at, partial(self._give_out, name))
+            return
+        for pid, share in rounds.shares(now).items():
+            self._sharing.pop((name, pid))(share)
+
+    def _leaves_rounds(self, process: WorkerProcess) -> None:
+        for name, rounds in self._rounds.items():
+            rounds.withdraw(process.pid)
+            self._sharing.pop((name, process.pid), None)
+            self._give_out(name)
+
+    # Questions to all
+
+    def _gather(self, asking: WorkerProcess, question: ControlMessage) -> None:
+        kind, body = question.body
+        asked = [each for each in self._processes.values() if each.is_ready]
+        gathering = _Gathering(partial(asking.channel.answer, question), len(asked))
+        for process in asked:
+            process.channel.ask(kind, body, partial(gathering.take, process.number))
+        self._timers.call_after(ANSWER, gathering.end)
+
+    # Deaths
+
+    def _on_signals(self) -> None:
+        self._signals.clear()
+        if self._signals.count > 1:
+            self._kill()
+        elif self._signals.count:
+            self._stop()
+        for process in list(self._processes.values()):
+            status = process.reap()
+            if status is not None:
+                self._ended(process, status)
+        if self._broker is not None:
+            self._broker.child_ended(self._timers)
+
+    def _ended(self, process: WorkerProcess, status: int) -> None:
+        # What it has said before.
+        for message in process.channel.receive():
+            self._on_message(process, message)
+        del self._processes[process.pid]
+        if process.channel.fileno() in self._selector.get_map():
+            self._selector.unregister(process.channel)
+        process.channel.close()
+        self._leaves_rounds(process)
+        if process.node:
+            self._tell_all_of(process.node)
+        if not self._is_stopping:
+            self._replace(process, status)
+
+    def _replace(self, process: WorkerProcess, status: int) -> None:
+        if process.stops and status == 0:
+            LIFE.info("%s has stopped", process)
+        elif not self._is_up and process.failure is not None:
+            self._fail(process.failure)
+        else:
+            self._died(process, status)
+
+    def _died(self, process: WorkerProcess, status: int) -> None:
+        why = how_it_ended(status) if process.failure is None else str(process.failure)
+        now = monotonic_time()
+        if not self._intensity.allows(now):
+            self._fail(WorkersDownError(self._name, MAX_DEATHS + 1, MAX_SECONDS, f"{process} {why}"))
+            return
+        LIFE.warning("%s %s", process, why)
+        if not process.stops:
+            self._timers.call_after(self._waits[process.number].next(now), partial(self._start, process.number))
+
+    def _tell_all_of(self, node: str) -> None:
+        self._dead.append((monotonic_time(), node))
+        for process in self._processes.values():
+            if process.is_ready:
+                process.channel.tell("down", node)
+
+    def _tell_of_the_dead(self, process: WorkerProcess) -> None:
+        for at, node in self._dead:
+            if at > monotonic_time() - REMEMBERED:
+                process.channel.tell("down", node)
+
+    # The end
+
+    def _fail(self, failure: BaseException) -> None:
+        """Stop all, and raise this at the end."""
+        if self._failure is None:
+            self._failure = failure
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        notify(STOPPING)
+        if self._failure is None:
+            LIFE.info("%s stops; a second Ctrl-C ends it at once", self._name)
+        for process in self._processes.values():
+            process.stop()
+        self._timers.call_after(self._shutdown_timeout + CLOSING + _LAST, self._kill)
+
+    def _kill(self) -> None:
+        self._is_stopping = self._has_killed = True
+        for process in self._processes.values():
+            process.kill()
