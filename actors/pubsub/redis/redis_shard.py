@@ -364,7 +364,7 @@ class RedisShard:
     def _progress(self) -> tuple[int, int]:
         """Return what changes while the heartbeat waits behind other messages: those that go, and then those that come.
 
-        It does not wait for others to come if the server has passed it on to nobody, as when it has forgotten the subscription.
+        It does not wait for others to come if the server has no receiver for it, as when it has forgotten the subscription.
         """
         goes = min(self.outgoing.answered_in_total, self._beat_number)
         return goes, self._received if self._beat_receivers else 0
