@@ -278,11 +278,18 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         default=os.environ.get("ASHTREE_REDIS_URL"),
         help="connect all processes with this Redis",
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that accept clients, on one machine")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that serve clients, watched by this one")
     add_deploy_options(parser)
     options = parser.parse_args(arguments)
+    if options.workers is not None and (options.workers < 1 or options.repl):
+        parser.error(
+            "--workers takes a number of processes, and --repl is a prompt inside the only one: choose one of them"
+        )
     # A line for each connect and join; at a prompt they would be in the way.
-    logging.basicConfig(level="WARNING" if options.repl else "INFO", format="%(asctime)s %(levelname)s %(message)s")
+    process = "" if options.workers is None else "%(process)d "
+    logging.basicConfig(
+        level="WARNING" if options.repl else "INFO", format=f"%(asctime)s {process}%(levelname)s %(message)s"
+    )
     try:
         drainer = Drainer(options.drain_batch_size, options.drain_batch_interval, options.shutdown_timeout)
         endpoint = demo_endpoint(options.host, options.port, reuse_port=options.reuse_port, drainer=drainer)

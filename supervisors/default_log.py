@@ -8,14 +8,16 @@ from contextlib import contextmanager
 
 from actors.log import Log
 
-__all__ = ["LIFE", "default_log"]
+__all__ = ["FORMAT", "FORMAT_OF_WORKERS", "LIFE", "default_log"]
 
 _ALL, _LIFE = "ashtree", "ashtree.system"
 
 LIFE = Log(_LIFE)
 """What starts and stops: systems that run as programs, and endpoints that listen."""
 
-_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+FORMAT = "%(asctime)s %(levelname)s %(message)s"
+FORMAT_OF_WORKERS = "%(asctime)s %(process)d %(levelname)s %(message)s"
+"""The same with the process that logs, where several write to one place."""
 
 
 class _LastHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic only for type checkers
@@ -32,7 +34,7 @@ class _LastHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic 
 
 
 @contextmanager
-def default_log() -> Iterator[None]:
+def default_log(line: str = FORMAT) -> Iterator[None]:
     """Inside the block, show the lines of start and stop, and warnings, on stderr, unless the program has set up logging.
 
     A handler of the root logger or of ours, a `NullHandler` too, is such a set-up, and so is a level of ours.
@@ -42,7 +44,7 @@ def default_log() -> Iterator[None]:
         yield
         return
     handler = _LastHandler()
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(logging.Formatter(line))
     is_default = ours.level == life.level == logging.NOTSET and logging.getLogger().level == logging.WARNING
     ours.addHandler(handler)
     if is_default:

@@ -26,7 +26,7 @@ from actors.validation import check_seconds
 from actors.via import resolve
 from supervisors.child import SLOW_START
 from supervisors.child_spec import INFINITY, check_children, check_record
-from supervisors.default_log import LIFE, default_log
+from supervisors.default_log import FORMAT, FORMAT_OF_WORKERS, LIFE, default_log
 from supervisors.exceptions import NO_UNIX_SOCKETS, CannotRunError, ConsoleError, SystemDownError, UnavailableError
 from supervisors.garbage import rare_collections
 from supervisors.main_loop import MainLoop
@@ -117,9 +117,10 @@ class System:
         self.shutdown_timeout = shutdown_timeout
         self._seconds_left: Callable[[], float] = lambda: self.shutdown_timeout
         self._children: list[Supervised] = [self.pubsub, *children]
-        if console is not None:
+        self._console = None if console is None else _console(self, os.fspath(console))
+        if self._console is not None:
             # Before the others, so that it is still there when a shutdown hangs.
-            self._children.insert(0, _console(self, os.fspath(console)))
+            self._children.insert(0, self._console)
         if watchdog is not None:
             # First, so that it watches all others start and stop.
             self._children.insert(0, watchdog)
@@ -373,7 +374,7 @@ class System:
         if then is not None:
             check_function("then", then, instead="make what takes time a child of the system")
         try:
-            with default_log():
+            with default_log(FORMAT if workers is None else FORMAT_OF_WORKERS):
                 if workers is None:
                     self._run_alone(then)
                 else:
@@ -403,6 +404,10 @@ class System:
             raise StartError(self.name, error) from error
 
     def _work(self, then: Callable[[System], object] | None, worker: Worker) -> None:
+        if self._console is not None:
+            # Each has one of its own, at a path with its number.
+            path = f"{self._console.args[1]}.{worker.number + 1}"
+            self._children[self._children.index(self._console)] = _console(self, path)
         with WorkerSignals(self.shutdown_timeout, worker) as signals:
             self._run(then, signals)
 
@@ -442,8 +447,13 @@ class System:
             worker.handle("down", self.pubsub.node_down)
             if not await worker.is_first(self.pubsub.node, at):
                 return
-        if then is not None:
-            then(self)
+        try:
+            if then is not None:
+                then(self)
+        except BaseException:
+            if worker is not None:
+                worker.tell("gives up")
+            raise
         if worker is None:
             notify(READY)
 

@@ -19,13 +19,14 @@ class WorkerProcess:
 
     - `is_ready`: whether it has begun to serve clients.
     - `stops`: whether it was told to stop, by its parent or by a signal of its own.
+    - `gives_up`: whether another one in its place would fail too.
     - `failure`: why it could not do its work, if it has said so.
     """
 
     def __init__(self, number: int, pid: int, channel: ControlChannel) -> None:
         self.number, self.pid, self.channel = number, pid, channel
         self.node = self.at = ""
-        self.is_ready = self.stops = False
+        self.is_ready = self.stops = self.gives_up = False
         self.failure: BaseException | None = None
 
     def __str__(self) -> str:

@@ -207,6 +207,8 @@ class WorkerSupervisor:
                 self._began(process)
             case "failed":
                 process.failed(message.body)
+            case "gives up":
+                process.gives_up = True
             case "stops":
                 self._retires(process)
             case "drain":
@@ -306,7 +308,9 @@ class WorkerSupervisor:
             self._replace(process, status)
 
     def _replace(self, process: WorkerProcess, status: int) -> None:
-        if process.stops and status == 0:
+        if process.gives_up:
+            self._fail(SystemExit(status))
+        elif process.stops and status == 0:
             LIFE.info("%s has stopped", process)
         elif not self._is_up and process.failure is not None:
             self._fail(process.failure)

@@ -26,7 +26,7 @@ from transport.carriers.idle_connections import IdleConnections
 from transport.http import listener as listener_module
 from transport.http.http_connections import HttpConnections
 from transport.http.listener import STOP_LISTENING, Listener
-from transport.http.listening_socket import bind
+from transport.http.listening_socket import ListeningSocket, bind
 from transport.limits import Limits
 from transport.socket_events import LIMIT_REACHED
 
@@ -115,7 +115,7 @@ async def test_all_that_wait_in_the_queue_are_served_before_the_port_is_closed()
     async with serving(Socket, routes=ROUTES) as server:
         address = ("127.0.0.1", server.endpoint.port)
         # More than are accepted at a time.
-        waiting = [socket.create_connection(address, timeout=WAIT) for _ in range(3 * listener_module.AT_ONCE)]
+        waiting = [socket.create_connection(address, timeout=WAIT) for _ in range(3 * ListeningSocket.at_once)]
         await server.find("listener").call(STOP_LISTENING)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(address, timeout=WAIT)

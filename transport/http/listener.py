@@ -5,7 +5,7 @@ Theory of operation.
 It accepts from its listening sockets itself, because what event loops do when files run out harms all clients: asyncio logs a
 traceback for each place in the backlog, and uvloop closes the waiting connections.
 
-1. In one iteration of the loop at most `AT_ONCE` connections are accepted from each socket, so that those that are open get
+1. In one iteration of the loop at most `at_once` connections are accepted from each socket, so that those that are open get
    their turn.
 2. `Limits.connections` counts HTTP connections and WebSockets. Above it, the connection that has waited longest for its next
    request is closed for the new one. If none waits, the new one is answered with 503.
@@ -43,8 +43,6 @@ __all__ = ["STOP_LISTENING", "FullEndpoint", "Listener", "ListeningEndpoint"]
 
 _log = Log("ashtree.transport")
 
-# Connections accepted from one socket in one iteration of the loop; each takes about 50 microseconds.
-AT_ONCE = 32
 # Connections above the limit that are answered at a time.
 REFUSED = 32
 # Seconds without accepting, one after the other, until a connection could be accepted again.
@@ -148,8 +146,8 @@ class Listener(Actor):
         except OSError as error:
             self._not_accepted(error)
             return
-        for listening in self._listening:
-            self._loop.add_reader(listening.fileno(), self._accept, listening)
+        for listening, opened in zip(self._listening, self._sockets, strict=True):
+            self._loop.add_reader(listening.fileno(), self._accept, listening, opened.at_once)
 
     def _stop_accepting(self) -> None:
         for listening in self._listening:
@@ -168,9 +166,9 @@ class Listener(Actor):
 
     # Accepting
 
-    def _accept(self, listening: socket.socket) -> None:
+    def _accept(self, listening: socket.socket, at_once: int) -> None:
         """Accept some connections; the loop calls this again while there are more."""
-        for _ in range(AT_ONCE):
+        for _ in range(at_once):
             if self._is_full() and not self._connections.waiting and len(self._refused) >= REFUSED:
                 self._pause("connections")
                 return

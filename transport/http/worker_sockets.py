@@ -90,7 +90,11 @@ class _Kept:
         return cls(opened.kept(), _KINDS.get(type(opened), ListeningSocket))
 
     def open(self, *, reuse_port: bool) -> Sequence[ListeningSocket]:  # it is open
-        return [self.kind(self.socket.dup())]
+        opened = self.kind(self.socket.dup())
+        if not isinstance(opened, WorkerTcpSocket):
+            # So that the others get some too.
+            opened.at_once = 1
+        return [opened]
 
 
 class WorkerTcpSocket(TcpSocket):
