@@ -19,13 +19,14 @@ from actors.exits import SHUTDOWN, ExitReason
 from actors.fork import leave_child
 from actors.log import Log
 from actors.lowlevel import Scheduler, in_thread, must_not_block, spawn
+from actors.pubsub.peers import PeerServer
 from actors.pubsub.pubsub import PUBSUB, PubSub
 from actors.redaction import safe_repr
 from actors.standard_streams import abandon_broken_output
 from actors.validation import check_seconds
 from actors.via import resolve
 from supervisors.child import SLOW_START
-from supervisors.child_spec import INFINITY, check_children, check_record
+from supervisors.child_spec import INFINITY, ChildSpec, check_children, check_record
 from supervisors.default_log import FORMAT, FORMAT_OF_WORKERS, LIFE, default_log
 from supervisors.exceptions import NO_UNIX_SOCKETS, CannotRunError, ConsoleError, SystemDownError, UnavailableError
 from supervisors.garbage import rare_collections
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
     from actors.registry import Registry
     from actors.via import Target
-    from supervisors.child_spec import ChildSpec, Supervised
+    from supervisors.child_spec import Supervised
 
 __all__ = ["System"]
 
@@ -118,6 +119,9 @@ class System:
         self._seconds_left: Callable[[], float] = lambda: self.shutdown_timeout
         self._children: list[Supervised] = [self.pubsub, *children]
         self._console = None if console is None else _console(self, os.fspath(console))
+        if self.pubsub.peers.are_wanted:
+            name = f"{self.pubsub.name} peers"
+            self._children.insert(1, ChildSpec(PeerServer, (self.pubsub.peers,), id=name))
         if self._console is not None:
             # Before the others, so that it is still there when a shutdown hangs.
             self._children.insert(0, self._console)

@@ -240,6 +240,7 @@ class Endpoint:
         self._handlers: dict[str, Application] = {}
         self._admissions: dict[str, Admission] = {}
         self._mounts: list[Mount] = []
+        self._longpolls: list[LongPollHandler] = []
         check_longpoll(longpoll)
         for path, cls in checked_sockets(sockets):
             self._mount(path, Mount(self, cls), longpoll)
@@ -255,8 +256,10 @@ class Endpoint:
         carriers = {kind: mount.carriers(options) for kind, options in self._carriers.items()}
         self._handlers[route_of(f"{path}/websocket")] = WebSocketHandler(mount, carriers["websocket"]).handle
         if longpoll is not None:
-            handler = LongPollHandler(mount, longpoll, carriers["longpoll"], self._longpoll_secret)
             route = route_of(f"{path}/longpoll")
+            service = f"longpoll {self.name} {route}"
+            handler = LongPollHandler(mount, longpoll, carriers["longpoll"], self._longpoll_secret, service)
+            self._longpolls.append(handler)
             self._handlers[route], self._admissions[route] = handler.handle, handler.admit
 
     def _extend(self, where: str, given: Extension) -> None:
@@ -499,6 +502,8 @@ class Endpoint:
         self._clock = process.scheduler.clock
         pubsub.audiences.add(self)
         process.own(partial(pubsub.audiences.discard, self))
+        for handler in self._longpolls:
+            pubsub.peers.serve(handler.service, handler.answer_peer)
         for extension in self._extensions:
             extension.attach(supervisor, pubsub)
             process.own(extension.detach)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from actors.channels.message import Serializer
     from actors.future import Future
+    from actors.pubsub.peers import Peers
     from actors.ref import ActorRef
     from transport.access.places import Place, Places
     from transport.carriers.carrier import Carrier, CarrierOptions
@@ -104,6 +105,11 @@ class Mount:
     def transports(self) -> ActorRef | None:
         """The supervisor of the connections, while it runs."""
         return self._endpoint.transports
+
+    @property
+    def peers(self) -> Peers:
+        """The other processes, while the endpoint runs."""
+        return self._endpoint.pubsub.peers
 
     @property
     def refuses(self) -> bool:

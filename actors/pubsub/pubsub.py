@@ -20,6 +20,7 @@ from actors.log import Log
 from actors.pubsub.adapter import Adapter, LocalAdapter
 from actors.pubsub.disconnects import DISCONNECT, Disconnects
 from actors.pubsub.fanout import Fanout, Fanouts
+from actors.pubsub.peers import Peers
 from actors.pubsub.relay import Relay, this_node
 from actors.pubsub.share import encode_shares
 from actors.pubsub.subscriptions import Subscription, Subscriptions
@@ -88,6 +89,7 @@ class PubSub(WatchedTable):
         if node is not None and not isinstance(node, str):
             raise TypeError(f'node must be a str, such as "web-1", or None, got {safe_repr(node)}')
         self._node = node
+        self.peers = Peers(self)
         self.connect_by(LocalAdapter() if adapter is None else adapter)
         self.fanouts, self.disconnects = Fanouts(), Disconnects()
         self.audiences: set[Audience] = set()

@@ -277,9 +277,12 @@ def test_by_default_a_pubsub_is_alone(runtime: ManualRuntime) -> None:
 def test_its_actor_stands_beside_that_of_the_pubsub() -> None:
     pubsub = PubSub("chat", adapter=Bridge(Broker()))
     with System(pubsub=pubsub) as system:
-        assert [child.id for child in which_children(system.ref).get()] == ["chat", "chat adapter"]
-        assert [line.split()[1] for line in system.tree().splitlines()[1:]] == ["chat", "chat"]
-        assert system.tree().endswith("Courier")
+        assert [child.id for child in which_children(system.ref).get()] == ["chat", "chat adapter", "chat peers"]
+        assert [line.split()[-1] for line in system.tree().splitlines()[1:]] == [
+            "PubSubServer",
+            "Courier",
+            "PeerServer",
+        ]
 
 
 def test_it_is_started_with_its_pubsub_under_any_supervisor(runtime: ManualRuntime) -> None:

@@ -10,8 +10,9 @@ import contextlib
 import inspect
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Generator, Mapping
+from collections.abc import Awaitable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,12 +21,14 @@ import msgspec
 from actors.exceptions import ActorDeadError, StartError, Timeout
 from actors.exits import Shutdown
 from actors.future import Future
+from actors.pubsub.requests import PeerAnswer
 from actors.validation import check_seconds
 from transport.access import token
 from transport.carriers.batch import batch_size, read_batch, text_of
 from transport.carriers.carrier import SLICE, Disconnected, EndConnection
 from transport.carriers.intake import Intake
 from transport.carriers.outbox import OVERFLOWED
+from transport.carriers.remote_session import NO_MESSAGES, RemotePoll, RemoteSession, with_run, without_run
 from transport.exceptions import MalformedMessageError, TokenError
 from transport.http.exchange import MAX_BODY, Answer, Incoming, Late, Waiting, respond
 from transport.http.request_target import RequestTarget
@@ -295,8 +298,12 @@ class LongPollCarrier:
 class LongPollHandler:
     """Answers the requests to the long-polling path of one socket."""
 
-    def __init__(self, mount: Mount, options: LongPoll, carriers: CarrierOptions, secret: token.Secrets) -> None:
+    def __init__(
+        self, mount: Mount, options: LongPoll, carriers: CarrierOptions, secret: token.Secrets, service: str
+    ) -> None:
         self._mount, self._options, self._carriers, self._secret = mount, options, carriers, secret
+        self.service = service
+        """The name under which other processes ask for its sessions."""
 
     def handle(self, incoming: Incoming) -> Answer | Awaitable[Answer]:
         """Answer one request, in Phoenix's order: origin, method, session."""
@@ -322,7 +329,8 @@ class LongPollHandler:
             return self._refuse(HTTPStatus.BAD_REQUEST)
         if not self._mount.origin_allowed(incoming):
             return self._refuse(HTTPStatus.FORBIDDEN)
-        if self._find(_token(incoming.request, params)) is None:
+        session = self._find(_token(incoming.request, params))
+        if session is None or (isinstance(session, RemoteSession) and not session.is_known):
             return _status(HTTPStatus.GONE)
         request = incoming.request
         most = min(MAX_BODY, batch_size(request.headers.get_all("Content-Type"), self._carriers.max_size))
@@ -337,8 +345,7 @@ class LongPollHandler:
         """Refuse a request; only requests that our clients never make are refused with an HTTP status."""
         self._mount.refused("longpoll", status)
         if status in _LATER:
-            # phoenix.js tries again after a status of 500 in the body, and knows no other that means "later".
-            return _status(HTTPStatus.INTERNAL_SERVER_ERROR, http_status=status)
+            return _later(status)
         return _with_headers(respond(status)) if status is HTTPStatus.BAD_REQUEST else _status(status)
 
     # A session
@@ -346,16 +353,37 @@ class LongPollHandler:
     def _get(self, incoming: Incoming, params: Mapping[str, Any]) -> Answer | Awaitable[Answer]:
         signed = _token(incoming.request, params)
         session = self._find(signed)
-        if session is None and signed is not None and self._mount.refuses:
-            # Of a client that was told to go elsewhere, and does so at once; not a new one, which tries again later.
-            return _status(HTTPStatus.GONE)
         if session is None:
-            return self._open(incoming, params)
+            return self._gone(signed) or self._open(incoming, params)
+        if isinstance(session, RemoteSession):
+            answer = partial(_raw_messages, signed)
+            return RemotePoll(session, answer, lambda: self._open_another(incoming, params, signed))
         return self._poll(session, signed)
 
-    def _find(self, signed: str | None) -> LongPollCarrier | None:
+    def _gone(self, signed: str | None) -> Response | None:
+        """Return the answer to a client that had a session, was told to go elsewhere, and does so at once.
+
+        A new client is refused, and tries again later.
+        """
+        return _status(HTTPStatus.GONE) if signed is not None and self._mount.refuses else None
+
+    async def _open_another(self, incoming: Incoming, params: Mapping[str, Any], signed: str | None) -> Response:
+        return self._gone(signed) or await self._open(incoming, params)
+
+    def _find(self, signed: str | None) -> LongPollCarrier | RemoteSession | None:
+        """Return the session of a token: here, or perhaps in the process that the token names."""
         transports = self._mount.transports
-        if signed is None or transports is None:
+        if not isinstance(signed, str) or transports is None:
+            return None
+        peers = self._mount.peers
+        run, own = without_run(signed)
+        if run and run != peers.run and peers.are_possible:
+            return RemoteSession(peers, run, self.service, own, self._options.window)
+        return self._find_here(own)
+
+    def _find_here(self, signed: object) -> LongPollCarrier | None:
+        transports = self._mount.transports
+        if transports is None:
             return None
         try:
             session = token.verify(self._secret, _SALT, signed, max_age=self._options.max_age)
@@ -363,7 +391,7 @@ class LongPollHandler:
             return None
         return LongPollCarrier.find(transports.process.scheduler.names, session)
 
-    async def _open(self, incoming: Incoming, params: Mapping[str, Any]) -> Answer:
+    async def _open(self, incoming: Incoming, params: Mapping[str, Any]) -> Response:
         """Begin a session; its status, 410, means that the client's previous session, if it had one, is over."""
         attempt = self._mount.attempt(incoming, params, "longpoll")
         client = attempt if isinstance(attempt, HTTPStatus) else self._mount.connect(attempt)
@@ -376,7 +404,10 @@ class LongPollHandler:
             await self._mount.start(carrier, client)
         except (StartError, ActorDeadError):
             return self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR)
-        return _status(HTTPStatus.GONE, token=token.sign(self._secret, _SALT, carrier.id), messages=[])
+        signed, peers = token.sign(self._secret, _SALT, carrier.id), self._mount.peers
+        if peers.are_possible:
+            signed = with_run(peers.run, signed)
+        return _status(HTTPStatus.GONE, token=signed, messages=[])
 
     # GET
 
@@ -398,12 +429,52 @@ class LongPollHandler:
         except MalformedMessageError as error:
             # The one error that does not end the session (Phoenix fails with HTTP status 500).
             return _status(HTTPStatus.BAD_REQUEST, http_status=HTTPStatus.BAD_REQUEST, reason=str(error))
-        return self._too_large() if messages is None else self._publish(session, messages, len(incoming.body))
+        if messages is None:
+            return self._too_large()
+        if isinstance(session, RemoteSession):
+            # What was read is not sent: it is larger than the body.
+            return self._published(session.post(incoming.body, content_types))
+        return self._published(session.publish(messages, len(incoming.body)))
 
-    async def _publish(self, session: LongPollCarrier, messages: list[str | bytes], size: int) -> Answer:
+    async def _published(self, publishing: Awaitable[HTTPStatus]) -> Answer:
         # Phoenix answers 408 too when a message has ended the session, but only after the window.
-        status = await session.publish(messages, size)
-        return _error(status) if status is HTTPStatus.TOO_MANY_REQUESTS else _status(status)
+        status = await publishing
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            return _later(status)
+        is_above_limit = status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        return _error(status) if is_above_limit else _status(status)
+
+    # Requests that have reached another process
+
+    def answer_peer(self, about: Mapping[str, Any], body: bytes) -> PeerAnswer | Awaitable[PeerAnswer]:
+        """Answer the request of another process, which has checked the origin, and the form of a body."""
+        session = self._find_here(about["session"])
+        if session is None:
+            return PeerAnswer({"status": HTTPStatus.GONE})
+        match about["do"]:
+            case "wait":
+                poll = session.begin_poll()
+                return _READY if poll is None else _wait(session, poll)
+            case "take":
+                return PeerAnswer({"status": HTTPStatus.OK}, msgspec.json.encode(session.take()))
+        return self._post_here(session, body, about["types"])
+
+    async def _post_here(self, session: LongPollCarrier, body: bytes, content_types: Sequence[str]) -> PeerAnswer:
+        messages = read_batch(body, content_types, self._carriers.max_size)
+        status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if messages is None else await session.publish(messages, len(body))
+        return PeerAnswer({"status": status})
+
+
+async def _wait(session: LongPollCarrier, poll: Future[None]) -> PeerAnswer:
+    """Wait for another process until there is something to take; a session that has ended gives what it has, as the last."""
+    is_current = await session.end_poll(poll)
+    if not is_current:
+        return _NOTHING
+    return _READY if session.is_open else PeerAnswer({"status": HTTPStatus.OK}, msgspec.json.encode(session.take()))
+
+
+_READY = PeerAnswer({"status": HTTPStatus.OK, "ready": True})
+_NOTHING = PeerAnswer({"status": HTTPStatus.OK})
 
 
 def _token(request: Request, params: Mapping[str, Any]) -> str | None:
@@ -447,6 +518,18 @@ class _WaitingPoll(Waiting):
 
 def _messages(signed: str | None, messages: list[str]) -> Response:
     return _status(HTTPStatus.OK if messages else HTTPStatus.NO_CONTENT, token=signed, messages=messages)
+
+
+def _raw_messages(signed: str | None, messages: msgspec.Raw | None) -> Response:
+    if messages is None:
+        return _later(HTTPStatus.SERVICE_UNAVAILABLE)
+    status = HTTPStatus.OK if bytes(messages) != bytes(NO_MESSAGES) else HTTPStatus.NO_CONTENT
+    return _status(status, token=signed, messages=messages)
+
+
+def _later(status: HTTPStatus) -> Response:
+    # phoenix.js tries again after a status of 500 in the body, and knows no other that means "later".
+    return _status(HTTPStatus.INTERNAL_SERVER_ERROR, http_status=status)
 
 
 def _error(status: HTTPStatus) -> Response:
