@@ -126,7 +126,8 @@ async def steadily(balancer: Balancer, during: Any) -> list[str]:
 def test_no_client_is_refused_while_one_process_after_the_other_is_restarted(
     kind: str, redis: RedisServer, tmp_path: Path
 ) -> None:
-    with Pair((redis.url, redis.url)) as pair, Balancer(kind, tmp_path, pair.ports) as balancer:
+    quick = {"slowstart 10s": "slowstart 1s"} if kind == "haproxy" else {"fail_timeout=5s": "fail_timeout=2s"}
+    with Pair((redis.url, redis.url)) as pair, Balancer(kind, tmp_path, pair.ports, quick) as balancer:
 
         @on_loop
         async def talk() -> None:
@@ -150,7 +151,7 @@ async def is_balanced(balancer: Balancer) -> None:
     """Return when new clients get to both processes."""
     async with AsyncExitStack() as stack:
         nodes: set[str] = set()
-        async with asyncio.timeout(WAIT):
+        async with asyncio.timeout(2 * WAIT):
             while len(nodes) < 2:
                 nodes.add((await stack.enter_async_context(member(balancer)))[1]["node"])
                 await asyncio.sleep(0.05)
