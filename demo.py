@@ -238,7 +238,8 @@ def demo_endpoint(host: str = "127.0.0.1", port: int | None = 4000, **options: A
         host=host,
         port=port,
         check_origin=["//localhost", "//127.0.0.1", "//[::1]"],
-        secret_key=secrets.token_urlsafe(32),
+        # Tokens are signed with it; a new one for each start is enough for a demo.
+        secret_key=os.environ.get("ASHTREE_SECRET_KEY") or secrets.token_urlsafe(32),
         # For load balancers: whether it takes clients.
         health=Health(),
         **options,

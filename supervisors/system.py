@@ -119,9 +119,6 @@ class System:
         self._seconds_left: Callable[[], float] = lambda: self.shutdown_timeout
         self._children: list[Supervised] = [self.pubsub, *children]
         self._console = None if console is None else _console(self, os.fspath(console))
-        if self.pubsub.peers.are_wanted:
-            name = f"{self.pubsub.name} peers"
-            self._children.insert(1, ChildSpec(PeerServer, (self.pubsub.peers,), id=name))
         if self._console is not None:
             # Before the others, so that it is still there when a shutdown hangs.
             self._children.insert(0, self._console)
@@ -192,7 +189,7 @@ class System:
     async def _started_root(self) -> ActorRef[Supervisor]:
         if self._names_pubsub:
             self.pubsub.name = _name_of_pubsub(self.name)
-        ref = spawn(Supervisor, (self._children,), self._options, label=self.name, record=self._record)
+        ref = spawn(Supervisor, (self._with_peers(),), self._options, label=self.name, record=self._record)
         try:
             if ref.process.started is not None:
                 await ref.process.started
@@ -201,6 +198,14 @@ class System:
             await self._end(ref)
             raise
         return ref
+
+    def _with_peers(self) -> list[Supervised]:
+        """Return the children, and behind the PubSub what speaks to other processes, if its adapter connects it with any."""
+        children, pubsub = list(self._children), self.pubsub
+        if pubsub.peers.are_wanted:
+            spec = ChildSpec(PeerServer, (pubsub.peers,), id=f"{pubsub.name} peers")
+            children.insert(children.index(pubsub) + 1, spec)
+        return children
 
     def _must_not_be_running(self) -> None:
         """Raise if it has a tree, or a block whose tree has ended; a second tree could not be stopped by either block."""

@@ -126,7 +126,7 @@ class Endpoint:
     - `url_host`: the name of the server in the addresses of its pages, such as "example.com"; needed behind a proxy that passes
       on requests over the loopback interface, where only names such as "localhost" are its own otherwise.
     - `secret_key`: for signed tokens, of at least 32 bytes, such as `secrets.token_urlsafe(48)` returns; or a list of secrets,
-      newest first, of which the first signs and any verifies.
+      newest first, of which the first signs and any verifies. By default that of the environment variable ASHTREE_SECRET_KEY.
     - `session`: how to read sessions from cookies; see docs/security.md.
     - `trusted_proxies`: addresses and networks of proxies in front, such as `["127.0.0.1", "10.0.0.0/8"]`, and "unix:" for
       those that connect through a Unix socket. Their headers `x-forwarded-for`, `-proto` and `-host` are believed; with
@@ -229,14 +229,12 @@ class Endpoint:
         hosts = [place.host for place in self.addresses if isinstance(place, TcpPort)]
         self._check_origin, self._origin_rule = check_origin, origin_rule(check_origin, self.url_host, hosts)
         self.versions = Versions(serializers)
-        if secret_key is not None:
-            token.check_secrets(secret_key)
-        self._secret_key, self._session = secret_key, session
+        self._secret_key, self._session = token.secrets_of(secret_key), session
         self.proxies = Proxies(trusted_proxies, proxy_protocol=proxy_protocol)
         self._check_session()
         self.filter_parameters = checked_names(filter_parameters)
         self._clock: Clock | None = None
-        self._longpoll_secret = secret_key or secrets.token_urlsafe(32)
+        self._longpoll_secret = self._secret_key or secrets.token_urlsafe(32)
         self._handlers: dict[str, Application] = {}
         self._admissions: dict[str, Admission] = {}
         self._mounts: list[Mount] = []
@@ -426,7 +424,9 @@ class Endpoint:
 
     def _secret(self) -> token.Secrets:
         if self._secret_key is None:
-            raise RuntimeError("tokens need a secret: Endpoint(…, secret_key=…)")
+            raise RuntimeError(
+                "tokens need a secret: Endpoint(…, secret_key=…), or the environment variable ASHTREE_SECRET_KEY"
+            )
         return self._secret_key
 
     @property

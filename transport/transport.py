@@ -128,6 +128,13 @@ class _NotAnswered(msgspec.Struct, frozen=True, eq=False):
 _NOT_ANSWERED = _NotAnswered()
 
 
+class _Subscribed(msgspec.Struct, frozen=True, eq=False):
+    """Disconnects of the id arrive from other processes."""
+
+
+_SUBSCRIBED = _Subscribed()
+
+
 class _Starting(Receipt):
     """Gives the answer of the channels' supervisor to the transport: a future would cost twice as much."""
 
@@ -207,9 +214,7 @@ class Transport(ClientActor):
         self.own(self._cut)
         self._id = self.socket.id()
         if self._id is not None:
-            self.pubsub.subscribe(self._id, self.actor_ref)
-            if self.pubsub.disconnects.since(self._disconnects, self._id):
-                self._process.put(EndConnection(DISCONNECTED))
+            self._await_disconnects(self._id)
         launch(self._process, self._channels)
         receive = self._receive_at_once if self._limits.messages is None else self._receive_and_count
         Fastlane(self._process, self.serializer, self._on_frame, receive).open()
@@ -217,6 +222,16 @@ class Transport(ClientActor):
         self._expect_join()
         if self._credentials is not None:
             self._credentials.watch()
+
+    def _await_disconnects(self, identity: str) -> None:
+        """Subscribe to the id, and end if it was disconnected since it was accepted, here or by another process."""
+        self.pubsub.subscribe(identity, self.actor_ref)
+        if self.pubsub.disconnects.since(self._disconnects, identity):
+            self._process.put(EndConnection(DISCONNECTED))
+        subscribed = self.pubsub.in_effect(identity)
+        if subscribed is not None:
+            # Until then this process learns of it, but the subscribers of the id do not.
+            subscribed.add_done_callback(lambda _: self._process.put(_SUBSCRIBED))
 
     # Messages
 
@@ -390,6 +405,11 @@ class Transport(ClientActor):
     def _on_broadcast(self, broadcast: Broadcast) -> Stop | None:
         is_kick = broadcast.event == "disconnect" and broadcast.topic == self._id
         return self._end_behind(DISCONNECTED) if is_kick else None
+
+    def _on_subscribed(self, _subscribed: _Subscribed) -> Stop | None:
+        assert self._id is not None
+        is_late = self.pubsub.disconnects.since(self._disconnects, self._id)
+        return self._end_behind(DISCONNECTED) if is_late else None
 
     # The client's token
 
@@ -689,6 +709,7 @@ _MESSAGES: dict[type, Callable[[Transport, Any], object]] = {
     Down: Transport._on_down,
     Exit: Transport._on_exit,
     Broadcast: Transport._on_broadcast,
+    _Subscribed: Transport._on_subscribed,
     Disconnected: Transport._on_disconnected,
     EndConnection: Transport._on_end_connection,
     _NotAnswered: Transport._on_not_answered,

@@ -1,7 +1,7 @@
 """The latest broadcasts of the event "disconnect", for a connection that was accepted and has not subscribed yet.
 
 Such a broadcast, on the topic that identifies a user, closes the connections of that user. One that is being accepted meanwhile
-finds it here.
+finds it here. Processes tell all others of theirs, which would otherwise learn only of those of connections that they have.
 """
 
 from __future__ import annotations

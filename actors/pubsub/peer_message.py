@@ -10,10 +10,13 @@ from typing import Any, Literal
 
 import msgspec
 
-__all__ = ["NODES", "PeerMessage", "What", "pack_peer", "topic_of", "unpack_peer"]
+__all__ = ["NODES", "PEERS", "PeerMessage", "What", "pack_peer", "topic_of", "unpack_peer"]
 
 NODES = "\0nodes"
-"""The topic of all processes."""
+"""The topic on which actors learn that another process has ended: `{"down": its name}`."""
+
+PEERS = "\0peers"
+"""The topic of what processes tell each other: peer messages, and `{"disconnect": topic}` of a broadcast of that event."""
 
 _MOST = 200
 """Characters of a name."""

@@ -16,7 +16,7 @@ from actors.exits import SHUTDOWN, ExitReason
 from actors.log import Log
 from actors.pubsub.adapter import LocalAdapter
 from actors.pubsub.known_peers import KnownPeers, Peer
-from actors.pubsub.peer_message import NODES, PeerMessage, What, pack_peer, topic_of, unpack_peer
+from actors.pubsub.peer_message import NODES, PEERS, PeerMessage, What, pack_peer, topic_of, unpack_peer
 from actors.pubsub.requests import (
     MOST_REQUESTS,
     PeerAnswer,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from actors.clock import Clock, Timer
     from actors.pubsub.adapter import Adapter
+    from actors.pubsub.disconnects import Disconnects
     from actors.pubsub.relay import Relay
     from actors.ref import ActorRef
     from actors.runtime.scheduler import Scheduler
@@ -72,7 +73,7 @@ class Connected(Protocol):
 
     adapter: Adapter
     relay: Relay
-    name: str
+    disconnects: Disconnects
 
     @property
     def node(self) -> str:
@@ -90,6 +91,9 @@ class Connected(Protocol):
 
     def held(self, topic: str) -> AbstractAsyncContextManager[None]:
         """Wait until a topic is in effect."""
+
+    def lost(self, messages: int) -> None:
+        """Count messages that have not left."""
 
 
 class Peers:
@@ -224,13 +228,8 @@ class Peers:
     ) -> list[tuple[Peer, PeerAnswer | None]]:
         """Return what all others answer, None for those that have not within `seconds`, or have failed."""
         peers = self.all()
-        return list(
-            zip(
-                peers,
-                await asyncio.gather(*(self._ask_one(peer, service, about, seconds) for peer in peers)),
-                strict=True,
-            )
-        )
+        answers = await asyncio.gather(*(self._ask_one(peer, service, about, seconds) for peer in peers))
+        return list(zip(peers, answers, strict=True))
 
     async def _ask_one(self, peer: Peer, service: str, about: dict[str, Any], seconds: float) -> PeerAnswer | None:
         with suppress(TimeoutError, PeerError), TimeBound(self.clock, seconds):
@@ -240,9 +239,13 @@ class Peers:
     # What is said
 
     def say(self, what: What, run: str = "", body: bytes = b"", **members: Any) -> None:
-        """Publish a message to one process, or to all."""
+        """Publish a message to one process, or to all; an adapter that raises has lost it."""
         message = PeerMessage(what, self.run, self._pubsub.node, **members)
-        self._pubsub.broadcast(topic_of(run) if run else NODES, pack_peer(message, body))
+        try:
+            self._pubsub.broadcast(topic_of(run) if run else PEERS, pack_peer(message, body))
+        except Exception as error:  # noqa: BLE001  # an adapter may raise anything; the caller waits for an answer, and gets none
+            self._pubsub.lost(1)
+            _log.debug("%s for another process is lost: %s", what, safe_str(error))
 
     def hello(self) -> None:
         """Look for others, unless that was done just now."""
@@ -300,15 +303,20 @@ class PeerServer(Actor):
         self._served: dict[tuple[str, int], asyncio.Task[None]] = {}
 
     async def on_start(self) -> None:
-        """Subscribe, and say that this process is there."""
-        peers = self._peers
+        """Subscribe, and say that this process is there; go on without an adapter that cannot, as local delivery does."""
         self.own(self._stop_serving)
-        for topic in (topic_of(peers.run), NODES):
-            async with peers.pubsub.held(topic):
-                peers.pubsub.subscribe(topic, self.actor_ref)
-        peers.opened()
         self.send_interval(_TICK, _TICK)
-        peers.hello()
+        await asyncio.gather(*map(self._subscribe, (topic_of(self._peers.run), PEERS, NODES)))
+        self._peers.opened()
+        self._peers.hello()
+
+    async def _subscribe(self, topic: str) -> None:
+        pubsub = self._peers.pubsub
+        try:
+            async with pubsub.held(topic):
+                pubsub.subscribe(topic, self.actor_ref)
+        except Exception as error:  # noqa: BLE001  # an adapter may raise anything
+            _log.error("this process cannot be asked by others: %s", safe_str(error), exc_info=error)
 
     def on_receive(self, message: object) -> object:
         """Handle what another process has said; what is no such message is ignored, as any program may publish."""
@@ -318,9 +326,16 @@ class PeerServer(Actor):
             said = unpack_peer(message)
             if said is not None and said[0].run != self._peers.run:
                 self._handle(*said)
-        elif isinstance(message, dict) and isinstance(node := message.get("down"), str):
-            self._peers.down(node)
+        elif isinstance(message, dict):
+            self._note(message)
         return None
+
+    def _note(self, message: dict[str, Any]) -> None:
+        match message:
+            case {"down": str(node)}:
+                self._peers.down(node)
+            case {"disconnect": str(topic)}:
+                self._peers.pubsub.disconnects.add(topic)
 
     def _tick(self) -> None:
         self._peers.trouble()
@@ -371,7 +386,8 @@ class PeerServer(Actor):
         self._peers.say("answer", key[0], answer.body, number=key[1], about=answer.about)
 
     def _failed(self, key: tuple[str, int], service: str, error: Exception) -> None:
-        _log.error("cannot answer %r for another process: %s", service, safe_str(error), exc_info=error)
+        if self._process.scheduler.crash_log.admits(_log, "requests of other processes", type(self)):
+            _log.error("cannot answer %r for another process: %s", service, safe_str(error), exc_info=error)
         self._fail(key, "failed")
 
     def _fail(self, key: tuple[str, int], reason: str) -> None:

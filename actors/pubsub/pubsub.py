@@ -20,6 +20,7 @@ from actors.log import Log
 from actors.pubsub.adapter import Adapter, LocalAdapter
 from actors.pubsub.disconnects import DISCONNECT, Disconnects
 from actors.pubsub.fanout import Fanout, Fanouts
+from actors.pubsub.peer_message import NODES, PEERS
 from actors.pubsub.peers import Peers
 from actors.pubsub.relay import Relay, this_node
 from actors.pubsub.share import encode_shares
@@ -31,6 +32,7 @@ from actors.via import checked_ref
 from actors.watcher import WatchedTable, Watcher
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Collection, Iterable, Iterator
     from contextlib import AbstractAsyncContextManager
 
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from actors.runtime.bonds import Bonds
     from actors.runtime.process import Process
 
-__all__ = ["BROADCAST", "NODES", "PUBSUB", "PubSub", "PubSubServer", "nearest_pubsub"]
+__all__ = ["BROADCAST", "PUBSUB", "PubSub", "PubSubServer", "nearest_pubsub"]
 
 _log = Log("ashtree.actors")
 
@@ -49,9 +51,6 @@ _LIKE_A_MESSAGE = 32
 
 PUBSUB = "pubsub"
 """The usual name of a PubSub."""
-
-NODES = "\0nodes"
-"""The topic on which actors learn that another process has ended: `{"down": its name}`."""
 
 BROADCAST = ("ashtree", "broadcast")
 """The telemetry event of a broadcast that was delivered to the local subscribers."""
@@ -169,6 +168,10 @@ class PubSub(WatchedTable):
         """Return whether a client may be told at once that it has joined `topic`; else await `held` first."""
         return type(self.adapter) is LocalAdapter or self.relay.is_in_effect(topic)
 
+    def in_effect(self, topic: str) -> asyncio.Future[None] | None:
+        """Return a future that is done when broadcasts on a subscribed topic arrive from other processes; None if they do."""
+        return self.adapter.in_effect(topic)
+
     def held(self, topic: str) -> AbstractAsyncContextManager[None]:
         """Wait until broadcasts on `topic` arrive from other processes, at most a second; subscribe in the block."""
         return self.relay.held(topic)
@@ -247,6 +250,9 @@ class PubSub(WatchedTable):
     def _broadcast(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> None:
         self._deliver(topic, message, sender, cause)
         if type(self.adapter) is not LocalAdapter:
+            if type(message) is Broadcast and message.event == DISCONNECT:
+                # First, and to all processes: a client may be connecting there that has not subscribed yet.
+                self.relay.publish(PEERS, {DISCONNECT: topic})
             self.relay.publish(topic, message)
 
     def _deliver(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> None:

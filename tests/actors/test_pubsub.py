@@ -14,7 +14,8 @@ from actors.channels.fastlane import Fastlane
 from actors.channels.message import Broadcast, Frame, Message, Opcode, Reply
 from actors.exits import SHUTDOWN
 from actors.future import Future
-from actors.pubsub.pubsub import NODES, PubSub, PubSubServer, nearest_pubsub
+from actors.pubsub.peer_message import NODES
+from actors.pubsub.pubsub import PubSub, PubSubServer, nearest_pubsub
 from actors.runtime.scheduler import in_thread
 from actors.runtime.spawn import spawn
 from actors.testing import WAIT, ManualRuntime, Probe, sync

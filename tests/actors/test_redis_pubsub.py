@@ -319,7 +319,7 @@ def test_what_a_user_of_redis_may_not_publish_is_lost_and_said(
 ) -> None:
     with RedisServer(tmp_path, port=free_port()) as server:
         # It may do anything on the channels of the heartbeat and of the processes, and subscribe to the topics.
-        channels = ("&ashtree!*", "&ashtree:?node*", "&ashtree:room:1")
+        channels = ("&ashtree!*", "&ashtree:?node*", "&ashtree:?peers", "&ashtree:room:1")
         server.ask("ACL", "SETUSER", "ann", "on", ">secret", "+@all", "resetchannels", *channels)
         url = f"redis://ann:secret@127.0.0.1:{server.port}"
         with two_nodes(url) as (one, two):

@@ -499,8 +499,8 @@ class Bridge(Adapter):
 
     other: PubSub
 
-    def publish(self, topic: str, message: object) -> None:
-        self.other.local_broadcast(topic, message)
+    def publish(self, topic: str, data: bytes) -> None:
+        self.other.receive(topic, data)
 
     def subscribed(self, topic: str) -> None:
         pass

@@ -9,6 +9,7 @@ The format is that of itsdangerous with HMAC-SHA256. A token that an earlier ver
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from math import isnan
@@ -22,7 +23,18 @@ from actors.redaction import safe_repr
 from actors.validation import check_seconds, is_number
 from transport.exceptions import SocketError, TokenExpiredError, TokenInvalidError, TokenMissingError
 
-__all__ = ["DAY", "LEEWAY", "Secrets", "Signed", "check_secrets", "read", "sign", "verify"]
+__all__ = [
+    "DAY",
+    "LEEWAY",
+    "SECRET_VARIABLE",
+    "Secrets",
+    "Signed",
+    "check_secrets",
+    "read",
+    "secrets_of",
+    "sign",
+    "verify",
+]
 
 DAY = 86_400.0
 """The default age, in seconds, after which a token is rejected (Phoenix's)."""
@@ -32,6 +44,9 @@ LEEWAY = 10.0
 
 Secrets = str | Sequence[str]
 """One secret, or several, newest first."""
+
+SECRET_VARIABLE = "ASHTREE_SECRET_KEY"  # noqa: S105  # a variable's name
+"""The environment variable with the secret of endpoints that are given none."""
 
 _SHORTEST = 32
 """Bytes of a secret: with fewer it is the secret, not the signature, that would be guessed."""
@@ -144,6 +159,24 @@ def _check_ages(max_age: object, leeway: object) -> None:
             f'max_age must be a number of seconds, or float("inf") for tokens that do not expire, got {safe_repr(max_age)}'
         )
     check_seconds("leeway", leeway)
+
+
+def secrets_of(given: Secrets | None) -> Secrets | None:
+    """Return the secrets that were given, else that of the environment, which is None too if it is not set, or empty.
+
+    Raises:
+        SocketError: if they are none: see `check_secrets`.
+    """
+    if given is not None:
+        check_secrets(given)
+        return given
+    found = os.environ.get(SECRET_VARIABLE) or None
+    if found is not None:
+        try:
+            check_secrets(found)
+        except SocketError as error:
+            raise SocketError(f"the environment variable {SECRET_VARIABLE}: {error}") from None
+    return found
 
 
 def check_secrets(secret: Secrets) -> None:

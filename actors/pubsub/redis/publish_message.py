@@ -5,7 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from actors.channels.encoding import as_json
 from actors.channels.message import Broadcast, checked_payload
+from actors.pubsub.disconnects import DISCONNECT
+from actors.pubsub.peer_message import PEERS
 from actors.pubsub.redis.redis_pubsub import PREFIX, channel_of, redis_address
 from actors.pubsub.remote_message import Header, pack, text_or_bytes
 from actors.redaction import safe_repr
@@ -45,6 +48,9 @@ def publish(
     if not binary and not data.startswith(b"{"):
         raise TypeError(f'a payload must be an object or bytes, got {safe_repr(payload)}; write {{"value": …}}')
     send = _sender(redis_address(url).url, timeout)
+    if event == DISCONNECT:
+        # As `PubSub.broadcast` does, for clients that are connecting.
+        send(channel_of(prefix, PEERS), pack(Header(), as_json("a topic", {DISCONNECT: topic})))
     return send(channel_of(prefix, topic), pack(Header(event=event, binary=binary), data))
 
 
