@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ from tests.live import WAIT
 from tests.servers.balancer import CLIENT, EXAMPLE, HOST, Balancer, Pair
 from tests.servers.redis_server import RedisServer, free_port
 from tests.transport.wire import on_loop
-from tests.wire_clients import WebSocketWire, WireClient
+from tests.wire_clients import Said, WebSocketWire, WireClient
 from transport.carriers.idle_connections import IDLE_TIMEOUT
 from transport.carriers.longpoll import LongPoll
 from transport.http.exchange import MAX_BODY
@@ -106,6 +107,38 @@ def test_plain_http_is_sent_to_https(balancer: Balancer) -> None:
     response = connection.getresponse()
     connection.close()
     assert (response.status in {301, 302}, response.headers["Location"]) == (True, f"https://{HOST}/health/live")
+
+
+# Long polling
+
+
+@pytest.mark.parametrize("version", ["1.0.0", "2.0.0"])
+def test_polls_of_a_session_may_reach_either_process(balancer: Balancer, version: str) -> None:
+    path = f"/socket/longpoll?vsn={version}"
+    token = json.loads(balancer.fetch("GET", path)[1])["token"]
+    poller = {"X_Phoenix_Longpoll_Token": token, "Content_Type": "application/x-ndjson"}
+
+    def say(number: int, event: str, payload: Any) -> None:
+        said = Said("1", str(number), "room:lobby", event, payload)
+        body = json.dumps(said._asdict() if version == "1.0.0" else said)
+        kind = {"Content_Type": "application/json"} if version == "1.0.0" else {}
+        status, answer = balancer.fetch("POST", path, body, **{**poller, **kind})
+        assert (status, json.loads(answer)["status"]) == (200, 200)
+
+    def heard(wanted: str, times: int) -> None:
+        seen = 0
+        while seen < times:
+            status, answer = balancer.fetch("GET", path, **poller)
+            body = json.loads(answer)
+            assert (status, body["status"] in {200, 204}) == (200, True), answer
+            seen += sum(f'"{wanted}"' in message for message in body["messages"])
+
+    say(1, "phx_join", {})
+    heard("phx_reply", 1)
+    # One connection each, so that both processes are reached.
+    for number in range(2, 8):
+        say(number, "new_msg", {"body": number})
+    heard("new_msg", 6)
 
 
 # Processes that drain, are degraded, or have ended
