@@ -1,4 +1,4 @@
-"""A server of the demo's socket, for rolling restarts: python rolling_server.py port 4000 | fd 3 | unix PATH.
+"""A server of the demo's socket, for rolling restarts: python rolling_server.py port 4000 [WORKERS] | fd 3 | unix PATH.
 
 It prints "ready" when it accepts, and ends on SIGTERM.
 """
@@ -28,7 +28,7 @@ def place(how: str, where: str) -> Listen:
 
 def main() -> None:
     """Serve until SIGTERM."""
-    how, where = sys.argv[1:]
+    how, where, *workers = sys.argv[1:]
     # Only what goes wrong.
     logging.basicConfig(level="WARNING")
     endpoint = Endpoint(
@@ -37,7 +37,8 @@ def main() -> None:
         reuse_port=how != "fd",
         routes={"/": lambda _: respond(200, "page")},
     )
-    System([presence, endpoint]).run(lambda _: print("ready", flush=True))  # noqa: T201  # the test waits for it
+    number = int(workers[0]) if workers else None
+    System([presence, endpoint]).run(lambda _: print("ready", flush=True), workers=number)  # noqa: T201  # the test waits for it
 
 
 if __name__ == "__main__":

@@ -20,10 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]  # it has no types
 import pytest
 
 from ashtree.client import ClosedError, ReplyTimeoutError, Socket
 from tests.node import JAVASCRIPT, are_clients_installed, missing, program
+from tests.servers.redis_server import PROGRAM
 
 WAIT = 4 * float(os.environ.get("ASHTREE_TEST_WAIT", "15"))
 SERVER = Path(__file__).with_name("rolling_server.py")
@@ -279,9 +281,7 @@ def test_nobody_is_lost_when_a_new_server_takes_over(kind: str, tmp_path: Path) 
 async def roll(kind: str, folder: Path) -> None:
     async with place(kind, folder) as where, AsyncExitStack() as running:
         old = await running.enter_async_context(server(where))
-        clients = Clients(where.port)
-        clients.start(*(clients.ashtree(f"ashtree-{number}") for number in range(2)), clients.phoenix_js(2))
-        clients.start(*(clients.newcomer() for _ in range(3)))
+        clients = busy_clients(where.port)
         for times in range(1, ROUNDS + 1):
             await clients.all_back(4, times)
             # While it stands still, clients wait in the queue of its socket.
@@ -293,9 +293,60 @@ async def roll(kind: str, folder: Path) -> None:
             assert await status_of(old) == 0
             old = new
         await clients.all_back(4, ROUNDS + 1)
-        await clients.end()
-        assert (clients.failures, len(clients.ledgers)) == ([], 4)
-        for ledger in clients.ledgers:
-            ledger.check()
+        await nobody_was_lost(clients)
         old.send_signal(signal.SIGTERM)
         assert await status_of(old) == 0
+
+
+def busy_clients(port: int) -> Clients:
+    """Start two clients of each kind, and newcomers."""
+    clients = Clients(port)
+    clients.start(*(clients.ashtree(f"ashtree-{number}") for number in range(2)), clients.phoenix_js(2))
+    clients.start(*(clients.newcomer() for _ in range(3)))
+    return clients
+
+
+async def nobody_was_lost(clients: Clients) -> None:
+    await clients.end()
+    assert (clients.failures, len(clients.ledgers)) == ([], 4)
+    for ledger in clients.ledgers:
+        ledger.check()
+
+
+class SeveralWorkers(SharedPort):
+    """A port that two workers of one server have."""
+
+    def arguments(self) -> list[str]:
+        return [*super().arguments(), "2"]
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="redis-server is not installed")
+def test_nobody_is_lost_when_all_workers_are_replaced_one_after_the_other() -> None:
+    program("node")
+    if not are_clients_installed():
+        missing("the JavaScript clients are not installed: make tests/javascript/node_modules/.installed")
+    asyncio.run(replace_workers())
+
+
+async def replace_workers() -> None:
+    where = SeveralWorkers()
+    async with server(where) as parent:
+        clients = busy_clients(where.port)
+        for times in range(1, ROUNDS + 1):
+            await clients.all_back(4, times)
+            for worker in workers_of(parent.pid):
+                # While it stands still, clients wait in the queue of its socket, which is then that of the next one.
+                worker.suspend()
+                await clients.crowd()
+                worker.terminate()
+                worker.resume()
+                await asyncio.to_thread(worker.wait, WAIT)
+        await clients.all_back(4, ROUNDS + 1)
+        await nobody_was_lost(clients)
+        assert len(workers_of(parent.pid)) == 2
+        parent.send_signal(signal.SIGTERM)
+        assert await status_of(parent) == 0
+
+
+def workers_of(parent: int) -> list[psutil.Process]:
+    return [child for child in psutil.Process(parent).children() if "server" not in child.name()]

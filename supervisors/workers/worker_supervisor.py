@@ -193,6 +193,9 @@ class WorkerSupervisor:
     # Messages of workers
 
     def _on_messages(self, process: WorkerProcess) -> None:
+        if process.pid not in self._processes:
+            # It was found to have ended in the same round.
+            return
         process.channel.flush()
         for message in process.channel.receive():
             self._on_message(process, message)

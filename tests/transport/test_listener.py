@@ -253,6 +253,8 @@ async def reaching(server: Server) -> AsyncIterator[list[str]]:
 class Scarce:
     """A listening socket for which no file is left, until there is."""
 
+    at_once = 32
+
     def __init__(self, real: socket.socket) -> None:
         self._real, self.error, self.attempts = real, errno.EMFILE, 0
 
