@@ -211,6 +211,10 @@ def test_it_says_how_many_processes_it_has_reached(nodes: Nodes, capsys: pytest.
         (("room:1", "news", "{"), "Input data was truncated"),
         (("--redis", "http://host", "room:1", "news"), "the URL of Redis must be like"),
         (("room:1", "news"), "refused"),
+        (("\0nodes", "news"), "topics that begin with NUL are reserved"),
+        (("--redis", "redis://127.0.0.1:1?colour=red", "room:1", "news"), "got colour ("),
+        (("--redis", "redis+sentinel://127.0.0.1:1/main", "room:1", "news"), "No master found"),
+        (("--redis", "redis+cluster://127.0.0.1:1", "room:1", "news"), "cannot be connected"),
     ],
 )
 def test_what_cannot_be_published_is_one_line_and_status_1(

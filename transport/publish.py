@@ -10,6 +10,7 @@ import msgspec
 
 from actors.pubsub.redis.publish_message import publish
 from actors.pubsub.redis.redis_pubsub import PREFIX, REDIS_URL
+from actors.redaction import safe_str
 from actors.standard_streams import fill_missing
 
 __all__ = ["main"]
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m transpor
         payload = payload_of(options)
         reached = publish(options.topic, options.event, payload, url=options.redis, prefix=options.prefix)
     except Exception as error:  # noqa: BLE001  # Redis is out of reach, or the payload or the URL is wrong
-        print(f"{prog}: {error}", file=sys.stderr)  # noqa: T201  # it is a command line
+        print(f"{prog}: {safe_str(error) or type(error).__name__}", file=sys.stderr)  # noqa: T201  # it is a command line
         return 1
     print(f"published to {reached} process{'' if reached == 1 else 'es'}")  # noqa: T201
     return 0

@@ -161,8 +161,10 @@ class Relay:
         except (RemoteMessageError, *ENCODING_ERRORS) as error:
             # Of a program that does not follow the form, or of a serializer of the author's; the sender is elsewhere.
             self._malformed(topic, error)
-            return
-        self.counts.received += 1
+        except Exception as error:  # noqa: BLE001  # a serializer, or a handler of telemetry, may raise anything
+            self._malformed(topic, error, error)
+        else:
+            self.counts.received += 1
 
     def _is_new(self, topic: str, header: Header) -> bool:
         if not header.run:
@@ -182,11 +184,11 @@ class Relay:
             where = f"of {safe_repr(node, _SHOWN)} on {safe_repr(topic, _SHOWN)}"
             _log.warning("%d messages %s have not arrived: delivery is at most once", missed, where)
 
-    def _malformed(self, topic: str, error: Exception) -> None:
+    def _malformed(self, topic: str, error: Exception, bug: Exception | None = None) -> None:
         self.counts.malformed += 1
         if self._admits("malformed"):
-            where = safe_repr(topic, _SHOWN)
-            _log.warning("a message of another process on %s cannot be delivered: %s", where, safe_str(error))
+            text = f"a message of another process on {safe_repr(topic, _SHOWN)} cannot be delivered: {safe_str(error)}"
+            _log.warning("%s", text, exc_info=bug)
 
     def _admits(self, kind: str) -> bool:
         return self._clock is None or self._limit.admit(kind, self._clock.now()) is not None

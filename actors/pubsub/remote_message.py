@@ -65,8 +65,10 @@ def text_or_bytes(topic: str, message: object) -> bytes:
     Raises:
         TypeError: if it cannot leave: the payload of a broadcast has no form in JSON, or another message is neither bytes nor
             a value that JSON has.
+        UnicodeEncodeError: if the event or the topic of a broadcast has a lone surrogate.
     """
     if type(message) is Broadcast:
+        f"{message.event}{message.topic}".encode()
         payload = message.payload
         return payload if isinstance(payload, bytes) else as_json(payload_of(message.event, topic), payload)
     if isinstance(message, bytes):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pykka
 import pytest
 
 from actors.actor import Actor
@@ -12,6 +16,7 @@ from actors.lowlevel import spawn
 from actors.pubsub import Adapter, LocalAdapter, PubSub
 from actors.pubsub.remote_message import unpack
 from actors.testing import ManualRuntime, Probe, sync
+from actors.testing.probe import WAIT
 from supervisors.calls import start_child, which_children
 from supervisors.child_spec import child_spec
 from supervisors.supervisor import Supervisor
@@ -110,6 +115,151 @@ class TestBridge(AdapterContract):
         for _ in range(2):
             sync(*(node.server for node in nodes), *(node.actor(node.adapter.name) for node in nodes))
         sync(*(node.server for node in nodes))
+
+
+# What the contract says of adapters that are wrong
+
+
+class Losing(Bridge):
+    """It loses a message now and then."""
+
+    def publish(self, topic: str, data: bytes) -> None:
+        self.published = getattr(self, "published", 0) + 1
+        if self.published % 50:
+            super().publish(topic, data)
+
+
+class Reversing(Bridge):
+    """It swaps each two messages."""
+
+    first: tuple[str, bytes] | None = None
+
+    def publish(self, topic: str, data: bytes) -> None:
+        first, self.first = self.first, None
+        if first is None:
+            self.first = topic, data
+        else:
+            super().publish(topic, data)
+            super().publish(*first)
+
+
+class Textual(Bridge):
+    """It takes messages for text."""
+
+    def publish(self, topic: str, data: bytes) -> None:
+        super().publish(topic, data.decode(errors="replace").encode())
+
+
+class Short(Bridge):
+    """Its messages have at most 8,000 bytes, as PostgreSQL's."""
+
+    def publish(self, topic: str, data: bytes) -> None:
+        super().publish(topic, data[:8000])
+
+
+class Trimming(Bridge):
+    """It takes white space for no part of a topic."""
+
+    def publish(self, topic: str, data: bytes) -> None:
+        super().publish("".join(topic.split()), data)
+
+
+class Selfish(Bridge):
+    """It publishes only what it has subscribers of its own for."""
+
+    def publish(self, topic: str, data: bytes) -> None:
+        if topic in self.pubsub.topics():
+            super().publish(topic, data)
+
+
+class ForgetfulCourier(Courier):
+    """It does not ask for the topics that have subscribers when it starts."""
+
+    def on_start(self) -> None:
+        self.bridge.courier = self.actor_ref
+        self.own(lambda: self.bridge.broker.leave(self.actor_ref))
+
+
+class Forgetful(Bridge):
+    """Its actor knows nothing of what was subscribed before it was restarted."""
+
+    actor = ForgetfulCourier
+
+
+class Rash(Bridge):
+    """It gives up all topics with the first one."""
+
+    def unsubscribed(self, topic: str) -> None:
+        for each in [topic, *self.pubsub.topics()]:
+            super().unsubscribed(each)
+
+
+class Late(Bridge):
+    """It never says that a subscription is in effect."""
+
+    def in_effect(self, topic: str) -> asyncio.Future[None] | None:
+        return asyncio.get_running_loop().create_future()
+
+
+class Waiting(Bridge):
+    """It waits until the other one has a message."""
+
+    def publish(self, topic: str, data: bytes) -> None:
+        super().publish(topic, data)
+        if self.courier is not None:
+            others = [each for each in self.broker.couriers.get(topic, ()) if each is not self.courier]
+            for other in others:
+                has_it = threading.Event()
+                other.process.scheduler.post(has_it.set)
+                assert has_it.wait(2 * WAIT)
+
+
+class Troubled(Bridge):
+    """It is never connected."""
+
+    def trouble(self) -> str | None:
+        return "no broker"
+
+
+class BridgeContract(AdapterContract):
+    __test__ = False
+
+    def __init__(self, kind: type[Bridge]) -> None:
+        self.kind = kind
+
+    def connected(self) -> tuple[Adapter, Adapter]:
+        broker = Broker()
+        return self.kind(broker), self.kind(broker)
+
+    settle = TestBridge.settle
+
+
+@pytest.mark.usefixtures("background")
+@pytest.mark.parametrize(
+    ("wrong", "test"),
+    [
+        (Losing, AdapterContract.test_what_one_publishes_on_a_topic_arrives_in_order),
+        (Reversing, AdapterContract.test_what_one_publishes_on_a_topic_arrives_in_order),
+        (Textual, AdapterContract.test_binary_payloads_arrive_as_they_are),
+        (Short, AdapterContract.test_binary_payloads_arrive_as_they_are),
+        (Trimming, AdapterContract.test_any_text_may_be_a_topic),
+        (Selfish, AdapterContract.test_without_subscribers_of_its_own_a_process_publishes_all_the_same),
+        (Forgetful, AdapterContract.test_the_actor_of_an_adapter_may_be_replaced),
+        (Rash, AdapterContract.test_other_topics_may_come_and_go_meanwhile),
+        (Late, AdapterContract.test_a_subscription_is_in_effect_soon),
+        (Waiting, AdapterContract.test_nothing_waits_for_the_other),
+        (Troubled, AdapterContract.test_it_goes_both_ways),
+    ],
+)
+def test_the_contract_finds_an_adapter_that_is_wrong(
+    wrong: type[Bridge], test: Callable[[AdapterContract], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test(BridgeContract(Bridge))
+    # What does not arrive is waited for.
+    monkeypatch.setattr("actors.testing.probe.WAIT", 0.5)
+    monkeypatch.setattr("transport.testing.adapter_contract.WAIT", 0.5)
+    with pytest.raises((AssertionError, pykka.Timeout)):
+        test(BridgeContract(wrong))
 
 
 # What PubSub tells an adapter

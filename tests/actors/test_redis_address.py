@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
+from actors.pubsub.redis.publish_message import publish
 from actors.pubsub.redis.redis_address import RedisAddress, Span, read_slots
 from actors.pubsub.redis.redis_pubsub import REDIS_URL, RedisPubSub
 
@@ -47,6 +49,42 @@ def test_tls_is_used_when_the_url_says_so() -> None:
 def test_what_is_no_url_of_redis_is_an_error(url: str) -> None:
     with pytest.raises(ValueError, match=r"the URL of Redis must be"):
         RedisPubSub(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("redis://host:99999", "Port out of range 0-65535"),
+        ("redis://host:x", "'x'"),
+        ("redis+cluster://host,other:x", "'x'"),
+        ("redis://[::1", "Invalid IPv6 URL"),
+        ("unix://", "it has no path of a socket"),
+        ("redis+cluster://host/3", "a cluster has no other database than 0"),
+    ],
+)
+def test_the_error_says_what_is_wrong_with_the_url(url: str, why: str) -> None:
+    with pytest.raises(ValueError, match=rf"must be like redis://.*, got '{re.escape(url)}' \(.*{why}") as raised:
+        RedisPubSub(url)
+    assert raised.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("redis://host?colour=red&password=secret", r"colour, password \(.*'colour'\)"),
+        ("redis://host?protocol=9", r"protocol \(protocol must be either 2 or 3\)"),
+        ("redis://host?socket_timeout=soon", r"socket_timeout \("),
+        ("rediss://host?ssl_cert_reqs=perhaps", r"ssl_cert_reqs \(Invalid SSL"),
+        ("redis+sentinel://host/main?colour=red", r"colour \("),
+        ("redis+sentinel://host/main?sentinel_colour=red", r"sentinel_colour \("),
+        ("redis+cluster://host?colour=red", r"colour \("),
+    ],
+)
+def test_options_that_the_library_does_not_take_are_an_error_of_the_author(url: str, why: str) -> None:
+    for refuse in (lambda: RedisPubSub(url), lambda: publish("room:1", "news", url=url)):
+        with pytest.raises(ValueError, match=rf"must have options that redis-py takes, got {why}") as raised:
+            refuse()
+        assert "secret" not in str(raised.value)
 
 
 def test_the_error_does_not_have_the_password() -> None:

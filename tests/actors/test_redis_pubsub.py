@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 
 from actors import telemetry
 from actors.channels.message import Broadcast
@@ -665,3 +666,35 @@ def test_a_program_without_an_endpoint_publishes(
 def test_a_payload_that_clients_could_not_get_is_an_error(payload: Any) -> None:
     with pytest.raises(TypeError):
         publish("room:1", "news", payload, url="redis://localhost:1")
+
+
+def test_topics_of_messages_between_processes_are_reserved() -> None:
+    with pytest.raises(ValueError, match=r"^topics that begin with NUL are reserved .*, got '\\x00nodes'$"):
+        publish("\0nodes", "news", url="redis://localhost:1")
+
+
+@pytest.mark.parametrize("publishes_by", ["one server", "sentinel", "cluster"])
+def test_a_message_that_was_not_answered_in_time_is_not_sent_again(publishes_by: str, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        match publishes_by:
+            case "one server":
+                server = stack.enter_context(RedisServer(tmp_path, port=free_port()))
+                url = server.url
+            case "sentinel":
+                url, [server, _], _ = stack.enter_context(redis_sentinel(tmp_path))
+            case _:
+                url, servers = stack.enter_context(redis_cluster(tmp_path))
+                slot = servers[0].ask("CLUSTER", "KEYSLOT", channel_of("ashtree", "room:1"))
+                server = servers[0 if slot < 5461 else 1 if slot < 10923 else 2]
+        assert publish("room:1", "connect", url=url, timeout=0.3) == 0
+        client = stack.enter_context(redis.Redis.from_url(server.url))
+        listener = stack.enter_context(client.pubsub())
+        (listener.ssubscribe if publishes_by == "cluster" else listener.subscribe)("ashtree:room:1")
+        listener.get_message(timeout=WAIT)
+        server.freeze()
+        with pytest.raises(redis.TimeoutError):
+            publish("room:1", "late", url=url, timeout=0.3)
+        server.thaw()
+        publish("room:1", "next", url=url)
+        events = [listener.get_message(timeout=WAIT)["data"].partition(b"\n")[0] for _ in range(2)]
+        assert events == [b'{"event":"late"}', b'{"event":"next"}']

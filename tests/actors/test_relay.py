@@ -88,6 +88,9 @@ def test_what_leaves_is_numbered_for_each_topic(pubsub: PubSub) -> None:
 def test_what_cannot_leave_takes_no_number(pubsub: PubSub) -> None:
     with pytest.raises(TypeError, match="only a Broadcast"):
         pubsub.broadcast("a", object())
+    for broadcast in (Broadcast("a", "\ud800", {}), Broadcast("\ud800", "news", {})):
+        with pytest.raises(UnicodeEncodeError):
+            pubsub.broadcast("a", broadcast)
     pubsub.broadcast("a", Broadcast("other", "news", b"\x00"))
     [(topic, data)] = wire(pubsub)
     header, payload = unpack(data)
@@ -243,6 +246,31 @@ def test_text_is_decoded_only_for_serializers_that_read_it_and_encoded_once_for_
     [text], [read] = texts.given, objects.given
     assert (type(text.payload), bytes(text.payload)) == (msgspec.Raw, b'{"n": 1}')
     assert read == Broadcast("a", "news", {"n": 1})
+
+
+class Broken(Written):
+    """A serializer with a bug."""
+
+    def encode_broadcast(self, broadcast: Broadcast) -> Frame:
+        raise KeyError("user")
+
+
+def test_a_bug_in_a_serializer_is_logged_and_does_no_harm_to_the_adapter_that_delivers(
+    runtime: ManualRuntime, pubsub: PubSub, caplog: pytest.LogCaptureFixture
+) -> None:
+    probe, other = Probe(), Probe()
+    lane = Fastlane(probe.ref.process, Broken(takes_json=True), lambda _: None)  # type: ignore[arg-type]
+    pubsub.subscribe("a", probe.ref, lane)
+    pubsub.subscribe("b", other.ref)
+    pubsub.receive("a", elsewhere(1))
+    pubsub.receive("a", elsewhere(2))
+    pubsub.receive("b", elsewhere(1, b'{"n":1}'))
+    runtime.settle()
+    assert other.messages == [Broadcast("b", "news", {"n": 1})]
+    assert counts(pubsub) == {"received": 1, "malformed": 2}
+    [record] = caplog.records
+    assert "on 'a' cannot be delivered: 'user'" in record.getMessage()
+    assert record.exc_info is not None
 
 
 # Joins, which wait until a topic is received

@@ -15,6 +15,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from actors.channels.message import Broadcast
@@ -33,6 +34,7 @@ __all__ = ["AdapterContract", "ContractNode"]
 _NEWS = Broadcast("room:1", "news", {"n": 1, "text": "é"})
 _MARK = Broadcast("room:1", "mark", {})
 _MANY = 200
+_POLLS = 250
 
 
 class ContractNode:
@@ -62,6 +64,15 @@ class ContractNode:
         self.pubsub.subscribe(topic, probe.ref)
         self.wait_for(topic)
         return probe
+
+    def connected(self) -> None:
+        """Return when the adapter reports no trouble; a system that starts does not wait for a broker for long."""
+        for _ in range(_POLLS):
+            trouble = self.call(self.adapter.trouble)
+            if trouble is None:
+                return
+            Event().wait(WAIT / _POLLS)
+        raise AssertionError(f"expected an adapter that is connected within {WAIT} s, its trouble is {trouble!r}")
 
     def wait_for(self, topic: str) -> None:
         """Return when the messages on a topic arrive, as far as the adapter knows."""
@@ -103,9 +114,11 @@ class AdapterContract(ABC):
     def settle(self, *nodes: ContractNode) -> None:
         """Return when all nodes know what was subscribed and unsubscribed, and which of their actors have been replaced.
 
-        By default the topics of all nodes are waited for, with `Adapter.in_effect`. An adapter without that needs its own way.
+        By default it waits until no adapter reports trouble, and for the topics of all nodes by `Adapter.in_effect`. An
+        adapter without these needs a way of its own.
         """
         for node in nodes:
+            node.connected()
             sync(node.server)
             for topic in node.pubsub.topics():
                 node.wait_for(topic)
@@ -116,6 +129,8 @@ class AdapterContract(ABC):
         one, two = map(ContractNode, self.connected())
         with one.system, two.system:
             try:
+                one.connected()
+                two.connected()
                 yield one, two
             finally:
                 one.stop_probes()
@@ -206,6 +221,55 @@ class AdapterContract(ABC):
             counts = two.pubsub.relay.counts
             assert (counts.missed, counts.duplicates, counts.malformed) == (0, 0, 0)
 
+    def test_other_topics_may_come_and_go_meanwhile(self) -> None:
+        """Nothing is lost or doubled on a topic, and its order is kept, while others get and lose their subscribers."""
+        with self.nodes() as (one, two):
+            there, others = two.subscriber("room:1"), [Probe(), Probe()]
+            broadcasts = [Broadcast("room:1", "news", {"n": number}) for number in range(_MANY)]
+            for number, broadcast in enumerate(broadcasts):
+                two.pubsub.subscribe(f"other:{number}", others[number % 2].ref)
+                one.pubsub.broadcast("room:1", broadcast)
+                two.pubsub.unsubscribe(f"other:{number - 1}", others[(number - 1) % 2].ref)
+            there.assert_receive(lambda message: message == broadcasts[-1])
+            assert there.messages == broadcasts[:-1]
+            for probe in others:
+                probe.ref.stop()
+
+    def test_nothing_waits_for_the_other(self) -> None:
+        """A node delivers to its own subscribers, publishes, subscribes and unsubscribes while the other one is busy."""
+        with self.nodes() as (one, two):
+            here, there, other = one.subscriber("room:1"), two.subscriber("room:1"), Probe()
+            may_go_on = Event()
+            busy = run_on(two.system.ref.process.scheduler, may_go_on.wait, 4 * WAIT)
+            try:
+                one.call(one.pubsub.subscribe, "room:2", other.ref)
+                one.call(one.pubsub.broadcast, "room:1", _NEWS)
+                one.call(one.pubsub.unsubscribe, "room:2", other.ref)
+                here.assert_receive(_NEWS)
+            finally:
+                may_go_on.set()
+                busy.get(timeout=WAIT)
+                other.ref.stop()
+            there.assert_receive(_NEWS)
+
+    def test_a_subscription_is_in_effect_soon(self) -> None:
+        """What `in_effect` returns is done soon after; else each client that joins waits for a second."""
+        probe = Probe()
+        with self.nodes() as (_, two):
+            for number in range(10):
+                topic = f"room:{number}"
+                two.pubsub.subscribe(topic, probe.ref)
+                self._assert_in_effect(two, topic)
+            probe.ref.stop()
+
+    def _assert_in_effect(self, node: ContractNode, topic: str) -> None:
+        for _ in range(_POLLS):
+            future = node.call(node.adapter.in_effect, topic)
+            if future is None or future.done():
+                return
+            Event().wait(WAIT / _POLLS)
+        raise AssertionError(f"expected that in_effect({topic!r}) is done within {WAIT} s")
+
     def test_without_subscribers_of_its_own_a_process_publishes_all_the_same(self) -> None:
         """A node without subscribers of a topic publishes on it."""
         with self.nodes() as (one, two):
@@ -289,11 +353,13 @@ class AdapterContract(ABC):
         one, two = map(ContractNode, self.connected())
         with one.system:
             with two.system:
+                one.connected()
                 here = one.subscriber("room:1")
                 self.settle(one, two)
             one.pubsub.broadcast("room:1", _NEWS)
             here.assert_receive(_NEWS)
             with two.system:
+                two.connected()
                 there = two.subscriber("room:1")
                 self.settle(one, two)
                 one.pubsub.broadcast("room:1", _NEWS)

@@ -9,7 +9,7 @@ from actors.channels.encoding import as_json
 from actors.channels.message import Broadcast, checked_payload
 from actors.pubsub.disconnects import DISCONNECT
 from actors.pubsub.peer_message import PEERS
-from actors.pubsub.redis.redis_pubsub import PREFIX, channel_of, redis_address
+from actors.pubsub.redis.redis_pubsub import PREFIX, channel_of, check_prefix, redis_address
 from actors.pubsub.remote_message import Header, pack, text_or_bytes
 from actors.redaction import safe_repr
 from actors.validation import check_seconds
@@ -33,16 +33,23 @@ def publish(
 ) -> int:
     """Send an event to all clients that have joined `topic`, in all processes with a `RedisPubSub`; return how many they are.
 
-    For programs without an endpoint, from any thread. It blocks until Redis has the message, at most `timeout` seconds; on an
-    event loop call it by `asyncio.to_thread`. The connection is kept for the next call. `payload` is an object or bytes, by
-    default `{}`; `url` is by default the one in the environment variable ASHTREE_REDIS_URL.
+    For programs without an endpoint, from any thread. It blocks until Redis has the message, at most `timeout` seconds for each
+    server that it asks; on an event loop call it by `asyncio.to_thread`. The connection is kept for the next call. `payload` is
+    an object or bytes, by default `{}`; `url` is by default the one in the environment variable ASHTREE_REDIS_URL.
 
     Raises:
         TypeError: if the event or the topic is not a str, or the payload has no form as a JSON object.
-        redis.RedisError: if Redis is out of reach.
+        ValueError: if the topic is reserved, or the URL or the timeout is invalid.
+        redis.RedisError: if Redis is out of reach. The message is not sent again; after a `redis.TimeoutError` it may have been
+            published.
     """
     check_seconds("timeout", timeout, "> 0")
+    check_prefix(prefix)
     broadcast = Broadcast(topic, event, checked_payload(event, {} if payload is None else payload, topic))
+    if topic.startswith("\0"):
+        raise ValueError(
+            f"topics that begin with NUL are reserved for messages between processes, got {safe_repr(topic)}"
+        )
     data = text_or_bytes(topic, broadcast)
     binary = isinstance(broadcast.payload, bytes)
     if not binary and not data.startswith(b"{"):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from actors.redaction import safe_repr
 
@@ -62,9 +62,17 @@ class RedisAddress:
     """
 
     def __init__(self, url: str) -> None:
+        try:
+            self._read(url)
+        except ValueError as error:
+            # Of a port, or of brackets around an address.
+            why = f" ({error})" if str(error) else ""
+            raise ValueError(f"the URL of Redis must be like {_FORMS}, got {_shown(url)}{why}") from None
+
+    def _read(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in _SCHEMES:
-            raise ValueError(f"the URL of Redis must be like {_FORMS}, got {safe_repr(_without_password(url))}")
+            raise ValueError
         scheme, _, self.kind = parts.scheme.partition("+")
         credentials, at, hosts = parts.netloc.rpartition("@")
         self.hosts = [_host(each, _PORTS.get(self.kind, 6379)) for each in hosts.split(",")] if hosts else []
@@ -72,8 +80,12 @@ class RedisAddress:
         if self.kind == "sentinel":
             self.service, _, database = path.strip("/").partition("/")
             path = f"/{database}"
-        if self.kind and (not self.hosts or (self.kind == "sentinel" and not self.service)):
-            raise ValueError(f"the URL of Redis must be like {_FORMS}, got {safe_repr(_without_password(url))}")
+        if (self.kind and not self.hosts) or (self.kind == "sentinel" and not self.service):
+            raise ValueError
+        if scheme == "unix" and not path.strip("/"):
+            raise ValueError("it has no path of a socket")
+        if self.is_cluster and path.strip("/0"):
+            raise ValueError("a cluster has no other database than 0")
         first = hosts.split(",")[0]
         self.url = url
         """The whole URL, with the password."""
@@ -93,14 +105,26 @@ class RedisAddress:
         return self.kind == "cluster"
 
     def options(self) -> dict[str, Any]:
-        """Return the options of redis-py's connections.
-
-        Raises:
-            ValueError: if one of the URL's cannot be read.
-        """
+        """Return the options of redis-py's connections."""
         from redis.asyncio.connection import parse_url  # noqa: PLC0415  # its library is an extra
 
         return dict(parse_url(self._plain))
+
+    def check(self) -> None:
+        """Make a connection, without connecting.
+
+        Raises:
+            ValueError: if redis-py does not know an option of the URL, or does not take its value.
+        """
+        nowhere = Span("", 0)
+        try:
+            self.connection({}, nowhere if self.kind else None)
+            if self.kind == "sentinel":
+                self.to_sentinel({}, nowhere)
+        except Exception as error:  # noqa: BLE001  # it raises errors of several kinds
+            # Their values may be passwords.
+            given = ", ".join(parse_qs(urlsplit(self._plain).query))
+            raise ValueError(f"the URL of Redis must have options that redis-py takes, got {given} ({error})") from None
 
     def connection(self, ours: Mapping[str, Any], span: Span | None = None) -> AbstractConnection:
         """Return a new connection, not yet connected: to the only server, or to one of several."""
@@ -128,9 +152,12 @@ class RedisAddress:
     def sender(self, timeout: float) -> Callable[[bytes, bytes], int]:
         """Return what publishes a message on a channel, in programs without an event loop."""
         import redis  # noqa: PLC0415
+        from redis.backoff import NoBackoff  # noqa: PLC0415
+        from redis.retry import Retry  # noqa: PLC0415
         from redis.sentinel import Sentinel  # noqa: PLC0415
 
-        ours = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+        # A message that was not answered may have been published: to send it again could publish it twice.
+        ours = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
         options = dict(redis.connection.parse_url(self._plain)) | ours
         if self.kind == "sentinel":
             own = {name[9:]: options.pop(name) for name in list(options) if name.startswith("sentinel_")}
@@ -160,7 +187,8 @@ def _host(text: str, port: int) -> tuple[str, int]:
     return parts.hostname or "localhost", parts.port or port
 
 
-def _without_password(url: str) -> str:
+def _shown(url: str) -> str:
+    """Return a URL without its password and its options, for an error."""
     before, slashes, rest = url.partition("://")
     hosts, slash, path = rest.partition("/")
-    return f"{before}{slashes}{hosts.rpartition('@')[2]}{slash}{path}".partition("?")[0]
+    return safe_repr(f"{before}{slashes}{hosts.rpartition('@')[2]}{slash}{path}".partition("?")[0])

@@ -179,5 +179,5 @@ def redis_address(url: str | None) -> RedisAddress:
     if not RedisPubSub.installed:
         raise ModuleNotFoundError("Redis needs the library redis-py: pip install 'ashtree[redis]'", name=_LIBRARY)
     address = RedisAddress(given)
-    address.options()
+    address.check()
     return address
