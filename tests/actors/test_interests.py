@@ -8,18 +8,18 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.pubsub.redis.interests import Asked, Interests
+from actors.pubsub.redis.interests import Interests, Subscribing
 
 
-def on(channel: bytes) -> Asked:
-    return Asked(subscribes=True, channel=channel)
+def on(channel: bytes) -> Subscribing:
+    return Subscribing(subscribes=True, channel=channel)
 
 
-def off(channel: bytes) -> Asked:
-    return Asked(subscribes=False, channel=channel)
+def off(channel: bytes) -> Subscribing:
+    return Subscribing(subscribes=False, channel=channel)
 
 
-def commands(asked: list[Asked]) -> list[str]:
+def commands(asked: list[Subscribing]) -> list[str]:
     return [f"{'+' if each.subscribes else '-'}{each.channel.decode()}" for each in asked]
 
 
@@ -110,7 +110,7 @@ def test_what_waits_goes_on_when_the_last_command_is_answered_or_the_connection_
         interests.want(b"a", "a")
         interests.take(10)
         for subscribes, done in ((True, False), (False, False), (True, True)):
-            assert interests.answered(Asked(subscribes, b"a"))
+            assert interests.answered(Subscribing(subscribes, b"a"))
             assert effect.done() is done
         assert interests.effect(b"a") is None
         interests.want(b"b", "b")
@@ -133,7 +133,7 @@ class Server:
     def __init__(self, interests: Interests) -> None:
         self.interests = interests
         self.channels: set[bytes] = set()
-        self._pipe: list[Asked] = []
+        self._pipe: list[Subscribing] = []
 
     def get(self, most: int) -> None:
         self._pipe += self.interests.take(most)

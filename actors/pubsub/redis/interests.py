@@ -7,10 +7,10 @@ from collections import Counter, deque
 from itertools import islice
 from typing import NamedTuple
 
-__all__ = ["Asked", "Interests"]
+__all__ = ["Interests", "Subscribing"]
 
 
-class Asked(NamedTuple):
+class Subscribing(NamedTuple):
     """One command to the server: to subscribe to a channel, or to unsubscribe from it."""
 
     subscribes: bool
@@ -29,7 +29,7 @@ class Interests:
         self._topics: dict[bytes, str] = {}
         self._changed: dict[bytes, None] = {}
         self._asked: set[bytes] = set()
-        self._commands: deque[Asked] = deque()
+        self._commands: deque[Subscribing] = deque()
         self._unanswered: Counter[bytes] = Counter()
         self._ended: set[bytes] = set()
         self._waiting: dict[bytes, asyncio.Future[None]] = {}
@@ -64,9 +64,9 @@ class Interests:
 
     # Commands and their answers
 
-    def take(self, most: int) -> list[Asked]:
+    def take(self, most: int) -> list[Subscribing]:
         """Return the next commands, in order; they are unanswered from now on."""
-        taken = [Asked(channel in self._topics, channel) for channel in islice(self._changed, most)]
+        taken = [Subscribing(channel in self._topics, channel) for channel in islice(self._changed, most)]
         for command in taken:
             subscribes, channel = command
             del self._changed[channel]
@@ -77,14 +77,14 @@ class Interests:
             self.wake.clear()
         return taken
 
-    def answered(self, command: Asked) -> bool:
+    def answered(self, command: Subscribing) -> bool:
         """Store that the server has done what it was asked for; return False if that was not the next command."""
         if not self._commands or self._commands[0] != command:
             return False
         self._answer()
         return True
 
-    def refused(self) -> Asked | None:
+    def refused(self) -> Subscribing | None:
         """Store that the server refuses the next command, and return that; the channel is asked for again when wanted again."""
         if not self._commands:
             return None
@@ -93,7 +93,7 @@ class Interests:
             self._asked.discard(command.channel)
         return command
 
-    def _answer(self) -> Asked:
+    def _answer(self) -> Subscribing:
         command = self._commands.popleft()
         channel = command.channel
         self._unanswered[channel] -= 1

@@ -45,20 +45,24 @@ def publish(
     """
     check_seconds("timeout", timeout, "> 0")
     check_prefix(prefix)
-    broadcast = Broadcast(topic, event, checked_payload(event, {} if payload is None else payload, topic))
-    if topic.startswith("\0"):
-        raise ValueError(
-            f"topics that begin with NUL are reserved for messages between processes, got {safe_repr(topic)}"
-        )
-    data = text_or_bytes(topic, broadcast)
-    binary = isinstance(broadcast.payload, bytes)
-    if not binary and not data.startswith(b"{"):
-        raise TypeError(f'a payload must be an object or bytes, got {safe_repr(payload)}; write {{"value": …}}')
+    data = _packed(topic, event, payload)
     send = _sender(redis_address(url).url, timeout)
     if event == DISCONNECT:
         # As `PubSub.broadcast` does, for clients that are connecting.
         send(channel_of(prefix, PEERS), pack(Header(), as_json("a topic", {DISCONNECT: topic})))
-    return send(channel_of(prefix, topic), pack(Header(event=event, binary=binary), data))
+    return send(channel_of(prefix, topic), data)
+
+
+def _packed(topic: str, event: str, payload: Payload) -> bytes:
+    broadcast = Broadcast(topic, event, checked_payload(event, {} if payload is None else payload, topic))
+    if topic.startswith("\0"):
+        text = "topics that begin with NUL are reserved for messages between processes"
+        raise ValueError(f"{text}, got {safe_repr(topic)}")
+    data = text_or_bytes(topic, broadcast)
+    binary = isinstance(broadcast.payload, bytes)
+    if not binary and not data.startswith(b"{"):
+        raise TypeError(f'a payload must be an object or bytes, got {safe_repr(payload)}; write {{"value": …}}')
+    return pack(Header(event=event, binary=binary), data)
 
 
 @lru_cache(maxsize=8)

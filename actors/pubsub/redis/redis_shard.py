@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from actors.log import Log
 from actors.log_limit import LogLimit
-from actors.pubsub.redis.interests import Asked, Interests
+from actors.pubsub.redis.interests import Interests, Subscribing
 from actors.pubsub.redis.outgoing import Outgoing
 from actors.redaction import safe_repr, safe_str
 from actors.runtime.coroutine import next_round
@@ -308,7 +308,7 @@ class RedisShard:
             kind, channel = response[0], response[1]
             if kind in _MESSAGES:
                 self._on_message(channel, response[2])
-            elif kind in _ANSWERS and not self.interests.answered(Asked(kind in _SUBSCRIBED, channel)):
+            elif kind in _ANSWERS and not self.interests.answered(Subscribing(kind in _SUBSCRIBED, channel)):
                 self._on_end(channel)
 
     def _not_subscribed(self, error: Exception) -> None:
