@@ -57,6 +57,11 @@ class ControlChannel:
         """Return the descriptor to wait for."""
         return self._end.fileno()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the other end has taken all that was sent."""
+        return not self._unsent
+
     def tell(self, kind: str, body: object = None) -> None:
         """Send a message; nothing if the other end is closed."""
         self._send(ControlMessage(kind, body))

@@ -7,15 +7,18 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from actors.clock import pause
 from supervisors.signals import Signals
 from supervisors.workers.control_channel import ControlChannel, ControlMessage
+from supervisors.workers.gathering import Gathered
 
 if TYPE_CHECKING:
     import socket
@@ -54,6 +57,7 @@ class Worker:
         self._channel = ControlChannel(end, self._on_full)
         self._handlers: dict[str, Callable[[Any], Any]] = {"stop": self._must_end}
         self._asking: set[asyncio.Future[Any]] = set()
+        self._answering: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         _here[:] = [self]
         _wake_with_parent()
@@ -65,7 +69,10 @@ class Worker:
     # What it may be asked
 
     def handle(self, kind: str, handler: Callable[[Any], Any]) -> None:
-        """Call `handler(body)` for messages of a kind from now on; what it returns, JSON, is the answer to a question."""
+        """Call `handler(body)` for messages of a kind from now on; what it returns, JSON, is the answer to a question.
+
+        It may be `async`.
+        """
         self._handlers[kind] = handler
 
     def open(self) -> None:
@@ -83,8 +90,15 @@ class Worker:
     def _handle(self, message: ControlMessage) -> None:
         handler = self._handlers.get(message.kind)
         answer = None if handler is None else handler(message.body)
-        if message.ref is not None:
+        if asyncio.iscoroutine(answer):
+            task = asyncio.ensure_future(self._answer(message, answer))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+        elif message.ref is not None:
             self._channel.answer(message, answer)
+
+    async def _answer(self, question: ControlMessage, answer: Awaitable[Any]) -> None:
+        self._channel.answer(question, await answer)
 
     def _on_full(self, *, writable: bool) -> None:
         if self._loop is None:
@@ -125,14 +139,22 @@ class Worker:
             self._asking.discard(question)
             self._channel.forget(ref)
 
-    async def gather(self, kind: str, body: object = None) -> dict[int, Any]:
-        """Ask all workers, this one too, and return the answers of those that give one within a second, by their numbers.
+    async def gather(self, kind: str, body: object = None) -> Gathered:
+        """Ask all workers, this one too, and return what those have answered that did within a second.
 
         Raises:
             ConnectionError: if the parent is dead.
         """
-        answers: Iterable[tuple[int, Any]] = await self.ask("gather", [kind, body])
-        return dict(answers)
+        return msgspec.convert(await self.ask("gather", [kind, body]), Gathered, strict=False)
+
+    def tally(self, kind: str, numbers: Mapping[str, float]) -> None:
+        """Tell the parent numbers that only grow, which outlive this worker; later ones replace them (see `Gathered`)."""
+        self.tell("tally", [kind, numbers])
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the parent has taken all that it was told."""
+        return self._channel.has_room
 
     async def is_first(self, node: str, at: str) -> bool:
         """Tell the parent that this worker serves clients; return, when all do, whether it is the one to say so."""

@@ -33,7 +33,9 @@ from supervisors.service_manager import READY, STOPPING, notify
 from supervisors.signals import CLOSING
 from supervisors.workers.control_channel import ControlChannel, ControlMessage, pair
 from supervisors.workers.drain_rounds import DrainRounds
+from supervisors.workers.gathering import ANSWER, Gathered, Gathering
 from supervisors.workers.parent_signals import ParentSignals
+from supervisors.workers.tallies import Tallies
 from supervisors.workers.timers import Timers
 from supervisors.workers.worker import Worker
 from supervisors.workers.worker_life import live
@@ -50,35 +52,11 @@ MAX_DEATHS, MAX_SECONDS = 5, 10.0
 
 BACKOFF = Backoff(min=0.05, max=1.0)
 
-ANSWER = 1.0
-"""Seconds in which the workers answer a question to all of them."""
-
 REMEMBERED = 60.0
 """Seconds in which workers that begin to serve are told of those that have died."""
 
 _LAST = 1.0
 """Seconds that a worker has beyond its own time before it is killed."""
-
-
-class _Gathering:
-    """A question of one worker to all of them, and their answers so far."""
-
-    def __init__(self, answer: Callable[[object], object], expected: int) -> None:
-        self._answer, self._expected = answer, expected
-        self._answers: list[tuple[int, object]] = []
-        self._is_over = False
-
-    def take(self, number: int, answer: object) -> None:
-        """Take down the answer of a worker; the last one ends it."""
-        self._answers.append((number, answer))
-        if len(self._answers) == self._expected:
-            self.end()
-
-    def end(self) -> None:
-        """Answer with what there is, once."""
-        if not self._is_over:
-            self._is_over = True
-            self._answer(self._answers)
 
 
 class WorkerSupervisor:
@@ -114,6 +92,7 @@ class WorkerSupervisor:
         self._is_up = self._is_stopping = self._has_killed = False
         self._has_others = workers == 1
         self._failure: BaseException | None = None
+        self._tallies, self._deaths = Tallies(), 0
 
     def run(self) -> None:
         """Start the workers, and return when they have stopped."""
@@ -218,6 +197,8 @@ class WorkerSupervisor:
                 self._drain(process, message)
             case "gather":
                 self._gather(process, message)
+            case "tally":
+                self._tallies.take(process.pid, *message.body)
 
     def _began(self, process: WorkerProcess) -> None:
         if self._is_up:
@@ -276,10 +257,16 @@ class WorkerSupervisor:
     def _gather(self, asking: WorkerProcess, question: ControlMessage) -> None:
         kind, body = question.body
         asked = [each for each in self._processes.values() if each.is_ready]
-        gathering = _Gathering(partial(asking.channel.answer, question), len(asked))
+        gathering = Gathering(len(asked), partial(self._gathered, asking, question, kind, len(asked)))
         for process in asked:
-            process.channel.ask(kind, body, partial(gathering.take, process.number))
+            process.channel.ask(kind, body, partial(gathering.take, process.pid))
         self._timers.call_after(ANSWER, gathering.end)
+
+    def _gathered(
+        self, asking: WorkerProcess, question: ControlMessage, kind: str, workers: int, answers: dict[int, Any]
+    ) -> None:
+        kept = self._tallies.without(kind, answers.keys())
+        asking.channel.answer(question, Gathered(answers, kept, workers, self._deaths))
 
     # Deaths
 
@@ -304,6 +291,7 @@ class WorkerSupervisor:
         if process.channel.fileno() in self._selector.get_map():
             self._selector.unregister(process.channel)
         process.channel.close()
+        self._tallies.bury(process.pid)
         self._leaves_rounds(process)
         if process.node:
             self._tell_all_of(process.node)
@@ -326,6 +314,7 @@ class WorkerSupervisor:
         if not self._intensity.allows(now):
             self._fail(WorkersDownError(self._name, MAX_DEATHS + 1, MAX_SECONDS, f"{process} {why}"))
             return
+        self._deaths += 1
         LIFE.warning("%s %s", process, why)
         if not process.stops:
             self._timers.call_after(self._waits[process.number].next(now), partial(self._start, process.number))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from prometheus_client import Gauge
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.gc_collector import GCCollector
@@ -22,14 +23,33 @@ if TYPE_CHECKING:
     from transport.carriers.traffic import Traffic
     from transport.metrics.gauges import Gauges
 
-__all__ = ["CollectorRegistry", "EndpointCollector", "choose_encoder", "register"]
+__all__ = ["EndpointCollector", "EndpointRegistry", "choose_encoder", "register"]
 
 _Numbers = Mapping[str, float] | Mapping[tuple[str, str], float]
 
 
-def register(collector: EndpointCollector) -> CollectorRegistry:
+class EndpointRegistry(CollectorRegistry):
+    """A registry that knows what is to become of its gauges in a program of several workers.
+
+    `modes` has the `multiprocess_mode` of each, by name.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.modes: dict[str, str] = {}
+
+    def register(self, collector: Collector) -> None:
+        """Add a collector."""
+        super().register(collector)
+        # The library has no public name for it.
+        mode = getattr(collector, "_multiprocess_mode", None)
+        if isinstance(collector, Gauge) and isinstance(mode, str):
+            self.modes |= {metric.name: mode for metric in collector.describe()}
+
+
+def register(collector: EndpointCollector) -> EndpointRegistry:
     """Return a registry with this collector, and the library's own for the process (where there is /proc) and its garbage."""
-    registry = CollectorRegistry()
+    registry = EndpointRegistry()
     registry.register(collector)
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)

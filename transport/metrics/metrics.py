@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hmac import compare_digest
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from websockets.datastructures import MultipleValuesError
 
 from supervisors.branches import root_of
+from supervisors.workers.worker import this_worker
 from transport.access.loopback import is_from_this_machine, is_loopback
 from transport.access.origin import read_origin
 from transport.exceptions import SocketError
@@ -24,13 +25,18 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from websockets.http11 import Response
 
+    from actors.clock import Clock
     from actors.lowlevel import Process, Scheduler
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
+    from supervisors.workers.worker import Worker
     from transport.endpoint_api import EndpointAPI
     from transport.http.exchange import Answer, Application, Incoming
+    from transport.metrics.metrics_of_workers import MetricsOfWorkers
 
 __all__ = ["Metrics", "MetricsPage"]
+
+T = TypeVar("T")
 
 _LIBRARY = "prometheus_client"
 _TOKEN = re.compile(r"[!-~]{16,}")
@@ -96,7 +102,7 @@ class Metrics(Extension):
 
 
 class MetricsPage(MetricsExtension):
-    """Counts the events of one endpoint, and answers scrapes.
+    """Counts the events of one endpoint, and answers scrapes; in a program of several workers, for all of them.
 
     `registry` is a `prometheus_client.CollectorRegistry` of this endpoint alone. Collectors that an application registers there
     are exported too.
@@ -114,6 +120,7 @@ class MetricsPage(MetricsExtension):
         self._collector = collector.EndpointCollector(self._counters, endpoint.traffic)
         self._choose_encoder = collector.choose_encoder
         self.registry: CollectorRegistry = collector.register(self._collector)
+        self._workers: MetricsOfWorkers | None = None
 
     def handlers(self) -> Mapping[str, Application]:
         """Return the page."""
@@ -129,6 +136,20 @@ class MetricsPage(MetricsExtension):
         if root is not self._root:
             self._root = root
             root.own(self._counters.detach)
+        worker = this_worker()
+        if worker is not None:
+            self._tell_others(worker, process.scheduler.clock)
+
+    def _tell_others(self, worker: Worker, clock: Clock) -> None:
+        from transport.metrics.metrics_of_workers import MetricsOfWorkers  # noqa: PLC0415  # its library is an extra
+
+        about = f"metrics of {self._endpoint.name}"
+        self._workers = MetricsOfWorkers(worker, about, clock, self._collector.collect, self._sampled)
+
+    def detach(self) -> None:
+        """Tell the other workers what was counted; the pages of the endpoint have ended."""
+        if self._workers is not None:
+            self._workers.close()
 
     async def handle(self, incoming: Incoming) -> Answer:
         """Answer one request: GET, from an admitted client."""
@@ -140,20 +161,26 @@ class MetricsPage(MetricsExtension):
             return self._refuse()
         if self._scheduler is None:
             return respond(503, "restarting, try again")
+        encode, content_type = self._choose_encoder(", ".join(incoming.request.headers.get_all("Accept")))
+        try:
+            text = await (self._sampled(encode) if self._workers is None else self._workers.sampled(encode))
+        except (ConnectionError, TimeoutError):
+            return respond(503, "the parent of the workers does not answer")
+        response = respond(200, text, content_type)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    async def _sampled(self, use: Callable[[CollectorRegistry], T]) -> T:
+        """Sample all actors, and return what a function makes of the registry."""
+        assert self._scheduler is not None
         gauges = Gauges(self._endpoint)
         await gauges.read(self._scheduler)
-        return self._show(gauges, ", ".join(incoming.request.headers.get_all("Accept")))
-
-    def _show(self, gauges: Gauges, accept: str) -> Response:
-        encode, content_type = self._choose_encoder(accept)
         self._collector.gauges = gauges
         try:
-            response = respond(200, encode(self.registry), content_type)
+            return use(self.registry)
         finally:
             # Another export of the registry must not find an old sample.
             self._collector.gauges = None
-        response.headers["Cache-Control"] = "no-store"
-        return response
 
     def _refuse(self) -> Response:
         if self._options.token is None:
