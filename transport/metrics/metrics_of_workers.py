@@ -87,7 +87,7 @@ class MetricsOfWorkers:
         with TimeBound(self._clock, _PATIENCE):
             gathered = await self._worker.gather(self._about)
         registry = CollectorRegistry()
-        registry.register(_Gathered(gathered))
+        registry.register(_OfAllWorkers(gathered))
         return use(registry)
 
 
@@ -96,7 +96,7 @@ def _of_registry(registry: CollectorRegistry) -> list[WorkerFamily]:
     return told_by_worker(registry.collect(), registry.modes)
 
 
-class _Gathered(Collector):
+class _OfAllWorkers(Collector):
     """Collects what several workers have told."""
 
     def __init__(self, gathered: Gathered) -> None:
