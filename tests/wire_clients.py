@@ -46,7 +46,7 @@ class WebSocketWire:
     @asynccontextmanager
     async def open(cls, address: str, query: str) -> AsyncIterator[WebSocketWire]:
         url = f"{address.replace('http', 'ws', 1)}/socket/websocket?{query}"
-        async with connect(url, proxy=None, open_timeout=WAIT, close_timeout=WAIT) as connection:
+        async with connect(url, proxy=None, open_timeout=WAIT, close_timeout=WAIT, ping_interval=None) as connection:
             yield cls(connection)
 
     async def send(self, data: str | bytes) -> None:
