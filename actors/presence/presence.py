@@ -3,12 +3,15 @@
 As with PubSub, the table belongs to the `Presence` object. It changes at once, in the turn of the caller, and the diff is
 broadcast in that turn: what a channel tracks and then pushes arrives in that order. The actor of Presence monitors the tracked
 actors and removes those that exit. The table outlives it, so no presence is lost when it crashes.
+
+The table has the presences of this process. If PubSub reaches others, a `PresenceExchange` tells them of each change, and keeps
+replicas of theirs; what changes there is told to the clients here in the same way.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -22,13 +25,17 @@ from actors.channels.message import Broadcast
 from actors.exceptions import AlreadyTrackedError, NotTrackedError
 from actors.future import run_on
 from actors.log import Log
+from actors.presence.presence_exchange import PresenceExchange
 from actors.presence.presences import Diff, Meta, Metas, Presences
+from actors.pubsub.adapter import LocalAdapter
 from actors.pubsub.pubsub import nearest_pubsub
 from actors.redaction import safe_repr
 from actors.ref import ASK_TIMEOUT, ActorRef
+from actors.validation import check_seconds
 from actors.watcher import WatchedTable, Watcher
 
 if TYPE_CHECKING:
+    from actors.exits import ExitReason
     from actors.pubsub.pubsub import PubSub
     from actors.runtime.process import Process
 
@@ -69,10 +76,18 @@ class Presence(WatchedTable):
     is broadcast on the topic, in this process and in order, as the event "presence_diff". The presences of an actor end when it
     exits.
 
-    It uses the PubSub of its own tree: a child of its supervisor, or of one above. `name` is the name that its actor is
-    registered under; two presences on one event loop need two names.
+    It uses the PubSub of its own tree: a child of its supervisor, or of one above. If that reaches other processes, what is
+    tracked there by the Presence of the same name is listed and reported here too, until their process ends.
+
+    - `name`: the name that its actor is registered under; two presences on one event loop need two names.
+    - `broadcast_period`: seconds between two signs of life to other processes.
+    - `down_period`: seconds without one after which the presences of a process leave, at least twice the former. The options
+      are those of Phoenix.Tracker, and are to be the same in all processes.
 
     Subclass it to override `fetch` or `handle_metas`.
+
+    Raises:
+        ValueError: naming the invalid option, with its value.
     """
 
     another_name = 'each Presence on an event loop needs its own name: Presence(name="other")'
@@ -85,9 +100,16 @@ class Presence(WatchedTable):
         check_callbacks(cls, ("fetch",), plain=True, instead="load what it needs beforehand, in an actor")
         check_callbacks(cls, ("handle_metas",))
 
-    def __init__(self, name: str = "presence") -> None:
+    def __init__(self, name: str = "presence", *, broadcast_period: float = 1.5, down_period: float = 30.0) -> None:
         super().__init__(name)
+        check_seconds("broadcast_period", broadcast_period, "> 0")
+        check_seconds("down_period", down_period)
+        if down_period < 2 * broadcast_period:
+            at_least = f"at least 2 * broadcast_period, which is {broadcast_period:g}"
+            raise ValueError(f"down_period must be {at_least}, got {down_period:g}")
         self.presences: Presences[Process] = Presences()
+        self.exchange: PresenceExchange | None = None
+        self._periods = broadcast_period, down_period
         self._pubsub: PubSub | None = None
 
     # Callbacks, to be overridden
@@ -139,7 +161,7 @@ class Presence(WatchedTable):
         diff = self.presences.track(process, topic, key, meta)
         if not watched and self.server is not None:
             self.server.watch(process)
-        self._tell(diff)
+        self._changed(diff)
         return ref
 
     @overload
@@ -168,7 +190,7 @@ class Presence(WatchedTable):
         meta = _plain(topic, key, change(deepcopy(before)))
         meta["phx_ref"] = ref = _new_ref()
         meta["phx_ref_prev"] = before["phx_ref"]
-        self._tell(self.presences.update(process, topic, key, meta))
+        self._changed(self.presences.update(process, topic, key, meta))
         return ref
 
     @overload
@@ -188,7 +210,7 @@ class Presence(WatchedTable):
             return
         if self.server is not None and not self.presences.tracks(process):
             self.server.unwatch(process)
-        self._tell(diff)
+        self._changed(diff)
 
     def get_by_key(self, topic: str | Channel, key: object) -> Entry | None:
         """Return the entry of one key in `list`, or None."""
@@ -196,19 +218,46 @@ class Presence(WatchedTable):
 
     def _get_by_key(self, topic: str, key: str) -> Entry | None:
         metas = self.presences.of_key(topic, key)
+        if self.exchange is not None:
+            metas += self.exchange.replicas.of_key(topic, key)
         return self._fetched(topic, {key: metas}).get(key) if metas else None
 
     def list(self, topic: str | Channel) -> Listing:
         """Return the presences on a topic: `{key: {"metas": [meta, …]}}`, metas in the order of their last change.
 
-        It is the payload of "presence_state", the event that clients expect first.
+        Those of this process come first, then those of each other one. It is the payload of "presence_state", the event that
+        clients expect first.
         """
         return self._in_loop(self._list, _topic(topic))
 
     def _list(self, topic: str) -> Listing:
-        return self._fetched(topic, self.presences.of(topic))
+        return self._fetched(topic, self._metas(topic))
+
+    def _metas(self, topic: str) -> Metas:
+        """Return the metas of each key of a topic, in all processes."""
+        metas = self.presences.of(topic)
+        if self.exchange is not None:
+            self.exchange.replicas.add_to(topic, metas)
+        return metas
 
     # Diffs
+
+    def _changed(self, diff: Diff) -> None:
+        """Tell of a change of the presences of this process."""
+        self._tell(diff)
+        if self.exchange is not None:
+            self.exchange.changed(diff)
+
+    def changed_elsewhere(self, diffs: Iterable[Diff]) -> None:
+        """Tell the clients of this process of changes in other ones."""
+        assert self._pubsub is not None
+        for diff in diffs:
+            if self._handles_metas or self._pubsub.is_subscribed(diff.topic):
+                self._tell(diff)
+
+    @property
+    def _handles_metas(self) -> bool:
+        return type(self).handle_metas is not Presence.handle_metas
 
     def _tell(self, diff: Diff) -> None:
         """Broadcast a change on its topic even if `fetch` raises: a presence that has ended must leave the clients' lists."""
@@ -219,8 +268,8 @@ class Presence(WatchedTable):
             _log.exception("a diff of %s is sent without what %s.fetch() adds", diff.topic, type(self).__name__)
             payload = {"joins": _listing(diff.joins), "leaves": _listing(diff.leaves)}
             self._broadcast(diff.topic, payload)
-        if self.server is not None and type(self).handle_metas is not Presence.handle_metas:
-            self.server.changed(diff.topic, payload, self.presences.of(diff.topic))
+        if self.server is not None and self._handles_metas:
+            self.server.changed(diff.topic, payload, self._metas(diff.topic))
 
     def _fetched(self, topic: str, metas: Metas) -> Listing:
         if not metas:
@@ -231,7 +280,7 @@ class Presence(WatchedTable):
         return fetched
 
     def _broadcast(self, topic: str, payload: dict[str, Listing]) -> None:
-        # The table has the presences of this process, so its changes are for the clients of this process.
+        # Each process tells its own clients.
         assert self._pubsub is not None
         self._pubsub.local_broadcast(topic, Broadcast(topic, "presence_diff", payload))
 
@@ -249,6 +298,17 @@ class Presence(WatchedTable):
         if self._pubsub is None:
             raise RuntimeError("a Presence needs a PubSub that runs before it; make it a child of a System")
 
+    def exchange_by(self, server: PresenceServer) -> Coroutine[Any, Any, None] | None:
+        """Return what begins to exchange presences with other processes, None if PubSub reaches none."""
+        pubsub = self._pubsub
+        assert pubsub is not None
+        if isinstance(pubsub.adapter, LocalAdapter):
+            self.exchange = None
+            return None
+        if self.exchange is None:
+            self.exchange = PresenceExchange(self.name, self.presences.entries, self._periods, server, pubsub)
+        return self.exchange.start(server, pubsub)
+
     def watched(self) -> Iterable[Process]:
         """Return all tracked processes."""
         return self.presences.actors()
@@ -256,7 +316,7 @@ class Presence(WatchedTable):
     def drop(self, process: Process) -> None:
         """Remove all presences of an actor that has exited."""
         for diff in self.presences.drop(process):
-            self._tell(diff)
+            self._changed(diff)
 
     def _in_loop(self, callback: Callable[..., T], *args: object) -> T:
         return run_on(self.scheduler, callback, *args, timeout=ASK_TIMEOUT).get()
@@ -318,12 +378,28 @@ class PresenceServer(Watcher):
         """The Presence."""
         return self.presence
 
+    def on_start(self) -> Any:
+        """Watch, and begin to exchange presences with other processes, if there are any."""
+        super().on_start()
+        return self.presence.exchange_by(self)
+
     def changed(self, topic: str, diff: dict[str, Listing], presences: Metas) -> None:
         """Call `handle_metas` later, after the calls for earlier changes."""
         self._process.put(_Changed(topic, diff, presences))
 
     def on_receive(self, message: object) -> object:
-        """Call `handle_metas` for a change; remove an actor that has exited."""
+        """Call `handle_metas` for a change; exchange presences; remove an actor that has exited."""
         if isinstance(message, _Changed):
             return self.presence.handle_metas(message.topic, message.diff, message.presences)
+        exchange = self.presence.exchange
+        diffs = None if exchange is None else exchange.handle(message)
+        if diffs is not None:
+            self.presence.changed_elsewhere(diffs)
+            return None
         return super().on_receive(message)
+
+    def terminate(self, reason: ExitReason) -> object:
+        """Tell other processes of an orderly end; after a crash the presences are still there."""
+        if reason.is_graceful and self.presence.exchange is not None:
+            self.presence.exchange.end()
+        return super().terminate(reason)

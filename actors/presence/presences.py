@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -95,6 +95,13 @@ class Presences(Generic[A]):
     def tracks(self, actor: A) -> bool:
         """Return whether an actor is tracked on any topic."""
         return actor in self._by_actor
+
+    def entries(self) -> Iterator[tuple[str, str, Meta]]:
+        """Return the topic, key and meta of each presence."""
+        for topic, of_topic in self._by_topic.items():
+            for key, of_key in of_topic.items():
+                for meta in of_key.values():
+                    yield topic, key, meta
 
     def topics(self) -> list[str]:
         """Return all topics that have presences."""
