@@ -13,7 +13,7 @@ from actors.log_limit import LogLimit
 from actors.presence.announcer import Announcer
 from actors.presence.replica_messages import ReplicaMessageError, pack_message, unpack_message
 from actors.presence.replicas import Replicas
-from actors.pubsub.pubsub import NODES
+from actors.pubsub.peer_message import NODES
 from actors.redaction import safe_repr
 
 if TYPE_CHECKING:
