@@ -55,7 +55,7 @@ class _Part:
         return self.size >= _MOST_BYTES
 
 
-class _Answer:
+class _PresenceAnswer:
     """All presences for one that has asked for them; they are encoded part by part."""
 
     def __init__(self, number: int, clock: int, entries: list[tuple[str, str, Meta]]) -> None:
@@ -90,7 +90,7 @@ class Announcer:
         self._entries = entries
         # A meta that has joined, or None for one that has left.
         self._changes: dict[tuple[str, str, str], Meta | None] = {}
-        self._answers: dict[str, _Answer] = {}
+        self._answers: dict[str, _PresenceAnswer] = {}
 
     # Changes
 
@@ -145,7 +145,7 @@ class Announcer:
         """
         same = (answer.entries for answer in self._answers.values() if answer.clock == self.clock)
         entries = next(same, None)
-        self._answers[run] = _Answer(number, self.clock, list(self._entries()) if entries is None else entries)
+        self._answers[run] = _PresenceAnswer(number, self.clock, list(self._entries()) if entries is None else entries)
 
     def take_part(self) -> tuple[str, PresenceState]:
         """Return the next part of an answer, and the run that it is for."""

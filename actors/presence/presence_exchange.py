@@ -5,6 +5,7 @@ There is one reserved topic for all, and one for each run, for what is sent to i
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ _SHOWN = 100
 """Characters of a node in the log."""
 
 
-class _Wake:
+class _PresenceDue:
     """What the actor gets when something is due."""
 
 
@@ -70,10 +71,16 @@ class PresenceExchange:
             self._has_ended = False
             self.replicas.begin(self._new_run())
         # Otherwise its actor has crashed. The presences have outlived it, and so has what was told of them.
-        for topic in (NODES, self._topic, f"{self._topic}:{self.replicas.run}"):
-            async with pubsub.held(topic):
-                pubsub.subscribe(topic, actor.actor_ref)
+        topics = (NODES, self._topic, f"{self._topic}:{self.replicas.run}")
+        await asyncio.gather(*map(self._subscribe, topics))
         self._set_timer()
+
+    async def _subscribe(self, topic: str) -> None:
+        try:
+            async with self._pubsub.held(topic):
+                self._pubsub.subscribe(topic, self._actor.actor_ref)
+        except Exception:  # noqa: BLE001  # the adapter's code may raise anything, and presences of this process need none
+            _log.exception("%r raised: presences of other processes are not known here", self._pubsub.adapter)
 
     def end(self) -> None:
         """Say that the presences of this process end."""
@@ -91,7 +98,7 @@ class PresenceExchange:
         match message:
             case bytes():
                 diffs = self._receive(message)
-            case _Wake():
+            case _PresenceDue():
                 diffs = self._wake()
             case {"down": str(node)}:
                 diffs = self.replicas.node_down(node)
@@ -142,4 +149,4 @@ class PresenceExchange:
                 return
             self._timer.cancel()
         self._due = now + seconds
-        self._timer = actor.send_after(seconds, _Wake())
+        self._timer = actor.send_after(seconds, _PresenceDue())

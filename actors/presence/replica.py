@@ -20,7 +20,7 @@ _MOST_AHEAD = 200
 """Diffs that are kept while one before them is missing."""
 
 
-class Entry(NamedTuple):
+class ReplicaEntry(NamedTuple):
     """One presence: its meta as JSON text."""
 
     topic: str
@@ -37,7 +37,7 @@ class ReplicaTable:
     def __init__(self) -> None:
         self._by_topic: dict[str, dict[str, bytes | dict[str, bytes]]] = {}
 
-    def add(self, entry: Entry) -> bool:
+    def add(self, entry: ReplicaEntry) -> bool:
         """Add a presence; return whether it is new."""
         topic, key, ref, meta = entry
         of_topic = self._by_topic.setdefault(topic, {})
@@ -82,14 +82,14 @@ class ReplicaTable:
             return []
         return [read_meta(found)] if isinstance(found, bytes) else [read_meta(meta) for meta in found.values()]
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[ReplicaEntry]:
         for topic, of_topic in self._by_topic.items():
             for key, found in of_topic.items():
                 of_key = {_ref(found): found} if isinstance(found, bytes) else found
                 for ref, meta in of_key.items():
-                    yield Entry(topic, key, ref, meta)
+                    yield ReplicaEntry(topic, key, ref, meta)
 
-    def __contains__(self, entry: Entry) -> bool:
+    def __contains__(self, entry: ReplicaEntry) -> bool:
         found = self._by_topic.get(entry.topic, {}).get(entry.key)
         if isinstance(found, bytes):
             return _ref(found) == entry.ref
@@ -168,7 +168,7 @@ class Replica:
     def _apply(self, message: PresenceDiff) -> list[Diff]:
         joined = [entry for entry in _entries(message.joins) if self.table.add(entry)]
         left = [
-            Entry(topic, key, ref, meta)
+            ReplicaEntry(topic, key, ref, meta)
             for topic, of_topic in message.leaves.items()
             for key, refs in of_topic.items()
             for ref in refs
@@ -177,11 +177,11 @@ class Replica:
         return _diffs(joined, left)
 
 
-def _entries(joins: Joins) -> Iterator[Entry]:
+def _entries(joins: Joins) -> Iterator[ReplicaEntry]:
     for topic, of_topic in joins.items():
         for key, metas in of_topic.items():
             for meta in map(bytes, metas):
-                yield Entry(topic, key, _ref(meta), meta)
+                yield ReplicaEntry(topic, key, _ref(meta), meta)
 
 
 def _ref(meta: bytes) -> str:
@@ -189,7 +189,7 @@ def _ref(meta: bytes) -> str:
     return ref
 
 
-def _diffs(joined: Iterable[Entry], left: Iterable[Entry]) -> list[Diff]:
+def _diffs(joined: Iterable[ReplicaEntry], left: Iterable[ReplicaEntry]) -> list[Diff]:
     """Return one diff for each topic."""
     diffs: dict[str, tuple[Metas, Metas]] = {}
     for side, entries in enumerate((joined, left)):
