@@ -459,7 +459,8 @@ class Endpoint:
     def in_worker(self, number: int) -> None:
         """Listen on the sockets of this worker from now on."""
         assert self._shared is not None
-        self._given = self._shared.of(number)
+        self._given = self._shared.places(number)
+        self._shared.leave_to_others(number)
 
     def after_workers(self) -> None:
         """Close the listening sockets, in the parent."""

@@ -58,9 +58,10 @@ class PrivateBroker:
             worker.at_end_of_orphan = self._server.stop_orphan
 
     def after_workers(self) -> None:
-        """End the server."""
+        """End the server; the PubSub is alone again."""
         if self._server is not None:
             self._server.stop()
+            self._pubsub.connect_by(LocalAdapter())
 
     def child_ended(self, timers: Timers) -> None:
         """Start the server again, after a short while, if it is the child process that has ended."""

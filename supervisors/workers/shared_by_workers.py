@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Protocol, runtime_checkable
 
@@ -54,8 +55,11 @@ def check_workers(workers: object) -> None:
 
     Raises:
         ValueError: if it is no number of processes, or if this platform cannot fork.
+        RuntimeError: in another thread than the main one, which gets the signals.
     """
     if not is_count(workers, 1):
         raise ValueError(f"workers must be a number of processes >= 1, or None, got {safe_repr(workers)}")
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("run(workers=…) watches over processes by their signals: call it in the main thread")
     if not hasattr(os, "fork"):
         raise ValueError("workers need os.fork, which this platform does not have: start several programs")

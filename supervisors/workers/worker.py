@@ -168,7 +168,7 @@ class Worker:
             self.tell("stops")
 
     def failed(self, error: StartError) -> None:
-        """Tell the parent why this worker cannot do its work."""
+        """Tell the parent why this worker cannot start."""
         self.tell("failed", pickle.dumps(error).hex())
 
     # The death of the parent

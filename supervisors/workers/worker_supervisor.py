@@ -137,14 +137,30 @@ class WorkerSupervisor:
         if self._is_stopping:
             return
         ours, theirs = pair()
-        with self._signals.blocked() as before:
-            pid = os.fork()
-            if not pid:
-                self._become_worker(number, theirs, before)
-        theirs.close()
+        try:
+            with self._signals.blocked() as before:
+                pid = os.fork()
+                if not pid:
+                    self._become_worker(number, theirs, before)
+        except OSError as error:
+            ours.close()
+            self._not_started(number, error)
+            return
+        finally:
+            theirs.close()
         channel = ControlChannel(ours, partial(self._watch, ours.fileno()))
         process = self._processes[pid] = WorkerProcess(number, pid, channel)
         self._selector.register(channel, selectors.EVENT_READ, partial(self._on_messages, process))
+
+    def _not_started(self, number: int, error: OSError) -> None:
+        """Try again later, if there can be no more processes now; not at the start of the program."""
+        if not self._is_up:
+            raise error
+        LIFE.error("worker %d cannot be started: %s", number + 1, error)
+        self._start_later(number)
+
+    def _start_later(self, number: int) -> None:
+        self._timers.call_after(self._waits[number].next(monotonic_time()), partial(self._start, number))
 
     def _become_worker(self, number: int, end: Any, before: set[int]) -> NoReturn:
         try:
@@ -216,7 +232,7 @@ class WorkerSupervisor:
         processes = list(self._processes.values())
         pids = ", ".join(str(each.pid) for each in processes)
         at = f" at {processes[0].at}" if processes[0].at else ""
-        LIFE.info("%s is running%s in %d processes (%s); Ctrl-C stops it", self._name, at, self._number, pids)
+        LIFE.info("%s is running%s, in the processes %s; Ctrl-C stops it", self._name, at, pids)
         notify(READY)
         for process in processes:
             process.answer_ready(says_so=process.number == 0)
@@ -317,7 +333,7 @@ class WorkerSupervisor:
         self._deaths += 1
         LIFE.warning("%s %s", process, why)
         if not process.stops:
-            self._timers.call_after(self._waits[process.number].next(now), partial(self._start, process.number))
+            self._start_later(process.number)
 
     def _tell_all_of(self, node: str) -> None:
         self._dead.append((monotonic_time(), node))

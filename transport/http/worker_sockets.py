@@ -53,13 +53,16 @@ class WorkerSockets:
             raise
         self._kept = [[_Kept.of(each) for each in sockets] for sockets in self._opened]
 
-    def of(self, number: int) -> list[Address]:
-        """Return those of a worker, in its process, as places to listen; close the others."""
+    def places(self, number: int) -> list[Address]:
+        """Return those of a worker, as places to listen."""
+        return [sockets[number] for sockets in self._kept]
+
+    def leave_to_others(self, number: int) -> None:
+        """Close those of the other workers, in the process of a worker."""
         for sockets in self._kept:
             for other, kept in enumerate(sockets):
                 if other != number:
                     kept.socket.close()
-        return [sockets[number] for sockets in self._kept]
 
     def close(self) -> None:
         """Stop to listen; in the parent."""
