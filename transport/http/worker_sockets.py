@@ -128,4 +128,4 @@ _KINDS = {TcpSocket: WorkerTcpSocket if _SPREADS else QueueOfAll, FileSocket: Qu
 
 def _all_end() -> bool:
     worker = this_worker()
-    return worker is None or worker.is_ending
+    return worker is not None and worker.is_ending
