@@ -571,6 +571,17 @@ def test_a_sentinel_names_the_new_master(tmp_path: Path, brokers: Brokers) -> No
         there.assert_receive(news(1))
 
 
+@pytest.mark.parametrize("protocol", ["2", "3"])
+def test_a_replica_is_refused_as_nothing_would_reach_the_master(
+    protocol: str, tmp_path: Path, brokers: Brokers, caplog: pytest.LogCaptureFixture
+) -> None:
+    with redis_sentinel(tmp_path) as (_, [_, replica], _), two_nodes(f"{replica.url}?protocol={protocol}") as (one, _):
+        assert "it is a replica" in (one.adapter.trouble() or "")
+        replica.ask("REPLICAOF", "NO", "ONE")
+        brokers.wait(one, up=True)
+    assert "connect to the master" in caplog.text
+
+
 def move_slot(servers: list[RedisServer], channel: bytes) -> None:
     """Give the slot of a channel to the next server."""
     slot = servers[0].ask("CLUSTER", "KEYSLOT", channel)

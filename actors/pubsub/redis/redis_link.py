@@ -175,6 +175,8 @@ class RedisLink(Actor):
         connection = address.connection(self._options(), span if address.kind else None)
         try:
             await connection.connect()
+            if not address.is_cluster:
+                await _refuse_replica(connection)
         except BaseException:
             # It may be the time limit that has cut it short.
             await hang_up(connection, writer_of(connection))
@@ -266,6 +268,21 @@ class RedisLink(Actor):
         if self.trouble() is None:
             self._is_up.set()
         self._adapter.changed()
+
+
+async def _refuse_replica(connection: AbstractConnection) -> None:
+    """Raise Lost if the server is a replica: what is published there reaches no subscriber of its master."""
+    from redis.exceptions import ResponseError  # noqa: PLC0415  # its library is an extra
+
+    await connection.send_command("HELLO")
+    try:
+        reply = await connection.read_response(disconnect_on_error=False)
+    except ResponseError:
+        # Of a server that is older than Redis 6.
+        return
+    about = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+    if about.get(b"role") == b"replica":
+        raise Lost("it is a replica, from which nothing reaches its master: connect to the master")
 
 
 async def _reply_to(connection: AbstractConnection, *command: str) -> Any:
