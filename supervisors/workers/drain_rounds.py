@@ -9,11 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import NamedTuple
 
-__all__ = ["DrainRounds"]
+__all__ = ["DrainRounds", "Share"]
 
 PATIENCE = 1.0
 """Seconds that the workers which have said what is left wait for one that does not, as something blocks its event loop."""
+
+
+class Share(NamedTuple):
+    """How many connections a worker ends in the round with this number, of all that all workers had at the first one."""
+
+    number: int
+    number_of_round: int
+    total: int
 
 
 class DrainRounds:
@@ -24,6 +33,7 @@ class DrainRounds:
         self._left: dict[int, int] = {}
         self._not_before = -math.inf
         self._first_at = math.inf
+        self._index = self._total = 0
 
     def report(self, worker: int, left: int, now: float) -> None:
         """Take down what a worker has left; it waits for its share."""
@@ -44,14 +54,17 @@ class DrainRounds:
             at += max(PATIENCE, self._interval)
         return max(at, self._not_before) if any(self._left.values()) else at
 
-    def shares(self, now: float) -> dict[int, int | None]:
+    def shares(self, now: float) -> dict[int, Share | None]:
         """Give out the shares of the workers that wait: how many connections to end now, None if no worker has any left."""
         left, self._left = self._left, {}
         if not any(left.values()):
             return dict.fromkeys(left)
         self._not_before = now + self._interval
-        batch, shares = self._size, dict[int, int | None]()
+        self._index += 1
+        self._total = self._total or sum(left.values())
+        batch, shares = self._size, dict[int, Share | None]()
         for worker, connections in left.items():
-            shares[worker] = share = min(batch, connections)
-            batch -= share
+            number = min(batch, connections)
+            shares[worker] = Share(number, self._index, self._total)
+            batch -= number
         return shares

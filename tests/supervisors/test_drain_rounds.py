@@ -14,7 +14,7 @@ from supervisors.workers.drain_rounds import PATIENCE, DrainRounds
 def rounds_of(size: int, left: list[int]) -> list[list[int]]:
     """Play all rounds, with workers that end what they are told; return what each ended in each round."""
     rounds, now, played = DrainRounds(size, 2.0), 0.0, list[list[int]]()
-    workers = range(len(left))
+    workers, total = range(len(left)), sum(left)
     while True:
         for worker in workers:
             rounds.report(worker, left[worker], now)
@@ -23,7 +23,8 @@ def rounds_of(size: int, left: list[int]) -> list[list[int]]:
         if None in shares.values():
             assert set(shares.values()) == {None}
             return played
-        played.append([share or 0 for share in shares.values()])
+        played.append([share.number for share in shares.values() if share is not None])
+        assert {share[1:] for share in shares.values() if share is not None} == {(len(played), total)}
         left = [before - ended for before, ended in zip(left, played[-1], strict=True)]
 
 
@@ -40,10 +41,10 @@ def test_a_batch_waits_for_the_interval_and_the_end_does_not() -> None:
     rounds = DrainRounds(10, 2.0)
     rounds.report(1, 15, now=100.0)
     assert rounds.due_at([1]) == 100.0
-    assert rounds.shares(100.0) == {1: 10}
+    assert rounds.shares(100.0) == {1: (10, 1, 15)}
     rounds.report(1, 5, now=100.5)
     assert rounds.due_at([1]) == 102.0
-    assert rounds.shares(102.0) == {1: 5}
+    assert rounds.shares(102.0) == {1: (5, 2, 15)}
     rounds.report(1, 0, now=102.1)
     assert rounds.due_at([1]) == 102.1
     assert rounds.shares(102.1) == {1: None}
@@ -64,7 +65,7 @@ def test_a_worker_that_has_ended_is_not_waited_for() -> None:
     rounds.report(2, 5, now=100.0)
     rounds.withdraw(2)
     assert rounds.due_at([1]) == 100.0
-    assert rounds.shares(100.0) == {1: 4}
+    assert rounds.shares(100.0) == {1: (4, 1, 4)}
 
 
 @pytest.mark.parametrize("worker", [1, 2])
@@ -72,4 +73,4 @@ def test_a_worker_without_connections_gets_its_turn_with_the_others(worker: int)
     rounds = DrainRounds(3, 2.0)
     rounds.report(worker, 0, now=100.0)
     rounds.report(3 - worker, 5, now=100.0)
-    assert rounds.shares(100.0) == {worker: 0, 3 - worker: 3}
+    assert rounds.shares(100.0) == {worker: (0, 1, 5), 3 - worker: (3, 1, 5)}
