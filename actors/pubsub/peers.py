@@ -159,9 +159,16 @@ class Peers:
     # Ask
 
     async def ask(
-        self, run: str, service: str, about: dict[str, Any], body: bytes = b"", *, seconds: float = HEARD_WITHIN
+        self,
+        run: str,
+        service: str,
+        about: dict[str, Any],
+        body: bytes = b"",
+        *,
+        seconds: float = HEARD_WITHIN,
+        heard: float = HEARD_WITHIN,
     ) -> PeerAnswer:
-        """Return the answer of another process, within `seconds` from when it has begun.
+        """Return the answer of another process, which has begun within `heard` seconds, and answers within `seconds` more.
 
         If the caller is cancelled, so is what the other process does for it.
 
@@ -176,7 +183,7 @@ class Peers:
         self._look_out()
         try:
             self.say("ask", run, body, number=request.number, service=service, about=about)
-            return await self._answer(request, seconds)
+            return await self._answer(request, heard, seconds)
         finally:
             self.requests.close(request)
             if not request.is_over:
@@ -214,9 +221,9 @@ class Peers:
         elif self.requests:
             self._look_out()
 
-    async def _answer(self, request: Request, seconds: float) -> PeerAnswer:
+    async def _answer(self, request: Request, heard: float, seconds: float) -> PeerAnswer:
         try:
-            with TimeBound(self.clock, HEARD_WITHIN):
+            with TimeBound(self.clock, heard):
                 await request.heard
             with TimeBound(self.clock, seconds):
                 return await request.answer

@@ -18,6 +18,7 @@ from transport.extension import ObserverExtension
 from transport.http.exchange import respond
 from transport.http.pages import pages
 from transport.http.request_target import RequestTarget
+from transport.observer.node_channel import SERVICE, NodeChannel, SceneService
 from transport.observer.observer_channel import ObserverChannel
 from transport.observer.observer_mount import ObserverMount
 from transport.socket import ConnectInfo, Socket
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
     from actors.channel import Channel
+    from actors.pubsub.pubsub import PubSub
+    from actors.ref import ActorRef
+    from transport.endpoint_api import EndpointAPI
     from transport.http.pages import Page
     from transport.mount import Mount, MountedOn
     from transport.socket import Route
@@ -88,6 +92,17 @@ class Observer(ObserverExtension):
         """Mount it with the observer's own check of origins."""
         return ObserverMount(endpoint, socket)
 
+    def bind(self, endpoint: EndpointAPI) -> Observer:
+        """Remember whose parameters are secret."""
+        self._filtered = endpoint.filter_parameters
+        return self
+
+    def attach(self, supervisor: ActorRef, pubsub: PubSub) -> None:
+        """Show this node on the pages of others that have the same token."""
+        service = SceneService(self.token, pubsub.relay.run, supervisor.process, self._filtered)
+        pubsub.peers.serve(SERVICE, service.answer)
+        supervisor.process.own(service.end)
+
     def admits(self, info: ConnectInfo) -> bool:
         """Return whether a client may connect: it has the token, wherever it is."""
         return compare_digest((info.auth_token or "").encode(), self.token.encode())
@@ -125,7 +140,7 @@ def _without_slash(page: Page) -> Page:
 class ObserverSocket(Socket):
     """The socket of the live page."""
 
-    channels: ClassVar[Mapping[str, type[Channel] | Route]] = {"observer": ObserverChannel}
+    channels: ClassVar[Mapping[str, type[Channel] | Route]] = {"observer": ObserverChannel, "observer:*": NodeChannel}
     auth_token: ClassVar[bool] = True
     log: ClassVar[str | None] = "info"
 
@@ -133,4 +148,7 @@ class ObserverSocket(Socket):
         """Accept the clients that the observer admits."""
         observer = self.endpoint.extension(Observer)
         self.assigns["links"] = [[title, path] for title, path in _LINKS.items() if self.endpoint.has_page(path)]
-        return ok() if observer is not None and observer.admits(connect_info) else error()
+        if observer is None or not observer.admits(connect_info):
+            return error()
+        self.assigns["observer_token"] = observer.token
+        return ok()
