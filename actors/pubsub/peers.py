@@ -178,6 +178,9 @@ class Peers:
             PeerBusyError: if too many requests wait already.
             PeerError: if it has failed.
         """
+        if run == self.run:
+            result = self.services[service](about, body)
+            return result if isinstance(result, PeerAnswer) else await result
         await self._meet(run)
         request = self.requests.open(run, len(body))
         self._look_out()

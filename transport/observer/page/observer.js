@@ -11,12 +11,16 @@ const SEARCH_DELAY = 150;
 /** How often in a row a server that has accepted the page may refuse it, as one that restarts does, until a token is asked for. */
 const MOST_REFUSALS = 8;
 const UNREACHABLE_DELAY = 2000;
+/** The topic of the node that serves this page. */
+const OWN_NODE = "observer";
 
 const journal = new Journal(byId("journal"));
 const totals = new Totals();
 let socket = null;
 /** Null until there is a token. */
 let channel = null;
+/** The topics whose channels have their handlers. */
+const watched = new Set();
 let searchTimer = null;
 let wasConnected = false;
 let refusals = 0;
@@ -50,12 +54,60 @@ function connect(authToken) {
   byId("access").hidden = true;
   // The socket and the files of the page are below its own path.
   socket = new Socket(`${location.pathname.replace(/\/$/, "")}/socket`, { authToken, onState: socketChanged });
-  channel = socket.channel("observer");
-  channel.onJoin(joined);
-  channel.onError(() => tree.forget());
-  channel.on("difference", changed);
+  watched.clear();
   socket.connect();
-  channel.join();
+  watch(OWN_NODE);
+}
+
+/** Joins the channel of a node; what comes from another one is no longer shown. */
+function watch(topic) {
+  channel = socket.channel(topic);
+  const own = channel;
+  if (!watched.has(topic)) {
+    watched.add(topic);
+    const shown = (show) => (payload) => own === channel && show(payload);
+    own.onJoin(shown(joined));
+    own.onError(shown(failed));
+    // It was left, and is wanted again.
+    own.onClose(shown(() => own.join()));
+    own.on("difference", shown(changed));
+    own.on("nodes", shown(({ nodes }) => showNodes(nodes)));
+  }
+  own.join();
+}
+
+function watchAnother(topic) {
+  const before = channel;
+  tree.selected = null;
+  actor.begin(null);
+  tree.forget();
+  showLost("");
+  watch(topic);
+  before.leave();
+}
+
+function failed({ source, reason }) {
+  tree.forget();
+  if (source === "join") showLost(reason);
+}
+
+/** The nodes by name, if there are several; those that have ended disappear, but not the one that is shown. */
+function showNodes(nodes) {
+  const select = byId("node");
+  const gone = nodes.every(([topic]) => topic !== channel.topic);
+  const shown = gone ? [...nodes, [channel.topic, `${select.selectedOptions[0]?.textContent ?? channel.topic}`]] : nodes;
+  select.replaceChildren(...shown.map(([topic, name]) => {
+    const option = element("option", "", name);
+    option.value = topic;
+    return option;
+  }));
+  select.value = channel.topic;
+  byId("nodes").hidden = shown.length < 2;
+}
+
+function showLost(reason) {
+  byId("lost").textContent = reason;
+  byId("lost").hidden = !reason;
 }
 
 function socketChanged(state, { code, wasConnected: wasOpen } = {}) {
@@ -103,6 +155,7 @@ function askForToken() {
 
 /** Restores the search and the selection, which a new channel does not know. */
 function joined({ own, links }) {
+  showLost("");
   tree.own = new Set(own);
   showLinks(links);
   if (byId("search").value.trim()) channel.tell("search", { text: byId("search").value });
@@ -121,7 +174,8 @@ function showLinks(links) {
   byId("links").hidden = !links.length;
 }
 
-function changed({ totals: figures, actor: facts, ...difference }) {
+function changed({ totals: figures, actor: facts, lost, ...difference }) {
+  if (lost !== undefined) showLost(lost ? "did not answer" : "");
   tree.apply(difference);
   if (figures) {
     totals.show(figures);
@@ -177,6 +231,7 @@ byId("access").addEventListener("submit", (event) => {
   if (pasted) sessionStorage.setItem(TOKEN, pasted.split("token=").pop());
   connect(sessionStorage.getItem(TOKEN));
 });
+byId("node").addEventListener("change", ({ target }) => watchAnother(target.value));
 onClick("close", close);
 
 function close() {
