@@ -179,7 +179,7 @@ GROUPS = (
         "supervisors.observer",
         "Inspection of a running system",
         {
-            "observer.md#the-commands": """ask channels info kill last_crash ps replace_state resume send sockets state
+            "observer.md#the-commands": """ask channels info kill last_crash nodes ps replace_state resume send sockets state
                 subscribers suspend top topics trace tree whereis""",
             "observer.md#a-prompt-in-your-own-program": "repl words",
         },

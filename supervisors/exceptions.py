@@ -12,6 +12,7 @@ SupervisorsError
 ├── UnsupportedCallError     this kind of supervisor does not support the call
 ├── UnknownActorError        the observer finds no actor by that name
 ├── AmbiguousActorError      the observer finds several actors by that name
+├── RemoteActorError         the observer cannot reach an actor of another node
 ├── UnavailableError         something outside of the program that it needs is not available, such as a port
 │   └── ConsoleError         a console cannot be opened at that path
 └── SystemDownError          the system ended unexpectedly
@@ -39,6 +40,7 @@ __all__ = [
     "ChildRestartingError",
     "ChildRunningError",
     "ConsoleError",
+    "RemoteActorError",
     "SignificantChildError",
     "SupervisorsError",
     "SystemDownError",
@@ -141,6 +143,10 @@ class UnknownActorError(SupervisorsError, LookupError):
         self.target, self.nearest = target, tuple(nearest)
         advice = f"closest matches: {', '.join(map(safe_repr, nearest))}" if nearest else "ps() lists all actors"
         super().__init__(f"there is no actor {safe_repr(target)}; {advice}")
+
+
+class RemoteActorError(SupervisorsError, LookupError):
+    """The actor is one of another node, where a prompt of this one cannot reach it."""
 
 
 class AmbiguousActorError(SupervisorsError, LookupError):

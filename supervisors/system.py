@@ -62,6 +62,7 @@ _CLOSING = 1.0
 _ON_A_LOOP = "`async with System(…) as system:`, or `await System(…).start()` in a notebook"
 
 # Named here and not imported: the console is built upon the System, and is loaded only by programs that open one.
+_ANSWER_PEER = "supervisors.observer.nodes:answer_peer"
 _OPEN_CONSOLE = "supervisors.console.server.console:open_console"
 
 
@@ -205,6 +206,7 @@ class System:
         if pubsub.peers.are_wanted:
             spec = ChildSpec(PeerServer, (pubsub.peers,), id=f"{pubsub.name} peers")
             children.insert(children.index(pubsub) + 1, spec)
+            pubsub.peers.serve("node", partial(_answer_peer, pubsub))
         return children
 
     def _must_not_be_running(self) -> None:
@@ -510,6 +512,11 @@ def _name_of_pubsub(system: str) -> str:
     other = Scheduler.here().names.whereis(PUBSUB)
     above = None if other is None else other.process.parent
     return PUBSUB if above is None or above.label == system else f"{system}.{PUBSUB}"
+
+
+def _answer_peer(pubsub: PubSub, about: dict[str, Any], body: bytes) -> Any:
+    """Answer the prompt of another process."""
+    return pkgutil.resolve_name(_ANSWER_PEER)(pubsub, about, body)
 
 
 def _console(system: System, path: str) -> ChildSpec:

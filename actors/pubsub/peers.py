@@ -106,6 +106,7 @@ class Peers:
         self._meetings: dict[str, asyncio.Future[None]] = {}
         self._hello_at = float("-inf")
         self._is_open, self._trouble_at = False, float("-inf")
+        self.server: ActorRef | None = None
         self._lookout: Timer | None = None
 
     @property
@@ -133,9 +134,9 @@ class Peers:
         """Whether others can reach this process."""
         return self._is_open
 
-    def opened(self) -> None:
+    def opened(self, server: ActorRef) -> None:
         """Remember that others can reach this process; called by its actor, which is there from now on, or is restarted."""
-        self._is_open = True
+        self._is_open, self.server = True, server
 
     def trouble(self) -> str | None:
         """Return why others are out of reach now."""
@@ -203,7 +204,7 @@ class Peers:
             if len(self._meetings) >= _MEETINGS:
                 raise PeerBusyError(f"{_MEETINGS} processes are looked for already")
             meeting = self._meetings[run] = asyncio.get_running_loop().create_future()
-        self.hello()
+        self._look_for_others()
         try:
             with TimeBound(self.clock, _MEETING):
                 await asyncio.shield(meeting)
@@ -257,8 +258,8 @@ class Peers:
             self._pubsub.lost(1)
             _log.debug("%s for another process is lost: %s", what, safe_str(error))
 
-    def hello(self) -> None:
-        """Look for others, unless that was done just now."""
+    def _look_for_others(self) -> None:
+        """Let all others say that they are there, unless they were just asked."""
         now = self.clock.now()
         if now - self._hello_at >= _HELLO:
             self._hello_at = now
@@ -317,8 +318,8 @@ class PeerServer(Actor):
         self.own(self._stop_serving)
         self.send_interval(_TICK, _TICK)
         await asyncio.gather(*map(self._subscribe, (topic_of(self._peers.run), PEERS, NODES)))
-        self._peers.opened()
-        self._peers.hello()
+        self._peers.opened(self.actor_ref)
+        self._peers.say("hello")
 
     async def _subscribe(self, topic: str) -> None:
         pubsub = self._peers.pubsub

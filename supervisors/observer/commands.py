@@ -30,10 +30,12 @@ from supervisors.observer import tables
 from supervisors.observer.busiest import Top
 from supervisors.observer.display import Column, Table, Text
 from supervisors.observer.lookup import find, nearest
+from supervisors.observer.nodes import ask_nodes, here, node_of, sockets_of, tree_of
 from supervisors.observer.process_info import ProcessInfo, process_info, ranked
 from supervisors.observer.scope import Scope
 from supervisors.observer.sockets import (
     ChannelInfo,
+    NodeInfo,
     SocketInfo,
     TopicInfo,
     channel_info,
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
 
     from actors.future import Future
     from actors.lowlevel import CrashReport, Process
+    from actors.pubsub.known_peers import Peer
+    from actors.pubsub.requests import PeerAnswer
     from actors.ref import ActorRef
     from supervisors.system import System
 
@@ -61,6 +65,7 @@ __all__ = [
     "info",
     "kill",
     "last_crash",
+    "nodes",
     "ps",
     "replace_state",
     "resume",
@@ -97,11 +102,21 @@ class Commands:
     def tree(self, x: object = None, *, most: int | None = _MOST) -> Text:
         """Draw the supervision tree, or the part below `x`: names, pids, classes, restarts, waiting messages and ages.
 
-        Of the children of one supervisor at most `most` are drawn; None draws all.
+        Of the children of one supervisor at most `most` are drawn; None draws all. `x` may also be a row of `nodes()`, or the
+        name of another node.
         """
         self._settle()
+        if (remote := self._tree_of_node(x, most)) is not None:
+            return Text(remote, None, self._out)
         roots = self._scope.roots() if x is None else [self._find(x).process]
         return draw_with_details(roots, most, self._out)
+
+    def _tree_of_node(self, x: object, most: int | None) -> str | None:
+        node = x.node if isinstance(x, NodeInfo) else x
+        if not isinstance(node, str):
+            return None
+        trees = (tree_of(pubsub, node, 1_000 if most is None else most) for pubsub in self._scope.pubsubs())
+        return next((tree for tree in trees if tree is not None), None)
 
     def ps(self, by: str = "pid", *, most: int | None = _MOST) -> Table[ProcessInfo]:
         """List the actors, sorted by "pid", "name", "actor", "status", "mailbox", "handled", "restarts" or "age".
@@ -171,11 +186,38 @@ class Commands:
 
     # Connections
 
+    def nodes(self) -> Table[NodeInfo]:
+        """List the processes that the adapter of the PubSub connects, this one first: their clients, channels and actors."""
+        rows = []
+        for pubsub in self._scope.pubsubs():
+            rows += [here(pubsub), *(node_of(*each) for each in ask_nodes(pubsub, "about"))]
+        return self._table(rows, tables.NODES, len(rows), "no PubSub runs")
+
     def sockets(self, *, most: int | None = _MOST) -> Table[SocketInfo]:
-        """List the connected clients: their transports, sockets, assigns without secrets, and topics."""
+        """List the connected clients, of all nodes: their transports, sockets, assigns without secrets, and topics.
+
+        At most `most` of each node are listed; None lists all of this one, and a thousand of each other one.
+        """
         self._settle()
         found = [process for process in self._scope.processes() if is_client(process)]
-        return self._table(self._rows(found, most, socket_info), tables.SOCKETS, len(found), "no clients are connected")
+        pubsubs = self._scope.pubsubs()
+        node = pubsubs[0].node if pubsubs else ""
+        rows = [row._replace(node=node) for row in self._rows(found, most, socket_info)]
+        asked = [each for pubsub in pubsubs for each in ask_nodes(pubsub, "sockets", 1_000 if most is None else most)]
+        if not asked:
+            return self._table(rows, tables.SOCKETS, len(found), "no clients are connected")
+        return self._sockets_of_nodes(rows, len(found), asked)
+
+    def _sockets_of_nodes(
+        self, rows: list[SocketInfo], count: int, asked: list[tuple[Peer, PeerAnswer | None]]
+    ) -> Table[SocketInfo]:
+        for peer, answered in asked:
+            if answered is not None:
+                rows += sockets_of(peer, answered)
+                count += answered.about["count"]
+        silent = [peer.node for peer, answered in asked if answered is None]
+        table = self._table(rows, tables.SOCKETS_OF_NODES, count, "no clients are connected")
+        return table.with_footer(f"{', '.join(silent)} did not answer") if silent else table
 
     def channels(self, socket: object = None, *, most: int | None = _MOST) -> Table[ChannelInfo]:
         """List the channels of one client, given by its transport or a row of `sockets()`; or those of all."""
@@ -193,6 +235,8 @@ class Commands:
             TopicInfo(topic, len(pubsub.subscribers(topic)))
             for pubsub in self._scope.pubsubs()
             for topic in pubsub.topics()
+            # Those of the processes among themselves are left out.
+            if not topic.startswith("\0")
         ]
         found.sort(key=lambda row: (-row.subscribers, row.topic))
         return self._table(found[:most], tables.TOPICS, len(found), "there are no subscriptions")
@@ -265,7 +309,7 @@ class Commands:
 _everywhere = Commands()
 tree, ps, top, whereis = _everywhere.tree, _everywhere.ps, _everywhere.top, _everywhere.whereis
 info, state, replace_state, trace = _everywhere.info, _everywhere.state, _everywhere.replace_state, _everywhere.trace
-sockets, channels = _everywhere.sockets, _everywhere.channels
+sockets, channels, nodes = _everywhere.sockets, _everywhere.channels, _everywhere.nodes
 topics, subscribers = _everywhere.topics, _everywhere.subscribers
 send, ask, kill = _everywhere.send, _everywhere.ask, _everywhere.kill
 suspend, resume = _everywhere.suspend, _everywhere.resume

@@ -108,6 +108,11 @@ class Table(list[T]):
         super().__init__(items)
         self._columns, self._footer, self._out = columns, footer, out
 
+    def with_footer(self, line: str) -> Self:
+        """Return it with one more line below."""
+        self._footer = f"{self._footer}\n{line}" if self._footer else line
+        return self
+
     def __repr__(self) -> str:
         return repr(self._text())
 

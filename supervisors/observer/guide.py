@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["SUMMARY", "Help", "vocabulary"]
 
 SUMMARY = """
-List  tree()  ps()  top()  whereis(x)  topics()  subscribers(topic)  sockets()  channels(socket)
+List  tree()  ps()  top()  whereis(x)  topics()  subscribers(topic)  sockets()  channels(socket)  nodes()
 Read  info(x)  state(x)  trace(x, n)  last_crash()
 Act   send(x, message)  ask(x, message)  replace_state(x, function)  suspend(x)  resume(x)  kill(x)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from actors.redaction import safe_repr
 from actors.via import Via, resolve
 from supervisors.branches import name_of
-from supervisors.exceptions import AmbiguousActorError, UnknownActorError
+from supervisors.exceptions import AmbiguousActorError, RemoteActorError, UnknownActorError
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
@@ -35,9 +35,10 @@ def find(target: object, scope: Scope) -> ActorRef[Any]:
         UnknownActorError: if no actor matches; it has the closest matches.
         AmbiguousActorError: if several actors have that label or topic.
         AmbiguousNameError: if several event loops have that name.
+        RemoteActorError: if it is a row of another node.
         TypeError: if it is None, or cannot be a name.
     """
-    target = getattr(target, "ref", target) if isinstance(target, tuple) else target
+    target = _of_row(target) if isinstance(target, tuple) else target
     if target is None or not isinstance(target, Hashable):
         raise TypeError(
             f"an actor is given by its ref, name, pid such as '<0.41.0>' or 41, or topic; got {safe_repr(target)}"
@@ -47,6 +48,15 @@ def find(target: object, scope: Scope) -> ActorRef[Any]:
         if found:
             return _the_one(target, found)
     raise UnknownActorError(target, [] if isinstance(target, Via) else nearest(str(target), _known(scope)))
+
+
+def _of_row(row: tuple[object, ...]) -> object:
+    """Return the actor of a row; what is no row is returned as it is."""
+    ref = getattr(row, "ref", row)
+    if ref is None:
+        node = getattr(row, "node", "another node")
+        raise RemoteActorError(f"this actor is one of {node}: open a prompt there, or its tree at /observer")
+    return ref
 
 
 def _the_one(target: object, found: Sequence[ActorRef[Any]]) -> ActorRef[Any]:

@@ -1,4 +1,4 @@
-"""The connected clients, the channels they have joined, and the topics that actors have subscribed to."""
+"""The connected clients, the channels they have joined, the topics that actors have subscribed to, and the nodes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from actors.lowlevel import Process
     from actors.ref import ActorRef
 
-__all__ = ["ChannelInfo", "SocketInfo", "TopicInfo", "channel_info", "channels_of", "is_client", "socket_info"]
+__all__ = [
+    "ChannelInfo",
+    "NodeInfo",
+    "SocketInfo",
+    "TopicInfo",
+    "channel_info",
+    "channels_of",
+    "is_client",
+    "socket_info",
+]
 
 
 class SocketInfo(NamedTuple):
@@ -24,10 +33,10 @@ class SocketInfo(NamedTuple):
 
     Secrets in the assigns are filtered; `age` is in seconds. `waiting_in` are the bytes that were received from the client and
     are not handled, `waiting_out` those that it has not read; `dropped` counts the broadcasts that it has missed; while it is
-    `paused`, nothing is read from it.
+    `paused`, nothing is read from it. `node` is the process that it is connected to; `ref` is None in the row of another one.
     """
 
-    ref: ActorRef[Any]
+    ref: ActorRef[Any] | None
     pid: str
     socket: str
     id: str | None
@@ -38,6 +47,7 @@ class SocketInfo(NamedTuple):
     waiting_out: int
     dropped: int
     paused: bool
+    node: str = ""
 
 
 class ChannelInfo(NamedTuple):
@@ -59,6 +69,21 @@ class TopicInfo(NamedTuple):
 
     topic: str
     subscribers: int
+
+
+class NodeInfo(NamedTuple):
+    """One row of `nodes()`: a process, by its name for the others, its process id, and what it has; `age` is in seconds.
+
+    `status` is "this one", "connected", or "did not answer": then the numbers are None.
+    """
+
+    node: str
+    status: str
+    pid: int | None = None
+    clients: int | None = None
+    channels: int | None = None
+    actors: int | None = None
+    age: float | None = None
 
 
 def is_client(process: Process) -> bool:

@@ -9,9 +9,20 @@ from supervisors.observer.display import ALARM, BOLD, DIM, PID, PLAIN, WARN, Cel
 
 if TYPE_CHECKING:
     from supervisors.observer.process_info import ProcessInfo, TopRow
-    from supervisors.observer.sockets import ChannelInfo, SocketInfo, TopicInfo
+    from supervisors.observer.sockets import ChannelInfo, NodeInfo, SocketInfo, TopicInfo
 
-__all__ = ["CHANNELS", "CROWDED", "PROCESSES", "SOCKETS", "TOP", "TOPICS", "mailbox_cell", "restarts_cell"]
+__all__ = [
+    "CHANNELS",
+    "CROWDED",
+    "NODES",
+    "PROCESSES",
+    "SOCKETS",
+    "SOCKETS_OF_NODES",
+    "TOP",
+    "TOPICS",
+    "mailbox_cell",
+    "restarts_cell",
+]
 
 # Longer cells are cut, so that a table fits on a screen.
 _WIDTH = 48
@@ -34,6 +45,10 @@ def mailbox_cell(info: ProcessInfo) -> Cell:
 def _waiting(size: int, note: str = "") -> Cell:
     """Show how many bytes wait."""
     return _cell(f"{size:,}{note}", WARN if size or note else DIM)
+
+
+def _number(number: int | None) -> Cell:
+    return _cell("" if number is None else f"{number:,}")
 
 
 def _cell(value: object, style: str = PLAIN) -> Cell:
@@ -79,6 +94,18 @@ SOCKETS: Sequence[Column[SocketInfo]] = (
     Column("out", lambda row: _waiting(row.waiting_out), right=True),
     Column("dropped", lambda row: _cell(f"{row.dropped:,}", WARN if row.dropped else DIM), right=True),
     Column("age", lambda row: _cell(duration(row.age), DIM), right=True),
+)
+
+SOCKETS_OF_NODES: Sequence[Column[SocketInfo]] = (Column("node", lambda row: _cell(row.node)), *SOCKETS)
+
+NODES: Sequence[Column[NodeInfo]] = (
+    Column("node", lambda row: _cell(row.node, BOLD)),
+    Column("status", lambda row: _cell(row.status, ALARM if row.pid is None else DIM)),
+    Column("process", lambda row: _cell("" if row.pid is None else row.pid), right=True),
+    Column("clients", lambda row: _number(row.clients), right=True),
+    Column("channels", lambda row: _number(row.channels), right=True),
+    Column("actors", lambda row: _number(row.actors), right=True),
+    Column("age", lambda row: _cell("" if row.age is None else duration(row.age), DIM), right=True),
 )
 
 CHANNELS: Sequence[Column[ChannelInfo]] = (

@@ -30,7 +30,7 @@ __all__ = ["its", "out", "system"]
 
 NAMES = {
     *("tree", "ps", "top", "whereis", "info", "state", "replace_state", "trace", "sockets", "channels", "topics"),
-    *("subscribers", "send", "ask", "kill", "suspend", "resume", "last_crash"),
+    *("subscribers", "send", "ask", "kill", "suspend", "resume", "last_crash", "nodes"),
 }
 
 
@@ -155,7 +155,7 @@ def test_who_is_suspended_handles_nothing_until_it_is_resumed(its: Commands, run
 
 
 @pytest.mark.parametrize(
-    "word", sorted(NAMES - {"ps", "top", "sockets", "topics", "subscribers", "whereis", "last_crash"})
+    "word", sorted(NAMES - {"ps", "top", "sockets", "nodes", "topics", "subscribers", "whereis", "last_crash"})
 )
 def test_who_is_unknown_is_told_by_every_word(its: Commands, word: str) -> None:
     more: dict[str, tuple[Any, ...]] = {"send": (1,), "ask": (1,), "replace_state": (dict,)}

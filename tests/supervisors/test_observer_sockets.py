@@ -70,11 +70,13 @@ def test_clients_are_listed_with_what_is_known_of_them(ann: TestClient, its: Com
 def test_a_transport_actor_is_known_as_a_client_by_its_class(ann: TestClient, its: Commands) -> None:
     [row] = its.sockets()
     assert issubclass(Transport, ClientActor)
+    assert row.ref is not None
     assert issubclass(row.ref.actor_class, ClientActor)
 
 
 def test_what_waits_for_a_client_is_shown(ann: TestClient, its: Commands) -> None:
     [row] = its.sockets()
+    assert row.ref is not None
     transport = row.ref.process.actor
     assert isinstance(transport, Transport)
     carrier: Any = transport.carrier

@@ -1,6 +1,6 @@
 """The live page of another node: a channel that asks for what changes there, and the service there that answers it.
 
-Whoever may see a node, and give orders to its actors, is decided by that node: a request proves that the token of the asking
+Each node decides which pages see it, and give orders to its actors: a request proves that the token of the asking
 page is also the token there, without sending it.
 """
 
@@ -23,6 +23,7 @@ from transport.observer.scene import Scene
 if TYPE_CHECKING:
     from actors.clock import Timer
     from actors.lowlevel import Process
+    from actors.pubsub.peers import Peers
 
 __all__ = ["SERVICE", "NodeChannel", "SceneService"]
 
@@ -106,8 +107,8 @@ class _Viewer:
 class SceneService:
     """Answers the `NodeChannel`s of other nodes that have the same token."""
 
-    def __init__(self, token: str, run: str, process: Process, filter_parameters: Sequence[str]) -> None:
-        self._token, self._run, self._process = token, run, process
+    def __init__(self, token: str, peers: Peers, process: Process, filter_parameters: Sequence[str]) -> None:
+        self._token, self._peers, self._process = token, peers, process
         self._secrets = tuple({*STATE_SECRETS, *filter_parameters})
         self._viewers: dict[str, _Viewer] = {}
 
@@ -119,7 +120,7 @@ class SceneService:
     def answer(self, about: Mapping[str, Any], _body: bytes) -> PeerAnswer:
         """Answer a request."""
         said = about["said"]
-        if not hmac.compare_digest(_proof(self._token, self._run, said), str(about["proof"])):
+        if not hmac.compare_digest(_proof(self._token, self._peers.run, said), str(about["proof"])):
             return _answer({"refused": True})
         viewer = self._viewer(said["viewer"])
         if viewer is None or said["number"] <= viewer.number:
@@ -137,7 +138,8 @@ class SceneService:
         if viewer is None:
             if len(self._viewers) >= _MOST_VIEWERS:
                 return None
-            viewer = self._viewers[name] = _Viewer(Scene(f"the observer at {name}", [self._process], self._secrets))
+            own = [self._process, *([] if self._peers.server is None else [self._peers.server.process])]
+            viewer = self._viewers[name] = _Viewer(Scene(f"the observer at {name}", own, self._secrets))
         if viewer.idle is not None:
             viewer.idle.cancel()
         viewer.idle = self._process.scheduler.clock.call_after(_IDLE, partial(self._forget, name))

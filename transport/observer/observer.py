@@ -99,7 +99,7 @@ class Observer(ObserverExtension):
 
     def attach(self, supervisor: ActorRef, pubsub: PubSub) -> None:
         """Show this node on the pages of others that have the same token."""
-        service = SceneService(self.token, pubsub.relay.run, supervisor.process, self._filtered)
+        service = SceneService(self.token, pubsub.peers, supervisor.process, self._filtered)
         pubsub.peers.serve(SERVICE, service.answer)
         supervisor.process.own(service.end)
 

@@ -40,7 +40,7 @@ class ViewingChannel(Channel):
             self._interval = self.send_interval(INTERVAL, SAMPLE)
 
     def pause(self) -> None:
-        """Take no samples while nobody looks."""
+        """Take no samples while the page is hidden."""
         if self._interval is not None:
             self._interval.cancel()
             self._interval = None
