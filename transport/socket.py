@@ -16,6 +16,7 @@ from actors.channels.channel_events import LEVELS
 from actors.channels.message import Reply, ok
 from actors.channels.payloads import check_payloads
 from actors.exceptions import ChannelError
+from actors.pubsub.peer_message import RESERVED
 from actors.redaction import safe_repr
 from actors.validation import Bound, check_seconds, is_number
 from supervisors.child_spec import ChildSpec, Restart
@@ -105,9 +106,10 @@ class Socket:
                 return f"users_socket:{self.assigns['user']}"
 
     `channels` maps topics, or prefixes that end with `*`, to channel classes; the first match counts. A `Route` instead of a
-    class adds assigns. `auth_token` says whether clients may send a token when they connect (phoenix.js' `authToken`), which is
-    then in `connect_info`. `log` is the level at which accepted and refused connections are logged; None for never. `outbox` is
-    the policy for clients that read too slowly; None for the endpoint's.
+    class adds assigns. Topics that begin with NUL are reserved, and match none. `auth_token` says whether clients may send a
+    token when they connect (phoenix.js' `authToken`), which is then in `connect_info`. `log` is the level at which accepted and
+    refused connections are logged; None for never. `outbox` is the policy for clients that read too slowly; None for the
+    endpoint's.
 
     A connection ends with close code 1008 at the Unix time `expires_at`, which `connect` sets, such as the claim `exp` of a
     token; None for never. A class with a `handle_token` lets its clients prolong that: `expiry_warning` seconds before, the
@@ -200,7 +202,9 @@ class Routes:
         self._routes.append((pattern.removesuffix("*"), pattern.endswith("*"), route))
 
     def match(self, topic: str) -> Route | None:
-        """Return the first route that matches a topic, as in Phoenix, or None."""
+        """Return the first route that matches a topic, as in Phoenix, or None; none does for topics between processes."""
+        if topic.startswith(RESERVED):
+            return None
         for pattern, is_prefix, route in self._routes:
             if topic == pattern or (is_prefix and topic.startswith(pattern)):
                 return route

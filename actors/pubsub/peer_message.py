@@ -10,7 +10,10 @@ from typing import Any, Literal
 
 import msgspec
 
-__all__ = ["NODES", "PEERS", "PeerMessage", "What", "pack_peer", "topic_of", "unpack_peer"]
+__all__ = ["NODES", "PEERS", "RESERVED", "PeerMessage", "What", "pack_peer", "topic_of", "unpack_peer"]
+
+RESERVED = "\0"
+"""What topics of messages between processes begin with; no client can join them."""
 
 NODES = "\0nodes"
 """The topic on which actors learn that another process has ended: `{"down": its name}`."""

@@ -63,6 +63,11 @@ def test_a_star_alone_serves_every_topic() -> None:
     assert every.match("") == every.match("room:1") == Route(OtherChannel)
 
 
+def test_no_route_matches_the_topics_of_messages_between_processes() -> None:
+    assert routes({"*": OtherChannel}).match("\0nodes") is None
+    assert routes({"*": OtherChannel}).match("room:\0") == Route(OtherChannel)
+
+
 def test_a_topic_behind_a_prefix_that_it_has_is_never_reached() -> None:
     assert routes({"room:*": RoomChannel, "room:lobby": LobbyChannel}).match("room:lobby") == Route(RoomChannel)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from actors.channels.encoding import as_json
 from actors.channels.message import Broadcast, checked_payload
 from actors.pubsub.disconnects import DISCONNECT
-from actors.pubsub.peer_message import PEERS
+from actors.pubsub.peer_message import PEERS, RESERVED
 from actors.pubsub.redis.redis_pubsub import PREFIX, channel_of, check_prefix, redis_address
 from actors.pubsub.remote_message import Header, pack, text_or_bytes
 from actors.redaction import safe_repr
@@ -55,7 +55,7 @@ def publish(
 
 def _packed(topic: str, event: str, payload: Payload) -> bytes:
     broadcast = Broadcast(topic, event, checked_payload(event, {} if payload is None else payload, topic))
-    if topic.startswith("\0"):
+    if topic.startswith(RESERVED):
         text = "topics that begin with NUL are reserved for messages between processes"
         raise ValueError(f"{text}, got {safe_repr(topic)}")
     data = text_or_bytes(topic, broadcast)
