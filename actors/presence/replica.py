@@ -32,37 +32,41 @@ class ReplicaEntry(NamedTuple):
 class ReplicaTable:
     """Topics with their keys, keys with their metas; a key with one meta, as most have, costs no dict."""
 
-    __slots__ = ("_by_topic",)
+    __slots__ = ("_by_topic", "_size")
 
     def __init__(self) -> None:
         self._by_topic: dict[str, dict[str, bytes | dict[str, bytes]]] = {}
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
 
     def add(self, entry: ReplicaEntry) -> bool:
         """Add a presence; return whether it is new."""
         topic, key, ref, meta = entry
         of_topic = self._by_topic.setdefault(topic, {})
         found = of_topic.get(key)
-        if found is None:
-            of_topic[key] = meta
-            return True
         if isinstance(found, bytes):
             of_topic[key] = found = {_ref(found): found}
-        if ref in found:
+        if found is None:
+            of_topic[key] = meta
+        elif ref in found:
             return False
-        found[ref] = meta
+        else:
+            found[ref] = meta
+        self._size += 1
         return True
 
     def pop(self, topic: str, key: str, ref: str) -> bytes | None:
         """Remove a presence; return its meta, None if there is none."""
-        of_topic = self._by_topic.get(topic, {})
-        found = of_topic.get(key)
+        found = self._by_topic.get(topic, {}).get(key)
         if isinstance(found, bytes):
-            if _ref(found) != ref:
-                return None
-            self._forget(topic, key)
-            return found
+            found = {_ref(found): found}
         meta = None if found is None else found.pop(ref, None)
-        if found is not None and not found:
+        if meta is None:
+            return None
+        self._size -= 1
+        if not found:
             self._forget(topic, key)
         return meta
 
@@ -136,23 +140,21 @@ class Replica:
         return self._catch_up()
 
     def add_state(self, message: PresenceState) -> list[Diff]:
-        """Add a part of the answer; with the last one, return what differs from what was known."""
-        if message.number != self.request or message.part != self._parts:
+        """Add a part of the answer; return what was not known, and with the last part what has left."""
+        is_next = message.number == self.request and message.part == self._parts
+        if not is_next or (self.clock is not None and message.clock <= self.clock):
             return []
         self._parts += 1
-        for entry in _entries(message.joins):
-            self._fresh.add(entry)
+        joined = [entry for entry in _entries(message.joins) if self._fresh.add(entry) and self.table.add(entry)]
         if not message.is_last:
-            return []
+            return _diffs(joined, ())
         fresh, known = self._fresh, self.table
         self.request, self._fresh = None, ReplicaTable()
-        if self.clock is not None and message.clock <= self.clock:
-            # The missing diffs have come after all.
-            return []
         self.table, self.clock = fresh, message.clock
         self._ahead = {clock: diff for clock, diff in self._ahead.items() if clock > message.clock}
-        joins = (entry for entry in fresh if entry not in known)
-        return [*_diffs(joins, [entry for entry in known if entry not in fresh]), *self._catch_up()]
+        # All that is in the answer is known by now.
+        left = [entry for entry in known if entry not in fresh] if len(known) > len(fresh) else []
+        return [*_diffs(joined, left), *self._catch_up()]
 
     def leaves(self) -> list[Diff]:
         """Return the changes if all its presences leave."""

@@ -250,7 +250,7 @@ class World:
 
     def live(self) -> None:
         """Let much happen, then heal, and give it the time to find out that processes are dead."""
-        for _ in range(self.random.choice([5, 15, 30])):
+        for _ in range(self.random.choice([5, 10, 25])):
             self.step()
             self.run_until(self.now + self.random.choice([0.0, 0.02, 0.3, 2.0, 8.0]))
         self.cut.clear()
