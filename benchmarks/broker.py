@@ -30,7 +30,7 @@ class Node:
 
     def __init__(self, url: str, channels: Sequence[str]) -> None:
         self._client = redis_py.Redis.from_url(url)
-        self._pubsub = self._client.pubsub()
+        self._pubsub = self._client.pubsub()  # type: ignore[no-untyped-call]  # redis-py is annotated in parts
         self._pubsub.subscribe(*channels)
         for _ in channels:
             self._pubsub.get_message(timeout=10)
