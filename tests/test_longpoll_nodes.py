@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+import psutil  # type: ignore[import-untyped]  # it has no types
 import pytest
 
 from tests.live import LiveDemo
@@ -31,10 +32,10 @@ BEATEN: list[Any] = [None, "7", "phoenix", "phx_reply", {"status": "ok", "respon
 
 
 class Pair:
-    """Two demos, and a proxy in front of them."""
+    """Two demos."""
 
-    def __init__(self, redis: RedisServer, demos: list[LiveDemo], proxy: RoundRobin) -> None:
-        self.redis, self.demos, self.proxy = redis, demos, proxy
+    def __init__(self, demos: list[LiveDemo]) -> None:
+        self.demos = demos
 
     def get(self, node: int, token: str | None = None, vsn: str = "2.0.0", **params: str) -> dict[str, Any]:
         query = urlencode({"vsn": vsn, **params, **({} if token is None else {"token": token})})
@@ -61,16 +62,24 @@ class Pair:
         return [json.loads(message) for message in answer["messages"]]
 
 
+class ConnectedPair(Pair):
+    """Two demos that Redis connects, and a proxy in front of them."""
+
+    def __init__(self, demos: list[LiveDemo], redis: RedisServer, proxy: RoundRobin) -> None:
+        super().__init__(demos)
+        self.redis, self.proxy = redis, proxy
+
+
 @contextmanager
-def running(directory: Path) -> Iterator[Pair]:
+def running(directory: Path) -> Iterator[ConnectedPair]:
     with RedisServer(directory) as redis:
         demos = [LiveDemo(DEMO, "--redis", redis.url) for _ in range(2)]
         with demos[0], demos[1], RoundRobin([demo.address for demo in demos]) as proxy:
-            yield Pair(redis, demos, proxy)
+            yield ConnectedPair(demos, redis, proxy)
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConnectedPair]:
     with running(tmp_path_factory.mktemp("redis")) as found:
         yield found
 
@@ -174,7 +183,7 @@ async def test_a_client_that_disconnects_while_it_polls_loses_nothing(pair: Pair
 
 
 @pytest.mark.parametrize("version", ["1.0.0", "2.0.0"])
-def test_clients_meet_behind_a_proxy_without_sticky_sessions(pair: Pair, version: str) -> None:
+def test_clients_meet_behind_a_proxy_without_sticky_sessions(pair: ConnectedPair, version: str) -> None:
     @on_loop
     async def talk() -> None:
         meeting = Meeting(pair.proxy.address, "longpoll", version)
@@ -190,7 +199,7 @@ def test_clients_meet_behind_a_proxy_without_sticky_sessions(pair: Pair, version
     talk()
 
 
-def test_phoenix_js_polls_behind_a_proxy_without_sticky_sessions(pair: Pair) -> None:
+def test_phoenix_js_polls_behind_a_proxy_without_sticky_sessions(pair: ConnectedPair) -> None:
     report = play("session.mjs", f"{pair.proxy.address.replace('http', 'ws', 1)}/socket", "LongPoll")
     ticks = report("ticks and pings")
     assert [answer["status"] for answer in ticks["answers"]] == ["ok"] * 4
@@ -236,7 +245,7 @@ def test_a_node_that_drains_answers_the_polls_that_wait_elsewhere(tmp_path: Path
 
 def test_sessions_outlive_a_broker_that_is_away(tmp_path: Path) -> None:
     @on_loop
-    async def talk(pair: Pair) -> None:
+    async def talk(pair: ConnectedPair) -> None:
         token = pair.open(0)
         pair.redis.stop()
         waiting = asyncio.create_task(asyncio.to_thread(pair.get, 1, token))
@@ -249,3 +258,18 @@ def test_sessions_outlive_a_broker_that_is_away(tmp_path: Path) -> None:
 
     with running(tmp_path) as pair:
         talk(pair)
+
+
+def test_workers_serve_the_sessions_of_each_other_and_give_up_those_of_a_dead_one() -> None:
+    """Each request has a connection of its own, and so may reach either worker."""
+    with LiveDemo(DEMO, "--workers", "2") as demo:
+        pair = Pair([demo, demo])
+        tokens = [pair.open(0) for _ in range(20)]
+        for token in tokens:
+            assert pair.post(0, token, json.dumps(BEAT)) == (200, {"status": 200})
+            assert pair.messages(0, token) == [BEATEN]
+        workers = psutil.Process(demo.pid).children()
+        [worker, _] = [each for each in workers if "demo.py" in " ".join(each.cmdline())]
+        worker.kill()
+        statuses = [pair.post(0, token, json.dumps(BEAT))[1]["status"] for token in tokens]
+        assert set(statuses) == {200, 410}

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from actors import Actor, Channel, Reply, ok, telemetry
+from actors.pubsub import Adapter, PubSub
 from actors.registry import ActorRegistry
-from tests.transport.wire import Answer, Tcp, on_loop, serving, status
-from transport import ConnectInfo, Socket
+from supervisors.system import System
+from tests.transport.wire import Answer, Server, Tcp, on_loop, serving, status
+from transport import ConnectInfo, Endpoint, Socket
 from transport.limits import Limits
 from transport.socket_events import LIMIT_REACHED, REFUSED
 
@@ -177,6 +180,45 @@ async def test_a_disconnect_by_id_reaches_a_session_that_is_being_accepted() -> 
         answer = await tcp.get(f"/socket/longpoll?vsn=2.0.0&user=ann&token={token}")
         assert json.loads(answer.body)["status"] == 410
         await stop_all(Kicker)
+
+
+class Subscribing(Adapter):
+    """Its subscriptions take effect when the test says so."""
+
+    def __init__(self) -> None:
+        self.effect: asyncio.Future[None] | None = None
+
+    def publish(self, topic: str, data: bytes) -> None:
+        pass
+
+    def subscribed(self, topic: str) -> None:
+        pass
+
+    def unsubscribed(self, topic: str) -> None:
+        pass
+
+    def in_effect(self, topic: str) -> asyncio.Future[None] | None:
+        return self.effect if topic == "ann" else None
+
+
+@on_loop
+async def test_a_disconnect_of_another_process_reaches_a_client_that_is_not_subscribed_yet() -> None:
+    adapter = Subscribing()
+    pubsub, endpoint = PubSub(adapter=adapter), Endpoint({"/socket": NamedSocket}, port=0)
+    async with System([endpoint], pubsub=pubsub) as system, AsyncExitStack() as stack:
+        server = Server(endpoint, system, stack)
+        for is_kicked in (True, False):
+            adapter.effect = asyncio.get_running_loop().create_future()
+            client = await server.connect(user="ann")
+            await client.join("room:1")
+            # What the process learns of the disconnects of others; their broadcast itself was not received.
+            pubsub.disconnects.add("ann" if is_kicked else "ben")
+            await client.nothing_came()
+            adapter.effect.set_result(None)
+            if is_kicked:
+                assert await client.closed() == 1001
+            else:
+                await client.nothing_came()
 
 
 async def stop_all(kind: type[Actor]) -> None:

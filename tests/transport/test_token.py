@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transport import Endpoint, SocketError, TokenError, TokenExpiredError, TokenInvalidError, TokenMissingError
-from transport.access.token import DAY, read, sign, verify
+from transport.access.token import DAY, SECRET_VARIABLE, read, sign, verify
 
 SECRET = "a secret of at least 32 bytes for tests"  # noqa: S105  # of a test
 
@@ -106,6 +106,20 @@ def test_an_endpoint_signs_with_its_secret() -> None:
 
 def test_an_endpoint_without_a_secret_says_what_it_needs() -> None:
     with pytest.raises(RuntimeError, match=r"tokens need a secret: Endpoint\(…, secret_key=…\)"):
+        Endpoint({}).sign("salt", 1)
+
+
+def test_an_endpoint_without_a_secret_has_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SECRET_VARIABLE, SECRET)
+    token = Endpoint({}).sign("salt", 1)
+    assert verify(SECRET, "salt", token) == 1
+    assert verify(ANOTHER, "salt", Endpoint({}, secret_key=ANOTHER).sign("salt", 2)) == 2
+    monkeypatch.setenv(SECRET_VARIABLE, "short")
+    with pytest.raises(SocketError, match=r"environment variable ASHTREE_SECRET_KEY: .* at least 32 bytes") as caught:
+        Endpoint({})
+    assert "short" not in str(caught.value).replace("shorter", "")
+    monkeypatch.setenv(SECRET_VARIABLE, "")
+    with pytest.raises(RuntimeError, match="tokens need a secret"):
         Endpoint({}).sign("salt", 1)
 
 
