@@ -15,6 +15,7 @@ from supervisors.exceptions import RemoteActorError
 from supervisors.observer.commands import Commands
 from supervisors.system import System
 from tests.live import LiveDemo
+from tests.node import browser, play
 from tests.servers.redis_server import RedisServer, until
 from tests.test_nodes import DEMO
 from tests.transport.wire import on_loop
@@ -144,3 +145,18 @@ def test_a_prompt_lists_the_nodes_and_the_clients_of_all(nodes: Nodes) -> None:
         until(lambda: len(its.nodes()) == 3)
         assert [row.status for row in its.nodes()] == ["this one", "connected", "connected"]
         talk(its)
+
+
+def test_a_browser_shows_the_node_that_is_chosen(tmp_path: Path) -> None:
+    with running(tmp_path, TOKEN, TOKEN) as nodes:
+        report = play("nodes.mjs", nodes.demos[0].address, browser(), TOKEN)("another node")
+    assert report["problems"] == []
+    assert len(set(report["names"])) == 2
+    assert report["topics"][0] == "observer"
+    other = report["other"]
+    assert {"System", "presence", "endpoint", "listener"} <= set(other["rows"])
+    assert "observer" not in other["rows"]
+    assert (other["chosen"], other["lost"]) == (False, "")
+    assert "observer" in report["back"]
+    assert report["barriers"] == []
+    assert [pixels for _, pixels in report["overflow"]] == [0] * 5
