@@ -338,7 +338,9 @@ def test_a_subscription_that_is_refused_concerns_no_other_topic(
     tmp_path: Path, brokers: Brokers, caplog: pytest.LogCaptureFixture
 ) -> None:
     with RedisServer(tmp_path, port=free_port()) as server:
-        server.ask("ACL", "SETUSER", "ann", "on", ">secret", "+@all", "resetchannels", "&ashtree!*", "&ashtree:room:*")
+        # The topics of processes begin with a character that is no letter.
+        channels = ["&ashtree!*", "&ashtree:[^a-z]*", "&ashtree:room:*"]
+        server.ask("ACL", "SETUSER", "ann", "on", ">secret", "+@all", "resetchannels", *channels)
         with two_nodes(f"redis://ann:secret@127.0.0.1:{server.port}") as (one, two):
             brokers.wait(one, two, up=True)
             refused = two.subscriber("secrets:1")

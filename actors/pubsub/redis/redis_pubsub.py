@@ -73,7 +73,7 @@ class RedisPubSub(Adapter):
         url: str | None = None,
         *,
         prefix: str = PREFIX,
-        heartbeat: float = 1.0,
+        heartbeat: float = 0.75,
         heartbeat_timeout: float = 1.5,
         connect_timeout: float = 1.5,
         max_queue: int = 10_000,
