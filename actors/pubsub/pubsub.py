@@ -8,6 +8,7 @@ of PubSub takes no part in this. It monitors the subscribers and removes those t
 
 from __future__ import annotations
 
+import os
 from contextvars import copy_context
 from threading import get_ident
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -68,7 +69,8 @@ class PubSub(WatchedTable):
 
     - `name`: the name that its actor is registered under. Two PubSubs on one event loop need two names.
     - `adapter`: connects it with the PubSubs of other processes (see `Adapter`); by default it is alone.
-    - `node`: the name of this process for the others, which people read; by default the machine's name and the process id.
+    - `node`: the name of this process for the others, which people read, and which no other one may have; by default the
+      machine's name and the process id. A worker adds its process id.
 
     Raises:
         TypeError: if the adapter is not an `Adapter`, or the node not a str.
@@ -87,7 +89,7 @@ class PubSub(WatchedTable):
         self.subscriptions = Subscriptions()
         if node is not None and not isinstance(node, str):
             raise TypeError(f'node must be a str, such as "web-1", or None, got {safe_repr(node)}')
-        self._node = node
+        self._node, self._pid = node, os.getpid()
         self.peers = Peers(self)
         self.connect_by(LocalAdapter() if adapter is None else adapter)
         self.fanouts, self.disconnects = Fanouts(), Disconnects()
@@ -112,7 +114,10 @@ class PubSub(WatchedTable):
     @property
     def node(self) -> str:
         """The name of this process for the others."""
-        return self._node or this_node()
+        if self._node is None:
+            return this_node()
+        # Workers are forked, and each is a process of its own.
+        return self._node if os.getpid() == self._pid else f"{self._node}:{os.getpid()}"
 
     @property
     def companions(self) -> list[Adapter]:

@@ -212,6 +212,15 @@ def test_a_pubsub_that_was_never_started_says_what_to_do(runtime: ManualRuntime)
             call()
 
 
+def test_each_worker_of_a_process_with_a_name_has_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    named, unnamed = PubSub(node="web-1"), PubSub()
+    before = unnamed.node
+    assert named.node == "web-1"
+    monkeypatch.setattr("os.getpid", lambda: 7)
+    assert named.node == "web-1:7"
+    assert unnamed.node != before
+
+
 def test_actors_are_told_that_a_process_has_ended(runtime: ManualRuntime, pubsub: PubSub) -> None:
     probe = Probe()
     pubsub.subscribe(NODES, probe.ref)
