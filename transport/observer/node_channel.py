@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from actors.channels.message import Payload, Reply, error, ok
-from actors.pubsub.requests import PeerAnswer, PeerError
+from actors.pubsub.requests import PeerAnswer, PeerBusyError, PeerError, UnreachableError
 from actors.redaction import STATE_SECRETS
 from transport.observer.observer_channel import INTERVAL, SAMPLE, ViewingChannel
 from transport.observer.scene import Scene
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from actors.lowlevel import Process
     from actors.pubsub.peers import Peers
 
-__all__ = ["SERVICE", "NodeChannel", "SceneService"]
+__all__ = ["SERVICE", "NodeChannel", "SceneService", "proof_of"]
 
 SERVICE = "observer"
 """The name of the service that shows a node to others."""
@@ -37,10 +37,12 @@ _IDLE = 10.0
 _MOST_VIEWERS = 100
 
 _NO_ANSWER = error({"reason": "did not answer"})
-_OTHER_TOKEN = error({"reason": "its observer has another token, or none: set ASHTREE_OBSERVER_TOKEN on all nodes"})
+_OTHER_TOKEN = "its observer has another token: set ASHTREE_OBSERVER_TOKEN on all nodes"  # noqa: S105  # it says what to do
+_NO_OBSERVER = "it has no observer, or failed: see its log"
+_FULL = "too many pages look at it"
 
 
-def _proof(token: str, run: str, said: Mapping[str, Any]) -> str:
+def proof_of(token: str, run: str, said: Mapping[str, Any]) -> str:
     """Return what only a holder of the token can say to a node."""
     return hmac.new(token.encode(), msgspec.json.encode([run, said], order="sorted"), hashlib.sha256).hexdigest()
 
@@ -53,7 +55,7 @@ class NodeChannel(ViewingChannel):
         self._run, self._number, self._is_lost = topic.partition(":")[2], 0, False
         first = await self._ask("join", {})
         if first is None or first.get("refused"):
-            return _NO_ANSWER if first is None else _OTHER_TOKEN
+            return _NO_ANSWER if first is None else error({"reason": first["refused"]})
         self.begin()
         return ok({"interval": INTERVAL, "own": [], "links": self.assigns.get("links", [])})
 
@@ -62,11 +64,13 @@ class NodeChannel(ViewingChannel):
         self._number += 1
         peers = self.pubsub.peers
         said = {"viewer": f"{peers.run} {self.pid}", "number": self._number, "event": event, "payload": payload}
-        proof = _proof(self.assigns["observer_token"], self._run, said)
+        proof = proof_of(self.assigns["observer_token"], self._run, said)
         try:
             answer = await peers.ask(self._run, SERVICE, {"said": said, "proof": proof}, seconds=_WITHIN, heard=_WITHIN)
-        except PeerError:
+        except (UnreachableError, PeerBusyError):
             return None
+        except PeerError:
+            return {"refused": _NO_OBSERVER}
         found: dict[str, Any] = msgspec.json.decode(answer.body)
         return found
 
@@ -75,6 +79,8 @@ class NodeChannel(ViewingChannel):
         if message is SAMPLE:
             self.push_nodes()
             self._show(await self._ask("watch", {}))
+        else:
+            super().handle_info(message)
 
     def _show(self, answer: dict[str, Any] | None) -> None:
         if (answer is None) != self._is_lost:
@@ -120,11 +126,14 @@ class SceneService:
     def answer(self, about: Mapping[str, Any], _body: bytes) -> PeerAnswer:
         """Answer a request."""
         said = about["said"]
-        if not hmac.compare_digest(_proof(self._token, self._peers.run, said), str(about["proof"])):
-            return _answer({"refused": True})
+        if not hmac.compare_digest(proof_of(self._token, self._peers.run, said), str(about["proof"])):
+            return _answer({"refused": _OTHER_TOKEN})
         viewer = self._viewer(said["viewer"])
-        if viewer is None or said["number"] <= viewer.number:
-            return _answer({"refused": True})
+        if viewer is None:
+            return _answer({"refused": _FULL})
+        if said["number"] <= viewer.number:
+            # Repeated by a program that has read it.
+            return _answer({"refused": _OTHER_TOKEN})
         viewer.number = said["number"]
         event, scene = said["event"], viewer.scene
         if not scene.takes(event):
