@@ -31,6 +31,7 @@ from supervisors.exceptions import (
     UnavailableError,
     UnknownActorError,
     UnsupportedCallError,
+    WorkersDownError,
 )
 from supervisors.garbage import rare_collections
 from supervisors.observer.commands import tree
@@ -75,6 +76,7 @@ __all__ = [
     "UnknownActorError",
     "UnsupportedCallError",
     "Watchdog",
+    "WorkersDownError",
     "count_children",
     "delete_child",
     "get_child_spec",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -384,3 +385,27 @@ async def test_a_worker_that_is_told_to_stop_drains_while_another_one_takes_its_
         codes = Counter(client.close_code for client in clients if client not in alive)
         assert codes == Counter({1012: there})
     assert not [line for line in demo.output if "WARNING" in line]
+
+
+@on_loop
+async def test_the_presences_of_a_worker_that_is_killed_leave_long_before_its_silence_would_tell(
+    demo: WorkersDemo,
+) -> None:
+    async with AsyncExitStack() as stack:
+        killed, other = demo.workers()
+        lost = await client_of(demo, killed.pid, stack, user="gone")
+        client = await client_of(demo, other.pid, stack, user="left")
+        await client.join("room:here")
+        await lost.join("room:here")
+        await changes(client, "joins")
+        killed.kill()
+        async with asyncio.timeout(5.0):
+            await changes(client, "leaves")
+
+
+async def changes(client: WireClient, kind: str) -> None:
+    """Return when a client is told that the user who is gone has joined its room, or left it."""
+    while True:
+        topic, event, payload = json.loads(await client.wire.recv())[2:]
+        if (topic, event) == ("room:here", "presence_diff") and "gone" in payload[kind]:
+            return
