@@ -14,6 +14,7 @@ from supervisors.backoff import Backoff, Waits
 from supervisors.default_log import LIFE
 from supervisors.exceptions import UnavailableError
 from supervisors.workers.worker import this_worker
+from supervisors.workers.worker_process import how_it_ended
 
 if TYPE_CHECKING:
     from actors.pubsub.pubsub import PubSub
@@ -66,12 +67,12 @@ class PrivateBroker:
     def child_ended(self, timers: Timers) -> None:
         """Start the server again, after a short while, if it is the child process that has ended."""
         server = self._server
-        if server is None or not server.pid or not os.waitpid(server.pid, os.WNOHANG)[0]:
+        pid, status = os.waitpid(server.pid, os.WNOHANG) if server is not None and server.pid else (0, 0)
+        if server is None or not pid:
             return
         server.pid = 0
-        LIFE.warning(
-            "the Redis of this program has ended, and is started again: %s", server.last_words() or "it says nothing"
-        )
+        why, said = how_it_ended(os.waitstatus_to_exitcode(status)), server.last_words()
+        LIFE.warning("the Redis of this program %s, and is started again%s", why, said and f": {said}")
         self._start_later(server, timers)
 
     def _start_later(self, server: PrivateServer, timers: Timers) -> None:

@@ -174,6 +174,7 @@ def test_it_is_started_again_at_the_same_url(server: PrivateServer) -> None:
     os.kill(server.pid, signal.SIGKILL)
     assert os.waitpid(-1, 0)[0] == before
     assert not ping(url)
+    assert server.last_words() == ""
     server.restart()
     until(lambda: ping(url))
     assert server.pid != before

@@ -46,6 +46,7 @@ _OPTIONS = {
 # The path of a socket has 104 bytes on macOS, 108 on Linux, with a zero at the end.
 _LONGEST_PLACE = 70
 _SOCKET, _LOG = "redis.sock", "redis.log"
+_STARTED = "Server initialized\n"
 _BETWEEN_LOOKS = 0.005
 _ANSWER = 1.0
 _NOT_FOR_IT = (signal.SIGINT, signal.SIGTERM)
@@ -123,11 +124,11 @@ class PrivateServer:
         self.pid, process.returncode = process.pid, 0
 
     def last_words(self) -> str:
-        """Return the last line that it has logged, which may be why it has ended; may be empty."""
+        """Return the last line that it has logged, which may be why it has ended; empty if there is none."""
         with suppress(OSError):
-            lines = [line.strip() for line in self._in_directory(_LOG).read_text(errors="replace").split("\n")]
+            text = self._in_directory(_LOG).read_text(errors="replace").rpartition(_STARTED)[2]
             # What it has to say about the machine is no reason.
-            said = [line for line in lines if line and "WARNING" not in line]
+            said = [line.strip() for line in text.split("\n") if line.strip() and "WARNING" not in line]
             return safe_str(said[-1]) if said else ""
         return ""
 
