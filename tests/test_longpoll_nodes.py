@@ -16,7 +16,7 @@ import pytest
 
 from tests.live import LiveDemo
 from tests.node import play
-from tests.servers.redis_server import RedisServer
+from tests.servers.redis_server import RedisServer, until
 from tests.servers.round_robin import RoundRobin
 from tests.test_nodes import DEMO
 from tests.transcript import Http, fetch
@@ -49,6 +49,9 @@ class Pair:
         request = Http("POST", path, {"Content-Type": content_type}, "\n".join(lines))
         status, body = fetch(self.demos[node].address, request)
         return status, json.loads(body)
+
+    def ready(self, node: int) -> int:
+        return fetch(self.demos[node].address, Http("GET", "/health/ready"))[0]
 
     def open(self, node: int, vsn: str = "2.0.0", **params: str) -> str:
         """Begin a session at a node; return its token."""
@@ -258,6 +261,24 @@ def test_sessions_outlive_a_broker_that_is_away(tmp_path: Path) -> None:
 
     with running(tmp_path) as pair:
         talk(pair)
+
+
+def test_a_broker_that_is_frozen_ends_no_session(pair: ConnectedPair) -> None:
+    @on_loop
+    async def talk() -> None:
+        token = pair.open(0)
+        pair.redis.freeze()
+        try:
+            waiting = asyncio.create_task(asyncio.to_thread(pair.get, 1, token))
+            await asyncio.to_thread(until, lambda: pair.ready(1) == 503)
+        finally:
+            pair.redis.thaw()
+        await asyncio.to_thread(pair.post, 0, token, json.dumps(BEAT))
+        answer = await waiting
+        assert (answer["token"], [json.loads(message) for message in answer["messages"]]) == (token, [BEATEN])
+        await asyncio.to_thread(until, lambda: (pair.ready(0), pair.ready(1)) == (200, 200))
+
+    talk()
 
 
 def test_workers_serve_the_sessions_of_each_other_and_give_up_those_of_a_dead_one() -> None:

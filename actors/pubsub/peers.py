@@ -43,8 +43,12 @@ __all__ = ["HEARD_WITHIN", "PeerServer", "Peers", "Service"]
 
 _log = Log("ashtree.pubsub")
 
-HEARD_WITHIN = 2.0
-"""Seconds in which another process must have begun with a request (Phoenix's `pubsub_timeout_ms`)."""
+HEARD_WITHIN = 3.0
+"""Seconds in which another process must have begun with a request.
+
+More than a broker may be silent before that is noticed (2.5 s, `RedisPubSub`): otherwise its silence would be taken for the end
+of the other process. Phoenix's `pubsub_timeout_ms` is 2,000.
+"""
 
 _MEETING = 1.0
 """Seconds that a process which is not known has to say that it is there."""
