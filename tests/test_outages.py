@@ -7,9 +7,11 @@ it is over all are told what all broadcast. Where nothing may be lost the ledger
 from __future__ import annotations
 
 import asyncio
+import functools
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -18,13 +20,22 @@ from tests.live import ROOT, WAIT, LiveDemo
 from tests.servers.redis_server import RedisServer, free_port, until
 from tests.servers.tcp_proxy import TCPProxy
 from tests.transcript import Http, fetch
-from tests.transport.wire import on_loop
 from tests.wire_clients import EndedError, Meeting, WireClient
 
 DEMO = ROOT / "demo.py"
 TOPIC = "bench:1"
 PAUSE = 0.02
 """Seconds between two broadcasts of a client."""
+
+
+def lasting(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Make a test of a coroutine; processes that are started, and frozen ones, take their time."""
+
+    @functools.wraps(test)
+    def run(**arguments: Any) -> None:
+        asyncio.run(asyncio.wait_for(test(**arguments), 8 * WAIT))
+
+    return run
 
 
 class Machines:
@@ -143,19 +154,16 @@ async def meeting(machines: Machines, *, gaps: bool) -> AsyncIterator[Meetings]:
 
 
 @pytest.mark.parametrize("fails", ["stop", "freeze"])
-def test_redis_goes_away_and_comes_back(machines: Machines, fails: str) -> None:
-    @on_loop
-    async def talk() -> None:
-        async with meeting(machines, gaps=True):
-            getattr(machines.redis, fails)()
-            await machines.are(503, 503, 503)
-            await asyncio.to_thread(machines.redis.start if fails == "stop" else machines.redis.thaw)
-            await machines.are(200, 200, 200)
-
-    talk()
+@lasting
+async def test_redis_goes_away_and_comes_back(machines: Machines, fails: str) -> None:
+    async with meeting(machines, gaps=True):
+        getattr(machines.redis, fails)()
+        await machines.are(503, 503, 503)
+        await asyncio.to_thread(machines.redis.start if fails == "stop" else machines.redis.thaw)
+        await machines.are(200, 200, 200)
 
 
-@on_loop
+@lasting
 async def test_redis_is_restarted_again_and_again(machines: Machines) -> None:
     async with meeting(machines, gaps=True):
         for _ in range(5):
@@ -170,16 +178,13 @@ def kill(machines: Machines, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["normal", "pubsub"])
-def test_redis_closes_the_connections(machines: Machines, kind: str) -> None:
-    @on_loop
-    async def talk() -> None:
-        async with meeting(machines, gaps=True):
-            for _ in range(3):
-                await asyncio.to_thread(kill, machines, kind)
-                await asyncio.sleep(10 * PAUSE)
-            await machines.are(200, 200, 200)
-
-    talk()
+@lasting
+async def test_redis_closes_the_connections(machines: Machines, kind: str) -> None:
+    async with meeting(machines, gaps=True):
+        for _ in range(3):
+            await asyncio.to_thread(kill, machines, kind)
+            await asyncio.sleep(10 * PAUSE)
+        await machines.are(200, 200, 200)
 
 
 def stall(machines: Machines) -> None:
@@ -191,20 +196,17 @@ def flush(machines: Machines) -> None:
 
 
 @pytest.mark.parametrize("happens", [stall, flush])
-def test_nothing_is_lost_when_redis_stalls_for_a_moment_or_is_flushed(
+@lasting
+async def test_nothing_is_lost_when_redis_stalls_for_a_moment_or_is_flushed(
     machines: Machines, happens: Callable[[Machines], None]
 ) -> None:
-    @on_loop
-    async def talk() -> None:
-        async with meeting(machines, gaps=False) as meetings:
-            await asyncio.to_thread(happens, machines)
-            await meetings.all_hear_all()
-            assert [machines.status(node) for node in range(3)] == [200, 200, 200]
-
-    talk()
+    async with meeting(machines, gaps=False) as meetings:
+        await asyncio.to_thread(happens, machines)
+        await meetings.all_hear_all()
+        assert [machines.status(node) for node in range(3)] == [200, 200, 200]
 
 
-@on_loop
+@lasting
 async def test_the_network_of_a_node_is_cut(machines: Machines) -> None:
     async with meeting(machines, gaps=True) as meetings:
         machines.network.cut()
@@ -218,22 +220,20 @@ async def test_the_network_of_a_node_is_cut(machines: Machines) -> None:
 
 
 @pytest.mark.parametrize("seconds", [3, 40])
-def test_nothing_is_lost_when_a_node_is_frozen_and_back(machines: Machines, seconds: float) -> None:
-    async def talk() -> None:
-        async with asyncio.timeout(seconds + 4 * WAIT), meeting(machines, gaps=False) as meetings:
-            frozen = machines.demos[1]
-            frozen.signal(signal.SIGSTOP)
-            try:
-                await asyncio.sleep(seconds)
-                assert (machines.status(0), machines.status(2)) == (200, 200)
-            finally:
-                frozen.signal(signal.SIGCONT)
-            await meetings.all_hear_all()
-
-    asyncio.run(talk())
+@lasting
+async def test_nothing_is_lost_when_a_node_is_frozen_and_back(machines: Machines, seconds: float) -> None:
+    async with meeting(machines, gaps=False) as meetings:
+        frozen = machines.demos[1]
+        frozen.signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+            assert (machines.status(0), machines.status(2)) == (200, 200)
+        finally:
+            frozen.signal(signal.SIGCONT)
+        await meetings.all_hear_all()
 
 
-@on_loop
+@lasting
 async def test_a_node_is_killed_and_another_one_takes_its_place(machines: Machines) -> None:
     async with meeting(machines, gaps=False) as meetings:
         with LiveDemo(DEMO, "--redis", machines.redis.url) as doomed:
