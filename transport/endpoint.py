@@ -462,6 +462,11 @@ class Endpoint:
         self._given = self._shared.places(number)
         self._shared.leave_to_others(number)
 
+    def without_worker(self, number: int) -> None:
+        """Close the queues of a worker that is not there, so that clients are sent elsewhere; in the parent."""
+        if self._shared is not None:
+            self._shared.abandon(number)
+
     def after_workers(self) -> None:
         """Close the listening sockets, in the parent."""
         if self._shared is not None:

@@ -58,6 +58,8 @@ class DrainRounds:
         """Give out the shares of the workers that wait: how many connections to end now, None if no worker has any left."""
         left, self._left = self._left, {}
         if not any(left.values()):
+            # Those that stop later begin with the first round.
+            self._index = self._total = 0
             return dict.fromkeys(left)
         self._not_before = now + self._interval
         self._index += 1

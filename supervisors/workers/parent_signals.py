@@ -78,8 +78,8 @@ class ParentSignals:
         """Begin to be a worker, in the forked process, which is told by its parent what its terminal sends to both."""
         signal.set_wakeup_fd(-1)
         self._close()
-        for number in self._previous:
-            # Not SIG_IGN, which programs that the worker starts would inherit.
+        for number in (*ENDING, signal.SIGCHLD):
+            # Not SIG_IGN, which programs that the worker starts would inherit. SIGTERM is its parent's order.
             signal.signal(number, signal.SIG_DFL if number in _OWN else _wake_up)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

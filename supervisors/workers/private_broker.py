@@ -58,6 +58,9 @@ class PrivateBroker:
         if worker is not None and self._server is not None:
             worker.at_end_of_orphan = self._server.stop_orphan
 
+    def without_worker(self, _number: int) -> None:
+        """Do nothing: the others have the same server."""
+
     def after_workers(self) -> None:
         """End the server; the PubSub is alone again."""
         if self._server is not None:

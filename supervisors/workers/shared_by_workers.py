@@ -31,6 +31,9 @@ class SharedByWorkers(Protocol):
     def in_worker(self, number: int) -> object:
         """Use what was opened; called in the worker with this number, counted from 0, before its system starts."""
 
+    def without_worker(self, number: int) -> object:
+        """Close what was for a worker that has ended, as no other one takes its place; called in the parent."""
+
     def after_workers(self) -> object:
         """Close what was opened; called in the parent when there are no workers any more."""
 

@@ -313,6 +313,8 @@ class WorkerSupervisor:
             self._tell_all_of(process.node)
         if not self._is_stopping:
             self._replace(process, status)
+        if self._is_stopping:
+            self._close_what_is_left()
 
     def _replace(self, process: WorkerProcess, status: int) -> None:
         if process.gives_up:
@@ -363,7 +365,14 @@ class WorkerSupervisor:
             LIFE.info("%s stops; a second Ctrl-C ends it at once", self._name)
         for process in self._processes.values():
             process.stop()
+        self._close_what_is_left()
         self._timers.call_after(self._shutdown_timeout + CLOSING + _LAST, self._kill)
+
+    def _close_what_is_left(self) -> None:
+        """Close what was for workers that are not there, and are not started any more."""
+        for number in set(range(self._number)) - {each.number for each in self._processes.values()}:
+            for each in self._shared:
+                each.without_worker(number)
 
     def _kill(self) -> None:
         self._is_stopping = self._has_killed = True

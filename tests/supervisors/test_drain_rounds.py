@@ -48,6 +48,8 @@ def test_a_batch_waits_for_the_interval_and_the_end_does_not() -> None:
     rounds.report(1, 0, now=102.1)
     assert rounds.due_at([1]) == 102.1
     assert rounds.shares(102.1) == {1: None}
+    rounds.report(2, 3, now=200.0)
+    assert rounds.shares(200.0) == {2: (3, 1, 3)}
 
 
 def test_a_worker_that_says_nothing_is_waited_for_a_while() -> None:

@@ -92,6 +92,9 @@ class Shared:
     def in_worker(self, number):
         say("in worker", number, os.getpid() == PARENT)
 
+    def without_worker(self, number):
+        say("without", number, os.getpid() == PARENT)
+
     def after_workers(self):
         say("after", os.getpid() == PARENT)
 
@@ -118,6 +121,8 @@ CHILDREN = {
     "shared": [ChildSpec(Supervisor, ([Shared()],))],
 }
 THEN = {"then": then, "failing": failing_then, "leaving": leaving_then}
+if "IGNORED" in os.environ:
+    signal.signal(int(os.environ["IGNORED"]), signal.SIG_IGN)
 options = {"max_restarts": 0, "console": os.environ.get("CONSOLE")}
 atexit.register(lambda: say("exit", os.getpid() == PARENT))
 System(CHILDREN[sys.argv[1]], pubsub=PubSub(adapter=Deaf()), **options).run(THEN[os.environ.get("THEN", "then")], workers=2)
@@ -190,8 +195,12 @@ def test_a_child_that_is_shared_is_opened_once_also_under_another_supervisor() -
         program.until("then")
         program.process.terminate()
         assert program.ended() == 0
-    told = [line for line in program.output.splitlines() if line.startswith(("before", "in worker", "after"))]
-    assert told == ["before 2 True", "in worker 0 False", "in worker 1 False", "after True"]
+    told = [
+        line for line in program.output.splitlines() if line.startswith(("before", "in worker", "without", "after"))
+    ]
+    assert told[:3] == ["before 2 True", "in worker 0 False", "in worker 1 False"]
+    assert {"without 0 True", "without 1 True"} == set(told[3:-1])
+    assert told[-1] == "after True"
 
 
 def test_a_system_that_cannot_start_is_told_once() -> None:
@@ -244,6 +253,16 @@ def test_workers_whose_event_loops_are_blocked_end_at_the_second_signal() -> Non
         program.process.send_signal(signal.SIGINT)
         assert program.ended() == 1
         assert not any(psutil.pid_exists(worker.pid) for worker in workers)
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_was_ignored_stays_ignored_and_another_one_stops_all(ignored: signal.Signals) -> None:
+    with Program("fine", IGNORED=str(int(ignored))) as program:
+        program.until("then")
+        program.process.send_signal(ignored)
+        program.process.send_signal(signal.SIGINT)
+        assert program.ended() == 0
+    assert program.output.count("ends Shutdown(detail=None)") == 2
 
 
 def test_each_worker_has_a_console(place: Path) -> None:

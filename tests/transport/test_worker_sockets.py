@@ -133,3 +133,21 @@ def test_a_socket_that_was_handed_in_stays_open() -> None:
         assert opened(sockets, 1)[0].address == handed_in.getsockname()
         sockets.close()
         socket.create_connection(handed_in.getsockname(), timeout=WAIT).close()
+
+
+def test_the_queue_of_a_worker_that_is_not_there_is_closed_and_the_others_go_on(port: WorkerSockets) -> None:
+    (two,) = opened(port, 1)
+    with ExitStack() as stack:
+        port.abandon(0)
+        for _ in range(CLIENTS):
+            stack.enter_context(socket.create_connection(two.address, timeout=WAIT))
+        assert accepted(stack.enter_context(two.duplicate())) == CLIENTS
+
+
+def test_a_queue_that_all_have_stays_when_one_worker_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "server.sock"
+    sockets = WorkerSockets([UnixSocket(path)], 2, reuse_port=False)
+    sockets.abandon(0)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    sockets.close()

@@ -64,6 +64,12 @@ class WorkerSockets:
                 if other != number:
                     kept.socket.close()
 
+    def abandon(self, number: int) -> None:
+        """Close the sockets that are this worker's alone; in the parent."""
+        for sockets in self._opened:
+            if sockets.count(sockets[number]) == 1:
+                sockets[number].close()
+
     def close(self) -> None:
         """Stop to listen; in the parent."""
         for sockets in self._opened:
