@@ -34,7 +34,7 @@ from supervisors.branches import root_of
 from supervisors.child_spec import INFINITY
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.supervision import Supervision, limited_end, supervised_by
-from supervisors.workers.drain_rounds import Share
+from supervisors.workers.drain_rounds import DrainShare
 from supervisors.workers.worker import this_worker
 from transport.carriers.carrier import Carrier, EndConnection
 from transport.socket_events import socket_drain
@@ -111,7 +111,7 @@ class Drain:
         # Those that are about to start: their messages are in the mailbox of their supervisor.
         await next_round()
         size, interval = self._options.batch_size, self._options.batch_interval
-        share = await self._share(Share(0, 0, 0))
+        share = await self._share(DrainShare(0, 0, 0))
         while share is not None:
             number, index, total = share
             # Others may have more connections of this round, and this worker none.
@@ -121,17 +121,17 @@ class Drain:
                 await self.until_so(lambda: next(self._untold(), None) is None, interval)
             share = await self._share(share)
 
-    async def _share(self, last: Share) -> Share | None:
+    async def _share(self, last: DrainShare) -> DrainShare | None:
         """Return what to end in the next round: of all, or of what the parent of several workers gives out."""
         worker, size, left = this_worker(), self._options.batch_size, self._left()
         if worker is not None:
             with suppress(ConnectionError):
                 asked = (self._endpoint.name, size, self._options.batch_interval, left)
                 answer = await worker.ask("drain", asked)
-                return None if answer is None else Share(*answer)
+                return None if answer is None else DrainShare(*answer)
             # Its parent is dead, and it has little time.
             size = left
-        return Share(min(size, left), last.number_of_round + 1, last.total or left) if left else None
+        return DrainShare(min(size, left), last.number_of_round + 1, last.total or left) if left else None
 
     def _left(self) -> int:
         return sum(1 for _ in self._untold())

@@ -11,13 +11,13 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["DrainRounds", "Share"]
+__all__ = ["DrainRounds", "DrainShare"]
 
 PATIENCE = 1.0
 """Seconds that the workers which have said what is left wait for one that does not, as something blocks its event loop."""
 
 
-class Share(NamedTuple):
+class DrainShare(NamedTuple):
     """How many connections a worker ends in the round with this number, of all that all workers had at the first one."""
 
     number: int
@@ -54,7 +54,7 @@ class DrainRounds:
             at += max(PATIENCE, self._interval)
         return max(at, self._not_before) if any(self._left.values()) else at
 
-    def shares(self, now: float) -> dict[int, Share | None]:
+    def shares(self, now: float) -> dict[int, DrainShare | None]:
         """Give out the shares of the workers that wait: how many connections to end now, None if no worker has any left."""
         left, self._left = self._left, {}
         if not any(left.values()):
@@ -64,9 +64,9 @@ class DrainRounds:
         self._not_before = now + self._interval
         self._index += 1
         self._total = self._total or sum(left.values())
-        batch, shares = self._size, dict[int, Share | None]()
+        batch, shares = self._size, dict[int, DrainShare | None]()
         for worker, connections in left.items():
             number = min(batch, connections)
-            shares[worker] = Share(number, self._index, self._total)
+            shares[worker] = DrainShare(number, self._index, self._total)
             batch -= number
         return shares

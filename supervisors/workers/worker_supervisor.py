@@ -32,7 +32,7 @@ from supervisors.restart import RestartIntensity
 from supervisors.service_manager import READY, STOPPING, notify
 from supervisors.signals import CLOSING
 from supervisors.workers.control_channel import ControlChannel, ControlMessage, pair
-from supervisors.workers.drain_rounds import DrainRounds, Share
+from supervisors.workers.drain_rounds import DrainRounds, DrainShare
 from supervisors.workers.gathering import ANSWER, Gathered, Gathering
 from supervisors.workers.parent_signals import ParentSignals
 from supervisors.workers.tallies import Tallies
@@ -87,7 +87,7 @@ class WorkerSupervisor:
         self._waits = [Waits(BACKOFF) for _ in range(workers)]
         self._timers = Timers()
         self._rounds: dict[str, DrainRounds] = {}
-        self._sharing: dict[tuple[str, int], Callable[[Share | None], None]] = {}
+        self._sharing: dict[tuple[str, int], Callable[[DrainShare | None], None]] = {}
         self._dead: deque[tuple[float, str]] = deque(maxlen=2 * workers + MAX_DEATHS)
         self._is_up = self._is_stopping = self._has_killed = False
         self._has_others = workers == 1
