@@ -272,7 +272,8 @@ class WorkerSupervisor:
 
     def _gather(self, asking: WorkerProcess, question: ControlMessage) -> None:
         kind, body = question.body
-        asked = [each for each in self._processes.values() if each.is_ready]
+        # It may serve a client before it has said that it is ready.
+        asked = [each for each in self._processes.values() if each.is_ready or each is asking]
         gathering = Gathering(len(asked), partial(self._gathered, asking, question, kind, len(asked)))
         for process in asked:
             process.channel.ask(kind, body, partial(gathering.take, process.pid))
