@@ -193,8 +193,11 @@ async def code_of(client: Any) -> int | None:
     return code
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-@pytest.mark.parametrize("place", [[], ["--reuse-port"]], ids=["alone", "reuse-port"])
+@pytest.mark.parametrize(
+    ("number", "place"),
+    [(signal.SIGTERM, []), (signal.SIGTERM, ["--reuse-port"]), (signal.SIGINT, []), (signal.SIGHUP, [])],
+    ids=["SIGTERM", "SIGTERM, a shared port", "SIGINT", "SIGHUP"],
+)
 def test_a_signal_drains_all_workers_in_rounds_of_one_batch(number: signal.Signals, place: list[str]) -> None:
     options = ("--drain-batch-size", "4", "--drain-batch-interval", "0.05", *place)
 
