@@ -38,9 +38,9 @@ _LEAST = 0.001
 _AWAKE = 2
 """Periods between two looks at the time that count, at most; for the rest this process was stopped."""
 _LATE = 0.1
-"""Seconds by which it is woken too late if it was stopped or busy."""
+"""Seconds by which it is woken too late if it was busy, and in which it reads what has arrived meanwhile."""
 _GRACE = 3
-"""Periods in which the others have time to speak, at least, after this process was stopped."""
+"""Periods in which the others have time to speak, at least, after this process was stopped for one or more."""
 
 
 class Replicas:
@@ -58,7 +58,7 @@ class Replicas:
         self._outgoing: list[tuple[str | None, Message]] = []
         self._awake, self._looked = 0.0, now
         self._beat_at = self._diff_at = self._part_at = now
-        self._was_late = False
+        self._drop_at, self._was_late = now, False
         self.silent: list[str] = []
         """Nodes that were dropped because they were silent, since this list was last cleared."""
 
@@ -71,7 +71,7 @@ class Replicas:
             self._beat_at - now,
             self._diff_at - now if own.has_changes else inf,
             self._part_at - now if own.has_answers else inf,
-            self._first_silence - self._awake_at(now),
+            max(self._first_silence - self._awake_at(now), self._drop_at - now),
         )
         # So little may be lost in the sum with the time.
         return max(_LEAST, seconds) if seconds > 0 else 0.0
@@ -79,7 +79,7 @@ class Replicas:
     def wake(self, now: float) -> list[Diff]:
         """Send what is due; drop those that are silent."""
         self._awake, self._looked = self._awake_at(now), now
-        self._spare_if_late(now)
+        self._allow_for_delay(now)
         if self._own.has_changes and now >= self._diff_at:
             self._send_diffs(now)
         if self._own.has_answers and now >= self._part_at:
@@ -89,19 +89,21 @@ class Replicas:
             self._beat_at = now + self._period
             self._send(PresenceBeat)
             self._ask_again()
-        return self._drop_silent()
+        return self._drop_silent() if now >= self._drop_at else []
 
     def _awake_at(self, now: float) -> float:
         return self._awake + min(now - self._looked, _AWAKE * self._period)
 
-    def _spare_if_late(self, now: float) -> None:
-        """Give the others time to speak if this process was stopped, or busy, while what they sent arrived."""
-        is_late = max(now - self._beat_at, self._awake - self._first_silence) > _LATE
-        # If it is always late, it drops those that are silent nevertheless.
-        if is_late and not self._was_late:
+    def _allow_for_delay(self, now: float) -> None:
+        """Give the others time if this process was stopped, or busy, while what they sent arrived."""
+        late = max(now - self._beat_at, self._awake - self._first_silence)
+        if late > self._period:
             for replica in self._replicas.values():
                 replica.heard = max(replica.heard, self._grace)
-        self._was_late = is_late or (self._was_late and now < self._beat_at)
+        elif late > _LATE and not self._was_late:
+            # First what has arrived is read. Once: if it is always late, it drops those that are silent nevertheless.
+            self._drop_at = now + _LATE
+        self._was_late = late > _LATE
 
     @property
     def _grace(self) -> float:
