@@ -14,6 +14,9 @@ from flooding.raw_client import PATH, FrameReader, join, message
 # Seconds that phoenix.js waits before each attempt to connect again; then always the last.
 BACKOFF = (0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0)
 
+HEARTBEAT = 30.0
+"""Seconds between two of its heartbeats, as of phoenix.js."""
+
 _HANDSHAKE = (
     f"GET {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -59,6 +62,11 @@ class LightClient(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self._transport, self._reader, self._is_open = transport, FrameReader(), False
         transport.write(_HANDSHAKE.encode() + join(self.topic))
+        self._beat = asyncio.get_running_loop().call_later(HEARTBEAT, self._send_heartbeat)
+
+    def _send_heartbeat(self) -> None:
+        self._transport.write(message(None, None, "phoenix", "heartbeat", {}))
+        self._beat = asyncio.get_running_loop().call_later(HEARTBEAT, self._send_heartbeat)
 
     def data_received(self, data: bytes) -> None:
         if not self._is_open:
@@ -76,13 +84,14 @@ class LightClient(asyncio.Protocol):
             self.seen[number] += 1
             if self.keeps_times:
                 self.times[number] = time.perf_counter()
-        elif received[3] == "phx_reply":
+        elif received[3] == "phx_reply" and received[2] == self.topic:
             self._attempts = 0
             self.joined.set()
             if self.cut is not None and self.back is None:
                 self.back = time.time()
 
     def connection_lost(self, _error: Exception | None) -> None:
+        self._beat.cancel()
         if self.joined.is_set() and self.cut is None:
             self.cut = time.time()
         self.joined.clear()

@@ -42,12 +42,14 @@ async def restart(clients: int, number: int) -> bool:
             await meet(members)
             talking = asyncio.create_task(talk(int(port)))
             await asyncio.sleep(3 * INTERVAL)
-            began = time.time()
+            began, used, served = time.time(), time.process_time(), pair[1].processor_time()
             pair[0].process.send_signal(number)
             pair.append(await asyncio.to_thread(again, pair[0], options))
             async with asyncio.timeout(DEADLINE):
                 while any(member.cut and not member.back for member in members):  # noqa: ASYNC110  # nothing else reports it
                     await asyncio.sleep(0.1)
+            used, served = time.process_time() - used, pair[1].processor_time() - served
+            print(f"processor time meanwhile: {served:.1f} s of the node that stayed, {used:.1f} s of the clients")
             await asyncio.sleep(3 * INTERVAL)
             talking.cancel()
             return report(members, began)

@@ -67,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serve a chat, as one of several processes.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; that of the internal network")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--workers", type=int, help="processes that accept on the port; by default it is this one")
     options = parser.parse_args()
     logging.basicConfig(level="INFO", format="%(levelname)s %(message)s")
     endpoint = Endpoint(
@@ -84,7 +85,8 @@ def main() -> None:
         drainer=Drainer(batch_size=500, batch_interval=1.0, shutdown=60.0),
     )
     # Where Redis is says ASHTREE_REDIS_URL.
-    System([presence, endpoint], pubsub=PubSub(adapter=RedisPubSub()), shutdown_timeout=60.0).run()
+    system = System([presence, endpoint], pubsub=PubSub(adapter=RedisPubSub()), shutdown_timeout=60.0)
+    system.run(workers=options.workers)
 
 
 if __name__ == "__main__":
