@@ -122,9 +122,9 @@ class Balancer:
 
     def _places(self, ports: tuple[int, int]) -> dict[str, str]:
         key, chain, both = map(str, self.certificate)
-        places = {r"127\.0\.0\.1:4001": f"127.0.0.1:{ports[0]}", r"127\.0\.0\.1:4002": f"127.0.0.1:{ports[1]}"}
+        places = {r"127\.0\.0\.1:4001\b": f"127.0.0.1:{ports[0]}", r"127\.0\.0\.1:4002\b": f"127.0.0.1:{ports[1]}"}
         if self.kind == "haproxy":
-            places |= {r"bind :80\b": f"bind 127.0.0.1:{self.plain}", r"bind :443": f"bind 127.0.0.1:{self.port}"}
+            places |= {r"bind :80\b": f"bind 127.0.0.1:{self.plain}", r"bind :443\b": f"bind 127.0.0.1:{self.port}"}
             # As many files as a test may open.
             places |= {r"maxconn 100000": "maxconn 1000"}
             places |= {r"/etc/haproxy/chat\.pem": both, r"/run/haproxy/admin\.sock": f"{self.directory}/admin.sock"}
