@@ -74,9 +74,9 @@ class Watching:
         self.here.on_leave(lambda key, _, __: self.left.append(key))
         self.here.on_join(lambda key, _, __: self.joined.append(key))
 
-    async def sees(self, **users: int) -> None:
+    async def sees(self, *, within: float = WAIT, **users: int) -> None:
         """Wait until these users are there, each with so many metas."""
-        async with asyncio.timeout(WAIT):
+        async with asyncio.timeout(within):
             while (found := {key: len(entry["metas"]) for key, entry in self.here.state.items()}) != users:
                 self._changed.clear()
                 try:
@@ -202,3 +202,24 @@ def test_to_a_node_that_was_frozen_the_others_have_never_left(redis: RedisServer
 
     with running((redis.url,), (redis.url,)) as found:
         talk(*found)
+
+
+def test_by_default_dead_and_frozen_nodes_leave_after_30_seconds(redis: RedisServer) -> None:
+    # Not @on_loop, whose tests may not take as long.
+    async def talk(one: LiveDemo, two: LiveDemo, three: LiveDemo) -> None:
+        async with watching(one, "ann") as ann, watching(two, "ben") as ben, watching(three, "cid"):
+            await ann.sees(ann=1, ben=1, cid=1)
+            await ben.sees(ann=1, ben=1, cid=1)
+            two.signal(signal.SIGSTOP)
+            three.signal(signal.SIGKILL)
+            three.ended()
+            await ann.sees(ann=1, within=30 + WAIT)
+            async with watching(one, "dan"):
+                two.signal(signal.SIGCONT)
+                await ann.sees(ann=1, ben=1, dan=1)
+                # It has seen the others live, and gives the dead one time to speak.
+                await ben.sees(ann=1, ben=1, cid=1, dan=1)
+                assert ben.left == []
+
+    with running((redis.url,), (redis.url,), (redis.url,), script=ROOT / "demo.py") as found:
+        asyncio.run(talk(*found))
