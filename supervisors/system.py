@@ -435,6 +435,9 @@ class System:
         stop = partial(self._stop_by_signal, serving)
         signals.handle(stop, partial(self._kill, scheduler), partial(_is_busy, scheduler))
         self._seconds_left = signals.seconds_left
+        if (worker := this_worker()) is not None:
+            # Before the children start: one that is told to stop meanwhile asks for its share of the drain.
+            worker.open()
         running = AsyncExitStack()
         try:
             with self._loop_watch(scheduler, SLOW_START):
@@ -454,7 +457,6 @@ class System:
         if worker is None:
             LIFE.info("%s is running%s; Ctrl-C stops it", self.name, at and f" at {at}")
         else:
-            worker.open()
             worker.handle("down", self.pubsub.node_down)
             if not await worker.is_first(self.pubsub.node, at):
                 return

@@ -244,6 +244,37 @@ def test_all_workers_are_draining_at_once() -> None:
     drain()
 
 
+STARTS_SLOWLY = """
+import asyncio
+from actors import Actor
+from supervisors import System
+from transport import Endpoint, Socket
+
+class UserSocket(Socket):
+    pass
+
+class Slow(Actor):
+    async def on_start(self):
+        print("it starts", flush=True)
+        await asyncio.sleep(60)
+
+System([Endpoint({"/socket": UserSocket}, port=0), Slow]).run(workers=2)
+"""
+
+
+def test_a_signal_while_the_workers_start_ends_them_at_once() -> None:
+    program = [sys.executable, "-c", STARTS_SLOWLY]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, text=True) as started:  # noqa: S603  # our own
+        try:
+            assert started.stdout is not None
+            assert started.stdout.readline() == "it starts\n"
+            started.terminate()
+            assert started.wait(WAIT) == 0
+        finally:
+            started.kill()
+
+
 def test_a_second_signal_ends_workers_that_hang() -> None:
     with WorkersDemo() as demo:
         children = demo.children()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
@@ -20,11 +21,13 @@ Handler = Callable[[int, FrameType | None], object] | int | None
 class ParentSignals:
     """Counts SIGINT, SIGTERM and SIGHUP inside the block, unless they were ignored before, and wakes up at SIGCHLD too.
 
-    `fileno()` is readable when a signal has arrived; read it by `clear`.
+    `fileno()` is readable when a signal has arrived; read it by `clear`. Until `is_awaited` is true, a second one raises
+    SystemExit: what is opened before the workers may hang.
     """
 
     def __init__(self) -> None:
         self.count = 0
+        self.is_awaited = False
         self._previous: dict[signal.Signals, Handler] = {}
 
     def __enter__(self) -> Self:
@@ -62,6 +65,8 @@ class ParentSignals:
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.count += 1
+        if self.count > 1 and not self.is_awaited:
+            sys.exit(1)
 
     @contextmanager
     def blocked(self) -> Iterator[set[int]]:
@@ -75,13 +80,16 @@ class ParentSignals:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def leave(self, before: set[int]) -> None:
-        """Begin to be a worker, in the forked process, which is told by its parent what its terminal sends to both."""
+        """Begin to be a worker, in the forked process, which is told by its parent what its terminal sends to both.
+
+        SIGTERM is held back until the worker handles it (`WorkerSignals`): what it has to do at its end is done then, too.
+        """
         signal.set_wakeup_fd(-1)
         self._close()
         for number in (*ENDING, signal.SIGCHLD):
             # Not SIG_IGN, which programs that the worker starts would inherit. SIGTERM is its parent's order.
             signal.signal(number, signal.SIG_DFL if number in _OWN else _wake_up)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before | {signal.SIGTERM})
 
 
 _OWN = (signal.SIGTERM, signal.SIGCHLD)

@@ -205,7 +205,10 @@ def _wake_with_parent() -> None:
 
 
 class WorkerSignals(Signals):
-    """The signals of a worker: its first SIGTERM. All others are its parent's, also those that a terminal sends to both."""
+    """The signals of a worker: its first SIGTERM. All others are its parent's, also those that a terminal sends to both.
+
+    It is held back until there is a handler on the event loop, which ends what runs there in order.
+    """
 
     numbers = (signal.SIGTERM,)
 
@@ -217,6 +220,11 @@ class WorkerSignals(Signals):
         """Return the seconds that the worker may still take to stop in order."""
         left = super().seconds_left()
         return min(left, ORPHAN) if self._worker.is_orphan else left
+
+    def handle(self, first: Callable[[], object], others: Callable[[], object], is_busy: Callable[[], bool]) -> None:
+        """From now on, call `first()` at the first signal, also at one that has been held back."""
+        super().handle(first, others, is_busy)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self.numbers)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if not self.count:

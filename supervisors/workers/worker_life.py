@@ -26,13 +26,14 @@ def live(worker: Worker, work: Callable[[Worker], object]) -> NoReturn:
         atexit._clear()
         status = _done(worker, work)
         atexit._run_exitfuncs()
-        worker.end()
     except BaseException as error:  # noqa: BLE001  # nothing may get to the parent's code
         sys.excepthook(type(error), error, error.__traceback__)
     finally:
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):
                 stream.flush()
+        with suppress(Exception):
+            worker.end()
         os._exit(status)
 
 

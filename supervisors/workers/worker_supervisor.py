@@ -96,21 +96,24 @@ class WorkerSupervisor:
 
     def run(self) -> None:
         """Start the workers, and return when they have stopped."""
-        opened: list[SharedByWorkers] = []
-        try:
-            for each in self._shared:
-                opened.append(each)
-                each.before_fork(self._number)
-            with ParentSignals() as self._signals, selectors.DefaultSelector() as self._selector:
-                self._lifeline, self._held = os.pipe()
-                self._supervise()
-        finally:
-            for each in reversed(opened):
-                each.after_workers()
+        with ParentSignals() as self._signals:
+            opened: list[SharedByWorkers] = []
+            try:
+                for each in self._shared:
+                    opened.append(each)
+                    each.before_fork(self._number)
+                self._signals.is_awaited = True
+                if not self._signals.count:
+                    self._supervise()
+            finally:
+                for each in reversed(opened):
+                    each.after_workers()
         self._end()
 
     def _supervise(self) -> None:
+        self._selector = selectors.DefaultSelector()
         self._selector.register(self._signals, selectors.EVENT_READ, self._on_signals)
+        self._lifeline, self._held = os.pipe()
         try:
             self._start(0)
             while self._processes or not self._is_stopping:
@@ -123,6 +126,7 @@ class WorkerSupervisor:
                 os.waitpid(process.pid, 0)
             os.close(self._held)
             os.close(self._lifeline)
+            self._selector.close()
 
     def _end(self) -> None:
         if self._failure is not None:
@@ -169,12 +173,14 @@ class WorkerSupervisor:
             for process in self._processes.values():
                 process.channel.close()
             os.close(self._held)
-            worker = Worker(number, end, self._lifeline)
-            for each in self._shared:
-                each.in_worker(number)
-            live(worker, self._work)
+            live(Worker(number, end, self._lifeline), self._work_with_shared)
         finally:
             os._exit(1)
+
+    def _work_with_shared(self, worker: Worker) -> None:
+        for each in self._shared:
+            each.in_worker(worker.number)
+        self._work(worker)
 
     def _watch(self, descriptor: int, *, writable: bool) -> None:
         """Wait until a worker takes more, or no longer."""

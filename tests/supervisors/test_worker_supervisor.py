@@ -15,6 +15,7 @@ import psutil  # type: ignore[import-untyped]  # it has no types
 import pytest
 
 from tests.live import ROOT, WAIT
+from tests.servers.redis_server import PROGRAM as REDIS
 from tests.servers.redis_server import until
 
 PROGRAM = '''
@@ -88,9 +89,18 @@ class Shared:
 
     def before_fork(self, workers):
         say("before", workers, os.getpid() == PARENT)
+        for _ in range(int(os.environ.get("SIGNALS_BEFORE", "0"))):
+            signal.raise_signal(signal.SIGTERM)
 
     def in_worker(self, number):
         say("in worker", number, os.getpid() == PARENT)
+        match os.environ.get("IN_WORKER"):
+            case "fails":
+                raise RuntimeError("there is nothing to share")
+            case "orphan":
+                os.kill(PARENT, signal.SIGKILL)
+                # The thread that watches over the parent ends this process.
+                threading.Event().wait(1.0)
 
     def without_worker(self, number):
         say("without", number, os.getpid() == PARENT)
@@ -125,7 +135,8 @@ if "IGNORED" in os.environ:
     signal.signal(int(os.environ["IGNORED"]), signal.SIG_IGN)
 options = {"max_restarts": 0, "console": os.environ.get("CONSOLE")}
 atexit.register(lambda: say("exit", os.getpid() == PARENT))
-System(CHILDREN[sys.argv[1]], pubsub=PubSub(adapter=Deaf()), **options).run(THEN[os.environ.get("THEN", "then")], workers=2)
+pubsub = None if "REDIS" in os.environ else PubSub(adapter=Deaf())
+System(CHILDREN[sys.argv[1]], pubsub=pubsub, **options).run(THEN[os.environ.get("THEN", "then")], workers=2)
 say("over", os.getpid() == PARENT)
 '''
 
@@ -201,6 +212,28 @@ def test_a_child_that_is_shared_is_opened_once_also_under_another_supervisor() -
     assert told[:3] == ["before 2 True", "in worker 0 False", "in worker 1 False"]
     assert {"without 0 True", "without 1 True"} == set(told[3:-1])
     assert told[-1] == "after True"
+
+
+@pytest.mark.parametrize(("signals", "status"), [(1, 0), (2, 1)])
+def test_a_signal_while_the_parent_opens_what_is_shared_ends_it_without_workers(signals: int, status: int) -> None:
+    with Program("shared", SIGNALS_BEFORE=str(signals)) as program:
+        assert program.ended() == status
+    assert "after True" in program.output
+    assert "in worker" not in program.output
+    assert "Traceback" not in program.output
+
+
+def test_a_worker_says_why_it_cannot_use_what_is_shared() -> None:
+    with Program("shared", IN_WORKER="fails") as program:
+        assert program.ended() == 1
+    assert "RuntimeError: there is nothing to share" in program.output
+
+
+@pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")
+def test_a_worker_that_has_hardly_begun_removes_what_a_killed_parent_has_left(tmp_path: Path) -> None:
+    with Program("shared", IN_WORKER="orphan", REDIS="1", TMPDIR=str(tmp_path)) as program:
+        assert program.ended() == -signal.SIGKILL
+        until(lambda: not list(tmp_path.iterdir()))
 
 
 def test_a_system_that_cannot_start_is_told_once() -> None:
