@@ -313,7 +313,7 @@ class PeerServer(Actor):
 
     def __init__(self, peers: Peers) -> None:
         self._peers = peers
-        self._ticks = 0
+        self._ticks, self._is_cut_off = 0, False
         # The requests of others that are being answered, by run and number.
         self._served: dict[tuple[str, int], asyncio.Task[None]] = {}
 
@@ -353,9 +353,12 @@ class PeerServer(Actor):
                 self._peers.pubsub.disconnects.add(topic)
 
     def _tick(self) -> None:
-        self._peers.trouble()
+        was_cut_off, self._is_cut_off = self._is_cut_off, self._peers.trouble() is not None
         self._ticks += 1
-        if self._ticks % _ALIVE == 0:
+        if was_cut_off and not self._is_cut_off:
+            # Processes that were silent for so long are forgotten, this one by others too.
+            self._peers.say("hello")
+        elif self._ticks % _ALIVE == 0:
             self._peers.say("here")
 
     def _handle(self, message: PeerMessage, body: bytes) -> None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 import pytest
 
 from actors.channels.message import Broadcast
+from actors.pubsub import peers as peers_module
 from actors.pubsub import requests as requests_module
 from actors.pubsub.adapter import Adapter
+from actors.pubsub.known_peers import FORGOTTEN_AFTER
 from actors.pubsub.peer_message import NODES, PEERS, topic_of
 from actors.pubsub.pubsub import PubSub
 from actors.pubsub.requests import OutOfReachError, PeerAnswer, PeerBusyError, PeerError, UnreachableError
@@ -192,6 +194,25 @@ async def test_requests_fail_when_the_adapter_is_out_of_reach() -> None:
         with pytest.raises(OutOfReachError, match="it is cut"):
             await asking
         assert pair.one.may_be_alive(pair.two.run)
+
+
+@on_loop
+async def test_after_a_long_outage_they_know_each_other_at_once() -> None:
+    async with Pair() as pair:
+        pair.bridges[0].is_cut = True
+        await tick(pair.one)
+        for peers in (pair.one, pair.two):
+            assert peers.known.all(peers.clock.now() + FORGOTTEN_AFTER + 1) == []
+        pair.bridges[0].is_cut = False
+        await tick(pair.one)
+        assert [peer.node for peer in pair.one.all()] == ["two"]
+        assert [peer.node for peer in pair.two.all()] == ["one"]
+
+
+async def tick(peers: Peers) -> None:
+    assert peers.server is not None
+    peers.server.send(peers_module._TICK)
+    await rounds()
 
 
 @on_loop
