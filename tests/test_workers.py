@@ -289,10 +289,12 @@ def test_a_second_signal_ends_workers_that_hang() -> None:
 def test_a_worker_that_does_not_stop_in_time_is_killed() -> None:
     with WorkersDemo("--shutdown-timeout", "0.5") as demo:
         children = demo.children()
-        demo.workers()[0].suspend()
+        frozen = demo.workers()[0]
+        frozen.suspend()
         demo.signal(signal.SIGTERM)
-        assert demo.ended() == 1
+        assert demo.ended() == 0
         assert are_gone(children)
+    assert any(f"(process {frozen.pid}) has not stopped in time" in line for line in demo.output)
 
 
 def test_signals_to_the_whole_group_are_those_of_the_parent() -> None:

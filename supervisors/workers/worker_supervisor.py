@@ -65,7 +65,7 @@ class WorkerSupervisor:
     Raises:
         StartError: of the first worker, if it cannot start.
         WorkersDownError: if too many died.
-        SystemExit: with status 1, at a second signal, or if a worker had to be killed as it did not stop.
+        SystemExit: with status 1, at a second signal.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class WorkerSupervisor:
         self._rounds: dict[str, DrainRounds] = {}
         self._sharing: dict[tuple[str, int], Callable[[DrainShare | None], None]] = {}
         self._dead: deque[tuple[float, str]] = deque(maxlen=2 * workers + MAX_DEATHS)
-        self._is_up = self._is_stopping = self._has_killed = False
+        self._is_up = self._is_stopping = False
         self._has_others = workers == 1
         self._failure: BaseException | None = None
         self._tallies, self._deaths = Tallies(), 0
@@ -132,7 +132,7 @@ class WorkerSupervisor:
         if self._failure is not None:
             raise self._failure
         LIFE.info("%s has stopped", self._name)
-        if self._signals.count > 1 or self._has_killed:
+        if self._signals.count > 1:
             sys.exit(1)
 
     # Starting
@@ -373,7 +373,7 @@ class WorkerSupervisor:
         for process in self._processes.values():
             process.stop()
         self._close_what_is_left()
-        self._timers.call_after(self._shutdown_timeout + CLOSING + _LAST, self._kill)
+        self._timers.call_after(self._shutdown_timeout + CLOSING + _LAST, self._cut)
 
     def _close_what_is_left(self) -> None:
         """Close what was for workers that are not there, and are not started any more."""
@@ -381,7 +381,13 @@ class WorkerSupervisor:
             for each in self._shared:
                 each.without_worker(number)
 
+    def _cut(self) -> None:
+        """Kill the workers that are frozen, or hang in spite of their own limit: the time to stop is over."""
+        for process in self._processes.values():
+            LIFE.warning("%s has not stopped in time, and is killed", process)
+        self._kill()
+
     def _kill(self) -> None:
-        self._is_stopping = self._has_killed = True
+        self._is_stopping = True
         for process in self._processes.values():
             process.kill()
