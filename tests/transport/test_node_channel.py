@@ -74,6 +74,26 @@ def test_a_viewer_is_forgotten_when_it_asks_no_more(runtime: ManualRuntime, aski
     asking.service.end()
 
 
+def test_what_a_viewer_has_said_is_not_repeated_when_it_is_forgotten(
+    runtime: ManualRuntime, asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_channel, "_MOST_FORGOTTEN", 2)
+    said = {"viewer": "v", "number": 5, "event": "watch", "payload": {}}
+    proof = proof_of(TOKEN, asking.peers.run, said)
+    for _ in range(2):
+        asking.ask("join", viewer="another")
+        asking.say(said, proof)
+        runtime.advance(11)
+        assert "refused" in asking.say(said, proof)
+    asking.service.end()
+    # As many as two are remembered.
+    for viewer in ("one", "two"):
+        asking.ask("join", viewer=viewer)
+        asking.service.end()
+    assert "refused" not in asking.say(said, proof)
+    asking.service.end()
+
+
 def test_viewers_are_bounded(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_channel, "_MOST_VIEWERS", 2)
     answers = [asking.ask("join", viewer=f"v{number}") for number in range(3)]

@@ -35,6 +35,8 @@ _WITHIN = 1.0
 _IDLE = 10.0
 """Seconds after which a viewer who asks no more is forgotten."""
 _MOST_VIEWERS = 100
+_MOST_FORGOTTEN = 10_000
+"""Viewers that are forgotten, but for the number of their last request."""
 
 _NO_ANSWER = error({"reason": "did not answer"})
 _OTHER_TOKEN = "its observer has another token: set ASHTREE_OBSERVER_TOKEN on all nodes"  # noqa: S105  # it says what to do
@@ -105,8 +107,8 @@ class NodeChannel(ViewingChannel):
 class _Viewer:
     """A viewer of another node, the number of its last request, and what ends it if there is none for a while."""
 
-    def __init__(self, scene: Scene) -> None:
-        self.scene, self.number = scene, 0
+    def __init__(self, scene: Scene, number: int) -> None:
+        self.scene, self.number = scene, number
         self.idle: Timer | None = None
 
 
@@ -117,6 +119,8 @@ class SceneService:
         self._token, self._peers, self._process = token, peers, process
         self._secrets = tuple({*STATE_SECRETS, *filter_parameters})
         self._viewers: dict[str, _Viewer] = {}
+        # Their last numbers: what was said by a viewer that is forgotten is not to be repeated either.
+        self._forgotten: dict[str, int] = {}
 
     def end(self) -> None:
         """Forget all viewers."""
@@ -148,7 +152,8 @@ class SceneService:
             if len(self._viewers) >= _MOST_VIEWERS:
                 return None
             own = [self._process, *([] if self._peers.server is None else [self._peers.server.process])]
-            viewer = self._viewers[name] = _Viewer(Scene(f"the observer at {name}", own, self._secrets))
+            scene = Scene(f"the observer at {name}", own, self._secrets)
+            viewer = self._viewers[name] = _Viewer(scene, self._forgotten.pop(name, 0))
         if viewer.idle is not None:
             viewer.idle.cancel()
         viewer.idle = self._process.scheduler.clock.call_after(_IDLE, partial(self._forget, name))
@@ -157,6 +162,9 @@ class SceneService:
     def _forget(self, name: str) -> None:
         viewer = self._viewers.pop(name, None)
         if viewer is not None:
+            self._forgotten[name] = viewer.number
+            if len(self._forgotten) > _MOST_FORGOTTEN:
+                del self._forgotten[next(iter(self._forgotten))]
             viewer.scene.end()
             if viewer.idle is not None:
                 viewer.idle.cancel()
