@@ -316,7 +316,8 @@ class WorkerSupervisor:
         process.channel.close()
         self._tallies.bury(process.pid)
         self._leaves_rounds(process)
-        if process.node:
+        if process.node and (status or not self._is_stopping):
+            # When all stop, one that has stopped in order has said so itself, and the others have no time for more.
             self._tell_all_of(process.node)
         if not self._is_stopping:
             self._replace(process, status)

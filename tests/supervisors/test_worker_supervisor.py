@@ -28,8 +28,11 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
+
 from actors import Actor, Adapter, PubSub
 from supervisors import ChildSpec, Supervisor, System, UnavailableError
+from supervisors.workers.worker import this_worker
 
 
 def say(*line):
@@ -39,7 +42,9 @@ def say(*line):
 class Deaf(Adapter):
     """Connects nothing, so that no Redis is started."""
 
-    def publish(self, topic, data): ...
+    def publish(self, topic, data):
+        say("publishes", repr(topic))
+
     def subscribed(self, topic): ...
     def unsubscribed(self, topic): ...
 
@@ -47,6 +52,17 @@ class Deaf(Adapter):
 class Child(Actor):
     def terminate(self, reason):
         say("ends", reason)
+
+
+class Last(Actor):
+    """Lets all others stop before it, in one of the workers."""
+
+    async def terminate(self, reason):
+        if this_worker().number == 1:
+            while len(psutil.Process(PARENT).children()) > 1:
+                await asyncio.sleep(0)
+            # What the parent has to say of them comes before its answer.
+            await this_worker().gather("nothing")
 
 
 class Failing(Actor):
@@ -124,6 +140,7 @@ def leaving_then(system):
 PARENT = os.getpid()
 CHILDREN = {
     "fine": [Child],
+    "last": [Last],
     "failing": [Failing],
     "lacking": [ChildSpec(Supervisor, ([Lacking],))],
     "fragile": [ChildSpec(Supervisor, ([Fragile],), {"max_restarts": 0}), Child],
@@ -234,6 +251,14 @@ def test_a_worker_that_has_hardly_begun_removes_what_a_killed_parent_has_left(tm
     with Program("shared", IN_WORKER="orphan", REDIS="1", TMPDIR=str(tmp_path)) as program:
         assert program.ended() == -signal.SIGKILL
         until(lambda: not list(tmp_path.iterdir()))
+
+
+def test_workers_that_stop_together_are_not_told_of_each_other() -> None:
+    with Program("last") as program:
+        program.until("then ")
+        program.process.terminate()
+        assert program.ended() == 0
+    assert "nodes" not in program.output
 
 
 def test_a_system_that_cannot_start_is_told_once() -> None:
