@@ -74,8 +74,8 @@ class PrivateBroker:
         if server is None or not pid:
             return
         server.pid = 0
-        why, said = how_it_ended(os.waitstatus_to_exitcode(status)), server.last_words()
-        LIFE.warning("the Redis of this program %s, and is started again%s", why, said and f": {said}")
+        why, line = how_it_ended(os.waitstatus_to_exitcode(status)), server.last_log_line()
+        LIFE.warning("the Redis of this program %s, and is started again%s", why, line and f": {line}")
         self._start_later(server, timers)
 
     def _start_later(self, server: PrivateServer, timers: Timers) -> None:

@@ -21,7 +21,7 @@ class Tallies:
         """Store what a worker tells; numbers that it leaves out are as before."""
         self._living[kind].setdefault(pid, {}).update(numbers)
 
-    def bury(self, pid: int) -> None:
+    def keep(self, pid: int) -> None:
         """Keep the numbers of a worker that has ended."""
         for kind, workers in self._living.items():
             _add(self._dead[kind], workers.pop(pid, {}))

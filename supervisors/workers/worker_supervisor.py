@@ -314,7 +314,7 @@ class WorkerSupervisor:
         if process.channel.fileno() in self._selector.get_map():
             self._selector.unregister(process.channel)
         process.channel.close()
-        self._tallies.bury(process.pid)
+        self._tallies.keep(process.pid)
         self._leaves_rounds(process)
         if process.node and (status or not self._is_stopping):
             # When all stop, one that has stopped in order has said so itself, and the others have no time for more.

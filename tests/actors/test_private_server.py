@@ -174,7 +174,7 @@ def test_it_is_started_again_at_the_same_url(server: PrivateServer) -> None:
     os.kill(server.pid, signal.SIGKILL)
     assert os.waitpid(-1, 0)[0] == before
     assert not ping(url)
-    assert server.last_words() == ""
+    assert server.last_log_line() == ""
     server.restart()
     until(lambda: ping(url))
     assert server.pid != before
@@ -184,7 +184,7 @@ def test_what_it_says_at_its_end_can_be_read(server: PrivateServer) -> None:
     with redis.Redis.from_url(server.url) as client:
         client.shutdown(nosave=True)
     os.waitpid(server.pid, 0)
-    assert "bye" in server.last_words()
+    assert "bye" in server.last_log_line()
 
 
 # Its end

@@ -13,7 +13,7 @@ def test_the_sum_is_of_the_living_and_the_dead_without_those_who_have_told_it_th
     tallies.take(1, "cakes", {"apple": 1, "plum": 1})
     tallies.take(2, "cakes", {"apple": 10})
     tallies.take(3, "cakes", {"apple": 100})
-    tallies.bury(1)
+    tallies.keep(1)
     assert tallies.without("cakes", {2}) == {"apple": 101, "plum": 1}
     assert tallies.without("cakes", {2, 3}) == {"apple": 1, "plum": 1}
     assert tallies.without("cakes", ()) == {"apple": 111, "plum": 1}
@@ -29,7 +29,7 @@ def test_a_later_number_replaces_the_one_before_and_what_is_left_out_stays() -> 
 def test_kinds_are_apart_and_what_is_not_known_is_nothing() -> None:
     tallies = Tallies()
     tallies.take(1, "cakes", {"apple": 1})
-    tallies.bury(2)
+    tallies.keep(2)
     assert tallies.without("bread", ()) == {}
 
 
@@ -42,7 +42,7 @@ def test_a_total_never_goes_down(steps: list[tuple[str, int, set[int]]]) -> None
         if step == "count":
             counted[pid] += 1
         elif step == "die":
-            tallies.bury(pid)
+            tallies.keep(pid)
             pids[number] = pid + 3
             counted[pid + 3] = 0
         else:

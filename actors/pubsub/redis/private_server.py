@@ -123,13 +123,13 @@ class PrivateServer:
         # Its end is for the caller's waitpid; the children that are forked from now on have a copy of this object.
         self.pid, process.returncode = process.pid, 0
 
-    def last_words(self) -> str:
+    def last_log_line(self) -> str:
         """Return the last line that it has logged, which may be why it has ended; empty if there is none."""
         with suppress(OSError):
             text = self._in_directory(_LOG).read_text(errors="replace").rpartition(_STARTED)[2]
-            # What it has to say about the machine is no reason.
-            said = [line.strip() for line in text.split("\n") if line.strip() and "WARNING" not in line]
-            return safe_str(said[-1]) if said else ""
+            # Its warnings are about the machine.
+            lines = [line.strip() for line in text.split("\n") if line.strip() and "WARNING" not in line]
+            return safe_str(lines[-1]) if lines else ""
         return ""
 
     def stop(self) -> None:
@@ -168,7 +168,7 @@ class PrivateServer:
             if self._reap(os.WNOHANG):
                 self.pid = 0
                 raise PrivateServerError(
-                    f"{self._program} has ended at once: {self.last_words() or 'it has logged nothing'}"
+                    f"{self._program} has ended at once: {self.last_log_line() or 'it has logged nothing'}"
                 )
             if monotonic_time() > limit:
                 raise PrivateServerError(f"{self._program} does not answer within {self.start_timeout:g} s")
