@@ -116,7 +116,10 @@ class Replica:
         self.table = ReplicaTable()
         self._latest = 0
         self._ahead: dict[int, PresenceDiff] = {}
-        self._fresh, self._parts = ReplicaTable(), 0
+        self._fresh = ReplicaTable()
+        # The parts of the answer that have come, in any order, and how many there are, once that is known.
+        self._parts: set[int] = set()
+        self._all_parts = 0
 
     def saw(self, clock: int) -> None:
         """Remember how many diffs there are."""
@@ -129,7 +132,8 @@ class Replica:
 
     def ask(self, number: int, at: float) -> None:
         """Expect the answer to a request, and to no earlier one."""
-        self.request, self.asked, self._parts, self._fresh = number, at, 0, ReplicaTable()
+        self.request, self.asked = number, at
+        self._fresh, self._parts, self._all_parts = ReplicaTable(), set(), 0
 
     def add_diff(self, message: PresenceDiff) -> list[Diff]:
         """Add a diff, if its turn has come; return the changes."""
@@ -140,13 +144,15 @@ class Replica:
         return self._catch_up()
 
     def add_state(self, message: PresenceState) -> list[Diff]:
-        """Add a part of the answer; return what was not known, and with the last part what has left."""
-        is_next = message.number == self.request and message.part == self._parts
-        if not is_next or (self.clock is not None and message.clock <= self.clock):
+        """Add a part of the answer; return what was not known, and when all parts have come what has left."""
+        is_new = message.number == self.request and message.part not in self._parts
+        if not is_new or (self.clock is not None and message.clock <= self.clock):
             return []
-        self._parts += 1
+        self._parts.add(message.part)
+        if message.is_last:
+            self._all_parts = message.part + 1
         joined = [entry for entry in _entries(message.joins) if self._fresh.add(entry) and self.table.add(entry)]
-        if not message.is_last:
+        if len(self._parts) != self._all_parts:
             return _diffs(joined, ())
         fresh, known = self._fresh, self.table
         self.request, self._fresh = None, ReplicaTable()

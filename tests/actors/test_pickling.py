@@ -51,6 +51,8 @@ SAMPLES: dict[str, Any] = {
     "timeout": 2.5,
     "limit": 100,
     "max_children": 3,
+    "deaths": 6,
+    "seconds": 10.0,
     "reply": None,
     "reason": "the reason",
     "owners": ["A <0.1.0>", "B <0.2.0>"],

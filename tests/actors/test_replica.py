@@ -69,15 +69,15 @@ def test_only_what_differs_is_told_when_all_presences_come_again() -> None:
     assert (replica.clock, refs(replica)) == (5, ["2", "3"])
 
 
-def test_presences_come_in_parts_and_those_that_have_left_leave_with_the_last() -> None:
+def test_presences_come_in_parts_in_any_order_and_those_that_have_left_leave_when_all_have_come() -> None:
     replica = met("1", "2")
     replica.ask(2, 0.0)
     assert replica.add_state(state(5, "3", part=0, is_last=False, number=2)) == [change(("3",))]
-    # Once more, and one too early.
+    # Once more, and one before its turn.
     assert replica.add_state(state(5, "3", part=0, is_last=False, number=2)) == []
-    assert replica.add_state(state(5, "5", part=2, number=2)) == []
-    assert replica.add_state(state(5, "2", "4", part=1, number=2)) == [change(("4",), ("1",))]
-    assert refs(replica) == ["3", "2", "4"]
+    assert replica.add_state(state(5, "5", part=2, number=2)) == [change(("5",))]
+    assert replica.add_state(state(5, "2", "4", part=1, is_last=False, number=2)) == [change(("4",), ("1",))]
+    assert sorted(refs(replica)) == ["2", "3", "4", "5"]
 
 
 def test_an_answer_to_an_earlier_request_is_ignored() -> None:

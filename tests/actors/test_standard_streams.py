@@ -81,11 +81,11 @@ def places(system):
     return [process.actor.listens_at for process in system.ref.process.scheduler.processes.values()
             if hasattr(process.actor, "listens_at")]
 
-def run(system, welcome):
+def run(system, welcome, **options):
     def then(system):
         welcome(system)
         threading.Thread(target=request, args=(system,)).start()
-    serve(system, then)
+    serve(system, then, **options)
 
 serve, System.run = System.run, run
 demo.main(["--port", "0"])
