@@ -50,7 +50,8 @@ class Cut:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                self._passes.wait()
+                if not self._passes.wait(4 * WAIT):
+                    break
                 server = socket.create_connection(("127.0.0.1", self._port))
                 for source, sink in ((client, server), (server, client)):
                     Thread(target=self._carry, args=(source, sink), name="cut", daemon=True).start()
@@ -58,7 +59,8 @@ class Cut:
     def _carry(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError), source, sink:
             while data := source.recv(65536):
-                self._passes.wait()
+                if not self._passes.wait(4 * WAIT):
+                    break
                 sink.sendall(data)
 
 

@@ -43,11 +43,11 @@ __all__ = ["HEARD_WITHIN", "PeerServer", "Peers", "Service"]
 
 _log = Log("ashtree.pubsub")
 
-HEARD_WITHIN = 3.0
+HEARD_WITHIN = 4.0
 """Seconds in which another process must have begun with a request.
 
-More than a broker may be silent before that is noticed (2.5 s, `RedisPubSub`): otherwise its silence would be taken for the end
-of the other process. Phoenix's `pubsub_timeout_ms` is 2,000.
+More than a broker may be silent before that is noticed (2.3 s with `RedisPubSub`, more on a busy machine): otherwise its
+silence would be taken for the end of the other process. Phoenix's `pubsub_timeout_ms` is 2,000.
 """
 
 _MEETING = 1.0
@@ -58,8 +58,8 @@ _LOOK = 0.25
 """Seconds between two looks whether the adapter is still connected, while there are requests."""
 _HELLO = 0.25
 """Seconds between two looks for other processes."""
-_RECOVERY = 5.0
-"""Seconds in which all processes have connected again after a broker's return."""
+_RECOVERY = 10.0
+"""Seconds in which all processes have connected again after a broker's return; what was lost meanwhile is asked again."""
 _TICK = 1.0
 """Seconds between two looks whether the adapter is connected."""
 _ALIVE = 10
@@ -109,7 +109,7 @@ class Peers:
         self.services: dict[str, Service] = {}
         self._meetings: dict[str, asyncio.Future[None]] = {}
         self._hello_at = float("-inf")
-        self._is_open, self._trouble_at = False, float("-inf")
+        self._is_open, self._trouble_at, self._lost = False, float("-inf"), 0
         self.server: ActorRef | None = None
         self._lookout: Timer | None = None
 
@@ -144,13 +144,15 @@ class Peers:
 
     def trouble(self) -> str | None:
         """Return why others are out of reach now."""
-        trouble = self._pubsub.adapter.trouble()
-        if trouble is not None:
-            self._trouble_at = self.clock.now()
+        trouble, lost = self._pubsub.adapter.trouble(), self._pubsub.relay.counts.lost
+        # What was lost meanwhile tells of an outage that was too short to be seen.
+        if trouble is not None or lost != self._lost:
+            self._trouble_at, self._lost = self.clock.now(), lost
         return trouble
 
     def may_be_alive(self, run: str) -> bool:
         """Return whether a process that does not answer may yet be alive: its connection may come back later than ours."""
+        self.trouble()
         return self.clock.now() - self._trouble_at < _RECOVERY and not self.known.has_ended(run)
 
     def serve(self, name: str, service: Service) -> None:

@@ -258,7 +258,7 @@ def test_it_dies_with_its_parent_and_a_process_that_is_left_removes_the_director
         parent.kill()
         until(lambda: not runs(pid))
         assert len(list(place.iterdir())) == 1
-        parent.communicate("\n")
+        parent.communicate("\n", timeout=WAIT)
     until(lambda: not list(place.iterdir()))
 
 

@@ -539,7 +539,7 @@ def test_a_forgotten_subscription_to_the_heartbeat_is_noticed_while_other_messag
             until(lambda: "no heartbeat came back" in (two.adapter.trouble() or ""))
         finally:
             over.set()
-            thread.join()
+            thread.join(WAIT)
 
 
 def test_a_node_is_connected_while_topics_come_and_go_all_the_time(tmp_path: Path, brokers: Brokers) -> None:

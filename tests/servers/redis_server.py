@@ -86,7 +86,7 @@ class RedisServer:
         """Kill it, as a machine that loses its power."""
         if self._process is not None:
             self._process.kill()
-            self._process.communicate()
+            self._process.communicate(timeout=WAIT)
             self._process = None
 
     def freeze(self) -> None:

@@ -9,6 +9,8 @@ from threading import Thread
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
+from tests.live import WAIT
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -35,7 +37,7 @@ class RoundRobin:
     def __exit__(self, *_exc: object) -> None:
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._thread.join(WAIT)
         self._loop.close()
 
     async def _start(self) -> None:

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
+from tests.live import WAIT
+
 __all__ = ["TCPProxy"]
 
 
@@ -65,7 +67,8 @@ class TCPProxy:
     def _copy(self, source: socket.socket, sink: socket.socket, change: Callable[[bytes], bytes] | None) -> None:
         try:
             while data := source.recv(65536):
-                self._passes.wait()
+                if not self._passes.wait(4 * WAIT):
+                    break
                 sink.sendall(change(data) if change else data)
         except OSError:
             pass

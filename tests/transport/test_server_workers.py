@@ -76,7 +76,7 @@ def site(directory: Path, command: list[str], *options: str, **variables: str) -
     finally:
         # With all of its workers; how a server ends is not what is tested.
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.wait(WAIT)
 
 
 @needs_fork
