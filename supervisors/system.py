@@ -61,7 +61,7 @@ _CLOSING = 1.0
 
 _ON_A_LOOP = "`async with System(…) as system:`, or `await System(…).start()` in a notebook"
 
-# Named here and not imported: the console is built upon the System, and is loaded only by programs that open one.
+# Named here and not imported: they are built upon the System, and are loaded only by programs that use them.
 _ANSWER_PEER = "supervisors.observer.nodes:answer_peer"
 _OPEN_CONSOLE = "supervisors.console.server.console:open_console"
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.live import ROOT, WAIT, LiveDemo
 from tests.servers.redis_server import RedisServer, free_port
+from tests.servers.tcp_proxy import TCPProxy
 from tests.transport.wire import on_loop
 from transport.client import Presence, Socket
 
@@ -23,45 +22,6 @@ if TYPE_CHECKING:
 
 NODE = ROOT / "tests" / "presence_node.py"
 """Presences of a silent node leave after 3 s."""
-
-
-class Cut:
-    """A proxy before Redis that can be cut: what is connected is silent, and nothing can connect."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._passes = Event()
-        self._passes.set()
-        Thread(target=self._accept, name="cut", daemon=True).start()
-
-    def cut(self) -> None:
-        self._passes.clear()
-
-    def heal(self) -> None:
-        self._passes.set()
-
-    def close(self) -> None:
-        self.heal()
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                if not self._passes.wait(4 * WAIT):
-                    break
-                server = socket.create_connection(("127.0.0.1", self._port))
-                for source, sink in ((client, server), (server, client)):
-                    Thread(target=self._carry, args=(source, sink), name="cut", daemon=True).start()
-
-    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError), source, sink:
-            while data := source.recv(65536):
-                if not self._passes.wait(4 * WAIT):
-                    break
-                sink.sendall(data)
 
 
 class Watching:
@@ -151,22 +111,22 @@ def test_the_presences_of_a_node_that_ends_in_order_leave_at_once(redis: RedisSe
 
 def test_a_node_that_is_cut_off_is_dropped_and_is_back_when_the_network_heals(redis: RedisServer) -> None:
     @on_loop
-    async def talk(cut: Cut, one: LiveDemo, two: LiveDemo) -> None:
+    async def talk(network: TCPProxy, one: LiveDemo, two: LiveDemo) -> None:
         async with watching(one, "ann") as ann, watching(two, "ben") as ben:
             await ann.sees(ann=1, ben=1)
             await ben.sees(ann=1, ben=1)
-            cut.cut()
+            network.cut()
             await ann.sees(ann=1)
             await ben.sees(ben=1)
             async with watching(two, "cid"):
                 await ben.sees(ben=1, cid=1)
-                cut.heal()
+                network.heal()
                 await ann.sees(ann=1, ben=1, cid=1)
                 await ben.sees(ann=1, ben=1, cid=1)
             await ann.sees(ann=1, ben=1)
 
-    with closing(Cut(redis.port)) as cut, running((redis.url,), (cut.url,)) as found:
-        talk(cut, *found)
+    with TCPProxy(redis.port) as network, running((redis.url,), (f"redis://127.0.0.1:{network.port}",)) as found:
+        talk(network, *found)
 
 
 def test_what_changes_while_redis_is_away_is_known_when_it_is_back_and_nothing_else_changes(redis: RedisServer) -> None:

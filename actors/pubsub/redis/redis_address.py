@@ -128,7 +128,7 @@ class RedisAddress:
 
     def connection(self, ours: Mapping[str, Any], span: Span | None = None) -> AbstractConnection:
         """Return a new connection, not yet connected: to the only server, or to one of several."""
-        from redis.asyncio.connection import ConnectionPool  # noqa: PLC0415
+        from redis.asyncio.connection import ConnectionPool  # noqa: PLC0415  # an extra
 
         options = {name: value for name, value in self.options().items() if not name.startswith("sentinel_")}
         if span is not None:
@@ -138,7 +138,7 @@ class RedisAddress:
 
     def to_sentinel(self, ours: Mapping[str, Any], span: Span) -> AbstractConnection:
         """Return a new connection to a Sentinel, with the credentials that the URL has for Sentinels."""
-        from redis.asyncio.connection import ConnectionPool  # noqa: PLC0415
+        from redis.asyncio.connection import ConnectionPool  # noqa: PLC0415  # an extra
 
         left_out = {"username", "password", "db"}
         options = {name: value for name, value in self.options().items() if name not in left_out}
@@ -151,10 +151,10 @@ class RedisAddress:
 
     def sender(self, timeout: float) -> Callable[[bytes, bytes], int]:
         """Return what publishes a message on a channel, in programs without an event loop."""
-        import redis  # noqa: PLC0415
-        from redis.backoff import NoBackoff  # noqa: PLC0415
-        from redis.retry import Retry  # noqa: PLC0415
-        from redis.sentinel import Sentinel  # noqa: PLC0415
+        import redis  # noqa: PLC0415  # an extra
+        from redis.backoff import NoBackoff  # noqa: PLC0415  # an extra
+        from redis.retry import Retry  # noqa: PLC0415  # an extra
+        from redis.sentinel import Sentinel  # noqa: PLC0415  # an extra
 
         # A message that was not answered may have been published: to send it again could publish it twice.
         ours = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 0)}

@@ -196,7 +196,7 @@ class RedisLink(Actor):
 
     def _options(self) -> dict[str, Any]:
         from redis.asyncio.retry import Retry  # noqa: PLC0415  # its library is an extra
-        from redis.backoff import NoBackoff  # noqa: PLC0415
+        from redis.backoff import NoBackoff  # noqa: PLC0415  # an extra
 
         options: dict[str, Any] = {
             "retry": Retry(NoBackoff(), 0),

@@ -313,7 +313,7 @@ class RedisShard:
 
     def _not_subscribed(self, error: Exception) -> None:
         """Do without a channel that the user may not subscribe to; in a cluster it may have moved to another server."""
-        from redis.exceptions import NoPermissionError  # noqa: PLC0415
+        from redis.exceptions import NoPermissionError  # noqa: PLC0415  # an extra
 
         command = self.interests.refused()
         if command is None or command.channel == self._beat_channel:
