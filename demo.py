@@ -15,6 +15,7 @@ import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from actors.clock import wall_time
@@ -24,6 +25,7 @@ from ashtree import (
     Drainer,
     Endpoint,
     Health,
+    History,
     Metrics,
     Observer,
     Payload,
@@ -131,6 +133,8 @@ class RoomChannel(Channel):
 
     # The last 20 messages are part of a crash report: see last_crash() at the prompt, the log, and the page at /observer.
     record = 20
+    # A client that was away gets the messages that it has missed: see docs/recovery.md.
+    history = History(size=100, ttl=300.0, events=("new_msg",))
 
     def join(self, topic: str, payload: Payload) -> Reply:
         """Accept joins of every room but the VIPs'."""
@@ -280,6 +284,9 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         help="connect all processes with this Redis",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that serve clients, watched by this one")
+    parser.add_argument(
+        "--history-ttl", type=float, default=300.0, metavar="SECONDS", help="time for which a room keeps its messages"
+    )
     add_deploy_options(parser)
     options = parser.parse_args(arguments)
     if options.workers is not None and (options.workers < 1 or options.repl):
@@ -292,6 +299,7 @@ def main(arguments: Sequence[str] | None = None, prog: str | None = None) -> Non
         level="WARNING" if options.repl else "INFO", format=f"%(asctime)s {process}%(levelname)s %(message)s"
     )
     try:
+        RoomChannel.history = replace(RoomChannel.history, ttl=options.history_ttl)
         drainer = Drainer(options.drain_batch_size, options.drain_batch_interval, options.shutdown_timeout)
         endpoint = demo_endpoint(options.host, options.port, reuse_port=options.reuse_port, drainer=drainer)
         # What is broadcast in one process reaches the clients of all that use the same Redis.

@@ -45,6 +45,7 @@ from actors.exits import (
     Stop,
 )
 from actors.future import Future
+from actors.history import History, HistoryStore, MemoryHistory
 from actors.names import ask, call, send, whereis
 from actors.presence import Presence
 from actors.pubsub import PubSub, RedisPubSub, publish
@@ -94,12 +95,15 @@ __all__ = [
     "Frame",
     "From",
     "Future",
+    "History",
+    "HistoryStore",
     "IdleTimeout",
     "Interval",
     "Keys",
     "Killed",
     "LeftThread",
     "LoopClock",
+    "MemoryHistory",
     "Message",
     "MonitorRef",
     "NameTakenError",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
@@ -12,10 +12,11 @@ from actors.callbacks import check_callbacks, check_parameters, coroutine_of, pl
 from actors.channels import channel_events
 from actors.channels.encoding import ENCODING_ERRORS, payload_of, unencodable_by
 from actors.channels.fastlane import Fastlane, fastlane_of, send_frame
+from actors.channels.join_reply import JoinReply
 from actors.channels.message import (
     Broadcast,
-    JoinReply,
     Message,
+    NumberedBroadcast,
     Payload,
     Reply,
     SocketClose,
@@ -29,12 +30,15 @@ from actors.channels.message import (
 from actors.channels.payloads import JOIN, InvalidPayloadError, typed
 from actors.exceptions import BadReturnError, ChannelError, NotJoinedError, UnencodableError, UnhandledEventError
 from actors.exits import SHUTDOWN, ExitReason, Shutdown, Stop, exit_reason
+from actors.history.history import History
+from actors.history.rejoin import Rejoin, read_request
 from actors.log import Log
 from actors.redaction import Shown, safe_repr, shown
 from actors.runtime.behaviour import described
 
 if TYPE_CHECKING:
     from actors.channels.channel_socket import ChannelEndpoint, ChannelSocket
+    from actors.history.backlog import Backlog
     from actors.pubsub.pubsub import PubSub
 
 __all__ = ["Channel", "as_sent", "reply"]
@@ -45,6 +49,8 @@ T = TypeVar("T")
 
 _REPLIES = 'a Reply such as ok({"some": "payload"}) or error({"reason": "…"})'
 
+
+_INVALID_RECOVER = error({"reason": "invalid recover"})
 
 # What each callback is called with.
 _CALLBACKS = {
@@ -103,6 +109,8 @@ class Channel(Actor):
     # pydantic model or a class of attrs. handle_in gets an instance, and a payload that does not validate is answered with an
     # error. "phx_join" is the payload of the join.
     payloads: ClassVar[Mapping[str, type[Any]]] = {}
+    # What is kept of the broadcasts on its topics, so that clients that were away get what they have missed; None for nothing.
+    history: ClassVar[History | None] = None
     # A crashed channel is not restarted by its supervisor: its client joins again (as in Phoenix).
     restart: ClassVar[str] = "temporary"
     # Seconds that it may go without finishing a message when its connection has ended, or the server stops: then its handler is
@@ -114,12 +122,19 @@ class Channel(Actor):
     log_join: ClassVar[str | None] = "info"
     log_handle_in: ClassVar[str | None] = "debug"
 
+    # Of a client that recovers what it misses; most do not, and pay nothing.
+    _rejoin: Rejoin | None = None
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Raise TypeError if a callback cannot be called as one, or `intercept` is not a collection of events."""
         super().__init_subclass__(**kwargs)
         check_callbacks(cls, ("join", "handle_in", "handle_out", "handle_info", "handle_token"))
         check_parameters(cls, **_CALLBACKS)
         _check_intercept(cls.__qualname__, cls.intercept)
+        if cls.history is not None and not isinstance(cls.history, History):
+            raise TypeError(
+                f"{cls.__qualname__}.history must be a History such as History(ttl=300.0), got {safe_repr(cls.history)}"
+            )
 
     def __init__(self, socket: ChannelSocket, message: Message) -> None:
         self.socket = socket
@@ -195,7 +210,9 @@ class Channel(Actor):
         self._must_have_joined("push()")
         socket, payload = self.socket, checked_payload(event, payload)
         try:
-            frame = socket.serializer.encode_push(socket.join_ref, None, socket.topic, event, payload)
+            frame = None if self._rejoin is None else self._rejoin.pushed(event, payload)
+            if frame is None:
+                frame = socket.serializer.encode_push(socket.join_ref, None, socket.topic, event, payload)
         except ENCODING_ERRORS as wrong:
             raise unencodable_by(socket.serializer, wrong, payload_of(event, socket.topic), payload) from None
         send_frame(socket.transport, frame)
@@ -250,6 +267,8 @@ class Channel(Actor):
             return self._then(self.handle_out(message.event, message.payload), self._after_out)
         if message is _JOIN:
             return self._on_join()
+        if type(message) is NumberedBroadcast:
+            return self._on_numbered(message)
         if type(message) is TransportEnded:
             return Stop(message.exit_reason)
         if type(message) is TokenAccepted:
@@ -259,6 +278,8 @@ class Channel(Actor):
 
     def _on_join(self) -> object:
         began = self.clock.now()
+        if self.history is not None and not self._read_recover(self.history):
+            return self._after_join(_INVALID_RECOVER, began)
         try:
             payload = self._typed(JOIN, self.join_payload)
         except InvalidPayloadError as invalid:
@@ -350,37 +371,106 @@ class Channel(Actor):
     def _after_join(self, result: object, began: float) -> Stop | Coroutine[object, object, Stop | None] | None:
         if not isinstance(result, Reply):
             raise BadReturnError("join", _REPLIES, result)
-        if result.status == "ok" and not self.pubsub.is_in_effect(self.topic):
-            return self._when_in_effect(result, began)
+        if result.status != "ok":
+            return self._answer_join(result, began)
+        history = None if self._rejoin is None else self._rejoin.prepare()
+        if history is not None or not self.pubsub.is_in_effect(self.topic):
+            return self._when_in_effect(result, began, history)
         return self._answer_join(result, began)
 
-    async def _when_in_effect(self, result: Reply, began: float) -> Stop | None:
+    async def _when_in_effect(self, result: Reply, began: float, history: Awaitable[None] | None) -> Stop | None:
         """Answer the join when broadcasts of other processes arrive; so a client that has joined misses none."""
         async with self.pubsub.held(self.topic):
-            return self._answer_join(result, began)
+            if history is not None:
+                await history
+            after = self._answer_join(result, began)
+        return after if after is None or isinstance(after, Stop) else await after
 
-    def _answer_join(self, result: Reply, began: float) -> Stop | None:
+    def _answer_join(self, result: Reply, began: float) -> Stop | Coroutine[object, object, Stop | None] | None:
         self._joined = result.status == "ok"
-        if self._joined:
-            self._subscribe()
-        self._send_join_reply(result, joined=self._joined)
+        missed: Iterable[NumberedBroadcast] = ()
+        if self._joined and self._rejoin is not None:
+            missed = self._recover(self._rejoin, result)
+        else:
+            if self._joined:
+                self._subscribe()
+            self._send_join_reply(result, joined=self._joined)
         channel_events.channel_joined(self, result, self.clock.now() - began)
-        return None if self._joined else Stop(SHUTDOWN)
+        return self._replay(iter(missed)) if self._joined else Stop(SHUTDOWN)
 
-    def _send_join_reply(self, result: Reply, *, joined: bool) -> None:
+    # What the client has missed
+
+    def _read_recover(self, history: History) -> bool:
+        """Take what the client wants to recover out of the payload of its join; return False if it is not valid."""
+        request = read_request(self.join_payload)
+        if request is None:
+            return True
+        self._join_message = msgspec.structs.replace(self._join_message, payload=request.payload)
+        if request.position is not None:
+            self._rejoin = Rejoin(self.socket, history, request.position)
+        return request.position is not None
+
+    def _recover(self, rejoin: Rejoin, result: Reply) -> Iterator[NumberedBroadcast]:
+        """Answer the join with what the client has missed; return that part of it that this channel has to send itself."""
+        answer = rejoin.answer(result)
+        if rejoin.is_by_channel(self.intercept):
+            self._subscribe(offsets=True, by_channel=True)
+            self._send_join_reply(answer, joined=True)
+            return rejoin.missed()
+        self._subscribe(offsets=True)
+        self._send_join_reply(answer, joined=True, backlog=rejoin.backlog())
+        return iter(())
+
+    def _replay(self, missed: Iterator[NumberedBroadcast]) -> Stop | Coroutine[object, object, Stop | None] | None:
+        """Handle what the client has missed, before anything else."""
+        for each in missed:
+            after = self._on_numbered(each)
+            if isinstance(after, Stop):
+                return after
+            if after is not None:
+                return self._replay_later(after, missed)
+        return None
+
+    async def _replay_later(self, first: Awaitable[Stop | None], missed: Iterator[NumberedBroadcast]) -> Stop | None:
+        stop = await first
+        after = self._replay(missed) if stop is None else stop
+        return after if after is None or isinstance(after, Stop) else await after
+
+    def _on_numbered(self, message: NumberedBroadcast) -> Stop | Coroutine[object, object, Stop | None] | None:
+        """Send the client a broadcast with its offset, or let `handle_out` do that."""
+        rejoin, broadcast = self._rejoin, message.broadcast
+        assert rejoin is not None
+        if message.is_own or broadcast.event not in self.intercept:
+            send_frame(self.socket.transport, rejoin.frame(message))
+            return None
+        rejoin.handle(message)
+        return self._then(self.handle_out(broadcast.event, broadcast.payload), self._after_numbered)
+
+    def _after_numbered(self, result: object) -> Stop | None:
+        left = None if self._rejoin is None else self._rejoin.handled()
+        if left is not None:
+            send_frame(self.socket.transport, left)
+        return self._after_out(result)
+
+    # The answer to a join
+
+    def _send_join_reply(self, result: Reply, *, joined: bool, backlog: Backlog | None = None) -> None:
         message, socket = self._join_message, self.socket
         try:
             answer = socket.serializer.encode_reply(message.join_ref, message.ref, socket.topic, result)
         except ENCODING_ERRORS as wrong:
             raise self._unencodable(wrong, message, result, self.join) from None
-        socket.transport.send(JoinReply(self.actor_ref, socket.topic, joined, answer))
+        socket.transport.send(
+            JoinReply(self.actor_ref, socket.topic, joined, answer, joined and self._rejoin is not None, backlog)
+        )
 
-    def _subscribe(self) -> None:
+    def _subscribe(self, *, offsets: bool = False, by_channel: bool = False) -> None:
         # Before the join reply, in the same turn, so that no later broadcast is missed or overtakes the reply.
         socket = self.socket
         transport = socket.transport.process
         fastlane = fastlane_of(transport) or Fastlane(transport, socket.serializer, transport.put)
-        self.pubsub.subscribe(socket.topic, self.actor_ref, fastlane, self.intercept)
+        direct = None if by_channel else fastlane
+        self.pubsub.subscribe(socket.topic, self.actor_ref, direct, self.intercept, offsets=offsets)
 
     def _end_on_purpose(self, reason: object) -> Stop:
         """Stop because a callback said so: the client gets phx_close if the reason is graceful, otherwise phx_error."""

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from actors import Channel, Reply, Stop, error, ok
-from actors.channels.message import JoinReply, Message, Serializer
+from actors.channels.join_reply import JoinReply
+from actors.channels.message import Message, Serializer
 from actors.exits import KILLED, NORMAL, Crash, ExitReason, Shutdown
 from transport.exceptions import MalformedMessageError, UnencodableError
 from transport.protocol.connection import Connection, Effects, EndChannel, Joined, SendFrame, StartChannel, TopicStatus

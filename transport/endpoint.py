@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
     from actors.channels.message import Serializer
+    from actors.history.history import History
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
     from supervisors.system import System
@@ -506,8 +507,7 @@ class Endpoint:
         process.own(self._drained)
         self._listens(sockets)
         self._clock = process.scheduler.clock
-        pubsub.audiences.add(self)
-        process.own(partial(pubsub.audiences.discard, self))
+        pubsub.attach_audience(self, process)
         for handler in self._longpolls:
             pubsub.peers.serve(handler.service, handler.answer_peer)
         for extension in self._extensions:
@@ -538,6 +538,16 @@ class Endpoint:
     def serializers(self, topic: str, event: str) -> Collection[Serializer]:
         """Return the serializers of clients that may join a topic, and are sent its broadcasts of an event."""
         return self.versions.serializers if any(mount.sends(topic, event) for mount in self._mounts) else ()
+
+    @property
+    def has_histories(self) -> bool:
+        """Whether one of its channels has a history."""
+        return any(mount.has_histories for mount in self._mounts)
+
+    def history_of(self, topic: str) -> History | None:
+        """Return what is kept of the broadcasts on a topic: what the first channel for it says that has a history."""
+        found = (mount.history_of(topic) for mount in self._mounts)
+        return next((history for history in found if history is not None), None)
 
     def attach_transports(self, transports: ActorRef) -> None:
         """Store the supervisor under which connections are started."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from actors.channels.message import Serializer
     from actors.future import Future
+    from actors.history.history import History
     from actors.pubsub.peers import Peers
     from actors.ref import ActorRef
     from transport.access.places import Place, Places
@@ -119,6 +120,15 @@ class Mount:
     def sends(self, topic: str, event: str) -> bool:
         """Return whether its clients may join a topic, and are sent the broadcasts of an event as they are."""
         return self._routes.sends(topic, event)
+
+    @property
+    def has_histories(self) -> bool:
+        """Whether one of its channels has a history."""
+        return self._routes.has_histories
+
+    def history_of(self, topic: str) -> History | None:
+        """Return what is kept of the broadcasts on a topic, if its clients may join that."""
+        return self._routes.history_of(topic)
 
     def carriers(self, options: CarrierOptions) -> CarrierOptions:
         """Return the options of the endpoint's carriers with what the socket class has in their place."""

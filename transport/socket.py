@@ -24,6 +24,7 @@ from transport.carriers.outbox import OutboxPolicy
 from transport.exceptions import SocketError
 
 if TYPE_CHECKING:
+    from actors.history.history import History
     from transport.endpoint_api import EndpointAPI
 
 __all__ = ["ConnectInfo", "Route", "Routes", "Socket", "Uri"]
@@ -209,6 +210,16 @@ class Routes:
             if topic == pattern or (is_prefix and topic.startswith(pattern)):
                 return route
         return None
+
+    @property
+    def has_histories(self) -> bool:
+        """Whether one of the channels has a history."""
+        return any(route.channel.history is not None for _, _, route in self._routes)
+
+    def history_of(self, topic: str) -> History | None:
+        """Return what is kept of the broadcasts on a topic; None if it has no channel, or that has no history."""
+        route = self.match(topic)
+        return None if route is None else route.channel.history
 
     def __str__(self) -> str:
         topics = [repr(pattern + "*" * is_prefix) for pattern, is_prefix, _ in self._routes[:_MOST_SHOWN]]

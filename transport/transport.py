@@ -14,10 +14,10 @@ from actors.callbacks import is_awaitable
 from actors.channels.channel_socket import ChannelSocket
 from actors.channels.client_actor import ClientActor, ClientLoad
 from actors.channels.fastlane import Fastlane
+from actors.channels.join_reply import JoinReply
 from actors.channels.message import (
     Broadcast,
     Frame,
-    JoinReply,
     Message,
     Reply,
     Serializer,
@@ -56,6 +56,7 @@ from transport.protocol.connection import (
     Reached,
     RefreshToken,
     Resume,
+    SendBacklog,
     SendFrame,
     StartChannel,
     Unmatched,
@@ -562,6 +563,12 @@ class Transport(ClientActor):
     def _send(self, send: SendFrame) -> None:
         self._on_frame(send.frame)
 
+    def _send_backlog(self, send: SendBacklog) -> None:
+        backlog = send.backlog
+        if telemetry.attached and socket_events.FRAME_OUT in telemetry.attached and not self._is_closed:
+            backlog.watch(partial(socket_events.frame_out, self.socket))
+        self.carrier.send_backlog(backlog)
+
     def _deliver(self, deliver: Deliver) -> None:
         self._put(deliver.channel.process, deliver.message, deliver.size)
 
@@ -721,6 +728,7 @@ _OF_CHANNELS = frozenset((_Started, JoinReply, SocketClose, Down))
 
 _EFFECTS: dict[type[Effect], Callable[[Transport, Any], None]] = {
     SendFrame: Transport._send,
+    SendBacklog: Transport._send_backlog,
     Deliver: Transport._deliver,
     StartChannel: Transport._start_channel,
     Monitor: Transport._monitor,

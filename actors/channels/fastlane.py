@@ -16,8 +16,8 @@ holds are for:
 - The kernel holds it while the actor has mail or is ending (BUSY) and while it has a `Debug` (WATCHED). Then `push` and
   `take` put the frame into the mailbox, behind all that was sent before.
 - The carrier holds it while it must see each frame itself: it is collecting writes (CORKED), the client reads too slowly
-  (PAUSED), or the wire is being closed (CLOSED). Then `push` still calls `send`, which is the carrier's; only `write` is off
-  limits.
+  (PAUSED), what it has missed is being written (REPLAYING), or the wire is being closed (CLOSED). Then `push` still calls
+  `send`, which is the carrier's; only `write` is off limits.
 - A broadcast to very many clients holds it until it has been written here (OWED, see `actors/pubsub/fanout.py`). Its frame is
   in `owed`, and is written before anything that is sent to the client later: `push` and the first `hold` of the kernel, which
   comes before the mailbox is used, call `catch_up`.
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
     from actors.runtime.process import Process
 
-__all__ = ["CLOSED", "CORKED", "OWED", "PAUSED", "Fastlane", "Outlet", "fastlane_of", "send_frame"]
+__all__ = ["CLOSED", "CORKED", "OWED", "PAUSED", "REPLAYING", "Fastlane", "Outlet", "fastlane_of", "send_frame"]
 
 _BY_MAILBOX = BUSY | WATCHED
 
@@ -53,6 +53,9 @@ CLOSED = 16
 
 OWED = 32
 """A broadcast in progress has not been written to this client."""
+
+REPLAYING = 64
+"""What the client has missed is being written, a slice in each iteration of the event loop."""
 
 _NOT_AT_ONCE = _BY_MAILBOX | OWED
 

@@ -12,13 +12,14 @@ from actors.redaction import safe_repr
 
 if TYPE_CHECKING:
     from actors.exits import ExitReason
+    from actors.history.topic_log import TopicLog
     from actors.ref import ActorRef
 
 __all__ = [
     "Broadcast",
     "Frame",
-    "JoinReply",
     "Message",
+    "NumberedBroadcast",
     "Opcode",
     "Payload",
     "Reply",
@@ -82,6 +83,14 @@ class Broadcast(msgspec.Struct, frozen=True):
     payload: Payload
 
 
+class NumberedBroadcast(msgspec.Struct, frozen=True):
+    """A broadcast with its offset, for a channel that sends its client all broadcasts itself; `is_own`: not this one."""
+
+    broadcast: Broadcast
+    offset: int
+    is_own: bool = False
+
+
 class Reply(msgspec.Struct, frozen=True, rename={"payload": "response"}):
     """What a callback returns to answer the client: a status, usually "ok" or "error", and any JSON value or bytes.
 
@@ -112,6 +121,7 @@ class Frame(msgspec.Struct, eq=False):
     - `wire`: the bytes that a carrier writes for it, kept so that a broadcast is framed once; `deflated`: the same, compressed,
       for each size of the window.
     - `broadcast`: what was encoded, if it is a broadcast; a client that reads too slowly may miss it (see `OutboxPolicy`).
+    - `log`, `offset`: where it is in the history of its topic, if it was encoded with its offset.
     """
 
     opcode: Opcode
@@ -119,6 +129,8 @@ class Frame(msgspec.Struct, eq=False):
     wire: bytes | None = None
     broadcast: Broadcast | None = None
     deflated: dict[int, bytes] | None = None
+    log: TopicLog | None = None
+    offset: int = 0
 
     def __repr__(self) -> str:
         return f"<Frame {self.opcode.name} {self.data!r}>"
@@ -152,15 +164,6 @@ class SocketRef(msgspec.Struct, frozen=True, eq=False):
     topic: str
     ref: object
     join_ref: object
-
-
-class JoinReply(msgspec.Struct, frozen=True, eq=False):
-    """Sent by a channel to its transport: the result of `join`, with the encoded reply."""
-
-    channel: ActorRef[Any]
-    topic: str
-    joined: bool
-    reply: Frame
 
 
 class TokenAccepted(msgspec.Struct, frozen=True, eq=False):

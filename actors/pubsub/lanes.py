@@ -9,7 +9,8 @@ call.
 
 1. `Subscriptions.lanes(topic)` collects the fastlanes of a topic into `Lanes` when it is broadcast to twice without a change
    of its subscribers, and drops them at the next change. So a crowd that joins one by one does not collect them at each join.
-2. `Lanes.of` groups the fastlanes by serializer and outlet: one group gets the same bytes, which are encoded and framed once.
+2. `Lanes.of` groups the fastlanes by serializer and outlet, and by whether their clients want offsets (`actors/history/`): one
+   group gets the same bytes, which are encoded and framed once.
    A topic has no lanes if a subscriber has no fastlane to the wire (an actor, a long poll), or if two subscriptions share
    one.
 3. `may_carry` decides for each broadcast: not if a channel intercepts the event, nor while each frame is reported to telemetry.
@@ -48,6 +49,10 @@ class ToClient(Protocol):
     def intercepts(self) -> frozenset[str]:
         """The events that the subscriber gets itself."""
 
+    @property
+    def offsets(self) -> bool:
+        """Whether the client gets recorded broadcasts with their offsets."""
+
 
 class Lanes:
     """The fastlanes of a topic's subscribers as they are now, those that get the same bytes together."""
@@ -55,7 +60,8 @@ class Lanes:
     __slots__ = ("groups", "intercepts", "outlets")
 
     def __init__(self) -> None:
-        self.groups: dict[tuple[Serializer, Outlet | None], list[Fastlane]] = {}
+        # With whether they get recorded broadcasts with their offsets.
+        self.groups: dict[tuple[Serializer, Outlet | None, bool], list[Fastlane]] = {}
         self.outlets: set[Outlet] = set()
         self.intercepts: set[str] = set()
 
@@ -67,7 +73,8 @@ class Lanes:
             fastlane = subscription.fastlane
             if fastlane is None or fastlane.outlet is None:
                 return None
-            lanes.groups.setdefault((fastlane.serializer, fastlane.outlet), []).append(fastlane)
+            alike = (fastlane.serializer, fastlane.outlet, subscription.offsets)
+            lanes.groups.setdefault(alike, []).append(fastlane)
             lanes.outlets.add(fastlane.outlet)
             lanes.intercepts |= subscription.intercepts
         one_each = len({subscription.fastlane for subscription in subscriptions}) == len(subscriptions)

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import os
 from contextvars import copy_context
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from actors import telemetry
 from actors.channels.encoding import decoded
 from actors.channels.frozen import frozen
-from actors.channels.message import Broadcast
+from actors.channels.message import Broadcast, NumberedBroadcast
+from actors.history.backlog import skip_at
+from actors.history.history_store import HistoryStore
+from actors.history.memory_history import FORGET_EXPIRED, MemoryHistory
 from actors.log import Log
 from actors.pubsub.adapter import Adapter, LocalAdapter
 from actors.pubsub.disconnects import DISCONNECT, Disconnects
@@ -39,6 +43,8 @@ if TYPE_CHECKING:
 
     from actors.channels.fastlane import Fastlane, Outlet
     from actors.channels.message import Serializer
+    from actors.history.history import History
+    from actors.history.history_store import Recording
     from actors.pubsub.share import Share
     from actors.ref import ActorRef
     from actors.runtime.bonds import Bonds
@@ -63,18 +69,26 @@ class Audience(Protocol):
     def serializers(self, topic: str, event: str) -> Collection[Serializer]:
         """Return the serializers of clients that may join a topic, and are sent its broadcasts of an event."""
 
+    @property
+    def has_histories(self) -> bool:
+        """Whether one of its topics may have a history."""
+
+    def history_of(self, topic: str) -> History | None:
+        """Return what is kept of the broadcasts on a topic."""
+
 
 class PubSub(WatchedTable):
     """Topics for the actors of one system. Safe to use from any actor and any thread once it has started.
 
     - `name`: the name that its actor is registered under. Two PubSubs on one event loop need two names.
     - `adapter`: connects it with the PubSubs of other processes (see `Adapter`); by default it is alone.
+    - `history`: where the broadcasts are kept that clients recover (see `History`), a `MemoryHistory()` by default.
     - `node`: the name of this process for the others, which people read, and which no other one may have; by default the
       machine's name and the process id. A worker adds its process id.
 
     Raises:
-        TypeError: if the adapter is not an `Adapter`, or the node not a str.
-        ValueError: if the adapter belongs to another PubSub.
+        TypeError: if the adapter is not an `Adapter`, the history not a `HistoryStore`, or the node not a str.
+        ValueError: if the adapter or the history belongs to another PubSub.
     """
 
     another_name = (
@@ -84,7 +98,14 @@ class PubSub(WatchedTable):
 
     server: PubSubServer | None
 
-    def __init__(self, name: str = PUBSUB, adapter: Adapter | None = None, *, node: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str = PUBSUB,
+        adapter: Adapter | None = None,
+        *,
+        node: str | None = None,
+        history: HistoryStore | None = None,
+    ) -> None:
         super().__init__(name)
         self.subscriptions = Subscriptions()
         if node is not None and not isinstance(node, str):
@@ -94,6 +115,10 @@ class PubSub(WatchedTable):
         self.connect_by(LocalAdapter() if adapter is None else adapter)
         self.fanouts, self.disconnects = Fanouts(), Disconnects()
         self.audiences: set[Audience] = set()
+        self.history = MemoryHistory() if history is None else _checked_history(history)
+        self.history.connect(self)
+        # Whether an audience has histories: most have none, and pay for no more than this.
+        self._records = False
 
     def connect_by(self, adapter: Adapter) -> None:
         """Use this adapter from the next start on.
@@ -124,6 +149,12 @@ class PubSub(WatchedTable):
         """The objects whose actors a supervisor starts after its own: the adapter, if it has an actor."""
         return [] if self.adapter.actor is None else [self.adapter]
 
+    def attach_audience(self, audience: Audience, process: Process) -> None:
+        """Register what clients join topics through, until a process ends."""
+        self.audiences.add(audience)
+        self._records = self._records or audience.has_histories
+        process.own(partial(self.audiences.discard, audience))
+
     # Subscribe
 
     def subscribe(
@@ -132,16 +163,18 @@ class PubSub(WatchedTable):
         subscriber: ActorRef,
         fastlane: Fastlane | None = None,
         intercepts: Collection[str] = (),
+        *,
+        offsets: bool = False,
     ) -> None:
         """Send all broadcasts on `topic` to `subscriber`, until it unsubscribes or exits.
 
         An actor that subscribes twice gets every message twice. With a fastlane, broadcasts are written there, except for the
-        events in `intercepts`.
+        events in `intercepts`. With `offsets`, those that are recorded come with theirs.
         """
         process = checked_ref(subscriber, "pubsub.subscribe(topic, ref)").process
         if not process.alive:
             process.must_have_started()
-        self.scheduler.run_or_post(self._subscribe, Subscription(topic, process, fastlane, intercepts))
+        self.scheduler.run_or_post(self._subscribe, Subscription(topic, process, fastlane, intercepts, offsets=offsets))
 
     def _subscribe(self, subscription: Subscription) -> None:
         if not subscription.subscriber.alive:
@@ -253,6 +286,8 @@ class PubSub(WatchedTable):
             self.scheduler.slow(waiting)
 
     def _broadcast(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> None:
+        if self._records and self._record(topic, message, sender, cause):
+            return
         self._deliver(topic, message, sender, cause)
         if type(self.adapter) is not LocalAdapter:
             if type(message) is Broadcast and message.event == DISCONNECT:
@@ -260,7 +295,14 @@ class PubSub(WatchedTable):
                 self.relay.publish(PEERS, {DISCONNECT: topic})
             self.relay.publish(topic, message)
 
-    def _deliver(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> None:
+    def _deliver(
+        self,
+        topic: str,
+        message: object,
+        sender: Process | None,
+        cause: Process | None,
+        recording: Recording | None = None,
+    ) -> None:
         report = self._begin_report(topic, message) if BROADCAST in telemetry.attached else None
         scheduler, number = self._scheduler, len(self.subscriptions.of(topic))
         assert scheduler is not None  # it is running: see `_in_thread`
@@ -270,11 +312,13 @@ class PubSub(WatchedTable):
         if type(message) is Broadcast:
             if message.event == DISCONNECT:
                 self.disconnects.add(topic)
-            shares = self._by_lanes(topic, message)
+            shares = self._by_lanes(topic, message, recording)
         if shares is None:
-            shares = self._send_to_each(topic, message, sender)
+            shares = self._send_to_each(topic, message, sender, recording)
         elif sender is not None:
             without = self.subscriptions.fastlane_of(topic, sender)
+        if recording is not None:
+            recording.commit()
         fanouts = self.fanouts
         if shares and (number > fanouts.slice or number * shares[0].size > fanouts.slice_bytes):
             fanouts.begin(scheduler, Fanout(shares, cause, report), without)
@@ -284,18 +328,24 @@ class PubSub(WatchedTable):
         if report is not None:
             report()
 
-    def _send_to_each(self, topic: str, message: object, sender: Process | None) -> list[Share]:
+    def _send_to_each(
+        self, topic: str, message: object, sender: Process | None, recording: Recording | None
+    ) -> list[Share]:
         """Send a message to the subscribers that get it themselves; return what is to be written to the clients of others."""
         recipients = _recipients(self.subscriptions.of(topic), message, sender)
         shares: list[Share] = []
         if type(message) is Broadcast:
-            shares = encode_shares(message, recipients.clients)
+            shares = encode_shares(message, recipients.clients, recording)
             if not shares:
                 self._check(message, self._possible(message))
-        if recipients.actors:
+        if recipients.actors or recipients.numbered:
             message = frozen(decoded(message)) if type(message) is Broadcast else message
         for subscriber in recipients.actors:
             # It may be an actor of another event loop.
+            subscriber.ref.send(message)
+        if recording is not None and type(message) is Broadcast:
+            message = NumberedBroadcast(message, recording.offset)
+        for subscriber in recipients.numbered:
             subscriber.ref.send(message)
         return shares
 
@@ -309,14 +359,57 @@ class PubSub(WatchedTable):
         """Raise UnencodableError if one of the serializers cannot encode a broadcast; bytes need not be encoded."""
         if not isinstance(broadcast.payload, bytes):
             for serializer in serializers:
-                encode_shares(broadcast, {(serializer, None): ()})
+                encode_shares(broadcast, {(serializer, None, False): ()})
 
     def _checked(self, topic: str, message: object) -> object:
         """Return a message of another thread as it is now, once it is known that it can be encoded."""
         if type(message) is Broadcast:
             clients = _recipients(list(self.subscriptions.of(topic)), message, None).clients
-            self._check(message, {serializer for serializer, _ in clients} or self._possible(message))
+            self._check(message, {serializer for serializer, *_ in clients} or self._possible(message))
         return frozen(message)
+
+    # Histories
+
+    def _record(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> bool:
+        """Deliver a broadcast that is to be recorded; return False if it is not."""
+        if type(message) is not Broadcast or message.topic != topic:
+            return False
+        history = self._history_of(topic)
+        return (
+            history is not None
+            and history.records(message.event)
+            and self.history.record(message, history, sender, cause)
+        )
+
+    def _history_of(self, topic: str) -> History | None:
+        found = (audience.history_of(topic) for audience in self.audiences)
+        return next((history for history in found if history is not None), None)
+
+    def deliver_recorded(
+        self, broadcast: Broadcast, sender: Process | None, cause: Process | None, recording: Recording
+    ) -> None:
+        """Deliver a broadcast here, with its offset to those who want that; called by the history."""
+        self._deliver(broadcast.topic, broadcast, sender, cause, recording)
+        if sender is not None:
+            self._skip(broadcast, sender, recording.offset)
+
+    def _skip(self, broadcast: Broadcast, sender: Process, offset: int) -> None:
+        """Give the sender the offset of what it does not get, so that it sees no gap."""
+        for each in self.subscriptions.by(sender, broadcast.topic):
+            if each.offsets and each.fastlane is not None:
+                each.fastlane.push(skip_at(each.fastlane.serializer, broadcast.topic, offset))
+            elif each.offsets:
+                sender.ref.send(NumberedBroadcast(broadcast, offset, is_own=True))
+
+    def connection_of(self, topic: str, sender: Process | None) -> int:
+        """Return the number of the connection of a channel that has joined a topic, 0 if it is none."""
+        lane = None if sender is None else self.subscriptions.fastlane_of(topic, sender)
+        return 0 if lane is None else lane.process.number
+
+    def sweep(self) -> None:
+        """Forget what has expired of the histories; called by the watcher."""
+        if isinstance(self.history, MemoryHistory):
+            self.history.sweep()
 
     # Reports
 
@@ -332,14 +425,14 @@ class PubSub(WatchedTable):
 
         return report
 
-    def _by_lanes(self, topic: str, broadcast: Broadcast) -> list[Share] | None:
+    def _by_lanes(self, topic: str, broadcast: Broadcast, recording: Recording | None) -> list[Share] | None:
         """Return a broadcast for the lanes of a topic, if it may go there without checking each subscriber."""
         if self.server is None or not self.server.is_up_to_date:
             return None
         lanes = self.subscriptions.lanes(topic)
-        return (
-            encode_shares(broadcast, lanes.groups) if lanes is not None and lanes.may_carry(broadcast.event) else None
-        )
+        if lanes is None or not lanes.may_carry(broadcast.event):
+            return None
+        return encode_shares(broadcast, lanes.groups, recording)
 
     # Inspect
 
@@ -363,6 +456,8 @@ class PubSub(WatchedTable):
         """Register the watcher that runs from now on; called by the watcher."""
         super().attach(server, process)
         self.relay.open(process.clock)
+        if isinstance(self.history, MemoryHistory) and type(self.adapter) is LocalAdapter:
+            self.history.open(process)
 
     def watched(self) -> list[Process]:
         """Return all subscribers."""
@@ -383,20 +478,22 @@ class _Recipients(NamedTuple):
     """The subscribers that get a message themselves, and the paths to the clients of the others."""
 
     actors: list[Process]
-    clients: dict[tuple[Serializer, Outlet | None], list[Fastlane]]
+    numbered: list[Process]
+    clients: dict[tuple[Serializer, Outlet | None, bool], list[Fastlane]]
 
 
 def _recipients(subscriptions: Iterable[Subscription], message: object, sender: Process | None) -> _Recipients:
-    recipients = _Recipients([], {})
+    recipients = _Recipients([], [], {})
     for subscription in subscriptions:
         subscriber, fastlane = subscription.subscriber, subscription.fastlane
         # A subscriber that has just exited is still in the table, and its transport may well be alive.
         if subscriber is sender or not subscriber.alive:
             continue
         if fastlane is None or type(message) is not Broadcast or message.event in subscription.intercepts:
-            recipients.actors.append(subscriber)
+            (recipients.numbered if subscription.offsets else recipients.actors).append(subscriber)
         else:
-            recipients.clients.setdefault((fastlane.serializer, None), []).append(fastlane)
+            alike = (fastlane.serializer, None, subscription.offsets)
+            recipients.clients.setdefault(alike, []).append(fastlane)
     return recipients
 
 
@@ -404,6 +501,12 @@ def _checked_adapter(adapter: object) -> Adapter:
     if isinstance(adapter, Adapter):
         return adapter
     raise TypeError(f"adapter must be an Adapter, such as PubSub(adapter=LocalAdapter()), got {safe_repr(adapter)}")
+
+
+def _checked_history(history: object) -> HistoryStore:
+    if isinstance(history, HistoryStore):
+        return history
+    raise TypeError(f"history must be a HistoryStore, such as MemoryHistory(), got {safe_repr(history)}")
 
 
 class PubSubServer(Watcher):
@@ -417,6 +520,13 @@ class PubSubServer(Watcher):
     def table(self) -> PubSub:
         """The PubSub."""
         return self.pubsub
+
+    def on_receive(self, message: object) -> object:
+        """Forget what has expired of the histories, besides what every watcher does."""
+        if message is FORGET_EXPIRED:
+            self.pubsub.sweep()
+            return None
+        return super().on_receive(message)
 
 
 def nearest_pubsub(process: Process, known: PubSub | None = None) -> PubSub | None:

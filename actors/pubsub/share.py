@@ -8,12 +8,14 @@ from msgspec import Raw
 
 from actors.channels.encoding import ENCODING_ERRORS, decoded, payload_of, unencodable_by
 from actors.channels.fastlane import OWED
+from actors.history.backlog import frame_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from actors.channels.fastlane import Fastlane, Outlet
     from actors.channels.message import Broadcast, Frame, Serializer
+    from actors.history.history_store import Recording
 
 __all__ = ["Share", "encode_shares"]
 
@@ -101,11 +103,14 @@ class Share:
 
 
 def encode_shares(
-    broadcast: Broadcast, groups: Mapping[tuple[Serializer, Outlet | None], Sequence[Fastlane]]
+    broadcast: Broadcast,
+    groups: Mapping[tuple[Serializer, Outlet | None, bool], Sequence[Fastlane]],
+    recording: Recording | None = None,
 ) -> list[Share]:
     """Encode a broadcast, once for each group of clients that gets the same; none for a serializer that has no form for it.
 
-    The frames are marked as a broadcast: unlike a reply, it may be dropped for a client that does not keep up.
+    A group that wants offsets gets that of the recording. The frames are marked as a broadcast: unlike a reply, it may be
+    dropped for a client that does not keep up.
 
     Raises:
         UnencodableError: naming the part of the payload that cannot be encoded.
@@ -113,11 +118,14 @@ def encode_shares(
     shares = []
     # From another process: most serializers write the text as it is.
     is_text = type(broadcast.payload) is Raw
-    for (serializer, outlet), lanes in groups.items():
+    for (serializer, outlet, offsets), lanes in groups.items():
         if is_text and not getattr(serializer, "takes_json", False):
             broadcast, is_text = decoded(broadcast), False
         try:
-            frame = serializer.encode_broadcast(broadcast)
+            if offsets and recording is not None:
+                frame: Frame | None = _numbered(serializer, broadcast, recording)
+            else:
+                frame = serializer.encode_broadcast(broadcast)
         except ENCODING_ERRORS as error:
             what = payload_of(broadcast.event, broadcast.topic)
             raise unencodable_by(serializer, error, what, broadcast.payload) from None
@@ -125,3 +133,9 @@ def encode_shares(
             frame.broadcast = broadcast
             shares.append(Share(frame, lanes, outlet))
     return shares
+
+
+def _numbered(serializer: Serializer, broadcast: Broadcast, recording: Recording) -> Frame:
+    frame = frame_at(serializer, broadcast, recording.offset)
+    frame.log, frame.offset = recording.log, recording.offset
+    return frame

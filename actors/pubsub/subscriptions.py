@@ -19,15 +19,21 @@ class Subscription:
     """One subscriber on one topic.
 
     The subscription of a channel has a fastlane, on which broadcasts go to the client's transport already encoded; only the
-    events that the channel intercepts go to the channel itself.
+    events that the channel intercepts go to the channel itself. `offsets` says that it gets recorded broadcasts with theirs.
     """
 
-    __slots__ = ("fastlane", "intercepts", "subscriber", "topic")
+    __slots__ = ("fastlane", "intercepts", "offsets", "subscriber", "topic")
 
     def __init__(
-        self, topic: str, subscriber: Process, fastlane: Fastlane | None, intercepts: Collection[str] = ()
+        self,
+        topic: str,
+        subscriber: Process,
+        fastlane: Fastlane | None,
+        intercepts: Collection[str] = (),
+        *,
+        offsets: bool = False,
     ) -> None:
-        self.topic, self.subscriber, self.fastlane = topic, subscriber, fastlane
+        self.topic, self.subscriber, self.fastlane, self.offsets = topic, subscriber, fastlane, offsets
         self.intercepts = frozenset(intercepts)
 
 
@@ -73,7 +79,7 @@ class Subscriptions:
 
     def remove(self, topic: str, subscriber: Process) -> Last:
         """Remove all subscriptions of a subscriber to a topic."""
-        removed = self._of(subscriber, topic)
+        removed = self.by(subscriber, topic)
         found = self._by_subscriber.get(subscriber)
         if isinstance(found, dict):
             found.pop(topic, None)
@@ -82,7 +88,7 @@ class Subscriptions:
         ended = [self._remove_from_topic(subscription) for subscription in removed]
         return Last(subscriber not in self._by_subscriber, any(ended))
 
-    def _of(self, subscriber: Process, topic: str) -> Sequence[Subscription]:
+    def by(self, subscriber: Process, topic: str) -> Sequence[Subscription]:
         """Return the subscriptions of a subscriber to a topic."""
         found = self._by_subscriber.get(subscriber, {})
         if isinstance(found, dict):
@@ -131,7 +137,7 @@ class Subscriptions:
 
     def fastlane_of(self, topic: str, subscriber: Process) -> Fastlane | None:
         """Return the fastlane of a subscriber to a topic, if it has one."""
-        return next((each.fastlane for each in self._of(subscriber, topic)), None)
+        return next((each.fastlane for each in self.by(subscriber, topic)), None)
 
     def subscribers(self) -> list[Process]:
         """Return all processes that have a subscription."""

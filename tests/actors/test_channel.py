@@ -16,10 +16,10 @@ import pytest
 from actors.actor import Actor
 from actors.channel import Channel, reply
 from actors.channels.channel_socket import ChannelSocket
+from actors.channels.join_reply import JoinReply
 from actors.channels.message import (
     Broadcast,
     Frame,
-    JoinReply,
     Message,
     Opcode,
     Reply,

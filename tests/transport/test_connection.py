@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from actors import Channel, error, ok
-from actors.channels.message import JoinReply, Message
+from actors.channels.join_reply import JoinReply
+from actors.channels.message import Message
 from actors.exits import KILLED, NORMAL, Crash, ExitReason, Shutdown
 from transport.exceptions import MalformedMessageError
 from transport.limits import Limits

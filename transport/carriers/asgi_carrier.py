@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from actors.channels.fastlane import Fastlane
     from actors.channels.message import Frame
     from actors.clock import Timer
+    from actors.history.backlog import Backlog
     from actors.lowlevel import Process, Scheduler
     from transport.carriers.carrier import CarrierOptions
     from transport.carriers.pace import Pace
@@ -256,6 +257,12 @@ class AsgiCarrier:
             self._give_up("outbox")
         else:
             self._unread.watch()
+
+    def send_backlog(self, backlog: Backlog) -> None:
+        """Queue what the client has missed."""
+        if self._is_open:
+            self._outbox.put_backlog(backlog)
+            self._more.set()
 
     def close(self, code: int) -> None:
         """Send a close frame after what is in the outbox; give up after `CLOSE_TIMEOUT`."""

@@ -16,6 +16,7 @@ from transport.limits import Limits
 if TYPE_CHECKING:
     from actors.channels.message import Frame
     from actors.exits import ExitReason
+    from actors.history.backlog import Backlog
     from actors.lowlevel import Process
     from transport.carriers.deflate import Deflate
     from transport.carriers.intake import Intake
@@ -91,6 +92,9 @@ class Carrier(Protocol):
 
     def send(self, frame: Frame) -> None:
         """Write one frame, after those before it; do nothing if the client has disconnected."""
+
+    def send_backlog(self, backlog: Backlog) -> None:
+        """Write what a client has missed, after what was sent before, and as there is room for it."""
 
     def close(self, code: int) -> None:
         """Send a close frame with this code (RFC 6455, section 7.4), then end the connection."""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from actors.channels.message import Frame
     from actors.clock import Timer
+    from actors.history.backlog import Backlog
     from actors.lowlevel import Process
     from actors.registry import Registry
     from transport.carriers.carrier import CarrierOptions
@@ -52,6 +53,8 @@ TOKEN_HEADER = "x-phoenix-longpoll-token"  # noqa: S105  # a header's name
 _SALT = "ashtree long polling"
 # A client that is refused with one of these may try again.
 _LATER = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+# Bytes of an answer with broadcasts that the client has missed; the next poll gets more.
+_PART = 1024 * 1024
 # Windows that may pass without a poll; phoenix.js polls again as soon as it has received an answer.
 _PATIENCE = 1.5
 
@@ -127,11 +130,21 @@ class LongPollCarrier:
         """Keep one frame for the next poll, and wake a poll that is waiting."""
         if not self.is_open:
             return
-        self._traffic.messages_out += 1
-        self._traffic.bytes_out += len(frame.data)
+        self._count(frame)
         if not self._outbox.put(frame, len(frame.data)):
             self._overflow()
         self._wake()
+
+    def _count(self, frame: Frame) -> None:
+        self._traffic.messages_out += 1
+        self._traffic.bytes_out += len(frame.data)
+
+    def send_backlog(self, backlog: Backlog) -> None:
+        """Keep what the client has missed for the next polls, and wake a poll that is waiting."""
+        if self.is_open:
+            backlog.watch(self._count)
+            self._outbox.put_backlog(backlog)
+            self._wake()
 
     def _overflow(self) -> None:
         """End the session of a client that does not keep up; its next poll finds none, and phoenix.js joins again."""
@@ -272,8 +285,10 @@ class LongPollCarrier:
         return current
 
     def take(self) -> list[str]:
-        """Remove and return all messages that wait for the client, oldest first."""
-        return [text_of(frame) for frame in iter(self._outbox.pop, None)]
+        """Remove and return all messages that wait for the client, oldest first; of what it has missed, a part at a time."""
+        outbox = self._outbox
+        frames = outbox.take(_PART) if outbox.has_backlog else iter(outbox.pop, None)
+        return [text_of(frame) for frame in frames]
 
     def _wake(self) -> None:
         if self._poll is not None and not self._poll.done:

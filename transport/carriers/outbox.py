@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from actors.channels.encoding import decoded
+from actors.history.backlog import Backlog
 from actors.redaction import safe_repr
 from actors.validation import check_count
 from transport.carriers.intake import UNREAD
 
 if TYPE_CHECKING:
     from actors.channels.message import Broadcast, Frame
+    from actors.history.topic_log import TopicLog
     from transport.carriers.intake import Intake
 
 __all__ = ["OVERFLOWED", "Outbox", "OutboxPolicy"]
@@ -67,11 +69,11 @@ class OutboxPolicy:
 
 
 class _Entry:
-    """One frame in an outbox, with its size and the key by which a newer one replaces it."""
+    """One frame in an outbox, with its size and the key by which a newer one replaces it; or a backlog, which has no size."""
 
     __slots__ = ("frame", "key", "size")
 
-    def __init__(self, frame: Frame, size: int, key: Hashable | None) -> None:
+    def __init__(self, frame: Frame | Backlog, size: int, key: Hashable | None = None) -> None:
         self.frame, self.size, self.key = frame, size, key
 
 
@@ -82,9 +84,13 @@ class Outbox:
       bytes do not count against the bound.
     - `dropped` is how many broadcasts were dropped or replaced; `on_drop(size)` is called for each.
     - `intake` is held as UNREAD while too many replies and pushes wait.
+
+    A backlog waits like one frame without a size, and is read as there is room. What is broadcast on its topic until then joins
+    it, by the offset.
     """
 
     __slots__ = (
+        "_backlogs",
         "_broadcasts",
         "_by_key",
         "_intake",
@@ -110,6 +116,8 @@ class Outbox:
         self._waiting: OrderedDict[_Entry, None] = OrderedDict()
         self._broadcasts: OrderedDict[_Entry, None] = OrderedDict()
         self._by_key: dict[Hashable, _Entry] = {}
+        # By the logs that they read.
+        self._backlogs: dict[TopicLog, list[Backlog]] = {}
         self.bytes = self.own_bytes = self.dropped = 0
 
     @property
@@ -119,6 +127,10 @@ class Outbox:
 
     def put(self, frame: Frame, size: int) -> bool:
         """Keep a frame of `size` bytes; return False if the connection has to be closed, as too much waits."""
+        backlogs = None if frame.log is None else self._backlogs.get(frame.log)
+        if backlogs is not None:
+            self._put_behind(frame, backlogs)
+            return not self._overflows()
         broadcast, policy = frame.broadcast, self._policy
         key = None if broadcast is None or policy.key is None else policy.key(decoded(broadcast))
         waiting = _Entry(frame, size, key)
@@ -133,6 +145,22 @@ class Outbox:
         if key is not None:
             self._replace(key, waiting)
         return not self._overflows() or (policy.overflow == "drop_oldest" and self._make_room())
+
+    def put_backlog(self, backlog: Backlog) -> None:
+        """Keep the broadcasts that a client has missed, for as long as there is no room for them."""
+        self._waiting[_Entry(backlog, 0)] = None
+        self._backlogs.setdefault(backlog.log, []).append(backlog)
+
+    def _put_behind(self, frame: Frame, backlogs: list[Backlog]) -> None:
+        """Keep the offset of a broadcast, and not itself, in its place."""
+        last = next(reversed(self._waiting)).frame
+        if last is not backlogs[-1] or not backlogs[-1].extend(frame.offset):
+            self.put_backlog(backlogs[-1].another(frame.offset))
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether more waits than its size tells."""
+        return bool(self._backlogs)
 
     def _replace(self, key: Hashable, waiting: _Entry) -> None:
         older = self._by_key.get(key)
@@ -158,6 +186,9 @@ class Outbox:
 
     def _remove(self, waiting: _Entry) -> None:
         del self._waiting[waiting]
+        if isinstance(waiting.frame, Backlog):
+            self._forget(waiting.frame)
+            return
         self.bytes -= waiting.size
         if waiting.frame.broadcast is None:
             self.own_bytes -= waiting.size
@@ -167,28 +198,45 @@ class Outbox:
         if waiting.key is not None and self._by_key.get(waiting.key) is waiting:
             del self._by_key[waiting.key]
 
+    def _forget(self, backlog: Backlog) -> None:
+        others = self._backlogs[backlog.log]
+        others.remove(backlog)
+        if not others:
+            del self._backlogs[backlog.log]
+
     def _read_on(self) -> None:
         if self._intake is not None and self.own_bytes * 2 <= _UNREAD:
             self._intake.release(UNREAD)
 
     def pop(self) -> Frame | None:
         """Remove and return the oldest frame; None if none waits."""
-        if not self._waiting:
-            return None
-        waiting = next(iter(self._waiting))
-        self._remove(waiting)
-        return waiting.frame
-
-    def take(self, size: int) -> list[Frame]:
-        """Remove and return the oldest frames: as many as fit into `size` bytes, but at least one if any waits."""
-        frames: list[Frame] = []
         while self._waiting:
             waiting = next(iter(self._waiting))
-            size -= waiting.size
-            if frames and size < 0:
+            frame = waiting.frame
+            if not isinstance(frame, Backlog):
+                self._remove(waiting)
+                return frame
+            found = frame.take()
+            if frame.is_done:
+                self._remove(waiting)
+            if found is not None:
+                return found
+        return None
+
+    def take(self, size: int) -> list[Frame]:
+        """Remove and return the oldest frames: as many as fit into `size` bytes, but at least one if any waits.
+
+        The last one of a backlog may be larger than what was left.
+        """
+        frames: list[Frame] = []
+        while self._waiting and size > 0:
+            waiting = next(iter(self._waiting))
+            if frames and waiting.size > size:
                 break
-            self._remove(waiting)
-            frames.append(waiting.frame)
+            frame = self.pop()
+            if frame is not None:
+                frames.append(frame)
+                size -= waiting.size or len(frame.data)
         return frames
 
     def clear(self) -> None:
@@ -196,5 +244,6 @@ class Outbox:
         self._waiting.clear()
         self._broadcasts.clear()
         self._by_key.clear()
+        self._backlogs.clear()
         self.bytes = self.own_bytes = 0
         self._read_on()

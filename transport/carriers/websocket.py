@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from websockets.frames import CloseCode
 
 from actors import telemetry
-from actors.channels.fastlane import CLOSED, CORKED, PAUSED, fastlane_of
+from actors.channels.fastlane import CLOSED, CORKED, PAUSED, REPLAYING, fastlane_of
 from actors.fork import shut_down
 from transport import socket_events
 from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected, Pinged
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from actors.channels.fastlane import Fastlane, Outlet
     from actors.channels.message import Frame
     from actors.clock import Timer
+    from actors.history.backlog import Backlog
     from actors.lowlevel import Process, Scheduler
     from transport.carriers.carrier import CarrierOptions, EndConnection
     from transport.carriers.deflate import DeflateOutlet
@@ -398,12 +399,16 @@ class WebSocketCarrier(asyncio.Protocol):
 
     def _send_later(self, frame: Frame) -> None:
         """Let a frame wait until the client has read what was written before; disconnect the client if too much waits."""
-        if self._outbox is None:
-            self._outbox = self._options.outbox_for(self.intake)
-        if not self._outbox.put(frame, max(len(frame.data), len(self._wire(frame)))):
+        if not self._waiting.put(frame, max(len(frame.data), len(self._wire(frame)))):
             self._give_up("outbox")
         elif self.intake.held & UNREAD:
             self._watch_unread()
+
+    @property
+    def _waiting(self) -> Outbox:
+        if self._outbox is None:
+            self._outbox = self._options.outbox_for(self.intake)
+        return self._outbox
 
     def _watch_unread(self) -> None:
         """Give a client that does not read its replies, and so is not read either, `send_timeout` to go on."""
@@ -442,6 +447,17 @@ class WebSocketCarrier(asyncio.Protocol):
             if farewell:
                 self._write(farewell, 0)
             self._end()
+
+    def _replay(self) -> None:
+        """Write a slice of what waits, and the rest in later iterations of the event loop, or when the client reads again."""
+        outbox = self._waiting
+        if outbox.messages and not self._held & (PAUSED | CLOSED):
+            frames = outbox.take(SLICE_BYTES)
+            self._write(b"".join(map(self._wire, frames)), len(frames))
+        if outbox.messages and not self._held & (PAUSED | CLOSED):
+            self._scheduler.loop.call_soon(self._replay, context=self._scheduler.neutral)
+        else:
+            self._release(REPLAYING)
 
     # The end
 
@@ -580,6 +596,15 @@ class WebSocketCarrier(asyncio.Protocol):
                 self._uncork()
         elif not held & CLOSED:
             self._send_later(frame)
+
+    def send_backlog(self, backlog: Backlog) -> None:
+        """Write what the client has missed in slices; what is sent meanwhile waits behind it."""
+        if self._is_open and self._transport is not None:
+            self._uncork()
+            self._waiting.put_backlog(backlog)
+            if not self._held & (PAUSED | REPLAYING):
+                self._hold(REPLAYING)
+                self._replay()
 
     def close(self, code: int) -> None:
         """Send a close frame behind everything that waits, and end our side of the connection."""

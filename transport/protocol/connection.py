@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.json import encode
 
-from actors.channels.message import Frame, JoinReply, Message, Payload, Reply, Serializer, error, ok
+from actors.channels.message import Frame, Message, Payload, Reply, Serializer, error, ok
 from actors.exits import ExitReason, Shutdown
 from actors.redaction import shown
 from supervisors.child_spec import Restart
@@ -25,6 +25,8 @@ from transport.limits import Limits
 
 if TYPE_CHECKING:
     from actors.channel import Channel
+    from actors.channels.join_reply import JoinReply
+    from actors.history.backlog import Backlog
     from actors.ref import ActorRef
     from transport.socket import Route, Routes
 
@@ -38,6 +40,7 @@ __all__ = [
     "Reached",
     "RefreshToken",
     "Resume",
+    "SendBacklog",
     "SendFrame",
     "StartChannel",
     "TopicStatus",
@@ -73,7 +76,19 @@ _JOINED = TopicStatus.JOINED
 class Joined:
     """One topic that the client has joined, or is joining."""
 
-    __slots__ = ("channel", "closes", "intensity", "join_ref", "message", "pending", "route", "size", "status", "topic")
+    __slots__ = (
+        "channel",
+        "closes",
+        "intensity",
+        "join_ref",
+        "message",
+        "pending",
+        "recovers",
+        "route",
+        "size",
+        "status",
+        "topic",
+    )
 
     def __init__(self, route: Route, message: Message, size: int, closes: list[SendFrame] | None = None) -> None:
         self.route, self.message, self.size = route, message, size
@@ -87,6 +102,8 @@ class Joined:
         # With their sizes.
         self.pending: deque[tuple[Message, int]] | None = None
         self.intensity: RestartIntensity | None = None
+        # Whether the client recovers what it misses.
+        self.recovers = False
 
     @property
     def is_waiting(self) -> bool:
@@ -100,8 +117,11 @@ class Joined:
         self.pending.append((message, size))
 
     def may_restart(self, reason: ExitReason, now: float) -> bool:
-        """Return whether the server joins again on behalf of the client, by OTP's table and within OTP's intensity."""
-        if not should_restart(Restart(self.route.channel.restart), reason):
+        """Return whether the server joins again on behalf of the client, by OTP's table and within OTP's intensity.
+
+        A client that recovers what it misses has to join itself: it knows where it was.
+        """
+        if self.recovers or not should_restart(Restart(self.route.channel.restart), reason):
             return False
         if self.intensity is None:
             self.intensity = RestartIntensity()
@@ -112,6 +132,12 @@ class SendFrame(msgspec.Struct, frozen=True):
     """Write a frame to the client."""
 
     frame: Frame
+
+
+class SendBacklog(msgspec.Struct, frozen=True):
+    """Write the broadcasts that the client has missed, as there is room for them."""
+
+    backlog: Backlog
 
 
 class Deliver(msgspec.Struct, frozen=True):
@@ -173,7 +199,19 @@ class EndChannel(msgspec.Struct, frozen=True):
     reason: ExitReason
 
 
-Effect = SendFrame | Deliver | StartChannel | Monitor | EndChannel | Wait | Resume | Reached | RefreshToken | Unmatched
+Effect = (
+    SendFrame
+    | SendBacklog
+    | Deliver
+    | StartChannel
+    | Monitor
+    | EndChannel
+    | Wait
+    | Resume
+    | Reached
+    | RefreshToken
+    | Unmatched
+)
 Effects = Iterable[Effect]
 
 
@@ -354,8 +392,11 @@ class Connection:
         joining = joined.status is TopicStatus.JOINING
         if not reply.joined:
             return self._join_failed(joined, SendFrame(reply.reply)) if joining else self._crashed(joined)
-        joined.status = TopicStatus.JOINED
-        answer = (SendFrame(reply.reply),) if joining else ()
+        joined.status, joined.recovers = TopicStatus.JOINED, reply.recovers
+        answer: list[Effect] = [SendFrame(reply.reply)] if joining else []
+        if reply.backlog is not None:
+            # Before anything else on this topic, such as answers to what has waited.
+            answer += (*self._closes(joined), SendBacklog(reply.backlog))
         return (*answer, *self._go_on(joined))
 
     def closed(self, channel: ActorRef[Channel], reason: ExitReason, now: float) -> Effects:
@@ -365,6 +406,8 @@ class Connection:
             return ()
         if joined.status is TopicStatus.JOINED and joined.may_restart(reason, now):
             return self._restart(joined)
+        if joined.recovers and should_restart(Restart(joined.route.channel.restart), reason):
+            return self._crashed(joined)
         self._forget(joined)
         return (self._close(joined),)
 

@@ -14,6 +14,7 @@ from transport.testing.patterns import differences
 from transport.transport import Transport
 
 if TYPE_CHECKING:
+    from actors.history.backlog import Backlog
     from actors.lowlevel import Process
     from actors.ref import ActorRef
 
@@ -48,6 +49,11 @@ class ClientEnd:
     def send(self, frame: Frame) -> None:
         """Keep a message."""
         self.inbox.messages.append(frame.data)
+
+    def send_backlog(self, backlog: Backlog) -> None:
+        """Keep what the client has missed."""
+        for frame in iter(backlog.take, None):
+            self.send(frame)
 
     def close(self, code: int) -> None:
         """Record the code with which the server closed."""

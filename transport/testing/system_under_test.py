@@ -29,6 +29,7 @@ from transport.transport import Transport
 
 if TYPE_CHECKING:
     from actors.channels.message import Serializer
+    from actors.history.history import History
     from actors.lowlevel import Scheduler
     from actors.ref import ActorRef
     from supervisors.child_spec import Supervised
@@ -77,7 +78,7 @@ class SystemUnderTest:
     def start(self) -> None:
         """Start in the runtime of this thread."""
         self._server = spawn(PubSubServer, (self.pubsub,), name=self.pubsub.name)
-        self.pubsub.audiences.add(self)
+        self.pubsub.attach_audience(self, self._server.process)
         self.crashes.watch(self.scheduler)
         if isinstance(self.endpoint, Endpoint):
             self.endpoint.attach(self._server, [])
@@ -117,6 +118,16 @@ class SystemUnderTest:
     def serializers(self, topic: str, event: str) -> list[Serializer]:
         """Return the serializer of the clients that may join a topic, and are sent its broadcasts of an event."""
         return [self._serializer] if any(routes.sends(topic, event) for routes in self._routes) else []
+
+    @property
+    def has_histories(self) -> bool:
+        """Whether one of the channels may have a history."""
+        return True
+
+    def history_of(self, topic: str) -> History | None:
+        """Return what is kept of the broadcasts on a topic: what the first channel for it says that has a history."""
+        found = (routes.history_of(topic) for routes in self._routes)
+        return next((history for history in found if history is not None), None)
 
     @property
     def subscriber(self) -> ActorRef[Any]:

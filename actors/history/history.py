@@ -1,0 +1,82 @@
+"""Which broadcasts of a channel's topics are kept, how many, and how long; and what a client says about where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from actors.redaction import safe_repr
+from actors.validation import check_count, check_seconds
+
+__all__ = ["NOWHERE", "History", "Position", "wanted_position"]
+
+_MOST_OFFSET = 2**53 - 1
+"""The largest integer that JavaScript has exactly."""
+
+PRESENCE_DIFF = "presence_diff"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Keeps the broadcasts on each topic of a channel for a while, so that a client that was away gets what it has missed.
+
+        class RoomChannel(Channel):
+            history = History(size=100, ttl=300.0, events=("new_msg",))
+
+    - `size`: the broadcasts that are kept on a topic; `max_bytes`: their bytes, with about 200 for each of them.
+    - `ttl`: seconds that each is kept.
+    - `events`: those that are kept; by default all but "presence_diff", which Presence has a state of its own for.
+
+    What is broadcast by `local_broadcast` is not kept. See docs/recovery.md.
+
+    Raises:
+        ValueError: naming the option and its value.
+        TypeError: if `events` is not a collection of events.
+    """  # the colon leads to the example
+
+    size: int = 100
+    ttl: float = 300.0
+    events: Collection[str] | None = None
+    max_bytes: int = 1024 * 1024
+
+    def __post_init__(self) -> None:
+        check_count("size", self.size, least=1)
+        check_seconds("ttl", self.ttl, "> 0")
+        check_count("max_bytes", self.max_bytes, least=1)
+        events = self.events
+        if events is not None and not _are_events(events):
+            raise TypeError(
+                f'events must be a collection of events such as ("new_msg",), or None, got {safe_repr(events)}'
+            )
+
+    def records(self, event: str) -> bool:
+        """Return whether the broadcasts of an event are kept."""
+        return event != PRESENCE_DIFF if self.events is None else event in self.events
+
+
+def _are_events(events: object) -> bool:
+    if not isinstance(events, Collection) or isinstance(events, str | bytes):
+        return False
+    return all(isinstance(event, str) for event in events)
+
+
+class Position(NamedTuple):
+    """Where a client was in a topic's history: it has all broadcasts of this epoch up to this offset."""
+
+    epoch: str
+    offset: int
+
+
+NOWHERE = Position("", 0)
+"""Of a client that has seen nothing: no history has the empty epoch."""
+
+
+def wanted_position(wanted: object) -> Position | None:
+    """Return what a client's join says under "recover", `NOWHERE` for true; None if it is not valid."""
+    if wanted is True:
+        return NOWHERE
+    match wanted:
+        case {"epoch": str(epoch), "offset": int(offset)} if type(offset) is int and 0 <= offset <= _MOST_OFFSET:
+            return Position(epoch, offset)
+    return None

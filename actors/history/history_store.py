@@ -1,0 +1,139 @@
+"""What keeps the histories of a PubSub's topics: a contract; `MemoryHistory` is the one for a process that is alone."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from actors.history.history import NOWHERE, History, Position
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from actors.channels.message import Broadcast
+    from actors.history.topic_log import KeptBroadcast, TopicLog
+    from actors.history.topic_logs import TopicLogs
+    from actors.runtime.process import Process
+
+__all__ = ["NOTHING", "Deliveries", "HistoryCounts", "HistoryStore", "Recording", "Recovery"]
+
+
+class Recovery(msgspec.Struct, frozen=True, eq=False):
+    """Where a topic stands when a client joins it, and what the client has missed: all of that, or it is not `recovered`.
+
+    `log` is where the broadcasts after `position` will be, None if there is no history now.
+    """
+
+    position: Position
+    recovered: bool = False
+    missed: list[KeptBroadcast] = []  # copied by msgspec
+    log: TopicLog | None = None
+
+    def answer(self) -> dict[str, object]:
+        """Return what the answer to the join says under "recover"."""
+        epoch, offset = self.position
+        return {"epoch": epoch, "offset": offset, "recovered": self.recovered, "count": len(self.missed)}
+
+
+NOTHING = Recovery(NOWHERE)
+"""The answer while there is no history: the client that hands it back has not recovered."""
+
+
+class Recording(msgspec.Struct, eq=False):
+    """A broadcast that is being recorded: delivered with its offset once `commit` has put it into its log."""
+
+    logs: TopicLogs
+    log: TopicLog
+    kept: KeptBroadcast
+    history: History
+
+    @property
+    def offset(self) -> int:
+        """Its offset."""
+        return self.kept.offset
+
+    def commit(self) -> None:
+        """Put it into the log: it can be encoded, and is delivered now."""
+        self.logs.append(self.log, self.kept, self.history)
+
+
+class HistoryCounts:
+    """What was recorded and recovered since the start.
+
+    - `recorded`: broadcasts with an offset. `unrecorded`: those that were delivered without one, as there was no history.
+    - `recovered`, `unrecovered`: joins of clients that said where they were.
+    - `replayed`: broadcasts that were sent to clients that had missed them.
+    """
+
+    __slots__ = ("recorded", "recovered", "replayed", "unrecorded", "unrecovered")
+
+    def __init__(self) -> None:
+        self.recorded = self.unrecorded = self.recovered = self.unrecovered = self.replayed = 0
+
+    def joined(self, wanted: Position, recovery: Recovery) -> None:
+        """Count a join; the first join of a client is none of these."""
+        if recovery.recovered:
+            self.recovered += 1
+            self.replayed += len(recovery.missed)
+        elif wanted != NOWHERE:
+            self.unrecovered += 1
+
+
+class Deliveries(Protocol):
+    """The PubSub, as far as its store uses it; for the thread of its event loop."""
+
+    def deliver_recorded(
+        self, broadcast: Broadcast, sender: Process | None, cause: Process | None, recording: Recording
+    ) -> None:
+        """Deliver a broadcast here, with its offset to those who want that; commit the recording when it is encoded."""
+
+    def connection_of(self, topic: str, sender: Process | None) -> int:
+        """Return the number of the connection of a channel that has joined a topic, 0 if it is none."""
+
+    def is_subscribed(self, topic: str) -> bool:
+        """Return whether a topic has subscribers in this process."""
+
+
+class HistoryStore(ABC):
+    """Keeps the histories of one PubSub's topics, which belong to an actor: that of the PubSub, or of its adapter.
+
+    Its methods are called in the thread of the PubSub's event loop, and return at once.
+    """
+
+    pubsub: Deliveries
+
+    def __init__(self) -> None:
+        self.counts = HistoryCounts()
+
+    def connect(self, pubsub: Deliveries) -> None:
+        """Remember the PubSub whose topics these are; called once, when the PubSub is made.
+
+        Raises:
+            ValueError: if the store belongs to another PubSub already.
+        """
+        if getattr(self, "pubsub", pubsub) is not pubsub:
+            raise ValueError(f"{self!r} belongs to another PubSub already; give each PubSub its own")
+        self.pubsub = pubsub
+
+    @abstractmethod
+    def record(self, broadcast: Broadcast, history: History, sender: Process | None, cause: Process | None) -> bool:
+        """Give a broadcast the next offset of its topic, keep it, and deliver it; return False if there is no history now.
+
+        In the second case it has done nothing, and the broadcast is delivered without an offset.
+
+        Raises:
+            UnencodableError: if it cannot be encoded; then it is neither kept nor delivered.
+        """
+
+    def prepare(self, topic: str, history: History, position: Position) -> Awaitable[None] | None:
+        """Return what to await, in the block of `PubSub.held`, before `recover` may be called; None if it may be at once."""
+        return None
+
+    @abstractmethod
+    def recover(self, topic: str, history: History, position: Position) -> Recovery:
+        """Return where a topic stands now, and what is missed by a client that was at `position`.
+
+        All broadcasts after that are delivered later, to those who have subscribed by then.
+        """

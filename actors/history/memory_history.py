@@ -1,0 +1,108 @@
+"""Histories in the memory of this process, for a PubSub that is alone.
+
+They belong to the actor of the PubSub. When it crashes they are dropped with it, as they may be what it has crashed of: until
+it is restarted broadcasts are delivered without an offset, and then each topic begins another epoch. So clients that were away
+are told that they have not recovered.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from actors.channels.encoding import as_json, payload_of
+from actors.history.history import Position
+from actors.history.history_store import NOTHING, HistoryStore, Recording, Recovery
+from actors.history.topic_log import KeptBroadcast
+from actors.history.topic_logs import TopicLogs
+from actors.validation import check_count
+
+if TYPE_CHECKING:
+    from actors.channels.message import Broadcast
+    from actors.history.history import History
+    from actors.runtime.process import Process
+
+__all__ = ["FORGET_EXPIRED", "SWEEP_SECONDS", "MemoryHistory"]
+
+SWEEP_SECONDS = 10.0
+"""Seconds between two looks at what has expired; a log that is read has been looked at just before."""
+
+
+class _ForgetExpired(msgspec.Struct, frozen=True, eq=False):
+    """Sent to the owner when it is time to forget what has expired."""
+
+
+FORGET_EXPIRED = _ForgetExpired()
+
+
+class MemoryHistory(HistoryStore):
+    """Keeps histories in memory: `PubSub(history=MemoryHistory(max_bytes=256 * 1024 * 1024))`.
+
+    `max_bytes` bounds the histories of all topics together, 64 MiB by default; see `History` for the bounds of each. Above it
+    the topics that have not been used for longest are forgotten.
+
+    Raises:
+        ValueError: if `max_bytes` is not a whole number >= 1.
+    """
+
+    def __init__(self, *, max_bytes: int = 64 * 1024 * 1024) -> None:
+        check_count("max_bytes", max_bytes, least=1)
+        super().__init__()
+        self._max_bytes = max_bytes
+        self.logs: TopicLogs | None = None
+        self._owner: Process | None = None
+        self._is_swept = False
+
+    def open(self, owner: Process) -> None:
+        """Begin, with empty logs that belong to an actor."""
+        self.logs, self._owner = TopicLogs(self._max_bytes), owner
+        self._is_swept = False
+        owner.own(self.close)
+
+    def close(self) -> None:
+        """Forget everything: the owner has ended."""
+        self.logs = self._owner = None
+
+    def record(self, broadcast: Broadcast, history: History, sender: Process | None, cause: Process | None) -> bool:
+        """Give a broadcast the next offset of its topic, keep it, and deliver it; return False while there is no owner."""
+        logs, owner, topic = self.logs, self._owner, broadcast.topic
+        if logs is None or owner is None:
+            self.counts.unrecorded += 1
+            return False
+        now, payload = owner.clock.now(), broadcast.payload
+        is_binary, connection = isinstance(payload, bytes), self.pubsub.connection_of(topic, sender)
+        data = payload if is_binary else as_json(payload_of(broadcast.event, topic), payload)
+        log = logs.use(topic, history, now)
+        kept = KeptBroadcast(log.last + 1, now, broadcast.event, data, is_binary, connection)
+        self.pubsub.deliver_recorded(broadcast, sender, cause, Recording(logs, log, kept, history))
+        self.counts.recorded += 1
+        self._sweep_later(owner)
+        return True
+
+    def recover(self, topic: str, history: History, position: Position) -> Recovery:
+        """Return where a topic stands now, and what is missed by a client that was at `position`."""
+        logs, owner = self.logs, self._owner
+        if logs is None or owner is None:
+            recovery = NOTHING
+        else:
+            log = logs.use(topic, history, owner.clock.now())
+            missed = log.missed(position)
+            recovery = Recovery(Position(log.epoch, log.last), missed is not None, missed or [], log)
+            self._sweep_later(owner)
+        self.counts.joined(position, recovery)
+        return recovery
+
+    def _sweep_later(self, owner: Process) -> None:
+        if not self._is_swept:
+            self._is_swept = True
+            owner.clock.call_after(SWEEP_SECONDS, partial(owner.put, FORGET_EXPIRED))
+
+    def sweep(self) -> None:
+        """Forget what has expired; called by the owner, for a `FORGET_EXPIRED`."""
+        logs, owner, self._is_swept = self.logs, self._owner, False
+        if logs is not None and owner is not None:
+            logs.sweep(owner.clock.now(), self.pubsub.is_subscribed)
+            if len(logs):
+                self._sweep_later(owner)

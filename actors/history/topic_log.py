@@ -1,0 +1,92 @@
+"""The log of one topic: what was broadcast lately, by offset. Plain data, without actors; time is an argument."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from actors.history.history import History, Position
+
+__all__ = ["KeptBroadcast", "TopicLog"]
+
+_OVERHEAD = 200
+"""Bytes of a kept broadcast beside its payload: measured, see docs/recovery.md."""
+
+
+class KeptBroadcast(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """One broadcast in a log.
+
+    - `payload`: its JSON text, or its bytes if it `is_binary`.
+    - `time`: when it was broadcast, of the monotonic clock.
+    - `sender`: the number of the connection that is not to get it, as it was made by `broadcast_from`; 0 for none.
+    """
+
+    offset: int
+    time: float
+    event: str
+    payload: bytes
+    is_binary: bool = False
+    sender: int = 0
+
+    @property
+    def size(self) -> int:
+        """The bytes that it takes."""
+        return _OVERHEAD + len(self.payload)
+
+
+class TopicLog:
+    """The broadcasts of one topic in one epoch, the oldest first.
+
+    The first one ever had offset 1, `last` is the newest. Those before `first` are not kept any more.
+    """
+
+    __slots__ = ("_kept", "bytes", "epoch", "last", "ttl", "used")
+
+    def __init__(self, epoch: str, now: float, ttl: float) -> None:
+        self.epoch, self.used, self.ttl = epoch, now, ttl
+        self._kept: deque[KeptBroadcast] = deque()
+        self.last = self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def first(self) -> int:
+        """The offset of the oldest broadcast that is kept, or will be."""
+        return self.last + 1 - len(self._kept)
+
+    def append(self, kept: KeptBroadcast, history: History) -> None:
+        """Add the next broadcast, and forget the oldest ones beyond the bounds; perhaps all, if this one is too large."""
+        self._kept.append(kept)
+        self.last, self.used = kept.offset, kept.time
+        self.bytes += kept.size
+        while len(self._kept) > history.size or self.bytes > history.max_bytes:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        self.bytes -= self._kept.popleft().size
+
+    def expire(self, now: float) -> None:
+        """Forget what has been kept for `ttl` seconds."""
+        while self._kept and self._kept[0].time + self.ttl <= now:
+            self._forget_oldest()
+
+    def get(self, offset: int) -> KeptBroadcast | None:
+        """Return the broadcast with this offset, if it is kept."""
+        index = offset - self.first
+        return self._kept[index] if 0 <= index < len(self._kept) else None
+
+    def missed(self, place: Position) -> list[KeptBroadcast] | None:
+        """Return the broadcasts after a place, None if they are not known, or not all of them."""
+        if place.epoch != self.epoch or not self.first - 1 <= place.offset <= self.last:
+            return None
+        return list(self._after(place.offset))
+
+    def _after(self, offset: int) -> Iterable[KeptBroadcast]:
+        start = offset + 1 - self.first
+        return (self._kept[index] for index in range(start, len(self._kept)))

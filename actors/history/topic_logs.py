@@ -1,0 +1,87 @@
+"""The logs of all topics of a process, bounded in total. Plain data, without actors; time is an argument."""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from actors.history.topic_log import TopicLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors.history.history import History
+    from actors.history.topic_log import KeptBroadcast
+
+__all__ = ["TopicLogs"]
+
+_LOG = 1024
+"""Bytes of a log without broadcasts, with its place in the table."""
+
+_IDLE = 3600.0
+"""Seconds that an empty log is kept of a topic without subscribers, for its epoch and offset."""
+
+
+class TopicLogs:
+    """The logs by topic, the one that was used last at the end.
+
+    `max_bytes` bounds all of them together: above it whole logs are dropped, those first that have not been used for longest.
+    `dropped` counts these. A topic whose log was dropped begins another epoch.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._logs: OrderedDict[str, TopicLog] = OrderedDict()
+        # No other process has it, and no other table of this one.
+        self._run, self._epochs = secrets.token_urlsafe(9), 0
+        self.bytes = self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._logs)
+
+    @property
+    def messages(self) -> int:
+        """The number of broadcasts that are kept."""
+        return sum(map(len, self._logs.values()))
+
+    def use(self, topic: str, history: History, now: float) -> TopicLog:
+        """Return the log of a topic as it is now; a new one if there is none."""
+        log = self._logs.get(topic)
+        if log is None:
+            self._epochs += 1
+            log = self._logs[topic] = TopicLog(f"{self._run}.{self._epochs}", now, history.ttl)
+            self.bytes += _LOG + len(topic)
+            self._make_room()
+        else:
+            self._logs.move_to_end(topic)
+            self._expire(log, now)
+        log.used = now
+        return log
+
+    def append(self, log: TopicLog, kept: KeptBroadcast, history: History) -> None:
+        """Add the next broadcast to a log, which was used just now."""
+        before = log.bytes
+        log.append(kept, history)
+        self.bytes += log.bytes - before
+        self._make_room()
+
+    def _make_room(self) -> None:
+        while self.bytes > self._max_bytes and len(self._logs) > 1:
+            self._drop(next(iter(self._logs)))
+            self.dropped += 1
+
+    def _drop(self, topic: str) -> None:
+        self.bytes -= self._logs.pop(topic).bytes + _LOG + len(topic)
+
+    def _expire(self, log: TopicLog, now: float) -> None:
+        before = log.bytes
+        log.expire(now)
+        self.bytes += log.bytes - before
+
+    def sweep(self, now: float, is_subscribed: Callable[[str], bool]) -> None:
+        """Forget the broadcasts that have expired, and the logs that are of no use any more."""
+        for topic, log in list(self._logs.items()):
+            self._expire(log, now)
+            if not log and log.used + log.ttl + _IDLE <= now and not is_subscribed(topic):
+                self._drop(topic)
