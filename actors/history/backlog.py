@@ -110,14 +110,14 @@ class Backlog:
         return None if self.is_done else self._take_next()
 
     def _take_next(self) -> Frame:
-        """Return the next broadcast of the log, or, if none up to `end` is kept any more, the last offset.
+        """Return the next broadcast of the log, or, if none up to `end` is kept any more, an offset behind that.
 
-        A client sees what is left out as a gap in the offsets.
+        A client sees what is left out as a gap in the offsets, also if it is a single one.
         """
         offset = max(self._next, self.log.first)
         kept = self.log.get(offset) if offset <= self.end else None
         self._next = min(offset, self.end) + 1
-        return skip_at(self._serializer, self._topic, self.end) if kept is None else self._frame(kept)
+        return skip_at(self._serializer, self._topic, self.end + 1) if kept is None else self._frame(kept)
 
     def _frame(self, kept: KeptBroadcast) -> Frame:
         if kept.sender and kept.sender == self.client:
