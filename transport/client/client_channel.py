@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from actors.channels.encoding import payload_of
 from actors.channels.message import Message
 from transport.client.client_push import Push
 from transport.client.client_serializer import check_utf8, written_payload
 from transport.client.exceptions import ClosedError
+from transport.client.protocol.channel_protocol import RECOVERY
+from transport.client.protocol.recovery import ClientRecovery
 from transport.client.receive_queue import ReceiveQueue
 
 if TYPE_CHECKING:
@@ -28,13 +31,18 @@ class Channel:
     messages are kept for iteration; then the oldest is dropped and counted in `dropped`.
     """
 
-    def __init__(self, driver: Driver, topic: str, params: object, max_queue: int) -> None:
+    def __init__(self, driver: Driver, topic: str, params: object, max_queue: int, *, recover: bool = False) -> None:
         _checked_name("a topic", topic)
+        if recover and not callable(params) and not isinstance(params, Mapping):
+            raise TypeError(f'with recover=True params must be a dict, to which "recover" is added, got {params!r}')
         written = params if callable(params) else written_payload(params, payload_of("phx_join", topic))
         driver.check(Message(None, None, topic, "phx_join", written))
         self._driver = driver
         self._queue = ReceiveQueue(topic, max_queue, self._is_over)
-        self._protocol = driver.protocol.channel(topic, written, deliver=self._queue.put, ended=self._queue.end)
+        recovery = ClientRecovery() if recover else None
+        self._protocol = driver.protocol.channel(
+            topic, written, deliver=self._queue.put, ended=self._queue.end, recovery=recovery
+        )
 
     def __repr__(self) -> str:
         return f"<Channel {self.topic} {self.state}>"
@@ -120,6 +128,23 @@ class Channel:
     def on_close(self, callback: Callback) -> int:
         """Call `callback(reason)` when the channel is closed, by leave() or by the server. It will not rejoin."""
         return self.on("phx_close", callback)
+
+    # What was missed
+
+    @property
+    def recovery(self) -> dict[str, Any] | None:
+        """What the server has said of the last join: {"epoch", "offset", "recovered", "count"}; None if it keeps no history."""
+        recovery = self._protocol.recovery
+        return None if recovery is None else recovery.answer
+
+    def on_recovery(self, callback: Callback) -> int:
+        """Call `callback(recovery)` after each join of a channel that recovers: if not "recovered", load its state again."""
+        return self.on(RECOVERY, callback)
+
+    def is_recovered(self, message: Message) -> bool:
+        """Return whether a message was missed, and has followed the last join."""
+        recovery = self._protocol.recovery
+        return recovery is not None and recovery.has_recovered(message)
 
     def call(self, callback: Callable[..., object], *args: object) -> None:
         """Call a user's function, such as a callback of a Presence, as callbacks of `on` are called."""

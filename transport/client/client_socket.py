@@ -283,20 +283,21 @@ class Socket:
 
     # Channels
 
-    def channel(self, topic: str, params: object = None, *, max_queue: int = 1000) -> Channel:
+    def channel(self, topic: str, params: object = None, *, max_queue: int = 1000, recover: bool = False) -> Channel:
         """Create a channel for a topic, to be joined with `join()`.
 
         `params` is the payload of the join, `{}` if None, or a function or coroutine function that returns it, which is
-        called for each join. `max_queue` bounds the messages kept for `async for`; 0 keeps none.
+        called for each join. `max_queue` bounds the messages kept for `async for`; 0 keeps none. With `recover` it gets what it
+        has missed while it was not connected, or is told that it cannot: see `Channel.on_recovery`, and docs/recovery.md.
 
         Raises:
-            TypeError: if the params cannot be encoded as JSON.
+            TypeError: if the params cannot be encoded as JSON, or, with `recover`, are no dict.
             UnencodableError: if the protocol's version cannot encode them.
             ValueError: if `max_queue` is not a whole number >= 0.
         """
         check_count("max_queue", max_queue)
         self._driver.check_process()
-        return Channel(self._driver, topic, {} if params is None else params, max_queue)
+        return Channel(self._driver, topic, {} if params is None else params, max_queue, recover=recover)
 
     # Connection events
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overloa
 from transport.client.client_presence import Presence as AsyncPresence
 from transport.client.client_socket import Socket as AsyncSocket
 from transport.client.exceptions import ClosedError
+from transport.client.protocol.channel_protocol import RECOVERY
 from transport.client.threads import Threads
 
 if TYPE_CHECKING:
@@ -147,6 +148,19 @@ class Channel:
         """Call `callback(reason)` when the channel is closed; it will not rejoin."""
         return self.on("phx_close", callback)
 
+    @property
+    def recovery(self) -> dict[str, Any] | None:
+        """What the server has said of the last join; None if it keeps no history."""
+        return self.asynchronous.recovery
+
+    def on_recovery(self, callback: Callback) -> int:
+        """Call `callback(recovery)` after each join of a channel that recovers: if not "recovered", load its state again."""
+        return self.on(RECOVERY, callback)
+
+    def is_recovered(self, message: Message) -> bool:
+        """Return whether a message was missed, and has followed the last join."""
+        return self.asynchronous.is_recovered(message)
+
     def recv(self, timeout: float | None = None) -> Message:
         """Wait for the next message, and return it.
 
@@ -246,11 +260,11 @@ class Socket:
         """Send the server another token for this connection, without waiting; see `transport.client.Socket.send_token`."""
         self._threads.call(self._socket.send_token, token)
 
-    def channel(self, topic: str, params: object = None, *, max_queue: int = 1000) -> Channel:
+    def channel(self, topic: str, params: object = None, *, max_queue: int = 1000, recover: bool = False) -> Channel:
         """Create a channel for a topic, to be joined with `join()`."""
         if callable(params):
             params = self._threads.in_own_thread(params)
-        made = self._threads.call(self._socket.channel, topic, params, max_queue=max_queue)
+        made = self._threads.call(self._socket.channel, topic, params, max_queue=max_queue, recover=recover)
         return Channel(self._threads, made)
 
     def on_open(self, callback: Callable[[], object]) -> int:

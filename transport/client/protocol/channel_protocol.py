@@ -11,13 +11,17 @@ from transport.client.exceptions import AlreadyJoinedError, BufferFullError, Clo
 from transport.client.protocol.effects import Call, Callback, Effect, Resolve
 from transport.client.protocol.push_protocol import CLOSED, TIMEOUT, PushProtocol, checked_timeout
 from transport.client.protocol.reconnection import RetryTimer, rejoin_after
+from transport.client.protocol.recovery import ClientRecovery, MissedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from transport.client.protocol.options import Options
 
-__all__ = ["ChannelProtocol", "ChannelState", "HostSocket"]
+__all__ = ["RECOVERY", "ChannelProtocol", "ChannelState", "HostSocket"]
+
+RECOVERY = "phx_recovery"
+"""The event of what the server says of recovery in its answer to a join; not one of the server's own."""
 
 JOIN, LEAVE, ERROR, CLOSE = "phx_join", "phx_leave", "phx_error", "phx_close"
 
@@ -70,7 +74,8 @@ class ChannelProtocol:
     """One topic of a socket.
 
     `params` is the payload of the join, or a function that returns it, called again for each join. `deliver` is called with
-    each message of this channel, `ended` when no more will arrive.
+    each message of this channel, `ended` when no more will arrive. With a `recovery` it gets what it has missed while it was
+    away.
     """
 
     def __init__(
@@ -81,8 +86,9 @@ class ChannelProtocol:
         *,
         deliver: Callable[[Message], object],
         ended: Callable[[], object],
+        recovery: ClientRecovery | None = None,
     ) -> None:
-        self.topic, self.params = topic, params
+        self.topic, self.params, self.recovery = topic, params, recovery
         self.state = ChannelState.CLOSED
         self.timeout = socket.options.timeout
         self.buffer: list[PushProtocol] = []
@@ -218,8 +224,17 @@ class ChannelProtocol:
             case "phx_close":
                 self._close(message.payload)
             case _ if self.state is not ChannelState.LEAVING:
-                self._trigger(message.event, message.payload)
-                self._socket.emit(Call(self._deliver, (message,)))
+                self._received(message)
+
+    def _received(self, message: Message) -> None:
+        try:
+            taken = message if self.recovery is None else self.recovery.take(message)
+        except MissedError as missed:
+            self.fail({"reason": "missed", "message": str(missed)})
+            return
+        if taken is not None:
+            self._trigger(taken.event, taken.payload)
+            self._socket.emit(Call(self._deliver, (taken,)))
 
     def opened(self) -> None:
         """Join over the new connection if a join is due."""
@@ -275,7 +290,7 @@ class ChannelProtocol:
         self._socket.emit(Resolve(self.topic, self.params, done, failed))
 
     def _join_with(self, payload: object) -> None:
-        self._join_push.payload = payload
+        self._join_push.payload = payload if self.recovery is None else self.recovery.asking(payload)
         self._send(self._join_push)
 
     def _join_answered(self, status: str) -> None:
@@ -327,6 +342,8 @@ class ChannelProtocol:
             return
         if push is self._join_push and self.state is ChannelState.JOINING:
             self._join_answered(reply.status)
+            if self.recovery is not None and reply.status == "ok" and self.recovery.answered(reply.payload):
+                self._trigger(RECOVERY, self.recovery.answer)
         push.settle(reply)
 
     def _timed_out(self, push: PushProtocol) -> None:

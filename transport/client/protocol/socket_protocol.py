@@ -30,6 +30,8 @@ from transport.client.protocol.reconnection import RetryTimer, reconnect_after
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from transport.client.protocol.recovery import ClientRecovery
+
 __all__ = ["ABNORMAL", "NORMAL", "SocketProtocol", "SocketState"]
 
 _log = Log("ashtree.client")
@@ -146,10 +148,16 @@ class SocketProtocol:
         self._end()
 
     def channel(
-        self, topic: str, params: object, *, deliver: Callable[[Message], object], ended: Callable[[], object]
+        self,
+        topic: str,
+        params: object,
+        *,
+        deliver: Callable[[Message], object],
+        ended: Callable[[], object],
+        recovery: ClientRecovery | None = None,
     ) -> ChannelProtocol:
         """Create a channel for a topic, without joining it."""
-        channel = ChannelProtocol(self, topic, params, deliver=deliver, ended=ended)
+        channel = ChannelProtocol(self, topic, params, deliver=deliver, ended=ended, recovery=recovery)
         self.channels.append(channel)
         return channel
 

@@ -1,0 +1,114 @@
+// A recoverable channel of the stock phoenix client that comes and goes: node recovery.mjs ws://…/socket WebSocket|LongPoll
+import {LongPoll, Socket} from "phoenix"
+import WebSocket from "ws"
+import {recoverable} from "../../transport/static/shared/recoverable.js"
+import {playAll} from "./scenarios.mjs"
+
+const [endpoint, transportName] = process.argv.slice(2)
+const transport = {WebSocket, LongPoll}[transportName]
+const KEPT = 100
+
+class Room {
+  constructor(topic){
+    this.topic = topic
+    this.heard = []
+    this.answers = []
+    this.errors = []
+    this.waiting = []
+    this.speaker = new Socket(endpoint, {transport, params: {user: "speaker"}})
+    this.speaker.connect()
+    this.speech = this.speaker.channel(topic)
+    this.speech.join()
+    this.socket = new Socket(endpoint, {transport, params: {user: "listener"}})
+    this.channel = recoverable(this.socket, topic, () => ({own: 1}))
+    this.channel.on("new_msg", ({body}, ref) => this.note(this.heard, {body, ref, isRecovered: this.channel.isRecovered(ref)}))
+    this.channel.onError(reason => this.errors.push(reason?.reason))
+    this.socket.connect()
+    this.channel.join().receive("ok", ({recover}) => this.note(this.answers, recover))
+  }
+
+  note(list, value){
+    list.push(value)
+    this.waiting = this.waiting.filter(check => !check())
+  }
+
+  until(list, count){
+    return new Promise(resolve => {
+      const check = () => list.length >= count && (resolve(), true)
+      check() || this.waiting.push(check)
+    })
+  }
+
+  // Says numbers, and returns when the server has answered.
+  say(from, to){
+    const numbers = Array.from({length: to - from}, (_, index) => from + index)
+    return Promise.all(numbers.map(body => new Promise((resolve, reject) => {
+      this.speech.push("new_msg", {body}).receive("ok", resolve).receive("error", reject).receive("timeout", reject)
+    })))
+  }
+
+  report(){
+    return {heard: this.heard, answers: this.answers, errors: this.errors}
+  }
+
+  async gone(){
+    await new Promise(resolve => this.socket.disconnect(resolve))
+  }
+
+  close(){
+    this.socket.disconnect()
+    this.speaker.disconnect()
+  }
+}
+
+const scenarios = {
+  async "away and back"(room){
+    await room.until(room.answers, 1)
+    await room.say(0, 3)
+    await room.until(room.heard, 3)
+    for(let round = 1; round <= 3; round++){
+      await room.gone()
+      await room.say(3 * round, 3 * round + 2)
+      room.socket.connect()
+      await room.until(room.answers, 1 + round)
+      await room.say(3 * round + 2, 3 * round + 3)
+      await room.until(room.heard, 3 + 3 * round)
+    }
+  },
+
+  async "away before anything was said"(room){
+    await room.until(room.answers, 1)
+    await room.gone()
+    await room.say(0, 2)
+    room.socket.connect()
+    await room.until(room.heard, 2)
+  },
+
+  async "away for too long"(room){
+    await room.until(room.answers, 1)
+    await room.gone()
+    await room.say(0, KEPT + 1)
+    room.socket.connect()
+    await room.until(room.answers, 2)
+    await room.say(KEPT + 1, KEPT + 2)
+    await room.until(room.heard, 1)
+  },
+
+  // As if a message had been lost on the way: the channel sees the gap, and joins again over the same connection.
+  async "a lost message"(room){
+    await room.until(room.answers, 1)
+    await room.say(0, 1)
+    await room.until(room.heard, 1)
+    const trigger = room.channel.trigger
+    room.channel.trigger = (event, payload, ref, ...rest) => ref === "@2" ? room.channel.trigger = trigger : trigger(event, payload, ref, ...rest)
+    await room.say(1, 4)
+    await room.until(room.heard, 4)
+  },
+}
+
+let number = 0
+await playAll(scenarios, () => {
+  const room = new Room(`room:recovery-${transportName}-${number++}`)
+  return {given: room, report: () => room.report(), trace: () => [], close: () => room.close()}
+})
+process.exit()

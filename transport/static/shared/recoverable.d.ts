@@ -1,0 +1,23 @@
+import type { Channel, Socket } from "phoenix";
+
+/** What the server says of a join. */
+export interface Recovery {
+  /** Another one when the server has lost the history of the topic. */
+  epoch: string;
+  /** Where the topic stood at the join. */
+  offset: number;
+  /** Whether everything that was missed follows; if not, load the state again. */
+  recovered: boolean;
+  /** How many broadcasts were missed, and follow. */
+  count: number;
+}
+
+export type RecoverableChannel = Channel & {
+  /** The answer to the last join; undefined before it, or if the server keeps no history. */
+  readonly recovery?: Recovery;
+  /** Whether a broadcast was missed and has followed a join; `ref` is the second argument of the callback. */
+  isRecovered(ref: unknown): boolean;
+};
+
+/** A channel of phoenix.js that misses nothing over a reconnect, or is told so. */
+export function recoverable(socket: Socket, topic: string, params?: object | (() => object)): RecoverableChannel;

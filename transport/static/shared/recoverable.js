@@ -1,0 +1,46 @@
+/**
+ * A channel of stock phoenix.js that misses nothing: after each rejoin the server sends what was broadcast meanwhile, or says
+ * that it no longer has all of it. The channel class on the server needs a `history` (docs/recovery.md).
+ */
+
+const BINARY = "@binary";
+const SKIP = "phx_skip";
+
+/** Returns `socket.channel(topic, params)`; its `recovery` is what the last join was answered: {epoch, offset, recovered, count}. */
+export function recoverable(socket, topic, params = {}) {
+  let position = null; // what was delivered last
+  let asked = null; // the position of the last join
+  let next = null; // the offset that must come next, null while none can be trusted
+  const own = typeof params === "function" ? params : () => params;
+  const channel = socket.channel(topic, () => ({ ...own(), recover: (asked = position && { ...position }) ?? true }));
+  const dispatch = channel.trigger.bind(channel);
+
+  function joined(recovery) {
+    channel.recovery = recovery;
+    if (!recovery.recovered) position = { epoch: recovery.epoch, offset: recovery.offset };
+    next = (recovery.recovered ? asked.offset : recovery.offset) + 1;
+  }
+
+  channel.trigger = (event, payload, ref, joinRef) => {
+    if (event === "phx_reply" && ref === channel.joinRef() && payload.response?.recover) joined(payload.response.recover);
+    if (typeof ref !== "string" || !ref.startsWith("@")) return dispatch(event, payload, ref, joinRef);
+    const offset = Number(ref.slice(1));
+    if (next === null) return; // it comes again after the rejoin
+    if (offset !== next) {
+      next = null;
+      return dispatch("phx_error", { reason: "missed" }); // phoenix.js rejoins
+    }
+    next += 1;
+    if (offset <= position.offset) return; // it came before the answer to the join
+    position.offset = offset;
+    if (event !== SKIP) dispatch(event, BINARY in payload ? bytesOf(payload[BINARY]) : payload, ref, joinRef);
+  };
+
+  /** Whether a callback's second argument is that of a broadcast that was missed, and not of a live one. */
+  channel.isRecovered = (ref) => Boolean(channel.recovery?.recovered) && Number(ref?.slice(1)) <= channel.recovery.offset;
+  return channel;
+}
+
+function bytesOf(base64) {
+  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0)).buffer;
+}
