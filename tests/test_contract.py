@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from itertools import count, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,9 @@ from tests.transport.wire import on_loop
 from tests.wire_clients import WIRES, Meeting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
+
+    from tests.wire_clients import WireClient
 
 SERVERS = ("listener", "uvicorn")
 VERSIONS = ("1.0.0", "2.0.0")
@@ -223,3 +226,126 @@ async def binary(wire: Any) -> bytes:
     while isinstance(message := await wire.recv(), str):
         assert "presence_" in message, message
     return bytes(message)
+
+
+# What was missed
+
+# What the first join says, without a position.
+FIRST: Any = True
+
+
+async def rejoin(client: WireClient, room: str, recover: Any = FIRST) -> dict[str, Any]:
+    """Join with "recover", and return what the answer says of that."""
+    join_ref = await client.push(None, room, "phx_join", {"recover": recover})
+    answer = await client.hear()
+    assert (answer.ref, answer.topic, answer.event, answer.payload["status"]) == (join_ref, room, "phx_reply", "ok")
+    assert answer.payload["response"].keys() == {"recover"}
+    found: dict[str, Any] = answer.payload["response"]["recover"]
+    assert found.keys() == {"epoch", "offset", "recovered", "count"}
+    return found
+
+
+async def talk(client: WireClient, room: str, *bodies: int) -> None:
+    """Say something in a room that the client has joined without "recover"."""
+    for body in bodies:
+        ref = await client.push(None, room, "new_msg", {"body": body})
+        await client.is_told(room, "new_msg", {"user": "bob", "body": body})
+        await client.is_answered("1", ref, room)
+
+
+async def is_told_again(client: WireClient, room: str, offset: int, body: int) -> None:
+    await client.hears(None, f"@{offset}", room, "new_msg", {"user": "bob", "body": body})
+
+
+@asynccontextmanager
+async def speaker(meeting: Meeting, room: str) -> AsyncIterator[WireClient]:
+    async with meeting.connect(user="bob") as bob:
+        await bob.say("1", "1", room, "phx_join", {})
+        await bob.is_answered("1", "1", room)
+        yield bob
+
+
+@on_loop
+async def test_a_client_that_asks_is_told_where_an_empty_topic_stands(meeting: Meeting, room: str) -> None:
+    async with meeting.connect() as alice:
+        found = await rejoin(alice, room)
+        assert isinstance(found["epoch"], str)
+        assert (found["offset"], found["recovered"], found["count"]) == (0, False, 0)
+        await alice.hears_nothing()
+
+
+@on_loop
+async def test_what_was_missed_comes_after_the_reply_and_before_what_comes_then(meeting: Meeting, room: str) -> None:
+    async with speaker(meeting, room) as bob:
+        async with meeting.connect() as alice:
+            before = await rejoin(alice, room)
+            await talk(bob, room, 10)
+            await is_told_again(alice, room, 1, 10)
+        await talk(bob, room, 20, 30)
+        async with meeting.connect() as alice:
+            found = await rejoin(alice, room, {**before, "offset": 1})
+            assert found == {"epoch": before["epoch"], "offset": 3, "recovered": True, "count": 2}
+            await is_told_again(alice, room, 2, 20)
+            await is_told_again(alice, room, 3, 30)
+            await talk(bob, room, 40)
+            await is_told_again(alice, room, 4, 40)
+            await alice.hears_nothing()
+
+
+@on_loop
+async def test_what_was_said_to_an_empty_room_is_kept(meeting: Meeting, room: str) -> None:
+    async with meeting.connect() as alice:
+        found = await rejoin(alice, room)
+    async with speaker(meeting, room) as bob:
+        await talk(bob, room, 10)
+    async with meeting.connect() as alice:
+        assert (await rejoin(alice, room, found))["count"] == 1
+        await is_told_again(alice, room, 1, 10)
+
+
+@on_loop
+async def test_a_second_join_closes_the_first_one_before_what_was_missed(meeting: Meeting, room: str) -> None:
+    async with speaker(meeting, room) as bob, meeting.connect() as alice:
+        before = await rejoin(alice, room)
+        await talk(bob, room, 10)
+        await is_told_again(alice, room, 1, 10)
+        assert (await rejoin(alice, room, before))["count"] == 1
+        closed = await alice.hear()
+        assert (closed.event, closed.payload) == ("phx_close", {})
+        await is_told_again(alice, room, 1, 10)
+        await alice.hears_nothing()
+
+
+@pytest.mark.parametrize("change", [{"epoch": "another"}, {"epoch": ""}, {"offset": 3}, {"offset": 2**53 - 1}], ids=str)
+@on_loop
+async def test_a_position_that_is_not_known_is_not_recovered(
+    meeting: Meeting, room: str, change: dict[str, Any]
+) -> None:
+    async with speaker(meeting, room) as bob, meeting.connect() as alice:
+        await talk(bob, room, 10, 20)
+        before = await rejoin(alice, room)
+    async with meeting.connect() as alice:
+        found = await rejoin(alice, room, {**before, **change})
+        assert found == {"epoch": before["epoch"], "offset": 2, "recovered": False, "count": 0}
+        await alice.hears_nothing()
+
+
+@pytest.mark.parametrize(
+    "recover",
+    [None, False, 0, 1, "true", [], {}, {"epoch": "e", "offset": -1}, {"epoch": "e", "offset": True}, {"offset": 0}],
+    ids=str,
+)
+@on_loop
+async def test_what_is_no_position_is_refused(meeting: Meeting, room: str, recover: Any) -> None:
+    async with meeting.connect() as alice:
+        ref = await alice.push(None, room, "phx_join", {"recover": recover})
+        await alice.is_answered(None, ref, room, {"reason": "invalid recover"}, "error")
+        ref = await alice.push(None, room, "echo")
+        await alice.is_answered(None, ref, room, UNMATCHED, "error")
+
+
+@on_loop
+async def test_the_key_means_nothing_to_a_channel_without_a_history(meeting: Meeting) -> None:
+    async with meeting.connect() as alice:
+        ref = await alice.push(None, "bench:1", "phx_join", {"recover": {"whatever": None}})
+        await alice.is_answered(None, ref, "bench:1")

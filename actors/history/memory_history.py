@@ -21,6 +21,7 @@ from actors.validation import check_count
 
 if TYPE_CHECKING:
     from actors.channels.message import Broadcast
+    from actors.clock import Timer
     from actors.history.history import History
     from actors.runtime.process import Process
 
@@ -53,17 +54,20 @@ class MemoryHistory(HistoryStore):
         self._max_bytes = max_bytes
         self.logs: TopicLogs | None = None
         self._owner: Process | None = None
-        self._is_swept = False
+        # Runs while there is anything that may expire.
+        self._next_sweep: Timer | None = None
 
     def open(self, owner: Process) -> None:
         """Begin, with empty logs that belong to an actor."""
         self.logs, self._owner = TopicLogs(self._max_bytes), owner
-        self._is_swept = False
         owner.own(self.close)
 
     def close(self) -> None:
         """Forget everything: the owner has ended."""
         self.logs = self._owner = None
+        if self._next_sweep is not None:
+            self._next_sweep.cancel()
+            self._next_sweep = None
 
     def record(self, broadcast: Broadcast, history: History, sender: Process | None, cause: Process | None) -> bool:
         """Give a broadcast the next offset of its topic, keep it, and deliver it; return False while there is no owner."""
@@ -95,13 +99,12 @@ class MemoryHistory(HistoryStore):
         return recovery
 
     def _sweep_later(self, owner: Process) -> None:
-        if not self._is_swept:
-            self._is_swept = True
-            owner.clock.call_after(SWEEP_SECONDS, partial(owner.put, FORGET_EXPIRED))
+        if self._next_sweep is None:
+            self._next_sweep = owner.clock.call_after(SWEEP_SECONDS, partial(owner.put, FORGET_EXPIRED))
 
     def sweep(self) -> None:
         """Forget what has expired; called by the owner, for a `FORGET_EXPIRED`."""
-        logs, owner, self._is_swept = self.logs, self._owner, False
+        logs, owner, self._next_sweep = self.logs, self._owner, None
         if logs is not None and owner is not None:
             logs.sweep(owner.clock.now(), self.pubsub.is_subscribed)
             if len(logs):

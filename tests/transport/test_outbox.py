@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable
 from typing import Any, Literal
 
@@ -10,9 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.channels.message import Broadcast, Frame, Opcode
+from actors.history.backlog import Backlog
+from actors.history.history import History, Position
+from actors.history.topic_log import KeptBroadcast, TopicLog
 from transport.carriers.intake import UNREAD, Intake
 from transport.carriers.outbox import OVERFLOWED, Outbox, OutboxPolicy
 from transport.limits import Limits
+from transport.protocol.serializer import V2JSONSerializer
 
 Overflow = Literal["disconnect", "drop_oldest", "conflate"]
 
@@ -287,3 +292,95 @@ def test_what_happens_above_the_bound_must_be_one_of_three(overflow: Any) -> Non
 def test_conflating_and_a_key_go_together(options: Any) -> None:
     with pytest.raises(ValueError, match='overflow="conflate" goes with key='):
         OutboxPolicy(**options)
+
+
+# What a client has missed waits without a size
+
+
+class Missing:
+    """The outbox of a client that has missed something, and the log of what it has missed."""
+
+    def __init__(self, number: int, **bounds: int) -> None:
+        self.filled, self.log = Filled(policy("disconnect", **bounds)), TopicLog("e", 0.0, 300.0)
+        for _ in range(number):
+            self.keep()
+        missed = self.log.missed(Position("e", 0))
+        assert missed is not None
+        self.filled.outbox.put_backlog(Backlog("room", V2JSONSerializer(), 7, self.log, self.log.last, missed))
+
+    def keep(self) -> None:
+        self.log.append(KeptBroadcast(self.log.last + 1, 0.0, "said", b"{}"), History())
+
+    def say(self) -> bool:
+        """Broadcast the next one, which is then put into the outbox."""
+        self.keep()
+        frame = broadcast("live")
+        frame.log, frame.offset = self.log, self.log.last
+        return self.filled.outbox.put(frame, 4)
+
+    def taken(self) -> list[str]:
+        """Take everything out: refs of what has one, and the text of the rest."""
+        return [read(frame) for frame in iter(self.filled.outbox.pop, None)]
+
+
+def read(frame: Frame) -> str:
+    return str(json.loads(frame.data)[1]) if frame.data.startswith(b"[") else frame.data.decode()
+
+
+def test_a_backlog_has_no_size_and_is_one_message() -> None:
+    missing = Missing(3)
+    outbox = missing.filled.outbox
+    assert (outbox.bytes, outbox.own_bytes, outbox.messages, outbox.has_backlog) == (0, 0, 1, True)
+    assert missing.taken() == ["@1", "@2", "@3"]
+    assert (outbox.messages, outbox.has_backlog) == (0, False)
+
+
+def test_what_is_broadcast_on_its_topic_joins_a_backlog_and_takes_no_room() -> None:
+    missing = Missing(2, max_bytes=10, max_messages=4)
+    assert all(missing.say() for _ in range(50))
+    assert (missing.filled.outbox.bytes, missing.filled.outbox.messages) == (0, 1)
+    assert missing.taken() == [f"@{number}" for number in range(1, 53)]
+
+
+def test_the_order_is_that_in_which_all_was_put() -> None:
+    missing = Missing(1)
+    missing.filled.put(reply("a"))
+    missing.say()
+    missing.say()
+    missing.filled.put(reply("b"))
+    missing.say()
+    assert missing.filled.outbox.messages == 5
+    assert missing.taken() == ["@1", "a", "@2", "@3", "b", "@4"]
+
+
+def test_behind_the_backlog_broadcasts_wait_as_ever() -> None:
+    missing = Missing(1)
+    assert missing.taken() == ["@1"]
+    missing.say()
+    assert missing.filled.outbox.bytes == 4
+    assert missing.taken() == ["live"]
+
+
+def test_broadcasts_of_another_log_wait_as_ever() -> None:
+    missing, other = Missing(1), Missing(0)
+    frame = broadcast("other")
+    frame.log, frame.offset = other.log, 2
+    missing.filled.put(frame)
+    assert missing.filled.outbox.bytes == 5
+    assert missing.taken() == ["@1", "other"]
+
+
+def test_a_part_of_a_backlog_is_taken_at_a_time() -> None:
+    missing = Missing(10)
+    size = len(b'[null,"@1","room","said",{}]')
+    parts = [[read(frame) for frame in missing.filled.outbox.take(3 * size - 1)] for _ in range(3)]
+    assert parts == [["@1", "@2", "@3"], ["@4", "@5", "@6"], ["@7", "@8", "@9"]]
+    assert missing.taken() == ["@10"]
+
+
+def test_a_cleared_outbox_has_no_backlog() -> None:
+    missing = Missing(3)
+    missing.filled.outbox.clear()
+    assert (missing.filled.outbox.has_backlog, missing.taken()) == (False, [])
+    missing.say()
+    assert missing.taken() == ["live"]
