@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from actors.history.history_store import Recovery
     from actors.history.topic_log import KeptBroadcast
 
-__all__ = ["RECOVER", "Rejoin", "Request", "read_request"]
+__all__ = ["RECOVER", "RecoverRequest", "Rejoin", "read_request"]
 
 RECOVER = "recover"
 """The key of what a client says of this in the payload of its join, and of what the answer says."""
 
 
-class Request(NamedTuple):
+class RecoverRequest(NamedTuple):
     """Where a client says that it was, None if that is not valid; and the rest of its payload, which is the channel's."""
 
     position: Position | None
     payload: Payload
 
 
-def read_request(payload: Payload) -> Request | None:
+def read_request(payload: Payload) -> RecoverRequest | None:
     """Return what the payload of a join says about recovery; None if it says nothing."""
     if not isinstance(payload, dict) or RECOVER not in payload:
         return None
     own = {key: value for key, value in payload.items() if key != RECOVER}
-    return Request(wanted_position(payload[RECOVER]), own)
+    return RecoverRequest(wanted_position(payload[RECOVER]), own)
 
 
 class Rejoin:
