@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -13,6 +14,9 @@ from actors import Actor, Channel, Reply, ok
 from actors.channels.fastlane import Fastlane
 from actors.channels.message import Broadcast, Frame, Opcode
 from actors.exits import ExitReason, Shutdown
+from actors.history.backlog import Backlog
+from actors.history.history import History, Position
+from actors.history.topic_log import KeptBroadcast, TopicLog
 from actors.lowlevel import Process, Scheduler
 from tests.transport.wire import (
     BEATEN,
@@ -38,6 +42,7 @@ from transport.carriers.outbox import OVERFLOWED, OutboxPolicy
 from transport.carriers.websocket import WebSocketCarrier, WebSocketTraffic
 from transport.http.http_connection import HttpConnection
 from transport.limits import Limits
+from transport.protocol.serializer import V2JSONSerializer
 from transport.transport import Transport
 
 if TYPE_CHECKING:
@@ -1122,3 +1127,96 @@ async def test_a_connection_that_has_ended_is_freed_without_the_garbage_collecto
             await until(lambda: sorted(of_connections()) == before)
         finally:
             gc.enable()
+
+
+# What a client has missed is written in slices
+
+
+def missing(number: int, size: int = 10_000) -> Backlog:
+    """Return so many broadcasts that a client has missed, each of about this size."""
+    log = TopicLog("e", 0.0, 300.0)
+    for offset in range(1, number + 1):
+        kept = KeptBroadcast(offset, 0.0, "said", b'{"body":"%b"}' % (b"x" * size))
+        log.append(kept, History(size=number, max_bytes=100_000_000))
+    missed = log.missed(Position("e", 0))
+    assert missed is not None
+    return Backlog("room", V2JSONSerializer(), 7, log, number, missed)
+
+
+def offsets(tcp: RecordingTransport) -> list[int]:
+    return [int(found) for found in re.findall(rb'null,"@(\d+)"', b"".join(tcp.writes))]
+
+
+def test_a_short_backlog_is_written_at_once(runtime: ManualRuntime) -> None:
+    carrier, tcp, _ = hearing(runtime)
+    carrier.send_backlog(missing(3, size=10))
+    carrier.send(reply("behind"))
+    assert offsets(tcp) == [1, 2, 3]
+    assert b"".join(tcp.writes).endswith(b"behind")
+    assert len(tcp.writes) == 2
+
+
+def test_a_long_backlog_is_written_in_slices_and_what_is_sent_meanwhile_behind_it(runtime: ManualRuntime) -> None:
+    carrier, tcp, _ = hearing(runtime)
+    carrier.send_backlog(missing(40))
+    carrier.send(reply("behind"))
+    assert offsets(tcp) == list(range(1, 8))
+    runtime.settle()
+    assert offsets(tcp) == list(range(1, 41))
+    assert max(map(len, tcp.writes)) < 80_000
+    assert b"".join(tcp.writes).endswith(b"behind")
+    carrier.send(reply("at once"))
+    assert tcp.writes[-1].endswith(b"at once")
+    assert carrier.get_write_buffer_size() == 0
+
+
+def test_a_backlog_waits_while_the_client_reads_too_slowly(runtime: ManualRuntime) -> None:
+    carrier, tcp, _ = hearing(runtime)
+    tcp.on_write = carrier.pause_writing
+    carrier.send_backlog(missing(40))
+    runtime.settle()
+    assert offsets(tcp) == list(range(1, 8))
+    for upto in (14, 21):
+        carrier.resume_writing()
+        runtime.settle()
+        assert offsets(tcp) == list(range(1, upto + 1))
+    tcp.on_write = lambda: None
+    carrier.resume_writing()
+    runtime.settle()
+    assert offsets(tcp) == list(range(1, 41))
+    carrier.send(reply("at once"))
+    assert tcp.writes[-1].endswith(b"at once")
+
+
+def test_a_second_backlog_waits_behind_the_first(runtime: ManualRuntime) -> None:
+    carrier, tcp, _ = hearing(runtime)
+    carrier.send_backlog(missing(10))
+    carrier.send_backlog(missing(3))
+    runtime.settle()
+    assert offsets(tcp) == [*range(1, 11), 1, 2, 3]
+
+
+def test_the_close_frame_comes_behind_a_backlog(runtime: ManualRuntime) -> None:
+    carrier, tcp, _ = hearing(runtime)
+    carrier.send_backlog(missing(10))
+    carrier.close(1000)
+    runtime.settle()
+    assert offsets(tcp) == list(range(1, 11))
+    assert tcp.writes[-1] == b"\x88\x02\x03\xe8"
+
+
+def test_nothing_is_written_to_a_connection_that_was_lost_or_closed(runtime: ManualRuntime) -> None:
+    for end in (lambda carrier: carrier.close(1000), lambda carrier: carrier.connection_lost(None)):
+        carrier, tcp, _ = hearing(runtime)
+        end(carrier)
+        carrier.send_backlog(missing(3))
+        runtime.settle()
+        assert offsets(tcp) == []
+
+
+def test_a_connection_that_is_lost_meanwhile_is_written_to_no_more(runtime: ManualRuntime) -> None:
+    carrier, tcp, _ = hearing(runtime)
+    carrier.send_backlog(missing(40))
+    carrier.connection_lost(None)
+    runtime.settle()
+    assert offsets(tcp) == list(range(1, 8))
