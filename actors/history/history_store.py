@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from actors.history.topic_logs import TopicLogs
     from actors.runtime.process import Process
 
-__all__ = ["NOTHING", "Deliveries", "HistoryCounts", "HistoryStore", "Recording", "Recovery"]
+__all__ = ["NOTHING", "Deliveries", "HistoryCounts", "HistorySizes", "HistoryStore", "Recording", "Recovery"]
 
 
 class Recovery(msgspec.Struct, frozen=True, eq=False):
@@ -57,6 +57,15 @@ class Recording(msgspec.Struct, eq=False):
     def commit(self) -> None:
         """Put it into the log: it can be encoded, and is delivered now."""
         self.logs.append(self.log, self.kept, self.history)
+
+
+class HistorySizes(NamedTuple):
+    """What a store keeps in this process: topics, broadcasts, and their bytes; and the topics that it had no room for."""
+
+    topics: int = 0
+    messages: int = 0
+    bytes: int = 0
+    dropped: int = 0
 
 
 class HistoryCounts:
@@ -106,6 +115,11 @@ class HistoryStore(ABC):
 
     def __init__(self) -> None:
         self.counts = HistoryCounts()
+
+    @property
+    def sizes(self) -> HistorySizes:
+        """What it keeps in this process."""
+        return HistorySizes()
 
     def connect(self, pubsub: Deliveries) -> None:
         """Remember the PubSub whose topics these are; called once, when the PubSub is made.

@@ -14,7 +14,7 @@ import msgspec
 
 from actors.channels.encoding import as_json, payload_of
 from actors.history.history import Position
-from actors.history.history_store import NOTHING, HistoryStore, Recording, Recovery
+from actors.history.history_store import NOTHING, HistorySizes, HistoryStore, Recording, Recovery
 from actors.history.topic_log import KeptBroadcast
 from actors.history.topic_logs import TopicLogs
 from actors.validation import check_count
@@ -56,6 +56,12 @@ class MemoryHistory(HistoryStore):
         self._owner: Process | None = None
         # Runs while there is anything that may expire.
         self._next_sweep: Timer | None = None
+
+    @property
+    def sizes(self) -> HistorySizes:
+        """What it keeps in this process."""
+        logs = self.logs
+        return HistorySizes() if logs is None else HistorySizes(len(logs), logs.messages, logs.bytes, logs.dropped)
 
     def open(self, owner: Process) -> None:
         """Begin, with empty logs that belong to an actor."""

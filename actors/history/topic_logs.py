@@ -27,7 +27,7 @@ class TopicLogs:
     """The logs by topic, the one that was used last at the end.
 
     `max_bytes` bounds all of them together: above it whole logs are dropped, those first that have not been used for longest.
-    `dropped` counts these. A topic whose log was dropped begins another epoch.
+    `dropped` counts these. A topic whose log was dropped begins another epoch. `messages` and `bytes` are what is kept.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -35,15 +35,10 @@ class TopicLogs:
         self._logs: OrderedDict[str, TopicLog] = OrderedDict()
         # No other process has it, and no other table of this one.
         self._run, self._epochs = secrets.token_urlsafe(9), 0
-        self.bytes = self.dropped = 0
+        self.messages = self.bytes = self.dropped = 0
 
     def __len__(self) -> int:
         return len(self._logs)
-
-    @property
-    def messages(self) -> int:
-        """The number of broadcasts that are kept."""
-        return sum(map(len, self._logs.values()))
 
     def use(self, topic: str, history: History, now: float) -> TopicLog:
         """Return the log of a topic as it is now; a new one if there is none."""
@@ -61,10 +56,15 @@ class TopicLogs:
 
     def append(self, log: TopicLog, kept: KeptBroadcast, history: History) -> None:
         """Add the next broadcast to a log, which was used just now."""
-        before = log.bytes
+        self._changed(log, -1)
         log.append(kept, history)
-        self.bytes += log.bytes - before
+        self._changed(log)
         self._make_room()
+
+    def _changed(self, log: TopicLog, sign: int = 1) -> None:
+        """Count what a log has, or, before it changes, count it no more."""
+        self.messages += sign * len(log)
+        self.bytes += sign * log.bytes
 
     def _make_room(self) -> None:
         while self.bytes > self._max_bytes and len(self._logs) > 1:
@@ -72,12 +72,13 @@ class TopicLogs:
             self.dropped += 1
 
     def _drop(self, topic: str) -> None:
-        self.bytes -= self._logs.pop(topic).bytes + _LOG + len(topic)
+        self._changed(self._logs.pop(topic), -1)
+        self.bytes -= _LOG + len(topic)
 
     def _expire(self, log: TopicLog, now: float) -> None:
-        before = log.bytes
+        self._changed(log, -1)
         log.expire(now)
-        self.bytes += log.bytes - before
+        self._changed(log)
 
     def sweep(self, now: float, is_subscribed: Callable[[str], bool]) -> None:
         """Forget the broadcasts that have expired, and the logs that are of no use any more."""

@@ -117,8 +117,8 @@ class PubSub(WatchedTable):
         self.audiences: set[Audience] = set()
         self.history = MemoryHistory() if history is None else _checked_history(history)
         self.history.connect(self)
-        # Whether an audience has histories: most have none, and pay for no more than this.
-        self._records = False
+        # Most have none, and pay for no more than this.
+        self.has_histories = False
 
     def connect_by(self, adapter: Adapter) -> None:
         """Use this adapter from the next start on.
@@ -152,7 +152,7 @@ class PubSub(WatchedTable):
     def attach_audience(self, audience: Audience, process: Process) -> None:
         """Register what clients join topics through, until a process ends."""
         self.audiences.add(audience)
-        self._records = self._records or audience.has_histories
+        self.has_histories = self.has_histories or audience.has_histories
         process.own(partial(self.audiences.discard, audience))
 
     # Subscribe
@@ -286,7 +286,7 @@ class PubSub(WatchedTable):
             self.scheduler.slow(waiting)
 
     def _broadcast(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> None:
-        if self._records and self._record(topic, message, sender, cause):
+        if self.has_histories and self._record(topic, message, sender, cause):
             return
         self._deliver(topic, message, sender, cause)
         if type(self.adapter) is not LocalAdapter:

@@ -23,6 +23,7 @@ from websockets.http11 import Request
 from actors import Actor, Channel, Reply, error, ok, telemetry
 from actors.channels.channel_events import JOINED
 from actors.channels.message import Broadcast
+from actors.history.history import History
 from actors.pubsub.adapter import Adapter
 from actors.pubsub.pubsub import BROADCAST, PubSub
 from demo import demo_endpoint
@@ -848,3 +849,39 @@ async def test_messages_between_processes_are_counted_if_there_is_an_adapter() -
         }
         answer = await (await server.tcp()).get("/health/ready")
         assert (answer.status, answer.body) == (503, '{"status":"degraded","failed":["pubsub"]}')
+
+
+class KeepingChannel(Channel):
+    history = History(events=("said",))
+
+    def join(self, topic: str, payload: Any) -> Reply:
+        return ok()
+
+
+class KeepingSocket(Socket):
+    channels = {"room:*": KeepingChannel}  # noqa: RUF012
+
+
+@on_loop
+async def test_histories_are_measured_if_a_channel_has_one() -> None:
+    async with serving(UserSocket, metrics=Metrics()) as server:
+        assert await family(server, "ashtree_history_topics") == {}
+    async with serving(KeepingSocket, metrics=Metrics()) as server:
+        for number in range(3):
+            server.endpoint.broadcast("room:1", "said", {"n": number})
+        client = await server.connect()
+        await client.send("1", "1", "room:1", "phx_join", {"recover": True})
+        position = (await client.recv())[4]["response"]["recover"]
+        for offset in (1, 7):
+            await client.send("1", "1", "room:1", "phx_join", {"recover": {**position, "offset": offset}})
+        for _ in range(6):  # two replies, two closes, and what was missed
+            await client.recv()
+        assert await family(server, "ashtree_history_topics") == {"": 1}
+        assert await family(server, "ashtree_history_messages") == {"": 3}
+        assert (await family(server, "ashtree_history_bytes"))[""] > 600
+        assert await family(server, "ashtree_history_topics_dropped_total") == {"": 0}
+        recorded = await family(server, "ashtree_history_broadcasts_total")
+        assert recorded == {"outcome=recorded": 3, "outcome=unrecorded": 0}
+        recovered = await family(server, "ashtree_recoveries_total")
+        assert recovered == {"outcome=recovered": 1, "outcome=unrecovered": 1}
+        assert await family(server, "ashtree_broadcasts_replayed_total") == {"": 2}

@@ -19,6 +19,7 @@ from transport.metrics.counters import BUCKETS, Counters, Histogram
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
+    from actors.history.history_store import HistoryStore
     from actors.pubsub.pubsub import PubSub
     from transport.carriers.traffic import Traffic
     from transport.metrics.gauges import Gauges
@@ -73,8 +74,11 @@ class EndpointCollector(Collector):
         yield from _messages(self._traffic)
         yield from _broadcasts(self._counters)
         yield from _limits(self._counters)
-        if self._counters.pubsub is not None and type(self._counters.pubsub.adapter) is not LocalAdapter:
-            yield from _exchange(self._counters.pubsub)
+        pubsub = self._counters.pubsub
+        if pubsub is not None and type(pubsub.adapter) is not LocalAdapter:
+            yield from _exchange(pubsub)
+        if pubsub is not None and pubsub.has_histories:
+            yield from _histories(pubsub.history)
 
 
 def _actors(gauges: Gauges) -> Iterator[Metric]:
@@ -220,6 +224,33 @@ def _exchange(pubsub: PubSub) -> Iterator[Metric]:
         "missed (of another process, never received) and lost (of this process, not handed on).",
         ["outcome"],
         {name: getattr(counts, name) for name in counts.__slots__},
+    )
+
+
+def _histories(history: HistoryStore) -> Iterator[Metric]:
+    sizes, counts = history.sizes, history.counts
+    yield GaugeMetricFamily("ashtree_history_topics", "Topics that have a history in this process.", sizes.topics)
+    yield GaugeMetricFamily("ashtree_history_messages", "Broadcasts that are kept in this process.", sizes.messages)
+    yield GaugeMetricFamily("ashtree_history_bytes", "Bytes of the histories in this process.", sizes.bytes)
+    yield CounterMetricFamily(
+        "ashtree_history_topics_dropped",
+        "Topics whose history was dropped, as all together had no room.",
+        sizes.dropped,
+    )
+    yield _counter(
+        "ashtree_history_broadcasts",
+        "Broadcasts of channels with a history, by outcome: recorded, or unrecorded as there was no history then.",
+        ["outcome"],
+        {"recorded": counts.recorded, "unrecorded": counts.unrecorded},
+    )
+    yield _counter(
+        "ashtree_recoveries",
+        "Joins of clients that said where they had been, by outcome: recovered or unrecovered.",
+        ["outcome"],
+        {"recovered": counts.recovered, "unrecovered": counts.unrecovered},
+    )
+    yield CounterMetricFamily(
+        "ashtree_broadcasts_replayed", "Broadcasts that were sent to clients that had missed them.", counts.replayed
     )
 
 
