@@ -546,8 +546,11 @@ class Endpoint:
 
     def history_of(self, topic: str) -> History | None:
         """Return what is kept of the broadcasts on a topic: what the first channel for it says that has a history."""
-        found = (mount.history_of(topic) for mount in self._mounts)
-        return next((history for history in found if history is not None), None)
+        for mount in self._mounts:
+            history = mount.history_of(topic)
+            if history is not None:
+                return history
+        return None
 
     def attach_transports(self, transports: ActorRef) -> None:
         """Store the supervisor under which connections are started."""

@@ -12,7 +12,6 @@ from actors.redaction import safe_repr
 
 if TYPE_CHECKING:
     from actors.exits import ExitReason
-    from actors.history.topic_log import TopicLog
     from actors.ref import ActorRef
 
 __all__ = [
@@ -121,7 +120,7 @@ class Frame(msgspec.Struct, eq=False):
     - `wire`: the bytes that a carrier writes for it, kept so that a broadcast is framed once; `deflated`: the same, compressed,
       for each size of the window.
     - `broadcast`: what was encoded, if it is a broadcast; a client that reads too slowly may miss it (see `OutboxPolicy`).
-    - `log`, `offset`: where it is in the history of its topic, if it was encoded with its offset.
+    - `log`, `offset`: where it is in the history of its topic, a `TopicLog`, if it was encoded with its offset.
     """
 
     opcode: Opcode
@@ -129,7 +128,7 @@ class Frame(msgspec.Struct, eq=False):
     wire: bytes | None = None
     broadcast: Broadcast | None = None
     deflated: dict[int, bytes] | None = None
-    log: TopicLog | None = None
+    log: object = None
     offset: int = 0
 
     def __repr__(self) -> str:

@@ -122,8 +122,11 @@ class Backlog:
     def _frame(self, kept: KeptBroadcast) -> Frame:
         if kept.sender and kept.sender == self.client:
             return skip_at(self._serializer, self._topic, kept.offset)
+        frames, key = self.log.frames, (self._serializer, kept.offset)
         try:
-            return frame_at(self._serializer, broadcast_of(kept, self._topic), kept.offset)
+            if key not in frames:
+                frames[key] = frame_at(self._serializer, broadcast_of(kept, self._topic), kept.offset)
+            return frames[key]
         except ENCODING_ERRORS as error:
             # Of a serializer of the author's, which had no client when this was broadcast.
             _log.error("%r on %r cannot be sent to a client that has missed it: %s", kept.event, self._topic, error)

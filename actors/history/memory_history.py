@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from actors.channels.encoding import as_json, payload_of
+from actors.channels.encoding import ENCODING_ERRORS, as_json, encode, payload_of
 from actors.history.history import Position
 from actors.history.history_store import NOTHING, HistorySizes, HistoryStore, Recording, Recovery
 from actors.history.topic_log import KeptBroadcast
@@ -83,7 +83,7 @@ class MemoryHistory(HistoryStore):
             return False
         now, payload = owner.clock.now(), broadcast.payload
         is_binary, connection = isinstance(payload, bytes), self.pubsub.connection_of(topic, sender)
-        data = payload if is_binary else as_json(payload_of(broadcast.event, topic), payload)
+        data = payload if is_binary else _text(broadcast)
         log = logs.use(topic, history, now)
         kept = KeptBroadcast(log.last + 1, now, broadcast.event, data, is_binary, connection)
         self.pubsub.deliver_recorded(broadcast, sender, cause, Recording(logs, log, kept, history))
@@ -115,3 +115,10 @@ class MemoryHistory(HistoryStore):
             logs.sweep(owner.clock.now(), self.pubsub.is_subscribed)
             if len(logs):
                 self._sweep_later(owner)
+
+
+def _text(broadcast: Broadcast) -> bytes:
+    try:
+        return encode(broadcast.payload)
+    except ENCODING_ERRORS:
+        return as_json(payload_of(broadcast.event, broadcast.topic), broadcast.payload)  # raises with the part at fault

@@ -10,6 +10,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from actors.channels.message import Frame, Serializer
     from actors.history.history import History, Position
 
 __all__ = ["KeptBroadcast", "TopicLog"]
@@ -42,14 +43,16 @@ class KeptBroadcast(msgspec.Struct, frozen=True, eq=False, gc=False):
 class TopicLog:
     """The broadcasts of one topic in one epoch, the oldest first.
 
-    The first one ever had offset 1, `last` is the newest. Those before `first` are not kept any more.
+    The first one ever had offset 1, `last` is the newest. Those before `first` are not kept any more. `frames` are those that
+    clients have been sent lately which had missed them, by serializer and offset: a thousand that come back get the same.
     """
 
-    __slots__ = ("_kept", "bytes", "epoch", "last", "ttl", "used")
+    __slots__ = ("_kept", "bytes", "epoch", "frames", "last", "ttl", "used")
 
     def __init__(self, epoch: str, now: float, ttl: float) -> None:
         self.epoch, self.used, self.ttl = epoch, now, ttl
         self._kept: deque[KeptBroadcast] = deque()
+        self.frames: dict[tuple[Serializer, int], Frame] = {}
         self.last = self.bytes = 0
 
     def __len__(self) -> int:

@@ -56,15 +56,12 @@ class TopicLogs:
 
     def append(self, log: TopicLog, kept: KeptBroadcast, history: History) -> None:
         """Add the next broadcast to a log, which was used just now."""
-        self._changed(log, -1)
+        messages, size = len(log), log.bytes
         log.append(kept, history)
-        self._changed(log)
-        self._make_room()
-
-    def _changed(self, log: TopicLog, sign: int = 1) -> None:
-        """Count what a log has, or, before it changes, count it no more."""
-        self.messages += sign * len(log)
-        self.bytes += sign * log.bytes
+        self.messages += len(log) - messages
+        self.bytes += log.bytes - size
+        if self.bytes > self._max_bytes:
+            self._make_room()
 
     def _make_room(self) -> None:
         while self.bytes > self._max_bytes and len(self._logs) > 1:
@@ -72,17 +69,20 @@ class TopicLogs:
             self.dropped += 1
 
     def _drop(self, topic: str) -> None:
-        self._changed(self._logs.pop(topic), -1)
-        self.bytes -= _LOG + len(topic)
+        log = self._logs.pop(topic)
+        self.messages -= len(log)
+        self.bytes -= log.bytes + _LOG + len(topic)
 
     def _expire(self, log: TopicLog, now: float) -> None:
-        self._changed(log, -1)
+        messages, size = len(log), log.bytes
         log.expire(now)
-        self._changed(log)
+        self.messages += len(log) - messages
+        self.bytes += log.bytes - size
 
     def sweep(self, now: float, is_subscribed: Callable[[str], bool]) -> None:
         """Forget the broadcasts that have expired, and the logs that are of no use any more."""
         for topic, log in list(self._logs.items()):
             self._expire(log, now)
+            log.frames.clear()
             if not log and log.used + log.ttl + _IDLE <= now and not is_subscribed(topic):
                 self._drop(topic)

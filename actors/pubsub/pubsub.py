@@ -382,8 +382,11 @@ class PubSub(WatchedTable):
         )
 
     def _history_of(self, topic: str) -> History | None:
-        found = (audience.history_of(topic) for audience in self.audiences)
-        return next((history for history in found if history is not None), None)
+        for audience in self.audiences:
+            history = audience.history_of(topic)
+            if history is not None:
+                return history
+        return None
 
     def deliver_recorded(
         self, broadcast: Broadcast, sender: Process | None, cause: Process | None, recording: Recording

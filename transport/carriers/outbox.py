@@ -19,7 +19,6 @@ from transport.carriers.intake import UNREAD
 
 if TYPE_CHECKING:
     from actors.channels.message import Broadcast, Frame
-    from actors.history.topic_log import TopicLog
     from transport.carriers.intake import Intake
 
 __all__ = ["OVERFLOWED", "Outbox", "OutboxPolicy"]
@@ -117,7 +116,7 @@ class Outbox:
         self._broadcasts: OrderedDict[_Entry, None] = OrderedDict()
         self._by_key: dict[Hashable, _Entry] = {}
         # By the logs that they read.
-        self._backlogs: dict[TopicLog, list[Backlog]] = {}
+        self._backlogs: dict[object, list[Backlog]] = {}
         self.bytes = self.own_bytes = self.dropped = 0
 
     @property
@@ -127,7 +126,7 @@ class Outbox:
 
     def put(self, frame: Frame, size: int) -> bool:
         """Keep a frame of `size` bytes; return False if the connection has to be closed, as too much waits."""
-        backlogs = None if frame.log is None else self._backlogs.get(frame.log)
+        backlogs = self._backlogs.get(frame.log)
         if backlogs is not None:
             self._put_behind(frame, backlogs)
             return not self._overflows()
