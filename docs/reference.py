@@ -71,6 +71,7 @@ GROUPS = (
             "channels.md#what-a-channel-calls": "ChannelSocket NotJoinedError Reply SocketRef reply",
             "channels.md#pubsub": "Broadcast PubSub",
             "channels.md#adapters": "Adapter",
+            "recovery.md#where-it-is-kept": "History HistoryStore MemoryHistory",
             "scaling.md#where-redis-is": "RedisPubSub",
             "scaling.md#publishing-from-elsewhere": "publish",
             "../README.md#presence": "AlreadyTrackedError NotTrackedError Presence",
