@@ -14,6 +14,7 @@ import asyncio
 import gc
 import json
 import logging
+import os
 import sys
 import time
 import tracemalloc
@@ -23,7 +24,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import psutil
 from messages import Server as Memory
 from messages import Wire, framed, until
 
@@ -192,9 +192,9 @@ async def come_back(clients: int) -> None:
 
 
 def used(pid: int) -> float:
-    """Return the seconds of the processor that a process has used."""
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)
+    """Return the seconds of the processor that a process has used, on Linux."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def started(*arguments: str) -> asyncio.subprocess.Process:
