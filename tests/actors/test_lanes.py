@@ -13,12 +13,14 @@ from actors.actor import Actor
 from actors.channels.fastlane import CORKED, Fastlane, Outlet
 from actors.channels.message import Broadcast, Frame, Opcode
 from actors.exits import Crash
+from actors.history.history import History
 from actors.pubsub import subscriptions
 from actors.pubsub.lanes import MANY, Lanes
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.pubsub.subscriptions import Subscription
 from actors.runtime.spawn import spawn
 from actors.testing import ManualRuntime, Probe
+from transport.protocol.serializer import V2JSONSerializer
 
 NEWS = Broadcast("a", "news", {"n": 1})
 
@@ -272,3 +274,64 @@ def test_both_ways_give_each_client_the_same(clients: list[Any], steps: list[Any
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subscriptions, "MANY", 1)
         assert play(clients, steps, by_lanes=True) == play(clients, steps, by_lanes=False)
+
+
+# Clients that want the offsets of recorded broadcasts
+
+
+class Counting(V2JSONSerializer):
+    """Counts what it encodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoded = 0
+
+    def encode_broadcast(self, broadcast: Broadcast) -> Frame:
+        self.encoded += 1
+        return super().encode_broadcast(broadcast)
+
+    def encode_push(self, join_ref: object, ref: object, topic: str, event: str, payload: Any) -> Frame:
+        self.encoded += 1
+        return super().encode_push(join_ref, ref, topic, event, payload)
+
+
+class Kept:
+    """What the clients join the topic through."""
+
+    has_histories = True
+
+    def serializers(self, topic: str, event: str) -> list[Any]:
+        return []
+
+    def history_of(self, topic: str) -> History:
+        return History(events=("news",))
+
+
+@pytest.mark.parametrize("by_lanes", [True, False])
+@pytest.mark.parametrize("number", [4, MANY * 2])
+def test_there_are_two_encodings_with_the_offset_and_without(
+    runtime: ManualRuntime, number: int, *, by_lanes: bool
+) -> None:
+    world, serializer = World(by_lanes=by_lanes), Counting()
+    world.pubsub.attach_audience(Kept(), world.server.process)
+    transports = [spawn(Transport, (serializer, world.wire)).process.actor for _ in range(number)]
+    channels = [ChannelOf.start() for _ in transports]
+    for index, (channel, transport) in enumerate(zip(channels, transports, strict=True)):
+        assert isinstance(transport, Transport)
+        world.pubsub.subscribe("a", channel, transport.fastlane, offsets=index % 2 == 0)
+    for _ in range(3):
+        world.broadcast()
+    assert serializer.encoded == 6
+    world.pubsub.broadcast_from(channels[0], "a", NEWS)
+    world.pubsub.broadcast_from(channels[1], "a", NEWS)
+    world.broadcast(Broadcast("a", "other", {}))
+    runtime.settle()
+    plain, news = b'wire [null,null,"a",%b]', b'"news",{"n":1}'
+    numbered = [b'wire [null,"@%d","a",%b]' % (offset, news) for offset in range(1, 6)]
+    skipped = b'wire [null,"@4","a","phx_skip",{}]'
+    other = plain % b'"other",{}'
+    logs = [transport.log for transport in transports if isinstance(transport, Transport)]
+    assert logs[0] == [*numbered[:3], skipped, numbered[4], other]
+    assert logs[1] == [plain % news] * 4 + [other]
+    assert logs[2::2] == [[*numbered, other]] * (number // 2 - 1)
+    assert logs[3::2] == [[plain % news] * 5 + [other]] * (number // 2 - 1)
