@@ -26,6 +26,7 @@ from ashtree import (
     Endpoint,
     Health,
     History,
+    Idempotency,
     Metrics,
     Observer,
     Payload,
@@ -135,6 +136,8 @@ class RoomChannel(Channel):
     record = 20
     # A client that was away gets the messages that it has missed: see docs/recovery.md.
     history = History(size=100, ttl=300.0, events=("new_msg",))
+    # A message that a client sends again, as it has lost the answer with its connection, is said once.
+    idempotency = Idempotency(ttl=300.0, events=("new_msg",))
 
     def join(self, topic: str, payload: Payload) -> Reply:
         """Accept joins of every room but the VIPs'."""

@@ -46,6 +46,7 @@ from actors.exits import (
 )
 from actors.future import Future
 from actors.history import History, HistoryStore, MemoryHistory
+from actors.idempotency import Idempotency
 from actors.names import ask, call, send, whereis
 from actors.presence import Presence
 from actors.pubsub import PubSub, RedisPubSub, publish
@@ -97,6 +98,7 @@ __all__ = [
     "Future",
     "History",
     "HistoryStore",
+    "Idempotency",
     "IdleTimeout",
     "Interval",
     "Keys",

@@ -32,6 +32,8 @@ from actors.exceptions import BadReturnError, ChannelError, NotJoinedError, Unen
 from actors.exits import SHUTDOWN, ExitReason, Shutdown, Stop, exit_reason
 from actors.history.history import History
 from actors.history.rejoin import Rejoin, read_request
+from actors.idempotency.idempotency import Idempotency
+from actors.idempotency.keyed_pushes import KeyedPushes
 from actors.log import Log
 from actors.redaction import Shown, safe_repr, shown
 from actors.runtime.behaviour import described
@@ -88,6 +90,8 @@ def reply(ref: SocketRef, answer: Reply) -> None:
         what = f"payload of a reply on {safe_repr(ref.topic)}"
         raise unencodable_by(ref.serializer, wrong, what, answer.payload) from None
     send_frame(ref.transport, frame)
+    if ref.claim is not None:
+        ref.claim.settle_from_any_thread(answer, ref)
 
 
 class Channel(Actor):
@@ -111,6 +115,8 @@ class Channel(Actor):
     payloads: ClassVar[Mapping[str, type[Any]]] = {}
     # What is kept of the broadcasts on its topics, so that clients that were away get what they have missed; None for nothing.
     history: ClassVar[History | None] = None
+    # Which pushes with a key are handled at most once, although a client sends them again after a reconnect; None for none.
+    idempotency: ClassVar[Idempotency | None] = None
     # A crashed channel is not restarted by its supervisor: its client joins again (as in Phoenix).
     restart: ClassVar[str] = "temporary"
     # Seconds that it may go without finishing a message when its connection has ended, or the server stops: then its handler is
@@ -124,6 +130,8 @@ class Channel(Actor):
 
     # Of a client that recovers what it misses; most do not, and pay nothing.
     _rejoin: Rejoin | None = None
+    # Of a channel that has an `idempotency`.
+    _pushes: KeyedPushes | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Raise TypeError if a callback cannot be called as one, or `intercept` is not a collection of events."""
@@ -131,10 +139,8 @@ class Channel(Actor):
         check_callbacks(cls, ("join", "handle_in", "handle_out", "handle_info", "handle_token"))
         check_parameters(cls, **_CALLBACKS)
         _check_intercept(cls.__qualname__, cls.intercept)
-        if cls.history is not None and not isinstance(cls.history, History):
-            raise TypeError(
-                f"{cls.__qualname__}.history must be a History such as History(ttl=300.0), got {safe_repr(cls.history)}"
-            )
+        _check_option(cls.__qualname__, "history", cls.history, History)
+        _check_option(cls.__qualname__, "idempotency", cls.idempotency, Idempotency)
 
     def __init__(self, socket: ChannelSocket, message: Message) -> None:
         self.socket = socket
@@ -247,7 +253,8 @@ class Channel(Actor):
         if self._message_ref is None:
             raise ChannelError("socket_ref() can only be called in handle_in(), for a message that has a ref")
         socket = self.socket
-        return SocketRef(socket.transport, socket.serializer, socket.topic, self._message_ref, socket.join_ref)
+        claim = None if self._pushes is None else self._pushes.defer()
+        return SocketRef(socket.transport, socket.serializer, socket.topic, self._message_ref, socket.join_ref, claim)
 
     def _must_have_joined(self, verb: str) -> None:
         if not self._joined:
@@ -306,6 +313,11 @@ class Channel(Actor):
     def _on_message(self, message: Message) -> object:
         if message.event == "phx_leave":
             return self._leave(message)
+        if self.idempotency is not None:
+            push = self._take(message, self.idempotency)
+            if push is None:
+                return None
+            message = push
         self._message_ref = message.ref
         began = self.clock.now() if channel_events.handled_in_is_watched(self) else None
         try:
@@ -316,6 +328,12 @@ class Channel(Actor):
         if result is not None and type(result) is not Reply and (coroutine := coroutine_of(result, self)) is not None:
             return self._await(coroutine, lambda value: self._after_in(message, value, began))
         return self._after_in(message, result, began)
+
+    def _take(self, message: Message, idempotency: Idempotency) -> Message | None:
+        """Return a push as it is to be handled; None if it is a copy of one that is, or was."""
+        if self._pushes is None:
+            self._pushes = KeyedPushes(self.socket, idempotency, self._process)
+        return self._pushes.take(message)
 
     def _typed(self, event: object, payload: object) -> object:
         kind = self.payloads.get(event) if isinstance(event, str) else None
@@ -341,6 +359,8 @@ class Channel(Actor):
         self._message_ref = None
         if began is not None:
             channel_events.channel_handled_in(self, message, self.clock.now() - began)
+        if self._pushes is not None:
+            result = self._pushes.answered(result)
         if result is None:
             return None
         if isinstance(result, Reply):
@@ -528,6 +548,14 @@ def _check_intercept(channel: str, events: object) -> None:
     ):
         raise TypeError(
             f'{channel}.intercept must be a collection of events such as ("new_msg",), got {safe_repr(events)}'
+        )
+
+
+def _check_option(channel: str, name: str, value: object, kind: type) -> None:
+    if value is not None and not isinstance(value, kind):
+        article = "an" if name[0] in "aeiou" else "a"
+        raise TypeError(
+            f"{channel}.{name} must be {article} {kind.__name__} such as {kind.__name__}(ttl=300.0), got {safe_repr(value)}"
         )
 
 

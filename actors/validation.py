@@ -10,6 +10,7 @@ Booleans are not numbers here, and NaN is below every bound: one NaN among the t
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal, TypeGuard
 
 from actors.redaction import safe_repr
@@ -17,6 +18,7 @@ from actors.redaction import safe_repr
 __all__ = [
     "Bound",
     "check_count",
+    "check_events",
     "check_number",
     "check_refusal",
     "check_seconds",
@@ -93,3 +95,19 @@ def check_refusal(error: object) -> None:
     """
     if not isinstance(error, BaseException):
         raise TypeError(f"a question is refused with an exception, got {safe_repr(error)}; write Refuse(ValueError(…))")
+
+
+def check_events(name: str, value: object) -> None:
+    """Raise unless `value` is a collection of events, or None.
+
+    Raises:
+        TypeError: naming the value.
+    """
+    if value is None:
+        return
+    if isinstance(value, str | bytes) or not isinstance(value, Collection) or not all(map(_is_event, value)):
+        raise TypeError(f'{name} must be a collection of events such as ("new_msg",), or None, got {safe_repr(value)}')
+
+
+def _is_event(value: object) -> bool:
+    return isinstance(value, str)

@@ -72,6 +72,7 @@ GROUPS = (
             "channels.md#pubsub": "Broadcast PubSub",
             "channels.md#adapters": "Adapter",
             "recovery.md#where-it-is-kept": "History HistoryStore MemoryHistory",
+            "recovery.md#what-clients-send": "Idempotency",
             "scaling.md#where-redis-is": "RedisPubSub",
             "scaling.md#publishing-from-elsewhere": "publish",
             "../README.md#presence": "AlreadyTrackedError NotTrackedError Presence",

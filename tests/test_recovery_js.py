@@ -53,3 +53,32 @@ def test_a_gap_makes_the_channel_join_again(report: Reporter) -> None:
     assert bodies(seen) == list(range(4))
     assert "missed" in seen["errors"]
     assert [each["recovered"] for each in seen["answers"]] == [False, True]
+
+
+# Pushes that are handled once
+
+OK = ["ok", {}]
+
+
+def test_pushes_over_connections_that_break_are_heard_once(report: Reporter) -> None:
+    seen = report("pushes over connections that break")
+    assert seen["answered"] == [OK] * 12
+    assert bodies(seen) == list(range(12))
+
+
+def test_a_push_whose_answer_is_lost_gets_it_after_the_rejoin(report: Reporter) -> None:
+    seen = report("a lost answer")
+    assert seen["answered"] == [OK] * 2
+    assert bodies(seen) == [0, 1]
+
+
+def test_the_same_key_is_the_same_push(report: Reporter) -> None:
+    seen = report("a key of one's own")
+    assert seen["answered"] == [OK, OK, ["error", {"reason": "key used for another push"}]]
+    assert bodies(seen) == [0]
+
+
+def test_a_push_is_given_up_in_time(report: Reporter) -> None:
+    seen = report("a push that is given up")
+    assert seen["answered"] == [["timeout", {}], OK]
+    assert bodies(seen) == [1]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from actors.exits import ExitReason
     from actors.ref import ActorRef
 
+
 __all__ = [
     "Broadcast",
     "Frame",
@@ -155,14 +156,25 @@ class Serializer(Protocol):
         """Encode a message to all clients of a topic; None if this version has no form for it, so its clients do not get it."""
 
 
+class AnswerKeeper(Protocol):
+    """What keeps the first answer to a push that has a key, for its copies: a `Claim`."""
+
+    def settle_from_any_thread(self, answer: Reply, ref: SocketRef) -> None:
+        """Keep the first answer."""
+
+
 class SocketRef(msgspec.Struct, frozen=True, eq=False):
-    """Where to send the reply to one message, later and from anywhere (Phoenix's `socket_ref`)."""
+    """Where to send the reply to one message, later and from anywhere (Phoenix's `socket_ref`).
+
+    `claim` keeps the reply to a push that has an idempotency key.
+    """
 
     transport: ActorRef
     serializer: Serializer
     topic: str
     ref: object
     join_ref: object
+    claim: AnswerKeeper | None = None
 
 
 class TokenAccepted(msgspec.Struct, frozen=True, eq=False):

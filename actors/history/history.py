@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from actors.redaction import safe_repr
-from actors.validation import check_count, check_seconds
+from actors.validation import check_count, check_events, check_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 __all__ = ["NOWHERE", "History", "Position", "wanted_position"]
 
@@ -44,21 +45,11 @@ class History:
         check_count("size", self.size, least=1)
         check_seconds("ttl", self.ttl, "> 0")
         check_count("max_bytes", self.max_bytes, least=1)
-        events = self.events
-        if events is not None and not _are_events(events):
-            raise TypeError(
-                f'events must be a collection of events such as ("new_msg",), or None, got {safe_repr(events)}'
-            )
+        check_events("events", self.events)
 
     def records(self, event: str) -> bool:
         """Return whether the broadcasts of an event are kept."""
         return event != PRESENCE_DIFF if self.events is None else event in self.events
-
-
-def _are_events(events: object) -> bool:
-    if not isinstance(events, Collection) or isinstance(events, str | bytes):
-        return False
-    return all(isinstance(event, str) for event in events)
 
 
 class Position(NamedTuple):

@@ -21,6 +21,7 @@ from actors.channels.message import Broadcast, NumberedBroadcast
 from actors.history.backlog import skip_at
 from actors.history.history_store import HistoryStore
 from actors.history.memory_history import FORGET_EXPIRED, MemoryHistory
+from actors.idempotency.push_logs import PushLogs
 from actors.log import Log
 from actors.pubsub.adapter import Adapter, LocalAdapter
 from actors.pubsub.disconnects import DISCONNECT, Disconnects
@@ -117,6 +118,7 @@ class PubSub(WatchedTable):
         self.audiences: set[Audience] = set()
         self.history = MemoryHistory() if history is None else _checked_history(history)
         self.history.connect(self)
+        self.pushes = PushLogs()
         # Most have none, and pay for no more than this.
         self.has_histories = False
 

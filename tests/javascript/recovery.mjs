@@ -47,6 +47,18 @@ class Room {
     })))
   }
 
+  // Pushes numbers that are handled once, and returns how each was answered, in the order of the numbers.
+  once(from, to){
+    return Array.from({length: to - from}, (_, index) => this.sayOnce(from + index))
+  }
+
+  sayOnce(body, ...rest){
+    return new Promise(resolve => {
+      const push = this.channel.pushOnce("new_msg", {body}, ...rest)
+      for(const status of ["ok", "error", "timeout"]) push.receive(status, response => resolve([status, response]))
+    })
+  }
+
   report(){
     return {heard: this.heard, answers: this.answers, errors: this.errors}
   }
@@ -104,6 +116,58 @@ const scenarios = {
     await room.say(1, 4)
     await room.until(room.heard, 4)
   },
+}
+
+// What was sent is answered over a connection that has gone, if at all.
+scenarios["pushes over connections that break"] = async room => {
+  await room.until(room.answers, 1)
+  const answers = []
+  for(let round = 0; round < 4; round++){
+    answers.push(...room.once(3 * round, 3 * round + 2))
+    await room.gone()
+    answers.push(...room.once(3 * round + 2, 3 * round + 3))
+    room.socket.connect()
+    await room.until(room.answers, 2 + round)
+  }
+  const answered = await Promise.all(answers)
+  await room.until(room.heard, 12)
+  return {answered}
+}
+
+// The answer is lost, and the channel joins again over the same connection: the first answer is repeated.
+scenarios["a lost answer"] = async room => {
+  await room.until(room.answers, 1)
+  const trigger = room.channel.trigger
+  const lost = new Promise(resolve => {
+    room.channel.trigger = (event, payload, ref, joinRef) => event === "phx_reply" && joinRef ? resolve() : trigger(event, payload, ref, joinRef)
+  })
+  const answer = room.sayOnce(0)
+  await lost
+  room.channel.trigger = trigger
+  await room.gone()
+  room.socket.connect()
+  const answered = [await answer, await room.sayOnce(1)]
+  await room.until(room.heard, 2)
+  return {answered}
+}
+
+scenarios["a key of one's own"] = async room => {
+  await room.until(room.answers, 1)
+  const answered = [await room.sayOnce(0, 5000, "k"), await room.sayOnce(0, 5000, "k"), await room.sayOnce(1, 5000, "k")]
+  await room.until(room.heard, 1)
+  return {answered}
+}
+
+// A connection that does not come back: given up, and not sent later.
+scenarios["a push that is given up"] = async room => {
+  await room.until(room.answers, 1)
+  await room.gone()
+  const answered = [await room.sayOnce(0, 20)]
+  room.socket.connect()
+  await room.until(room.answers, 2)
+  answered.push(await room.sayOnce(1))
+  await room.until(room.heard, 1)
+  return {answered}
 }
 
 let number = 0

@@ -162,8 +162,8 @@ class Member:
     def join(self, timeout: float | None = None) -> Answers:
         return self._follow(self.channel.join(timeout))
 
-    def push(self, event: str, payload: Any = None, timeout: float | None = None) -> Answers:
-        return self._follow(self.channel.push(event, {} if payload is None else payload, timeout))
+    def push(self, event: str, payload: Any = None, timeout: float | None = None, *, again: bool = False) -> Answers:
+        return self._follow(self.channel.push(event, {} if payload is None else payload, timeout, again=again))
 
     def leave(self, timeout: float | None = None) -> Answers:
         return self._follow(self.channel.leave(timeout))

@@ -560,3 +560,53 @@ def test_a_push_to_a_channel_that_is_leaving_is_refused(world: World) -> None:
     member.leave()
     with pytest.raises(ClosedError, match="the channel is leaving"):
         member.push("too late")
+
+
+# Pushes that are handled once
+
+
+def test_a_push_that_is_made_again_is_sent_until_it_is_answered(world: World) -> None:
+    member = world.joined()
+    answers = member.push("say", {"n": 1}, again=True)
+    member.push("typing")
+    sent = world.sent[0]
+    for _ in range(2):
+        world.drop()
+        world.sent.clear()
+        member.push("say", {"n": 2})  # waits for the join
+        world.open()
+        world.answer(world.sent[-1])
+        join, again, *buffered = world.sent
+        assert (again.ref, again.event, again.payload) == (sent.ref, "say", {"n": 1})
+        assert again.join_ref == join.ref
+        assert [message.payload for message in buffered] == [{"n": 2}]
+    world.answer(again, "ok", {"done": 1})
+    assert answers == [("ok", {"done": 1})]
+    world.drop()
+    world.sent.clear()
+    world.open()
+    world.answer(world.sent[-1])
+    assert world.events() == ["phx_join"]
+
+
+def test_a_push_that_is_made_again_waits_for_a_connection_once(world: World) -> None:
+    member = world.joined()
+    world.drop()
+    world.sent.clear()
+    member.push("say", again=True)
+    world.open()
+    world.answer(world.sent[-1])
+    assert world.events() == ["phx_join", "say"]
+
+
+def test_a_push_that_is_made_again_is_given_up_in_time(world: World) -> None:
+    member = world.joined()
+    answers = member.push("say", timeout=5, again=True)
+    world.drop()
+    world.sent.clear()
+    world.socket.disconnect()
+    world.advance(5)
+    assert answers == [("timeout", {})]
+    world.open()
+    world.answer(world.sent[-1])
+    assert world.events() == ["phx_join"]

@@ -24,6 +24,7 @@ from actors import Actor, Channel, Reply, error, ok, telemetry
 from actors.channels.channel_events import JOINED
 from actors.channels.message import Broadcast
 from actors.history.history import History
+from actors.idempotency.idempotency import Idempotency
 from actors.pubsub.adapter import Adapter
 from actors.pubsub.pubsub import BROADCAST, PubSub
 from demo import demo_endpoint
@@ -885,3 +886,28 @@ async def test_histories_are_measured_if_a_channel_has_one() -> None:
         recovered = await family(server, "ashtree_recoveries_total")
         assert recovered == {"outcome=recovered": 1, "outcome=unrecovered": 1}
         assert await family(server, "ashtree_broadcasts_replayed_total") == {"": 2}
+
+
+class OnceChannel(KeepingChannel):
+    idempotency = Idempotency()
+
+    def handle_in(self, event: str, payload: Any) -> Reply:
+        return ok(payload)
+
+
+class OnceSocket(Socket):
+    channels = {"room:*": OnceChannel}  # noqa: RUF012
+
+
+@on_loop
+async def test_pushes_with_a_key_are_counted() -> None:
+    async with serving(OnceSocket, metrics=Metrics()) as server:
+        client = await server.connect()
+        await client.send("1", "1", "room:1", "phx_join", {})
+        await client.recv()
+        assert await family(server, "ashtree_keyed_pushes_total") == {}
+        for ref in "234":
+            await client.send("1", ref, "room:1", "say", {"@key": "k"})
+            await client.recv()
+        assert await family(server, "ashtree_keyed_pushes_total") == {"outcome=handled": 1, "outcome=repeated": 2}
+        assert (await family(server, "ashtree_keyed_pushes_bytes"))[""] > 300

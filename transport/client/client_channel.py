@@ -10,6 +10,7 @@ from actors.channels.message import Message
 from transport.client.client_push import Push
 from transport.client.client_serializer import check_utf8, written_payload
 from transport.client.exceptions import ClosedError
+from transport.client.keyed_payload import keyed_payload
 from transport.client.protocol.channel_protocol import RECOVERY
 from transport.client.protocol.recovery import ClientRecovery
 from transport.client.receive_queue import ReceiveQueue
@@ -98,6 +99,25 @@ class Channel:
         written = written_payload({} if payload is None else payload, payload_of(event, self.topic))
         self._driver.check(Message(None, None, self.topic, event, written))
         return self._pushed(self._protocol.push(event, written, timeout))
+
+    def push_once(
+        self, event: str, payload: object = None, timeout: float | None = None, *, key: str | None = None
+    ) -> Push:
+        """Send an event that is sent again after each reconnect, until it is answered, and is handled once.
+
+        The channel on the server needs an `idempotency` (docs/recovery.md), by which it knows the `key` again: a text drawn at
+        random, unless it is given, as for a push that was not answered in time, or by an earlier run of the program. The
+        payload is an object or bytes; the rest is as in `push`.
+
+        Raises:
+            TypeError: if the payload is neither.
+            ValueError: if the key is not a text of 1 to 128 characters.
+        """
+        _checked_name("an event", event)
+        what = payload_of(event, self.topic)
+        written = keyed_payload(written_payload({} if payload is None else payload, what), key, what)
+        self._driver.check(Message(None, None, self.topic, event, written))
+        return self._pushed(self._protocol.push(event, written, timeout, again=True))
 
     def leave(self, timeout: float | None = None) -> Push:
         """Leave the topic; await it for the server's confirmation. Iteration ends after the messages already received."""

@@ -125,6 +125,17 @@ class Channel:
         """
         return self._pushed(self.asynchronous.push, event, payload, timeout)
 
+    def push_once(
+        self, event: str, payload: object = None, timeout: float | None = None, *, key: str | None = None
+    ) -> Push:
+        """Send an event that is sent again after each reconnect, until it is answered, and is handled once.
+
+        Raises:
+            TypeError: if the payload is neither an object nor bytes.
+            ValueError: if the key is not a text of 1 to 128 characters.
+        """
+        return self._pushed(self.asynchronous.push_once, event, payload, timeout, key=key)
+
     def leave(self, timeout: float | None = None) -> Any:
         """Leave the topic, and wait for the server's confirmation."""
         return self._pushed(self.asynchronous.leave, timeout).reply()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from actors.history.history_store import HistoryStore
+    from actors.idempotency.push_logs import PushLogs
     from actors.pubsub.pubsub import PubSub
     from transport.carriers.traffic import Traffic
     from transport.metrics.gauges import Gauges
@@ -79,6 +80,8 @@ class EndpointCollector(Collector):
             yield from _exchange(pubsub)
         if pubsub is not None and pubsub.has_histories:
             yield from _histories(pubsub.history)
+        if pubsub is not None and pubsub.pushes.claimed:
+            yield from _pushes(pubsub.pushes)
 
 
 def _actors(gauges: Gauges) -> Iterator[Metric]:
@@ -252,6 +255,16 @@ def _histories(history: HistoryStore) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "ashtree_broadcasts_replayed", "Broadcasts that were sent to clients that had missed them.", counts.replayed
     )
+
+
+def _pushes(pushes: PushLogs) -> Iterator[Metric]:
+    yield _counter(
+        "ashtree_keyed_pushes",
+        "Pushes with a key to channels with an idempotency, by outcome: handled, or repeated, as they were copies.",
+        ["outcome"],
+        {"handled": pushes.claimed, "repeated": pushes.repeated},
+    )
+    yield GaugeMetricFamily("ashtree_keyed_pushes_bytes", "Bytes of the keys and answers that are kept.", pushes.bytes)
 
 
 def _limits(counters: Counters) -> Iterator[Metric]:

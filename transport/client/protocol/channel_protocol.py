@@ -160,8 +160,10 @@ class ChannelProtocol:
         self._rejoin_now()
         return self._join_push
 
-    def push(self, event: str, payload: object, timeout: float | None = None) -> PushProtocol:
+    def push(self, event: str, payload: object, timeout: float | None = None, *, again: bool = False) -> PushProtocol:
         """Send an event, or buffer it in order until the channel is joined; its timeout starts now.
+
+        With `again` it is sent again at each rejoin until it is answered: a server does not handle it twice.
 
         Raises:
             NotJoinedError: if join() was not called.
@@ -172,6 +174,7 @@ class ChannelProtocol:
         seconds = checked_timeout(timeout, self.timeout)
         self._check_push(event)
         push = self._make_push(event, payload, seconds)
+        push.again = again
         self._start(push)
         if self.can_push:
             self._send(push)
@@ -297,8 +300,9 @@ class ChannelProtocol:
         if status == "ok":
             self.state = ChannelState.JOINED
             self._rejoin.succeeded()
+            sent_before = [push for push in self._waiting.values() if push.again and push not in self.buffer]
             buffered, self.buffer = self.buffer, []
-            for push in buffered:
+            for push in [*sent_before, *buffered]:
                 self._send(push)
         else:
             self._errored()

@@ -38,7 +38,7 @@ class PushProtocol:
     """An event sent to the server, and its reply.
 
     A join is pushed again, with a new ref, each time its channel rejoins, and gets a reply each time. `cause` is the exception
-    that the join's params raised, if the reply was made here and not by the server.
+    that the join's params raised, if the reply was made here and not by the server. `again`: it is sent again at each rejoin.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class PushProtocol:
         timed_out: Callable[[PushProtocol], None],
     ) -> None:
         self.event, self.payload, self.timeout = event, payload, timeout
+        self.again = False
         self.ref: str | None = None
         self.received: Reply | None = None
         self.cause: Exception | None = None

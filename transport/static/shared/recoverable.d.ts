@@ -1,4 +1,4 @@
-import type { Channel, Socket } from "phoenix";
+import type { Channel, Push, Socket } from "phoenix";
 
 /** What the server says of a join. */
 export interface Recovery {
@@ -17,6 +17,11 @@ export type RecoverableChannel = Channel & {
   readonly recovery?: Recovery;
   /** Whether a broadcast was missed and has followed a join; `ref` is the second argument of the callback. */
   isRecovered(ref: unknown): boolean;
+  /**
+   * A push that is sent again after each rejoin, until it is answered or `timeout` milliseconds have passed, and that a channel
+   * with an `idempotency` handles once. `key` is drawn at random; give the same one to make the same push again.
+   */
+  pushOnce(event: string, payload: object | ArrayBuffer, timeout?: number, key?: string): Push;
 };
 
 /** A channel of phoenix.js that misses nothing over a reconnect, or is told so. */

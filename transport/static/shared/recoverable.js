@@ -1,9 +1,11 @@
 /**
  * A channel of stock phoenix.js that misses nothing: after each rejoin the server sends what was broadcast meanwhile, or says
- * that it no longer has all of it. The channel class on the server needs a `history` (docs/recovery.md).
+ * that it no longer has all of it. The channel class on the server needs a `history`, and for `pushOnce` an `idempotency`
+ * (docs/recovery.md).
  */
 
 const BINARY = "@binary";
+const KEY = "@key";
 const SKIP = "phx_skip";
 
 /** Returns `socket.channel(topic, params)`; its `recovery` is what the last join was answered: {epoch, offset, recovered, count}. */
@@ -14,6 +16,7 @@ export function recoverable(socket, topic, params = {}) {
   const own = typeof params === "function" ? params : () => params;
   const channel = socket.channel(topic, () => ({ ...own(), recover: (asked = position && { ...position }) ?? true }));
   const dispatch = channel.trigger.bind(channel);
+  const unanswered = new Map(); // pushes to be sent again, with the time at which each is given up
 
   function joined(recovery) {
     channel.recovery = recovery;
@@ -21,8 +24,27 @@ export function recoverable(socket, topic, params = {}) {
     next = (recovery.recovered ? asked.offset : recovery.offset) + 1;
   }
 
+  function sendAgain() {
+    for (const [push, end] of unanswered) {
+      if (push.receivedResp) unanswered.delete(push);
+      else if (!channel.pushBuffer.includes(push)) push.resend(Math.max(0, end - Date.now()));
+    }
+  }
+
+  /** Pushes an event that is sent again after each rejoin until it is answered, and handled once by the server. */
+  channel.pushOnce = (event, payload, timeout = channel.timeout, key = randomKey()) => {
+    const own = payload instanceof ArrayBuffer ? { [BINARY]: base64Of(payload) } : payload;
+    const push = channel.push(event, { ...own, [KEY]: key }, timeout);
+    unanswered.set(push, Date.now() + timeout);
+    for (const status of ["ok", "error", "timeout"]) push.receive(status, () => unanswered.delete(push));
+    return push;
+  };
+
   channel.trigger = (event, payload, ref, joinRef) => {
-    if (event === "phx_reply" && ref === channel.joinRef() && payload.response?.recover) joined(payload.response.recover);
+    if (event === "phx_reply" && ref === channel.joinRef()) {
+      if (payload.response?.recover) joined(payload.response.recover);
+      if (payload.status === "ok") sendAgain(); // before stock phoenix.js sends what has waited for the join
+    }
     if (typeof ref !== "string" || !ref.startsWith("@")) return dispatch(event, payload, ref, joinRef);
     const offset = Number(ref.slice(1));
     if (next === null) return; // it comes again after the rejoin
@@ -39,6 +61,14 @@ export function recoverable(socket, topic, params = {}) {
   /** Whether a callback's second argument is that of a broadcast that was missed, and not of a live one. */
   channel.isRecovered = (ref) => Boolean(channel.recovery?.recovered) && Number(ref?.slice(1)) <= channel.recovery.offset;
   return channel;
+}
+
+function randomKey() {
+  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (number) => number.toString(36)).join("");
+}
+
+function base64Of(buffer) {
+  return btoa(Array.from(new Uint8Array(buffer), (byte) => String.fromCharCode(byte)).join(""));
 }
 
 function bytesOf(base64) {
