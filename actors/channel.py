@@ -326,7 +326,7 @@ class Channel(Actor):
             return self._after_in(message, invalid.reply, began)
         result = self.handle_in(message.event, payload)
         if result is not None and type(result) is not Reply and (coroutine := coroutine_of(result, self)) is not None:
-            return self._await(coroutine, lambda value: self._after_in(message, value, began))
+            return self._await_in(coroutine, message, began)
         return self._after_in(message, result, began)
 
     def _take(self, message: Message, idempotency: Idempotency) -> Message | None:
@@ -334,6 +334,10 @@ class Channel(Actor):
         if self._pushes is None:
             self._pushes = KeyedPushes(self.socket, idempotency, self._process)
         return self._pushes.take(message)
+
+    async def _await_in(self, result: Awaitable[object], message: Message, began: float | None) -> Stop | None:
+        after = self._after_in(message, await result, began)
+        return after if after is None or isinstance(after, Stop) else await after
 
     def _typed(self, event: object, payload: object) -> object:
         kind = self.payloads.get(event) if isinstance(event, str) else None
@@ -355,7 +359,9 @@ class Channel(Actor):
 
     # Results
 
-    def _after_in(self, message: Message, result: object, began: float | None) -> Stop | None:
+    def _after_in(
+        self, message: Message, result: object, began: float | None
+    ) -> Stop | Coroutine[object, object, Stop | None] | None:
         self._message_ref = None
         if began is not None:
             channel_events.channel_handled_in(self, message, self.clock.now() - began)
@@ -363,6 +369,17 @@ class Channel(Actor):
             result = self._pushes.answered(result)
         if result is None:
             return None
+        undelivered = None if self.history is None else self.pubsub.history.undelivered(self._process)
+        return (
+            self._answer(message, result) if undelivered is None else self._answer_later(undelivered, message, result)
+        )
+
+    async def _answer_later(self, undelivered: Awaitable[None], message: Message, result: object) -> Stop | None:
+        """Answer behind what was broadcast before, as where that needs no other process."""
+        await undelivered
+        return self._answer(message, result)
+
+    def _answer(self, message: Message, result: object) -> Stop | None:
         if isinstance(result, Reply):
             self._send_reply(message, result)
             return None

@@ -10,12 +10,14 @@ import msgspec
 from actors.history.history import NOWHERE, History, Position
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from actors.channels.message import Broadcast
     from actors.history.topic_log import KeptBroadcast, TopicLog
     from actors.history.topic_logs import TopicLogs
+    from actors.pubsub.remote_message import Header
     from actors.runtime.process import Process
+    from actors.runtime.scheduler import Scheduler
 
 __all__ = ["NOTHING", "Deliveries", "HistoryCounts", "HistorySizes", "HistoryStore", "Recording", "Recovery"]
 
@@ -90,8 +92,27 @@ class HistoryCounts:
             self.unrecovered += 1
 
 
+class Numbering(Protocol):
+    """The relay of the PubSub, as far as a store uses it that other processes share."""
+
+    @property
+    def run(self) -> str:
+        """What this process is known by in the headers of its messages."""
+
+    def numbered(self, topic: str, message: object) -> Header:
+        """Return the header of the next message on a topic, which is counted as published."""
+
+
 class Deliveries(Protocol):
     """The PubSub, as far as its store uses it; for the thread of its event loop."""
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """The scheduler of its event loop."""
+
+    @property
+    def relay(self) -> Numbering:
+        """What numbers the messages of this process."""
 
     def deliver_recorded(
         self, broadcast: Broadcast, sender: Process | None, cause: Process | None, recording: Recording
@@ -103,6 +124,18 @@ class Deliveries(Protocol):
 
     def is_subscribed(self, topic: str) -> bool:
         """Return whether a topic has subscribers in this process."""
+
+    def deliver_unrecorded(self, broadcast: Broadcast, sender: Process | None, cause: Process | None) -> None:
+        """Deliver a broadcast here without an offset."""
+
+    def check(self, broadcast: Broadcast) -> None:
+        """Raise UnencodableError if a broadcast cannot be encoded for its clients."""
+
+    def history_of(self, topic: str) -> History | None:
+        """Return what is kept of the broadcasts on a topic."""
+
+    def show_gap(self, topic: str, offset: int) -> None:
+        """Give an offset alone to all clients that want offsets: what they have had so far is of another epoch."""
 
 
 class HistoryStore(ABC):
@@ -144,6 +177,18 @@ class HistoryStore(ABC):
     def prepare(self, topic: str, history: History, position: Position) -> Awaitable[None] | None:
         """Return what to await, in the block of `PubSub.held`, before `recover` may be called; None if it may be at once."""
         return None
+
+    def behind(self, topic: str) -> list[Callable[[], object]] | None:
+        """Return the list of what is called when all that was recorded on a topic before is delivered; None if it is."""
+        return None
+
+    def undelivered(self, cause: Process) -> Awaitable[None] | None:
+        """Return what to await until all that an actor has recorded is delivered; None if it is."""
+        return None
+
+    def received(self, topic: str, header: Header, payload: bytes) -> bool:
+        """Take a message of another process, or of this one that has come back, if it is of a history; return whether it is."""
+        return False
 
     @abstractmethod
     def recover(self, topic: str, history: History, position: Position) -> Recovery:

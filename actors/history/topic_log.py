@@ -45,15 +45,18 @@ class TopicLog:
 
     The first one ever had offset 1, `last` is the newest. Those before `first` are not kept any more. `frames` are those that
     clients have been sent lately which had missed them, by serializer and offset: a thousand that come back get the same.
+
+    A log may be a copy that has begun later, after offset `last`; `is_whole` says that no more is kept elsewhere.
     """
 
-    __slots__ = ("_kept", "bytes", "epoch", "frames", "last", "ttl", "used")
+    __slots__ = ("_kept", "bytes", "epoch", "frames", "is_whole", "last", "ttl", "used")
 
-    def __init__(self, epoch: str, now: float, ttl: float) -> None:
+    def __init__(self, epoch: str, now: float, ttl: float, last: int = 0) -> None:
         self.epoch, self.used, self.ttl = epoch, now, ttl
         self._kept: deque[KeptBroadcast] = deque()
         self.frames: dict[tuple[Serializer, int], Frame] = {}
-        self.last = self.bytes = 0
+        self.last, self.bytes = last, 0
+        self.is_whole = last == 0
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -84,12 +87,17 @@ class TopicLog:
         index = offset - self.first
         return self._kept[index] if 0 <= index < len(self._kept) else None
 
+    def has_all_after(self, offset: int) -> bool:
+        """Return whether all broadcasts after an offset are kept, or it is known that they are not."""
+        return self.is_whole or offset >= self.first - 1
+
     def missed(self, place: Position) -> list[KeptBroadcast] | None:
         """Return the broadcasts after a place, None if they are not known, or not all of them."""
         if place.epoch != self.epoch or not self.first - 1 <= place.offset <= self.last:
             return None
-        return list(self._after(place.offset))
+        return list(self.after(place.offset))
 
-    def _after(self, offset: int) -> Iterable[KeptBroadcast]:
+    def after(self, offset: int) -> Iterable[KeptBroadcast]:
+        """Return those that are kept after an offset."""
         start = offset + 1 - self.first
-        return (self._kept[index] for index in range(start, len(self._kept)))
+        return (self._kept[index] for index in range(max(0, start), len(self._kept)))

@@ -40,14 +40,39 @@ class TopicLogs:
     def __len__(self) -> int:
         return len(self._logs)
 
+    def get(self, topic: str) -> TopicLog | None:
+        """Return the log of a topic as it was left."""
+        return self._logs.get(topic)
+
+    def topics(self) -> list[str]:
+        """Return the topics that have a log."""
+        return list(self._logs)
+
+    def new_epoch(self) -> str:
+        """Return a text that no other epoch has."""
+        self._epochs += 1
+        return f"{self._run}.{self._epochs}"
+
+    def begin(self, topic: str, log: TopicLog) -> TopicLog:
+        """Add the log of a topic, in the place of the one before."""
+        if topic in self._logs:
+            self._drop(topic)
+        self._logs[topic] = log
+        self.messages += len(log)
+        self.bytes += log.bytes + _LOG + len(topic)
+        self._make_room()
+        return log
+
+    def forget(self, topic: str) -> None:
+        """Drop the log of a topic, if there is one."""
+        if topic in self._logs:
+            self._drop(topic)
+
     def use(self, topic: str, history: History, now: float) -> TopicLog:
         """Return the log of a topic as it is now; a new one if there is none."""
         log = self._logs.get(topic)
         if log is None:
-            self._epochs += 1
-            log = self._logs[topic] = TopicLog(f"{self._run}.{self._epochs}", now, history.ttl)
-            self.bytes += _LOG + len(topic)
-            self._make_room()
+            log = self.begin(topic, TopicLog(self.new_epoch(), now, history.ttl))
         else:
             self._logs.move_to_end(topic)
             self._expire(log, now)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from actors.actor import Actor
+    from actors.history.history_store import HistoryStore
 
 __all__ = ["Adapter", "LocalAdapter", "RemotePubSub"]
 
@@ -80,6 +81,9 @@ class Adapter(ABC):
         super().__init_subclass__(**kwargs)
         methods = ("connect", "publish", "subscribed", "unsubscribed", "in_effect", "trouble")
         check_callbacks(cls, methods, plain=True, instead="let the adapter's own `actor` do what takes time")
+
+    history: HistoryStore | None = None
+    """Where all processes keep the histories of topics together; None if they cannot, and then there are none."""
 
     @property
     def name(self) -> str:

@@ -18,7 +18,7 @@ from actors import telemetry
 from actors.channels.encoding import decoded
 from actors.channels.frozen import frozen
 from actors.channels.message import Broadcast, NumberedBroadcast
-from actors.history.backlog import skip_at
+from actors.history.backlog import SKIP, skip_at
 from actors.history.history_store import HistoryStore
 from actors.history.memory_history import FORGET_EXPIRED, MemoryHistory
 from actors.idempotency.push_logs import PushLogs
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from actors.channels.message import Serializer
     from actors.history.history import History
     from actors.history.history_store import Recording
+    from actors.pubsub.remote_message import Header
     from actors.pubsub.share import Share
     from actors.ref import ActorRef
     from actors.runtime.bonds import Bonds
@@ -83,7 +84,8 @@ class PubSub(WatchedTable):
 
     - `name`: the name that its actor is registered under. Two PubSubs on one event loop need two names.
     - `adapter`: connects it with the PubSubs of other processes (see `Adapter`); by default it is alone.
-    - `history`: where the broadcasts are kept that clients recover (see `History`), a `MemoryHistory()` by default.
+    - `history`: where the broadcasts are kept that clients recover (see `History`); by default where the adapter keeps them,
+      such as Redis, and a `MemoryHistory()` without one.
     - `node`: the name of this process for the others, which people read, and which no other one may have; by default the
       machine's name and the process id. A worker adds its process id.
 
@@ -113,11 +115,10 @@ class PubSub(WatchedTable):
             raise TypeError(f'node must be a str, such as "web-1", or None, got {safe_repr(node)}')
         self._node, self._pid = node, os.getpid()
         self.peers = Peers(self)
+        self._own_history = None if history is None else _checked_history(history)
         self.connect_by(LocalAdapter() if adapter is None else adapter)
         self.fanouts, self.disconnects = Fanouts(), Disconnects()
         self.audiences: set[Audience] = set()
-        self.history = MemoryHistory() if history is None else _checked_history(history)
-        self.history.connect(self)
         self.pushes = PushLogs()
         # Most have none, and pay for no more than this.
         self.has_histories = False
@@ -132,6 +133,8 @@ class PubSub(WatchedTable):
         self.adapter = _checked_adapter(adapter)
         self.relay = Relay(self, adapter)
         adapter.connect(self)
+        self.history = self._own_history or adapter.history or MemoryHistory()
+        self.history.connect(self)
 
     @property
     def actor(self) -> type[PubSubServer]:
@@ -263,6 +266,10 @@ class PubSub(WatchedTable):
         """Deliver a message that was received; called by the relay, in the thread of the event loop."""
         self._deliver(topic, message, None, self.scheduler.current)
 
+    def is_shared(self, topic: str, header: Header, payload: bytes) -> bool:
+        """Return whether a message is of a history that processes share, which delivers it then; called by the relay."""
+        return header.offset is not None and self.history.received(topic, header, payload)
+
     def is_subscribed(self, topic: str) -> bool:
         """Return whether a topic has subscribers in this process."""
         return bool(self.subscriptions.of(topic))
@@ -288,9 +295,12 @@ class PubSub(WatchedTable):
             self.scheduler.slow(waiting)
 
     def _broadcast(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> None:
-        if self.has_histories and self._record(topic, message, sender, cause):
+        if not self.has_histories:
+            self._deliver(topic, message, sender, cause)
+        elif self._record(topic, message, sender, cause):
             return
-        self._deliver(topic, message, sender, cause)
+        else:
+            self._deliver_behind(topic, message, sender, cause)
         if type(self.adapter) is not LocalAdapter:
             if type(message) is Broadcast and message.event == DISCONNECT:
                 # First, and to all processes: a client may be connecting there that has not subscribed yet.
@@ -366,8 +376,7 @@ class PubSub(WatchedTable):
     def _checked(self, topic: str, message: object) -> object:
         """Return a message of another thread as it is now, once it is known that it can be encoded."""
         if type(message) is Broadcast:
-            clients = _recipients(list(self.subscriptions.of(topic)), message, None).clients
-            self._check(message, {serializer for serializer, *_ in clients} or self._possible(message))
+            self.check(message)
         return frozen(message)
 
     # Histories
@@ -376,14 +385,23 @@ class PubSub(WatchedTable):
         """Deliver a broadcast that is to be recorded; return False if it is not."""
         if type(message) is not Broadcast or message.topic != topic:
             return False
-        history = self._history_of(topic)
+        history = self.history_of(topic)
         return (
             history is not None
             and history.records(message.event)
             and self.history.record(message, history, sender, cause)
         )
 
-    def _history_of(self, topic: str) -> History | None:
+    def _deliver_behind(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> None:
+        """Deliver a message behind what was recorded before on its topic."""
+        behind = self.history.behind(topic)
+        if behind is None:
+            self._deliver(topic, message, sender, cause)
+        else:
+            behind.append(partial(self._deliver, topic, self._checked(topic, message), sender, cause))
+
+    def history_of(self, topic: str) -> History | None:
+        """Return what is kept of the broadcasts on a topic."""
         for audience in self.audiences:
             history = audience.history_of(topic)
             if history is not None:
@@ -397,6 +415,23 @@ class PubSub(WatchedTable):
         self._deliver(broadcast.topic, broadcast, sender, cause, recording)
         if sender is not None:
             self._skip(broadcast, sender, recording.offset)
+
+    def deliver_unrecorded(self, broadcast: Broadcast, sender: Process | None, cause: Process | None) -> None:
+        """Deliver a broadcast here without an offset; called by the history, which was to record it."""
+        self._deliver(broadcast.topic, broadcast, sender, cause)
+
+    def check(self, broadcast: Broadcast) -> None:
+        """Raise UnencodableError if a broadcast cannot be encoded for its clients; called by the history."""
+        clients = _recipients(list(self.subscriptions.of(broadcast.topic)), broadcast, None).clients
+        self._check(broadcast, {serializer for serializer, *_ in clients} or self._possible(broadcast))
+
+    def show_gap(self, topic: str, offset: int) -> None:
+        """Give an offset alone to all clients that want offsets; called by the history."""
+        for each in list(self.subscriptions.of(topic)):
+            if each.offsets and each.fastlane is not None:
+                each.fastlane.push(skip_at(each.fastlane.serializer, topic, offset))
+            elif each.offsets:
+                each.subscriber.ref.send(NumberedBroadcast(Broadcast(topic, SKIP, {}), offset, is_own=True))
 
     def _skip(self, broadcast: Broadcast, sender: Process, offset: int) -> None:
         """Give the sender the offset of what it does not get, so that it sees no gap."""

@@ -87,6 +87,9 @@ class Delivering(Protocol):
     def deliver(self, topic: str, message: object) -> None:
         """Deliver a message here."""
 
+    def is_shared(self, topic: str, header: Header, payload: bytes) -> bool:
+        """Return whether a message is of a history that processes share, which delivers it then."""
+
     def is_subscribed(self, topic: str) -> bool:
         """Return whether a topic has local subscribers."""
 
@@ -123,12 +126,13 @@ class Relay:
         """
         # Before it is numbered: the number of a message that cannot leave would be missed elsewhere.
         payload = text_or_bytes(topic, message)
+        self._adapter.publish(topic, pack(self.numbered(topic, message), payload))
+
+    def numbered(self, topic: str, message: object) -> Header:
+        """Return the header of the next message on a topic, which is counted as published."""
+        node, run = self._node, self.run
         seq, start = self._numbers.next(topic)
         self.counts.published += 1
-        self._adapter.publish(topic, pack(self._header(topic, message, seq, start), payload))
-
-    def _header(self, topic: str, message: object, seq: int, start: int) -> Header:
-        node, run = self._node, self.run
         if type(message) is not Broadcast:
             binary = isinstance(message, bytes)
             return Header(binary=binary, node=node, run=run, seq=seq, start=start)
@@ -150,21 +154,22 @@ class Relay:
 
     def receive(self, topic: str, data: bytes) -> None:
         """Deliver a message of another process, unless it has been delivered."""
-        if not self._pubsub.is_subscribed(topic):
+        if not self._pubsub.is_subscribed(topic) and topic not in self._held:
             return
         try:
             header, payload = unpack(data)
-            if header.run == self.run or not self._is_new(topic, header):
+            is_own = header.run == self.run
+            if not is_own and not self._is_new(topic, header):
                 return
-            message = header.message(topic, payload)
-            self._pubsub.deliver(topic, message)
+            if not self._pubsub.is_shared(topic, header, payload) and not is_own:
+                self._pubsub.deliver(topic, header.message(topic, payload))
         except (RemoteMessageError, *ENCODING_ERRORS) as error:
             # Of a program that does not follow the form, or of a serializer of the author's; the sender is elsewhere.
             self._malformed(topic, error)
         except Exception as error:  # noqa: BLE001  # a serializer, or a handler of telemetry, may raise anything
             self._malformed(topic, error, error)
         else:
-            self.counts.received += 1
+            self.counts.received += not is_own
 
     def _is_new(self, topic: str, header: Header) -> bool:
         if not header.run:

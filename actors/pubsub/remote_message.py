@@ -36,6 +36,7 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     - `seq`: the number of the message among those of this run on this topic, which grows by one.
     - `start`: the number from which `seq` has counted.
     - `epoch`, `offset`: its place in the history of the topic, if that has one.
+    - `sender`: in a history, the number of the connection of that process which is not to get it; 0 for none.
     """
 
     event: str | None = None
@@ -47,6 +48,7 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     start: int = 1
     epoch: str | None = None
     offset: int | None = None
+    sender: int = 0
 
     def message(self, topic: str, payload: bytes) -> object:
         """Return the message that was published on `topic`; the payload of a broadcast is JSON text (`Raw`), or bytes."""

@@ -23,10 +23,10 @@ class Outgoing:
         """Set while nothing waits or is unanswered."""
         self.empty.set()
 
-    def has_room(self, command: bytes) -> bool:
-        """Return whether there is room for one more command."""
+    def has_room(self, size: int) -> bool:
+        """Return whether there is room for one more command, of `size` bytes."""
         waiting = len(self._commands) + self._unanswered
-        return waiting < self._most and self._bytes + len(command) <= self._most_bytes
+        return waiting < self._most and self._bytes + size <= self._most_bytes
 
     def put(self, command: bytes) -> None:
         """Add a command."""

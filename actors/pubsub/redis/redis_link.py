@@ -56,8 +56,8 @@ class Linked(Settings, Protocol):
     def lost(self, messages: int) -> None:
         """Count messages that were lost."""
 
-    def changed(self) -> None:
-        """Report that it has connected, or lost a connection."""
+    def changed(self, serves: Callable[[bytes], bool]) -> None:
+        """Report that it has connected, or lost a connection, to the server of some channels."""
 
 
 class RedisLink(Actor):
@@ -93,7 +93,7 @@ class RedisLink(Actor):
 
     def publish(self, channel: bytes, data: bytes) -> None:
         """Send a message."""
-        shard = self._shard_of(channel)
+        shard = self.shard_of(channel)
         if shard is None:
             self._adapter.lost(1)
         else:
@@ -101,20 +101,26 @@ class RedisLink(Actor):
 
     def want(self, channel: bytes, topic: str) -> None:
         """Subscribe to a channel."""
-        shard = self._shard_of(channel)
+        shard = self.shard_of(channel)
         if shard is not None:
             shard.interests.want(channel, topic)
 
     def give_up(self, channel: bytes) -> None:
         """Unsubscribe from a channel."""
-        shard = self._shard_of(channel)
+        shard = self.shard_of(channel)
         if shard is not None:
             shard.interests.give_up(channel)
 
     def effect(self, channel: bytes) -> asyncio.Future[None] | None:
         """Return what to wait for until a channel is in effect."""
-        shard = self._shard_of(channel)
+        shard = self.shard_of(channel)
         return None if shard is None else shard.effect(channel)
+
+    def shard_of(self, channel: bytes) -> RedisShard | None:
+        """Return the server that has a channel, None if it is not known."""
+        if not self._adapter.address.is_cluster:
+            return next(iter(self._shards.values()), None)
+        return self._owners[_slot(channel)]
 
     def trouble(self) -> str | None:
         """Return which servers are out of reach, and why; None if none is."""
@@ -122,11 +128,6 @@ class RedisLink(Actor):
             return f"{self._adapter.address}: {self._error}"
         troubles = [f"{shard.name}: {shard.error}" for shard in self._shards.values() if not shard.connected]
         return "; ".join(troubles) or None
-
-    def _shard_of(self, channel: bytes) -> RedisShard | None:
-        if not self._adapter.address.is_cluster:
-            return next(iter(self._shards.values()), None)
-        return self._owners[_slot(channel)]
 
     # The servers
 
@@ -238,7 +239,7 @@ class RedisLink(Actor):
                 self._place(topic, channel)
 
     def _place(self, topic: str, channel: bytes) -> None:
-        owner = self._shard_of(channel)
+        owner = self.shard_of(channel)
         for shard in self._shards.values():
             if shard is owner:
                 shard.interests.want(channel, topic)
@@ -264,10 +265,10 @@ class RedisLink(Actor):
     def _beat_channel(self, place: _Place) -> bytes:
         return _channel_in(self._spans[place], self._beat) if self._adapter.address.is_cluster else self._beat.encode()
 
-    def _changed(self, _shard: RedisShard) -> None:
+    def _changed(self, shard: RedisShard) -> None:
         if self.trouble() is None:
             self._is_up.set()
-        self._adapter.changed()
+        self._adapter.changed(lambda channel: self.shard_of(channel) is shard)
 
 
 async def _refuse_replica(connection: AbstractConnection) -> None:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 from actors import telemetry
 from actors.pubsub.adapter import Adapter
 from actors.pubsub.redis.redis_address import RedisAddress
+from actors.pubsub.redis.redis_history import RedisHistory
 from actors.pubsub.redis.redis_link import RedisLink
 from actors.redaction import safe_repr
 from actors.validation import check_count, check_seconds
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from actors.actor import Actor
 
@@ -90,6 +92,7 @@ class RedisPubSub(Adapter):
         self.heartbeat, self.heartbeat_timeout, self.connect_timeout = heartbeat, heartbeat_timeout, connect_timeout
         self.max_queue, self.max_queue_bytes = max_queue, max_queue_bytes
         self.wanted: dict[str, bytes] = {}
+        self.history = self._histories = RedisHistory(self)
         self._link: RedisLink | None = None
         self._was_up: bool | None = None
 
@@ -116,6 +119,7 @@ class RedisPubSub(Adapter):
         channel = self.wanted.pop(topic, None)
         if self._link is not None and channel is not None:
             self._link.give_up(channel)
+        self._histories.unsubscribed(topic)
 
     def in_effect(self, topic: str) -> asyncio.Future[None] | None:
         """Return what to wait for until Redis has confirmed the subscription; None while it is out of reach."""
@@ -136,6 +140,10 @@ class RedisPubSub(Adapter):
     def linked(self, link: RedisLink | None) -> None:
         """Use this actor from now on, or none."""
         self._link = link
+        if link is None:
+            self._histories.close()
+        else:
+            self._histories.open(link)
 
     def receive(self, topic: str, data: bytes) -> None:
         """Deliver a message."""
@@ -145,8 +153,15 @@ class RedisPubSub(Adapter):
         """Count messages that were lost."""
         self.pubsub.lost(messages)
 
-    def changed(self) -> None:
-        """Report to telemetry that it has connected, or lost a connection."""
+    # What its histories use
+
+    def channel(self, topic: str) -> bytes:
+        """Return the channel of a topic."""
+        return channel_of(self.prefix, topic)
+
+    def changed(self, serves: Callable[[bytes], bool]) -> None:
+        """Report to telemetry that it has connected, or lost a connection, to the server of some channels."""
+        self._histories.connected(serves)
         trouble = self.trouble()
         if (trouble is None) != self._was_up:
             self._was_up = trouble is None

@@ -9,6 +9,8 @@ is not known whether the server has passed on what it has not answered, and to s
 from __future__ import annotations
 
 import asyncio
+import re
+from collections import deque
 from contextlib import AsyncExitStack, suppress
 from random import random
 from typing import TYPE_CHECKING, Any, Protocol
@@ -135,7 +137,8 @@ class RedisShard:
         on_moved: Callable[[], object],
     ) -> None:
         self.name, self._open_connection, self._settings, self._clock = name, open_connection, settings, clock
-        self._sharded = sharded
+        self.sharded = sharded
+        """Whether messages are published by SPUBLISH."""
         self._publish = b"SPUBLISH" if sharded else b"PUBLISH"
         self._subscribe = (b"SSUBSCRIBE", b"SUNSUBSCRIBE") if sharded else (b"SUBSCRIBE", b"UNSUBSCRIBE")
         self._new_beat_channel, self._beat_channel = beat_channel, b""
@@ -146,6 +149,11 @@ class RedisShard:
         """Whether messages go there and come from there."""
         self.error: str = "connecting"
         """Why it is not connected."""
+        self.server_run = b""
+        """The run of the server, another one after each restart; empty while it is not known."""
+        self.is_silent = False
+        """Whether it was given up as too slow, and has not answered since."""
+        self._asked: deque[tuple[int, Callable[[Any], object]]] = deque()
         self._writes = False
         self._beat = self._beat_number = self._beat_receivers = self._received = 0
         self._beat_is_back: asyncio.Future[None] | None = None
@@ -159,7 +167,7 @@ class RedisShard:
     def publish(self, channel: bytes, data: bytes) -> None:
         """Send a message, or count it as lost if the server is out of reach, or too slow."""
         command = _command(self._publish, channel, data)
-        if self._writes and self.outgoing.has_room(command):
+        if self._writes and self.outgoing.has_room(len(command)):
             self.outgoing.put(command)
             return
         self._on_lost(1)
@@ -167,6 +175,15 @@ class RedisShard:
         if len(command) > most and self._errors.admit("too large", self._clock.now()) is not None:
             where = safe_repr(channel, _SHOWN)
             _log.error("a message of %d bytes on %s is lost: max_queue_bytes is %d", len(data), where, most)
+
+    def can_ask(self, size: int) -> bool:
+        """Return whether a question of `size` bytes would be sent, and is likely to be answered."""
+        return self.connected and not self.is_silent and self.server_run != b"" and self.outgoing.has_room(size)
+
+    def ask(self, command: tuple[bytes, ...], on_answer: Callable[[Any], object]) -> None:
+        """Send a command; `on_answer` gets the answer of the server, or the error: a `Lost` if there is none."""
+        self.outgoing.put(_command(*command))
+        self._asked.append((self.outgoing.put_in_total, on_answer))
 
     def effect(self, channel: bytes) -> asyncio.Future[None] | None:
         """Return what to wait for until a channel is in effect; None if it is, or the server is out of reach."""
@@ -190,6 +207,7 @@ class RedisShard:
         async with AsyncExitStack() as stack:
             with TimeBound(self._clock, self._settings.connect_timeout):
                 publishing, subscribed = [await self._opened(stack) for _ in range(2)]
+                self.server_run = await _run_of(publishing)
             self.interests.give_up(self._beat_channel)
             self._beat_channel = self._new_beat_channel()
             self.interests.start_again(self._beat_channel)
@@ -215,9 +233,13 @@ class RedisShard:
         self.interests.release()
         # The heartbeat is no message.
         lost = -1 if self.outgoing.answered_in_total < self._beat_number else 0
-        lost += self.outgoing.clear()
+        asked, self._asked = self._asked, deque()
+        lost += self.outgoing.clear() - len(asked)
+        self.connected, self.is_silent = False, False
         if lost > 0:
             self._on_lost(lost)
+        for _, on_answer in asked:
+            on_answer(Lost("the connection is lost"))
 
     def _disconnected(self, error: Exception) -> None:
         self.error = f"{type(error).__name__}: {safe_str(error)}" if str(error) else type(error).__name__
@@ -252,26 +274,40 @@ class RedisShard:
         from redis.exceptions import MovedError, ResponseError  # noqa: PLC0415  # its library is an extra
 
         async for _ in self._turns():
-            receivers = 0
+            answer: Any
             try:
-                receivers = await connection.read_response(disconnect_on_error=False)
+                answer = await connection.read_response(disconnect_on_error=False)
             except ResponseError as error:
-                self._refused(error, has_moved=isinstance(error, MovedError))
+                answer = error
+                if isinstance(error, MovedError):
+                    self._on_moved()
             self.outgoing.answered()
-            if self.outgoing.answered_in_total == self._beat_number:
-                self._beat_receivers = receivers
+            self._on_answer(answer)
 
-    def _refused(self, error: Exception, *, has_moved: bool) -> None:
+    def _on_answer(self, answer: Any) -> None:
+        number = self.outgoing.answered_in_total
+        if self.is_silent:
+            self.is_silent = False
+            self._on_change(self)
+        if self._asked and self._asked[0][0] == number:
+            self._asked.popleft()[1](answer)
+        elif isinstance(answer, Exception):
+            self._refused(answer, is_beat=number == self._beat_number)
+        elif number == self._beat_number:
+            self._beat_receivers = answer
+
+    def _refused(self, error: Exception, *, is_beat: bool) -> None:
         """Count a message that the server did not take: its slot has moved, or the user may not publish on that channel."""
-        if self.outgoing.answered_in_total + 1 == self._beat_number:
+        from redis.exceptions import MovedError  # noqa: PLC0415  # its library is an extra
+
+        if is_beat:
             raise Lost(f"it refuses the heartbeat: {error}")
         self._on_lost(1)
-        if has_moved:
-            self._on_moved()
-        else:
-            self._log_refusal("a message", error)
+        if not isinstance(error, MovedError):
+            self.log_refusal("a message", error)
 
-    def _log_refusal(self, what: str, error: Exception) -> None:
+    def log_refusal(self, what: str, error: Exception) -> None:
+        """Log what the server has refused, once in a while."""
         if self._errors.admit(f"{what[:16]}{error}"[:60], self._clock.now()) is not None:
             _log.error("%s refuses %s: %s", self.name, what, safe_str(error))
 
@@ -319,15 +355,15 @@ class RedisShard:
         if command is None or command.channel == self._beat_channel:
             raise Lost(f"it refuses the heartbeat: {error}")
         if isinstance(error, NoPermissionError):
-            self._log_refusal(f"the subscription to {safe_repr(command.channel, _SHOWN)}", error)
-        elif self._sharded:
+            self.log_refusal(f"the subscription to {safe_repr(command.channel, _SHOWN)}", error)
+        elif self.sharded:
             self._end(command.channel)
         else:
             raise error
 
     def _on_end(self, channel: bytes) -> None:
         """Look for the server that has a channel now, whose subscription has been ended."""
-        if not self._sharded or channel == self._beat_channel:
+        if not self.sharded or channel == self._beat_channel:
             raise Lost(f"the server has ended the subscription to {safe_repr(channel, _SHOWN)}")
         self._end(channel)
 
@@ -387,6 +423,20 @@ class RedisShard:
 _MESSAGES = (b"message", b"smessage")
 _SUBSCRIBED = (b"subscribe", b"ssubscribe")
 _ANSWERS = (*_SUBSCRIBED, b"unsubscribe", b"sunsubscribe")
+
+
+async def _run_of(connection: AbstractConnection) -> bytes:
+    """Return the run of a server; the empty one if the user may not ask, who can have no histories then."""
+    from redis.exceptions import ResponseError  # noqa: PLC0415  # its library is an extra
+
+    await connection.send_command("INFO", "server")
+    try:
+        about: bytes = await connection.read_response(disconnect_on_error=False)
+    except ResponseError as error:
+        _log.warning("no history can be kept there: %s", safe_str(error))
+        return b""
+    found = re.search(rb"run_id:(\w+)", about)
+    return found[1] if found else b""
 
 
 def _command(*parts: bytes) -> bytes:

@@ -1,0 +1,182 @@
+"""The commands by which histories are kept in Redis: the scripts, what they are called with, and what they answer. Pure.
+
+A topic has two keys, in the slot of its channel. A hash says where it stands: epoch, offset, bytes, and the run of the server
+that has counted them. A stream has the broadcasts, the offset of each in its id.
+
+The run of a server is another one after each restart, and that of a replica which takes over is its own. Such a server may have
+forgotten what the one before has counted last, so the topics begin another epoch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from actors.pubsub.remote_message import Header, RemoteMessageError, unpack
+
+if TYPE_CHECKING:
+    from actors.history.history import History
+
+__all__ = ["Arrival", "Extent", "TopicKeys", "append_command", "forget_command", "read_command", "read_extent"]
+
+IDLE = 3600.0
+"""Seconds that the epoch and the offset of a topic are kept after its last broadcast has expired."""
+
+_OVERHEAD = 200
+"""Bytes of a broadcast beside its message, as in the memory of a process."""
+
+# The time is read before something is written, which servers before Redis 7 refuse otherwise.
+_BEGIN = """
+if redis.replicate_commands then redis.replicate_commands() end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local about, stream, run, ttl = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[3])
+local known = redis.call('HMGET', about, 'epoch', 'run')
+local epoch = known[1]
+if not epoch or known[2] ~= run then
+  epoch = ARGV[2]
+  redis.call('DEL', about, stream)
+  redis.call('HSET', about, 'epoch', epoch, 'run', run)
+end
+redis.call('PEXPIRE', about, ttl + tonumber(ARGV[4]))
+"""
+
+_APPEND = (
+    _BEGIN
+    + """
+local most, most_bytes, channel, message = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[8], ARGV[9]
+local offset = string.format('%.0f', redis.call('HINCRBY', about, 'offset', 1))
+local size, length = #message + OVERHEAD, redis.call('XLEN', stream)
+local bytes = length == 0 and 0 or tonumber(redis.call('HGET', about, 'bytes') or 0)
+redis.call('XADD', stream, offset .. '-0', 't', now, 'm', message)
+bytes, length = bytes + size, length + 1
+while length > 0 do
+  local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+  if length <= most and bytes <= most_bytes and tonumber(first[2][2]) + ttl > now then break end
+  redis.call('XDEL', stream, first[1])
+  bytes, length = bytes - #first[2][4] - OVERHEAD, length - 1
+end
+redis.call('HSET', about, 'bytes', bytes)
+redis.call('PEXPIRE', stream, ttl)
+redis.call(ARGV[7], channel, '{"epoch":"' .. epoch .. '","offset":' .. offset .. ',' .. string.sub(message, 2))
+return {epoch, tonumber(offset)}
+"""
+).replace("OVERHEAD", str(_OVERHEAD))
+
+_READ = (
+    _BEGIN
+    + """
+local kept = redis.call('XRANGE', stream, string.format('%.0f', tonumber(ARGV[5]) + 1) .. '-0', '+')
+return {epoch, tonumber(redis.call('HGET', about, 'offset') or 0), now, kept}
+"""
+)
+
+_FORGET = """
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if epoch and (ARGV[1] == '' or ARGV[1] == epoch) then redis.call('DEL', KEYS[1], KEYS[2]) end
+return 1
+"""
+
+
+class TopicKeys(NamedTuple):
+    """The channel of a topic, and its keys, which a cluster has in the same slot."""
+
+    channel: bytes
+    about: bytes
+    stream: bytes
+
+    @classmethod
+    def of(cls, prefix: str, channel: bytes) -> TopicKeys:
+        """Return the keys that belong to a channel."""
+        name = b"%b!%%b:%b" % (prefix.encode().replace(b"%", b"%%"), _tag(channel).replace(b"%", b"%%"))
+        return cls(channel, name % b"topic", name % b"log")
+
+
+def _tag(channel: bytes) -> bytes:
+    """Return the end of a key that is in the slot of a channel: of a name with braces only a part may decide."""
+    if b"{" not in channel and b"}" not in channel:
+        return b"{%b}" % channel
+    from redis.crc import key_slot  # noqa: PLC0415  # its library is an extra
+
+    slot = key_slot(channel)
+    number = 0
+    while key_slot(tag := b"{%d}" % number) != slot:
+        number += 1
+    return tag + channel
+
+
+class Arrival(msgspec.Struct, frozen=True, eq=False):
+    """A recorded broadcast as it comes from Redis: when it happens, or read later.
+
+    `age` is how many seconds ago it was recorded.
+    """
+
+    epoch: str
+    offset: int
+    header: Header
+    payload: bytes
+    age: float = 0.0
+
+
+class Extent(NamedTuple):
+    """What was read of a topic: where it stands, and the broadcasts that are kept, of those that were asked for."""
+
+    epoch: str
+    offset: int
+    arrivals: list[Arrival]
+
+
+def append_command(
+    keys: TopicKeys, run: bytes, epoch: str, history: History, message: bytes, *, sharded: bool
+) -> tuple[bytes, ...]:
+    """Return the command that records a message, which begins with a header, and publishes it with its epoch and its offset.
+
+    It is answered with these two. `epoch` is that of a topic that has none.
+    """
+    publish = b"SPUBLISH" if sharded else b"PUBLISH"
+    bounds = (b"%d" % history.size, b"%d" % history.max_bytes)
+    return (*_begin(_APPEND, keys, run, epoch, history), *bounds, publish, keys.channel, message)
+
+
+def read_command(keys: TopicKeys, run: bytes, epoch: str, history: History, after: int) -> tuple[bytes, ...]:
+    """Return the command that reads what is kept after an offset; see `read_extent`."""
+    return (*_begin(_READ, keys, run, epoch, history), b"%d" % after)
+
+
+def forget_command(keys: TopicKeys, epoch: str) -> tuple[bytes, ...]:
+    """Return the command that ends an epoch of a topic, or any if it is the empty one."""
+    return (b"EVAL", _FORGET.encode(), b"2", keys.about, keys.stream, epoch.encode())
+
+
+def _begin(script: str, keys: TopicKeys, run: bytes, epoch: str, history: History) -> tuple[bytes, ...]:
+    ttl = b"%d" % max(1, round(history.ttl * 1000))
+    return (
+        b"EVAL",
+        script.encode(),
+        b"2",
+        keys.about,
+        keys.stream,
+        run,
+        epoch.encode(),
+        ttl,
+        b"%d" % round(IDLE * 1000),
+    )
+
+
+def read_extent(answer: Any, ttl: float) -> Extent:
+    """Return what the answer to a `read_command` says, without what has expired.
+
+    Raises:
+        RemoteMessageError: if a broadcast in the stream is no message.
+    """
+    name, offset, now, kept = answer
+    epoch, arrivals = name.decode(), []
+    for place, (_, time, _, data) in kept or ():
+        age = (now - int(time)) / 1000
+        if age < ttl:
+            header, payload = unpack(data)
+            if header.event is None:
+                raise RemoteMessageError("a broadcast must have an event")
+            arrivals.append(Arrival(epoch, int(place.partition(b"-")[0]), header, payload, age))
+    return Extent(epoch, offset, arrivals)

@@ -1,0 +1,199 @@
+"""Clients that recover what they have missed over two demos that Redis connects, while these and Redis come and go."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.live import ROOT, LiveDemo
+from tests.node import play
+from tests.servers.redis_server import RedisServer, free_port, redis_cluster, redis_sentinel, until
+from tests.servers.tcp_proxy import TCPProxy
+from tests.transcript import Http, fetch
+from tests.transport.wire import on_loop
+from tests.wire_clients import Meeting, WireClient
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from tests.node import Reporter
+
+DEMO = ROOT / "demo.py"
+
+
+class Nodes:
+    """Two demos, by which clients meet in one room."""
+
+    def __init__(self, demos: list[LiveDemo], room: str) -> None:
+        self.demos, self.room = demos, room
+
+    def connect(self, node: int, user: str = "ann") -> AbstractAsyncContextManager[WireClient]:
+        return Meeting(self.demos[node].address, "websocket", "2.0.0").connect(user=user)
+
+    async def join(self, client: WireClient, recover: Any = True) -> dict[str, Any]:
+        """Join the room, and return what the answer says under "recover"; what was missed comes next."""
+        ref = await client.push(None, self.room, "phx_join", {"recover": recover})
+        # Of an older join of the client, there may be messages left.
+        while (said := await client.hear()).ref != ref:
+            assert said.event in {"new_msg", "phx_error", "phx_skip"}, said
+        assert said.payload["status"] == "ok"
+        found: dict[str, Any] = said.payload["response"]["recover"]
+        return found
+
+    async def speak(self, client: WireClient, *bodies: int) -> None:
+        """Say something, by a client that has joined without "recover": each is heard before it is answered."""
+        for body in bodies:
+            ref = await client.push(None, self.room, "new_msg", {"body": body})
+            await client.hears(None, None, self.room, "new_msg", {"user": "bob", "body": body})
+            answer = await client.hear()
+            assert (answer.ref, answer.event) == (ref, "phx_reply")
+
+    async def hears(self, client: WireClient, offset: int | None, body: int) -> None:
+        ref = None if offset is None else f"@{offset}"
+        await client.hears(None, ref, self.room, "new_msg", {"user": "bob", "body": body})
+
+    def are_ready(self) -> bool:
+        return [self.ready(demo)["status"] for demo in self.demos] == ["ready"] * len(self.demos)
+
+    @staticmethod
+    def ready(demo: LiveDemo) -> Any:
+        return json.loads(fetch(demo.address, Http("GET", "/health/ready"))[1])
+
+
+@contextmanager
+def nodes_at(*urls: str) -> Iterator[list[LiveDemo]]:
+    demos = [LiveDemo(DEMO, "--redis", url) for url in urls]
+    with demos[0], demos[1]:
+        yield demos
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared(server: RedisServer) -> Iterator[list[LiveDemo]]:
+    with nodes_at(server.url, server.url) as demos:
+        yield demos
+
+
+@pytest.fixture
+def nodes(shared: list[LiveDemo], request: pytest.FixtureRequest) -> Nodes:
+    return Nodes(shared, f"room:{request.node.name}")
+
+
+@on_loop
+async def test_the_offsets_are_the_same_at_both_and_what_was_missed_comes_from_either(nodes: Nodes) -> None:
+    async with nodes.connect(1, "bob") as bob:
+        await bob.join(nodes.room)
+        async with nodes.connect(0) as ann:
+            first = await nodes.join(ann)
+            assert (first["offset"], first["recovered"], first["count"]) == (0, False, 0)
+            await nodes.speak(bob, 1, 2)
+            await nodes.hears(ann, 1, 1)
+            await nodes.hears(ann, 2, 2)
+        await nodes.speak(bob, 3, 4)
+        for node in (0, 1):
+            async with nodes.connect(node) as ann:
+                found = await nodes.join(ann, {**first, "offset": 2})
+                assert found == {"epoch": first["epoch"], "offset": 4, "recovered": True, "count": 2}
+                await nodes.hears(ann, 3, 3)
+                await nodes.hears(ann, 4, 4)
+                await ann.hears_nothing()
+
+
+@on_loop
+async def test_what_both_say_at_once_is_heard_in_one_order(nodes: Nodes) -> None:
+    async with nodes.connect(0) as ann, nodes.connect(1) as ben:
+        for client in (ann, ben):
+            await nodes.join(client)
+        for number in range(50):
+            await ann.push(None, nodes.room, "new_msg", {"body": number})
+            await ben.push(None, nodes.room, "new_msg", {"body": 100 + number})
+        heard: list[list[Any]] = [[], []]
+        for client, own in zip((ann, ben), heard, strict=True):
+            while len(own) < 100:
+                said = await client.hear()
+                if said.event == "new_msg":
+                    own.append((said.ref, said.payload["body"]))
+        assert heard[0] == heard[1]
+        assert [ref for ref, _ in heard[0]] == [f"@{offset}" for offset in range(1, 101)]
+
+
+@on_loop
+async def test_a_history_outlives_the_process_that_has_made_it(server: RedisServer, nodes: Nodes) -> None:
+    dying = LiveDemo(DEMO, "--redis", server.url)
+    with dying:
+        pair = Nodes([nodes.demos[0], dying], nodes.room)
+        async with pair.connect(1) as ann, pair.connect(1, "bob") as bob:
+            before = await pair.join(ann)
+            await bob.join(pair.room)
+            await pair.speak(bob, 1, 2, 3)
+            dying.signal(signal.SIGKILL)
+            dying.ended()
+    async with nodes.connect(0) as ann:
+        assert await nodes.join(ann, before) == {**before, "offset": 3, "recovered": True, "count": 3}
+        for offset in (1, 2, 3):
+            await nodes.hears(ann, offset, offset)
+
+
+@on_loop
+async def test_an_emptied_redis_is_another_epoch(server: RedisServer, nodes: Nodes) -> None:
+    async with nodes.connect(0) as ann, nodes.connect(1, "bob") as bob:
+        before = await nodes.join(ann)
+        await bob.join(nodes.room)
+        await nodes.speak(bob, 1)
+        await nodes.hears(ann, 1, 1)
+        server.ask("FLUSHALL")
+        found = await nodes.join(ann, {**before, "offset": 1})
+        assert (found["offset"], found["recovered"], found["count"]) == (0, False, 0)
+        assert found["epoch"] != before["epoch"]
+        assert (await ann.hear()).event == "phx_close"
+        await nodes.speak(bob, 2)
+        await nodes.hears(ann, 1, 2)
+
+
+@pytest.mark.parametrize("fail", ["stop", "freeze"])
+def test_what_is_said_while_redis_is_away_has_no_offset_and_another_epoch_follows(
+    server: RedisServer, nodes: Nodes, fail: str
+) -> None:
+    @on_loop
+    async def talk() -> None:
+        async with nodes.connect(0) as ann, nodes.connect(1) as eve, nodes.connect(0, "bob") as bob:
+            before = await nodes.join(ann)
+            await nodes.join(eve)
+            await bob.join(nodes.room)
+            await nodes.speak(bob, 1)
+            await nodes.hears(ann, 1, 1)
+            await nodes.hears(eve, 1, 1)
+            getattr(server, fail)()
+            await nodes.speak(bob, 2, 3)
+            await nodes.hears(ann, None, 2)
+            await nodes.hears(ann, None, 3)
+            async with nodes.connect(0) as back:
+                assert not (await nodes.join(back, {**before, "offset": 1}))["recovered"]
+            until(lambda: not nodes.are_ready())
+            await nodes.speak(bob, 4)
+            await nodes.hears(ann, None, 4)
+            async with nodes.connect(0) as back:
+                assert not (await nodes.join(back, {**before, "offset": 1}))["recovered"]
+            server.start() if fail == "stop" else server.thaw()
+            until(nodes.are_ready)
+            for node in (0, 1):
+                async with nodes.connect(node) as back:
+                    found = await nodes.join(back, {**before, "offset": 1})
+                    assert found["epoch"] not in {before["epoch"], ""}
+                    assert (found["offset"], found["recovered"]) == (0, False)
+            await nodes.speak(bob, 5)
+            await nodes.hears(ann, 1, 5)
+            await nodes.hears(eve, 1, 5)
+
+    talk()
