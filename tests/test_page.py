@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 SCENARIOS = [
     "names",
     "chat",
+    "a connection is cut",
     "ticks, pings and debounce",
     "crashes",
     "a clock crashes",
@@ -73,6 +74,16 @@ def test_a_tab_shows_who_is_in_the_room_until_they_go(report: Reporter) -> None:
         "ben": {"<u>ann</u>": "<u>ann</u>", "ben": "ben (you)"},
     }
     assert chat["presentAfter"] == {"<u>ann</u>": "<u>ann</u> (you)"}
+
+
+def test_what_was_said_while_the_connection_was_cut_follows_and_is_marked(report: Reporter) -> None:
+    cut = report("a connection is cut")
+    assert cut["note"] == "The connection is cut for 5 s. What others say meanwhile follows then."
+    assert cut["messages"] == [["talker", body] for body in ("before", "one", "two", "after")]
+    assert cut["missed"] == ["one", "two"]
+    assert cut["noteAfter"] == ""
+    assert any(sentence.startswith("You have cut the connection: ") for sentence in cut["told"])
+    assert cut["barriers"] == []
 
 
 def test_the_clock_ticks_at_once_and_five_seconds_later(report: Reporter) -> None:

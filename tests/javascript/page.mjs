@@ -167,6 +167,26 @@ const scenarios = {
     return {messages, own, user, made, present, presentAfter}
   },
 
+  // One tab is cut off, while the other one talks.
+  async "a connection is cut"(open){
+    const [cut, speaker] = await Promise.all(["castaway", "talker"].map(name => open(name)))
+    await speaker.say("before")
+    await cut.until("#messages", /before/)
+    await cut.click("#cut")
+    await cut.until("#status", "disconnected")
+    const note = await cut.text("#chat-note")
+    await speaker.say("one")
+    await speaker.say("two")
+    await speaker.until("#messages", /two/)
+    await cut.until("#messages", /two/)
+    await cut.untilReborn("#transport-pid", 1)
+    await speaker.say("after")
+    await cut.until("#messages", /after/)
+    const missed = await cut.texts("#messages li[data-user=talker]:has(.missed) .body")
+    const messages = await cut.messages("talker")
+    return {note, missed, messages, noteAfter: await cut.text("#chat-note"), told: await cut.texts("#history li span"), barriers: await barriers(cut.page)}
+  },
+
   async "ticks, pings and debounce"(open){
     const tab = await open("clock", {reducedMotion: "no-preference"})
     await tab.clickAtOnce(...Array(5).fill("#debounce"))

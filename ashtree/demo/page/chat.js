@@ -1,27 +1,44 @@
 /** The chat of one room: its messages, the users who are typing, the users in the room. */
-import { bound, byId, element } from "./dom.js";
+import { bound, byId, element, onClick } from "./dom.js";
 import { Presence } from "./presence.js";
 
 const MESSAGE_LIMIT = 200;
 const TYPING_EVERY = 1500;
 const TYPING_SHOWN = 2500;
+const CUT_FOR = 5000;
 
 export class Chat {
+  #socket;
   #channel;
   #user;
+  #hasJoined = false;
   #typists = new Map();
   #lastTyping = -Infinity;
 
-  constructor(channel, user) {
+  constructor(socket, channel, user) {
+    this.#socket = socket;
     this.#channel = channel;
     this.#user = user;
-    channel.onJoin(() => this.#open(true));
+    channel.onJoin(({ recover }) => this.#joined(recover));
     channel.onClose(() => this.#open(false));
-    channel.on("new_msg", (message) => this.#show(message));
+    channel.on("new_msg", (message, ref) => this.#show(message, channel.isRecovered(ref)));
     channel.on("typing", ({ user: typist }) => this.#noteTyping(typist));
     new Presence(channel, (present) => this.#showPresent(present));
     byId("compose").addEventListener("submit", (event) => this.#submit(event));
     byId("message-input").addEventListener("input", () => this.#tellTyping());
+    onClick("cut", () => this.#cut());
+  }
+
+  /** What was missed follows, or it was too much to be kept. */
+  #joined({ recovered }) {
+    this.#open(true);
+    if (this.#hasJoined && !recovered) this.#append(element("li", "gap", "What was said meanwhile is not kept any more."));
+    this.#hasJoined = true;
+  }
+
+  #cut() {
+    this.#socket.interrupt(CUT_FOR);
+    byId("chat-note").textContent = `The connection is cut for ${CUT_FOR / 1000} s. What others say meanwhile follows then.`;
   }
 
   /** What is said while the channel is down is sent after the rejoin; a room that was left is not rejoined by itself. */
@@ -61,16 +78,21 @@ export class Chat {
     this.#channel.tell("typing");
   }
 
-  #show({ user, body }) {
+  #show({ user, body }, isRecovered) {
     const name = element("span", "from", user);
     name.style.setProperty("--hue", hue(user));
     const message = element("li", user === this.#user ? "own" : "", name, element("span", "body", String(body)));
     message.dataset.user = user;
+    if (isRecovered) message.append(element("span", "missed", "missed, and recovered"));
+    this.#append(message);
+    this.#forgetTyping(user);
+  }
+
+  #append(item) {
     const messages = byId("messages");
-    messages.append(message);
+    messages.append(item);
     bound(messages, MESSAGE_LIMIT);
     messages.scrollTop = messages.scrollHeight;
-    this.#forgetTyping(user);
   }
 
   #noteTyping(user) {

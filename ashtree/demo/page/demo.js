@@ -4,6 +4,7 @@ import { Chat } from "./chat.js";
 import { Clock } from "./clock.js";
 import { byId } from "./dom.js";
 import { FrameLog } from "./frame_log.js";
+import { recoverable } from "./recoverable.js";
 import { Supervision } from "./supervision.js";
 
 const ADJECTIVES = ["amber", "brisk", "calm", "dapper", "eager", "fleet", "gentle", "humble", "jolly", "keen", "lucid", "merry"];
@@ -19,10 +20,10 @@ const socket = new Socket("/socket", {
   onFrame: (direction, text) => frameLog.add(direction, text),
   onState: socketChanged,
 });
-const lobby = socket.channel("room:lobby");
+const lobby = recoverable(socket, "room:lobby");
 const demo = socket.channel(`demo:${user}`);
 const supervision = new Supervision(lobby, demo);
-new Chat(lobby, user);
+new Chat(socket, lobby, user);
 new Clock(demo);
 
 socket.connect();

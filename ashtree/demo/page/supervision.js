@@ -1,4 +1,5 @@
 /** The actors behind this page: their state, their pids, and a log of what happened to them. */
+import { INTERRUPTED } from "./channels.js";
 import { bound, byId, element, flash, onClick, setEnabled, timeOfDay } from "./dom.js";
 
 const HISTORY_LIMIT = 100;
@@ -6,6 +7,7 @@ const CLOSE_REASONS = {
   1000: "The server closed the connection for good (1000)",
   1001: "The server disconnected this user (1001)",
   1012: "The server is restarting (1012)",
+  [INTERRUPTED]: "You have cut the connection",
 };
 
 /** Why the buttons of a channel are grey, by its state. */

@@ -9,6 +9,9 @@ const RECONNECT_DELAYS = [10, 50, 100, 150, 200, 250, 500, 1000, 2000, 5000];
 const REJOIN_DELAYS = [1000, 2000, 5000, 10_000];
 const NORMAL_CLOSURE = 1000;
 
+/** The code with which `interrupt` closes. */
+export const INTERRUPTED = 4000;
+
 /** A failed push: `status` is "error" (the server's reply), "timeout", "lost" (the channel crashed) or "closed". */
 export class PushError extends Error {
   constructor(status, response = {}) {
@@ -57,6 +60,7 @@ export class Socket {
   #lastRef = 0;
   #heartbeatTimer = null;
   #heartbeatRef = null;
+  #interruption = null;
   #reconnect = new Backoff(RECONNECT_DELAYS, () => this.connect());
 
   /** `onFrame(direction, text)` is called for every frame, `onState(state, detail)` for connecting, connected and disconnected. */
@@ -86,6 +90,14 @@ export class Socket {
   disconnect() {
     this.#reconnect.reset();
     this.#drop(NORMAL_CLOSURE);
+  }
+
+  /** Closes the connection, and connects again after so many milliseconds. */
+  interrupt(milliseconds) {
+    this.#drop(INTERRUPTED);
+    this.#reconnect.reset();
+    clearTimeout(this.#interruption);
+    this.#interruption = setTimeout(() => this.connect(), milliseconds);
   }
 
   /** The channel of `topic`, created on first use; `join` it before pushing. */
@@ -153,7 +165,10 @@ export class Socket {
   }
 }
 
-/** One joined topic; its state is closed, joining, joined, errored or leaving. */
+/**
+ * One joined topic; its state is closed, joining, joined, errored or leaving. `params` is the payload of the join, or a function
+ * that returns it. What is received goes through `trigger`, as in phoenix.js.
+ */
 export class Channel {
   state = "closed";
   #socket;
@@ -171,6 +186,12 @@ export class Channel {
     this.#params = params;
   }
 
+  /** The ref of the last join. */
+  joinRef() {
+    return this.#joinRef;
+  }
+
+  /** Calls `handler(payload, ref)` for each event of that name. */
   on(event, handler) {
     this.#handlers.set(event, [...(this.#handlers.get(event) ?? []), handler]);
   }
@@ -231,10 +252,14 @@ export class Channel {
   receive({ joinRef, ref, event, payload }) {
     const stale = joinRef !== null && joinRef !== this.#joinRef;
     if (stale || this.state === "closed") return;
+    this.trigger(event, payload, ref);
+  }
+
+  trigger(event, payload, ref) {
     if (event === "phx_reply") this.#settle(ref, payload);
     else if (event === "phx_close") this.#close();
     else if (event === "phx_error") this.#fail("channel", payload.reason);
-    else for (const handler of this.#handlers.get(event) ?? []) handler(payload);
+    else for (const handler of this.#handlers.get(event) ?? []) handler(payload, ref);
   }
 
   #sendJoin() {
@@ -243,7 +268,8 @@ export class Channel {
     const joinRef = this.#socket.makeRef();
     this.#joinRef = joinRef;
     const refused = (error) => this.#joinRef === joinRef && this.#joinRefused(error);
-    this.#transmit(this.#newPush("phx_join", this.#params, (response) => this.#joined(response), refused), joinRef);
+    const params = typeof this.#params === "function" ? this.#params() : this.#params;
+    this.#transmit(this.#newPush("phx_join", params, (response) => this.#joined(response), refused), joinRef);
   }
 
   #joined(response) {
