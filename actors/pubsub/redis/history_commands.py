@@ -9,6 +9,8 @@ forgotten what the one before has counted last, so the topics begin another epoc
 
 from __future__ import annotations
 
+from functools import lru_cache
+from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -16,7 +18,7 @@ import msgspec
 from actors.pubsub.remote_message import Header, RemoteMessageError, unpack
 
 if TYPE_CHECKING:
-    from actors.history.history import History
+    from actors.history.history import History, Position
 
 __all__ = ["Arrival", "Extent", "TopicKeys", "append_command", "forget_command", "read_command", "read_extent"]
 
@@ -67,7 +69,8 @@ return {epoch, tonumber(offset)}
 _READ = (
     _BEGIN
     + """
-local kept = redis.call('XRANGE', stream, string.format('%.0f', tonumber(ARGV[5]) + 1) .. '-0', '+')
+local after = epoch == ARGV[5] and tonumber(ARGV[6]) or 0
+local kept = redis.call('XRANGE', stream, string.format('%.0f', after + 1) .. '-0', '+')
 return {epoch, tonumber(redis.call('HGET', about, 'offset') or 0), now, kept}
 """
 )
@@ -89,21 +92,20 @@ class TopicKeys(NamedTuple):
     @classmethod
     def of(cls, prefix: str, channel: bytes) -> TopicKeys:
         """Return the keys that belong to a channel."""
-        name = b"%b!%%b:%b" % (prefix.encode().replace(b"%", b"%%"), _tag(channel).replace(b"%", b"%%"))
-        return cls(channel, name % b"topic", name % b"log")
+        own = prefix.encode()
+        if b"{" not in channel and b"}" not in channel:
+            return cls(channel, b"%b!topic:{%b}" % (own, channel), b"%b!log:{%b}" % (own, channel))
+        tag = _tag(channel)
+        return cls(channel, b"%b%b!topic:%b" % (tag, own, channel), b"%b%b!log:%b" % (tag, own, channel))
 
 
+@lru_cache(maxsize=10_000)
 def _tag(channel: bytes) -> bytes:
-    """Return the end of a key that is in the slot of a channel: of a name with braces only a part may decide."""
-    if b"{" not in channel and b"}" not in channel:
-        return b"{%b}" % channel
+    """Return what a key begins with that is in the slot of a channel, of whose name perhaps only a part decides."""
     from redis.crc import key_slot  # noqa: PLC0415  # its library is an extra
 
     slot = key_slot(channel)
-    number = 0
-    while key_slot(tag := b"{%d}" % number) != slot:
-        number += 1
-    return tag + channel
+    return next(tag for number in count() if key_slot(tag := b"{%d}" % number) == slot)
 
 
 class Arrival(msgspec.Struct, frozen=True, eq=False):
@@ -139,9 +141,9 @@ def append_command(
     return (*_begin(_APPEND, keys, run, epoch, history), *bounds, publish, keys.channel, message)
 
 
-def read_command(keys: TopicKeys, run: bytes, epoch: str, history: History, after: int) -> tuple[bytes, ...]:
-    """Return the command that reads what is kept after an offset; see `read_extent`."""
-    return (*_begin(_READ, keys, run, epoch, history), b"%d" % after)
+def read_command(keys: TopicKeys, run: bytes, epoch: str, history: History, known: Position) -> tuple[bytes, ...]:
+    """Return the command that reads what is kept after a position, or all if its epoch has ended; see `read_extent`."""
+    return (*_begin(_READ, keys, run, epoch, history), known.epoch.encode(), b"%d" % known.offset)
 
 
 def forget_command(keys: TopicKeys, epoch: str) -> tuple[bytes, ...]:

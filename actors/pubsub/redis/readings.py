@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from actors.history.history import NOWHERE
+
 if TYPE_CHECKING:
     from actors.history.history import History
     from actors.pubsub.redis.history_commands import Arrival
@@ -16,19 +18,20 @@ _MOST_HELD = 1_000
 
 
 class Reading:
-    """One reading of a topic, of all that is kept or of what comes `after` an offset.
+    """One reading of a topic, of all that is kept or of what comes after the position that is `known`.
 
-    `done` is set when it is there, or has failed; `is_good` says which. `epoch` is what was known before. What arrives
-    meanwhile waits in `held` if it is read to fill a gap.
+    `is_good` says that it is there, and has not failed. What arrives meanwhile waits in `held`
+    if it is read to fill a gap.
     """
 
-    __slots__ = ("_holds", "after", "done", "epoch", "everything", "held", "history", "is_good", "is_sent")
+    __slots__ = ("_done", "_holds", "_is_over", "everything", "held", "history", "is_good", "is_sent", "known")
 
     def __init__(self, history: History, *, everything: bool) -> None:
         self.history, self.everything = history, everything
-        self.epoch: str | None = None
-        self.after, self.is_sent, self.is_good, self._holds = 0, False, False, False
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.known = NOWHERE
+        self.is_sent = self.is_good = self._holds = False
+        self._is_over = False
+        self._done: asyncio.Future[None] | None = None
         self.held: list[Arrival] = []
 
     def hold(self, first: Arrival | None) -> None:
@@ -46,8 +49,16 @@ class Reading:
 
     def finish(self) -> None:
         """Let those go on that wait for it."""
-        if not self.done.done():
-            self.done.set_result(None)
+        self._is_over = True
+        if self._done is not None:
+            self._done.set_result(None)
+
+    async def wait(self) -> None:
+        """Wait until it is there, or has failed."""
+        if not self._is_over:
+            if self._done is None:
+                self._done = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._done)
 
 
 class Readings:

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from actors.channels.encoding import ENCODING_ERRORS
 from actors.channels.message import Broadcast
-from actors.history.history import Position
+from actors.history.history import NOWHERE, Position
 from actors.history.history_store import NOTHING, HistorySizes, HistoryStore, Recording, Recovery
 from actors.history.topic_log import KeptBroadcast, TopicLog
 from actors.history.topic_logs import TopicLogs
@@ -107,6 +107,8 @@ class RedisHistory(HistoryStore):
         self._appends, self._readings = Appends(), Readings()
         # Topics with broadcasts that were delivered without an offset, and the epoch that is to end, "" for any.
         self._marked: dict[str, str] = {}
+        # The last position of each topic that clients have been told here.
+        self._shown: dict[str, Position] = {}
         # Topics that the last join could not read.
         self._unread: set[str] = set()
         self._timer: Timer | None = None
@@ -141,8 +143,14 @@ class RedisHistory(HistoryStore):
                 timer.cancel()
         self._timer = self._sweeper = None
 
-    def connected(self, serves: Callable[[bytes], bool]) -> None:
-        """End the epochs that are broken, and read what was missed, on the topics of a server that is there again."""
+    def changed(self, serves: Callable[[bytes], bool]) -> None:
+        """Go on with the topics of a server that is out of reach, or there again.
+
+        What does not arrive any more is delivered. Epochs that are broken end, and what was missed is read.
+        """
+        for topic in self._appends.topics():
+            if serves(self._channel(topic)) and not self._arrives(topic):
+                self._deliver_placed(topic)
         served = [each for each in {**self._marked, **dict.fromkeys(self.logs.topics())} if serves(self._channel(each))]
         self._go_on(served)
 
@@ -154,14 +162,17 @@ class RedisHistory(HistoryStore):
             if self.pubsub.is_subscribed(topic) and self.logs.get(topic) is not None:
                 self._catch_up(topic)
         if len(topics) > _AT_ONCE:
-            asyncio.get_running_loop().call_soon(self._go_on, topics[_AT_ONCE:])
+            self.pubsub.scheduler.loop.call_soon(self._go_on, topics[_AT_ONCE:])
+
+    def _arrives(self, topic: str) -> bool:
+        shard = None if self._link is None else self._link.shard_of(self._channel(topic))
+        return shard is not None and shard.connected
 
     def unsubscribed(self, topic: str) -> None:
         """Drop the log of a topic that does not arrive any more."""
         self.logs.forget(topic)
-        for append in self._appends.of(topic):
-            if append.place is not None:
-                self._settle(append)
+        self._shown.pop(topic, None)
+        self._deliver_placed(topic)
 
     def _channel(self, topic: str) -> bytes:
         return self._adapter.channel(topic)
@@ -245,6 +256,12 @@ class RedisHistory(HistoryStore):
             self._take(append.topic, Arrival(epoch, offset, append.header, payload))
         if not append.is_settled:
             self._settle(append)
+
+    def _deliver_placed(self, topic: str) -> None:
+        """Deliver the broadcasts of a topic whose offsets are known: they will not arrive."""
+        for append in self._appends.of(topic):
+            if append.place is not None and not append.is_settled:
+                self._deliver_here(append)
 
     def _settle(self, append: Append) -> None:
         self._appends.settle(append)
@@ -347,12 +364,7 @@ class RedisHistory(HistoryStore):
 
     def _begin(self, topic: str, epoch: str, last: int, history: History) -> TopicLog:
         """Begin the log of a topic after an offset; clients see by the next one that something is missing."""
-        before = self.logs.get(topic)
-        log = self.logs.begin(topic, TopicLog(epoch, self.pubsub.scheduler.clock.now(), history.ttl, last))
-        if before is not None and before.epoch != epoch and before.last == last != 0:
-            # By chance the next one would be that of the epoch before.
-            self.pubsub.show_gap(topic, last + 2)
-        return log
+        return self.logs.begin(topic, TopicLog(epoch, self.pubsub.scheduler.clock.now(), history.ttl, last))
 
     def _deliver(self, topic: str, log: TopicLog, arrival: Arrival, history: History) -> None:
         header, is_own = arrival.header, arrival.header.run == self.pubsub.relay.run
@@ -362,6 +374,7 @@ class RedisHistory(HistoryStore):
             # It was given up, and delivered then. Clients see a gap.
             recording.commit()
             return
+        self._show_epoch(topic, Position(arrival.epoch, arrival.offset))
         try:
             if append is None:
                 self.pubsub.deliver_recorded(header.message(topic, arrival.payload), None, None, recording)  # type: ignore[arg-type]
@@ -376,6 +389,13 @@ class RedisHistory(HistoryStore):
                 recording.commit()
         if append is not None:
             append.settled()
+
+    def _show_epoch(self, topic: str, position: Position) -> None:
+        """Let clients see a gap if the next offset is by chance the one that would follow in the epoch before."""
+        before = self._shown.get(topic, position)
+        if before.epoch != position.epoch and before.offset + 1 == position.offset != 1:
+            self.pubsub.show_gap(topic, position.offset + 1)
+        self._shown[topic] = position
 
     def _failed(self, topic: str, error: Exception) -> None:
         bug = None if isinstance(error, ENCODING_ERRORS) else error
@@ -394,7 +414,7 @@ class RedisHistory(HistoryStore):
         reading = self._read(topic, history, position)
         try:
             with TimeBound(self.pubsub.scheduler.clock, APPEND_SECONDS):
-                await asyncio.shield(reading.done)
+                await reading.wait()
         except TimeoutError:
             self._silent(topic)
         # `recover` is called in this turn.
@@ -416,10 +436,10 @@ class RedisHistory(HistoryStore):
             return False
         if topic in self._marked:
             self._forget(topic)
-        reading.is_sent, reading.epoch = True, None if log is None else log.epoch
-        reading.after = 0 if log is None or reading.everything else log.last
+        reading.is_sent, reading.everything = True, reading.everything or log is None
+        reading.known = NOWHERE if log is None else Position(log.epoch, 0 if reading.everything else log.last)
         command = read_command(
-            self._keys(topic), shard.server_run, self.logs.new_epoch(), reading.history, reading.after
+            self._keys(topic), shard.server_run, self.logs.new_epoch(), reading.history, reading.known
         )
         shard.ask(command, partial(self._has_read, topic, reading))
         return True
@@ -440,7 +460,7 @@ class RedisHistory(HistoryStore):
     def _merge(self, topic: str, reading: Reading, extent: Extent) -> bool:
         """Deliver what was read and has not been delivered, and put the rest into the log; return False if it is outdated."""
         log, history = self.logs.get(topic), reading.history
-        if self._link is None or (log is not None and log.epoch not in {extent.epoch, reading.epoch}):
+        if self._link is None or (log is not None and log.epoch not in {extent.epoch, reading.known.epoch}):
             return False
         if log is None:
             self._copy(topic, extent, extent.offset, history)

@@ -161,7 +161,7 @@ class RedisPubSub(Adapter):
 
     def changed(self, serves: Callable[[bytes], bool]) -> None:
         """Report to telemetry that it has connected, or lost a connection, to the server of some channels."""
-        self._histories.connected(serves)
+        self._histories.changed(serves)
         trouble = self.trouble()
         if (trouble is None) != self._was_up:
             self._was_up = trouble is None

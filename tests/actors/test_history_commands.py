@@ -1,0 +1,133 @@
+"""The scripts that keep histories, in a real Redis: bounds, expiry, epochs, and where keys are in a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from redis.crc import key_slot
+
+from actors.history.history import NOWHERE, History, Position
+from actors.pubsub.redis.history_commands import (
+    TopicKeys,
+    append_command,
+    forget_command,
+    read_command,
+    read_extent,
+)
+from actors.pubsub.remote_message import Header, RemoteMessageError, pack, unpack
+from tests.servers.redis_server import RedisServer, until
+
+HISTORY = History(size=3, ttl=300.0, max_bytes=2_000)
+RUN = b"run"
+
+
+class Topic:
+    def __init__(self, server: RedisServer, name: str) -> None:
+        self.server, self.keys = server, TopicKeys.of("ashtree", f"ashtree:{name}".encode())
+
+    def append(self, payload: bytes = b"{}", history: History = HISTORY, run: bytes = RUN) -> tuple[str, int]:
+        message = pack(Header(event="said", run="r", seq=1), payload)
+        command = append_command(self.keys, run, "new one", history, message, sharded=False)
+        epoch, offset = self.server.ask(*command)
+        return epoch.decode(), offset
+
+    def read(self, known: Position = NOWHERE, run: bytes = RUN, ttl: float = 300.0) -> tuple[str, int, list[int]]:
+        answer = self.server.ask(*read_command(self.keys, run, "another", HISTORY, known))
+        extent = read_extent(answer, ttl)
+        return extent.epoch, extent.offset, [arrival.offset for arrival in extent.arrivals]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def topic(server: RedisServer, request: pytest.FixtureRequest) -> Topic:
+    return Topic(server, request.node.name)
+
+
+def test_the_offsets_grow_by_one_and_the_newest_are_kept(topic: Topic) -> None:
+    assert topic.read() == ("another", 0, [])
+    assert [topic.append() for _ in range(5)] == [("another", offset) for offset in range(1, 6)]
+    assert topic.read() == ("another", 5, [3, 4, 5])
+    assert topic.read(Position("another", 4)) == ("another", 5, [5])
+    assert topic.read(Position("one before", 4)) == ("another", 5, [3, 4, 5])
+
+
+def test_the_first_broadcast_begins_an_epoch_too(topic: Topic) -> None:
+    assert topic.append() == ("new one", 1)
+    assert topic.read() == ("new one", 1, [1])
+
+
+def test_the_bytes_are_bounded_also_when_the_oldest_have_expired(topic: Topic) -> None:
+    for _ in range(3):
+        topic.append(b'"%b"' % (b"x" * 600))
+    assert topic.read() == ("new one", 3, [2, 3])
+    topic.append(b'"%b"' % (b"x" * 3_000))
+    assert topic.read() == ("new one", 4, [])
+    topic.append()
+    assert topic.read() == ("new one", 5, [5])
+    assert int(topic.server.ask("HGET", topic.keys.about, "bytes")) < 400
+
+
+def test_what_has_expired_is_not_kept(topic: Topic) -> None:
+    short = History(size=3, ttl=0.05)
+    topic.append(history=short)
+    until(lambda: not topic.server.ask("EXISTS", topic.keys.stream))
+    assert topic.append() == ("new one", 2)
+    assert topic.read() == ("new one", 2, [2])
+    assert topic.read(ttl=0.0) == ("new one", 2, [])
+    until(lambda: (topic.append(history=short), topic.server.ask("XLEN", topic.keys.stream))[1] == 1)
+
+
+def test_the_epoch_outlives_the_broadcasts_and_expires_too(topic: Topic) -> None:
+    topic.append()
+    assert 300 < topic.server.ask("TTL", topic.keys.about) <= 3_900
+    assert 0 < topic.server.ask("TTL", topic.keys.stream) <= 300
+
+
+def test_another_run_of_the_server_is_another_epoch(topic: Topic) -> None:
+    topic.append()
+    assert topic.read(run=b"the next") == ("another", 0, [])
+    assert topic.append(run=b"the next") == ("another", 1)
+
+
+def test_an_epoch_is_ended_only_if_it_is_the_one_that_is_meant(topic: Topic) -> None:
+    topic.append()
+    topic.server.ask(*forget_command(topic.keys, "before"))
+    assert topic.read()[0] == "new one"
+    topic.server.ask(*forget_command(topic.keys, "new one"))
+    assert topic.read() == ("another", 0, [])
+    topic.server.ask(*forget_command(topic.keys, ""))
+    assert not topic.server.ask("EXISTS", topic.keys.about)
+    topic.server.ask(*forget_command(topic.keys, ""))
+
+
+def test_it_is_published_with_its_place(topic: Topic) -> None:
+    with redis.Redis.from_url(topic.server.url) as client, client.pubsub() as pubsub:
+        pubsub.subscribe(topic.keys.channel)
+        assert pubsub.get_message(timeout=5.0)
+        topic.append(b'{"n": "\\u00e9"}')
+        message: Any = pubsub.get_message(timeout=5.0)
+    header, payload = unpack(message["data"])
+    assert (header.epoch, header.offset, header.event, payload) == ("new one", 1, "said", b'{"n": "\\u00e9"}')
+
+
+def test_a_stream_with_other_things_is_refused(topic: Topic) -> None:
+    topic.append()
+    topic.server.ask("XADD", topic.keys.stream, "2-0", "t", "99999999999999", "m", "nonsense")
+    with pytest.raises(RemoteMessageError):
+        topic.read()
+
+
+@pytest.mark.parametrize("prefix", ["ashtree", "{app}", "a%b", "}{"])
+@pytest.mark.parametrize("name", ["room:1", "{three}", "a{b}c", "a}b", "a{}b", "{", "}{", "100%", "é"])
+def test_the_keys_are_in_the_slot_of_the_channel(prefix: str, name: str) -> None:
+    keys = TopicKeys.of(prefix, f"{prefix}:{name}".encode())
+    assert {key_slot(each) for each in keys} == {key_slot(keys.channel)}
+    assert len(set(keys)) == 3
