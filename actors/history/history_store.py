@@ -43,7 +43,7 @@ NOTHING = Recovery(NOWHERE)
 """The answer while there is no history: the client that hands it back has not recovered."""
 
 
-class Recording(msgspec.Struct, eq=False):
+class Recording(msgspec.Struct, eq=False, gc=False):
     """A broadcast that is being recorded: delivered with its offset once `commit` has put it into its log."""
 
     logs: TopicLogs

@@ -82,13 +82,16 @@ class MemoryHistory(HistoryStore):
             self.counts.unrecorded += 1
             return False
         now, payload = owner.clock.now(), broadcast.payload
-        is_binary, connection = isinstance(payload, bytes), self.pubsub.connection_of(topic, sender)
+        is_binary, connection = isinstance(payload, bytes), 0
+        if sender is not None:
+            connection = self.pubsub.connection_of(topic, sender)
         data = payload if is_binary else _text(broadcast)
-        log = logs.use(topic, history, now)
+        log = logs.to_append(topic, history, now)
         kept = KeptBroadcast(log.last + 1, now, broadcast.event, data, is_binary, connection)
         self.pubsub.deliver_recorded(broadcast, sender, cause, Recording(logs, log, kept, history))
         self.counts.recorded += 1
-        self._sweep_later(owner)
+        if self._next_sweep is None:
+            self._sweep_later(owner)
         return True
 
     def recover(self, topic: str, history: History, position: Position) -> Recovery:

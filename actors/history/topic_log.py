@@ -66,21 +66,25 @@ class TopicLog:
         """The offset of the oldest broadcast that is kept, or will be."""
         return self.last + 1 - len(self._kept)
 
-    def append(self, kept: KeptBroadcast, history: History) -> None:
-        """Add the next broadcast, and forget the oldest ones beyond the bounds; perhaps all, if this one is too large."""
-        self._kept.append(kept)
+    def append(self, kept: KeptBroadcast, history: History) -> int:
+        """Add the next broadcast, and forget the oldest ones beyond the bounds; perhaps all, if this one is too large.
+
+        Return how many bytes more are kept.
+        """
+        all_kept, before = self._kept, self.bytes
+        all_kept.append(kept)
         self.last, self.used = kept.offset, kept.time
-        self.bytes += kept.size
-        while len(self._kept) > history.size or self.bytes > history.max_bytes:
-            self._forget_oldest()
+        self.bytes = before + _OVERHEAD + len(kept.payload)
+        while len(all_kept) > history.size or self.bytes > history.max_bytes:
+            self.bytes -= _OVERHEAD + len(all_kept.popleft().payload)
+        return self.bytes - before
 
-    def _forget_oldest(self) -> None:
-        self.bytes -= self._kept.popleft().size
-
-    def expire(self, now: float) -> None:
-        """Forget what has been kept for `ttl` seconds."""
+    def expire(self, now: float) -> int:
+        """Forget what has been kept for `ttl` seconds, and return how many bytes more are kept then: none, or less."""
+        before = self.bytes
         while self._kept and self._kept[0].time + self.ttl <= now:
-            self._forget_oldest()
+            self.bytes -= self._kept.popleft().size
+        return self.bytes - before
 
     def get(self, offset: int) -> KeptBroadcast | None:
         """Return the broadcast with this offset, if it is kept."""

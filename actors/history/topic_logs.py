@@ -35,10 +35,15 @@ class TopicLogs:
         self._logs: OrderedDict[str, TopicLog] = OrderedDict()
         # No other process has it, and no other table of this one.
         self._run, self._epochs = secrets.token_urlsafe(9), 0
-        self.messages = self.bytes = self.dropped = 0
+        self.bytes = self.dropped = 0
 
     def __len__(self) -> int:
         return len(self._logs)
+
+    @property
+    def messages(self) -> int:
+        """The broadcasts that are kept."""
+        return sum(map(len, self._logs.values()))
 
     def get(self, topic: str) -> TopicLog | None:
         """Return the log of a topic as it was left."""
@@ -58,7 +63,6 @@ class TopicLogs:
         if topic in self._logs:
             self._drop(topic)
         self._logs[topic] = log
-        self.messages += len(log)
         self.bytes += log.bytes + _LOG + len(topic)
         self._make_room()
         return log
@@ -70,21 +74,22 @@ class TopicLogs:
 
     def use(self, topic: str, history: History, now: float) -> TopicLog:
         """Return the log of a topic as it is now; a new one if there is none."""
+        log = self.to_append(topic, history, now)
+        self.bytes += log.expire(now)
+        return log
+
+    def to_append(self, topic: str, history: History, now: float) -> TopicLog:
+        """Do the same, but leave what has expired: it is forgotten when the log is read, or by the next sweep."""
         log = self._logs.get(topic)
         if log is None:
-            log = self.begin(topic, TopicLog(self.new_epoch(), now, history.ttl))
-        else:
-            self._logs.move_to_end(topic)
-            self._expire(log, now)
+            return self.begin(topic, TopicLog(self.new_epoch(), now, history.ttl))
+        self._logs.move_to_end(topic)
         log.used = now
         return log
 
     def append(self, log: TopicLog, kept: KeptBroadcast, history: History) -> None:
         """Add the next broadcast to a log, which was used just now."""
-        messages, size = len(log), log.bytes
-        log.append(kept, history)
-        self.messages += len(log) - messages
-        self.bytes += log.bytes - size
+        self.bytes += log.append(kept, history)
         if self.bytes > self._max_bytes:
             self._make_room()
 
@@ -94,20 +99,12 @@ class TopicLogs:
             self.dropped += 1
 
     def _drop(self, topic: str) -> None:
-        log = self._logs.pop(topic)
-        self.messages -= len(log)
-        self.bytes -= log.bytes + _LOG + len(topic)
-
-    def _expire(self, log: TopicLog, now: float) -> None:
-        messages, size = len(log), log.bytes
-        log.expire(now)
-        self.messages += len(log) - messages
-        self.bytes += log.bytes - size
+        self.bytes -= self._logs.pop(topic).bytes + _LOG + len(topic)
 
     def sweep(self, now: float, is_subscribed: Callable[[str], bool]) -> None:
         """Forget the broadcasts that have expired, and the logs that are of no use any more."""
         for topic, log in list(self._logs.items()):
-            self._expire(log, now)
+            self.bytes += log.expire(now)
             log.frames.clear()
             if not log and log.used + log.ttl + _IDLE <= now and not is_subscribed(topic):
                 self._drop(topic)

@@ -58,6 +58,8 @@ _log = Log("ashtree.actors")
 
 _LIKE_A_MESSAGE = 32
 
+_MOST_REMEMBERED = 1024
+
 PUBSUB = "pubsub"
 """The usual name of a PubSub."""
 
@@ -122,6 +124,8 @@ class PubSub(WatchedTable):
         self.pushes = PushLogs()
         # Most have none, and pay for no more than this.
         self.has_histories = False
+        # By topic: to look through all routes takes longer than to record.
+        self._histories: dict[str, History | None] = {}
 
     def connect_by(self, adapter: Adapter) -> None:
         """Use this adapter from the next start on.
@@ -158,6 +162,7 @@ class PubSub(WatchedTable):
         """Register what clients join topics through, until a process ends."""
         self.audiences.add(audience)
         self.has_histories = self.has_histories or audience.has_histories
+        self._histories.clear()
         process.own(partial(self.audiences.discard, audience))
 
     # Subscribe
@@ -385,12 +390,10 @@ class PubSub(WatchedTable):
         """Deliver a broadcast that is to be recorded; return False if it is not."""
         if type(message) is not Broadcast or message.topic != topic:
             return False
-        history = self.history_of(topic)
-        return (
-            history is not None
-            and history.records(message.event)
-            and self.history.record(message, history, sender, cause)
-        )
+        history = self._histories[topic] if topic in self._histories else self.history_of(topic)
+        if history is None or not history.records(message.event):
+            return False
+        return self.history.record(message, history, sender, cause)
 
     def _deliver_behind(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> None:
         """Deliver a message behind what was recorded before on its topic."""
@@ -402,11 +405,13 @@ class PubSub(WatchedTable):
 
     def history_of(self, topic: str) -> History | None:
         """Return what is kept of the broadcasts on a topic."""
-        for audience in self.audiences:
-            history = audience.history_of(topic)
-            if history is not None:
-                return history
-        return None
+        known = self._histories
+        if topic not in known:
+            if len(known) >= _MOST_REMEMBERED:
+                known.clear()
+            each = (audience.history_of(topic) for audience in self.audiences)
+            known[topic] = next((history for history in each if history is not None), None)
+        return known[topic]
 
     def deliver_recorded(
         self, broadcast: Broadcast, sender: Process | None, cause: Process | None, recording: Recording
