@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +14,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.live import ROOT, LiveDemo
+from tests.node import play
 from tests.servers.redis_server import RedisServer, free_port, redis_cluster, redis_sentinel, until
+from tests.servers.round_robin import RoundRobin
 from tests.servers.tcp_proxy import TCPProxy
 from tests.transcript import Http, fetch
 from tests.transport.wire import on_loop
 from tests.wire_clients import Meeting, WireClient
+from transport.client import Socket
+from transport.client.exceptions import ClientError
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -294,3 +300,86 @@ def test_a_redis_that_has_kept_its_data_over_a_restart_begins_another_epoch(tmp_
 def test_the_workers_of_one_program_have_one_history(tmp_path: Path) -> None:
     with LiveDemo(DEMO, "--workers", "2") as demo:
         talk_over([demo, demo])
+
+
+# Ledgers
+
+
+class Ledger:
+    """A client that notes what it hears in the room, and what it is told at each join."""
+
+    def __init__(self, url: str, room: str) -> None:
+        self.socket = Socket(url)
+        self.channel = self.socket.channel(room, recover=True)
+        self.heard: list[int] = []
+        self.answers: list[dict[str, Any]] = []
+        self.changed = asyncio.Event()
+        self.channel.on("new_msg", self._hear)
+        self.channel.on_recovery(self.answers.append)
+
+    def _hear(self, payload: Any) -> None:
+        self.heard.append(payload["body"])
+        self.changed.set()
+
+    async def until(self, body: int) -> None:
+        while body not in self.heard:
+            self.changed.clear()
+            await self.changed.wait()
+
+    async def join(self) -> None:
+        await self.socket.__aenter__()
+        await self.channel.join()
+
+
+async def acknowledged(channel: Any, body: int) -> bool:
+    """Say something; return False if it is not known whether it was said."""
+    try:
+        await channel.push("new_msg", {"body": body}, 3.0)
+    except ClientError:
+        return False
+    return True
+
+
+def test_no_client_misses_anything_while_the_workers_are_killed() -> None:
+    @on_loop
+    async def talk(demo: LiveDemo) -> None:
+        url = f"{demo.websocket_address}/socket"
+        ledgers, speaker = [Ledger(url, "room:ledger") for _ in range(6)], Socket(url)
+        for ledger in ledgers:
+            await ledger.join()
+        async with speaker:
+            room = speaker.channel("room:ledger")
+            await room.join()
+            said: list[int] = []
+            for number in range(60):
+                if await acknowledged(room, number):
+                    said.append(number)
+                if number % 20 == 10:
+                    os.kill((await ledgers[number // 20].channel.push("node"))["pid"], signal.SIGKILL)
+            while not await acknowledged(room, 60):
+                pass
+        for ledger in ledgers:
+            await ledger.until(60)
+            assert ledger.heard == ledgers[0].heard
+            assert len(ledger.heard) == len(set(ledger.heard))
+            assert set(said) <= set(ledger.heard)
+            assert [answer["recovered"] for answer in ledger.answers] == [False] + [True] * (len(ledger.answers) - 1)
+        assert max(len(ledger.answers) for ledger in ledgers) > 1
+        for ledger in ledgers:
+            await ledger.socket.close()
+
+    with LiveDemo(DEMO, "--workers", "2") as demo:
+        talk(demo)
+
+
+@pytest.mark.parametrize("transport", ["WebSocket", "LongPoll"])
+def test_the_helper_of_phoenix_js_recovers_over_redis_as_without(shared: list[LiveDemo], transport: str) -> None:
+    with RoundRobin([demo.address for demo in shared]) as proxy:
+        report = play("recovery.mjs", f"{proxy.address.replace('http', 'ws', 1)}/socket", transport)
+    seen = report("away and back")
+    assert [heard["body"] for heard in seen["heard"]] == list(range(12))
+    assert [answer["recovered"] for answer in seen["answers"]] == [False, True, True, True]
+    seen = report("away for too long")
+    assert [(answer["recovered"], answer["offset"]) for answer in seen["answers"]] == [(False, 0), (False, 101)]
+    seen = report("a lost message")
+    assert [heard["body"] for heard in seen["heard"]] == list(range(4))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +19,7 @@ import pytest
 from actors.actor import Actor
 from actors.channels.encoding import decoded
 from actors.channels.message import Broadcast, NumberedBroadcast, Serializer
+from actors.exceptions import UnencodableError
 from actors.history.backlog import broadcast_of
 from actors.history.history import NOWHERE, History, Position
 from actors.lowlevel import spawn
@@ -27,10 +29,15 @@ from actors.pubsub.redis import history_commands as commands
 from actors.pubsub.redis.redis_history import RedisHistory
 from actors.pubsub.redis.redis_shard import Lost
 from actors.testing.manual_runtime import ManualRuntime
+from tests.actors.test_redis_pubsub import two_nodes
+from tests.servers.redis_server import RedisServer, free_port
 from transport.protocol.serializer import V2JSONSerializer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from actors.pubsub.redis.redis_link import RedisLink
+    from transport.testing.adapter_contract import ContractNode
 
 TOPIC = "room:1"
 HISTORY = History(size=6, ttl=60.0, events=("said",))
@@ -374,3 +381,84 @@ def test_what_a_client_gets_is_whole_or_it_is_told(part: int) -> None:
         except BaseException as error:
             error.add_note(f"seed {seed}")
             raise
+
+
+# With a real Redis
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@contextmanager
+def two_rooms(url: str) -> Iterator[tuple[ContractNode, ContractNode]]:
+    """Run two nodes that keep the history of the topic."""
+    with two_nodes(url) as nodes:
+        for node in nodes:
+            node.connected()
+            node.call(node.pubsub.attach_audience, Clients(), node.system.ref.process)
+        yield nodes
+
+
+def said(number: int, event: str = "said") -> Broadcast:
+    return Broadcast(TOPIC, event, {"n": number})
+
+
+def counts(node: ContractNode) -> tuple[int, int]:
+    found = node.pubsub.history.counts
+    return node.call(lambda: (found.recorded, found.unrecorded))  # type: ignore[no-any-return]
+
+
+@pytest.mark.usefixtures("background")
+def test_what_one_publishes_is_in_order_with_and_without_an_offset(server: RedisServer) -> None:
+    with two_rooms(server.url) as (one, two):
+        here, there = one.subscriber(TOPIC), two.subscriber(TOPIC)
+        sent = [said(number, "said" if number % 3 else "typing") for number in range(30)]
+        one.call(lambda: [one.pubsub.broadcast(TOPIC, each) for each in sent])
+        for probe in (here, there):
+            for each in sent:
+                probe.assert_receive(each)
+        assert counts(one) == (20, 0)
+
+
+@pytest.mark.usefixtures("background")
+def test_broadcast_from_and_bytes_are_recorded_too(server: RedisServer) -> None:
+    with two_rooms(server.url) as (one, two):
+        here, other, there = one.subscriber(TOPIC), one.subscriber(TOPIC), two.subscriber(TOPIC)
+        one.pubsub.broadcast_from(here.ref, TOPIC, said(1))
+        one.pubsub.broadcast(TOPIC, Broadcast(TOPIC, "said", b"\0bytes"))
+        for probe in (other, there):
+            probe.assert_receive(said(1))
+            probe.assert_receive(Broadcast(TOPIC, "said", b"\0bytes"))
+        here.assert_receive(Broadcast(TOPIC, "said", b"\0bytes"))
+
+
+@pytest.mark.usefixtures("background")
+def test_what_cannot_be_encoded_is_an_error_of_its_sender_and_takes_no_offset(server: RedisServer) -> None:
+    with two_rooms(server.url) as (one, _):
+        here = one.subscriber(TOPIC)
+        with pytest.raises(UnencodableError, match="payload of 'said' on 'room:1'"):
+            one.call(one.pubsub.broadcast, TOPIC, Broadcast(TOPIC, "said", {"n": object()}))
+        one.pubsub.broadcast(TOPIC, said(1))
+        here.assert_receive(said(1))
+        assert counts(one) == (1, 0)
+
+
+@pytest.mark.parametrize("forbidden", ["-eval", "-info"])
+@pytest.mark.usefixtures("background")
+def test_a_user_of_redis_without_scripts_has_no_history_and_broadcasts_all_the_same(
+    tmp_path: Path, forbidden: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with RedisServer(tmp_path, port=free_port()) as server:
+        server.ask("ACL", "SETUSER", "ann", "on", ">secret", "+@all", "~*", "&*", forbidden)
+        with two_rooms(f"redis://ann:secret@127.0.0.1:{server.port}") as (one, two):
+            here, there = one.subscriber(TOPIC), two.subscriber(TOPIC)
+            for number in range(3):
+                one.pubsub.broadcast(TOPIC, said(number))
+            for number in range(3):
+                here.assert_receive(said(number))
+                there.assert_receive(said(number))
+            assert counts(one) == (0, 3)
+    assert "no permission" in caplog.text.lower()

@@ -107,8 +107,8 @@ class RedisHistory(HistoryStore):
         self._appends, self._readings = Appends(), Readings()
         # Topics with broadcasts that were delivered without an offset, and the epoch that is to end, "" for any.
         self._marked: dict[str, str] = {}
-        # The last position of each topic that clients have been told here.
-        self._shown: dict[str, Position] = {}
+        # The offsets of topics, in epochs that have ended, at which clients may be until they see the next one.
+        self._ended: dict[str, set[int]] = {}
         # Topics that the last join could not read.
         self._unread: set[str] = set()
         self._timer: Timer | None = None
@@ -171,7 +171,7 @@ class RedisHistory(HistoryStore):
     def unsubscribed(self, topic: str) -> None:
         """Drop the log of a topic that does not arrive any more."""
         self.logs.forget(topic)
-        self._shown.pop(topic, None)
+        self._ended.pop(topic, None)
         self._deliver_placed(topic)
 
     def _channel(self, topic: str) -> bytes:
@@ -229,7 +229,9 @@ class RedisHistory(HistoryStore):
         """Take the answer to an append; it is delivered when it arrives, if it does."""
         if isinstance(answer, Exception):
             self._not_appended(append, shard, answer)
-        elif not append.is_settled:
+            return
+        self.counts.recorded += 1
+        if not append.is_settled:
             self._has_place(append, answer[0].decode(), answer[1])
 
     def _not_appended(self, append: Append, shard: RedisShard, error: Exception) -> None:
@@ -242,7 +244,6 @@ class RedisHistory(HistoryStore):
             self._adapter.publish(append.topic, append.message)
 
     def _has_place(self, append: Append, epoch: str, offset: int) -> None:
-        self.counts.recorded += 1
         append.place = (epoch, offset)
         if not append.is_heard or not self.pubsub.is_subscribed(append.topic):
             self._deliver_here(append)
@@ -364,6 +365,9 @@ class RedisHistory(HistoryStore):
 
     def _begin(self, topic: str, epoch: str, last: int, history: History) -> TopicLog:
         """Begin the log of a topic after an offset; clients see by the next one that something is missing."""
+        before = self.logs.get(topic)
+        if before is not None and before.epoch != epoch:
+            self._may_be_at(topic, before.last)
         return self.logs.begin(topic, TopicLog(epoch, self.pubsub.scheduler.clock.now(), history.ttl, last))
 
     def _deliver(self, topic: str, log: TopicLog, arrival: Arrival, history: History) -> None:
@@ -373,8 +377,9 @@ class RedisHistory(HistoryStore):
         if is_own and append is None:
             # It was given up, and delivered then. Clients see a gap.
             recording.commit()
+            self._may_be_at(topic, arrival.offset - 1)
             return
-        self._show_epoch(topic, Position(arrival.epoch, arrival.offset))
+        self._show_epoch(topic, arrival.offset)
         try:
             if append is None:
                 self.pubsub.deliver_recorded(header.message(topic, arrival.payload), None, None, recording)  # type: ignore[arg-type]
@@ -390,12 +395,13 @@ class RedisHistory(HistoryStore):
         if append is not None:
             append.settled()
 
-    def _show_epoch(self, topic: str, position: Position) -> None:
-        """Let clients see a gap if the next offset is by chance the one that would follow in the epoch before."""
-        before = self._shown.get(topic, position)
-        if before.epoch != position.epoch and before.offset + 1 == position.offset != 1:
-            self.pubsub.show_gap(topic, position.offset + 1)
-        self._shown[topic] = position
+    def _may_be_at(self, topic: str, offset: int) -> None:
+        self._ended.setdefault(topic, set()).add(offset)
+
+    def _show_epoch(self, topic: str, offset: int) -> None:
+        """Let clients see a gap if the next offset is by chance the one that would follow in the epoch where they are."""
+        if offset - 1 in self._ended.pop(topic, ()) and offset != 1:
+            self.pubsub.show_gap(topic, offset + 1)
 
     def _failed(self, topic: str, error: Exception) -> None:
         bug = None if isinstance(error, ENCODING_ERRORS) else error
