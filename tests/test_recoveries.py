@@ -6,10 +6,10 @@ has not recovered. The clients follow the rules of docs/recovery.md, and are tol
 
 from __future__ import annotations
 
-import json
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import msgspec
 import pytest
 
 from actors.actor import Actor
@@ -281,13 +281,13 @@ class Client(Actor):
     def write(self, ref: str, event: str, payload: Any) -> None:
         assert self.transport is not None
         if self.is_v1:
-            text = json.dumps({"topic": TOPIC, "event": event, "payload": payload, "ref": ref})
+            message: Any = {"topic": TOPIC, "event": event, "payload": payload, "ref": ref}
         else:
-            text = json.dumps([None if event != "phx_join" else ref, ref, TOPIC, event, payload])
-        self.transport.send(text)
+            message = [None if event != "phx_join" else ref, ref, TOPIC, event, payload]
+        self.transport.send(msgspec.json.encode(message).decode())
 
     def read(self, frame: Frame) -> None:
-        message = json.loads(frame.data)
+        message = msgspec.json.decode(frame.data)
         if self.is_v1:
             ref, event, payload = message["ref"], message["event"], message["payload"]
         else:
@@ -338,7 +338,7 @@ def recoveries(simulation: Simulation) -> None:
     if random.random() < 0.4:
         simulation.fault("the history crashes", world.crash_history, probability=0.02, limit=2)
     simulation.delays(RoomChannel, steps=10, probability=0.02, limit=2)
-    refs = [Client.start(world, number, random.randint(4, 14)) for number in range(random.randint(1, 3))]
+    refs = [Client.start(world, number, random.randint(4, 11)) for number in range(random.randint(1, 3))]
     clients = [cast("Client", ref.process.actor) for ref in refs]
     simulation.advance(random.choice((5.0, 60.0)))
     heal(simulation, world, clients)
