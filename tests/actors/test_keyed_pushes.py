@@ -7,6 +7,7 @@ from base64 import b64encode
 from threading import Thread
 from typing import Any
 
+import msgspec
 import pytest
 
 from actors.channel import Channel, reply
@@ -193,6 +194,32 @@ def test_a_channel_or_an_event_without_idempotency_has_the_key_in_its_payload(to
         for count in (1, 2):
             if event == "say":
                 push(channel, event).assert_reply("ok", {"count": count, "payload": {"n": 1, "@key": "k1"}})
+
+
+class Order(msgspec.Struct, forbid_unknown_fields=True):
+    article: int
+
+
+class TypedChannel(RoomChannel):
+    payloads = {"order": Order}  # noqa: RUF012
+
+    def handle_in(self, event: str, payload: Any) -> Any:
+        RoomChannel.count += 1
+        return ok({"article": payload.article, "count": self.count})
+
+
+class TypedSocket(UserSocket):
+    channels = {"room:*": TypedChannel}  # noqa: RUF012
+
+
+def test_a_payload_of_a_class_is_validated_without_the_key() -> None:
+    with ChannelTest(TypedSocket, {}, endpoint=Endpoint({}, port=None)) as client:
+        channel = client.join(TOPIC)
+        for _ in range(2):
+            push(channel, "order", {"article": 7}).assert_reply("ok", {"article": 7, "count": 1})
+        for _ in range(2):
+            push(channel, "order", {"article": "7"}, "k2").assert_reply("error")
+        assert RoomChannel.count == 1
 
 
 # Pushes in progress

@@ -55,12 +55,16 @@ export function recoverable(socket, topic, params = {}) {
     next += 1;
     if (offset <= position.offset) return; // it came before the answer to the join
     position.offset = offset;
-    if (event !== SKIP) dispatch(event, BINARY in payload ? bytesOf(payload[BINARY]) : payload, ref, joinRef);
+    if (event !== SKIP) dispatch(event, isBinary(payload) ? bytesOf(payload[BINARY]) : payload, ref, joinRef);
   };
 
   /** Whether a callback's second argument is that of a broadcast that was missed, and not of a live one. */
   channel.isRecovered = (ref) => Boolean(channel.recovery?.recovered) && Number(ref?.slice(1)) <= channel.recovery.offset;
   return channel;
+}
+
+function isBinary(payload) {
+  return typeof payload[BINARY] === "string" && Object.keys(payload).length === 1;
 }
 
 function randomKey() {
