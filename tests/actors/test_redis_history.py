@@ -406,6 +406,11 @@ def said(number: int, event: str = "said") -> Broadcast:
     return Broadcast(TOPIC, event, {"n": number})
 
 
+def publish_all(node: ContractNode, sent: list[Broadcast]) -> None:
+    for each in sent:
+        node.pubsub.broadcast(TOPIC, each)
+
+
 def counts(node: ContractNode) -> tuple[int, int]:
     found = node.pubsub.history.counts
     return node.call(lambda: (found.recorded, found.unrecorded))  # type: ignore[no-any-return]
@@ -416,7 +421,7 @@ def test_what_one_publishes_is_in_order_with_and_without_an_offset(server: Redis
     with two_rooms(server.url) as (one, two):
         here, there = one.subscriber(TOPIC), two.subscriber(TOPIC)
         sent = [said(number, "said" if number % 3 else "typing") for number in range(30)]
-        one.call(lambda: [one.pubsub.broadcast(TOPIC, each) for each in sent])
+        one.call(publish_all, one, sent)
         for probe in (here, there):
             for each in sent:
                 probe.assert_receive(each)
