@@ -273,7 +273,7 @@ class PubSub(WatchedTable):
 
     def is_shared(self, topic: str, header: Header, payload: bytes) -> bool:
         """Return whether a message is of a history that processes share, which delivers it then; called by the relay."""
-        return header.offset is not None and self.history.received(topic, header, payload)
+        return self.history.received(topic, header, payload)
 
     def is_subscribed(self, topic: str) -> bool:
         """Return whether a topic has subscribers in this process."""

@@ -161,7 +161,8 @@ class Relay:
             is_own = header.run == self.run
             if not is_own and not self._is_new(topic, header):
                 return
-            if not self._pubsub.is_shared(topic, header, payload) and not is_own:
+            is_shared = header.offset is not None and self._pubsub.is_shared(topic, header, payload)
+            if not is_shared and not is_own:
                 self._pubsub.deliver(topic, header.message(topic, payload))
         except (RemoteMessageError, *ENCODING_ERRORS) as error:
             # Of a program that does not follow the form, or of a serializer of the author's; the sender is elsewhere.

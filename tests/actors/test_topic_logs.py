@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.history.history import History
-from actors.history.topic_log import KeptBroadcast
+from actors.history.topic_log import KeptBroadcast, TopicLog
 from actors.history.topic_logs import TopicLogs
 
 HISTORY = History(ttl=10.0)
@@ -99,3 +99,19 @@ def test_nothing_is_left_of_topics_that_are_swept_away() -> None:
         say(logs, f"topic {number}", payload=bytes(number))
     logs.sweep(10_000.0, lambda _: False)
     assert (len(logs), logs.bytes, logs.dropped) == (0, 0, 0)
+
+
+def test_a_log_may_be_put_in_the_place_of_another_one() -> None:
+    logs = TopicLogs(1_000_000)
+    logs.begin("room:1", TopicLog("e", 0.0, 60.0, 7))
+    assert logs.topics() == ["room:1"]
+    found = logs.get("room:1")
+    assert found is not None
+    assert (found.epoch, found.last, found.first, found.is_whole) == ("e", 7, 8, False)
+    assert (found.has_all_after(7), found.has_all_after(6)) == (True, False)
+    before = logs.bytes
+    logs.begin("room:1", TopicLog("f", 0.0, 60.0))
+    assert (len(logs), logs.bytes) == (1, before)
+    logs.forget("room:1")
+    logs.forget("room:1")
+    assert (len(logs), logs.bytes, logs.get("room:1")) == (0, 0, None)

@@ -34,10 +34,10 @@ if redis.replicate_commands then redis.replicate_commands() end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local about, stream, run, ttl = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[3])
-local known = redis.call('HMGET', about, 'epoch', 'run')
-local epoch = known[1]
+local known = redis.call('HMGET', about, 'epoch', 'run', 'offset', 'bytes')
+local epoch, last = known[1], tonumber(known[3] or 0)
 if not epoch or known[2] ~= run then
-  epoch = ARGV[2]
+  epoch, last = ARGV[2], 0
   redis.call('DEL', about, stream)
   redis.call('HSET', about, 'epoch', epoch, 'run', run)
 end
@@ -48,18 +48,21 @@ _APPEND = (
     _BEGIN
     + """
 local most, most_bytes, channel, message = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[8], ARGV[9]
-local offset = string.format('%.0f', redis.call('HINCRBY', about, 'offset', 1))
+local offset = string.format('%.0f', last + 1)
 local size, length = #message + OVERHEAD, redis.call('XLEN', stream)
-local bytes = length == 0 and 0 or tonumber(redis.call('HGET', about, 'bytes') or 0)
+local bytes = length == 0 and 0 or tonumber(known[4] or 0)
 redis.call('XADD', stream, offset .. '-0', 't', now, 'm', message)
 bytes, length = bytes + size, length + 1
-while length > 0 do
+local fits = false
+while length > 0 and not fits do
   local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
   if length <= most and bytes <= most_bytes and tonumber(first[2][2]) + ttl > now then break end
   redis.call('XDEL', stream, first[1])
   bytes, length = bytes - #first[2][4] - OVERHEAD, length - 1
+  -- What has expired and is not the oldest one goes with the next broadcasts; no client is sent it.
+  fits = length <= most and bytes <= most_bytes
 end
-redis.call('HSET', about, 'bytes', bytes)
+redis.call('HSET', about, 'offset', offset, 'bytes', bytes)
 redis.call('PEXPIRE', stream, ttl)
 redis.call(ARGV[7], channel, '{"epoch":"' .. epoch .. '","offset":' .. offset .. ',' .. string.sub(message, 2))
 return {epoch, tonumber(offset)}
@@ -71,7 +74,7 @@ _READ = (
     + """
 local after = epoch == ARGV[5] and tonumber(ARGV[6]) or 0
 local kept = redis.call('XRANGE', stream, string.format('%.0f', after + 1) .. '-0', '+')
-return {epoch, tonumber(redis.call('HGET', about, 'offset') or 0), now, kept}
+return {epoch, last, now, kept}
 """
 )
 
