@@ -369,10 +369,11 @@ class Channel(Actor):
             result = self._pushes.answered(result)
         if result is None:
             return None
-        undelivered = None if self.history is None else self.pubsub.history.undelivered(self._process)
-        return (
-            self._answer(message, result) if undelivered is None else self._answer_later(undelivered, message, result)
-        )
+        if self.history is not None:
+            undelivered = self.pubsub.history.undelivered(self._process)
+            if undelivered is not None:
+                return self._answer_later(undelivered, message, result)
+        return self._answer(message, result)
 
     async def _answer_later(self, undelivered: Awaitable[None], message: Message, result: object) -> Stop | None:
         """Answer behind what was broadcast before, as where that needs no other process."""
