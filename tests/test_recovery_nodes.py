@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil  # type: ignore[import-untyped]  # it has no types
 import pytest
 
 from tests.live import ROOT, LiveDemo
@@ -383,3 +384,32 @@ def test_the_helper_of_phoenix_js_recovers_over_redis_as_without(shared: list[Li
     assert [(answer["recovered"], answer["offset"]) for answer in seen["answers"]] == [(False, 0), (False, 101)]
     seen = report("a lost message")
     assert [heard["body"] for heard in seen["heard"]] == list(range(4))
+
+
+def test_a_client_is_told_when_redis_was_killed_and_gets_nothing_twice() -> None:
+    @on_loop
+    async def talk(demo: LiveDemo) -> None:
+        url = f"{demo.websocket_address}/socket"
+        ledgers, speaker = [Ledger(url, "room:ledger") for _ in range(4)], Socket(url)
+        for ledger in ledgers:
+            await ledger.join()
+        async with speaker:
+            room = speaker.channel("room:ledger")
+            await room.join()
+            said = [number for number in range(20) if await acknowledged(room, number)]
+            (server,) = [child for child in psutil.Process(demo.pid).children() if "redis" in child.name()]
+            server.kill()
+            said += [number for number in range(20, 40) if await acknowledged(room, number)]
+            # Until all have seen that the epoch has ended, and have joined again.
+            number = 40
+            while not all(len(ledger.answers) > 1 for ledger in ledgers):
+                said += [number] if await acknowledged(room, number) else []
+                number += 1
+        for ledger in ledgers:
+            assert ledger.heard == sorted(set(ledger.heard))
+            assert [answer["recovered"] for answer in ledger.answers].count(False) > 1
+            assert set(range(20)) & set(said) <= set(ledger.heard)
+            await ledger.socket.close()
+
+    with LiveDemo(DEMO, "--workers", "2") as demo:
+        talk(demo)

@@ -172,6 +172,7 @@ class RedisHistory(HistoryStore):
         """Drop the log of a topic that does not arrive any more."""
         self.logs.forget(topic)
         self._ended.pop(topic, None)
+        self._unread.discard(topic)
         self._deliver_placed(topic)
 
     def _channel(self, topic: str) -> bytes:
