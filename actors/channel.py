@@ -130,8 +130,6 @@ class Channel(Actor):
 
     # Of a client that recovers what it misses; most do not, and pay nothing.
     _rejoin: Rejoin | None = None
-    # Of a channel that has an `idempotency`.
-    _pushes: KeyedPushes | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Raise TypeError if a callback cannot be called as one, or `intercept` is not a collection of events."""
@@ -148,6 +146,8 @@ class Channel(Actor):
         self._join_message = message
         self._joined: bool | None = None
         self._message_ref: object = None
+        # Of a channel that has an `idempotency`; of the instance, as it is read for each message.
+        self._pushes: KeyedPushes | None = None
 
     @property
     def topic(self) -> str:
@@ -264,6 +264,8 @@ class Channel(Actor):
 
     def on_start(self) -> None:
         """Call `join` next, as the first message."""
+        if self.idempotency is not None:
+            self._pushes = KeyedPushes(self.socket, self.idempotency, self._process)
         self._process.put(_JOIN)
 
     def on_receive(self, message: object) -> object:
@@ -313,8 +315,8 @@ class Channel(Actor):
     def _on_message(self, message: Message) -> object:
         if message.event == "phx_leave":
             return self._leave(message)
-        if self.idempotency is not None:
-            push = self._take(message, self.idempotency)
+        if self._pushes is not None:
+            push = self._pushes.take(message)
             if push is None:
                 return None
             message = push
@@ -328,12 +330,6 @@ class Channel(Actor):
         if result is not None and type(result) is not Reply and (coroutine := coroutine_of(result, self)) is not None:
             return self._await_in(coroutine, message, began)
         return self._after_in(message, result, began)
-
-    def _take(self, message: Message, idempotency: Idempotency) -> Message | None:
-        """Return a push as it is to be handled; None if it is a copy of one that is, or was."""
-        if self._pushes is None:
-            self._pushes = KeyedPushes(self.socket, idempotency, self._process)
-        return self._pushes.take(message)
 
     async def _await_in(self, result: Awaitable[object], message: Message, began: float | None) -> Stop | None:
         after = self._after_in(message, await result, began)
