@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -255,6 +256,16 @@ def talk_over(demos: list[LiveDemo]) -> None:
 def test_a_cluster_keeps_them(tmp_path: Path) -> None:
     with redis_cluster(tmp_path) as (url, _), nodes_at(url, url) as demos:
         talk_over(demos)
+
+
+def test_a_user_of_redis_with_the_permissions_that_the_documentation_names(tmp_path: Path) -> None:
+    (line,) = re.findall(r"^ACL SETUSER .*", (ROOT / "docs/scaling.md").read_text(encoding="utf-8"), re.MULTILINE)
+    with RedisServer(tmp_path, port=free_port()) as server:
+        assert server.ask(*line.split())
+        url = f"redis://chat:password@127.0.0.1:{server.port}"
+        with nodes_at(url, url) as demos:
+            talk_over(demos)
+        assert server.ask("ACL", "LOG") == []
 
 
 def test_a_server_that_takes_over_begins_another_epoch(tmp_path: Path) -> None:
