@@ -300,8 +300,8 @@ def test_conflating_and_a_key_go_together(options: Any) -> None:
 class Missing:
     """The outbox of a client that has missed something, and the log of what it has missed."""
 
-    def __init__(self, number: int, **bounds: int) -> None:
-        self.filled, self.log = Filled(policy("disconnect", **bounds)), TopicLog("e", 0.0, 300.0)
+    def __init__(self, number: int, overflow: Overflow = "disconnect", **bounds: int) -> None:
+        self.filled, self.log = Filled(policy(overflow, **bounds)), TopicLog("e", 0.0, 300.0)
         for _ in range(number):
             self.keep()
         missed = self.log.missed(Position("e", 0))
@@ -368,6 +368,14 @@ def test_broadcasts_of_another_log_wait_as_ever() -> None:
     missing.filled.put(frame)
     assert missing.filled.outbox.bytes == 5
     assert missing.taken() == ["@1", "other"]
+
+
+def test_broadcasts_that_wait_are_dropped_for_what_joins_a_backlog_too() -> None:
+    missing = Missing(1, "drop_oldest", max_bytes=100, max_messages=3)
+    assert all(missing.filled.put(broadcast("a"), broadcast("b")))
+    assert missing.say()
+    assert missing.filled.dropped == [1]
+    assert missing.taken() == ["@1", "b", "@2"]
 
 
 def test_a_part_of_a_backlog_is_taken_at_a_time() -> None:

@@ -129,7 +129,7 @@ class Outbox:
         backlogs = self._backlogs.get(frame.log)
         if backlogs is not None:
             self._put_behind(frame, backlogs)
-            return not self._overflows()
+            return self._fits()
         broadcast, policy = frame.broadcast, self._policy
         key = None if broadcast is None or policy.key is None else policy.key(decoded(broadcast))
         waiting = _Entry(frame, size, key)
@@ -143,7 +143,7 @@ class Outbox:
             self._broadcasts[waiting] = None
         if key is not None:
             self._replace(key, waiting)
-        return not self._overflows() or (policy.overflow == "drop_oldest" and self._make_room())
+        return self._fits()
 
     def put_backlog(self, backlog: Backlog) -> None:
         """Keep the broadcasts that a client has missed, for as long as there is no room for them."""
@@ -172,9 +172,9 @@ class Outbox:
         counted = self.bytes - min(self.own_bytes, self._room)
         return messages > 1 and (counted > policy.max_bytes or messages > policy.max_messages)
 
-    def _make_room(self) -> bool:
-        """Drop the oldest broadcasts until the rest fits; return whether it does."""
-        while self._broadcasts and self._overflows():
+    def _fits(self) -> bool:
+        """Return whether what waits is within the bounds; with "drop_oldest" the oldest broadcasts are dropped until it is."""
+        while self._policy.overflow == "drop_oldest" and self._broadcasts and self._overflows():
             self._drop(next(iter(self._broadcasts)))
         return not self._overflows()
 
