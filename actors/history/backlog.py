@@ -31,6 +31,9 @@ BINARY = "@binary"
 SKIP = "phx_skip"
 """The event of a message that has an offset and nothing else, for a client that is not to get the broadcast itself."""
 
+_MOST_FRAMES = 1000
+"""Frames of one log that are kept for the next clients which have missed the same."""
+
 
 def frame_at(serializer: Serializer, broadcast: Broadcast, offset: int) -> Frame:
     """Encode a broadcast for clients that want its offset, in the place of a ref."""
@@ -125,6 +128,8 @@ class Backlog:
         frames, key = self.log.frames, (self._serializer, kept.offset)
         try:
             if key not in frames:
+                if len(frames) >= _MOST_FRAMES:
+                    frames.clear()
                 frames[key] = frame_at(self._serializer, broadcast_of(kept, self._topic), kept.offset)
             return frames[key]
         except ENCODING_ERRORS as error:

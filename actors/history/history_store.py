@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from actors.runtime.process import Process
     from actors.runtime.scheduler import Scheduler
 
-__all__ = ["NOTHING", "Deliveries", "HistoryCounts", "HistorySizes", "HistoryStore", "Recording", "Recovery"]
+__all__ = [
+    "NOTHING",
+    "Deliveries",
+    "HistoryCounts",
+    "HistorySizes",
+    "HistoryStore",
+    "NoHistory",
+    "Recording",
+    "Recovery",
+]
 
 
 class Recovery(msgspec.Struct, frozen=True, eq=False):
@@ -139,7 +148,7 @@ class Deliveries(Protocol):
 
 
 class HistoryStore(ABC):
-    """Keeps the histories of one PubSub's topics, which belong to an actor: that of the PubSub, or of its adapter.
+    """Keeps the histories of one PubSub's topics. They belong to an actor: that of the PubSub (`start`), or of its adapter.
 
     Its methods are called in the thread of the PubSub's event loop, and return at once.
     """
@@ -163,6 +172,9 @@ class HistoryStore(ABC):
         if getattr(self, "pubsub", pubsub) is not pubsub:
             raise ValueError(f"{self!r} belongs to another PubSub already; give each PubSub its own")
         self.pubsub = pubsub
+
+    def start(self, owner: Process) -> None:  # noqa: B027  # a store with an actor of its own has nothing to do
+        """Begin: this is the actor of the PubSub, which has just started, perhaps again after a crash."""
 
     @abstractmethod
     def record(self, broadcast: Broadcast, history: History, sender: Process | None, cause: Process | None) -> bool:
@@ -196,3 +208,17 @@ class HistoryStore(ABC):
 
         All broadcasts after that are delivered later, to those who have subscribed by then.
         """
+
+
+class NoHistory(HistoryStore):
+    """The store where there are no histories: processes are connected by an adapter that does not keep any."""
+
+    def record(self, broadcast: Broadcast, history: History, sender: Process | None, cause: Process | None) -> bool:
+        """Do nothing, and return False."""
+        self.counts.unrecorded += 1
+        return False
+
+    def recover(self, topic: str, history: History, position: Position) -> Recovery:
+        """Return `NOTHING`."""
+        self.counts.joined(position, NOTHING)
+        return NOTHING

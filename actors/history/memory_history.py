@@ -7,16 +7,13 @@ are told that they have not recovered.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from actors.channels.encoding import ENCODING_ERRORS, as_json, encode, payload_of
 from actors.history.history import Position
 from actors.history.history_store import NOTHING, HistorySizes, HistoryStore, Recording, Recovery
 from actors.history.topic_log import KeptBroadcast
-from actors.history.topic_logs import TopicLogs
+from actors.history.topic_logs import SWEEP_SECONDS, TopicLogs
 from actors.validation import check_count
 
 if TYPE_CHECKING:
@@ -25,17 +22,7 @@ if TYPE_CHECKING:
     from actors.history.history import History
     from actors.runtime.process import Process
 
-__all__ = ["FORGET_EXPIRED", "SWEEP_SECONDS", "MemoryHistory"]
-
-SWEEP_SECONDS = 10.0
-"""Seconds between two looks at what has expired; a log that is read has been looked at just before."""
-
-
-class _ForgetExpired(msgspec.Struct, frozen=True, eq=False):
-    """Sent to the owner when it is time to forget what has expired."""
-
-
-FORGET_EXPIRED = _ForgetExpired()
+__all__ = ["MemoryHistory"]
 
 
 class MemoryHistory(HistoryStore):
@@ -63,17 +50,14 @@ class MemoryHistory(HistoryStore):
         logs = self.logs
         return HistorySizes() if logs is None else HistorySizes(len(logs), logs.messages, logs.bytes, logs.dropped)
 
-    def open(self, owner: Process) -> None:
-        """Begin, with empty logs that belong to an actor."""
-        self.logs, self._owner = TopicLogs(self._max_bytes), owner
+    def start(self, owner: Process) -> None:
+        """Begin, with empty logs that belong to the actor of the PubSub."""
+        self.logs, self._owner, self._next_sweep = TopicLogs(self._max_bytes), owner, None
         owner.own(self.close)
 
     def close(self) -> None:
-        """Forget everything: the owner has ended."""
+        """Forget everything: the owner has ended, and its timer with it."""
         self.logs = self._owner = None
-        if self._next_sweep is not None:
-            self._next_sweep.cancel()
-            self._next_sweep = None
 
     def record(self, broadcast: Broadcast, history: History, sender: Process | None, cause: Process | None) -> bool:
         """Give a broadcast the next offset of its topic, keep it, and deliver it; return False while there is no owner."""
@@ -107,17 +91,18 @@ class MemoryHistory(HistoryStore):
         self.counts.joined(position, recovery)
         return recovery
 
-    def _sweep_later(self, owner: Process) -> None:
+    def _sweep_later(self, owner: Process, seconds: float = SWEEP_SECONDS) -> None:
         if self._next_sweep is None:
-            self._next_sweep = owner.clock.call_after(SWEEP_SECONDS, partial(owner.put, FORGET_EXPIRED))
+            self._next_sweep = owner.clock.call_at(owner.clock.now() + seconds, self._sweep, owner)
 
-    def sweep(self) -> None:
-        """Forget what has expired; called by the owner, for a `FORGET_EXPIRED`."""
+    def _sweep(self) -> None:
+        """Forget what has expired, of a part of the topics; the others are next, in other iterations of the event loop."""
         logs, owner, self._next_sweep = self.logs, self._owner, None
-        if logs is not None and owner is not None:
-            logs.sweep(owner.clock.now(), self.pubsub.is_subscribed)
-            if len(logs):
-                self._sweep_later(owner)
+        assert logs is not None
+        assert owner is not None
+        logs.sweep(owner.clock.now(), self.pubsub.is_subscribed)
+        if len(logs):
+            self._sweep_later(owner, SWEEP_SECONDS if logs.is_swept else 0.0)
 
 
 def _text(broadcast: Broadcast) -> bytes:

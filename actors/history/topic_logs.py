@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from actors.history.history import History
     from actors.history.topic_log import KeptBroadcast
 
-__all__ = ["TopicLogs"]
+__all__ = ["SWEEP_SECONDS", "SWEPT_AT_ONCE", "TopicLogs"]
+
+SWEEP_SECONDS = 10.0
+"""Seconds between two sweeps for what has expired; in a log that is read this has been done just before."""
+
+SWEPT_AT_ONCE = 200
+"""Logs that are swept in one iteration of the event loop: less than 1 ms."""
 
 _LOG = 1024
 """Bytes of a log without broadcasts, with its place in the table."""
@@ -36,6 +42,8 @@ class TopicLogs:
         # No other process has it, and no other table of this one.
         self._run, self._epochs = secrets.token_urlsafe(9), 0
         self.bytes = self.dropped = 0
+        # Topics whose turn comes in this sweep.
+        self._unswept: list[str] = []
 
     def __len__(self) -> int:
         return len(self._logs)
@@ -101,10 +109,28 @@ class TopicLogs:
     def _drop(self, topic: str) -> None:
         self.bytes -= self._logs.pop(topic).bytes + _LOG + len(topic)
 
-    def sweep(self, now: float, is_subscribed: Callable[[str], bool]) -> None:
-        """Forget the broadcasts that have expired, and the logs that are of no use any more."""
-        for topic, log in list(self._logs.items()):
-            self.bytes += log.expire(now)
-            log.frames.clear()
-            if not log and log.used + log.ttl + _IDLE <= now and not is_subscribed(topic):
-                self._drop(topic)
+    @property
+    def is_swept(self) -> bool:
+        """Whether a sweep is complete, and the next one begins with all topics."""
+        return not self._unswept
+
+    def sweep(self, now: float, is_subscribed: Callable[[str], bool]) -> list[str]:
+        """Forget the broadcasts that have expired, and the logs that are of no use any more, of the next part of the topics.
+
+        Return these. Call it again, in another iteration of the event loop, until `is_swept`.
+        """
+        if self.is_swept:
+            self._unswept = self.topics()
+        part = self._unswept[-SWEPT_AT_ONCE:]
+        del self._unswept[-SWEPT_AT_ONCE:]
+        for topic in part:
+            log = self._logs.get(topic)
+            if log is not None:
+                self._sweep(topic, log, now, is_subscribed)
+        return part
+
+    def _sweep(self, topic: str, log: TopicLog, now: float, is_subscribed: Callable[[str], bool]) -> None:
+        self.bytes += log.expire(now)
+        log.frames.clear()
+        if not log and log.used + log.ttl + _IDLE <= now and not is_subscribed(topic):
+            self._drop(topic)

@@ -19,8 +19,8 @@ from actors.channels.encoding import decoded
 from actors.channels.frozen import frozen
 from actors.channels.message import Broadcast, NumberedBroadcast
 from actors.history.backlog import SKIP, skip_at
-from actors.history.history_store import HistoryStore
-from actors.history.memory_history import FORGET_EXPIRED, MemoryHistory
+from actors.history.history_store import HistoryStore, NoHistory
+from actors.history.memory_history import MemoryHistory
 from actors.idempotency.push_logs import PushLogs
 from actors.log import Log
 from actors.pubsub.adapter import Adapter, LocalAdapter
@@ -87,7 +87,7 @@ class PubSub(WatchedTable):
     - `name`: the name that its actor is registered under. Two PubSubs on one event loop need two names.
     - `adapter`: connects it with the PubSubs of other processes (see `Adapter`); by default it is alone.
     - `history`: where the broadcasts are kept that clients recover (see `History`); by default where the adapter keeps them,
-      such as Redis, and a `MemoryHistory()` without one.
+      such as Redis, and a `MemoryHistory()` without an adapter. One in memory is not used with an adapter.
     - `node`: the name of this process for the others, which people read, and which no other one may have; by default the
       machine's name and the process id. A worker adds its process id.
 
@@ -137,8 +137,17 @@ class PubSub(WatchedTable):
         self.adapter = _checked_adapter(adapter)
         self.relay = Relay(self, adapter)
         adapter.connect(self)
-        self.history = self._own_history or adapter.history or MemoryHistory()
+        self.history = self._history_with(adapter)
         self.history.connect(self)
+
+    def _history_with(self, adapter: Adapter) -> HistoryStore:
+        """Return what keeps the histories: in memory only if this process is alone, as each would have another one."""
+        own = self._own_history
+        if type(adapter) is LocalAdapter:
+            return MemoryHistory() if own is None else own
+        if own is not None and not isinstance(own, MemoryHistory):
+            return own
+        return NoHistory() if adapter.history is None else adapter.history
 
     @property
     def actor(self) -> type[PubSubServer]:
@@ -451,11 +460,6 @@ class PubSub(WatchedTable):
         lane = None if sender is None else self.subscriptions.fastlane_of(topic, sender)
         return 0 if lane is None else lane.process.number
 
-    def sweep(self) -> None:
-        """Forget what has expired of the histories; called by the watcher."""
-        if isinstance(self.history, MemoryHistory):
-            self.history.sweep()
-
     # Reports
 
     def _begin_report(self, topic: str, message: object) -> Callable[[], None]:
@@ -501,8 +505,7 @@ class PubSub(WatchedTable):
         """Register the watcher that runs from now on; called by the watcher."""
         super().attach(server, process)
         self.relay.open(process.clock)
-        if isinstance(self.history, MemoryHistory) and type(self.adapter) is LocalAdapter:
-            self.history.open(process)
+        self.history.start(process)
 
     def watched(self) -> list[Process]:
         """Return all subscribers."""
@@ -565,13 +568,6 @@ class PubSubServer(Watcher):
     def table(self) -> PubSub:
         """The PubSub."""
         return self.pubsub
-
-    def on_receive(self, message: object) -> object:
-        """Forget what has expired of the histories, besides what every watcher does."""
-        if message is FORGET_EXPIRED:
-            self.pubsub.sweep()
-            return None
-        return super().on_receive(message)
 
 
 def nearest_pubsub(process: Process, known: PubSub | None = None) -> PubSub | None:

@@ -97,6 +97,16 @@ def test_what_was_missed_is_sent_even_if_it_is_kept_no_more() -> None:
     assert taken(backlog) == [(f"@{number}", number) for number in range(1, 6)]
 
 
+def test_the_frames_that_are_kept_for_others_are_bounded() -> None:
+    log = Log(1)
+    backlog = log.backlog(0)
+    for offset in range(2, 2500):
+        log.say()
+        assert backlog.extend(offset)
+        assert backlog.take() is not None
+    assert 0 < len(log.log.frames) <= 1000
+
+
 def test_what_was_said_meanwhile_and_is_kept_no_more_is_a_gap() -> None:
     log = Log(1)
     backlog = log.backlog(0)

@@ -11,7 +11,9 @@ from actors.channels.message import Broadcast, Serializer
 from actors.exceptions import UnencodableError
 from actors.exits import SHUTDOWN
 from actors.history.history import NOWHERE, History, Position
+from actors.history.history_store import HistoryStore, NoHistory
 from actors.history.memory_history import MemoryHistory
+from actors.history.topic_logs import SWEPT_AT_ONCE
 from actors.lowlevel import spawn
 from actors.pubsub.adapter import Adapter
 from actors.pubsub.pubsub import PubSub, PubSubServer
@@ -160,6 +162,34 @@ def test_with_other_processes_there_is_no_history_in_memory() -> None:
         world.say({})
         assert adapter.published == [TOPIC]
         assert world.standing() == (NOWHERE, False, [])
+
+
+class Sharing(Elsewhere):
+    """An adapter that keeps histories, which the other processes share."""
+
+    def __init__(self, history: HistoryStore) -> None:
+        super().__init__()
+        self.history = history
+
+
+class Store(NoHistory):
+    """A store of an author."""
+
+
+def test_an_adapter_that_keeps_histories_is_asked_and_not_the_memory() -> None:
+    """Workers have an adapter, also where the program has said how much of the memory histories may take."""
+    shared, own = Store(), Store()
+    assert PubSub(adapter=Sharing(shared), history=MemoryHistory()).history is shared
+    assert PubSub(adapter=Sharing(Store()), history=own).history is own
+
+
+@pytest.mark.parametrize("topics", [1, SWEPT_AT_ONCE * 2 + 1])
+def test_the_histories_of_all_topics_expire(world: World, topics: int) -> None:
+    for number in range(topics):
+        world.history.record(Broadcast(f"room:{number}", "said", {}), HISTORY, None, None)
+    assert world.history.sizes.messages == topics
+    world.runtime.advance(70.0)
+    assert (world.history.sizes.messages, world.history.sizes.topics) == (0, topics)
 
 
 def test_a_store_belongs_to_one_pubsub() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.history.history import History
 from actors.history.topic_log import KeptBroadcast, TopicLog
-from actors.history.topic_logs import TopicLogs
+from actors.history.topic_logs import SWEPT_AT_ONCE, TopicLogs
 
 HISTORY = History(ttl=10.0)
 
@@ -99,6 +99,21 @@ def test_nothing_is_left_of_topics_that_are_swept_away() -> None:
         say(logs, f"topic {number}", payload=bytes(number))
     logs.sweep(10_000.0, lambda _: False)
     assert (len(logs), logs.bytes, logs.dropped) == (0, 0, 0)
+
+
+def test_a_sweep_over_many_topics_is_made_in_parts() -> None:
+    logs = TopicLogs(1_000_000_000)
+    for number in range(SWEPT_AT_ONCE * 2 + 1):
+        say(logs, f"topic {number}", 0.0)
+    parts = [set(logs.sweep(10_000.0, lambda _: True))]
+    assert (logs.messages, logs.is_swept) == (SWEPT_AT_ONCE + 1, False)
+    say(logs, "new", 10_000.0)
+    logs.forget(f"topic {SWEPT_AT_ONCE}")
+    while not logs.is_swept:
+        parts.append(set(logs.sweep(10_000.0, lambda _: True)))
+    assert [len(part) for part in parts] == [SWEPT_AT_ONCE, SWEPT_AT_ONCE, 1]
+    assert len(set.union(*parts)) == SWEPT_AT_ONCE * 2 + 1
+    assert (logs.messages, len(logs)) == (1, SWEPT_AT_ONCE * 2 + 1)
 
 
 def test_a_log_may_be_put_in_the_place_of_another_one() -> None:

@@ -26,7 +26,7 @@ from actors.channels.message import Broadcast
 from actors.history.history import NOWHERE, Position
 from actors.history.history_store import NOTHING, HistorySizes, HistoryStore, Recording, Recovery
 from actors.history.topic_log import KeptBroadcast, TopicLog
-from actors.history.topic_logs import TopicLogs
+from actors.history.topic_logs import SWEEP_SECONDS, TopicLogs
 from actors.log import Log
 from actors.log_limit import LogLimit
 from actors.pubsub.redis.appends import Append, Appends
@@ -73,7 +73,6 @@ _MOST_MARKED = 200_000
 
 _AT_ONCE = 200
 """Topics that are looked after in one iteration of the event loop."""
-_SWEEP_SECONDS = 10.0
 _SHOWN = 100
 
 
@@ -546,18 +545,17 @@ class RedisHistory(HistoryStore):
 
     # Expiry
 
-    def _sweep_later(self) -> None:
+    def _sweep_later(self, seconds: float = SWEEP_SECONDS) -> None:
         if self._link is not None and self._sweeper is None:
-            self._sweeper = self._link.clock.call_after(_SWEEP_SECONDS, self._sweep)
+            self._sweeper = self._link.clock.call_after(seconds, self._sweep)
 
     def _sweep(self) -> None:
         self._sweeper = None
         if self._link is not None:
             now = self._link.clock.now()
-            self.logs.sweep(now, self.pubsub.is_subscribed)
-            for topic in self.logs.topics():
+            for topic in self.logs.sweep(now, self.pubsub.is_subscribed):
                 self._keep(topic, now)
-            self._sweep_later()
+            self._sweep_later(SWEEP_SECONDS if self.logs.is_swept else 0.0)
 
     def _keep(self, topic: str, now: float) -> None:
         """Read a topic on which nothing has happened for long, so that Redis keeps its epoch while it has subscribers."""
