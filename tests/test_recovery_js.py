@@ -55,6 +55,14 @@ def test_a_gap_makes_the_channel_join_again(report: Reporter) -> None:
     assert [each["recovered"] for each in seen["answers"]] == [False, True]
 
 
+def test_only_base64_in_the_place_of_a_payload_is_made_bytes(report: Reporter) -> None:
+    assert report("payloads that look binary")["payloads"] == [[0, 1, 255], {"@binary": "no Base64!"}]
+
+
+def test_only_what_has_an_offset_was_missed(report: Reporter) -> None:
+    assert report("refs that are no offsets")["recovered"] == [False, True, False, False, False]
+
+
 # Pushes that are handled once
 
 OK = ["ok", {}]

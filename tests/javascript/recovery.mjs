@@ -118,6 +118,23 @@ const scenarios = {
   },
 }
 
+scenarios["payloads that look binary"] = async room => {
+  await room.until(room.answers, 1)
+  const payloads = []
+  room.channel.on("blob", payload => payloads.push(payload instanceof ArrayBuffer ? [...new Uint8Array(payload)] : payload))
+  room.channel.trigger("blob", {"@binary": "AAH/"}, "@1")
+  room.channel.trigger("blob", {"@binary": "no Base64!"}, "@2")
+  return {payloads}
+}
+
+scenarios["refs that are no offsets"] = async room => {
+  await room.until(room.answers, 1)
+  await room.gone()
+  room.socket.connect()
+  await room.until(room.answers, 2)
+  return {recovered: ["0", "@0", null, undefined, "@1"].map(ref => room.channel.isRecovered(ref))}
+}
+
 // What was sent is answered over a connection that has gone, if at all.
 scenarios["pushes over connections that break"] = async room => {
   await room.until(room.answers, 1)

@@ -10,7 +10,7 @@ import pytest
 from actors.channels.message import Message
 from tests.live import WAIT
 from tests.transport.client_meeting import run
-from transport.client import Channel, Socket
+from transport.client import Channel, JoinError, Socket
 from transport.client.protocol.recovery import ClientRecovery, MissedError, offset_of
 
 if TYPE_CHECKING:
@@ -48,8 +48,9 @@ def test_the_first_join_asks_where_the_topic_stands_and_the_next_from_there() ->
     assert recovery.asking({}) == {"recover": {"epoch": "e", "offset": 9}}
 
 
-def test_a_payload_that_is_no_object_is_left_alone() -> None:
-    assert ClientRecovery().asking(msgspec.Raw(b"[1]")) == msgspec.Raw(b"[1]")
+def test_a_payload_that_is_no_object_has_no_place_for_it() -> None:
+    with pytest.raises(TypeError, match="with recover=True params must be a dict, got list"):
+        ClientRecovery().asking(msgspec.Raw(b"[1]"))
 
 
 @pytest.mark.parametrize("response", [{}, None, [], {"recover": True}, {"recover": {"epoch": "e"}}])
@@ -114,6 +115,13 @@ def test_a_binary_broadcast_is_bytes_again() -> None:
     assert message.payload == b"\x00\x01\xff"
 
 
+@pytest.mark.parametrize("payload", [{"@binary": "no Base64!"}, {"@binary": 7}, {"@binary": "AAH/", "name": "a"}])
+def test_a_payload_that_only_looks_binary_is_left_alone(payload: dict[str, Any]) -> None:
+    message = joined(answer()).take(numbered(1, "said", payload))
+    assert message is not None
+    assert message.payload == payload
+
+
 @pytest.mark.parametrize(
     ("ref", "offset"), [("@17", 17), ("17", None), (None, None), (17, None), ("@", None), ("@x", None), ("@-1", None)]
 )
@@ -162,7 +170,19 @@ async def away_and_back(topic: str, speaker: Socket, listener: Socket) -> None:
 
 def test_params_that_are_no_dict_are_refused() -> None:
     async def made() -> None:
-        with pytest.raises(TypeError, match="with recover=True params must be a dict"):
+        with pytest.raises(
+            TypeError, match="with recover=True params must be a dict or a function returning one, got list"
+        ):
             Socket("ws://localhost:1/socket").channel("room:1", [1], recover=True)
 
     run(made())
+
+
+def test_a_function_that_returns_no_dict_fails_the_join(demo: LiveDemo) -> None:
+    async def joined() -> None:
+        async with Socket(f"{demo.websocket_address}/socket") as socket:
+            room = socket.channel("room:python-recovery-params", lambda: [1], recover=True)
+            with pytest.raises(JoinError, match="params must be a dict, got list"):
+                await room.join(WAIT)
+
+    run(joined())

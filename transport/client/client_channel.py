@@ -35,7 +35,9 @@ class Channel:
     def __init__(self, driver: Driver, topic: str, params: object, max_queue: int, *, recover: bool = False) -> None:
         _checked_name("a topic", topic)
         if recover and not callable(params) and not isinstance(params, Mapping):
-            raise TypeError(f'with recover=True params must be a dict, to which "recover" is added, got {params!r}')
+            raise TypeError(
+                f"with recover=True params must be a dict or a function returning one, got {type(params).__name__}"
+            )
         written = params if callable(params) else written_payload(params, payload_of("phx_join", topic))
         driver.check(Message(None, None, topic, "phx_join", written))
         self._driver = driver

@@ -282,7 +282,10 @@ class ChannelProtocol:
 
         def done(payload: object) -> None:
             if self.join_ref == ref and self.state is ChannelState.JOINING and self._socket.is_open:
-                self._join_with(payload)
+                try:
+                    self._join_with(payload)
+                except TypeError as error:
+                    failed(error)
 
         def failed(error: Exception) -> None:
             if self.join_ref == ref and self.state is ChannelState.JOINING:
@@ -300,8 +303,9 @@ class ChannelProtocol:
         if status == "ok":
             self.state = ChannelState.JOINED
             self._rejoin.succeeded()
-            sent_before = [push for push in self._waiting.values() if push.again and push not in self.buffer]
             buffered, self.buffer = self.buffer, []
+            not_sent = set(buffered)
+            sent_before = [push for push in self._waiting.values() if push.again and push not in not_sent]
             for push in [*sent_before, *buffered]:
                 self._send(push)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -35,10 +36,14 @@ class ClientRecovery:
         self._next: int | None = None
 
     def asking(self, payload: object) -> object:
-        """Return the payload of a join, an object as JSON, with where the client is."""
+        """Return the payload of a join, an object as JSON, with where the client is.
+
+        Raises:
+            TypeError: if the payload is not an object.
+        """
         own = msgspec.json.decode(payload) if isinstance(payload, msgspec.Raw) else payload
         if not isinstance(own, dict):
-            return payload
+            raise TypeError(f"with recover=True params must be a dict, got {type(own).__name__}")
         self._asked = self._position
         return {**own, RECOVER: True if self._asked is None else self._asked._asdict()}
 
@@ -94,5 +99,6 @@ def offset_of(message: Message) -> int | None:
 def _with_bytes(message: Message) -> Message:
     match message.payload:
         case {"@binary": str(text)} if len(message.payload) == 1:
-            return msgspec.structs.replace(message, payload=b64decode(text))
+            with suppress(ValueError):  # it is the application's own
+                return msgspec.structs.replace(message, payload=b64decode(text, validate=True))
     return message

@@ -41,12 +41,12 @@ export function recoverable(socket, topic, params = {}) {
   };
 
   channel.trigger = (event, payload, ref, joinRef) => {
-    if (event === "phx_reply" && ref === channel.joinRef()) {
+    if (event === "phx_reply" && ref === channel.joinRef() && payload.status === "ok") {
       if (payload.response?.recover) joined(payload.response.recover);
-      if (payload.status === "ok") sendAgain(); // before stock phoenix.js sends what has waited for the join
+      sendAgain(); // before stock phoenix.js sends what has waited for the join
     }
-    if (typeof ref !== "string" || !ref.startsWith("@")) return dispatch(event, payload, ref, joinRef);
-    const offset = Number(ref.slice(1));
+    const offset = offsetOf(ref);
+    if (offset === null) return dispatch(event, payload, ref, joinRef);
     if (next === null) return; // it comes again after the rejoin
     if (offset !== next) {
       next = null;
@@ -55,12 +55,18 @@ export function recoverable(socket, topic, params = {}) {
     next += 1;
     if (offset <= position.offset) return; // it came before the answer to the join
     position.offset = offset;
-    if (event !== SKIP) dispatch(event, isBinary(payload) ? bytesOf(payload[BINARY]) : payload, ref, joinRef);
+    if (event !== SKIP) dispatch(event, isBinary(payload) ? bytesOf(payload) : payload, ref, joinRef);
   };
 
   /** Whether a callback's second argument is that of a broadcast that was missed, and not of a live one. */
-  channel.isRecovered = (ref) => Boolean(channel.recovery?.recovered) && Number(ref?.slice(1)) <= channel.recovery.offset;
+  channel.isRecovered = (ref) =>
+    offsetOf(ref) !== null && Boolean(channel.recovery?.recovered) && offsetOf(ref) <= channel.recovery.offset;
   return channel;
+}
+
+/** The offset that a recorded broadcast has in the place of a ref; null for anything else. */
+function offsetOf(ref) {
+  return typeof ref === "string" && ref.startsWith("@") ? Number(ref.slice(1)) : null;
 }
 
 function isBinary(payload) {
@@ -75,6 +81,10 @@ function base64Of(buffer) {
   return btoa(Array.from(new Uint8Array(buffer), (byte) => String.fromCharCode(byte)).join(""));
 }
 
-function bytesOf(base64) {
-  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0)).buffer;
+function bytesOf(payload) {
+  try {
+    return Uint8Array.from(atob(payload[BINARY]), (character) => character.charCodeAt(0)).buffer;
+  } catch {
+    return payload; // it is the application's own
+  }
 }
