@@ -29,6 +29,7 @@ from actors.pubsub.redis import history_commands as commands
 from actors.pubsub.redis.redis_history import RedisHistory
 from actors.pubsub.redis.redis_shard import Lost
 from actors.testing.manual_runtime import ManualRuntime
+from actors.testing.probe import Probe
 from tests.actors.test_redis_pubsub import two_nodes
 from tests.servers.redis_server import RedisServer, free_port
 from transport.protocol.serializer import V2JSONSerializer
@@ -121,6 +122,7 @@ class Node(Adapter):
         self.commands: deque[tuple[Any, Any]] = deque()
         self.answers: deque[tuple[Any, Any]] = deque()
         self.arriving: deque[bytes] = deque()
+        self.echoes: deque[Callable[[], object]] = deque()
         self.connected = self.is_silent = self.is_subscribed = self.is_wanted = False
         self.own = PubSub(f"pubsub {number}", self)
         self.process = spawn(PubSubServer, (self.own,), label=f"node {number}", name=self.own.name).process
@@ -160,6 +162,14 @@ class Node(Adapter):
     def ask(self, command: tuple[bytes, ...], on_answer: Callable[[Any], object]) -> None:
         self.commands.append((command, on_answer))
 
+    def after_arrivals(self, call: Callable[[], object]) -> None:
+        self.echoes.append(call)
+        self.ask((b"PUBLISH", b"", b"echo"), lambda _: None)
+
+    def echo(self) -> None:
+        if self.echoes:
+            self.echoes.popleft()()
+
     def log_refusal(self, _what: str, _error: Exception) -> None: ...
 
     # What happens to it
@@ -168,7 +178,9 @@ class Node(Adapter):
         if self.commands:
             command, on_answer = self.commands.popleft()
             answer: Any = 1
-            if command[0] == b"PUBLISH":
+            if command[-1] == b"echo":
+                self.arriving.append(b"echo")
+            elif command[0] == b"PUBLISH":
                 self.server.publish(command[1])
             else:
                 answer = self.server.execute(command)
@@ -183,8 +195,11 @@ class Node(Adapter):
             on_answer(answer)
 
     def arrive(self) -> None:
-        if self.arriving:
-            self.pubsub.receive(TOPIC, self.arriving.popleft())
+        arrived = self.arriving.popleft() if self.arriving else None
+        if arrived == b"echo":
+            self.echo()
+        elif arrived is not None:
+            self.pubsub.receive(TOPIC, arrived)
 
     def disconnect(self) -> None:
         asked = [on_answer for _, on_answer in (*self.answers, *self.commands)]
@@ -199,6 +214,8 @@ class Node(Adapter):
         self.store.changed(lambda _: True)
         for on_answer in asked:
             on_answer(Lost("the connection is lost"))
+        while self.echoes:
+            self.echo()
 
     def connect_again(self) -> None:
         self.connected, self.server_run = True, self.server.server_run
@@ -381,6 +398,29 @@ def test_what_a_client_gets_is_whole_or_it_is_told(part: int) -> None:
         except BaseException as error:
             error.add_note(f"seed {seed}")
             raise
+
+
+def test_what_is_on_its_way_when_the_first_client_recovers_reaches_the_others() -> None:
+    with ManualRuntime() as runtime:
+        world = World(runtime, 0)
+        here, there = world.nodes
+        others = Probe()
+        there.own.subscribe(TOPIC, others.ref)
+        runtime.settle()
+        world.say(here)
+        here.execute()
+        client = Client(world)
+        client.node = there
+        client.subscriber = Subscriber.start(client, there)
+        runtime.settle()
+        # It reads what has been published, before that arrives.
+        while there.commands or there.answers:
+            there.execute()
+            there.answer()
+            runtime.settle()
+        world.settle()
+        assert others.messages == [Broadcast(TOPIC, "said", {"n": 1})]
+        assert client.runs == [(Position(world.server.epoch, 1), [])]
 
 
 # With a real Redis

@@ -447,8 +447,15 @@ class RedisHistory(HistoryStore):
         command = read_command(
             self._keys(topic), shard.server_run, self.logs.new_epoch(), reading.history, reading.known
         )
-        shard.ask(command, partial(self._has_read, topic, reading))
+        shard.ask(command, partial(self._answered, topic, reading, shard))
         return True
+
+    def _answered(self, topic: str, reading: Reading, shard: RedisShard, answer: Any) -> None:
+        if self.logs.get(topic) is None and self.pubsub.is_subscribed(topic) and not isinstance(answer, Exception):
+            # A log would say that its subscribers have had what is still on its way to them.
+            shard.after_arrivals(partial(self._has_read, topic, reading, answer))
+        else:
+            self._has_read(topic, reading, answer)
 
     def _has_read(self, topic: str, reading: Reading, answer: Any) -> None:
         try:

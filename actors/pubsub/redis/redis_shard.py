@@ -154,6 +154,9 @@ class RedisShard:
         self.is_silent = False
         """Whether it was given up as too slow, and has not answered since."""
         self._asked: deque[tuple[int, Callable[[Any], object]]] = deque()
+        # By what comes back on the channel of the heartbeat.
+        self._echoes: dict[bytes, Callable[[], object]] = {}
+        self._echoed = 0
         self._writes = False
         self._beat = self._beat_number = self._beat_receivers = self._received = 0
         self._beat_is_back: asyncio.Future[None] | None = None
@@ -184,6 +187,22 @@ class RedisShard:
         """Send a command; `on_answer` gets the answer of the server, or the error: a `Lost` if there is none."""
         self.outgoing.put(_command(*command))
         self._asked.append((self.outgoing.put_in_total, on_answer))
+
+    def after_arrivals(self, call: Callable[[], object]) -> None:
+        """Call a function when all that was published there until now has arrived here, or will not arrive any more."""
+        self._echoed += 1
+        echo = b"after %d" % self._echoed
+        self._echoes[echo] = call
+        self.ask((self._publish, self._beat_channel, echo), lambda answer: self._not_echoed(echo, answer))
+
+    def _not_echoed(self, echo: bytes, answer: Any) -> None:
+        if isinstance(answer, Exception):
+            self._echo(echo)
+
+    def _echo(self, echo: bytes) -> None:
+        call = self._echoes.pop(echo, None)
+        if call is not None:
+            call()
 
     def effect(self, channel: bytes) -> asyncio.Future[None] | None:
         """Return what to wait for until a channel is in effect; None if it is, or the server is out of reach."""
@@ -240,6 +259,8 @@ class RedisShard:
             self._on_lost(lost)
         for _, on_answer in asked:
             on_answer(Lost("the connection is lost"))
+        for echo in list(self._echoes):
+            self._echo(echo)
 
     def _disconnected(self, error: Exception) -> None:
         self.error = f"{type(error).__name__}: {safe_str(error)}" if str(error) else type(error).__name__
@@ -375,6 +396,7 @@ class RedisShard:
         if channel == self._beat_channel:
             if data == b"%d" % self._beat and self._beat_is_back is not None and not self._beat_is_back.done():
                 self._beat_is_back.set_result(None)
+            self._echo(data)
             return
         topic = self.interests.topic(channel)
         if topic is not None:
