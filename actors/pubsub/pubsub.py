@@ -425,7 +425,7 @@ class PubSub(WatchedTable):
     def deliver_recorded(
         self, broadcast: Broadcast, sender: Process | None, cause: Process | None, recording: Recording
     ) -> None:
-        """Deliver a broadcast here, with its offset to those who want that; called by the history."""
+        """Deliver a broadcast here, with its offset to clients that want offsets; called by the history."""
         self._deliver(broadcast.topic, broadcast, sender, cause, recording)
         if sender is not None:
             self._skip(broadcast, sender, recording.offset)
@@ -436,8 +436,12 @@ class PubSub(WatchedTable):
 
     def check(self, broadcast: Broadcast) -> None:
         """Raise UnencodableError if a broadcast cannot be encoded for its clients; called by the history."""
-        clients = _recipients(list(self.subscriptions.of(broadcast.topic)), broadcast, None).clients
-        self._check(broadcast, {serializer for serializer, *_ in clients} or self._possible(broadcast))
+        lanes = self.subscriptions.lanes(broadcast.topic)
+        if lanes is not None and lanes.may_carry(broadcast.event):
+            groups: Iterable[tuple[Serializer, Outlet | None, bool]] = lanes.groups
+        else:
+            groups = _recipients(list(self.subscriptions.of(broadcast.topic)), broadcast, None).clients
+        self._check(broadcast, {serializer for serializer, *_ in groups} or self._possible(broadcast))
 
     def show_gap(self, topic: str, offset: int) -> None:
         """Give an offset alone to all clients that want offsets; called by the history."""

@@ -160,6 +160,13 @@ def test_a_held_lane_is_written_to_by_its_transport(world: World) -> None:
     assert (world.wire.messages, written(world)) == (MANY - 1, [2] * MANY)
 
 
+def test_what_many_get_is_checked_without_a_look_at_each(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.pubsub.broadcast("a", NEWS)
+    world.pubsub.broadcast("a", NEWS)
+    monkeypatch.setattr("actors.pubsub.pubsub._recipients", lambda *_: pytest.fail("each subscriber is looked at"))
+    world.pubsub.check(NEWS)
+
+
 def test_one_whose_mailbox_is_not_empty_gets_it_after_what_waits(world: World, runtime: ManualRuntime) -> None:
     transport = world.transports[3]
     transport.actor_ref.tell(Frame(Opcode.TEXT, b"before"))
