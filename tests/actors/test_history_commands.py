@@ -51,6 +51,12 @@ def topic(server: RedisServer, request: pytest.FixtureRequest) -> Topic:
     return Topic(server, request.node.name)
 
 
+@pytest.mark.parametrize("ttl", [1e-9, 1e18, 1e300, float("inf")])
+def test_any_ttl_of_a_history_is_one_for_redis(topic: Topic, ttl: float) -> None:
+    assert topic.append(history=History(ttl=ttl)) == ("new one", 1)
+    assert topic.append(history=History(ttl=ttl))[1] == 2
+
+
 def test_the_offsets_grow_by_one_and_the_newest_are_kept(topic: Topic) -> None:
     assert topic.read() == ("another", 0, [])
     assert [topic.append() for _ in range(5)] == [("another", offset) for offset in range(1, 6)]
@@ -82,7 +88,10 @@ def test_what_has_expired_is_not_kept(topic: Topic) -> None:
     assert topic.append() == ("new one", 2)
     assert topic.read() == ("new one", 2, [2])
     assert topic.read(ttl=0.0) == ("new one", 2, [])
-    until(lambda: (topic.append(history=short), topic.server.ask("XLEN", topic.keys.stream))[1] == 1)
+    until(lambda: topic.read(ttl=short.ttl)[2] == [])
+    topic.append(history=short)
+    topic.append()
+    assert 2 not in topic.read()[2]
 
 
 def test_the_epoch_outlives_the_broadcasts_and_expires_too(topic: Topic) -> None:

@@ -25,6 +25,9 @@ __all__ = ["Arrival", "Extent", "TopicKeys", "append_command", "forget_command",
 IDLE = 3600.0
 """Seconds that the epoch and the offset of a topic are kept after its last broadcast has expired."""
 
+_LONGEST = 10 * 365 * 86_400.0
+"""Seconds that a broadcast is kept at most: of a key, Redis has to know the millisecond when it expires."""
+
 _OVERHEAD = 200
 """Bytes of a broadcast beside its message, as in the memory of a process."""
 
@@ -155,7 +158,7 @@ def forget_command(keys: TopicKeys, epoch: str) -> tuple[bytes, ...]:
 
 
 def _begin(script: str, keys: TopicKeys, run: bytes, epoch: str, history: History) -> tuple[bytes, ...]:
-    ttl = b"%d" % max(1, round(history.ttl * 1000))
+    ttl = b"%d" % max(1, round(min(history.ttl, _LONGEST) * 1000))
     return (
         b"EVAL",
         script.encode(),

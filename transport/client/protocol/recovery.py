@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from actors.history.backlog import SKIP
+from actors.history.backlog import BINARY, SKIP
 from actors.history.history import Position
 from actors.history.rejoin import RECOVER
 
@@ -97,8 +97,8 @@ def offset_of(message: Message) -> int | None:
 
 
 def _with_bytes(message: Message) -> Message:
-    match message.payload:
-        case {"@binary": str(text)} if len(message.payload) == 1:
-            with suppress(ValueError):  # it is the application's own
-                return msgspec.structs.replace(message, payload=b64decode(text, validate=True))
+    payload = message.payload
+    if isinstance(payload, dict) and payload.keys() == {BINARY} and isinstance(payload[BINARY], str):
+        with suppress(ValueError):  # it is the application's own
+            return msgspec.structs.replace(message, payload=b64decode(payload[BINARY], validate=True))
     return message
