@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
@@ -422,15 +422,15 @@ class Channel(Actor):
 
     def _answer_join(self, result: Reply, began: float) -> Stop | Coroutine[object, object, Stop | None] | None:
         self._joined = result.status == "ok"
-        missed: Iterable[NumberedBroadcast] = ()
         if self._joined and self._rejoin is not None:
             missed = self._recover(self._rejoin, result)
-        else:
-            if self._joined:
-                self._subscribe()
-            self._send_join_reply(result, joined=self._joined)
+            channel_events.channel_joined(self, result, self.clock.now() - began)
+            return self._replay(self._rejoin, missed)
+        if self._joined:
+            self._subscribe()
+        self._send_join_reply(result, joined=self._joined)
         channel_events.channel_joined(self, result, self.clock.now() - began)
-        return self._replay(iter(missed)) if self._joined else Stop(SHUTDOWN)
+        return None if self._joined else Stop(SHUTDOWN)
 
     # What the client has missed
 
@@ -455,20 +455,31 @@ class Channel(Actor):
         self._send_join_reply(answer, joined=True, backlog=rejoin.backlog())
         return iter(())
 
-    def _replay(self, missed: Iterator[NumberedBroadcast]) -> Stop | Coroutine[object, object, Stop | None] | None:
+    def _replay(
+        self, rejoin: Rejoin, missed: Iterator[NumberedBroadcast]
+    ) -> Stop | Coroutine[object, object, Stop | None] | None:
         """Handle what the client has missed, before anything else."""
         for each in missed:
             after = self._on_numbered(each)
             if isinstance(after, Stop):
                 return after
-            if after is not None:
-                return self._replay_later(after, missed)
+            if after is not None or rejoin.is_ahead:
+                return self._replay_later(rejoin, after, missed)
         return None
 
-    async def _replay_later(self, first: Awaitable[Stop | None], missed: Iterator[NumberedBroadcast]) -> Stop | None:
-        stop = await first
-        after = self._replay(missed) if stop is None else stop
-        return after if after is None or isinstance(after, Stop) else await after
+    async def _replay_later(
+        self, rejoin: Rejoin, first: Awaitable[Stop | None] | None, missed: Iterator[NumberedBroadcast]
+    ) -> Stop | None:
+        """Handle the rest, as there is room for it in what waits for the client."""
+        stop = None if first is None else await first
+        while stop is None:
+            await rejoin.until_taken(self.clock)
+            each = next(missed, None)
+            if each is None:
+                break
+            after = self._on_numbered(each)
+            stop = after if after is None or isinstance(after, Stop) else await after
+        return stop
 
     def _on_numbered(self, message: NumberedBroadcast) -> Stop | Coroutine[object, object, Stop | None] | None:
         """Send the client a broadcast with its offset, or let `handle_out` do that."""

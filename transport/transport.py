@@ -14,7 +14,7 @@ from actors.callbacks import is_awaitable
 from actors.channels.channel_socket import ChannelSocket
 from actors.channels.client_actor import ClientActor, ClientLoad
 from actors.channels.fastlane import Fastlane
-from actors.channels.join_reply import JoinReply
+from actors.channels.join_reply import JoinReply, WhenTaken
 from actors.channels.message import (
     Broadcast,
     Frame,
@@ -382,6 +382,9 @@ class Transport(ClientActor):
     def _on_join_reply(self, reply: JoinReply) -> Stop | None:
         return self._go_on(self.connection.join_replied(reply))
 
+    def _on_when_taken(self, message: WhenTaken) -> None:
+        self.carrier.when_taken(message.done)
+
     def _on_socket_close(self, close: SocketClose) -> Stop | None:
         if self._channels_know:
             return None
@@ -712,6 +715,7 @@ _MESSAGES: dict[type, Callable[[Transport, Any], object]] = {
     Pinged: Transport._on_pinged,
     _Started: Transport._on_started,
     JoinReply: Transport._on_join_reply,
+    WhenTaken: Transport._on_when_taken,
     SocketClose: Transport._on_socket_close,
     Down: Transport._on_down,
     Exit: Transport._on_exit,

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors.channels.message import Frame
     from actors.history.backlog import Backlog
     from actors.ref import ActorRef
 
-__all__ = ["JoinReply"]
+__all__ = ["JoinReply", "WhenTaken"]
 
 
 class JoinReply(msgspec.Struct, frozen=True, eq=False):
@@ -26,3 +28,9 @@ class JoinReply(msgspec.Struct, frozen=True, eq=False):
     reply: Frame
     recovers: bool = False
     backlog: Backlog | None = None
+
+
+class WhenTaken(msgspec.Struct, frozen=True, eq=False):
+    """Sent by a channel to its transport: call `done` when the client has taken all that was sent before, or never will."""
+
+    done: Callable[[], object]

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from actors.channels.encoding import as_json, decoded
+from actors.channels.join_reply import WhenTaken
 from actors.channels.message import Broadcast, NumberedBroadcast, Payload, Reply
 from actors.exceptions import BadReturnError
 from actors.history.backlog import Backlog, broadcast_of, frame_at, skip_at
 from actors.history.history import Position, wanted_position
+from actors.time_bound import TimeBound
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Iterator
 
     from actors.channels.channel_socket import ChannelSocket
     from actors.channels.message import Frame
+    from actors.clock import Clock
     from actors.history.history import History
     from actors.history.history_store import Recovery
     from actors.history.topic_log import KeptBroadcast
@@ -25,6 +31,12 @@ __all__ = ["RECOVER", "RecoverRequest", "Rejoin", "read_request"]
 
 RECOVER = "recover"
 """The key of what a client says of this in the payload of its join, and of what the answer says."""
+
+_AHEAD = 64 * 1024
+"""Bytes that a channel sends of what was missed before it waits for the client."""
+
+_PATIENCE = 10.0
+"""Seconds that it waits: a client that takes nothing for so long is one for its outbox to close."""
 
 
 class RecoverRequest(NamedTuple):
@@ -45,13 +57,15 @@ def read_request(payload: Payload) -> RecoverRequest | None:
 class Rejoin:
     """One join of a client that wants to get what it has missed since `position`."""
 
-    __slots__ = ("_handled", "_history", "_position", "_recovery", "_socket")
+    __slots__ = ("_ahead", "_handled", "_history", "_is_paced", "_position", "_recovery", "_socket")
 
     def __init__(self, socket: ChannelSocket, history: History, position: Position) -> None:
         self._socket, self._history, self._position = socket, history, position
         self._recovery: Recovery | None = None
         # What `handle_out` handles, until a push of the same event has taken its offset.
         self._handled: NumberedBroadcast | None = None
+        # Bytes of what was missed and sent by the channel since the client had taken all.
+        self._ahead, self._is_paced = 0, True
 
     @property
     def _client(self) -> int:
@@ -85,10 +99,26 @@ class Rejoin:
         return map(self._numbered, () if self._recovery is None else self._recovery.missed)
 
     def _numbered(self, kept: KeptBroadcast) -> NumberedBroadcast:
+        self._ahead += kept.size
         is_own = kept.sender != 0 and kept.sender == self._client
         return NumberedBroadcast(decoded(broadcast_of(kept, self._socket.topic)), kept.offset, is_own)
 
     # What the channel itself sends
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether so much was sent that the client should take it before there is more."""
+        return self._is_paced and self._ahead > _AHEAD
+
+    async def until_taken(self, clock: Clock) -> None:
+        """Wait until the client has taken what was sent, if that is much."""
+        if self.is_ahead:
+            self._ahead, self._is_paced = 0, False
+            taken = asyncio.get_running_loop().create_future()
+            self._socket.transport.send(WhenTaken(partial(_finish, taken)))
+            with suppress(TimeoutError), TimeBound(clock, _PATIENCE):
+                await taken
+                self._is_paced = True
 
     def is_by_channel(self, intercept: Collection[str]) -> bool:
         """Return whether the channel sends all broadcasts: those past its mailbox would overtake what it intercepts."""
@@ -119,6 +149,11 @@ class Rejoin:
         """Return the offset alone, if `handle_out` has not pushed the event: the client has to see no gap."""
         numbered, self._handled = self._handled, None
         return None if numbered is None else self._skip(numbered)
+
+
+def _finish(taken: asyncio.Future[None]) -> None:
+    if not taken.done():
+        taken.set_result(None)
 
 
 def _as_object(reply: Reply) -> dict[str, object]:

@@ -17,6 +17,7 @@ from actors.history.history import History
 from actors.history.memory_history import MemoryHistory
 from transport.socket import Route, Socket
 from transport.testing.channel_test import ChannelTest, JoinedChannel, TestClient
+from transport.testing.client_end import ClientEnd
 
 
 class Own(msgspec.Struct):
@@ -269,6 +270,75 @@ def test_what_was_missed_is_handled_in_order_and_before_what_comes_then(client: 
         ("@4", "said", 12),
         ("@5", "said", 20),
     ]
+
+
+class LongChannel(Channel):
+    """Keeps many broadcasts, and handles each of them later."""
+
+    history = History(size=3000, max_bytes=100_000_000)
+    intercept = ("said",)
+
+    def join(self, topic: str, payload: Any) -> Reply:
+        return ok()
+
+    async def handle_out(self, event: str, payload: Any) -> None:
+        await asyncio.sleep(0)
+        self.push(event, payload)
+
+
+class PlainChannel(LongChannel):
+    """Handles each at once."""
+
+    def handle_out(self, event: str, payload: Any) -> Any:
+        self.push(event, payload)
+
+
+class LongRooms(Socket):
+    channels = {"later:*": LongChannel, "plain:*": PlainChannel}  # noqa: RUF012
+
+
+@pytest.fixture
+def reader() -> Iterator[TestClient]:
+    with ChannelTest(LongRooms) as connected:
+        yield connected
+
+
+def away(client: TestClient, topic: str, number: int, size: int) -> dict[str, Any]:
+    """Let the client go, and broadcast so many messages of a size; return where it was."""
+    room = client.join(topic, {"recover": True})
+    client.close()
+    for each in range(1, number + 1):
+        client.pubsub.broadcast(topic, Broadcast(topic, "said", {"n": each, "text": "x" * size}))
+    return recovery(room)
+
+
+@pytest.mark.parametrize("topic", ["later:1", "plain:1"])
+def test_any_number_of_them_is_handled(reader: TestClient, topic: str) -> None:
+    position = away(reader, topic, 3000, 1)
+    back = reader.connect()
+    assert recovery(back.join(topic, {"recover": position}))["count"] == 3000
+    reader.advance(0.0)
+    assert [number for _, _, number in seen(back)] == list(range(1, 3001))
+
+
+@pytest.mark.parametrize("topic", ["later:1", "plain:1"])
+def test_what_was_missed_waits_for_the_client_to_take_it(
+    reader: TestClient, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    untaken: list[Any] = []
+    monkeypatch.setattr(ClientEnd, "when_taken", lambda _, done: untaken.append(done))
+    position = away(reader, topic, 30, 10_000)
+    back = reader.connect()
+    back.join(topic, {"recover": position})
+    say(reader, topic, 31)
+    reader.advance(0.0)
+    assert [number for _, _, number in seen(back)] == list(range(1, 8))
+    untaken.pop()()
+    reader.advance(0.0)
+    assert [number for _, _, number in seen(back)] == list(range(8, 15))
+    reader.advance(10.0)
+    assert [number for _, _, number in seen(back)] == list(range(15, 32))
+    assert len(untaken) == 1
 
 
 def test_a_client_that_does_not_ask_gets_them_as_ever(client: TestClient) -> None:

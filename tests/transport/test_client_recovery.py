@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from actors.channels.message import Message
+from actors.channel import Channel as ServerChannel
+from actors.channels.message import Message, Reply, ok
+from actors.history.history import History
 from tests.live import WAIT
 from tests.transport.client_meeting import run
+from transport.carriers.outbox import OutboxPolicy
 from transport.client import Channel, JoinError, Socket
 from transport.client.protocol.recovery import ClientRecovery, MissedError, offset_of
+from transport.socket import Socket as ServerSocket
+from transport.testing import LiveEndpoint
 
 if TYPE_CHECKING:
     from tests.live import LiveDemo
@@ -186,3 +191,38 @@ def test_a_function_that_returns_no_dict_fails_the_join(demo: LiveDemo) -> None:
                 await room.join(WAIT)
 
     run(joined())
+
+
+class BackChannel(ServerChannel):
+    """Handles each broadcast itself, and keeps more of them than may wait for a client."""
+
+    history = History(size=100, max_bytes=100_000_000)
+    intercept = ("said",)
+
+    def join(self, topic: str, payload: Any) -> Reply:
+        return ok()
+
+
+class Rooms(ServerSocket):
+    channels = {"room:*": BackChannel}  # noqa: RUF012  # as an author writes it
+
+
+@pytest.mark.parametrize("transport", ["websocket", "longpoll"])
+@pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])
+def test_what_a_channel_sends_again_itself_does_not_fill_the_outbox(transport: TransportName, vsn: str) -> None:
+    with LiveEndpoint({"/socket": Rooms}, outbox=OutboxPolicy(max_bytes=200_000)) as live:
+        run(much(live, Socket(f"{live.url.replace('http', 'ws')}/socket", transport=transport, vsn=vsn)))
+
+
+async def much(live: LiveEndpoint, socket: Socket) -> None:
+    answers: list[Any] = []
+    async with socket:
+        room = socket.channel("room:1", recover=True)
+        room.on_recovery(answers.append)
+        await room.join()
+        await socket.disconnect()
+        for number in range(100):
+            live.endpoint.broadcast("room:1", "said", {"number": number, "text": "x" * 100_000})
+        socket.connect()
+        assert [(await room.recv(WAIT)).payload["number"] for _ in range(100)] == list(range(100))
+    assert [(each["recovered"], each["count"]) for each in answers] == [(False, 0), (True, 100)]

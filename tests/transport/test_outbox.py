@@ -378,6 +378,24 @@ def test_broadcasts_that_wait_are_dropped_for_what_joins_a_backlog_too() -> None
     assert missing.taken() == ["@1", "b", "@2"]
 
 
+def test_what_waits_for_all_to_be_taken_is_told_of_it() -> None:
+    filled, told = Filled(policy("drop_oldest", max_messages=2)), list[str]()
+    filled.outbox.when_taken(lambda: told.append("nothing waits"))
+    filled.put(reply("a"), broadcast("b"))
+    for name in ("first", "second"):
+        filled.outbox.when_taken(lambda name=name: told.append(name))  # type: ignore[misc]  # its type is that of a default
+    filled.outbox.pop()
+    assert told == ["nothing waits"]
+    filled.outbox.pop()
+    assert told == ["nothing waits", "first", "second"]
+    filled.put(broadcast("c"))
+    filled.outbox.when_taken(lambda: told.append("dropped"))
+    filled.put(reply("d"), reply("e"))
+    filled.outbox.when_taken(lambda: told.append("cleared"))
+    filled.outbox.clear()
+    assert told[3:] == ["dropped", "cleared"]
+
+
 def test_a_part_of_a_backlog_is_taken_at_a_time() -> None:
     missing = Missing(10)
     size = len(b'[null,"@1","room","said",{}]')

@@ -264,6 +264,10 @@ class AsgiCarrier:
             self._outbox.put_backlog(backlog)
             self._more.set()
 
+    def when_taken(self, done: Callable[[], object]) -> None:
+        """Call a function when the server has taken what waits now."""
+        self._outbox.when_taken(done)
+
     def close(self, code: int) -> None:
         """Send a close frame after what is in the outbox; give up after `CLOSE_TIMEOUT`."""
         self._process = self._fastlane = None

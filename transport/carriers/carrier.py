@@ -96,6 +96,9 @@ class Carrier(Protocol):
     def send_backlog(self, backlog: Backlog) -> None:
         """Write what a client has missed, after what was sent before, and as there is room for it."""
 
+    def when_taken(self, done: Callable[[], object]) -> None:
+        """Call a function when nothing waits any more of what was sent before."""
+
     def close(self, code: int) -> None:
         """Send a close frame with this code (RFC 6455, section 7.4), then end the connection."""
 

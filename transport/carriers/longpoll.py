@@ -10,7 +10,7 @@ import contextlib
 import inspect
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -145,6 +145,10 @@ class LongPollCarrier:
             backlog.watch(self._count)
             self._outbox.put_backlog(backlog)
             self._wake()
+
+    def when_taken(self, done: Callable[[], object]) -> None:
+        """Call a function when polls have taken what waits now."""
+        self._outbox.when_taken(done)
 
     def _overflow(self) -> None:
         """End the session of a client that does not keep up; its next poll finds none, and phoenix.js joins again."""

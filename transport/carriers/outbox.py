@@ -70,10 +70,12 @@ class OutboxPolicy:
 class _Entry:
     """One frame in an outbox, with its size and the key by which a newer one replaces it; or a backlog, which has no size."""
 
-    __slots__ = ("frame", "key", "size")
+    __slots__ = ("frame", "key", "size", "then")
 
     def __init__(self, frame: Frame | Backlog, size: int, key: Hashable | None = None) -> None:
         self.frame, self.size, self.key = frame, size, key
+        # What is called when it is taken, or dropped.
+        self.then: tuple[Callable[[], object], ...] = ()
 
 
 class Outbox:
@@ -156,6 +158,13 @@ class Outbox:
         if last is not backlogs[-1] or not backlogs[-1].extend(frame.offset):
             self.put_backlog(backlogs[-1].another(frame.offset))
 
+    def when_taken(self, done: Callable[[], object]) -> None:
+        """Call a function when all that waits now is taken, or dropped."""
+        if self._waiting:
+            next(reversed(self._waiting)).then += (done,)
+        else:
+            done()
+
     @property
     def has_backlog(self) -> bool:
         """Whether more waits than its size tells."""
@@ -185,6 +194,8 @@ class Outbox:
 
     def _remove(self, waiting: _Entry) -> None:
         del self._waiting[waiting]
+        for done in waiting.then:
+            done()
         if isinstance(waiting.frame, Backlog):
             self._forget(waiting.frame)
             return
@@ -240,7 +251,9 @@ class Outbox:
 
     def clear(self) -> None:
         """Forget all frames, as the connection ends."""
-        self._waiting.clear()
+        waiting, self._waiting = self._waiting, OrderedDict()
+        for done in (done for each in waiting for done in each.then):
+            done()
         self._broadcasts.clear()
         self._by_key.clear()
         self._backlogs.clear()

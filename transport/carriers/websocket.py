@@ -606,6 +606,13 @@ class WebSocketCarrier(asyncio.Protocol):
                 self._hold(REPLAYING)
                 self._replay()
 
+    def when_taken(self, done: Callable[[], object]) -> None:
+        """Call a function when what waits now is written."""
+        if self._outbox is None:
+            done()
+        else:
+            self._outbox.when_taken(done)
+
     def close(self, code: int) -> None:
         """Send a close frame behind everything that waits, and end our side of the connection."""
         self._process = None

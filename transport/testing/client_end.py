@@ -14,6 +14,8 @@ from transport.testing.patterns import differences
 from transport.transport import Transport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors.history.backlog import Backlog
     from actors.lowlevel import Process
     from actors.ref import ActorRef
@@ -54,6 +56,10 @@ class ClientEnd:
         """Keep what the client has missed."""
         for frame in iter(backlog.take, None):
             self.send(frame)
+
+    def when_taken(self, done: Callable[[], object]) -> None:
+        """Call a function at once: all is taken."""
+        done()
 
     def close(self, code: int) -> None:
         """Record the code with which the server closed."""
