@@ -63,7 +63,7 @@ class ModelServer:
         self.clock, self.nodes = clock, cast("list[Node]", [])
         self.runs = count(1)
         self.server_run = b"run 0"
-        self.known_run, self.epoch, self.offset = b"", "", 0
+        self.known_run, self.epoch, self.offset, self.began = b"", "", 0, 0.0
         self.kept: deque[tuple[int, int, bytes]] = deque()
         self.truth: dict[Position, int] = {}
 
@@ -79,11 +79,12 @@ class ModelServer:
 
     def execute(self, command: tuple[bytes, ...]) -> Any:
         if command[1] == commands._FORGET.encode():
-            if command[5] in {b"", self.epoch.encode()}:
+            if self.began <= self.clock.now() - int(command[5]) / 1000:
                 self.empty()
             return 1
         if not self.epoch or self.known_run != self.server_run:
             self.known_run, self.epoch, self.offset = self.server_run, command[6].decode(), 0
+            self.began = self.clock.now()
             self.kept.clear()
         return self._append(command) if command[1] == commands._APPEND.encode() else self._read(command)
 
@@ -247,6 +248,8 @@ class Subscriber(Actor):
             await self.join()
         elif isinstance(message, NumberedBroadcast):
             self.client.numbered(self, message.offset, None if message.is_own else message.broadcast.payload["n"])
+        elif isinstance(message, Broadcast):
+            self.client.heard.add(message.payload["n"])
 
     async def join(self) -> None:
         history, position = self.pubsub.history, self.client.position
@@ -267,6 +270,9 @@ class Client:
     def __init__(self, world: World) -> None:
         self.world, self.position, self.subscriber = world, NOWHERE, cast("Any", None)
         self.runs: list[tuple[Position, list[tuple[int, int | None]]]] = []
+        # Of what was said since the last run has begun, with an offset or without.
+        self.heard: set[int] = set()
+        self.since = 0
         self.node = world.nodes[0]
 
     def join(self) -> None:
@@ -283,6 +289,7 @@ class Client:
         if not recovered:
             self.position = position
             self.runs.append((position, []))
+            self.heard, self.since = set(), self.world.said
 
     def numbered(self, subscriber: Subscriber, offset: int, number: int | None) -> None:
         if self.subscriber is not subscriber.actor_ref:
@@ -292,6 +299,8 @@ class Client:
             return
         self.position = self.position._replace(offset=offset)
         self.runs[-1][1].append((offset, number))
+        if number is not None:
+            self.heard.add(number)
 
 
 class World:
@@ -300,7 +309,7 @@ class World:
         self.server = ModelServer(runtime.clock)
         self.nodes = [Node(self.server, runtime, number) for number in range(2)]
         self.clients = [Client(self) for _ in range(3)]
-        self.said = count(1)
+        self.said = 0
         self.by_node: dict[int, Node] = {}
 
     def step(self) -> None:
@@ -328,9 +337,9 @@ class World:
             node.disconnect()
 
     def say(self, node: Node) -> None:
-        number = next(self.said)
-        self.by_node[number] = node
-        node.own.broadcast(TOPIC, Broadcast(TOPIC, "said", {"n": number}))
+        self.said += 1
+        self.by_node[self.said] = node
+        node.own.broadcast(TOPIC, Broadcast(TOPIC, "said", {"n": self.said}))
 
     def settle(self) -> None:
         for _ in range(100):
@@ -362,6 +371,9 @@ class World:
         top = Position(self.server.epoch, self.server.offset)
         for client in self.clients:
             assert client.position == top, (client.position, top)
+            # All have just joined again.
+            missed = set(range(client.since + 1, self.said + 1)) - client.heard
+            assert not missed, missed
             for (epoch, start), got in client.runs:
                 seen = [number for _, number in got]
                 assert len(seen) == len(set(seen)), seen

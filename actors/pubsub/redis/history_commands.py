@@ -1,7 +1,7 @@
 """The commands by which histories are kept in Redis: the scripts, what they are called with, and what they answer. Pure.
 
-A topic has two keys, in the slot of its channel. A hash says where it stands: epoch, offset, bytes, and the run of the server
-that has counted them. A stream has the broadcasts, the offset of each in its id.
+A topic has two keys, in the slot of its channel. A hash says where it stands: epoch, when that began, offset, bytes, and the
+run of the server that has counted them. A stream has the broadcasts, the offset of each in its id.
 
 The run of a server is another one after each restart, and that of a replica which takes over is its own. Such a server may have
 forgotten what the one before has counted last, so the topics begin another epoch.
@@ -32,20 +32,26 @@ _OVERHEAD = 200
 """Bytes of a broadcast beside its message, as in the memory of a process."""
 
 # The time is read before something is written, which servers before Redis 7 refuse otherwise.
-_BEGIN = """
+_NOW = """
 if redis.replicate_commands then redis.replicate_commands() end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+
+_BEGIN = (
+    _NOW
+    + """
 local about, stream, run, ttl = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[3])
 local known = redis.call('HMGET', about, 'epoch', 'run', 'offset', 'bytes')
 local epoch, last = known[1], tonumber(known[3] or 0)
 if not epoch or known[2] ~= run then
   epoch, last = ARGV[2], 0
   redis.call('DEL', about, stream)
-  redis.call('HSET', about, 'epoch', epoch, 'run', run)
+  redis.call('HSET', about, 'epoch', epoch, 'run', run, 'began', now)
 end
 redis.call('PEXPIRE', about, ttl + tonumber(ARGV[4]))
 """
+)
 
 _APPEND = (
     _BEGIN
@@ -81,11 +87,15 @@ return {epoch, last, now, kept}
 """
 )
 
-_FORGET = """
-local epoch = redis.call('HGET', KEYS[1], 'epoch')
-if epoch and (ARGV[1] == '' or ARGV[1] == epoch) then redis.call('DEL', KEYS[1], KEYS[2]) end
+# One that seems to begin in the future is older than a change of the server's clock.
+_FORGET = (
+    _NOW
+    + """
+local began = tonumber(redis.call('HGET', KEYS[1], 'began') or 0)
+if began <= now - tonumber(ARGV[1]) or began > now then redis.call('DEL', KEYS[1], KEYS[2]) end
 return 1
 """
+)
 
 
 class TopicKeys(NamedTuple):
@@ -152,9 +162,9 @@ def read_command(keys: TopicKeys, run: bytes, epoch: str, history: History, know
     return (*_begin(_READ, keys, run, epoch, history), known.epoch.encode(), b"%d" % known.offset)
 
 
-def forget_command(keys: TopicKeys, epoch: str) -> tuple[bytes, ...]:
-    """Return the command that ends an epoch of a topic, or any if it is the empty one."""
-    return (b"EVAL", _FORGET.encode(), b"2", keys.about, keys.stream, epoch.encode())
+def forget_command(keys: TopicKeys, age: float) -> tuple[bytes, ...]:
+    """Return the command that ends the epoch of a topic, if it had begun already `age` seconds ago."""
+    return (b"EVAL", _FORGET.encode(), b"2", keys.about, keys.stream, b"%d" % (age * 1000))
 
 
 def _begin(script: str, keys: TopicKeys, run: bytes, epoch: str, history: History) -> tuple[bytes, ...]:

@@ -104,8 +104,9 @@ class RedisHistory(HistoryStore):
         self._pid = os.getpid()
         self.logs = TopicLogs(_MAX_BYTES)
         self._appends, self._readings = Appends(), Readings()
-        # Topics with broadcasts that were delivered without an offset, and the epoch that is to end, "" for any.
-        self._marked: dict[str, str] = {}
+        # Topics with broadcasts that were delivered without an offset, and when the last of these was: the epoch at that time
+        # is to end, which another process may have begun meanwhile.
+        self._marked: dict[str, float] = {}
         # The offsets of topics, in epochs that have ended, at which clients may be until they see the next one.
         self._ended: dict[str, set[int]] = {}
         # Topics that the last join could not read.
@@ -317,22 +318,21 @@ class RedisHistory(HistoryStore):
         append.settled()
 
     def _mark(self, topic: str) -> None:
-        log = self.logs.get(topic)
-        if topic not in self._marked:
-            if len(self._marked) >= _MOST_MARKED:
-                del self._marked[next(iter(self._marked))]
-            self._marked[topic] = "" if log is None else log.epoch
+        if topic not in self._marked and len(self._marked) >= _MOST_MARKED:
+            del self._marked[next(iter(self._marked))]
+        self._marked[topic] = self.pubsub.scheduler.clock.now()
 
     def _forget(self, topic: str) -> None:
         """End the epoch of a topic that is marked."""
         shard = self._shard(topic)
         if shard is not None:
-            epoch = self._marked.pop(topic)
-            shard.ask(forget_command(self._keys(topic), epoch), partial(self._forgotten, topic, epoch))
+            time = self._marked.pop(topic)
+            age = self.pubsub.scheduler.clock.now() - time
+            shard.ask(forget_command(self._keys(topic), age), partial(self._forgotten, topic, time))
 
-    def _forgotten(self, topic: str, epoch: str, answer: Any) -> None:
+    def _forgotten(self, topic: str, time: float, answer: Any) -> None:
         if isinstance(answer, Exception):
-            self._marked.setdefault(topic, epoch)
+            self._marked.setdefault(topic, time)
 
     # Arrivals
 
