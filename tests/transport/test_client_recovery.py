@@ -203,26 +203,39 @@ class BackChannel(ServerChannel):
         return ok()
 
 
+class SpeakerChannel(ServerChannel):
+    """Answers when all of it is broadcast."""
+
+    def join(self, topic: str, payload: Any) -> Reply:
+        return ok()
+
+    def handle_in(self, event: str, payload: Any) -> Reply:
+        for number in range(100):
+            self.endpoint.broadcast("room:1", "said", {"number": number, "text": "x" * 100_000})
+        return ok()
+
+
 class Rooms(ServerSocket):
-    channels = {"room:*": BackChannel}  # noqa: RUF012  # as an author writes it
+    channels = {"room:*": BackChannel, "speaker": SpeakerChannel}  # noqa: RUF012  # as an author writes it
 
 
 @pytest.mark.parametrize("transport", ["websocket", "longpoll"])
 @pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])
 def test_what_a_channel_sends_again_itself_does_not_fill_the_outbox(transport: TransportName, vsn: str) -> None:
     with LiveEndpoint({"/socket": Rooms}, outbox=OutboxPolicy(max_bytes=200_000)) as live:
-        run(much(live, Socket(f"{live.url.replace('http', 'ws')}/socket", transport=transport, vsn=vsn)))
+        address = f"{live.url.replace('http', 'ws')}/socket"
+        run(much(Socket(address), Socket(address, transport=transport, vsn=vsn)))
 
 
-async def much(live: LiveEndpoint, socket: Socket) -> None:
+async def much(speaker: Socket, listener: Socket) -> None:
     answers: list[Any] = []
-    async with socket:
-        room = socket.channel("room:1", recover=True)
+    async with speaker, listener:
+        speech, room = speaker.channel("speaker"), listener.channel("room:1", recover=True)
         room.on_recovery(answers.append)
+        await speech.join()
         await room.join()
-        await socket.disconnect()
-        for number in range(100):
-            live.endpoint.broadcast("room:1", "said", {"number": number, "text": "x" * 100_000})
-        socket.connect()
+        await listener.disconnect()
+        await speech.push("speak")
+        listener.connect()
         assert [(await room.recv(WAIT)).payload["number"] for _ in range(100)] == list(range(100))
     assert [(each["recovered"], each["count"]) for each in answers] == [(False, 0), (True, 100)]
