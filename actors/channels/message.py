@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from actors.exits import ExitReason
     from actors.ref import ActorRef
 
-
 __all__ = [
     "Broadcast",
     "Frame",
@@ -84,7 +83,10 @@ class Broadcast(msgspec.Struct, frozen=True):
 
 
 class NumberedBroadcast(msgspec.Struct, frozen=True):
-    """A broadcast with its offset, for a channel that sends its client all broadcasts itself; `is_own`: not this one."""
+    """A broadcast with its offset, for a channel that sends its client all broadcasts itself.
+
+    `is_own`: the client has made it by `broadcast_from`, and gets the offset alone.
+    """
 
     broadcast: Broadcast
     offset: int

@@ -1,6 +1,6 @@
-"""What a client is still to get of a topic's history: found in the log when there is room for it, and encoded only then.
+"""What a client is still to get of a topic's history: read from the log, and encoded, only when there is room for it.
 
-So it waits in the client's outbox without a size. What is broadcast meanwhile waits behind it, as an offset and not as a copy.
+So it waits in the client's outbox without a size. What is broadcast meanwhile waits behind it as an offset, not as a copy.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def broadcast_of(kept: KeptBroadcast, topic: str) -> Broadcast:
 class Backlog:
     """The broadcasts of one topic that one client is still to get, by their offsets.
 
-    First those that it has `missed`, which are kept here until they are taken, as it was told their number. Then those up to
-    `end`, which are read from the log.
+    First those that it has `missed`, which are kept here until they are taken, as the client was told how many follow. Then
+    those up to `end`, which are read from the log.
 
     - `client` is the number of its connection, which skips what was sent by `broadcast_from` over it.
     """

@@ -1,4 +1,4 @@
-"""Which broadcasts of a channel's topics are kept, how many, and how long; and what a client says about where it was."""
+"""Which broadcasts of a channel's topics are kept, how many, and for how long; and the position that a client sends."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ class History:
         class RoomChannel(Channel):
             history = History(size=100, ttl=300.0, events=("new_msg",))
 
-    - `size`: the broadcasts that are kept on a topic; `max_bytes`: their bytes, with about 200 for each of them.
-    - `ttl`: seconds that each is kept.
-    - `events`: those that are kept; by default all but "presence_diff", which Presence has a state of its own for.
+    - `size`: how many broadcasts are kept on a topic; `max_bytes`: how many bytes they take, 200 for each and its payload.
+    - `ttl`: for how many seconds each is kept.
+    - `events`: those that are kept; by default all except "presence_diff", as Presence sends its state at each join.
 
-    What is broadcast by `local_broadcast` is not kept. See docs/recovery.md.
+    The oldest are dropped first. A client that has missed one of these is told so (`recovered: false`). What is broadcast by
+    `local_broadcast` is not kept. See docs/recovery.md.
 
     Raises:
         ValueError: naming the option and its value.
@@ -60,7 +61,7 @@ class Position(NamedTuple):
 
 
 NOWHERE = Position("", 0)
-"""Of a client that has seen nothing: no history has the empty epoch."""
+"""The position of a client that has seen nothing: no history has the empty epoch."""
 
 
 def wanted_position(wanted: object) -> Position | None:

@@ -1,4 +1,4 @@
-"""What keeps the histories of a PubSub's topics: a contract; `MemoryHistory` is the one for a process that is alone."""
+"""The contract of what keeps the histories of a PubSub's topics; `MemoryHistory` implements it for a process that is alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 
 
 class Recovery(msgspec.Struct, frozen=True, eq=False):
-    """Where a topic stands when a client joins it, and what the client has missed: all of that, or it is not `recovered`.
+    """Where a topic stands at a client's join, and all that the client has `missed`; nothing unless it has `recovered`.
 
     `log` is where the broadcasts after `position` will be, None if there is no history now.
     """
@@ -49,7 +49,7 @@ class Recovery(msgspec.Struct, frozen=True, eq=False):
 
 
 NOTHING = Recovery(NOWHERE)
-"""The answer while there is no history: the client that hands it back has not recovered."""
+"""The answer while there is no history: a client that comes back with this position has not recovered."""
 
 
 class Recording(msgspec.Struct, eq=False, gc=False):
@@ -126,7 +126,7 @@ class Deliveries(Protocol):
     def deliver_recorded(
         self, broadcast: Broadcast, sender: Process | None, cause: Process | None, recording: Recording
     ) -> None:
-        """Deliver a broadcast here, with its offset to those who want that; commit the recording when it is encoded."""
+        """Deliver a broadcast here, with its offset to clients that want offsets; commit the recording when it is encoded."""
 
     def connection_of(self, topic: str, sender: Process | None) -> int:
         """Return the number of the connection of a channel that has joined a topic, 0 if it is none."""
@@ -180,7 +180,7 @@ class HistoryStore(ABC):
     def record(self, broadcast: Broadcast, history: History, sender: Process | None, cause: Process | None) -> bool:
         """Give a broadcast the next offset of its topic, keep it, and deliver it; return False if there is no history now.
 
-        In the second case it has done nothing, and the broadcast is delivered without an offset.
+        If False, it has done nothing: the caller delivers the broadcast, without an offset.
 
         Raises:
             UnencodableError: if it cannot be encoded; then it is neither kept nor delivered.
@@ -206,7 +206,7 @@ class HistoryStore(ABC):
     def recover(self, topic: str, history: History, position: Position) -> Recovery:
         """Return where a topic stands now, and what is missed by a client that was at `position`.
 
-        All broadcasts after that are delivered later, to those who have subscribed by then.
+        All broadcasts after that are delivered later, to all that have subscribed by then.
         """
 
 

@@ -1,4 +1,4 @@
-"""The join of a client that recovers what it has missed: what it is answered, and what it is sent then."""
+"""The join of a client that recovers what it has missed: the answer, and what is sent after it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["RECOVER", "RecoverRequest", "Rejoin", "read_request"]
 
 RECOVER = "recover"
-"""The key of what a client says of this in the payload of its join, and of what the answer says."""
+"""The key in the payload of a join that has the client's position, and in the answer that has the topic's."""
 
 _AHEAD = 64 * 1024
 """Bytes that a channel sends of what was missed before it waits for the client."""
@@ -40,7 +40,7 @@ _PATIENCE = 10.0
 
 
 class RecoverRequest(NamedTuple):
-    """Where a client says that it was, None if that is not valid; and the rest of its payload, which is the channel's."""
+    """The position of a client, None if it is not valid; and the rest of its payload, which is the channel's."""
 
     position: Position | None
     payload: Payload

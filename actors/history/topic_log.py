@@ -43,10 +43,10 @@ class KeptBroadcast(msgspec.Struct, frozen=True, eq=False, gc=False):
 class TopicLog:
     """The broadcasts of one topic in one epoch, the oldest first.
 
-    The first one ever had offset 1, `last` is the newest. Those before `first` are not kept any more. `frames` are those that
-    clients have been sent lately which had missed them, by serializer and offset: a thousand that come back get the same.
-
-    A log may be a copy that has begun later, after offset `last`; `is_whole` says that no more is kept elsewhere.
+    - Offsets begin at 1; `last` is the newest. Those before `first` are no longer kept.
+    - `frames`: the encoded broadcasts that were sent lately to clients that had missed them, by serializer and offset, so that
+      a thousand clients that come back get the same ones.
+    - `is_whole`: no older broadcasts are kept elsewhere. A log may be a copy of another one that began later, after `last`.
     """
 
     __slots__ = ("_kept", "bytes", "epoch", "frames", "is_whole", "last", "ttl", "used")
@@ -92,7 +92,7 @@ class TopicLog:
         return self._kept[index] if 0 <= index < len(self._kept) else None
 
     def has_all_after(self, offset: int) -> bool:
-        """Return whether all broadcasts after an offset are kept, or it is known that they are not."""
+        """Return whether all broadcasts after an offset are kept here, or it is known that they are kept nowhere."""
         return self.is_whole or offset >= self.first - 1
 
     def missed(self, place: Position) -> list[KeptBroadcast] | None:

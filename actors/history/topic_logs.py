@@ -87,7 +87,7 @@ class TopicLogs:
         return log
 
     def to_append(self, topic: str, history: History, now: float) -> TopicLog:
-        """Do the same, but leave what has expired: it is forgotten when the log is read, or by the next sweep."""
+        """Do as `use`, but keep what has expired until the log is read, or swept."""
         log = self._logs.get(topic)
         if log is None:
             return self.begin(topic, TopicLog(self.new_epoch(), now, history.ttl))
