@@ -12,10 +12,12 @@ from redis.crc import key_slot
 from actors.history.history import NOWHERE, History, Position
 from actors.pubsub.redis.history_commands import (
     TopicKeys,
+    about_keys,
     append_command,
     forget_command,
     read_command,
     read_extent,
+    scan_command,
 )
 from actors.pubsub.remote_message import Header, RemoteMessageError, pack, unpack
 from tests.servers.redis_server import RedisServer, until
@@ -88,10 +90,19 @@ def test_what_has_expired_is_not_kept(topic: Topic) -> None:
     assert topic.append() == ("new one", 2)
     assert topic.read() == ("new one", 2, [2])
     assert topic.read(ttl=0.0) == ("new one", 2, [])
-    until(lambda: topic.read(ttl=short.ttl)[2] == [])
-    topic.append(history=short)
+
+
+def test_the_oldest_goes_when_it_has_expired_as_something_is_added(topic: Topic) -> None:
+    short = History(size=3, ttl=0.05)
     topic.append()
-    assert 2 not in topic.read()[2]
+    topic.append()
+    until(lambda: topic.read(ttl=0.05) == ("new one", 2, []))
+    message = pack(Header(event="said"), b"{}")
+    with redis.Redis.from_url(topic.server.url) as client, client.pipeline() as transaction:
+        transaction.execute_command(*append_command(topic.keys, RUN, "new one", short, message, sharded=False))
+        transaction.xrange(topic.keys.stream)
+        _, kept = transaction.execute()
+    assert [place for place, _ in kept] == [b"2-0", b"3-0"]
 
 
 def test_the_epoch_outlives_the_broadcasts_and_expires_too(topic: Topic) -> None:
@@ -117,6 +128,34 @@ def test_an_epoch_is_ended_unless_it_has_begun_later(topic: Topic) -> None:
     topic.server.ask(*forget_command(topic.keys, 1.0))
     assert not topic.server.ask("EXISTS", topic.keys.about)
     topic.server.ask(*forget_command(topic.keys, 0.0))
+
+
+@pytest.mark.parametrize("prefix", ["ashtree", "a*[b]", "a?-\\", "{app}", "é^"])
+def test_all_topics_of_a_prefix_are_found(server: RedisServer, prefix: str) -> None:
+    server.ask("FLUSHALL")
+    topics = [TopicKeys.of(prefix, f"{prefix}:{name}".encode()) for name in ("one", "{two}", "three}")]
+    for keys in (*topics, TopicKeys.of(f"my-{prefix}", b"my:one"), TopicKeys.of("axb", b"axb:one")):
+        server.ask(*append_command(keys, RUN, "e", HISTORY, pack(Header(event="said"), b"{}"), sharded=False))
+    found, cursor = set[bytes](), b""
+    while cursor != b"0":
+        cursor, names = server.ask(*scan_command(prefix, cursor or b"0"))
+        found.update(about_keys(prefix, names))
+    assert found == {keys.about for keys in topics}
+
+
+@pytest.mark.parametrize("evicted", ["about", "stream"])
+def test_a_key_that_the_server_evicts_leaves_no_silent_hole(topic: Topic, evicted: str) -> None:
+    for _ in range(3):
+        topic.append()
+    topic.server.ask("DEL", getattr(topic.keys, evicted))
+    if evicted == "about":
+        assert topic.read(Position("new one", 2)) == ("another", 0, [])
+        assert not topic.server.ask("EXISTS", topic.keys.stream)
+    else:
+        assert topic.read(Position("new one", 2)) == ("new one", 3, [])
+        assert topic.append() == ("new one", 4)
+        assert topic.read() == ("new one", 4, [4])
+        assert int(topic.server.ask("HGET", topic.keys.about, "bytes")) < 400
 
 
 def test_it_is_published_with_its_place(topic: Topic) -> None:

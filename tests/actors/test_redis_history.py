@@ -25,6 +25,7 @@ from actors.history.history import NOWHERE, History, Position
 from actors.lowlevel import spawn
 from actors.pubsub.adapter import Adapter
 from actors.pubsub.pubsub import PubSub, PubSubServer
+from actors.pubsub.redis import broken_topics
 from actors.pubsub.redis import history_commands as commands
 from actors.pubsub.redis.redis_history import RedisHistory
 from actors.pubsub.redis.redis_shard import Lost
@@ -78,6 +79,14 @@ class ModelServer:
             self.offset -= 1
 
     def execute(self, command: tuple[bytes, ...]) -> Any:
+        match command[0]:
+            case b"SCAN":
+                return [b"0", [b"ashtree!topic:{it}", b"ashtree!topic"] if self.epoch else []]
+            case b"DEL":
+                self.empty()
+                return 1
+            case b"PING":
+                return b"PONG"
         if command[1] == commands._FORGET.encode():
             if self.began <= self.clock.now() - int(command[5]) / 1000:
                 self.empty()
@@ -156,6 +165,13 @@ class Node(Adapter):
 
     def shard_of(self, _channel: bytes) -> Node:
         return self
+
+    @property
+    def shards(self) -> list[Node]:
+        return [self]
+
+    def takes(self, _size: int) -> bool:
+        return self.connected
 
     def can_ask(self, _size: int) -> bool:
         return self.connected and not self.is_silent
@@ -402,8 +418,11 @@ def story(seed: int) -> None:
         runtime.settle()
 
 
-@pytest.mark.parametrize("part", range(10))
-def test_what_a_client_gets_is_whole_or_it_is_told(part: int) -> None:
+@pytest.mark.parametrize("part", range(12))
+def test_what_a_client_gets_is_whole_or_it_is_told(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if part >= 10:
+        # Too many topics are broken to be remembered one by one.
+        monkeypatch.setattr(broken_topics, "_MOST", 0)
     for seed in range(part * 100, part * 100 + 100):
         try:
             story(seed)
@@ -412,27 +431,126 @@ def test_what_a_client_gets_is_whole_or_it_is_told(part: int) -> None:
             raise
 
 
-def test_what_is_on_its_way_when_the_first_client_recovers_reaches_the_others() -> None:
-    with ManualRuntime() as runtime:
-        world = World(runtime, 0)
-        here, there = world.nodes
-        others = Probe()
-        there.own.subscribe(TOPIC, others.ref)
-        runtime.settle()
-        world.say(here)
+@pytest.fixture
+def world(runtime: ManualRuntime) -> Iterator[World]:
+    world = World(runtime, 0)
+    yield world
+    for client in world.clients:
+        client.leave()
+    runtime.settle()
+
+
+def joined(world: World, node: Node, position: Position = NOWHERE) -> Client:
+    """Return a client that joins at a node."""
+    client = Client(world)
+    world.clients.append(client)
+    client.node, client.position = node, position
+    client.subscriber = Subscriber.start(client, node)
+    world.runtime.settle()
+    return client
+
+
+def test_what_is_on_its_way_when_the_first_client_recovers_reaches_the_others(world: World) -> None:
+    here, there = world.nodes
+    others = Probe()
+    there.own.subscribe(TOPIC, others.ref)
+    world.runtime.settle()
+    world.say(here)
+    here.execute()
+    client = joined(world, there)
+    # It reads what has been published, before that arrives.
+    while there.commands or there.answers:
+        there.execute()
+        there.answer()
+        world.runtime.settle()
+    world.settle()
+    assert others.messages == [Broadcast(TOPIC, "said", {"n": 1})]
+    assert client.runs == [(Position(world.server.epoch, 1), [])]
+
+
+def test_a_client_that_has_had_nothing_is_told_that_it_has_missed_something(world: World) -> None:
+    here, there = world.nodes
+    client = joined(world, there)
+    world.settle()
+    before = world.server.epoch
+    here.disconnect()
+    world.say(here)
+    here.connect_again()
+    world.settle()
+    world.say(here)
+    world.settle()
+    # The next epoch begins with the offset that it expects.
+    assert client.runs[0] == (Position(before, 0), [(1, 2)])
+    assert client.runs[1][0] == client.position == Position(world.server.epoch, 1)
+    assert world.server.epoch != before
+
+
+def test_a_client_that_joins_while_redis_is_away_has_a_position_afterwards(world: World) -> None:
+    here, there = world.nodes
+    there.disconnect()
+    client = joined(world, there)
+    world.runtime.advance(1.1)
+    assert client.runs == [(NOWHERE, [])]
+    there.connect_again()
+    world.settle()
+    world.say(here)
+    world.settle()
+    assert client.runs[-1][0] == client.position == Position(world.server.epoch, 1)
+
+
+def test_what_is_missing_in_a_later_epoch_ends_that_too(world: World) -> None:
+    here, there = world.nodes
+    joined(world, here)
+    world.settle()
+    here.disconnect()
+    world.say(here)
+    # Another epoch begins, in which a client is when there is another broadcast that does not reach it.
+    world.server.empty()
+    world.say(there)
+    client = joined(world, there)
+    world.settle()
+    position = client.position
+    world.say(here)
+    here.connect_again()
+    world.settle()
+    again = joined(world, there, position)
+    world.settle()
+    assert again.position.epoch not in {position.epoch, ""}
+
+
+def test_an_epoch_that_has_begun_since_is_not_ended(world: World) -> None:
+    here, there = world.nodes
+    joined(world, here)
+    world.settle()
+    here.disconnect()
+    world.say(here)
+    world.runtime.advance(0.5)
+    world.server.empty()
+    client = joined(world, there)
+    world.settle()
+    world.runtime.advance(0.5)
+    here.connect_again()
+    world.settle()
+    assert client.position.epoch == world.server.epoch
+
+
+def test_the_epoch_is_ended_even_if_the_process_dies_before_a_frozen_server_answers(world: World) -> None:
+    here, there = world.nodes
+    client = joined(world, there)
+    world.settle()
+    world.say(here)
+    world.runtime.advance(1.1)
+    assert here.is_silent
+    # It is not recorded any more. What has been written reaches the server all the same.
+    world.say(here)
+    for _ in range(len(here.commands)):
         here.execute()
-        client = Client(world)
-        client.node = there
-        client.subscriber = Subscriber.start(client, there)
-        runtime.settle()
-        # It reads what has been published, before that arrives.
-        while there.commands or there.answers:
-            there.execute()
-            there.answer()
-            runtime.settle()
-        world.settle()
-        assert others.messages == [Broadcast(TOPIC, "said", {"n": 1})]
-        assert client.runs == [(Position(world.server.epoch, 1), [])]
+    here.answers.clear()
+    world.server.nodes.remove(here)
+    world.nodes.remove(here)
+    again = joined(world, there, client.position)
+    world.settle()
+    assert again.position.epoch not in {client.runs[0][0].epoch, ""}
 
 
 # With a real Redis

@@ -9,6 +9,7 @@ forgotten what the one before has counted last, so the topics begin another epoc
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +21,17 @@ from actors.pubsub.remote_message import Header, RemoteMessageError, unpack
 if TYPE_CHECKING:
     from actors.history.history import History, Position
 
-__all__ = ["Arrival", "Extent", "TopicKeys", "append_command", "forget_command", "read_command", "read_extent"]
+__all__ = [
+    "Arrival",
+    "Extent",
+    "TopicKeys",
+    "about_keys",
+    "append_command",
+    "forget_command",
+    "read_command",
+    "read_extent",
+    "scan_command",
+]
 
 IDLE = 3600.0
 """Seconds that the epoch and the offset of a topic are kept after its last broadcast has expired."""
@@ -165,6 +176,18 @@ def read_command(keys: TopicKeys, run: bytes, epoch: str, history: History, know
 def forget_command(keys: TopicKeys, age: float) -> tuple[bytes, ...]:
     """Return the command that ends the epoch of a topic, if it had begun already `age` seconds ago."""
     return (b"EVAL", _FORGET.encode(), b"2", keys.about, keys.stream, b"%d" % (age * 1000))
+
+
+def scan_command(prefix: str, cursor: bytes) -> tuple[bytes, ...]:
+    """Return the command that looks for topics with a history: it is answered with the next cursor, and keys."""
+    literal = re.sub(rb"([*?\[\]\\^-])", rb"\\\1", prefix.encode())
+    return (b"SCAN", cursor, b"MATCH", b"*%b!topic:*" % literal, b"COUNT", b"1000")
+
+
+def about_keys(prefix: str, found: list[bytes]) -> list[bytes]:
+    """Return those of the keys that a scan has found which say where a topic stands."""
+    ours = re.compile(rb"(\{\d+\})?" + re.escape(prefix.encode()) + rb"!topic:")
+    return [key for key in found if ours.match(key)]
 
 
 def _begin(script: str, keys: TopicKeys, run: bytes, epoch: str, history: History) -> tuple[bytes, ...]:

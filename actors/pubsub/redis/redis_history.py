@@ -30,13 +30,13 @@ from actors.history.topic_logs import SWEEP_SECONDS, TopicLogs
 from actors.log import Log
 from actors.log_limit import LogLimit
 from actors.pubsub.redis.appends import Append, Appends
+from actors.pubsub.redis.broken_topics import BrokenTopics
 from actors.pubsub.redis.history_commands import (
     IDLE,
     Arrival,
     Extent,
     TopicKeys,
     append_command,
-    forget_command,
     read_command,
     read_extent,
 )
@@ -67,9 +67,6 @@ _ROOM = 2048
 
 _MAX_BYTES = 64 * 1024 * 1024
 """What the logs in this process take at most: they are copies, and can be read again."""
-
-_MOST_MARKED = 200_000
-"""Topics that are marked as broken."""
 
 _AT_ONCE = 200
 """Topics that are looked after in one iteration of the event loop."""
@@ -104,9 +101,7 @@ class RedisHistory(HistoryStore):
         self._pid = os.getpid()
         self.logs = TopicLogs(_MAX_BYTES)
         self._appends, self._readings = Appends(), Readings()
-        # Topics with broadcasts that were delivered without an offset, and when the last of these was: the epoch at that time
-        # is to end, which another process may have begun meanwhile.
-        self._marked: dict[str, float] = {}
+        self._broken = BrokenTopics(adapter.prefix, self._keys, self._now, self._all_have_ended)
         # The offsets of topics, in epochs that have ended, at which clients may be until they see the next one.
         self._ended: dict[str, set[int]] = {}
         # Topics that the last join could not read.
@@ -128,7 +123,7 @@ class RedisHistory(HistoryStore):
         if self._pid != os.getpid():
             # Another process, which was forked, draws the names of its epochs itself.
             self._pid, self.logs = os.getpid(), TopicLogs(_MAX_BYTES)
-        self._link = link
+        self._link = self._broken.servers = link
         self._sweep_later()
 
     def close(self) -> None:
@@ -137,7 +132,7 @@ class RedisHistory(HistoryStore):
             self._break(topic)
         for topic in self._readings.topics():
             self._readings.fail(topic)
-        self._link = None
+        self._link = self._broken.servers = None
         for timer in (self._timer, self._sweeper):
             if timer is not None:
                 timer.cancel()
@@ -151,18 +146,24 @@ class RedisHistory(HistoryStore):
         for topic in self._appends.topics():
             if serves(self._channel(topic)) and not self._arrives(topic):
                 self._deliver_placed(topic)
-        served = [each for each in {**self._marked, **dict.fromkeys(self.logs.topics())} if serves(self._channel(each))]
-        self._go_on(served)
+        self._broken.go_on()
+        known = dict.fromkeys((*self._broken.topics(), *self.logs.topics()))
+        self._go_on([each for each in known if serves(self._channel(each))])
 
     def _go_on(self, topics: list[str]) -> None:
         """Do it for some topics, and for the others in the next iterations of the event loop."""
         for topic in topics[:_AT_ONCE]:
-            if topic in self._marked:
-                self._forget(topic)
+            self._broken.end(topic)
             if self.pubsub.is_subscribed(topic) and self.logs.get(topic) is not None:
                 self._catch_up(topic)
         if len(topics) > _AT_ONCE:
             self.pubsub.scheduler.loop.call_soon(self._go_on, topics[_AT_ONCE:])
+
+    def _all_have_ended(self) -> None:
+        self._go_on(self.logs.topics())
+
+    def _now(self) -> float:
+        return self.pubsub.scheduler.clock.now()
 
     def _arrives(self, topic: str) -> bool:
         shard = None if self._link is None else self._link.shard_of(self._channel(topic))
@@ -216,8 +217,7 @@ class RedisHistory(HistoryStore):
 
     def _append(self, append: Append, shard: RedisShard, history: History) -> None:
         topic = append.topic
-        if topic in self._marked:
-            self._forget(topic)
+        self._broken.end(topic)
         command = append_command(
             self._keys(topic), shard.server_run, self.logs.new_epoch(), history, append.message, sharded=shard.sharded
         )
@@ -238,6 +238,7 @@ class RedisHistory(HistoryStore):
     def _not_appended(self, append: Append, shard: RedisShard, error: Exception) -> None:
         if not append.is_settled:
             self._give_up(append)
+            self._broken.add(append.topic)
         if isinstance(error, Lost):
             self._adapter.lost(1)
         else:
@@ -304,11 +305,10 @@ class RedisHistory(HistoryStore):
                 self._deliver_here(append)
             else:
                 self._give_up(append)
-        self._mark(topic)
+        self._broken.add(topic)
 
     def _give_up(self, append: Append) -> None:
         """Deliver a broadcast without an offset."""
-        self._mark(append.topic)
         self.counts.unrecorded += 1
         self._appends.settle(append)
         try:
@@ -316,23 +316,6 @@ class RedisHistory(HistoryStore):
         except Exception as error:  # noqa: BLE001  # a serializer of the author's, or a handler of telemetry
             self._failed(append.topic, error)
         append.settled()
-
-    def _mark(self, topic: str) -> None:
-        if topic not in self._marked and len(self._marked) >= _MOST_MARKED:
-            del self._marked[next(iter(self._marked))]
-        self._marked[topic] = self.pubsub.scheduler.clock.now()
-
-    def _forget(self, topic: str) -> None:
-        """End the epoch of a topic that is marked."""
-        shard = self._shard(topic)
-        if shard is not None:
-            time = self._marked.pop(topic)
-            age = self.pubsub.scheduler.clock.now() - time
-            shard.ask(forget_command(self._keys(topic), age), partial(self._forgotten, topic, time))
-
-    def _forgotten(self, topic: str, time: float, answer: Any) -> None:
-        if isinstance(answer, Exception):
-            self._marked.setdefault(topic, time)
 
     # Arrivals
 
@@ -368,7 +351,7 @@ class RedisHistory(HistoryStore):
         before = self.logs.get(topic)
         if before is not None and before.epoch != epoch:
             self._may_be_at(topic, before.last)
-        return self.logs.begin(topic, TopicLog(epoch, self.pubsub.scheduler.clock.now(), history.ttl, last))
+        return self.logs.begin(topic, TopicLog(epoch, self._now(), history.ttl, last))
 
     def _deliver(self, topic: str, log: TopicLog, arrival: Arrival, history: History) -> None:
         header, is_own = arrival.header, arrival.header.run == self.pubsub.relay.run
@@ -379,10 +362,19 @@ class RedisHistory(HistoryStore):
             recording.commit()
             self._may_be_at(topic, arrival.offset - 1)
             return
-        self._show_epoch(topic, arrival.offset)
+        # By chance it follows where clients are, in an epoch that has ended: they have to see a gap.
+        looks_right = arrival.offset - 1 in self._ended.pop(topic, ())
+        if looks_right and arrival.offset > 1:
+            self.pubsub.show_gap(topic, arrival.offset + 1)
+        self._hand_on(topic, arrival, append, recording)
+        if looks_right and arrival.offset == 1:
+            self.pubsub.show_gap(topic, 3)
+
+    def _hand_on(self, topic: str, arrival: Arrival, append: Append | None, recording: Recording) -> None:
         try:
             if append is None:
-                self.pubsub.deliver_recorded(header.message(topic, arrival.payload), None, None, recording)  # type: ignore[arg-type]
+                message = arrival.header.message(topic, arrival.payload)
+                self.pubsub.deliver_recorded(message, None, None, recording)  # type: ignore[arg-type]
             else:
                 self._appends.settle(append)
                 append.context.run(
@@ -390,18 +382,13 @@ class RedisHistory(HistoryStore):
                 )
         except Exception as error:  # noqa: BLE001  # a serializer of the author's, or a handler of telemetry
             self._failed(topic, error)
-            if log.last < arrival.offset:
+            if recording.log.last < arrival.offset:
                 recording.commit()
         if append is not None:
             append.settled()
 
     def _may_be_at(self, topic: str, offset: int) -> None:
         self._ended.setdefault(topic, set()).add(offset)
-
-    def _show_epoch(self, topic: str, offset: int) -> None:
-        """Let clients see a gap if the next offset is by chance the one that would follow in the epoch where they are."""
-        if offset - 1 in self._ended.pop(topic, ()) and offset != 1:
-            self.pubsub.show_gap(topic, offset + 1)
 
     def _failed(self, topic: str, error: Exception) -> None:
         bug = None if isinstance(error, ENCODING_ERRORS) else error
@@ -440,8 +427,7 @@ class RedisHistory(HistoryStore):
         if shard is None:
             self._readings.fail(topic)
             return False
-        if topic in self._marked:
-            self._forget(topic)
+        self._broken.end(topic)
         reading.is_sent, reading.everything = True, reading.everything or log is None
         reading.known = NOWHERE if log is None else Position(log.epoch, 0 if reading.everything else log.last)
         command = read_command(
@@ -508,7 +494,7 @@ class RedisHistory(HistoryStore):
     def _kept(self, arrival: Arrival) -> KeptBroadcast:
         header = arrival.header
         sender = header.sender if header.run == self.pubsub.relay.run else 0
-        time = self.pubsub.scheduler.clock.now() - arrival.age
+        time = self._now() - arrival.age
         return KeptBroadcast(arrival.offset, time, header.event or "", arrival.payload, header.binary, sender)
 
     def _catch_up(self, topic: str, arrival: Arrival | None = None) -> bool:
@@ -525,10 +511,11 @@ class RedisHistory(HistoryStore):
     def recover(self, topic: str, history: History, position: Position) -> Recovery:
         """Return where a topic stands, and what a client has missed; nothing while Redis is out of reach."""
         log = self.logs.get(topic)
-        if log is None or topic in self._marked or topic in self._unread or self._shard(topic) is None:
+        if log is None or topic in self._broken or topic in self._unread or self._shard(topic) is None:
             recovery = NOTHING
+            self._may_be_at(topic, NOWHERE.offset)
         else:
-            log = self.logs.use(topic, history, self.pubsub.scheduler.clock.now())
+            log = self.logs.use(topic, history, self._now())
             missed = log.missed(position)
             recovery = Recovery(Position(log.epoch, log.last), missed is not None, missed or [], log)
         self.counts.joined(position, recovery)

@@ -116,6 +116,11 @@ class RedisLink(Actor):
         shard = self.shard_of(channel)
         return None if shard is None else shard.effect(channel)
 
+    @property
+    def shards(self) -> list[RedisShard]:
+        """The servers that are known."""
+        return list(self._shards.values())
+
     def shard_of(self, channel: bytes) -> RedisShard | None:
         """Return the server that has a channel, None if it is not known."""
         if not self._adapter.address.is_cluster:

@@ -179,9 +179,13 @@ class RedisShard:
             where = safe_repr(channel, _SHOWN)
             _log.error("a message of %d bytes on %s is lost: max_queue_bytes is %d", len(data), where, most)
 
+    def takes(self, size: int) -> bool:
+        """Return whether a question of `size` bytes would be sent."""
+        return self.connected and self.server_run != b"" and self.outgoing.has_room(size)
+
     def can_ask(self, size: int) -> bool:
         """Return whether a question of `size` bytes would be sent, and is likely to be answered."""
-        return self.connected and not self.is_silent and self.server_run != b"" and self.outgoing.has_room(size)
+        return not self.is_silent and self.takes(size)
 
     def ask(self, command: tuple[bytes, ...], on_answer: Callable[[Any], object]) -> None:
         """Send a command; `on_answer` gets the answer of the server, or the error: a `Lost` if there is none."""
