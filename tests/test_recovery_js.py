@@ -80,6 +80,12 @@ def test_a_push_whose_answer_is_lost_gets_it_after_the_rejoin(report: Reporter) 
     assert bodies(seen) == [0, 1]
 
 
+def test_a_push_that_finds_no_channel_is_sent_after_the_rejoin(report: Reporter) -> None:
+    seen = report("a push that finds no channel")
+    assert seen["answered"] == [OK]
+    assert bodies(seen) == [0]
+
+
 def test_the_same_key_is_the_same_push(report: Reporter) -> None:
     seen = report("a key of one's own")
     assert seen["answered"] == [OK, OK, ["error", {"reason": "key used for another push"}]]

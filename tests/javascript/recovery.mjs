@@ -168,6 +168,29 @@ scenarios["a lost answer"] = async room => {
   return {answered}
 }
 
+// The channel has crashed on the server, and the client does not know it yet.
+scenarios["a push that finds no channel"] = async room => {
+  await room.until(room.answers, 1)
+  const trigger = room.channel.trigger
+  const crashed = new Promise(resolve => {
+    room.channel.trigger = (event, ...rest) => event === "phx_error" ? resolve(rest) : trigger(event, ...rest)
+  })
+  room.channel.push("crash", {})
+  const error = await crashed
+  const answer = room.sayOnce(0)
+  await new Promise(resolve => {
+    room.channel.trigger = (event, ...rest) => {
+      trigger(event, ...rest)
+      if(event === "phx_reply") resolve()
+    }
+  })
+  room.channel.trigger = trigger
+  trigger("phx_error", ...error)
+  const answered = [await answer]
+  await room.until(room.heard, 1)
+  return {answered}
+}
+
 scenarios["a key of one's own"] = async room => {
   await room.until(room.answers, 1)
   const answered = [await room.sayOnce(0, 5000, "k"), await room.sayOnce(0, 5000, "k"), await room.sayOnce(1, 5000, "k")]

@@ -610,3 +610,20 @@ def test_a_push_that_is_made_again_is_given_up_in_time(world: World) -> None:
     world.open()
     world.answer(world.sent[-1])
     assert world.events() == ["phx_join"]
+
+
+def test_a_push_that_is_made_again_and_finds_no_channel_is_sent_after_the_rejoin(world: World) -> None:
+    member = world.joined()
+    once, again = member.push("say"), member.push("say", again=True)
+    pushes = list(world.sent)
+    # Both crossed the end of their channel on the wire.
+    world.say(member.channel.join_ref, member.channel.join_ref, "room:1", "phx_error", {"reason": "channel_crash"})
+    for push in pushes:
+        world.say(None, push.ref, "room:1", "phx_reply", {"status": "error", "response": {"reason": "unmatched topic"}})
+    assert (once, again) == ([("error", {"reason": "unmatched topic"})], [])
+    world.sent.clear()
+    world.advance(1)
+    world.answer(world.sent[-1])
+    assert world.events() == ["phx_join", "say"]
+    world.answer(world.sent[-1])
+    assert again == [("ok", {})]

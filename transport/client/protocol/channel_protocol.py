@@ -28,6 +28,7 @@ JOIN, LEAVE, ERROR, CLOSE = "phx_join", "phx_leave", "phx_error", "phx_close"
 _OK = Reply("ok", {})
 _TIMED_OUT = Reply(TIMEOUT, {})
 _CLOSED = Reply(CLOSED, {})
+_UNMATCHED = Reply("error", {"reason": "unmatched topic"})
 
 
 class ChannelState(enum.StrEnum):
@@ -337,12 +338,16 @@ class ChannelProtocol:
             self._waiting.pop(push.ref, None)
 
     def _replied(self, message: Message) -> None:
-        """Settle the push that this is the reply to; a late reply is dropped."""
+        """Settle the push that this is the reply to; a late reply is dropped.
+
+        A push that found no channel on the server, as that had just crashed, was not handled: it may be sent again.
+        """
         match message:
-            case Message(ref=str(ref), payload={"status": str(status), "response": response}):
-                push = self._waiting.pop(ref, None)
-                if push is not None:
-                    self._settle(push, Reply(status, response))
+            case Message(ref=str(ref), payload={"status": str(status), "response": response}) if ref in self._waiting:
+                push, reply = self._waiting[ref], Reply(status, response)
+                if not push.again or reply != _UNMATCHED:
+                    del self._waiting[ref]
+                    self._settle(push, reply)
 
     def _settle(self, push: PushProtocol, reply: Reply) -> None:
         if push is self._leave_push:

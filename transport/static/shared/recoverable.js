@@ -31,6 +31,8 @@ export function recoverable(socket, topic, params = {}) {
     }
   }
 
+  const waits = (ref) => [...unanswered.keys()].some((push) => push.ref === ref);
+
   /** Pushes an event that is sent again after each rejoin until it is answered, and handled once by the server. */
   channel.pushOnce = (event, payload, timeout = channel.timeout, key = randomKey()) => {
     const own = payload instanceof ArrayBuffer ? { [BINARY]: base64Of(payload) } : payload;
@@ -45,6 +47,7 @@ export function recoverable(socket, topic, params = {}) {
       if (payload.response?.recover) joined(payload.response.recover);
       sendAgain(); // before stock phoenix.js sends what has waited for the join
     }
+    if (event === "phx_reply" && isUnmatched(payload) && waits(ref)) return; // its channel has just crashed
     const offset = offsetOf(ref);
     if (offset === null) return dispatch(event, payload, ref, joinRef);
     if (next === null) return; // it comes again after the rejoin
@@ -67,6 +70,11 @@ export function recoverable(socket, topic, params = {}) {
 /** The offset that a recorded broadcast has in the place of a ref; null for anything else. */
 function offsetOf(ref) {
   return typeof ref === "string" && ref.startsWith("@") ? Number(ref.slice(1)) : null;
+}
+
+/** Whether a push has found no channel on the server, and so was not handled. */
+function isUnmatched({ status, response }) {
+  return status === "error" && response?.reason === "unmatched topic";
 }
 
 function isBinary(payload) {
