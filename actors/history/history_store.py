@@ -108,8 +108,14 @@ class Numbering(Protocol):
     def run(self) -> str:
         """What this process is known by in the headers of its messages."""
 
-    def numbered(self, topic: str, message: object) -> Header:
-        """Return the header of the next message on a topic, which is counted as published."""
+    def recorded(self, broadcast: Broadcast, seq: int, sender: int) -> Header:
+        """Return the header of a broadcast that goes to its history, which is counted as published."""
+
+    def publish(self, topic: str, message: object) -> None:
+        """Hand a message on to the other processes."""
+
+    def missed(self, topic: str, node: str, missed: int) -> None:
+        """Count messages of other processes that have not arrived."""
 
 
 class Deliveries(Protocol):

@@ -126,9 +126,9 @@ class Relay:
         """
         # Before it is numbered: the number of a message that cannot leave would be missed elsewhere.
         payload = text_or_bytes(topic, message)
-        self._adapter.publish(topic, pack(self.numbered(topic, message), payload))
+        self._adapter.publish(topic, pack(self._numbered(topic, message), payload))
 
-    def numbered(self, topic: str, message: object) -> Header:
+    def _numbered(self, topic: str, message: object) -> Header:
         """Return the header of the next message on a topic, which is counted as published."""
         node, run = self._node, self.run
         seq, start = self._numbers.next(topic)
@@ -138,6 +138,15 @@ class Relay:
             return Header(binary=binary, node=node, run=run, seq=seq, start=start)
         binary, other = isinstance(message.payload, bytes), None if message.topic == topic else message.topic
         return Header(event=message.event, binary=binary, topic=other, node=node, run=run, seq=seq, start=start)
+
+    def recorded(self, broadcast: Broadcast, seq: int, sender: int) -> Header:
+        """Return the header of a broadcast that goes to its history, which is counted as published.
+
+        It is numbered apart: its offset says what is missing before it, and that may still be read.
+        """
+        self.counts.published += 1
+        binary = isinstance(broadcast.payload, bytes)
+        return Header(event=broadcast.event, binary=binary, node=self._node, run=self.run, seq=seq, sender=sender)
 
     def lost(self, messages: int) -> None:
         """Count messages that have not left."""
@@ -158,10 +167,10 @@ class Relay:
             return
         try:
             header, payload = unpack(data)
-            is_own = header.run == self.run
-            if not is_own and not self._is_new(topic, header):
+            is_own, is_recorded = header.run == self.run, header.offset is not None
+            if not is_own and not is_recorded and not self._is_new(topic, header):
                 return
-            is_shared = header.offset is not None and self._pubsub.is_shared(topic, header, payload)
+            is_shared = is_recorded and self._pubsub.is_shared(topic, header, payload)
             if not is_shared and not is_own:
                 self._pubsub.deliver(topic, header.message(topic, payload))
         except (RemoteMessageError, *ENCODING_ERRORS) as error:
@@ -177,17 +186,18 @@ class Relay:
             return True
         missed = self._arrivals.missed(topic, header.run, header.seq, header.start)
         if missed:
-            self._missed(topic, header.node, missed)
+            self.missed(topic, header.node, missed)
         elif missed is None:
             self.counts.duplicates += 1
         return missed is not None
 
-    def _missed(self, topic: str, node: str, missed: int) -> None:
+    def missed(self, topic: str, node: str, missed: int) -> None:
+        """Count messages of another process, or of several if `node` is empty, that have not arrived."""
         self.counts.missed += missed
         about = {"pubsub": self._pubsub, "topic": topic, "node": node}
         telemetry.execute(MESSAGES_MISSED, {"count": missed}, about)
         if self._admits(f"missed of {node}"):
-            where = f"of {safe_repr(node, _SHOWN)} on {safe_repr(topic, _SHOWN)}"
+            where = f"{f'of {safe_repr(node, _SHOWN)} ' if node else ''}on {safe_repr(topic, _SHOWN)}"
             _log.warning("%d messages %s have not arrived: delivery is at most once", missed, where)
 
     def _malformed(self, topic: str, error: Exception, bug: Exception | None = None) -> None:

@@ -498,6 +498,28 @@ def test_a_client_that_joins_while_redis_is_away_has_a_position_afterwards(world
     assert client.runs[-1][0] == client.position == Position(world.server.epoch, 1)
 
 
+@pytest.mark.parametrize(("said", "missed"), [(2, 0), (HISTORY.size, 0), (HISTORY.size + 3, 3)])
+def test_what_is_read_later_is_not_missed(world: World, said: int, missed: int) -> None:
+    here, there = world.nodes
+    client = joined(world, there)
+    world.say(here)
+    world.settle()
+    there.disconnect()
+    for _ in range(said):
+        world.say(here)
+    here.own.broadcast(TOPIC, Broadcast(TOPIC, "typing", {"n": 0}))
+    world.settle()
+    there.connect_again()
+    world.settle()
+    world.say(here)
+    world.settle()
+    assert client.position.offset == said + 2
+    assert there.own.relay.counts.missed == missed
+    here.own.broadcast(TOPIC, Broadcast(TOPIC, "typing", {"n": 0}))
+    world.settle()
+    assert there.own.relay.counts.missed == missed
+
+
 def test_what_is_missing_in_a_later_epoch_ends_that_too(world: World) -> None:
     here, there = world.nodes
     joined(world, here)

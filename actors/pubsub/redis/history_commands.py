@@ -42,6 +42,7 @@ _LONGEST = 10 * 365 * 86_400.0
 _OVERHEAD = 200
 """Bytes of a broadcast beside its message, as in the memory of a process."""
 
+# The text is sent each time: EVALSHA is not measurably cheaper, and after SCRIPT FLUSH it would be repeated out of order.
 # The time is read before something is written, which servers before Redis 7 refuse otherwise.
 _NOW = """
 if redis.replicate_commands then redis.replicate_commands() end

@@ -19,7 +19,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Raw
-from msgspec.structs import replace
 
 from actors.channels.encoding import ENCODING_ERRORS
 from actors.channels.message import Broadcast
@@ -81,9 +80,6 @@ class Sharing(Protocol):
     def channel(self, topic: str) -> bytes:
         """Return the channel of a topic."""
 
-    def publish(self, topic: str, data: bytes) -> None:
-        """Publish a message."""
-
     def lost(self, messages: int) -> None:
         """Count messages that were lost."""
 
@@ -101,6 +97,8 @@ class RedisHistory(HistoryStore):
         self._pid = os.getpid()
         self.logs = TopicLogs(_MAX_BYTES)
         self._appends, self._readings = Appends(), Readings()
+        # Of the last broadcast that was recorded here, on any topic.
+        self._seq = 0
         self._broken = BrokenTopics(adapter.prefix, self._keys, self._now, self._all_have_ended)
         # The offsets of topics, in epochs that have ended, at which clients may be until they see the next one.
         self._ended: dict[str, set[int]] = {}
@@ -211,9 +209,9 @@ class RedisHistory(HistoryStore):
         return True
 
     def _header(self, broadcast: Broadcast, sender: Process | None) -> Header:
-        header = self.pubsub.relay.numbered(broadcast.topic, broadcast)
+        self._seq += 1
         connection = self.pubsub.connection_of(broadcast.topic, sender)
-        return replace(header, sender=connection) if connection else header
+        return self.pubsub.relay.recorded(broadcast, self._seq, connection)
 
     def _append(self, append: Append, shard: RedisShard, history: History) -> None:
         topic = append.topic
@@ -243,7 +241,7 @@ class RedisHistory(HistoryStore):
             self._adapter.lost(1)
         else:
             shard.log_refusal("a broadcast of a history", error)
-            self._adapter.publish(append.topic, append.message)
+            self.pubsub.relay.publish(append.topic, append.broadcast)
 
     def _has_place(self, append: Append, epoch: str, offset: int) -> None:
         append.place = (epoch, offset)
@@ -343,6 +341,8 @@ class RedisHistory(HistoryStore):
         if log is not None and log.epoch == arrival.epoch and arrival.offset <= log.last:
             return
         if log is None or log.epoch != arrival.epoch or arrival.offset != log.last + 1:
+            if log is not None and log.epoch == arrival.epoch:
+                self.pubsub.relay.missed(topic, "", arrival.offset - 1 - log.last)
             log = self._begin(topic, arrival.epoch, arrival.offset - 1, history)
         self._deliver(topic, log, arrival, history)
 
@@ -477,6 +477,7 @@ class RedisHistory(HistoryStore):
         log = self.logs.get(topic)
         if log is not None and log.epoch == extent.epoch and log.last < extent.offset:
             # What is between is kept no more.
+            self.pubsub.relay.missed(topic, "", extent.offset - log.last)
             self._begin(topic, extent.epoch, extent.offset, history).is_whole = True
 
     def _copy(self, topic: str, extent: Extent, known: int, history: History) -> None:
