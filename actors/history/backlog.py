@@ -99,6 +99,17 @@ class Backlog:
         """Return a backlog of the same client that has one offset."""
         return Backlog(self._topic, self._serializer, self.client, self.log, offset)
 
+    @property
+    def holds_missed(self) -> bool:
+        """Whether broadcasts are held that the client was told of."""
+        return bool(self._missed)
+
+    def let_go(self) -> None:
+        """Read what was missed from the log, too, as other joins have followed: what is kept no more is then a gap."""
+        if self._missed:
+            self._next = self._missed[0].offset
+            self._missed.clear()
+
     def watch(self, watcher: Callable[[Frame], object]) -> None:
         """Call a function with each frame of those that were missed, when it is taken."""
         self._watchers += (watcher,)

@@ -378,6 +378,26 @@ def test_broadcasts_that_wait_are_dropped_for_what_joins_a_backlog_too() -> None
     assert missing.taken() == ["@1", "b", "@2"]
 
 
+def test_of_what_was_missed_only_that_of_the_last_joins_is_held() -> None:
+    missing, history = Missing(3), History(size=3)
+    expected = ["@4"]
+    for _ in range(4):
+        for _ in range(3):
+            missing.log.append(KeptBroadcast(missing.log.last + 1, 0.0, "said", b"{}"), history)
+        kept = list(missing.log.after(0))
+        missing.filled.outbox.put_backlog(Backlog("room", V2JSONSerializer(), 7, missing.log, missing.log.last, kept))
+        expected += [f"@{each.offset}" for each in kept]
+    assert missing.taken() == expected
+
+
+def test_what_was_missed_is_held_whatever_is_said_meanwhile() -> None:
+    missing = Missing(3)
+    missing.filled.put(reply("a"))
+    missing.say()
+    missing.log.expire(1000.0)
+    assert missing.taken() == ["@1", "@2", "@3", "a", "@5"]
+
+
 def test_what_waits_for_all_to_be_taken_is_told_of_it() -> None:
     filled, told = Filled(policy("drop_oldest", max_messages=2)), list[str]()
     filled.outbox.when_taken(lambda: told.append("nothing waits"))

@@ -26,6 +26,9 @@ __all__ = ["OVERFLOWED", "Outbox", "OutboxPolicy"]
 # Bytes of replies and pushes that may wait before the client is not read any more; it is read on when half of them are left.
 _UNREAD = 64 * 1024
 
+_MOST_HELD = 4
+"""Joins of one topic that wait for a client with all that it has missed."""
+
 OVERFLOWED = 1013
 """The close code of a client that did not keep up: "try again later". phoenix.js reconnects and joins again, which is how such
 a client gets a state that is complete again; 1000 would end its attempts."""
@@ -148,7 +151,17 @@ class Outbox:
         return self._fits()
 
     def put_backlog(self, backlog: Backlog) -> None:
-        """Keep the broadcasts that a client has missed, for as long as there is no room for them."""
+        """Keep the broadcasts that a client has missed, for as long as there is no room for them.
+
+        Only those of the last joins of a topic are held for it: a client that joins again and again, and does not read, must
+        not hold all that the history has ever had.
+        """
+        holding = [each for each in self._backlogs.get(backlog.log, ()) if each.holds_missed]
+        for older in holding[: 1 - _MOST_HELD]:
+            older.let_go()
+        self._add_backlog(backlog)
+
+    def _add_backlog(self, backlog: Backlog) -> None:
         self._waiting[_Entry(backlog, 0)] = None
         self._backlogs.setdefault(backlog.log, []).append(backlog)
 
@@ -156,7 +169,7 @@ class Outbox:
         """Keep the offset of a broadcast, and not itself, in its place."""
         last = next(reversed(self._waiting)).frame
         if last is not backlogs[-1] or not backlogs[-1].extend(frame.offset):
-            self.put_backlog(backlogs[-1].another(frame.offset))
+            self._add_backlog(backlogs[-1].another(frame.offset))
 
     def when_taken(self, done: Callable[[], object]) -> None:
         """Call a function when all that waits now is taken, or dropped."""
