@@ -17,5 +17,6 @@ def test_the_types_of_the_helper_compile() -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=60,
     )
     assert (compiled.returncode, compiled.stdout + compiled.stderr) == (0, "")
