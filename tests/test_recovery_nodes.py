@@ -212,6 +212,30 @@ def test_what_is_said_while_redis_is_away_has_no_offset_and_another_epoch_follow
 
 
 @on_loop
+async def test_what_redis_records_too_late_comes_once_and_its_epoch_ends(server: RedisServer, nodes: Nodes) -> None:
+    async with nodes.connect(0) as ann, nodes.connect(1) as eve, nodes.connect(0, "bob") as bob:
+        before = await nodes.join(ann)
+        await nodes.join(eve)
+        await bob.join(nodes.room)
+        await nodes.speak(bob, 1)
+        for client in (ann, eve):
+            await nodes.hears(client, 1, 1)
+        # Longer than a broadcast waits, and shorter than a connection is given up.
+        server.ask("CLIENT", "PAUSE", 1300, "ALL")
+        await nodes.speak(bob, 2)
+        await nodes.hears(ann, None, 2)
+        await nodes.hears(eve, 2, 2)
+        for node in (0, 1):
+            async with nodes.connect(node) as back:
+                found = await nodes.join(back, {**before, "offset": 1})
+                assert found["epoch"] not in {before["epoch"], ""}
+                assert (found["offset"], found["recovered"]) == (0, False)
+        await nodes.speak(bob, 3)
+        for client in (ann, eve):
+            await nodes.hears(client, 1, 3)
+
+
+@on_loop
 async def test_what_was_missed_in_a_cut_comes_when_it_has_healed_without_a_join(tmp_path: Path) -> None:
     async def talk(nodes: Nodes, proxy: TCPProxy) -> None:
         async with nodes.connect(1) as ann, nodes.connect(0, "bob") as bob:
