@@ -515,7 +515,9 @@ class Channel(Actor):
         transport = socket.transport.process
         fastlane = fastlane_of(transport) or Fastlane(transport, socket.serializer, transport.put)
         direct = None if by_channel else fastlane
-        self.pubsub.subscribe(socket.topic, self.actor_ref, direct, self.intercept, offsets=offsets)
+        self.pubsub.subscribe(
+            socket.topic, self.actor_ref, direct, self.intercept, offsets=offsets, connection=transport.number
+        )
 
     def _end_on_purpose(self, reason: object) -> Stop:
         """Stop because a callback said so: the client gets phx_close if the reason is graceful, otherwise phx_error."""

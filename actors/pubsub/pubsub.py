@@ -184,16 +184,19 @@ class PubSub(WatchedTable):
         intercepts: Collection[str] = (),
         *,
         offsets: bool = False,
+        connection: int = 0,
     ) -> None:
         """Send all broadcasts on `topic` to `subscriber`, until it unsubscribes or exits.
 
         An actor that subscribes twice gets every message twice. With a fastlane, broadcasts are written there, except for the
-        events in `intercepts`. With `offsets`, those that are recorded come with theirs.
+        events in `intercepts`. With `offsets`, those that are recorded come with theirs. `connection` is the number of the
+        connection of its client: in a history, what it has made by `broadcast_from` is not for that one.
         """
         process = checked_ref(subscriber, "pubsub.subscribe(topic, ref)").process
         if not process.alive:
             process.must_have_started()
-        self.scheduler.run_or_post(self._subscribe, Subscription(topic, process, fastlane, intercepts, offsets=offsets))
+        subscription = Subscription(topic, process, fastlane, intercepts, offsets=offsets, connection=connection)
+        self.scheduler.run_or_post(self._subscribe, subscription)
 
     def _subscribe(self, subscription: Subscription) -> None:
         if not subscription.subscriber.alive:
@@ -461,8 +464,8 @@ class PubSub(WatchedTable):
 
     def connection_of(self, topic: str, sender: Process | None) -> int:
         """Return the number of the connection of a channel that has joined a topic, 0 if it is none."""
-        lane = None if sender is None else self.subscriptions.fastlane_of(topic, sender)
-        return 0 if lane is None else lane.process.number
+        by_sender = () if sender is None else self.subscriptions.by(sender, topic)
+        return next((each.connection for each in by_sender), 0)
 
     # Reports
 

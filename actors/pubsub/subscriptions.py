@@ -19,10 +19,11 @@ class Subscription:
     """One subscriber on one topic.
 
     The subscription of a channel has a fastlane, on which broadcasts go to the client's transport already encoded; only the
-    events that the channel intercepts go to the channel itself. `offsets` says that it gets recorded broadcasts with theirs.
+    events that the channel intercepts go to the channel itself. `offsets` says that it gets recorded broadcasts with theirs;
+    `connection` is the number of the connection of its client, 0 if it has none.
     """
 
-    __slots__ = ("fastlane", "intercepts", "offsets", "subscriber", "topic")
+    __slots__ = ("connection", "fastlane", "intercepts", "offsets", "subscriber", "topic")
 
     def __init__(
         self,
@@ -32,9 +33,11 @@ class Subscription:
         intercepts: Collection[str] = (),
         *,
         offsets: bool = False,
+        connection: int = 0,
     ) -> None:
         self.topic, self.subscriber, self.fastlane, self.offsets = topic, subscriber, fastlane, offsets
         self.intercepts = frozenset(intercepts)
+        self.connection = connection
 
 
 class First(NamedTuple):

@@ -211,14 +211,15 @@ def test_without_a_history_broadcasts_are_delivered_without_an_offset(client: Te
 # A sender that is not to get its own
 
 
-def test_what_a_client_sends_to_the_others_is_an_offset_for_itself(client: TestClient) -> None:
+@pytest.mark.parametrize("topic", ["room:1", "filter:1"])
+def test_what_a_client_sends_to_the_others_is_an_offset_for_itself(client: TestClient, topic: str) -> None:
     other = client.connect()
-    room = client.join("room:1", {"recover": True})
-    others = other.join("room:1", {"recover": True})
+    room = client.join(topic, {"recover": True})
+    others = other.join(topic, {"recover": True})
     room.push("from", {"n": 1})
     assert (seen(client), seen(other)) == ([("@1", "phx_skip", None)], [("@1", "said", 1)])
-    client.join("room:1", {"recover": recovery(room)})
-    other.join("room:1", {"recover": recovery(others)})
+    client.join(topic, {"recover": recovery(room)})
+    other.join(topic, {"recover": recovery(others)})
     assert (seen(client), seen(other)) == ([("@1", "phx_skip", None)], [("@1", "said", 1)])
 
 
