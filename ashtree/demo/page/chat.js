@@ -32,7 +32,7 @@ export class Chat {
   /** What was missed follows, or it was too much to be kept. */
   #joined({ recovered }) {
     this.#open(true);
-    if (this.#hasJoined && !recovered) this.#append(element("li", "gap", "What was said meanwhile is not kept any more."));
+    if (this.#hasJoined && !recovered) this.#append(element("li", "gap", "Messages were missed that the server no longer keeps."));
     this.#hasJoined = true;
   }
 
