@@ -47,7 +47,7 @@ class Cluster:
         self.servers = [Server() for _ in range(servers)]
         self.time, self.all_ended = 100.0, 0
         self.broken = BrokenTopics("ash*tree", self.keys_of, lambda: self.time, self.on_all_ended)
-        self.broken.servers = self
+        self.broken.use(self)
 
     @property
     def shards(self) -> list[RedisShard]:
@@ -120,6 +120,18 @@ def test_a_broadcast_after_the_command_needs_another_one() -> None:
     server.answer(1)
     assert "0:a" in cluster.broken
     server.answer(1)
+    assert "0:a" not in cluster.broken
+
+
+def test_another_link_asks_again() -> None:
+    cluster = Cluster()
+    [server] = cluster.servers
+    cluster.broken.add("0:a")
+    cluster.broken.use(None)
+    cluster.broken.end("0:a")
+    cluster.broken.use(cluster)
+    cluster.broken.end("0:a")
+    assert server.answer_all() == [b"EVAL", b"EVAL"]
     assert "0:a" not in cluster.broken
 
 

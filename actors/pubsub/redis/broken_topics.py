@@ -57,7 +57,7 @@ class BrokenTopics:
         on_all_ended: Callable[[], object],
     ) -> None:
         self._prefix, self._keys_of, self._now, self._on_all_ended = prefix, keys_of, now, on_all_ended
-        self.servers: Servers | None = None
+        self._servers: Servers | None = None
         self._last: dict[str, _Break] = {}
         self._count = 0
         # By topic, the number up to which the epoch was asked to end.
@@ -66,6 +66,12 @@ class BrokenTopics:
         self._all = self._times = 0
         self._begun: set[RedisShard] = set()
         self._ended: set[RedisShard] = set()
+
+    def use(self, servers: Servers | None) -> None:
+        """Ask these servers from now on, or none; what others were asked is asked again."""
+        self._servers = servers
+        self._asked.clear()
+        self._begun.clear()
 
     def __contains__(self, topic: str) -> bool:
         return bool(self._all) or topic in self._last
@@ -85,10 +91,10 @@ class BrokenTopics:
     def end(self, topic: str) -> None:
         """End the epoch of a topic, if that is broken and its server takes commands."""
         last = self._last.get(topic)
-        if last is None or topic in self._asked or self.servers is None:
+        if last is None or topic in self._asked or self._servers is None:
             return
         keys = self._keys_of(topic)
-        shard = self.servers.shard_of(keys.channel)
+        shard = self._servers.shard_of(keys.channel)
         if shard is not None and shard.takes(_ROOM):
             self._asked[topic] = last.number
             shard.ask(forget_command(keys, self._now() - last.time), partial(self._has_ended, topic, last.number))
@@ -117,9 +123,9 @@ class BrokenTopics:
 
     def go_on(self) -> None:
         """End the epochs of all topics of the servers that take commands now, if that is needed."""
-        if not self._all or self.servers is None:
+        if not self._all or self._servers is None:
             return
-        for shard in self.servers.shards:
+        for shard in self._servers.shards:
             if shard not in self._begun and shard.takes(_ROOM):
                 self._begun.add(shard)
                 self._scan(shard, self._all, b"0")
@@ -144,7 +150,7 @@ class BrokenTopics:
             self._scan(shard, time, cursor)
         elif time == self._all:
             self._ended.add(shard)
-            if self.servers is not None and self._ended.issuperset(self.servers.shards):
+            if self._servers is not None and self._ended.issuperset(self._servers.shards):
                 self._all = 0
                 self._on_all_ended()
 

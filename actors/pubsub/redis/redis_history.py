@@ -121,7 +121,8 @@ class RedisHistory(HistoryStore):
         if self._pid != os.getpid():
             # Another process, which was forked, draws the names of its epochs itself.
             self._pid, self.logs = os.getpid(), TopicLogs(_MAX_BYTES)
-        self._link = self._broken.servers = link
+        self._link = link
+        self._broken.use(link)
         self._sweep_later()
 
     def close(self) -> None:
@@ -130,7 +131,8 @@ class RedisHistory(HistoryStore):
             self._break(topic)
         for topic in self._readings.topics():
             self._readings.fail(topic)
-        self._link = self._broken.servers = None
+        self._link = None
+        self._broken.use(None)
         for timer in (self._timer, self._sweeper):
             if timer is not None:
                 timer.cancel()
