@@ -643,6 +643,20 @@ def test_what_cannot_be_encoded_is_an_error_of_its_sender_and_takes_no_offset(se
         assert counts(one) == (1, 0)
 
 
+@pytest.mark.usefixtures("background")
+def test_a_redis_that_is_full_passes_broadcasts_on_without_recording_them(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server, two_rooms(server.url) as (one, two):
+        here, there = one.subscriber(TOPIC), two.subscriber(TOPIC)
+        for number, memory in enumerate((0, 1, 0)):
+            server.ask("CONFIG", "SET", "maxmemory", memory)
+            one.pubsub.broadcast(TOPIC, said(number))
+            here.assert_receive(said(number))
+            there.assert_receive(said(number))
+        # The epoch in which it is missing has ended.
+        assert server.ask("HGET", f"ashtree!topic:{{ashtree:{TOPIC}}}", "offset") == b"1"
+        assert counts(one) == (2, 1)
+
+
 @pytest.mark.parametrize("forbidden", ["-eval", "-info"])
 @pytest.mark.usefixtures("background")
 def test_a_user_of_redis_without_scripts_has_no_history_and_broadcasts_all_the_same(

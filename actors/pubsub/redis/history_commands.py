@@ -42,6 +42,7 @@ _LONGEST = 10 * 365 * 86_400.0
 _OVERHEAD = 200
 """Bytes of a broadcast beside its message, as in the memory of a process."""
 
+# A script begins with what a server without memory refuses, HSET or XADD: after another write it would refuse nothing.
 # The text is sent each time: EVALSHA is not measurably cheaper, and after SCRIPT FLUSH it would be repeated out of order.
 # The time is read before something is written, which servers before Redis 7 refuse otherwise.
 _NOW = """
@@ -58,10 +59,9 @@ local known = redis.call('HMGET', about, 'epoch', 'run', 'offset', 'bytes')
 local epoch, last = known[1], tonumber(known[3] or 0)
 if not epoch or known[2] ~= run then
   epoch, last = ARGV[2], 0
-  redis.call('DEL', about, stream)
-  redis.call('HSET', about, 'epoch', epoch, 'run', run, 'began', now)
+  redis.call('HSET', about, 'epoch', epoch, 'run', run, 'began', now, 'offset', 0, 'bytes', 0)
+  redis.call('DEL', stream)
 end
-redis.call('PEXPIRE', about, ttl + tonumber(ARGV[4]))
 """
 )
 
@@ -85,6 +85,7 @@ while length > 0 and not fits do
 end
 redis.call('HSET', about, 'offset', offset, 'bytes', bytes)
 redis.call('PEXPIRE', stream, ttl)
+redis.call('PEXPIRE', about, ttl + tonumber(ARGV[4]))
 redis.call(ARGV[7], channel, '{"epoch":"' .. epoch .. '","offset":' .. offset .. ',' .. string.sub(message, 2))
 return {epoch, tonumber(offset)}
 """
@@ -95,6 +96,7 @@ _READ = (
     + """
 local after = epoch == ARGV[5] and tonumber(ARGV[6]) or 0
 local kept = redis.call('XRANGE', stream, string.format('%.0f', after + 1) .. '-0', '+')
+redis.call('PEXPIRE', about, ttl + tonumber(ARGV[4]))
 return {epoch, last, now, kept}
 """
 )
