@@ -13,6 +13,10 @@ NODE_MODULES = tests/javascript/node_modules
 demo: $(VENV)/.demo
 	$(VENV)/bin/python demo.py $(ARGS)
 
+# They start hundreds of Python processes, and valgrind ten slow ones: modules are compiled once, also where the environment forbids
+# to keep what was compiled, as images of containers do.
+test instructions: export PYTHONDONTWRITEBYTECODE =
+
 test: $(VENV)/.test $(NODE_MODULES)/.installed
 	$(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
 
