@@ -239,3 +239,37 @@ async def much(speaker: Socket, listener: Socket) -> None:
         listener.connect()
         assert [(await room.recv(WAIT)).payload["number"] for _ in range(100)] == list(range(100))
     assert [(each["recovered"], each["count"]) for each in answers] == [(False, 0), (True, 100)]
+
+
+class SmallRooms(ServerSocket):
+    class KeptChannel(ServerChannel):
+        """Says much at once."""
+
+        history = History(events=("said",))
+
+        def join(self, topic: str, payload: Any) -> Reply:
+            return ok()
+
+        def handle_in(self, event: str, payload: Any) -> Reply:
+            for number in range(20):
+                self.broadcast("said", {"number": number})
+            return ok()
+
+    channels = {"room:*": KeptChannel}  # noqa: RUF012  # as an author writes it
+
+
+def test_what_the_outbox_drops_is_a_gap_and_comes_after_the_rejoin() -> None:
+    async def talk(socket: Socket) -> list[Any]:
+        answers: list[Any] = []
+        async with socket:
+            room = socket.channel("room:1", recover=True)
+            room.on_recovery(answers.append)
+            await room.join()
+            await room.push("speak")
+            assert [(await room.recv(WAIT)).payload["number"] for _ in range(20)] == list(range(20))
+        return answers
+
+    policy = OutboxPolicy(max_messages=3, overflow="drop_oldest")
+    with LiveEndpoint({"/socket": SmallRooms}, outbox=policy) as live:
+        first, second = run(talk(Socket(f"{live.url.replace('http', 'ws')}/socket", transport="longpoll")))
+    assert (first["recovered"], second["recovered"], second["count"]) == (False, True, 20)
