@@ -311,7 +311,7 @@ def test_a_child_may_be_tried_as_often_as_the_intensity_bears(
     # A stack of tries would break at some thousand.
     tries = 1500
     supervisor = DynamicSupervisor.start(**options)
-    plan: list[BaseException | None] = [None, *[BoomError()] * tries]
+    plan: list[BaseException | None] = [None, *(BoomError() for _ in range(tries))]
     start_child(supervisor, worker("a", journal, plan=plan, start_takes=start_takes))
     runtime.advance(start_takes)
     crash(runtime, supervisor)

@@ -614,7 +614,7 @@ def test_a_child_that_never_starts_again_may_be_tried_for_ever_where_the_intensi
 ) -> None:
     # A stack of tries would break at some thousand.
     tries = 1500
-    plan: list[BaseException | None] = [None, *[BoomError()] * tries]
+    plan: list[BaseException | None] = [None, *(BoomError() for _ in range(tries))]
     supervisor, _ = start_unsettled([worker("a", journal, plan=plan, start_takes=2)])
     runtime.advance(2)
     crash(runtime, supervisor, "a")
@@ -625,7 +625,7 @@ def test_a_child_that_never_starts_again_may_be_tried_for_ever_where_the_intensi
 
 
 def test_a_child_that_fails_at_once_may_be_tried_often(runtime: ManualRuntime, journal: list[str]) -> None:
-    plan: list[BaseException | None] = [None, *[BoomError()] * 1500]
+    plan: list[BaseException | None] = [None, *(BoomError() for _ in range(1500))]
     supervisor = start(runtime, [worker("a", journal, plan=plan)], max_restarts=10_000)
     crash(runtime, supervisor, "a")
     assert running(supervisor) == ["a"]
@@ -645,7 +645,7 @@ def test_a_child_that_is_killed_while_it_restarts_counts_as_one_more_failure(
 
 
 def test_between_two_tries_the_supervisor_does_what_it_was_asked(runtime: ManualRuntime, journal: list[str]) -> None:
-    plan: list[BaseException | None] = [None, *[BoomError()] * 100]
+    plan: list[BaseException | None] = [None, *(BoomError() for _ in range(100))]
     supervisor = start(runtime, [worker("a", journal, plan=plan), worker("b", journal)], max_restarts=1000)
     child(supervisor, "a").send(BoomError())
     terminated = terminate_child(supervisor, "a")
@@ -683,7 +683,7 @@ def test_a_group_that_fails_half_way_is_tried_again_as_one_more_restart(
 
 
 def test_a_group_that_fails_half_way_uses_the_intensity_up(runtime: ManualRuntime, journal: list[str]) -> None:
-    plan: list[BaseException | None] = [None, *[BoomError()] * 10]
+    plan: list[BaseException | None] = [None, *(BoomError() for _ in range(10))]
     specs = [worker("a", journal), worker("b", journal, plan=plan), worker("c", journal)]
     supervisor = start(runtime, specs, strategy=Strategy.ONE_FOR_ALL)
     crash(runtime, supervisor, "a")
