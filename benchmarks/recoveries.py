@@ -125,7 +125,7 @@ def memory(size: int, topics: int = 200) -> None:
         log = logs.use(f"room:{number}", history, 0.0)
         for offset in range(1, KEPT + 1):
             payload = b'{"text":"%b"}' % (b"x" * size)
-            logs.append(log, KeptBroadcast(offset, float(number + offset), "new_msg", payload), history)
+            log.append(KeptBroadcast(offset, float(number + offset), "new_msg", payload))
     used = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     kept = topics * KEPT

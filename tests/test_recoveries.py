@@ -181,7 +181,6 @@ class World:
 
     def last(self) -> Position:
         """Return where the topic stands."""
-        assert self.store.logs is not None
         log = self.store.logs.use(TOPIC, HISTORY, self.simulation.clock.now())
         return Position(log.epoch, log.last)
 
@@ -325,12 +324,13 @@ class Client(Actor):
         if offset == self.position.offset + 1:
             self.position = Position(self.position.epoch, offset)
             self.runs[-1][1].append((offset, number))
-        elif offset > self.position.offset + 1 or self.world.store.logs is None or self.is_of_another_epoch():
+        elif offset > self.position.offset + 1 or self.is_of_another_epoch():
             self.send(self, "join")
 
     def is_of_another_epoch(self) -> bool:
+        log = self.world.store.logs.get(TOPIC)
         assert self.position is not None
-        return self.world.last().epoch != self.position.epoch
+        return log is None or log.epoch != self.position.epoch
 
 
 def recoveries(simulation: Simulation) -> None:

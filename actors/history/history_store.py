@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from actors.channels.message import Broadcast
     from actors.history.topic_log import KeptBroadcast, TopicLog
-    from actors.history.topic_logs import TopicLogs
     from actors.pubsub.remote_message import Header
     from actors.runtime.process import Process
     from actors.runtime.scheduler import Scheduler
@@ -55,19 +54,12 @@ NOTHING = Recovery(NOWHERE)
 class Recording(msgspec.Struct, eq=False, gc=False):
     """A broadcast that is being recorded: delivered with its offset once `commit` has put it into its log."""
 
-    logs: TopicLogs
     log: TopicLog
     kept: KeptBroadcast
-    history: History
-
-    @property
-    def offset(self) -> int:
-        """Its offset."""
-        return self.kept.offset
 
     def commit(self) -> None:
         """Put it into the log: it can be encoded, and is delivered now."""
-        self.logs.append(self.log, self.kept, self.history)
+        self.log.append(self.kept)
 
 
 class HistorySizes(NamedTuple):
@@ -129,19 +121,21 @@ class Deliveries(Protocol):
     def relay(self) -> Numbering:
         """What numbers the messages of this process."""
 
-    def deliver_recorded(
-        self, broadcast: Broadcast, sender: Process | None, cause: Process | None, recording: Recording
+    def deliver_here(
+        self,
+        topic: str,
+        message: object,
+        sender: Process | None,
+        cause: Process | None,
+        recording: Recording | None = None,
     ) -> None:
-        """Deliver a broadcast here, with its offset to clients that want offsets; commit the recording when it is encoded."""
+        """Deliver a message here; commit its recording, if any, once encoded; clients that want offsets get that of it."""
 
     def connection_of(self, topic: str, sender: Process | None) -> int:
         """Return the number of the connection of a channel that has joined a topic, 0 if it is none."""
 
     def is_subscribed(self, topic: str) -> bool:
         """Return whether a topic has subscribers in this process."""
-
-    def deliver_unrecorded(self, broadcast: Broadcast, sender: Process | None, cause: Process | None) -> None:
-        """Deliver a broadcast here without an offset."""
 
     def check(self, broadcast: Broadcast) -> None:
         """Raise UnencodableError if a broadcast cannot be encoded for its clients."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from actors.channels.message import Broadcast
     from actors.clock import Timer
     from actors.history.history import History
+    from actors.history.topic_log import TopicLog
     from actors.runtime.process import Process
 
 __all__ = ["MemoryHistory"]
@@ -39,16 +40,16 @@ class MemoryHistory(HistoryStore):
         check_count("max_bytes", max_bytes, least=1)
         super().__init__()
         self._max_bytes = max_bytes
-        self.logs: TopicLogs | None = None
+        self.logs = TopicLogs(max_bytes)
         self._owner: Process | None = None
-        # Runs while there is anything that may expire.
+        # Runs while there are logs.
         self._next_sweep: Timer | None = None
 
     @property
     def sizes(self) -> HistorySizes:
         """What it keeps in this process."""
         logs = self.logs
-        return HistorySizes() if logs is None else HistorySizes(len(logs), logs.messages, logs.bytes, logs.dropped)
+        return HistorySizes(len(logs), logs.messages, logs.bytes, logs.dropped)
 
     def start(self, owner: Process) -> None:
         """Begin, with empty logs that belong to the actor of the PubSub."""
@@ -57,39 +58,41 @@ class MemoryHistory(HistoryStore):
 
     def close(self) -> None:
         """Forget everything: the owner has ended, and its timer with it."""
-        self.logs = self._owner = None
+        self.logs, self._owner = TopicLogs(self._max_bytes), None
 
     def record(self, broadcast: Broadcast, history: History, sender: Process | None, cause: Process | None) -> bool:
         """Give a broadcast the next offset of its topic, keep it, and deliver it; return False while there is no owner."""
-        logs, owner, topic = self.logs, self._owner, broadcast.topic
-        if logs is None or owner is None:
+        owner, pubsub, topic = self._owner, self.pubsub, broadcast.topic
+        if owner is None:
             self.counts.unrecorded += 1
             return False
-        now, payload = owner.clock.now(), broadcast.payload
-        is_binary, connection = isinstance(payload, bytes), 0
-        if sender is not None:
-            connection = self.pubsub.connection_of(topic, sender)
+        payload = broadcast.payload
+        is_binary = isinstance(payload, bytes)
         data = payload if is_binary else _text(broadcast)
-        log = logs.to_append(topic, history, now)
-        kept = KeptBroadcast(log.last + 1, now, broadcast.event, data, is_binary, connection)
-        self.pubsub.deliver_recorded(broadcast, sender, cause, Recording(logs, log, kept, history))
+        connection = 0 if sender is None else pubsub.connection_of(topic, sender)
+        log = self.logs.latest(topic)
+        if log is None:
+            log = self._use(owner, topic, history)
+        kept = KeptBroadcast(log.last + 1, owner.clock.now(), broadcast.event, data, is_binary, connection)
+        pubsub.deliver_here(topic, broadcast, sender, cause, Recording(log, kept))
         self.counts.recorded += 1
-        if self._next_sweep is None:
-            self._sweep_later(owner)
         return True
 
     def recover(self, topic: str, history: History, position: Position) -> Recovery:
         """Return where a topic stands now, and what is missed by a client that was at `position`."""
-        logs, owner = self.logs, self._owner
-        if logs is None or owner is None:
+        if self._owner is None:
             recovery = NOTHING
         else:
-            log = logs.use(topic, history, owner.clock.now())
+            log = self._use(self._owner, topic, history)
             missed = log.missed(position)
             recovery = Recovery(Position(log.epoch, log.last), missed is not None, missed or [], log)
-            self._sweep_later(owner)
         self.counts.joined(position, recovery)
         return recovery
+
+    def _use(self, owner: Process, topic: str, history: History) -> TopicLog:
+        """Return the log of a topic as it is now; if it is a new one, there is something to sweep from now on."""
+        self._sweep_later(owner)
+        return self.logs.use(topic, history, owner.clock.now())
 
     def _sweep_later(self, owner: Process, seconds: float = SWEEP_SECONDS) -> None:
         if self._next_sweep is None:
@@ -98,7 +101,6 @@ class MemoryHistory(HistoryStore):
     def _sweep(self) -> None:
         """Forget what has expired, of a part of the topics; the others are next, in other iterations of the event loop."""
         logs, owner, self._next_sweep = self.logs, self._owner, None
-        assert logs is not None
         assert owner is not None
         logs.sweep(owner.clock.now(), self.pubsub.is_subscribed)
         if len(logs):

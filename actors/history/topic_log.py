@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -40,6 +40,16 @@ class KeptBroadcast(msgspec.Struct, frozen=True, eq=False, gc=False):
         return _OVERHEAD + len(self.payload)
 
 
+class LogTable(Protocol):
+    """The table of a log, as far as that knows of it: its bytes are those of all its logs together."""
+
+    bytes: int
+    max_bytes: int
+
+    def make_room(self) -> None:
+        """Drop other logs until the rest is within the bound."""
+
+
 class TopicLog:
     """The broadcasts of one topic in one epoch, the oldest first.
 
@@ -47,12 +57,14 @@ class TopicLog:
     - `frames`: the encoded broadcasts that were sent lately to clients that had missed them, by serializer and offset, so that
       a thousand clients that come back get the same ones.
     - `is_whole`: no older broadcasts are kept elsewhere. A log may be a copy of another one that began later, after `last`.
+    - `table`: where it is, None if it is alone.
     """
 
-    __slots__ = ("_kept", "bytes", "epoch", "frames", "is_whole", "last", "ttl", "used")
+    __slots__ = ("_kept", "bytes", "epoch", "frames", "history", "is_whole", "last", "table", "used")
 
-    def __init__(self, epoch: str, now: float, ttl: float, last: int = 0) -> None:
-        self.epoch, self.used, self.ttl = epoch, now, ttl
+    def __init__(self, epoch: str, now: float, history: History, last: int = 0) -> None:
+        self.epoch, self.used, self.history = epoch, now, history
+        self.table: LogTable | None = None
         self._kept: deque[KeptBroadcast] = deque()
         self.frames: dict[tuple[Serializer, int], Frame] = {}
         self.last, self.bytes = last, 0
@@ -66,25 +78,29 @@ class TopicLog:
         """The offset of the oldest broadcast that is kept, or will be."""
         return self.last + 1 - len(self._kept)
 
-    def append(self, kept: KeptBroadcast, history: History) -> int:
-        """Add the next broadcast, and forget the oldest ones beyond the bounds; perhaps all, if this one is too large.
-
-        Return how many bytes more are kept.
-        """
-        all_kept, before = self._kept, self.bytes
+    def append(self, kept: KeptBroadcast) -> None:
+        """Add the next broadcast, and forget the oldest ones beyond the bounds; perhaps all, if this one is too large."""
+        all_kept, history, table = self._kept, self.history, self.table
         all_kept.append(kept)
         self.last, self.used = kept.offset, kept.time
-        self.bytes = before + _OVERHEAD + len(kept.payload)
-        while len(all_kept) > history.size or self.bytes > history.max_bytes:
-            self.bytes -= _OVERHEAD + len(all_kept.popleft().payload)
-        return self.bytes - before
+        size = self.bytes + _OVERHEAD + len(kept.payload)
+        if len(all_kept) > history.size:
+            size -= _OVERHEAD + len(all_kept.popleft().payload)
+        while size > history.max_bytes:
+            size -= _OVERHEAD + len(all_kept.popleft().payload)
+        grown, self.bytes = size - self.bytes, size
+        if table is not None:
+            table.bytes += grown
+            if table.bytes > table.max_bytes:
+                table.make_room()
 
-    def expire(self, now: float) -> int:
-        """Forget what has been kept for `ttl` seconds, and return how many bytes more are kept then: none, or less."""
-        before = self.bytes
-        while self._kept and self._kept[0].time + self.ttl <= now:
+    def expire(self, now: float) -> None:
+        """Forget what has been kept for the `ttl` of the history."""
+        before, expired = self.bytes, now - self.history.ttl
+        while self._kept and self._kept[0].time <= expired:
             self.bytes -= self._kept.popleft().size
-        return self.bytes - before
+        if self.table is not None:
+            self.table.bytes += self.bytes - before
 
     def get(self, offset: int) -> KeptBroadcast | None:
         """Return the broadcast with this offset, if it is kept."""

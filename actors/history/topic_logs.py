@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors.history.history import History
-    from actors.history.topic_log import KeptBroadcast
 
 __all__ = ["SWEEP_SECONDS", "SWEPT_AT_ONCE", "TopicLogs"]
 
@@ -37,7 +36,7 @@ class TopicLogs:
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._logs: OrderedDict[str, TopicLog] = OrderedDict()
         # No other process has it, and no other table of this one.
         self._run, self._epochs = secrets.token_urlsafe(9), 0
@@ -71,8 +70,9 @@ class TopicLogs:
         if topic in self._logs:
             self._drop(topic)
         self._logs[topic] = log
+        log.table = self
         self.bytes += log.bytes + _LOG + len(topic)
-        self._make_room()
+        self.make_room()
         return log
 
     def forget(self, topic: str) -> None:
@@ -82,32 +82,31 @@ class TopicLogs:
 
     def use(self, topic: str, history: History, now: float) -> TopicLog:
         """Return the log of a topic as it is now; a new one if there is none."""
-        log = self.to_append(topic, history, now)
-        self.bytes += log.expire(now)
-        return log
-
-    def to_append(self, topic: str, history: History, now: float) -> TopicLog:
-        """Do as `use`, but keep what has expired until the log is read, or swept."""
         log = self._logs.get(topic)
         if log is None:
-            return self.begin(topic, TopicLog(self.new_epoch(), now, history.ttl))
+            return self.begin(topic, TopicLog(self.new_epoch(), now, history))
         self._logs.move_to_end(topic)
         log.used = now
+        log.expire(now)
         return log
 
-    def append(self, log: TopicLog, kept: KeptBroadcast, history: History) -> None:
-        """Add the next broadcast to a log, which was used just now."""
-        self.bytes += log.append(kept, history)
-        if self.bytes > self._max_bytes:
-            self._make_room()
+    def latest(self, topic: str) -> TopicLog | None:
+        """Return the log of a topic, to be appended to; what has expired is in it until it is read, or the next sweep."""
+        log = self._logs.get(topic)
+        if log is not None:
+            self._logs.move_to_end(topic)
+        return log
 
-    def _make_room(self) -> None:
-        while self.bytes > self._max_bytes and len(self._logs) > 1:
+    def make_room(self) -> None:
+        """Drop the logs that were not used for longest, until the rest is within the bound; the last one stays."""
+        while self.bytes > self.max_bytes and len(self._logs) > 1:
             self._drop(next(iter(self._logs)))
             self.dropped += 1
 
     def _drop(self, topic: str) -> None:
-        self.bytes -= self._logs.pop(topic).bytes + _LOG + len(topic)
+        log = self._logs.pop(topic)
+        log.table = None
+        self.bytes -= log.bytes + _LOG + len(topic)
 
     @property
     def is_swept(self) -> bool:
@@ -130,7 +129,7 @@ class TopicLogs:
         return part
 
     def _sweep(self, topic: str, log: TopicLog, now: float, is_subscribed: Callable[[str], bool]) -> None:
-        self.bytes += log.expire(now)
+        log.expire(now)
         log.frames.clear()
-        if not log and log.used + log.ttl + _IDLE <= now and not is_subscribed(topic):
+        if not log and log.used + log.history.ttl + _IDLE <= now and not is_subscribed(topic):
             self._drop(topic)

@@ -260,7 +260,7 @@ class PubSub(WatchedTable):
 
     def local_broadcast(self, topic: str, message: object) -> None:
         """Send a message to the subscribers of `topic` in this process only; the adapter is not asked."""
-        self._in_thread(self._deliver, topic, message, None)
+        self._in_thread(self.deliver_here, topic, message, None)
 
     def node_down(self, node: str) -> None:
         """Tell all processes that the one of that name (`pubsub.node`) has ended, so that its presences leave at once.
@@ -281,7 +281,7 @@ class PubSub(WatchedTable):
 
     def deliver(self, topic: str, message: object) -> None:
         """Deliver a message that was received; called by the relay, in the thread of the event loop."""
-        self._deliver(topic, message, None, self.scheduler.current)
+        self.deliver_here(topic, message, None, self.scheduler.current)
 
     def is_shared(self, topic: str, header: Header, payload: bytes) -> bool:
         """Return whether a message is of a history that processes share, which delivers it then; called by the relay."""
@@ -312,9 +312,15 @@ class PubSub(WatchedTable):
             self.scheduler.slow(waiting)
 
     def _broadcast(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> None:
-        if not self.has_histories:
-            self._deliver(topic, message, sender, cause)
-        elif self._record(topic, message, sender, cause):
+        history = self.history_of(topic) if self.has_histories else None
+        if history is None:
+            self.deliver_here(topic, message, sender, cause)
+        elif (
+            type(message) is Broadcast
+            and history.records(message.event)
+            and message.topic == topic
+            and self.history.record(message, history, sender, cause)
+        ):
             return
         else:
             self._deliver_behind(topic, message, sender, cause)
@@ -324,7 +330,7 @@ class PubSub(WatchedTable):
                 self.relay.publish(PEERS, {DISCONNECT: topic})
             self.relay.publish(topic, message)
 
-    def _deliver(
+    def deliver_here(
         self,
         topic: str,
         message: object,
@@ -332,6 +338,7 @@ class PubSub(WatchedTable):
         cause: Process | None,
         recording: Recording | None = None,
     ) -> None:
+        """Deliver a message to all subscribers in this process but the sender; called by the history too."""
         report = self._begin_report(topic, message) if BROADCAST in telemetry.attached else None
         scheduler, number = self._scheduler, len(self.subscriptions.of(topic))
         assert scheduler is not None  # it is running: see `_in_thread`
@@ -348,6 +355,9 @@ class PubSub(WatchedTable):
             without = self.subscriptions.fastlane_of(topic, sender)
         if recording is not None:
             recording.commit()
+            if sender is not None:
+                # It does not get the broadcast itself, and has to see no gap.
+                _push_offset(self.subscriptions.by(sender, topic), topic, recording.kept.offset)
         fanouts = self.fanouts
         if shares and (number > fanouts.slice or number * shares[0].size > fanouts.slice_bytes):
             fanouts.begin(scheduler, Fanout(shares, cause, report), without)
@@ -373,7 +383,7 @@ class PubSub(WatchedTable):
             # It may be an actor of another event loop.
             subscriber.ref.send(message)
         if recording is not None and type(message) is Broadcast:
-            message = NumberedBroadcast(message, recording.offset)
+            message = NumberedBroadcast(message, recording.kept.offset)
         for subscriber in recipients.numbered:
             subscriber.ref.send(message)
         return shares
@@ -398,22 +408,13 @@ class PubSub(WatchedTable):
 
     # Histories
 
-    def _record(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> bool:
-        """Deliver a broadcast that is to be recorded; return False if it is not."""
-        if type(message) is not Broadcast or message.topic != topic:
-            return False
-        history = self._histories[topic] if topic in self._histories else self.history_of(topic)
-        if history is None or not history.records(message.event):
-            return False
-        return self.history.record(message, history, sender, cause)
-
     def _deliver_behind(self, topic: str, message: object, sender: Process | None, cause: Process | None) -> None:
         """Deliver a message behind what was recorded before on its topic."""
         behind = self.history.behind(topic)
         if behind is None:
-            self._deliver(topic, message, sender, cause)
+            self.deliver_here(topic, message, sender, cause)
         else:
-            behind.append(partial(self._deliver, topic, self._checked(topic, message), sender, cause))
+            behind.append(partial(self.deliver_here, topic, self._checked(topic, message), sender, cause))
 
     def history_of(self, topic: str) -> History | None:
         """Return what is kept of the broadcasts on a topic."""
@@ -424,18 +425,6 @@ class PubSub(WatchedTable):
             each = (audience.history_of(topic) for audience in self.audiences)
             known[topic] = next((history for history in each if history is not None), None)
         return known[topic]
-
-    def deliver_recorded(
-        self, broadcast: Broadcast, sender: Process | None, cause: Process | None, recording: Recording
-    ) -> None:
-        """Deliver a broadcast here, with its offset to clients that want offsets; called by the history."""
-        self._deliver(broadcast.topic, broadcast, sender, cause, recording)
-        if sender is not None:
-            self._skip(broadcast, sender, recording.offset)
-
-    def deliver_unrecorded(self, broadcast: Broadcast, sender: Process | None, cause: Process | None) -> None:
-        """Deliver a broadcast here without an offset; called by the history, which was to record it."""
-        self._deliver(broadcast.topic, broadcast, sender, cause)
 
     def check(self, broadcast: Broadcast) -> None:
         """Raise UnencodableError if a broadcast cannot be encoded for its clients; called by the history."""
@@ -448,19 +437,7 @@ class PubSub(WatchedTable):
 
     def show_gap(self, topic: str, offset: int) -> None:
         """Give an offset alone to all clients that want offsets; called by the history."""
-        for each in list(self.subscriptions.of(topic)):
-            if each.offsets and each.fastlane is not None:
-                each.fastlane.push(skip_at(each.fastlane.serializer, topic, offset))
-            elif each.offsets:
-                each.subscriber.ref.send(NumberedBroadcast(Broadcast(topic, SKIP, {}), offset, is_own=True))
-
-    def _skip(self, broadcast: Broadcast, sender: Process, offset: int) -> None:
-        """Give the sender the offset of what it does not get, so that it sees no gap."""
-        for each in self.subscriptions.by(sender, broadcast.topic):
-            if each.offsets and each.fastlane is not None:
-                each.fastlane.push(skip_at(each.fastlane.serializer, broadcast.topic, offset))
-            elif each.offsets:
-                sender.ref.send(NumberedBroadcast(broadcast, offset, is_own=True))
+        _push_offset(list(self.subscriptions.of(topic)), topic, offset)
 
     def connection_of(self, topic: str, sender: Process | None) -> int:
         """Return the number of the connection of a channel that has joined a topic, 0 if it is none."""
@@ -550,6 +527,15 @@ def _recipients(subscriptions: Iterable[Subscription], message: object, sender: 
             alike = (fastlane.serializer, None, subscription.offsets)
             recipients.clients.setdefault(alike, []).append(fastlane)
     return recipients
+
+
+def _push_offset(subscriptions: Iterable[Subscription], topic: str, offset: int) -> None:
+    """Give an offset without a broadcast to those clients that want offsets."""
+    for each in subscriptions:
+        if each.offsets and each.fastlane is not None:
+            each.fastlane.push(skip_at(each.fastlane.serializer, topic, offset))
+        elif each.offsets:
+            each.subscriber.ref.send(NumberedBroadcast(Broadcast(topic, SKIP, {}), offset, is_own=True))
 
 
 def _checked_adapter(adapter: object) -> Adapter:

@@ -8,7 +8,7 @@ from msgspec import Raw
 
 from actors.channels.encoding import ENCODING_ERRORS, decoded, payload_of, unencodable_by
 from actors.channels.fastlane import OWED
-from actors.history.backlog import frame_at
+from actors.history.backlog import broadcast_of, frame_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from actors.history.history_store import Recording
 
 __all__ = ["Share", "encode_shares"]
+
+_LONG = 512
+"""Bytes of a payload from which on it is faster to copy its JSON text than to encode it again."""
 
 
 class Share:
@@ -116,16 +119,19 @@ def encode_shares(
         UnencodableError: naming the part of the payload that cannot be encoded.
     """
     shares = []
-    # From another process: most serializers write the text as it is.
-    is_text = type(broadcast.payload) is Raw
+    # From another process, or recorded: most serializers write the text as it is.
+    text = _as_text(broadcast, recording)
     for (serializer, outlet, offsets), lanes in groups.items():
-        if is_text and not getattr(serializer, "takes_json", False):
-            broadcast, is_text = decoded(broadcast), False
+        form = broadcast
+        if text is not None and getattr(serializer, "takes_json", False):
+            form = text
+        elif text is broadcast:
+            broadcast = form = decoded(broadcast)
         try:
             if offsets and recording is not None:
-                frame: Frame | None = _numbered(serializer, broadcast, recording)
+                frame: Frame | None = _numbered(serializer, form, recording)
             else:
-                frame = serializer.encode_broadcast(broadcast)
+                frame = serializer.encode_broadcast(form)
         except ENCODING_ERRORS as error:
             what = payload_of(broadcast.event, broadcast.topic)
             raise unencodable_by(serializer, error, what, broadcast.payload) from None
@@ -135,7 +141,19 @@ def encode_shares(
     return shares
 
 
+def _as_text(broadcast: Broadcast, recording: Recording | None) -> Broadcast | None:
+    """Return a broadcast with its payload as JSON text, if that exists and is worth copying.
+
+    A payload that is not a dict is left to the serializers, which may refuse it.
+    """
+    if type(broadcast.payload) is Raw:
+        return broadcast
+    if recording is None or len(recording.kept.payload) < _LONG or type(broadcast.payload) is not dict:
+        return None
+    return broadcast_of(recording.kept, broadcast.topic)
+
+
 def _numbered(serializer: Serializer, broadcast: Broadcast, recording: Recording) -> Frame:
-    frame = frame_at(serializer, broadcast, recording.offset)
-    frame.log, frame.offset = recording.log, recording.offset
+    frame = frame_at(serializer, broadcast, recording.kept.offset)
+    frame.log, frame.offset = recording.log, recording.kept.offset
     return frame

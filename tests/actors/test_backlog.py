@@ -21,14 +21,14 @@ class Log:
     """A log, and the backlog of a client that has missed what comes after an offset."""
 
     def __init__(self, number: int = 0) -> None:
-        self.log = TopicLog("e", 0.0, 300.0)
+        self.log = TopicLog("e", 0.0, HISTORY)
         for _ in range(number):
             self.say()
 
     def say(self, payload: bytes | None = None, *, is_binary: bool = False, sender: int = 0) -> None:
         offset = self.log.last + 1
         data = b'{"n":%d}' % offset if payload is None else payload
-        self.log.append(KeptBroadcast(offset, 0.0, "said", data, is_binary, sender), HISTORY)
+        self.log.append(KeptBroadcast(offset, 0.0, "said", data, is_binary, sender))
 
     def backlog(self, after: int, serializer: Any = V2, client: int = 7) -> Backlog:
         missed = self.log.missed(Position("e", after))

@@ -118,7 +118,6 @@ def test_without_its_owner_there_is_no_epoch(world: World) -> None:
 
 def test_what_has_expired_is_forgotten_and_the_timer_ends_with_the_last(world: World) -> None:
     world.say({"n": 1})
-    assert world.history.logs is not None
     full = world.history.logs.bytes
     world.runtime.advance(59.0)
     assert world.history.logs.bytes == full

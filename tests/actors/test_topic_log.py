@@ -13,9 +13,9 @@ OVERHEAD = KeptBroadcast(1, 0.0, "said", b"").size
 def filled(number: int, history: History | None = None, *, payload: bytes = b"{}", every: float = 1.0) -> TopicLog:
     """Return a log to which so many broadcasts were added, one in each second."""
     history = History() if history is None else history
-    log = TopicLog("e", 0.0, history.ttl)
+    log = TopicLog("e", 0.0, history)
     for offset in range(1, number + 1):
-        log.append(KeptBroadcast(offset, offset * every, "said", payload), history)
+        log.append(KeptBroadcast(offset, offset * every, "said", payload))
     return log
 
 
@@ -58,7 +58,7 @@ def test_the_oldest_ones_are_forgotten_beyond_the_bytes() -> None:
 
 def test_one_that_is_too_large_is_not_kept_and_neither_are_those_before_it() -> None:
     log = filled(2)
-    log.append(KeptBroadcast(3, 3.0, "said", bytes(2_000_000)), History())
+    log.append(KeptBroadcast(3, 3.0, "said", bytes(2_000_000)))
     assert (log.first, log.last, len(log), log.bytes) == (4, 3, 0, 0)
     assert log.missed(Position("e", 2)) is None
     assert offsets(log, Position("e", 3)) == []

@@ -12,7 +12,7 @@ HISTORY = History(ttl=10.0)
 def say(logs: TopicLogs, topic: str, now: float = 0.0, payload: bytes = b"{}", history: History = HISTORY) -> str:
     """Add a broadcast; return the epoch."""
     log = logs.use(topic, history, now)
-    logs.append(log, KeptBroadcast(log.last + 1, now, "said", payload), history)
+    log.append(KeptBroadcast(log.last + 1, now, "said", payload))
     return log.epoch
 
 
@@ -118,14 +118,14 @@ def test_a_sweep_over_many_topics_is_made_in_parts() -> None:
 
 def test_a_log_may_be_put_in_the_place_of_another_one() -> None:
     logs = TopicLogs(1_000_000)
-    logs.begin("room:1", TopicLog("e", 0.0, 60.0, 7))
+    logs.begin("room:1", TopicLog("e", 0.0, HISTORY, 7))
     assert logs.topics() == ["room:1"]
     found = logs.get("room:1")
     assert found is not None
     assert (found.epoch, found.last, found.first, found.is_whole) == ("e", 7, 8, False)
     assert (found.has_all_after(7), found.has_all_after(6)) == (True, False)
     before = logs.bytes
-    logs.begin("room:1", TopicLog("f", 0.0, 60.0))
+    logs.begin("room:1", TopicLog("f", 0.0, HISTORY))
     assert (len(logs), logs.bytes) == (1, before)
     logs.forget("room:1")
     logs.forget("room:1")

@@ -301,7 +301,7 @@ class Missing:
     """The outbox of a client that has missed something, and the log of what it has missed."""
 
     def __init__(self, number: int, overflow: Overflow = "disconnect", **bounds: int) -> None:
-        self.filled, self.log = Filled(policy(overflow, **bounds)), TopicLog("e", 0.0, 300.0)
+        self.filled, self.log = Filled(policy(overflow, **bounds)), TopicLog("e", 0.0, History())
         for _ in range(number):
             self.keep()
         missed = self.log.missed(Position("e", 0))
@@ -309,7 +309,7 @@ class Missing:
         self.filled.outbox.put_backlog(Backlog("room", V2JSONSerializer(), 7, self.log, self.log.last, missed))
 
     def keep(self) -> None:
-        self.log.append(KeptBroadcast(self.log.last + 1, 0.0, "said", b"{}"), History())
+        self.log.append(KeptBroadcast(self.log.last + 1, 0.0, "said", b"{}"))
 
     def say(self) -> bool:
         """Broadcast the next one, which is then put into the outbox."""
@@ -379,11 +379,12 @@ def test_broadcasts_that_wait_are_dropped_for_what_joins_a_backlog_too() -> None
 
 
 def test_of_what_was_missed_only_that_of_the_last_joins_is_held() -> None:
-    missing, history = Missing(3), History(size=3)
+    missing = Missing(3)
+    missing.log.history = History(size=3)
     expected = ["@4"]
     for _ in range(4):
         for _ in range(3):
-            missing.log.append(KeptBroadcast(missing.log.last + 1, 0.0, "said", b"{}"), history)
+            missing.log.append(KeptBroadcast(missing.log.last + 1, 0.0, "said", b"{}"))
         kept = list(missing.log.after(0))
         missing.filled.outbox.put_backlog(Backlog("room", V2JSONSerializer(), 7, missing.log, missing.log.last, kept))
         expected += [f"@{each.offset}" for each in kept]

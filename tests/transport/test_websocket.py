@@ -1134,10 +1134,10 @@ async def test_a_connection_that_has_ended_is_freed_without_the_garbage_collecto
 
 def missing(number: int, size: int = 10_000) -> Backlog:
     """Return so many broadcasts that a client has missed, each of about this size."""
-    log = TopicLog("e", 0.0, 300.0)
+    log = TopicLog("e", 0.0, History(size=number, max_bytes=100_000_000))
     for offset in range(1, number + 1):
         kept = KeptBroadcast(offset, 0.0, "said", b'{"body":"%b"}' % (b"x" * size))
-        log.append(kept, History(size=number, max_bytes=100_000_000))
+        log.append(kept)
     missed = log.missed(Position("e", 0))
     assert missed is not None
     return Backlog("room", V2JSONSerializer(), 7, log, number, missed)

@@ -68,6 +68,9 @@ class _JSONSerializer:
             raise ValueError(f"max_nesting must be at most {_MOST_NESTING}, got {safe_repr(max_nesting)}")
         self._max_nesting = max_nesting
         self._encode = encode if allow_nan else encode_finite
+        if not allow_nan:
+            # In text that was made elsewhere NaN is null already.
+            self.takes_json = False  # type: ignore[misc]  # of this instance
 
     def _text(self, value: object) -> Frame:
         """Encode a value as JSON in a text frame.

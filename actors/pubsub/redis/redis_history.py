@@ -312,7 +312,7 @@ class RedisHistory(HistoryStore):
         self.counts.unrecorded += 1
         self._appends.settle(append)
         try:
-            append.context.run(self.pubsub.deliver_unrecorded, append.broadcast, append.sender, append.cause)
+            append.context.run(self.pubsub.deliver_here, append.topic, append.broadcast, append.sender, append.cause)
         except Exception as error:  # noqa: BLE001  # a serializer of the author's, or a handler of telemetry
             self._failed(append.topic, error)
         append.settled()
@@ -338,7 +338,7 @@ class RedisHistory(HistoryStore):
         history = self.pubsub.history_of(topic)
         log = self.logs.get(topic)
         if history is None or self._link is None:
-            self.pubsub.deliver_unrecorded(arrival.header.message(topic, arrival.payload), None, None)  # type: ignore[arg-type]
+            self.pubsub.deliver_here(topic, arrival.header.message(topic, arrival.payload), None, None)
             return
         if log is not None and log.epoch == arrival.epoch and arrival.offset <= log.last:
             return
@@ -353,12 +353,12 @@ class RedisHistory(HistoryStore):
         before = self.logs.get(topic)
         if before is not None and before.epoch != epoch:
             self._may_be_at(topic, before.last)
-        return self.logs.begin(topic, TopicLog(epoch, self._now(), history.ttl, last))
+        return self.logs.begin(topic, TopicLog(epoch, self._now(), history, last))
 
     def _deliver(self, topic: str, log: TopicLog, arrival: Arrival, history: History) -> None:
         header, is_own = arrival.header, arrival.header.run == self.pubsub.relay.run
         append = self._appends.find(topic, header.seq) if is_own else None
-        recording = Recording(self.logs, log, self._kept(arrival), history)
+        recording = Recording(log, self._kept(arrival))
         if is_own and append is None:
             # It was given up, and delivered then. Clients see a gap.
             recording.commit()
@@ -376,11 +376,11 @@ class RedisHistory(HistoryStore):
         try:
             if append is None:
                 message = arrival.header.message(topic, arrival.payload)
-                self.pubsub.deliver_recorded(message, None, None, recording)  # type: ignore[arg-type]
+                self.pubsub.deliver_here(topic, message, None, None, recording)
             else:
                 self._appends.settle(append)
                 append.context.run(
-                    self.pubsub.deliver_recorded, append.broadcast, append.sender, append.cause, recording
+                    self.pubsub.deliver_here, topic, append.broadcast, append.sender, append.cause, recording
                 )
         except Exception as error:  # noqa: BLE001  # a serializer of the author's, or a handler of telemetry
             self._failed(topic, error)
@@ -491,7 +491,7 @@ class RedisHistory(HistoryStore):
         is_joined = bool(kept) and [each.offset for each in kept] == list(range(known + 1 - len(kept), known + 1))
         log = self._begin(topic, extent.epoch, known - len(kept) if is_joined else known, history)
         for each in kept if is_joined else ():
-            self.logs.append(log, each, history)
+            log.append(each)
         log.is_whole = True
 
     def _kept(self, arrival: Arrival) -> KeptBroadcast:
