@@ -220,7 +220,7 @@ def test_restarts_after_a_back_off_do_not_count_so_that_an_outage_is_survived(
     kind: type[Supervisor | DynamicSupervisor], backoff: Backoff, runtime: ManualRuntime, journal: list[str]
 ) -> None:
     supervisor = kind.start()
-    outage: list[BaseException | None] = [None] + [BoomError()] * 100
+    outage: list[BaseException | None] = [None, *(BoomError() for _ in range(100))]
     labels = ["a", "b", "c"]
     for label in labels:
         start_child(supervisor, worker(label, journal, plan=outage.copy(), backoff=backoff)).get()
