@@ -13,8 +13,8 @@ NODE_MODULES = tests/javascript/node_modules
 demo: $(VENV)/.demo
 	$(VENV)/bin/python demo.py $(ARGS)
 
-# They start hundreds of Python processes, and valgrind ten slow ones: modules are compiled once, also where the environment forbids
-# to keep what was compiled, as images of containers do.
+# These start hundreds of Python processes: compiled modules are kept, also where the environment says otherwise, as images of
+# containers do.
 test instructions: export PYTHONDONTWRITEBYTECODE =
 
 test: $(VENV)/.test $(NODE_MODULES)/.installed
