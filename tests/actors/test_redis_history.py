@@ -327,6 +327,11 @@ class World:
         self.clients = [Client(self) for _ in range(3)]
         self.said = 0
         self.by_node: dict[int, Node] = {}
+        # Those that do not recover.
+        self.others = [Probe() for _ in self.nodes]
+        for node, other in zip(self.nodes, self.others, strict=True):
+            if self.random.random() < 0.5:
+                node.own.subscribe(TOPIC, other.ref)
 
     def step(self) -> None:
         chance, node, client = self.random, self.random.choice(self.nodes), self.random.choice(self.clients)
@@ -385,6 +390,9 @@ class World:
 
     def check(self) -> None:
         top = Position(self.server.epoch, self.server.offset)
+        for other in self.others:
+            heard = [message.payload["n"] for message in other.messages]
+            assert len(heard) == len(set(heard)), heard
         for client in self.clients:
             assert client.position == top, (client.position, top)
             # All have just joined again.

@@ -47,6 +47,11 @@ class Reading:
         self.held.append(arrival)
         return True
 
+    def release(self) -> list[Arrival]:
+        """Let nothing wait any more, and return what has waited."""
+        held, self.held, self._holds = self.held, [], False
+        return held
+
     def finish(self) -> None:
         """Let those go on that wait for it."""
         self._is_over = True

@@ -439,8 +439,14 @@ class RedisHistory(HistoryStore):
         return True
 
     def _answered(self, topic: str, reading: Reading, shard: RedisShard, answer: Any) -> None:
-        if self.logs.get(topic) is None and self.pubsub.is_subscribed(topic) and not isinstance(answer, Exception):
-            # A log would say that its subscribers have had what is still on its way to them.
+        log = self.logs.get(topic)
+        if isinstance(answer, Exception) or (log is not None and log.epoch == answer[0].decode()):
+            self._has_read(topic, reading, answer)
+            return
+        # A log of this epoch would say that subscribers have had what is still on its way to them.
+        for arrival in reading.release():
+            self._take(topic, arrival)
+        if self.pubsub.is_subscribed(topic):
             shard.after_arrivals(partial(self._has_read, topic, reading, answer))
         else:
             self._has_read(topic, reading, answer)
@@ -452,7 +458,7 @@ class RedisHistory(HistoryStore):
         except RemoteMessageError as error:
             self._failed(topic, error)
         next_one = self._readings.close(topic, reading)
-        for arrival in reading.held:
+        for arrival in reading.release():
             self.received(topic, arrival.header, arrival.payload)
         reading.finish()
         if next_one is not None:
