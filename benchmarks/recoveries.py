@@ -1,10 +1,10 @@
 """What recovery costs: broadcasts with a history, the memory of what is kept, and a thousand clients that come back at once.
 
-    python benchmarks/recoveries.py [--clients 1000] [--runs 15]
+    python benchmarks/recoveries.py [--clients 1000] [--rounds 100] [--rooms 10 100 1000]
 
-Fan-out is processor time without sockets, as in messages.py: runs with and without a history take turns, and the smallest
-figures are shown. The clients that come back have real sockets, and are another process than the server; so is a neighbour,
-which sends echoes meanwhile, as fast as they are answered.
+Fan-out is processor time of the server, without sockets as in messages.py and with them: topics with and without a history take
+turns in one run, and what is shown is the ratio of each pair. The clients that come back have real sockets, and are another
+process than the server; so is a neighbour, which sends echoes meanwhile, as fast as they are answered.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import gc
 import json
 import logging
 import os
+import random
 import sys
 import time
 import tracemalloc
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -35,7 +37,6 @@ from ashtree import Channel, Endpoint, Payload, Reply, Socket, System, ok
 from supervisors import rare_collections
 
 HERE = Path(__file__).resolve()
-TEXT = "x" * 64
 KEPT, BODY = 100, 200
 
 
@@ -62,30 +63,58 @@ class Rooms(Socket):
     channels = {"plain:*": PlainChannel, "kept:*": KeepingChannel}  # noqa: RUF012  # as an author writes it
 
 
-# Fan-out
+# Fan-out, by turns: the same clients are in all three topics, and each round has a batch of broadcasts in each
+
+TOPICS = {
+    "without a history": ("plain:1", b"{}"),
+    "with one": ("kept:1", b"{}"),
+    "with one, for clients that recover": ("kept:2", b'{"recover":true}'),
+}
+Shouts = Callable[[str, int], Awaitable[float]]
+"""Broadcasts so many times on a topic; returns the seconds of the processor that the server has taken."""
 
 
-async def shouts(topic: str, payload: bytes, number: int, clients: int = 100) -> float:
-    """Return the microseconds of a broadcast to so many clients that join with a payload."""
-    endpoint = Endpoint({"/socket": Rooms}, port=0)
+async def rounds(shouts: Shouts, clients: int, number: int, text: int, where: str) -> None:
+    """Print what a history adds: the median of the rounds, and where it is with a certainty of 95 % (by order statistics)."""
+    batch, figures = max(2, 1000 // clients), {name: list[float]() for name in TOPICS}
+    for topic, _ in TOPICS.values():
+        await shouts(topic, KEPT + batch)
+    for _ in range(number):
+        for name, (topic, _) in random.sample(list(TOPICS.items()), len(TOPICS)):
+            figures[name].append(await shouts(topic, batch) / batch * 1e6)
+    plain = figures.pop("without a history")
+    print(f"a broadcast of {text} bytes to {clients} clients {where}: {median(plain):.0f} µs without a history")
+    for name, found in figures.items():
+        ratios = sorted(100 * one / other - 100 for one, other in zip(found, plain, strict=True))
+        low = max(0, int(number / 2 - 0.98 * number**0.5))
+        print(f"    {name}: {median(ratios):+.1f} % [{ratios[low]:+.1f}, {ratios[-1 - low]:+.1f}]")
+
+
+def shout_frames(text: int) -> dict[str, bytes]:
+    body = b"x" * text
+    return {
+        topic: framed(b'["1",null,"%b","shout",{"text":"%b"}]' % (topic.encode(), body)) for topic, _ in TOPICS.values()
+    }
+
+
+async def in_process(clients: int, number: int, text: int) -> None:
+    endpoint, frames = Endpoint({"/socket": Rooms}, port=0), shout_frames(text)
     async with System([endpoint]):
         with rare_collections():
             server = Memory(endpoint)
-            wires = [await joined(server, topic, payload) for _ in range(clients)]
-            shout = framed(b'["1",null,"%b","shout",{"text":"%b"}]' % (topic.encode(), TEXT.encode()))
-            for _ in range(3):
-                await one(wires, shout)
-            began = time.process_time()
-            for _ in range(number):
-                await one(wires, shout)
-            return (time.process_time() - began) / number * 1e6
+            wires = [await server.client() for _ in range(clients)]
+            for wire in wires:
+                for topic, payload in TOPICS.values():
+                    wire.protocol.data_received(framed(b'["1","1","%b","phx_join",%b]' % (topic.encode(), payload)))
+                    await until(lambda wire=wire, topic=topic: topic.encode() in wire.last)  # type: ignore[misc]
 
+            async def shouts(topic: str, times: int) -> float:
+                began = time.process_time()
+                for _ in range(times):
+                    await one(wires, frames[topic])
+                return time.process_time() - began
 
-async def joined(server: Memory, topic: str, payload: bytes) -> Wire:
-    wire = await server.client()
-    wire.protocol.data_received(framed(b'["1","1","%b","phx_join",%b]' % (topic.encode(), payload)))
-    await until(lambda: topic.encode() in wire.last)
-    return wire
+            await rounds(shouts, clients, number, text, "without sockets")
 
 
 async def one(wires: list[Wire], shout: bytes) -> None:
@@ -94,25 +123,70 @@ async def one(wires: list[Wire], shout: bytes) -> None:
     await until(lambda: wires[-1].writes >= wanted)
 
 
-def fan_out(runs: int) -> None:
-    rows = {
-        "without a history": ("plain:1", b"{}"),
-        "with one": ("kept:1", b"{}"),
-        "that recover": ("kept:1", b'{"recover":true}'),
-    }
-    figures = {name: list[float]() for name in rows}
-    for _ in range(runs):
-        for name, (topic, payload) in rows.items():
-            figures[name].append(timed(topic, payload))
-    plain = min(figures["without a history"])
-    for name, found in figures.items():
-        print(f"a broadcast to 100 clients {name}: {min(found):.0f} µs, {100 * min(found) / plain - 100:+.1f} %")
+class Listening(asyncio.Protocol):
+    """A client of all topics, which counts the messages that it is sent."""
+
+    def __init__(self) -> None:
+        self.heard, self.wanted, self.tail = 0, 0, b""
+        self.done = asyncio.Event()
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        joins = [b'["1","1","%b","phx_join",%b]' % (topic.encode(), payload) for topic, payload in TOPICS.values()]
+        transport.write(HANDSHAKE + b"".join(map(framed, joins)))
+
+    def data_received(self, data: bytes) -> None:
+        # What may be cut in two is counted with the next piece.
+        data = self.tail + data
+        self.heard += data.count(b'"shout"') + data.count(b"phx_reply")
+        self.tail = data[-8:]
+        self.heard -= self.tail.count(b'"shout"') + self.tail.count(b"phx_reply")
+        if self.heard >= self.wanted:
+            self.done.set()
+
+    async def until(self, wanted: int) -> None:
+        self.wanted = wanted
+        if self.heard < wanted:
+            self.done.clear()
+            await self.done.wait()
 
 
-def timed(topic: str, payload: bytes) -> float:
-    gc.collect()
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(shouts(topic, payload, 300))
+async def over_sockets(clients: int, number: int, text: int) -> None:
+    """Do the same with the server in a process of its own, whose processor time is on Linux in nanoseconds."""
+    server, frames = await started("--serve"), shout_frames(text)
+    assert server.stdout is not None
+    port, _ = json.loads(await server.stdout.readline())
+    loop = asyncio.get_running_loop()
+    opened = [(await loop.create_connection(Listening, "127.0.0.1", port))[1] for _ in range(clients)]
+    await asyncio.gather(*(each.until(len(TOPICS)) for each in opened))
+
+    async def shouts(topic: str, times: int) -> float:
+        began, wanted = ran(server.pid), opened[0].heard + times
+        for one in range(1, times + 1):
+            opened[0].transport.write(frames[topic])
+            await asyncio.gather(*(each.until(wanted - times + one) for each in opened))
+        return ran(server.pid) - began
+
+    try:
+        await rounds(shouts, clients, number, text, "over sockets")
+    finally:
+        server.terminate()
+        await server.wait()
+
+
+def ran(pid: int) -> float:
+    """Return the seconds that the only thread of a process has run."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+def fan_out(number: int, rooms: list[int]) -> None:
+    for clients in rooms:
+        for text in (64, 2000):
+            gc.collect()
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                runner.run(in_process(clients, number, text))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(over_sockets(clients, number, 64))
 
 
 # Memory
@@ -242,7 +316,8 @@ async def echo(port: int, number: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=1000, help="clients that come back")
-    parser.add_argument("--runs", type=int, default=15, help="of the fan-out")
+    parser.add_argument("--rounds", type=int, default=100, help="of the fan-out")
+    parser.add_argument("--rooms", type=int, nargs="*", default=[10, 100, 1000], help="clients that are broadcast to")
     parser.add_argument("--serve", action="store_true", help="be the server")
     parser.add_argument("--echo", type=int, metavar="PORT", help="be the neighbour")
     parser.add_argument("--number", type=int, default=1000, help="echoes of the neighbour")
@@ -253,7 +328,7 @@ def main() -> None:
     elif options.echo is not None:
         asyncio.run(echo(options.echo, options.number))
     else:
-        fan_out(options.runs)
+        fan_out(options.rounds, options.rooms)
         for size in (10, 1000):
             memory(size)
         asyncio.run(come_back(options.clients))
