@@ -312,14 +312,11 @@ class Channel(Actor):
         self._send_join_reply(error({"reason": "join timeout"}), joined=False)
         self._process.exit_signal(Shutdown("join timeout"), None)
 
-    def _on_message(self, message: Message) -> object:
+    def _on_message(self, message: Message, *, is_taken: bool = False) -> Any:
         if message.event == "phx_leave":
             return self._leave(message)
-        if self._pushes is not None:
-            push = self._pushes.take(message)
-            if push is None:
-                return None
-            message = push
+        if self._pushes is not None and not is_taken:
+            return self._take(message, self._pushes)
         self._message_ref = message.ref
         began = self.clock.now() if channel_events.handled_in_is_watched(self) else None
         try:
@@ -330,6 +327,18 @@ class Channel(Actor):
         if result is not None and type(result) is not Reply and (coroutine := coroutine_of(result, self)) is not None:
             return self._await_in(coroutine, message, began)
         return self._after_in(message, result, began)
+
+    def _take(self, message: Message, pushes: KeyedPushes) -> object:
+        """Handle a push unless it is a copy, which is known now, or when other processes have said so."""
+        push = pushes.take(message)
+        if push is None or isinstance(push, Message):
+            return push and self._on_message(push, is_taken=True)
+        return self._take_later(push)
+
+    async def _take_later(self, found: Awaitable[Message | None]) -> Stop | None:
+        push = await found
+        after: Any = push and self._on_message(push, is_taken=True)
+        return after if after is None or isinstance(after, Stop) else await after
 
     async def _await_in(self, result: Awaitable[object], message: Message, began: float | None) -> Stop | None:
         after = self._after_in(message, await result, began)

@@ -12,19 +12,29 @@ from pykka import ActorDeadError
 from actors.channels.encoding import ENCODING_ERRORS, encode
 from actors.channels.fastlane import send_frame
 from actors.channels.message import Reply, error
+from actors.idempotency.idempotency import RETRY, RETRY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors.channels.message import SocketRef
 
-__all__ = ["FAILED", "NOT_KEPT", "Claim", "send_answer"]
+__all__ = ["FAILED", "IN_PROGRESS", "NOT_KEPT", "UNAVAILABLE", "UNKNOWN", "Claim", "repeat", "send_answer"]
 
 FAILED = error({"reason": "handling failed"})
 """The answer to a copy of a push whose handler has not returned: it may have done a part of its work."""
 
 NOT_KEPT = error({"reason": "handled, reply not kept"})
 """The answer to a copy of a push whose first reply is too large to be kept, or cannot be encoded for this client."""
+
+UNKNOWN = error({"reason": "outcome unknown"})
+"""The answer to a copy of a push whose process has ended before it was answered: it may have been handled."""
+
+IN_PROGRESS = error({"reason": "in progress", RETRY: RETRY_SECONDS})
+"""The answer to a copy of a push that another process is still handling: the client may send it again."""
+
+UNAVAILABLE = error({"reason": "key store unavailable", RETRY: RETRY_SECONDS})
+"""The answer to a push that is not handled now, as another process may have done it: the client may send it again."""
 
 _OVERHEAD = 300
 """Bytes of a claim beside its key and its reply."""
@@ -39,17 +49,19 @@ class Claim:
     - `digest` tells its copies from another push with the same key; `time` is when it was claimed.
     - `is_deferred`: the handler has taken its `socket_ref`, so any actor may answer it later.
     - `reply` is its answer, as JSON text or bytes; None until it has one.
+    - `share`, if it is set, is called with the reply, for other processes.
     - `grew` is called with the number of bytes when that is known.
     """
 
-    __slots__ = ("_grew", "_waiting", "digest", "is_deferred", "key", "reply", "size", "time")
+    __slots__ = ("_grew", "_waiting", "digest", "is_deferred", "key", "reply", "share", "size", "time")
 
     def __init__(self, key: str, digest: bytes, time: float, grew: Callable[[Claim, int], object]) -> None:
         self.key, self.digest, self.time, self._grew = key, digest, time, grew
         self.is_deferred = False
         self.reply: Reply | None = None
+        self.share: Callable[[Reply], object] | None = None
         self.size = _OVERHEAD + len(key)
-        self._waiting: deque[SocketRef] = deque(maxlen=_MOST_WAITING)
+        self._waiting: deque[Callable[[Reply], object]] = deque(maxlen=_MOST_WAITING)
 
     @property
     def is_running(self) -> bool:
@@ -72,8 +84,10 @@ class Claim:
         grown = len(kept.payload)
         self.size += grown
         self._grew(self, grown)
+        if self.share is not None:
+            self.share(self.reply)
         while self._waiting:
-            self.answer(self._waiting.popleft())
+            self._waiting.popleft()(self.reply)
 
     def forget_reply(self) -> None:
         """Keep no more than that it was handled."""
@@ -81,15 +95,20 @@ class Claim:
         self.size -= len(self.reply.payload)
         self.reply = Reply(NOT_KEPT.status, msgspec.Raw())
 
-    def answer(self, copy: SocketRef) -> None:
-        """Answer a copy of the push, when the first one is answered."""
+    def then(self, take: Callable[[Reply], object]) -> None:
+        """Call `take` with the reply, now or when there is one."""
         if self.reply is None:
-            self._waiting.append(copy)
-            return
-        try:
-            send_answer(copy, _readable(self.reply))
-        except ENCODING_ERRORS:
-            send_answer(copy, NOT_KEPT)
+            self._waiting.append(take)
+        else:
+            take(self.reply)
+
+
+def repeat(copy: SocketRef, kept: Reply) -> None:
+    """Answer a copy of a push with the reply that a claim has kept."""
+    try:
+        send_answer(copy, _readable(kept))
+    except ENCODING_ERRORS:
+        send_answer(copy, NOT_KEPT)
 
 
 def send_answer(ref: SocketRef, answer: Reply) -> None:
@@ -108,6 +127,6 @@ def _kept(answer: Reply) -> Reply:
 
 
 def _readable(kept: Reply) -> Reply:
-    if not isinstance(kept.payload, msgspec.Raw):
+    if not isinstance(kept.payload, msgspec.Raw):  # bytes, or an error of ours
         return kept
     return Reply(kept.status, msgspec.json.decode(kept.payload)) if len(kept.payload) else NOT_KEPT

@@ -19,10 +19,16 @@ if TYPE_CHECKING:
 
     from actors.channels.message import Payload
 
-__all__ = ["KEY", "Idempotency", "KeyedPush", "is_key", "read_key"]
+__all__ = ["KEY", "RETRY", "RETRY_SECONDS", "Idempotency", "KeyedPush", "is_key", "read_key"]
 
 KEY = "@key"
 """The key of a push's payload that has the idempotency key. To servers that do not know it, it is one more field."""
+
+RETRY = "@retry"
+"""The key of an error that says that the push was not handled now, and in how many seconds it may be sent again."""
+
+RETRY_SECONDS = 1.0
+"""As many as the server says."""
 
 _LONGEST = 128
 

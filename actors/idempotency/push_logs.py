@@ -31,13 +31,14 @@ class PushLogs:
     They are plain data that outlives channels, connections and the actor of PubSub. `max_bytes` bounds all together: above it
     the logs are dropped that have not been used for longest.
 
-    - `claimed` counts the pushes that were handled, `repeated` their copies, `dropped` the logs for which there was no room.
+    - `claimed` counts the pushes that were handled, `repeated` their copies that got the first reply, `refused` pushes that may
+      be sent again later, `unknown` copies whose process had ended; `dropped` the logs for which there was no room.
     """
 
     def __init__(self, max_bytes: int = 64 * 1024 * 1024) -> None:
         self._max_bytes = max_bytes
         self._logs: OrderedDict[Claimant, PushLog] = OrderedDict()
-        self.bytes = self.claimed = self.repeated = self.dropped = 0
+        self.bytes = self.claimed = self.repeated = self.refused = self.unknown = self.dropped = 0
 
     def __len__(self) -> int:
         return len(self._logs)

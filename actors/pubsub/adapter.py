@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from actors.actor import Actor
     from actors.history.history_store import HistoryStore
+    from actors.idempotency.push_store import PushStore
 
 __all__ = ["Adapter", "LocalAdapter", "RemotePubSub"]
 
@@ -84,6 +85,9 @@ class Adapter(ABC):
 
     history: HistoryStore | None = None
     """Where all processes keep the histories of topics together; None if they cannot, and then there are none."""
+
+    pushes: PushStore | None = None
+    """Where all processes keep the keys of pushes together (see `Idempotency`); None if each keeps its own."""
 
     @property
     def name(self) -> str:

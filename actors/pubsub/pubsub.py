@@ -28,6 +28,7 @@ from actors.pubsub.disconnects import DISCONNECT, Disconnects
 from actors.pubsub.fanout import Fanout, Fanouts
 from actors.pubsub.peer_message import NODES, PEERS
 from actors.pubsub.peers import Peers
+from actors.pubsub.push_inquiry import PushInquiry
 from actors.pubsub.relay import Relay, this_node
 from actors.pubsub.share import encode_shares
 from actors.pubsub.subscriptions import Subscription, Subscriptions
@@ -122,6 +123,7 @@ class PubSub(WatchedTable):
         self.fanouts, self.disconnects = Fanouts(), Disconnects()
         self.audiences: set[Audience] = set()
         self.pushes = PushLogs()
+        self.inquiry = PushInquiry(self)
         # Most have none, and pay for no more than this.
         self.has_histories = False
         # By topic: to look through all routes takes longer than to record.

@@ -28,6 +28,7 @@ __all__ = [
     "about_keys",
     "append_command",
     "forget_command",
+    "key_of",
     "read_command",
     "read_extent",
     "scan_command",
@@ -36,7 +37,7 @@ __all__ = [
 IDLE = 3600.0
 """Seconds that the epoch and the offset of a topic are kept after its last broadcast has expired."""
 
-_LONGEST = 10 * 365 * 86_400.0
+LONGEST = 10 * 365 * 86_400.0
 """Seconds that a broadcast is kept at most: of a key, Redis has to know the millisecond when it expires."""
 
 _OVERHEAD = 200
@@ -122,11 +123,15 @@ class TopicKeys(NamedTuple):
     @classmethod
     def of(cls, prefix: str, channel: bytes) -> TopicKeys:
         """Return the keys that belong to a channel."""
-        own = prefix.encode()
-        if b"{" not in channel and b"}" not in channel:
-            return cls(channel, b"%b!topic:{%b}" % (own, channel), b"%b!log:{%b}" % (own, channel))
-        tag = _tag(channel)
-        return cls(channel, b"%b%b!topic:%b" % (tag, own, channel), b"%b%b!log:%b" % (tag, own, channel))
+        return cls(channel, key_of(prefix, b"topic", channel), key_of(prefix, b"log", channel))
+
+
+def key_of(prefix: str, kind: bytes, channel: bytes) -> bytes:
+    """Return a key of this kind in the slot of a channel."""
+    own = prefix.encode()
+    if b"{" not in channel and b"}" not in channel:
+        return b"%b!%b:{%b}" % (own, kind, channel)
+    return b"%b%b!%b:%b" % (_tag(channel), own, kind, channel)
 
 
 @lru_cache(maxsize=10_000)
@@ -194,7 +199,7 @@ def about_keys(prefix: str, found: list[bytes]) -> list[bytes]:
 
 
 def _begin(script: str, keys: TopicKeys, run: bytes, epoch: str, history: History) -> tuple[bytes, ...]:
-    ttl = b"%d" % max(1, round(min(history.ttl, _LONGEST) * 1000))
+    ttl = b"%d" % max(1, round(min(history.ttl, LONGEST) * 1000))
     return (
         b"EVAL",
         script.encode(),

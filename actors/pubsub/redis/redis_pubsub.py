@@ -11,6 +11,7 @@ from actors.pubsub.adapter import Adapter
 from actors.pubsub.redis.redis_address import RedisAddress
 from actors.pubsub.redis.redis_history import RedisHistory
 from actors.pubsub.redis.redis_link import RedisLink
+from actors.pubsub.redis.redis_pushes import RedisPushes
 from actors.redaction import safe_repr
 from actors.validation import check_count, check_seconds
 
@@ -93,6 +94,7 @@ class RedisPubSub(Adapter):
         self.max_queue, self.max_queue_bytes = max_queue, max_queue_bytes
         self.wanted: dict[str, bytes] = {}
         self.history = self._histories = RedisHistory(self)
+        self.pushes = self._pushes = RedisPushes(self)
         self._link: RedisLink | None = None
         self._was_up: bool | None = None
 
@@ -140,6 +142,7 @@ class RedisPubSub(Adapter):
     def linked(self, link: RedisLink | None) -> None:
         """Use this actor from now on, or none."""
         self._link = link
+        self._pushes.linked(link)
         if link is None:
             self._histories.close()
         else:
@@ -162,6 +165,7 @@ class RedisPubSub(Adapter):
     def changed(self, serves: Callable[[bytes], bool]) -> None:
         """Report to telemetry that it has connected, or lost a connection, to the server of some channels."""
         self._histories.changed(serves)
+        self._pushes.changed(serves)
         trouble = self.trouble()
         if (trouble is None) != self._was_up:
             self._was_up = trouble is None

@@ -1,0 +1,114 @@
+"""What becomes of a push with a key that another process handles: that process is asked for its first answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from actors.channels.message import Reply
+from actors.idempotency.claim import IN_PROGRESS, UNKNOWN
+from actors.idempotency.push_logs import Claimant
+from actors.idempotency.push_store import StoreUnavailableError
+from actors.pubsub.requests import PeerAnswer, PeerError, UnreachableError
+from actors.time_bound import TimeBound
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from actors.idempotency.claim import Claim
+    from actors.idempotency.push_logs import PushLogs
+    from actors.idempotency.push_store import PushStore, SharedPush
+    from actors.pubsub.peers import Peers
+    from actors.runtime.scheduler import Scheduler
+
+__all__ = ["PushInquiry"]
+
+_SERVICE = "keyed push"
+
+_WITHIN = 5.0
+"""Seconds that the other process waits for its handler: less than the ten that clients wait for a reply."""
+_ON_THE_WAY = 2.0
+"""Seconds that its answer may take beside that."""
+
+
+class Handling(Protocol):
+    """The PubSub, as far as it is asked for answers."""
+
+    @property
+    def peers(self) -> Peers:
+        """The other processes."""
+
+    @property
+    def pushes(self) -> PushLogs:
+        """The pushes with a key that were handled here."""
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """The scheduler of its event loop."""
+
+
+class PushInquiry:
+    """Asks other processes for first answers, and answers theirs, over whatever adapter a PubSub has."""
+
+    def __init__(self, pubsub: Handling) -> None:
+        self._pubsub = pubsub
+        pubsub.peers.serve(_SERVICE, self._serve)
+
+    async def first_answer(self, store: PushStore, push: SharedPush) -> Reply:
+        """Return the first answer to a push, encoded; or IN_PROGRESS, or UNKNOWN if nothing more will come of it."""
+        try:
+            answer = await self._ask(push)
+        except UnreachableError:
+            # What it has answered last may be in the store.
+            answer = IN_PROGRESS if self._pubsub.peers.may_be_alive(push.run) else None
+        except PeerError:
+            answer = IN_PROGRESS
+        return await _last_answer(store, push) if answer is None else answer
+
+    async def _ask(self, push: SharedPush) -> Reply | None:
+        """Return what the process says that handles a push, None if it knows nothing of it."""
+        topic, client = push.claimant
+        about = {"topic": topic, "client": client, "key": push.key}
+        said, body = await self._pubsub.peers.ask(push.run, _SERVICE, about, seconds=_WITHIN + _ON_THE_WAY)
+        if said.get("running"):
+            return IN_PROGRESS
+        status = said.get("status")
+        return Reply(status, body if said.get("binary") else msgspec.Raw(body)) if isinstance(status, str) else None
+
+    # What others ask
+
+    def _serve(self, about: dict[str, Any], _body: bytes) -> PeerAnswer | Awaitable[PeerAnswer]:
+        """Answer another process, at once if that is possible."""
+        claim = None
+        match about:
+            case {"topic": str(topic), "client": None | str() as client, "key": str(key)}:
+                now = self._pubsub.scheduler.clock.now()
+                claim = self._pubsub.pushes.find(Claimant(topic, client), key, now)
+        if claim is None:
+            return PeerAnswer({})
+        return self._wait(claim) if claim.reply is None else _packed(claim.reply)
+
+    async def _wait(self, claim: Claim) -> PeerAnswer:
+        answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        claim.then(lambda reply: None if answered.done() else answered.set_result(reply))
+        try:
+            with TimeBound(self._pubsub.scheduler.clock, _WITHIN):
+                return _packed(await answered)
+        except TimeoutError:
+            return PeerAnswer({"running": True})
+
+
+async def _last_answer(store: PushStore, push: SharedPush) -> Reply:
+    try:
+        found = await store.find(push)
+    except StoreUnavailableError:
+        return IN_PROGRESS
+    return UNKNOWN if found is None or found.answer is None else found.answer
+
+
+def _packed(kept: Reply) -> PeerAnswer:
+    payload = kept.payload
+    is_binary = isinstance(payload, bytes)
+    return PeerAnswer({"status": kept.status, "binary": is_binary}, payload if is_binary else bytes(payload))
