@@ -627,3 +627,48 @@ def test_a_push_that_is_made_again_and_finds_no_channel_is_sent_after_the_rejoin
     assert world.events() == ["phx_join", "say"]
     world.answer(world.sent[-1])
     assert again == [("ok", {})]
+
+
+NOT_NOW = {"status": "error", "response": {"reason": "in progress", "@retry": 2.0}}
+
+
+def test_a_push_that_is_made_again_is_sent_when_the_server_says_so(world: World) -> None:
+    member = world.joined()
+    once, again = member.push("say"), member.push("say", again=True)
+    for push in list(world.sent):
+        world.say(None, push.ref, "room:1", "phx_reply", NOT_NOW)
+    assert (once, again) == ([("error", NOT_NOW["response"])], [])
+    world.sent.clear()
+    world.advance(1.5)
+    assert world.events() == []
+    world.advance(0.5)
+    assert world.events() == ["say"]
+    world.answer(world.sent[-1])
+    assert again == [("ok", {})]
+
+
+def test_a_push_that_is_made_again_is_not_sent_when_it_is_answered_or_while_the_channel_rejoins(world: World) -> None:
+    member = world.joined()
+    answers = member.push("say", again=True)
+    sent = world.sent[-1]
+    world.say(None, sent.ref, "room:1", "phx_reply", NOT_NOW)
+    world.drop()
+    world.sent.clear()
+    world.open()
+    world.advance(2)
+    assert world.events() == ["phx_join"]
+    world.answer(world.sent[-1])
+    world.answer(world.sent[-1])
+    assert answers == [("ok", {})]
+    world.sent.clear()
+    world.advance(5)
+    assert "say" not in world.events()
+
+
+@pytest.mark.parametrize("seconds", [-1, "1", None, [1]])
+def test_an_error_that_says_no_time_is_the_answer(world: World, seconds: object) -> None:
+    member = world.joined()
+    answers = member.push("say", again=True)
+    response = {"reason": "in progress", "@retry": seconds}
+    world.say(None, world.sent[-1].ref, "room:1", "phx_reply", {"status": "error", "response": response})
+    assert answers == [("error", response)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import enum
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from actors.callbacks import check_function
 from actors.channels.message import Message, Reply
+from actors.idempotency.idempotency import RETRY
 from transport.client.exceptions import AlreadyJoinedError, BufferFullError, ClosedError, NotJoinedError
-from transport.client.protocol.effects import Call, Callback, Effect, Resolve
+from transport.client.protocol.effects import Call, Callback, Effect, ProtocolTimer, Resolve, StartTimer
 from transport.client.protocol.push_protocol import CLOSED, TIMEOUT, PushProtocol, checked_timeout
 from transport.client.protocol.reconnection import RetryTimer, rejoin_after
 from transport.client.protocol.recovery import ClientRecovery, MissedError
@@ -340,14 +342,26 @@ class ChannelProtocol:
     def _replied(self, message: Message) -> None:
         """Settle the push that this is the reply to; a late reply is dropped.
 
-        A push that found no channel on the server, as that had just crashed, was not handled: it may be sent again.
+        One that is sent `again` is not settled if it was not handled: if it found no channel, as that had just crashed, it is
+        sent after the rejoin; if it is not known whether another process has handled it, in as many seconds as the server says.
         """
         match message:
             case Message(ref=str(ref), payload={"status": str(status), "response": response}) if ref in self._waiting:
                 push, reply = self._waiting[ref], Reply(status, response)
-                if not push.again or reply != _UNMATCHED:
+                if not push.again or not self._comes_again(push, reply):
                     del self._waiting[ref]
                     self._settle(push, reply)
+
+    def _comes_again(self, push: PushProtocol, reply: Reply) -> bool:
+        seconds = _seconds_to_retry(reply)
+        if seconds is not None:
+            self._socket.emit(StartTimer(ProtocolTimer(f"retry {push.event}", partial(self._retry, push)), seconds))
+        return seconds is not None or reply == _UNMATCHED
+
+    def _retry(self, push: PushProtocol) -> None:
+        """Send a push again, unless it is answered by now, or the rejoin does so."""
+        if push.ref in self._waiting and self.can_push:
+            self._send(push)
 
     def _settle(self, push: PushProtocol, reply: Reply) -> None:
         if push is self._leave_push:
@@ -396,3 +410,9 @@ class ChannelProtocol:
         for _ref, bound, callback in self._bindings:
             if bound == event:
                 self._socket.emit(Call(callback, (payload,)))
+
+
+def _seconds_to_retry(reply: Reply) -> float | None:
+    response = reply.payload
+    seconds = response.get(RETRY) if reply.status == "error" and isinstance(response, dict) else None
+    return seconds if isinstance(seconds, int | float) and seconds >= 0 else None

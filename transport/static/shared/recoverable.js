@@ -6,6 +6,7 @@
 
 const BINARY = "@binary";
 const KEY = "@key";
+const RETRY = "@retry";
 const SKIP = "phx_skip";
 
 /** Returns `socket.channel(topic, params)`; its `recovery` is what the last join was answered: {epoch, offset, recovered, count}. */
@@ -24,14 +25,24 @@ export function recoverable(socket, topic, params = {}) {
     next = (recovery.recovered ? asked.offset : recovery.offset) + 1;
   }
 
-  function sendAgain() {
-    for (const [push, end] of unanswered) {
-      if (push.receivedResp) unanswered.delete(push);
-      else if (!channel.pushBuffer.includes(push)) push.resend(Math.max(0, end - Date.now()));
-    }
+  function sendAgain(push) {
+    if (push.receivedResp) unanswered.delete(push);
+    else if (!channel.pushBuffer.includes(push)) push.resend(Math.max(0, unanswered.get(push) - Date.now()));
   }
 
-  const waits = (ref) => [...unanswered.keys()].some((push) => push.ref === ref);
+  /** Sends a push again, unless it is answered by now, or the rejoin will do so. */
+  function retry(push) {
+    if (unanswered.has(push) && channel.state === "joined") sendAgain(push);
+  }
+
+  /** Whether an answer says that a push was not handled, and may be sent again: after the rejoin, or in so many seconds. */
+  function comesAgain(ref, { status, response }) {
+    const push = [...unanswered.keys()].find((push) => push.ref === ref);
+    if (!push || status !== "error") return false;
+    const isLater = typeof response?.[RETRY] === "number";
+    if (isLater) setTimeout(retry, response[RETRY] * 1000, push);
+    return isLater || response?.reason === "unmatched topic"; // then its channel has just crashed
+  }
 
   /** Pushes an event that is sent again after each rejoin until it is answered, and handled once by the server. */
   channel.pushOnce = (event, payload, timeout = channel.timeout, key = randomKey()) => {
@@ -45,9 +56,9 @@ export function recoverable(socket, topic, params = {}) {
   channel.trigger = (event, payload, ref, joinRef) => {
     if (event === "phx_reply" && ref === channel.joinRef() && payload.status === "ok") {
       if (payload.response?.recover) joined(payload.response.recover);
-      sendAgain(); // before stock phoenix.js sends what has waited for the join
+      [...unanswered.keys()].forEach(sendAgain); // before stock phoenix.js sends what has waited for the join
     }
-    if (event === "phx_reply" && isUnmatched(payload) && waits(ref)) return; // its channel has just crashed
+    if (event === "phx_reply" && comesAgain(ref, payload)) return;
     const offset = offsetOf(ref);
     if (offset === null) return dispatch(event, payload, ref, joinRef);
     if (next === null) return; // it comes again after the rejoin
@@ -70,11 +81,6 @@ export function recoverable(socket, topic, params = {}) {
 /** The offset that a recorded broadcast has in the place of a ref; null for anything else. */
 function offsetOf(ref) {
   return typeof ref === "string" && ref.startsWith("@") ? Number(ref.slice(1)) : null;
-}
-
-/** Whether a push has found no channel on the server, and so was not handled. */
-function isUnmatched({ status, response }) {
-  return status === "error" && response?.reason === "unmatched topic";
 }
 
 function isBinary(payload) {
