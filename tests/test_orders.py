@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any, Self
 import pytest
 
 from tests.live import ROOT, WAIT, LiveDemo
-from tests.servers.redis_server import RedisServer
+from tests.servers.redis_server import RedisServer, free_port, redis_cluster
 from tests.transport.wire import on_loop
 from transport.client import Channel, Push, ReplyError, Socket
 
@@ -20,8 +21,8 @@ ORDERS = ROOT / "tests" / "servers" / "orders.py"
 
 
 @contextmanager
-def both(server: RedisServer) -> Iterator[list[LiveDemo]]:
-    with LiveDemo(ORDERS, "--redis", server.url) as one, LiveDemo(ORDERS, "--redis", server.url) as two:
+def both(url: str) -> Iterator[list[LiveDemo]]:
+    with LiveDemo(ORDERS, "--redis", url) as one, LiveDemo(ORDERS, "--redis", url) as two:
         yield [one, two]
 
 
@@ -33,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="module")
 def nodes(server: RedisServer) -> Iterator[list[LiveDemo]]:
-    with both(server) as demos:
+    with both(server.url) as demos:
         yield demos
 
 
@@ -146,7 +147,7 @@ async def test_what_is_pushed_behind_a_push_with_a_key_is_handled_behind_it(node
 
 @on_loop
 async def test_nothing_is_handled_while_it_is_not_known_what_another_process_has_done(tmp_path: Path) -> None:
-    with RedisServer(tmp_path) as server, both(server) as nodes:
+    with RedisServer(tmp_path) as server, both(server.url) as nodes:
         async with Client(nodes[0], "orders:1") as here, Client(nodes[1], "orders:1") as there:
             first = await here.order()
             server.freeze()
@@ -161,13 +162,29 @@ async def test_nothing_is_handled_while_it_is_not_known_what_another_process_has
 
 
 @on_loop
+async def test_a_push_whose_client_goes_while_its_key_is_looked_up_is_handled_once(
+    tmp_path: Path,
+) -> None:
+    with RedisServer(tmp_path) as server, both(server.url) as nodes:
+        async with Client(nodes[1], "orders:1") as there:
+            async with Client(nodes[0], "orders:1") as here:
+                server.freeze()
+                pushed = here.once("order")
+                # A connection's messages reach their channels in order, and one channel does not wait for the other.
+                await here.socket.channel("orders:2").join()
+            server.thaw()
+            assert (await there.order())["pid"] in {node.pid for node in nodes}
+            assert await there.taken() == ["order"]
+            del pushed
+
+
+@on_loop
 async def test_what_becomes_of_a_push_whose_process_is_killed_is_not_known(tmp_path: Path) -> None:
-    with RedisServer(tmp_path) as server, both(server) as nodes:
+    with RedisServer(tmp_path) as server, both(server.url) as nodes:
         async with Client(nodes[1], "orders:1") as there, Client(nodes[0], "orders:1") as here:
             done = await here.order("done")
             pushed = here.once("later")
-            for _ in range(2):
-                await here.channel.recv(WAIT)
+            heard = [(await there.channel.recv(WAIT)).payload["event"] for _ in range(2)]
             nodes[0].signal(signal.SIGKILL)
             assert nodes[0].ended() == -signal.SIGKILL
             assert await there.order("done") == done
@@ -175,7 +192,7 @@ async def test_what_becomes_of_a_push_whose_process_is_killed_is_not_known(tmp_p
             for _ in range(2):
                 with pytest.raises(ReplyError, match="outcome unknown"):
                     await there.once("later", timeout=2 * WAIT)
-            assert await there.taken() == ["order", "later"]
+            assert heard + await there.taken() == ["order", "later"]
             del pushed
 
 
@@ -192,3 +209,25 @@ async def test_pushes_are_handled_once_while_their_clients_change_the_node(nodes
         heard = [(await asyncio.wait_for(eve.channel.recv(), WAIT)).payload["payload"]["n"] for _ in range(100)]
         assert heard == [*range(100)]
         assert await eve.taken() == []
+
+
+@on_loop
+async def shared_by(nodes: list[LiveDemo]) -> None:
+    for topic in ("orders:1", "orders:2", "orders:{a}b", "orders:a}b"):
+        async with Client(nodes[0], topic) as here, Client(nodes[1], topic) as there:
+            first = await here.order()
+            assert await there.order() == first
+
+
+def test_a_cluster_keeps_them(tmp_path: Path) -> None:
+    with redis_cluster(tmp_path) as (url, _), both(url) as nodes:
+        shared_by(nodes)
+
+
+def test_a_user_of_redis_with_the_permissions_that_the_documentation_names(tmp_path: Path) -> None:
+    (line,) = re.findall(r"^ACL SETUSER .*", (ROOT / "docs/scaling.md").read_text(encoding="utf-8"), re.MULTILINE)
+    with RedisServer(tmp_path, port=free_port()) as server:
+        assert server.ask(*line.split())
+        with both(f"redis://chat:password@127.0.0.1:{server.port}") as nodes:
+            shared_by(nodes)
+        assert server.ask("ACL", "LOG") == []

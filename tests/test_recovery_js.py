@@ -86,6 +86,12 @@ def test_a_push_that_finds_no_channel_is_sent_after_the_rejoin(report: Reporter)
     assert bodies(seen) == [0]
 
 
+def test_a_push_is_sent_again_when_the_server_says_so(report: Reporter) -> None:
+    seen = report("a push that is asked for again")
+    assert (seen["answered"], seen["refusals"]) == ([OK], 3)
+    assert bodies(seen) == [0]
+
+
 def test_the_same_key_is_the_same_push(report: Reporter) -> None:
     seen = report("a key of one's own")
     assert seen["answered"] == [OK, OK, ["error", {"reason": "key used for another push"}]]

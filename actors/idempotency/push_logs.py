@@ -43,6 +43,11 @@ class PushLogs:
     def __len__(self) -> int:
         return len(self._logs)
 
+    @property
+    def are_used(self) -> bool:
+        """Whether a push with a key has come to this process."""
+        return self.claimed + self.repeated + self.refused + self.unknown > 0
+
     def find(self, claimant: Claimant, key: str, now: float) -> Claim | None:
         """Return the claim of a key."""
         log = self._logs.get(claimant)

@@ -191,6 +191,21 @@ scenarios["a push that finds no channel"] = async room => {
   return {answered}
 }
 
+// Another process may have handled it: the server says when to ask again, twice.
+scenarios["a push that is asked for again"] = async room => {
+  await room.until(room.answers, 1)
+  const trigger = room.channel.trigger
+  let refusals = 0
+  room.channel.trigger = (event, payload, ...rest) => {
+    const isRefused = event === "phx_reply" && refusals++ < 2
+    trigger(event, isRefused ? {status: "error", response: {reason: "in progress", "@retry": 0.01}} : payload, ...rest)
+  }
+  const answered = [await room.sayOnce(0)]
+  room.channel.trigger = trigger
+  await room.until(room.heard, 1)
+  return {answered, refusals}
+}
+
 scenarios["a key of one's own"] = async room => {
   await room.until(room.answers, 1)
   const answered = [await room.sayOnce(0, 5000, "k"), await room.sayOnce(0, 5000, "k"), await room.sayOnce(1, 5000, "k")]

@@ -909,5 +909,10 @@ async def test_pushes_with_a_key_are_counted() -> None:
         for ref in "234":
             await client.send("1", ref, "room:1", "say", {"@key": "k"})
             await client.recv()
-        assert await family(server, "ashtree_keyed_pushes_total") == {"outcome=handled": 1, "outcome=repeated": 2}
+        assert await family(server, "ashtree_keyed_pushes_total") == {
+            "outcome=handled": 1,
+            "outcome=repeated": 2,
+            "outcome=refused": 0,
+            "outcome=unknown": 0,
+        }
         assert (await family(server, "ashtree_keyed_pushes_bytes"))[""] > 300

@@ -80,7 +80,7 @@ class EndpointCollector(Collector):
             yield from _exchange(pubsub)
         if pubsub is not None and pubsub.has_histories:
             yield from _histories(pubsub.history)
-        if pubsub is not None and pubsub.pushes.claimed:
+        if pubsub is not None and pubsub.pushes.are_used:
             yield from _pushes(pubsub.pushes)
 
 
@@ -260,9 +260,14 @@ def _histories(history: HistoryStore) -> Iterator[Metric]:
 def _pushes(pushes: PushLogs) -> Iterator[Metric]:
     yield _counter(
         "ashtree_keyed_pushes",
-        "Pushes with a key to channels with an idempotency, by outcome: handled, or repeated, as they were copies.",
+        "Pushes with a key to channels with an idempotency, by outcome: handled, repeated, refused or unknown.",
         ["outcome"],
-        {"handled": pushes.claimed, "repeated": pushes.repeated},
+        {
+            "handled": pushes.claimed,
+            "repeated": pushes.repeated,
+            "refused": pushes.refused,
+            "unknown": pushes.unknown,
+        },
     )
     yield GaugeMetricFamily("ashtree_keyed_pushes_bytes", "Bytes of the keys and answers that are kept.", pushes.bytes)
 
