@@ -17,7 +17,7 @@ import pytest
 
 from tests.live import ROOT, LiveDemo
 from tests.node import play
-from tests.servers.redis_server import RedisServer, free_port, redis_cluster, redis_sentinel, until
+from tests.servers.redis_server import RedisServer, free_port, move_slot, redis_cluster, redis_sentinel, until
 from tests.servers.round_robin import RoundRobin
 from tests.servers.tcp_proxy import TCPProxy
 from tests.transcript import Http, fetch
@@ -280,6 +280,33 @@ def talk_over(demos: list[LiveDemo]) -> None:
 def test_a_cluster_keeps_them(tmp_path: Path) -> None:
     with redis_cluster(tmp_path) as (url, _), nodes_at(url, url) as demos:
         talk_over(demos)
+
+
+def test_a_slot_of_a_cluster_that_moves_is_no_error(tmp_path: Path) -> None:
+    @on_loop
+    async def talk(nodes: Nodes, servers: list[RedisServer]) -> None:
+        async def epochs() -> set[str]:
+            """Return what both nodes take for the epoch."""
+            async with nodes.connect(0) as ann, nodes.connect(1) as eve:
+                return {(await nodes.join(each))["epoch"] for each in (ann, eve)}
+
+        async with nodes.connect(1, "bob") as bob:
+            await bob.join(nodes.room)
+            await nodes.speak(bob, 1)
+            before = await epochs()
+            move_slot(servers, b"ashtree:" + nodes.room.encode())
+            body = 2
+            while len(known := await epochs()) > 1 or known & {*before, ""}:
+                await nodes.speak(bob, body)
+                body += 1
+            async with nodes.connect(0) as ann:
+                after = await nodes.join(ann)
+                await nodes.speak(bob, body)
+                await nodes.hears(ann, after["offset"] + 1, body)
+
+    with redis_cluster(tmp_path) as (url, servers), nodes_at(url, url) as demos:
+        talk(Nodes(demos, "room:moves"), servers)
+        assert not [line for demo in demos for line in demo.output if "ERROR" in line]
 
 
 def test_a_user_of_redis_with_the_permissions_that_the_documentation_names(tmp_path: Path) -> None:

@@ -18,7 +18,15 @@ from actors.pubsub.redis.publish_message import publish
 from actors.pubsub.redis.redis_pubsub import BROKER_CONNECTED, BROKER_DISCONNECTED, RedisPubSub, channel_of
 from actors.pubsub.redis.redis_shard import Reconnects, RedisShard
 from tests.live import WAIT
-from tests.servers.redis_server import RedisServer, free_port, redis_by_tls, redis_cluster, redis_sentinel, until
+from tests.servers.redis_server import (
+    RedisServer,
+    free_port,
+    move_slot,
+    redis_by_tls,
+    redis_cluster,
+    redis_sentinel,
+    until,
+)
 from tests.servers.tcp_proxy import TCPProxy
 from transport.testing.adapter_contract import AdapterContract, ContractNode
 
@@ -585,16 +593,6 @@ def test_a_replica_is_refused_as_nothing_would_reach_the_master(
         replica.ask("REPLICAOF", "NO", "ONE")
         brokers.wait(one, up=True)
     assert "connect to the master" in caplog.text
-
-
-def move_slot(servers: list[RedisServer], channel: bytes) -> None:
-    """Give the slot of a channel to the next server."""
-    slot = servers[0].ask("CLUSTER", "KEYSLOT", channel)
-    ids = [server.ask("CLUSTER", "MYID") for server in servers]
-    owner = 0 if slot < 5461 else 1 if slot < 10923 else 2
-    target = (owner + 1) % 3
-    for server in (servers[target], servers[owner], servers[3 - owner - target]):
-        server.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
 
 
 def test_slots_may_move_to_another_server_of_a_cluster_and_other_channels_are_not_concerned(

@@ -17,7 +17,7 @@ import redis
 
 from tests.live import WAIT
 
-__all__ = ["RedisServer", "free_port", "redis_by_tls", "redis_cluster", "redis_sentinel", "until"]
+__all__ = ["RedisServer", "free_port", "move_slot", "redis_by_tls", "redis_cluster", "redis_sentinel", "until"]
 
 PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
 _POLL = 0.02
@@ -165,6 +165,18 @@ def _knows_all(server: RedisServer) -> bool:
     return "cluster_state:ok" in text.replace("'", "").replace(
         " ", ""
     ) and "cluster_slots_assigned:16384" in text.replace("'", "").replace(" ", "")
+
+
+def move_slot(servers: list[RedisServer], channel: bytes) -> None:
+    """Give the slot of a channel to the next server, without its keys."""
+    slot = servers[0].ask("CLUSTER", "KEYSLOT", channel)
+    ids = [server.ask("CLUSTER", "MYID") for server in servers]
+    owner = 0 if slot < 5461 else 1 if slot < 10923 else 2
+    target = (owner + 1) % 3
+    if keys := servers[owner].ask("CLUSTER", "GETKEYSINSLOT", slot, 100):
+        servers[owner].ask("DEL", *keys)
+    for server in (servers[target], servers[owner], servers[3 - owner - target]):
+        server.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from actors.idempotency.claim import NOT_KEPT
 from actors.idempotency.push_store import PushStore, SharedPush, StoreUnavailableError
 from actors.log import Log
 from actors.pubsub.redis.push_commands import PushCommands, find_command, read_push
-from actors.pubsub.redis.redis_shard import Lost
+from actors.pubsub.redis.redis_shard import Lost, has_moved
 from actors.pubsub.remote_message import RemoteMessageError
 
 if TYPE_CHECKING:
@@ -140,8 +140,8 @@ class RedisPushes(PushStore):
             shard.ask(command, partial(self._has_written, shard, number))
 
     def _has_written(self, shard: RedisShard, number: int, answer: Any) -> None:
-        if isinstance(answer, Lost):
-            return
+        if isinstance(answer, Lost) or has_moved(answer):
+            return  # until there is a server for it
         if isinstance(answer, Exception):
             shard.log_refusal(_WHAT, answer)
         self._written(number)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from actors.clock import Clock
 
-__all__ = ["LOST", "Lost", "Reconnects", "RedisShard", "Settings", "cause_of", "hang_up", "writer_of"]
+__all__ = ["LOST", "Lost", "Reconnects", "RedisShard", "Settings", "cause_of", "hang_up", "has_moved", "writer_of"]
 
 _log = Log("ashtree.pubsub")
 
@@ -296,7 +296,7 @@ class RedisShard:
             await connection.send_packed_command(self.outgoing.take(_WRITE_BYTES), check_health=False)
 
     async def _read_answers(self, connection: AbstractConnection) -> None:
-        from redis.exceptions import MovedError, ResponseError  # noqa: PLC0415  # its library is an extra
+        from redis.exceptions import ResponseError  # noqa: PLC0415  # its library is an extra
 
         async for _ in self._turns():
             answer: Any
@@ -304,7 +304,7 @@ class RedisShard:
                 answer = await connection.read_response(disconnect_on_error=False)
             except ResponseError as error:
                 answer = error
-                if isinstance(error, MovedError):
+                if has_moved(error):
                     self._on_moved()
             self.outgoing.answered()
             self._on_answer(answer)
@@ -323,16 +323,15 @@ class RedisShard:
 
     def _refused(self, error: Exception, *, is_beat: bool) -> None:
         """Count a message that the server did not take: its slot has moved, or the user may not publish on that channel."""
-        from redis.exceptions import MovedError  # noqa: PLC0415  # its library is an extra
-
         if is_beat:
             raise Lost(f"it refuses the heartbeat: {error}")
         self._on_lost(1)
-        if not isinstance(error, MovedError):
-            self.log_refusal("a message", error)
+        self.log_refusal("a message", error)
 
     def log_refusal(self, what: str, error: Exception) -> None:
-        """Log what the server has refused, once in a while."""
+        """Log what the server has refused, once in a while; that a slot has moved is no fault."""
+        if has_moved(error):
+            return
         if self._errors.admit(f"{what[:16]}{error}"[:60], self._clock.now()) is not None:
             _log.error("%s refuses %s: %s", self.name, what, safe_str(error))
 
@@ -468,3 +467,10 @@ async def _run_of(connection: AbstractConnection) -> bytes:
 def _command(*parts: bytes) -> bytes:
     """Return a command as it is written."""
     return b"*%d\r\n%b" % (len(parts), b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts))
+
+
+def has_moved(answer: object) -> bool:
+    """Return whether an answer of a server says that it does not have the slot any more, so it has done nothing."""
+    from redis.exceptions import MovedError  # noqa: PLC0415  # its library is an extra
+
+    return isinstance(answer, MovedError)
