@@ -17,7 +17,7 @@ import pytest
 
 from tests.live import ROOT, LiveDemo
 from tests.node import play
-from tests.servers.redis_server import RedisServer, free_port, move_slot, redis_cluster, redis_sentinel, until
+from tests.servers.redis_server import PROGRAM, RedisServer, free_port, move_slot, redis_cluster, redis_sentinel, until
 from tests.servers.round_robin import RoundRobin
 from tests.servers.tcp_proxy import TCPProxy
 from tests.transcript import Http, fetch
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
 
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="redis-server is not installed")
 DEMO = ROOT / "demo.py"
 # What the first join says, without a position.
 FIRST: Any = True

@@ -40,7 +40,10 @@ class Broker:
         self.couriers.setdefault(topic, []).append(courier)
 
     def remove(self, topic: str, courier: ActorRef[Any]) -> None:
-        self.couriers.get(topic, []).remove(courier)
+        couriers = self.couriers.get(topic, [])
+        # One that gives up what it does not have is not to be replaced by one that subscribes to all again.
+        if courier in couriers:
+            couriers.remove(courier)
 
     def leave(self, courier: ActorRef[Any]) -> None:
         for couriers in self.couriers.values():

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+import psutil  # type: ignore[import-untyped]  # it has no types
 import pytest
 
 from actors.testing import WAIT
+from tests.servers.redis_server import until
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM_WAIT = 4 * WAIT
@@ -251,6 +253,11 @@ class Program:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
+    def sleeps(self) -> None:
+        """Wait until the main thread waits: CPython does not notice a signal that comes just before, until there is another."""
+        main_thread = psutil.Process(self.process.pid)
+        until(lambda: main_thread.status() == psutil.STATUS_SLEEPING)
+
     def end(self) -> tuple[int, list[str], str]:
         """Wait for the end; return the status, the lines that came since, and the errors."""
         status = self.process.wait(PROGRAM_WAIT)
@@ -392,6 +399,7 @@ def test_a_second_signal_ends_a_program_at_once_whatever_is_stuck_in_it(loop: st
     stuck.signal(TERM)
     if kind in {"Pooling", "Threading"}:
         stuck.expect("a ends", "over", "waits")
+        stuck.sleeps()
     stuck.signal(INT)
     status, lines, errors = stuck.end()
     assert (status, lines[-1]) == (1, "exit")
@@ -422,6 +430,7 @@ def test_a_second_signal_breaks_off_a_function_that_hangs_at_the_end_of_the_prog
     _expect_busy(leaving, "Leaving")
     leaving.signal(TERM)
     leaving.expect("a ends", "over", "waits", "leaves")
+    leaving.sleeps()
     leaving.signal(INT)
     assert leaving.end()[1:] == (["exit"], "")
 

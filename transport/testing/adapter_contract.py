@@ -232,6 +232,10 @@ class AdapterContract(ABC):
                 two.pubsub.unsubscribe(f"other:{number - 1}", others[(number - 1) % 2].ref)
             there.assert_receive(lambda message: message == broadcasts[-1])
             assert there.messages == broadcasts[:-1]
+            # What the adapter does later than it is told to is done now.
+            self.settle(one, two)
+            one.pubsub.broadcast("room:1", _NEWS)
+            there.assert_receive(lambda message: message == _NEWS)
             for probe in others:
                 probe.ref.stop()
 
