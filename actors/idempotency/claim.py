@@ -98,6 +98,8 @@ class Claim:
     def then(self, take: Callable[[Reply], object]) -> None:
         """Call `take` with the reply, now or when there is one."""
         if self.reply is None:
+            if len(self._waiting) == _MOST_WAITING:
+                self._waiting.popleft()(IN_PROGRESS)
             self._waiting.append(take)
         else:
             take(self.reply)

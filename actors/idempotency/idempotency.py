@@ -78,8 +78,10 @@ class KeyedPush(NamedTuple):
     def digest(self, event: object) -> bytes:
         """Return what tells a copy of this push from another push with the same key."""
         payload = self.payload
-        data = payload if isinstance(payload, bytes) else _encode([event, payload])
-        return blake2b(data, digest_size=16, person=b"bytes" if data is payload else b"").digest()
+        if not isinstance(payload, bytes):
+            return blake2b(_encode([event, payload]), digest_size=16).digest()
+        # A text in JSON ends with its quotation mark.
+        return blake2b(_encode(event) + payload, digest_size=16, person=b"bytes").digest()
 
 
 _encode = msgspec.json.Encoder(enc_hook=as_plain, order="sorted").encode

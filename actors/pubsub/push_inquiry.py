@@ -95,9 +95,10 @@ class PushInquiry:
         claim.then(lambda reply: None if answered.done() else answered.set_result(reply))
         try:
             with TimeBound(self._pubsub.scheduler.clock, _WITHIN):
-                return _packed(await answered)
+                answer = await answered
         except TimeoutError:
-            return PeerAnswer({"running": True})
+            answer = IN_PROGRESS
+        return PeerAnswer({"running": True}) if answer is IN_PROGRESS else _packed(answer)
 
 
 async def _last_answer(store: PushStore, push: SharedPush) -> Reply:

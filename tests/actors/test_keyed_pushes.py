@@ -347,3 +347,24 @@ def test_a_wrong_option_is_named(options: dict[str, Any]) -> None:
 def test_events_must_be_a_collection() -> None:
     with pytest.raises(TypeError, match="events must be a collection"):
         Idempotency(events="say")
+
+
+def test_bytes_of_another_event_are_another_push() -> None:
+    with room(serializer=V2JSONSerializer()) as client:
+        channel = client.join(TOPIC)
+        same = {"@binary": b64encode(b"same").decode(), "@key": "k1"}
+        channel.push("say", same).assert_reply("ok")
+        channel.push("bytes", same).assert_reply("error", {"reason": "key used for another push"})
+        assert RoomChannel.count == 1
+
+
+def test_of_many_copies_that_wait_the_oldest_is_to_be_sent_again() -> None:
+    with room() as client:
+        channel = client.join(TOPIC)
+        first, *copies = [push(channel, "later") for _ in range(10)]
+        copies[0].assert_reply("error", {"reason": "in progress", "@retry": 1.0})
+        [ref] = PENDING
+        reply(ref, ok({"done": 1}))
+        for each in (first, *copies[1:]):
+            each.assert_reply("ok", {"done": 1})
+        assert RoomChannel.count == 1
