@@ -26,7 +26,7 @@ from actors.clock import Clock
 from actors.fork import free_after_fork
 from actors.log import Log
 from actors.runtime.envelope import ActorStop, Carried, Envelope, SystemCall
-from actors.runtime.mailbox import Mailbox
+from actors.runtime.message_queue import MessageQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,13 +87,13 @@ class Propagation:
     def methods(self) -> dict[tuple[type, str], Callable[..., object]]:
         """Return the methods that send, as they are while this is on."""
 
-        def put(process: Mailbox, item: object) -> None:
+        def put(process: MessageQueue, item: object) -> None:
             _put(process, self._item(item))
 
-        def deliver(process: Mailbox, item: object) -> None:
+        def deliver(process: MessageQueue, item: object) -> None:
             _deliver(process, self._item(item))
 
-        def continue_with(process: Mailbox, message: object) -> None:
+        def continue_with(process: MessageQueue, message: object) -> None:
             _continue_with(process, self.carried(message))
 
         def send_after(clock: Clock, seconds: float, target: TimerOwner, message: object) -> Timer:
@@ -107,13 +107,13 @@ class Propagation:
         return dict(zip(_PLAIN, (put, deliver, continue_with, send_after, send_interval), strict=True))
 
 
-_put, _deliver, _continue_with = Mailbox.put, Mailbox.deliver, Mailbox.continue_with
+_put, _deliver, _continue_with = MessageQueue.put, MessageQueue.deliver, MessageQueue.continue_with
 _send_after, _send_interval = Clock.send_after, Clock.send_interval
 
 _PLAIN: dict[tuple[type, str], Callable[..., object]] = {
-    (Mailbox, "put"): _put,
-    (Mailbox, "deliver"): _deliver,
-    (Mailbox, "continue_with"): _continue_with,
+    (MessageQueue, "put"): _put,
+    (MessageQueue, "deliver"): _deliver,
+    (MessageQueue, "continue_with"): _continue_with,
     (Clock, "send_after"): _send_after,
     (Clock, "send_interval"): _send_interval,
 }

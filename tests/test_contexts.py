@@ -20,7 +20,7 @@ from actors import Actor, ActorRef, Channel, Task, ThreadedActor, ok
 from actors.clock import LoopClock
 from actors.exceptions import StartError
 from actors.lowlevel import Scheduler, in_thread
-from actors.runtime.mailbox import Mailbox
+from actors.runtime.message_queue import MessageQueue
 from actors.testing import WAIT, ManualRuntime, Simulation
 from supervisors import ChildSpec, DynamicSupervisor, Supervisor, System, TaskSupervisor, start_child
 from tests.transport.wire import on_both_loops, serving
@@ -332,7 +332,7 @@ def test_an_actor_whose_turn_fails(runtime: ManualRuntime, monkeypatch: pytest.M
 
     seen: list[Any] = []
     actor = Reports.start(seen)
-    monkeypatch.setattr(Mailbox, "go_on", fail)
+    monkeypatch.setattr(MessageQueue, "go_on", fail)
     actor.tell("x")
     runtime.settle()
     assert seen == [("x", "its own"), ("terminate", "its own"), ("own", "of its end")]

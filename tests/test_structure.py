@@ -27,7 +27,7 @@ KERNEL = {
     "actors.runtime.bonds",
     "actors.runtime.debug",
     "actors.runtime.envelope",
-    "actors.runtime.mailbox",
+    "actors.runtime.message_queue",
     "actors.runtime.process",
     "actors.runtime.report",
     "actors.runtime.scheduler",

@@ -22,7 +22,7 @@ from actors.pubsub.requests import (
     PeerAnswer,
     PeerBusyError,
     PeerError,
-    Request,
+    PeerRequest,
     Requests,
     UnreachableError,
 )
@@ -231,7 +231,7 @@ class Peers:
         elif self.requests:
             self._look_out()
 
-    async def _answer(self, request: Request, heard: float, seconds: float) -> PeerAnswer:
+    async def _answer(self, request: PeerRequest, heard: float, seconds: float) -> PeerAnswer:
         try:
             with TimeBound(self.clock, heard):
                 await request.heard
@@ -300,7 +300,7 @@ class Peers:
         self.requests.ended(runs)
 
 
-def _take(request: Request, message: PeerMessage, body: bytes) -> None:
+def _take(request: PeerRequest, message: PeerMessage, body: bytes) -> None:
     if message.what == "working":
         request.is_heard()
     elif message.what == "answer":

@@ -15,7 +15,7 @@ __all__ = [
     "PeerAnswer",
     "PeerBusyError",
     "PeerError",
-    "Request",
+    "PeerRequest",
     "Requests",
     "UnreachableError",
 ]
@@ -50,7 +50,7 @@ class PeerAnswer(NamedTuple):
     body: bytes = b""
 
 
-class Request:
+class PeerRequest:
     """One request: `heard` is done when the other process has begun with it, `answer` when it has answered."""
 
     __slots__ = ("answer", "heard", "number", "run", "size")
@@ -92,13 +92,13 @@ class Requests:
     """The requests by their numbers, which are bounded in number and bytes."""
 
     def __init__(self) -> None:
-        self._requests: dict[int, Request] = {}
+        self._requests: dict[int, PeerRequest] = {}
         self._number = self.bytes = 0
 
     def __len__(self) -> int:
         return len(self._requests)
 
-    def open(self, run: str, size: int) -> Request:
+    def open(self, run: str, size: int) -> PeerRequest:
         """Return a new request of `size` bytes to a process.
 
         Raises:
@@ -108,15 +108,15 @@ class Requests:
             raise PeerBusyError(f"{len(self._requests)} requests with {self.bytes} bytes wait for answers already")
         self._number += 1
         self.bytes += size
-        request = self._requests[self._number] = Request(run, self._number, size)
+        request = self._requests[self._number] = PeerRequest(run, self._number, size)
         return request
 
-    def close(self, request: Request) -> None:
+    def close(self, request: PeerRequest) -> None:
         """Forget a request."""
         if self._requests.pop(request.number, None) is not None:
             self.bytes -= request.size
 
-    def of(self, run: str, number: int) -> Request | None:
+    def of(self, run: str, number: int) -> PeerRequest | None:
         """Return a request to a process."""
         request = self._requests.get(number)
         return request if request is not None and request.run == run else None

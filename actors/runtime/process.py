@@ -41,7 +41,7 @@ from actors.runtime.bypass import BUSY
 from actors.runtime.coroutine import Contained, Entering, error_of, was_cancelled
 from actors.runtime.debug import Debug
 from actors.runtime.envelope import ActorStop
-from actors.runtime.mailbox import Mailbox
+from actors.runtime.message_queue import MessageQueue
 from actors.runtime.program_exit import leave
 from actors.runtime.report import CrashReport, keep
 from actors.validation import check_seconds
@@ -67,7 +67,7 @@ _numbers = count(1)
 _log = Log("ashtree.actors")
 
 
-class Process(Mailbox):
+class Process(MessageQueue):
     """What the runtime knows of one actor; refs keep it, small, after the actor has ended."""
 
     __slots__ = ("started_at", "task", "trap_exit", "waits_for")

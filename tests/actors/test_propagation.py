@@ -20,7 +20,7 @@ from actors import Actor, ActorRef, Channel, PubSub, Stop, ThreadedActor, ok, sy
 from actors.clock import Clock
 from actors.exits import NORMAL
 from actors.propagation import Propagation, propagate
-from actors.runtime.mailbox import Mailbox
+from actors.runtime.message_queue import MessageQueue
 from actors.testing import WAIT, ManualRuntime
 from supervisors import ChildSpec, DynamicSupervisor, start_child
 from tests.transport.wire import on_loop, serving
@@ -293,7 +293,7 @@ def test_tools_show_the_message_itself(
 
 
 def test_it_is_off_by_default_and_after_its_end(runtime: ManualRuntime, spans: Spans) -> None:
-    plain = [Mailbox.put, Mailbox.deliver, Mailbox.continue_with, Clock.send_after, Clock.send_interval]
+    plain = [MessageQueue.put, MessageQueue.deliver, MessageQueue.continue_with, Clock.send_after, Clock.send_interval]
     ref = Handler.start(spans)
     with propagate(context.get_current, context.attach, context.detach), spans.span("on"):
         ref.tell("x")
@@ -301,7 +301,13 @@ def test_it_is_off_by_default_and_after_its_end(runtime: ManualRuntime, spans: S
         ref.tell("x")
     runtime.settle()
     assert spans.parents("handler") == ["on", None]
-    assert [Mailbox.put, Mailbox.deliver, Mailbox.continue_with, Clock.send_after, Clock.send_interval] == plain
+    assert [
+        MessageQueue.put,
+        MessageQueue.deliver,
+        MessageQueue.continue_with,
+        Clock.send_after,
+        Clock.send_interval,
+    ] == plain
 
 
 def test_it_is_switched_on_once(on: Propagation) -> None:

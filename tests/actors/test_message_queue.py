@@ -1,4 +1,4 @@
-"""The mailbox when it is interrupted: a signal's handler or a `__del__` may run between any two calls, and may send.
+"""The message queue when it is interrupted: a signal's handler or a `__del__` may run between any two calls, and may send.
 
 Such code runs where a function is entered or a function of C returns, which is where a profile function is called too: so a
 test can interrupt the runtime at each of these points, one after the other.
@@ -17,7 +17,7 @@ import pytest
 import actors
 from actors.actor import Actor
 from actors.exits import KILL
-from actors.runtime import mailbox
+from actors.runtime import message_queue
 from actors.runtime.coroutine import next_round
 from actors.testing import ManualRuntime
 
@@ -159,13 +159,13 @@ def test_the_first_message_is_not_lost_when_making_the_queue_is_interrupted(
     """Objects are made there, which may run the garbage collector, and that a `__del__`."""
 
     def interrupted_deque(items: tuple[Any, ...] = ()) -> deque[Any]:
-        monkeypatch.setattr(mailbox, "deque", deque)
+        monkeypatch.setattr(message_queue, "deque", deque)
         ref.tell("from a __del__")
         return deque(items)
 
     log: list[Any] = []
     ref = Worker.start(log)
-    monkeypatch.setattr(mailbox, "deque", interrupted_deque)
+    monkeypatch.setattr(message_queue, "deque", interrupted_deque)
     ref.tell("plain")
     runtime.settle()
     assert log == ["from a __del__", "plain"]

@@ -1,4 +1,4 @@
-"""The mailbox of a process: messages in order, one at a time, and the replies to those that were asked."""
+"""The message queue of a process: messages in order, one at a time, and the replies to those that were asked."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from actors.runtime.debug import Debug
     from actors.runtime.idle_timeout import Idle
 
-__all__ = ["Mailbox"]
+__all__ = ["MessageQueue"]
 
 
 class _Continue:
@@ -62,7 +62,7 @@ def _must_be_made(result: object) -> None:
         raise TypeError(f"a handler returned the class {result.__name__}; write `return {example}`")
 
 
-class Mailbox(Bonds):
+class MessageQueue(Bonds):
     """The part of `Process` that is about messages; most handlers return at once, and cost no task."""
 
     __slots__ = (
