@@ -17,7 +17,7 @@ from actors.log import Log
 from actors.redaction import printable, safe_repr, safe_str, without_secrets
 from actors.registry import check_missing
 from actors.runtime.behaviour import described
-from actors.runtime.envelope import STOP, ActorStop, Answer, Carried, SystemCall
+from actors.runtime.envelope import STOP, ActorStop, Answer, Carried, StopFor, SystemCall
 from actors.runtime.idle_timeout import Idle
 from actors.runtime.process import Process
 from actors.runtime.spawn import spawn
@@ -170,12 +170,14 @@ class Actor(_PykkaActor):
         """Clean up after a crash (pykka's hook)."""
 
     def stop(self, reason: object = NORMAL) -> None:
-        """End this actor when it has handled all earlier messages; with a reason other than NORMAL, before its next message."""
-        if reason is NORMAL:
-            self.send(self, STOP)
-        else:
-            self._process.must_have_started()
-            self._process.exit_signal(exit_reason(reason), None)
+        """End this actor when it has handled all earlier messages, as `actor_ref.stop(reason=…)` does; do not wait for it.
+
+        To end before the next message, let the handler return `Stop(reason)`, or call `self.actor_ref.exit(reason)`.
+
+        Raises:
+            TypeError: if `reason` is neither an exit reason nor an exception.
+        """
+        self.send(self, STOP if reason is NORMAL else StopFor(exit_reason(reason)))
 
     # Messages and signals: a target is an actor, a ref, a name or a `Via`
 
@@ -417,6 +419,7 @@ _STOP_NORMALLY = Stop(NORMAL)
 
 _MESSAGES: dict[type, Callable[[Actor, Any], object]] = {
     ActorStop: lambda _actor, _message: _STOP_NORMALLY,
+    StopFor: lambda _actor, message: Stop(message.reason),
     SystemCall: _answer,
     Carried: _carried,
     Down: _down,

@@ -25,7 +25,7 @@ from actors.callbacks import check_function
 from actors.clock import Clock
 from actors.fork import free_after_fork
 from actors.log import Log
-from actors.runtime.envelope import ActorStop, Carried, Envelope, SystemCall
+from actors.runtime.envelope import STOPS, Carried, Envelope, SystemCall
 from actors.runtime.message_queue import MessageQueue
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _log = Log("ashtree.telemetry")
 _lock = free_after_fork(threading.Lock())
 
 # Of the runtime itself: nothing of the author's handles them.
-_BARE = frozenset((ActorStop, Carried, SystemCall))
+_BARE = STOPS | {Carried, SystemCall}
 
 
 class Propagation:

@@ -9,13 +9,13 @@ import pykka
 import pykka.messages
 
 from actors.exceptions import ActorDeadError, BlockingCallError, Timeout
-from actors.exits import KILL, NO_PROCESS, Crash, ExitReason, Shutdown
+from actors.exits import KILL, NO_PROCESS, NORMAL, Crash, ExitReason, Shutdown, exit_reason
 from actors.future import Future
 from actors.pickling import Local
 from actors.runtime.behaviour import proxied
 from actors.runtime.coroutine import next_round
 from actors.runtime.current import current_actor
-from actors.runtime.envelope import STOP, Envelope
+from actors.runtime.envelope import STOP, Envelope, StopFor
 from actors.runtime.waits import must_not_block
 
 if TYPE_CHECKING:
@@ -259,20 +259,31 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         return future.done
 
     @overload
-    def stop(self, *, block: Literal[False], timeout: float | None = ...) -> Future[bool]: ...
+    def stop(self, *, block: Literal[False], timeout: float | None = ..., reason: object = ...) -> Future[bool]: ...
 
     @overload
-    def stop(self, *, block: Literal[True] = ..., timeout: float | None = ...) -> bool: ...
+    def stop(self, *, block: Literal[True] = ..., timeout: float | None = ..., reason: object = ...) -> bool: ...
 
     @overload
-    def stop(self, *, block: bool, timeout: float | None = ...) -> bool | Future[bool]: ...
+    def stop(self, *, block: bool, timeout: float | None = ..., reason: object = ...) -> bool | Future[bool]: ...
 
-    def stop(self, *, block: bool = True, timeout: float | None = None) -> bool | Future[bool]:
-        """Stop the actor when it has handled all earlier messages; return whether it was alive."""
+    def stop(self, *, block: bool = True, timeout: float | None = None, reason: object = NORMAL) -> bool | Future[bool]:
+        """Stop the actor when it has handled all earlier messages; return whether it was alive (OTP's `gen_server:stop/3`).
+
+        It runs `terminate(reason)` and ends with `reason`, an exit reason or an exception. A supervisor restarts it as its
+        child spec says for that reason: a permanent child always, a transient one unless `reason` is NORMAL or a shutdown.
+        `exit(reason)` ends it before its next message instead.
+
+        Raises:
+            TypeError: if `reason` is neither an exit reason nor an exception.
+            BlockingCallError: with `block`, on an event loop; `await ref.stop(block=False)` there.
+            pykka.Timeout: if it has not stopped within `timeout` seconds (None: no limit); it stops later.
+        """
+        message = STOP if reason is NORMAL else StopFor(exit_reason(reason))
         if block:
             self._must_not_hang("stop()")
         if self.process.alive:
-            stopped = self._request(STOP, timeout)
+            stopped = self._request(message, timeout)
         else:
             self.process.must_have_started()
             stopped = Future()

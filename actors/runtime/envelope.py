@@ -7,17 +7,18 @@ from contextlib import contextmanager
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+import msgspec
 import pykka.messages
 
 from actors.exceptions import ActorDeadError
-from actors.exits import Refuse
+from actors.exits import ExitReason, Refuse
 from actors.log import Log
 from actors.runtime.receipt import Receipt
 
 if TYPE_CHECKING:
     from actors.future import Future
 
-__all__ = ["STOP", "ActorStop", "Answer", "Carried", "Envelope", "SystemCall", "bare", "refuse"]
+__all__ = ["STOP", "STOPS", "ActorStop", "Answer", "Carried", "Envelope", "StopFor", "SystemCall", "bare", "refuse"]
 
 _log = Log("ashtree.telemetry")
 
@@ -25,6 +26,16 @@ P = TypeVar("P")
 
 ActorStop: type = pykka.messages._ActorStop  # pykka's own message behind `ref.stop()`; there is no public name
 STOP = ActorStop()
+
+
+class StopFor(msgspec.Struct, frozen=True, eq=False):
+    """The message behind `ref.stop(reason=…)`; pykka's own has no reason."""
+
+    reason: ExitReason
+
+
+STOPS = frozenset((ActorStop, StopFor))
+"""The messages that stop an actor when it has handled those before them."""
 
 
 class Envelope:
@@ -124,7 +135,7 @@ def refuse(item: object, process: Named) -> None:
     """Reply to a message that a process will never handle; a caller of `stop()` gets what it asked for."""
     if type(item) is not Envelope or item.reply_to.done:
         return
-    if type(item.message) is ActorStop:
+    if type(item.message) in STOPS:
         item.reply_to.set(True)
     else:
         item.reply_to.set_exception(ActorDeadError(f"{process.name} is dead"))

@@ -19,7 +19,7 @@ from actors.redaction import error_text
 from actors.runtime.bonds import Bonds
 from actors.runtime.bypass import BUSY, WATCHED
 from actors.runtime.current import actor_of_thread
-from actors.runtime.envelope import ActorStop, Answer, Envelope, bare, refuse
+from actors.runtime.envelope import STOPS, Answer, Envelope, bare, refuse
 from actors.runtime.receipt import Receipt
 
 if TYPE_CHECKING:
@@ -384,7 +384,7 @@ class MessageQueue(Bonds):
         try:
             if reply_to.done:
                 return
-            if type(self.current) is ActorStop:
+            if type(self.current) in STOPS:
                 reply_to.set(True)
             elif isinstance(self.ending, Crash) and self.signal is None:
                 reply_to.set_exception(self._for_others(self.ending.exception))

@@ -40,7 +40,7 @@ from actors.runtime.behaviour import described
 from actors.runtime.bypass import BUSY
 from actors.runtime.coroutine import Contained, Entering, error_of, was_cancelled
 from actors.runtime.debug import Debug
-from actors.runtime.envelope import ActorStop
+from actors.runtime.envelope import STOPS
 from actors.runtime.message_queue import MessageQueue
 from actors.runtime.program_exit import leave
 from actors.runtime.report import CrashReport, keep
@@ -216,11 +216,10 @@ class Process(MessageQueue):
         self._run_coroutine(coroutine)
 
     def _stop(self, stop: Stop) -> None:
-        if type(self.current) is ActorStop:
-            # `ref.stop()` is answered when the actor has stopped, not when it begins to.
-            self.end(NORMAL)
-            return
-        self.reply(stop.reply)
+        if (
+            type(self.current) not in STOPS
+        ):  # `ref.stop()` is answered when the actor has stopped, not when it begins to
+            self.reply(stop.reply)
         try:
             reason = exit_reason(stop.reason)
         except TypeError as error:

@@ -21,7 +21,7 @@ from actors.exits import NORMAL, Crash, ExitReason, Stop
 from actors.fork import free_after_fork, in_child
 from actors.future import Future
 from actors.redaction import safe_repr
-from actors.runtime.envelope import ActorStop, Carried, SystemCall, bare
+from actors.runtime.envelope import STOPS, Carried, SystemCall, bare
 from actors.runtime.program_exit import leave
 from actors.threads.actor_thread import ended, leave_behind
 
@@ -39,8 +39,6 @@ ActorClass: TypeAlias = type[Actor] | type[pykka.ThreadingActor]
 _OPTIONS = ("restart", "shutdown", "start_timeout")
 
 _HOOKS = ("on_start", "on_receive", "on_stop", "on_failure")
-
-_STOP_NORMALLY = Stop(NORMAL)
 
 
 def _leave_behind() -> None:
@@ -131,7 +129,8 @@ class PykkaActor(Actor):
     - `on_start` and all handlers run in its thread, `__init__` in the thread of its supervisor: it must not block.
     - An exception in the handler of an `ask` goes to the caller, and the actor goes on. One in the handler of a `tell` ends it,
       with `Crash(exception)`. A failed start is a `StartError`, as with any child.
-    - A stop, its own or by `ref.stop()`, is NORMAL. Its supervisor shuts it down by a stop: it handles the messages in its
+    - A stop, its own or by `ref.stop()`, is NORMAL; `ref.stop(reason=…)` gives another reason to its links, monitors and
+      supervisor, and also calls `on_stop`. Its supervisor shuts it down by a stop: it handles the messages in its
       inbox first. After the `shutdown` seconds, and at KILL, it has ended for all others, but its thread cannot be killed: it
       ends when the current handler returns. That is logged, and `threads_left()` shows it.
     - SystemExit and the like stop all pykka actors of the program; the supervisors of the others see a NORMAL end. Then it
@@ -215,9 +214,7 @@ class PykkaActor(Actor):
             if isinstance(plain.reason, Crash):
                 leave(plain.reason.exception)
             return Stop(plain.reason)
-        if type(plain) is ActorStop:
-            return _STOP_NORMALLY
-        if type(message) is SystemCall:
+        if type(message) is SystemCall or type(plain) in STOPS:
             return super()._receive(message)
         assert self._pykka is not None
         if not self._process.has_caller:

@@ -794,6 +794,19 @@ def test_terminate_gets_the_reason_that_matters(
     assert client.channel.exit_reason == reason
 
 
+@pytest.mark.parametrize("reason", [NORMAL, SHUTDOWN, Shutdown("kick"), Crash(BOOM)], ids=repr)
+def test_a_channel_that_is_stopped_with_a_reason_handles_the_earlier_messages(
+    client: Client, make: Make, reason: ExitReason
+) -> None:
+    seen: list[Any] = []
+    client.join(
+        make(handle_info=lambda _, message: seen.append(message), terminate=lambda _, reason: seen.append(reason))
+    )
+    client.channel.tell("earlier")
+    assert client.channel.stop(reason=reason) is True
+    assert (seen, client.channel.exit_reason) == (["earlier", reason], reason)
+
+
 def test_terminate_gets_the_reason_of_a_transport_that_is_still_ending(stage: Stage, make: Make) -> None:
     reasons: list[ExitReason] = []
 

@@ -465,13 +465,34 @@ def test_a_killed_handler_whose_coroutine_has_not_begun_leaves_nothing_behind(
 
 def test_the_exit_of_an_actor_by_itself_comes_after_the_handler(runtime: ManualRuntime, log: list[Any]) -> None:
     def shut_down(actor: Puppet) -> str:
-        actor.stop(SHUTDOWN)
+        actor.actor_ref.exit(SHUTDOWN)
         actor.log.append("still here")
         return "answer"
 
     ref = Puppet.start(log)
     assert ref.ask(shut_down) == "answer"
     assert log == ["still here", ("terminated", SHUTDOWN)]
+
+
+@pytest.mark.parametrize("reason", [NORMAL, SHUTDOWN, Shutdown("enough")], ids=repr)
+def test_an_actor_stops_itself_after_all_earlier_messages(
+    runtime: ManualRuntime, log: list[Any], reason: ExitReason
+) -> None:
+    ref = Puppet.start(log)
+    ref.tell(lambda actor: (actor.send(actor, "earlier"), actor.stop(reason), actor.send(actor, "later")))
+    ref.tell("earliest")
+    runtime.settle()
+    assert log == ["earliest", "earlier", ("terminated", reason)]
+    assert ref.exit_reason == reason
+
+
+def test_an_actor_cannot_stop_itself_for_what_is_no_reason(runtime: ManualRuntime, log: list[Any]) -> None:
+    def stop_wrongly(actor: Puppet) -> str:
+        with pytest.raises(TypeError, match="an exit reason must be NORMAL"):
+            actor.stop("enough")
+        return "goes on"
+
+    assert Puppet.start(log).ask(stop_wrongly) == "goes on"
 
 
 # Kill
@@ -1159,7 +1180,7 @@ def test_an_actor_that_started_though_it_was_told_to_end_terminates(
 def test_a_plain_on_start_that_asks_for_its_own_end_is_obeyed(runtime: ManualRuntime, log: list[Any]) -> None:
     class Short(Puppet):
         def on_start(self) -> None:
-            self.stop(SHUTDOWN)
+            self.actor_ref.exit(SHUTDOWN)
 
     ref = Short.start(log)
     assert ref.is_alive()
@@ -1252,7 +1273,7 @@ def test_an_actor_that_is_ended_while_it_awaits_an_answer_goes_no_further(runtim
 def test_a_signal_that_comes_before_the_coroutine_of_a_handler_has_begun_cuts_it_short(runtime: ManualRuntime) -> None:
     class Leaving(Actor):
         def on_receive(self, message: object) -> Any:
-            self.stop(SHUTDOWN)
+            self.actor_ref.exit(SHUTDOWN)
             return asyncio.Event().wait()
 
     leaving = Leaving.start()

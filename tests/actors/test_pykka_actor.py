@@ -13,7 +13,7 @@ import pytest
 from actors import sys
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError, StartError
-from actors.exits import KILLED, NORMAL, SHUTDOWN, Crash, Down, ExitReason
+from actors.exits import KILLED, NORMAL, SHUTDOWN, Crash, Down, ExitReason, Shutdown
 from actors.testing import WAIT, Probe
 from actors.threads.actor_thread import threads_left
 from actors.threads.pykka_actor import PykkaActor, actor_class_of
@@ -133,6 +133,8 @@ REASONS: dict[str, tuple[Callable[[ActorRef[Any]], object], ExitReason]] = {
     "crash": (lambda ref: ref.tell(BOOM), Crash(BOOM)),
     "stop of its own": (lambda ref: ref.proxy().leave(), NORMAL),
     "stop from outside": (lambda ref: ref.stop(timeout=WAIT), NORMAL),
+    "shutdown": (lambda ref: ref.stop(timeout=WAIT, reason=Shutdown("enough")), Shutdown("enough")),
+    "stop for an error": (lambda ref: ref.stop(timeout=WAIT, reason=BOOM), Crash(BOOM)),
     "system exit": (lambda ref: ref.tell(EXIT), Crash(EXIT)),
     "kill": (lambda ref: ref.kill(), KILLED),
     "exit signal": (lambda ref: ref.exit(SHUTDOWN), SHUTDOWN),
@@ -191,6 +193,19 @@ def test_restarts(restart: Restart, how: str) -> None:
     assert all(info.ref != ref and info.ref.ask("new", timeout=WAIT) == "hello, new" for info in infos if info.ref)
     supervisor.stop()
     probe.ref.stop()
+
+
+def test_a_stop_with_a_reason_comes_after_the_messages_in_the_inbox_of_the_pykka_actor() -> None:
+    supervisor, log, held = DynamicSupervisor.start(), list[Any](), Held()
+    ref = start_child(supervisor, ChildSpec(Clerk, ("hello", log), restart="temporary")).get(timeout=WAIT)
+    ref.tell(held)
+    ref.tell(lambda: log.append("earlier"))
+    stopped = ref.stop(block=False, reason=BOOM)
+    assert held.begun.wait(WAIT)
+    held.released.set()
+    assert stopped.get(timeout=WAIT) is True
+    assert (log, ref.exit_reason) == (["on_start", "earlier", "on_stop"], Crash(BOOM))
+    supervisor.stop()
 
 
 @pytest.mark.parametrize("error", [BOOM, EXIT], ids=repr)

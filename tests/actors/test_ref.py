@@ -14,13 +14,15 @@ import pytest
 
 from actors.actor import Actor
 from actors.exceptions import BlockingCallError
-from actors.exits import KILL, KILLED, NO_PROCESS, NORMAL, SHUTDOWN, Crash, Shutdown, Stop
+from actors.exits import KILL, KILLED, NO_PROCESS, NORMAL, SHUTDOWN, Crash, Exit, ExitReason, Shutdown, Stop
 from actors.runtime.scheduler import in_thread
 from actors.runtime.spawn import spawn
 from actors.testing import WAIT, ManualRuntime, sync
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
+
+BOOM = ValueError("boom")
 
 
 class Puppet(Actor):
@@ -172,6 +174,9 @@ def test_the_dead_are_down_for_no_process(dead: ActorRef[Puppet]) -> None:
 def test_stop_of_the_dead_is_false(dead: ActorRef[Puppet]) -> None:
     assert dead.stop() is False
     assert dead.stop(block=False).get() is False
+    assert dead.stop(reason=SHUTDOWN) is False
+    with pytest.raises(TypeError, match="an exit reason must be NORMAL"):
+        dead.stop(reason="enough")
 
 
 # Stop
@@ -199,6 +204,105 @@ def test_stop_is_true_for_an_actor_that_ends_otherwise_meanwhile(
     ref = Puppet.start()
     end(ref)
     assert ref.stop() is True
+
+
+class Noted(Puppet):
+    """Notes the reason of its end."""
+
+    def terminate(self, reason: ExitReason) -> None:
+        self.log.append(reason)
+
+
+STOP_REASONS = [
+    (NORMAL, NORMAL),
+    (SHUTDOWN, SHUTDOWN),
+    (Shutdown(1), Shutdown(1)),
+    (KILLED, KILLED),
+    (BOOM, Crash(BOOM)),
+]
+
+
+@pytest.mark.parametrize(("given", "reason"), STOP_REASONS, ids=[repr(row[1]) for row in STOP_REASONS])
+def test_a_stop_with_a_reason_ends_the_actor_with_it_after_the_earlier_messages(
+    runtime: ManualRuntime, given: object, reason: ExitReason
+) -> None:
+    log: list[Any] = []
+    ref, down = Noted.start(log), []
+    ref.down().add_done_callback(lambda future: down.append(future.get()))
+    ref.tell("before")
+    stopped = ref.stop(block=False, reason=given)
+    ref.tell("after")
+    assert stopped.get() is True
+    assert (log, ref.exit_reason, down) == (["before", reason], reason, [reason])
+
+
+@pytest.mark.parametrize("reason", ["enough", None, KILL, ValueError], ids=repr)
+def test_a_stop_for_what_is_no_reason_is_refused_and_the_actor_goes_on(runtime: ManualRuntime, reason: object) -> None:
+    ref = Puppet.start()
+    with pytest.raises(TypeError, match="an exit reason must be NORMAL"):
+        ref.stop(reason=reason)
+    assert ref.ask(echo("here")) == "here"
+
+
+def test_a_stop_with_a_reason_waits_for_an_async_on_start(runtime: ManualRuntime) -> None:
+    gate = asyncio.Event()
+
+    class Slow(Noted):
+        async def on_start(self) -> None:
+            await gate.wait()
+            self.log.append("started")
+
+    log: list[Any] = []
+    ref = Slow.start(log)
+    ref.tell("before")
+    stopped = ref.stop(block=False, reason=SHUTDOWN)
+    runtime.settle()
+    assert (stopped.done, ref.is_alive()) == (False, True)
+    gate.set()
+    assert stopped.get() is True
+    assert log == ["started", "before", SHUTDOWN]
+
+
+def test_a_stop_with_a_reason_that_is_late_raises_timeout_and_the_actor_stops_later(runtime: ManualRuntime) -> None:
+    gate = asyncio.Event()
+
+    async def wait(_: Puppet) -> None:
+        await gate.wait()
+
+    ref = Noted.start()
+    ref.tell(wait)
+    stopped = ref.stop(block=False, timeout=2.0, reason=SHUTDOWN)
+    runtime.advance(3.0)
+    with pytest.raises(pykka.Timeout):
+        stopped.get()
+    assert ref.is_alive()
+    gate.set()
+    runtime.settle()
+    assert ref.exit_reason == SHUTDOWN
+
+
+def test_links_get_the_reason_of_a_stop(runtime: ManualRuntime) -> None:
+    seen: list[Exit] = []
+    ref, linked, trapping = Puppet.start(), Puppet.start(), Puppet.start(seen)
+    trapping.ask(lambda actor: setattr(actor, "trap_exit", True))
+    for other in (linked, trapping):
+        other.ask(lambda actor: actor.link(ref))
+    ref.stop(reason=Shutdown("enough"))
+    runtime.settle()
+    assert linked.exit_reason == Shutdown("enough")
+    assert [(exit_.actor, exit_.reason) for exit_ in seen] == [(ref, Shutdown("enough"))]
+
+
+def test_a_stop_with_a_reason_whose_terminate_raises_is_true_and_the_reason_is_what_it_raised(
+    runtime: ManualRuntime,
+) -> None:
+    class Failing(Actor):
+        def terminate(self, reason: ExitReason) -> None:
+            raise BOOM
+
+    ref = Failing.start()
+    assert ref.stop(reason=SHUTDOWN) is True
+    assert ref.exit_reason == Crash(BOOM)
 
 
 def test_two_stops_are_both_true(runtime: ManualRuntime) -> None:
@@ -405,9 +509,11 @@ def test_what_one_thread_tells_arrives_in_order(background: in_thread) -> None:
 
 
 def test_stop_and_exit_and_kill_work_from_another_thread(background: in_thread) -> None:
-    stopped, exited, killed = (Puppet.start() for _ in range(3))
+    stopped, exited, killed, enough = (Puppet.start() for _ in range(4))
     downs = [ref.down() for ref in (stopped, exited, killed)]
     assert stopped.stop(timeout=WAIT) is True
+    assert enough.stop(timeout=WAIT, reason=Shutdown("enough")) is True
+    assert enough.exit_reason == Shutdown("enough")
     exited.exit(SHUTDOWN)
     killed.kill()
     assert [down.get(timeout=WAIT) for down in downs] == [NORMAL, SHUTDOWN, KILLED]

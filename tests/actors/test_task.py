@@ -302,6 +302,16 @@ def test_however_its_owner_ends_it_ends_too(
     assert runtime.actors == []
 
 
+def test_a_task_whose_actor_is_stopped_with_a_reason_has_no_result(runtime: ManualRuntime, journal: Journal) -> None:
+    task = Task.start(wait, journal)
+    runtime.settle()
+    assert task.ref is not None
+    assert task.ref.stop(reason=Shutdown("enough")) is True
+    assert (journal, task.exit_reason) == (["waits", "over"], Shutdown("enough"))
+    with pytest.raises(TaskExitError, match="enough"):
+        task.get()
+
+
 def test_a_crash_of_the_owner_is_what_whoever_else_awaits_the_task_gets(
     runtime: ManualRuntime, owner: ActorRef[Owner], journal: Journal
 ) -> None:

@@ -369,7 +369,7 @@ def test_links_monitors_and_names_made_in_the_thread(runtime: ManualRuntime, log
 
 
 ON_LOOP: list[tuple[str, type, str, Callable[[Any], object]]] = [
-    ("stop", Process, "exit_signal", lambda actor: actor.stop(SHUTDOWN)),
+    ("stop", Process, "put", lambda actor: actor.stop(SHUTDOWN)),
     ("register", Registry, "register", lambda actor: actor.register("me")),
     ("reply_later", Process, "reply_later", lambda actor: actor.reply_later()),
     ("continue_with", Process, "continue_with", lambda actor: actor.continue_with("next")),
@@ -513,12 +513,21 @@ def test_what_it_owns_is_closed_and_it_can_stop_itself(runtime: ManualRuntime, l
     assert log == ["before", ("terminated", NORMAL)]
 
 
-def test_a_stop_with_a_reason_comes_before_the_other_messages(runtime: ManualRuntime, log: list[Any]) -> None:
+def test_a_stop_with_a_reason_comes_after_the_earlier_messages(runtime: ManualRuntime, log: list[Any]) -> None:
     ref = Puppet.start(log)
     ref.tell(lambda actor: actor.stop(Shutdown("enough")))
-    ref.tell("too late")
+    ref.tell("in time")
     runtime.settle()
-    assert (ref.exit_reason, log) == (Shutdown("enough"), [("terminated", Shutdown("enough"))])
+    assert (ref.exit_reason, log) == (Shutdown("enough"), ["in time", ("terminated", Shutdown("enough"))])
+
+
+def test_a_ref_stops_its_actor_with_a_reason_when_its_thread_has_handled_the_earlier_messages(
+    runtime: ManualRuntime, log: list[Any]
+) -> None:
+    ref = Puppet.start(log)
+    ref.tell("earlier")
+    assert ref.stop(reason=BOOM) is True
+    assert (ref.exit_reason, log) == (Crash(BOOM), ["earlier", ("terminated", Crash(BOOM))])
 
 
 # The end

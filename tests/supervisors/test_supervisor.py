@@ -26,7 +26,7 @@ from supervisors.exceptions import (
     ChildExistsError,
     SignificantChildError,
 )
-from supervisors.restart import AutoShutdown, Strategy
+from supervisors.restart import AutoShutdown, Strategy, should_restart
 from supervisors.supervision import TOO_MANY_RESTARTS
 from supervisors.supervisor import Supervisor
 from tests.supervisors.workers import (
@@ -553,6 +553,28 @@ def test_the_supervisor_above_decides_about_one_that_gave_up(runtime: ManualRunt
     assert after is not before
     assert running(after) == ["a"]
     assert journal.count("b starts") == 1
+
+
+@pytest.mark.parametrize("restart", Restart)
+@pytest.mark.parametrize("reason", [NORMAL, SHUTDOWN, Shutdown("done"), KILLED, Crash(BoomError())], ids=repr)
+def test_a_child_that_is_stopped_with_a_reason_is_restarted_as_its_spec_says(
+    runtime: ManualRuntime, journal: list[str], restart: Restart, reason: ExitReason
+) -> None:
+    supervisor = start(runtime, [worker("a", journal, restart=restart)])
+    before = child(supervisor, "a")
+    assert before.stop(reason=reason) is True
+    runtime.settle()
+    assert before.exit_reason == reason
+    assert running(supervisor) == (["a"] if should_restart(restart, reason) else [])
+
+
+def test_a_supervisor_that_is_stopped_with_a_reason_stops_its_children(
+    runtime: ManualRuntime, journal: list[str]
+) -> None:
+    supervisor = start(runtime, [worker("a", journal)])
+    inner = child(supervisor, "a")
+    assert supervisor.stop(reason=Shutdown("moving")) is True
+    assert (supervisor.exit_reason, inner.exit_reason) == (Shutdown("moving"), SHUTDOWN)
 
 
 @pytest.mark.parametrize(("restart", "back"), [("permanent", True), ("transient", False), ("temporary", False)])
