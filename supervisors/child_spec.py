@@ -5,8 +5,11 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from copy import copy
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+from msgspec import Struct, field
+from msgspec.structs import force_setattr, replace
 
 from actors.redaction import safe_repr
 from actors.threads.pykka_actor import ActorClass, actor_class_of
@@ -75,8 +78,7 @@ E = TypeVar("E", bound=enum.StrEnum)
 _FROM_CLASS: Any = object()
 
 
-@dataclass(frozen=True, slots=True)
-class ChildSpec:
+class ChildSpec(Struct, frozen=True):
     """One child of a supervisor.
 
     - `actor`: its class, an `Actor` or a `pykka.ThreadingActor` (see `PykkaActor`); `args` and `kwargs` are passed to its
@@ -131,42 +133,35 @@ class ChildSpec:
     def __post_init__(self) -> None:
         actor = _actor_class(self.actor)
         if actor is not self.actor:
-            object.__setattr__(self, "actor", actor)
+            force_setattr(self, "actor", actor)
         _check_arguments(self.args, self.kwargs)
         _check_names(self.id, self.name)
         if self.id is None:
-            object.__setattr__(self, "id", self.actor.__name__)
+            force_setattr(self, "id", self.actor.__name__)
         if self.restart is _FROM_CLASS:
-            object.__setattr__(self, "restart", getattr(self.actor, "restart", Restart.PERMANENT))
+            force_setattr(self, "restart", getattr(self.actor, "restart", Restart.PERMANENT))
         if type(self.restart) is not Restart:
-            object.__setattr__(self, "restart", _one_of(Restart, "restart", self.restart))
+            force_setattr(self, "restart", _one_of(Restart, "restart", self.restart))
         if self.shutdown is _FROM_CLASS:
-            object.__setattr__(self, "shutdown", getattr(self.actor, "shutdown", 5.0))
+            force_setattr(self, "shutdown", getattr(self.actor, "shutdown", 5.0))
         _check_shutdown(self.shutdown)
         if type(self.kind) is not ChildKind:
-            object.__setattr__(self, "kind", _kind(self.kind, self.actor))
+            force_setattr(self, "kind", _kind(self.kind, self.actor))
         _check_significant(self.significant, self.restart)
         _check_backoff(self.backoff)
         check_record(self.record)
 
     def having(self, **changes: Any) -> ChildSpec:
         """Return the same spec with some options changed."""
-        return replace(self, **changes)
+        spec: ChildSpec = replace(self, **changes)
+        return spec
 
     def of_another(self, args: tuple[Any, ...], child_id: Hashable) -> ChildSpec:
         """Return the same spec for a child with other arguments, without checking its options again."""
-        spec = object.__new__(ChildSpec)
-        for get, put in _OPTIONS:
-            put(spec, get(self))
-        _put_args(spec, args)
-        _put_id(spec, child_id)
+        spec = copy(self)
+        force_setattr(spec, "args", args)
+        force_setattr(spec, "id", child_id)
         return spec
-
-
-# By the descriptors of the slots: this is done for each client and each channel, and costs half of `object.__setattr__`.
-_slots: Any = vars(ChildSpec)
-_OPTIONS = [(_slots[o.name].__get__, _slots[o.name].__set__) for o in fields(ChildSpec) if o.name not in {"args", "id"}]
-_put_args, _put_id = _slots["args"].__set__, _slots["id"].__set__
 
 
 class SupportsChildSpec(Protocol):
