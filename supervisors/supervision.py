@@ -13,6 +13,7 @@ import msgspec
 from actors.actor import Actor
 from actors.exceptions import StartError
 from actors.exits import SHUTDOWN, Exit, ExitReason, Refuse, Shutdown, Stop
+from actors.future import Future
 from actors.log import Log
 from actors.redaction import safe_repr
 from supervisors.calls import (
@@ -32,7 +33,6 @@ from supervisors.restart import RestartIntensity, should_restart
 from supervisors.restart_events import child_restarted
 
 if TYPE_CHECKING:
-    from actors.future import Future
     from actors.ref import ActorRef
 
 Failed = Callable[[Child, StartError], object]
@@ -45,6 +45,7 @@ __all__ = [
     "adopt",
     "limit_end",
     "limited_end",
+    "start_at_once",
     "supervised_by",
     "supervised_child",
 ]
@@ -322,6 +323,26 @@ def adopt(supervisor: Supervision, child: Child) -> None:
     assert child.ref is not None
     child.ref.process.pass_to(supervisor.actor_ref.process)
     supervisor._by_ref[child.ref] = child
+
+
+def start_at_once(supervisor: ActorRef, spec: ChildSpec) -> Future[ActorRef[Any]] | None:
+    """Do what `start_child` does, within the calling turn, if the supervisor rests; return None if it has to be asked.
+
+    For the thread of its event loop, and for a child whose `on_start` is plain. It saves two messages and their turns.
+    """
+    process = supervisor.process
+    actor = process.actor
+    if process.scheduled or process.debug is not None or not isinstance(actor, Supervision):
+        return None
+    started: Future[ActorRef[Any]] = Future(process.scheduler)
+    try:
+        child = actor._add(spec)
+        launch(process, child)
+    except (StartError, SupervisorsError) as error:
+        started.set_exception(error)
+    else:
+        started.set(actor._launched(child, None))
+    return started
 
 
 def _refuse(_child: Child, error: StartError) -> Refuse:

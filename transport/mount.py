@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Mapping
 from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -18,6 +19,7 @@ from actors.redaction import filter_parameters, safe_str, shortened
 from actors.time_bound import TimeBound, is_cancellation
 from supervisors import calls
 from supervisors.child_spec import ChildSpec, Restart
+from supervisors.supervision import start_at_once
 from transport.access.auth_token import SUBPROTOCOL, SUBPROTOCOL_HEADER, Offer, longpoll_token, without_token
 from transport.access.origin import read_origin
 from transport.carriers.handshake import fault_of
@@ -303,10 +305,14 @@ class Mount:
         serializer = client.attempt.serializer
         known = (*limits, copy_context(), client.disconnects)
         args = (carrier, client.socket, self._routes, serializer, endpoint.pubsub, *known)
-        started = calls.start_child(transports, _TRANSPORT.of_another(args, "transport"))
+        spec = _TRANSPORT.of_another(args, "transport")
+        started = start_at_once(transports, spec) or calls.start_child(transports, spec)
         if client.place is not None:
             client.place.keep_for(started)
-        started.when_done(lambda future: _check_started(carrier, future))
+        if started.done:
+            _check_started(carrier, started)
+        else:
+            started.when_done(partial(_check_started, carrier))
         return started
 
 

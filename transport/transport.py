@@ -11,6 +11,7 @@ import msgspec
 
 from actors import telemetry
 from actors.callbacks import is_awaitable
+from actors.channel import Channel
 from actors.channels.channel_socket import ChannelSocket
 from actors.channels.client_actor import ClientActor, ClientLoad
 from actors.channels.fastlane import Fastlane
@@ -36,7 +37,7 @@ from supervisors import calls
 from supervisors.child import Child, launch, stop_children
 from supervisors.child_spec import ChildSpec, Restart
 from supervisors.dynamic_supervisor import DynamicSupervisor
-from supervisors.supervision import adopt
+from supervisors.supervision import adopt, start_at_once
 from transport import socket_events
 from transport.carriers.carrier import CLOSE_TIMEOUT, Disconnected, EndConnection, Pinged
 from transport.carriers.intake import ENDING, Counted
@@ -67,7 +68,6 @@ from transport.socket import accepted, takes_tokens
 if TYPE_CHECKING:
     from contextvars import Context
 
-    from actors.channel import Channel
     from actors.clock import Timer
     from actors.lowlevel import Process
     from actors.pubsub.pubsub import PubSub
@@ -594,7 +594,15 @@ class Transport(ClientActor):
         joined = start.joined
         args = (self._channel_socket(joined), joined.message)
         spec = joined.route.child_spec.of_another(args, joined.topic)
-        self._supervisor.process.put_counted(calls.StartChild(spec), _Starting(joined, self._process))
+        # A class of the application's may have an `on_start` that is awaited.
+        is_plain = joined.route.channel.on_start is Channel.on_start
+        started = start_at_once(self._supervisor, spec) if is_plain else None
+        if started is None:
+            self._supervisor.process.put_counted(calls.StartChild(spec), _Starting(joined, self._process))
+        elif started.exception is None:
+            self._carry_out(self.connection.started(joined, started.result()))
+        else:
+            self._process.put(_Started(joined, None, started.exception))
 
     def _channel_socket(self, joined: Joined) -> ChannelSocket:
         message = joined.message

@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from actors.exceptions import StartError
 from actors.exits import KILLED, NO_PROCESS, NORMAL, SHUTDOWN, Crash, ExitReason, Shutdown
+from actors.sys import suspend
 from supervisors.backoff import Backoff
 from supervisors.calls import count_children, start_child, terminate_child, which_children
 from supervisors.child_spec import ChildSpec, Restart
 from supervisors.dynamic_supervisor import DynamicSupervisor
+from supervisors.exceptions import TooManyChildrenError
 from supervisors.restart import Strategy
-from supervisors.supervision import TOO_MANY_RESTARTS
+from supervisors.supervision import TOO_MANY_RESTARTS, start_at_once
 from supervisors.supervisor import Supervisor
 from tests.supervisors.workers import BoomError, Worker, child, crash, in_words, running, start, worker
 
@@ -420,3 +423,61 @@ def all_are_terminated(_runtime: ManualRuntime, kind: Any, size: int) -> Callabl
 def test_the_work_for_children_is_linear_in_their_number(what: Any, kind: Any, runtime: ManualRuntime) -> None:
     few, some, many = (calls_made(what(runtime, kind, size)) for size in (1000, 2000, 3000))
     assert many - some < 1.05 * (some - few)
+
+
+# Children that are started without a turn of their supervisor
+
+
+@pytest.fixture
+def resting(runtime: ManualRuntime) -> ActorRef[DynamicSupervisor]:
+    return DynamicSupervisor.start()
+
+
+def test_a_supervisor_that_rests_has_a_child_at_once_and_restarts_it_as_any(
+    runtime: ManualRuntime, resting: ActorRef[DynamicSupervisor]
+) -> None:
+    journal: list[str] = []
+    started = start_at_once(resting, worker("a", journal))
+    assert started is not None
+    assert journal == ["a starts"]
+    assert started.result().process.parent is resting.process
+    started.result().kill()
+    runtime.settle()
+    assert journal == ["a starts", "a starts"]
+    assert [info.restarts for info in which_children(resting).get()] == [1]
+
+
+def test_a_child_that_cannot_start_at_once_is_none(resting: ActorRef[DynamicSupervisor]) -> None:
+    started = start_at_once(resting, worker("a", [], plan=[BOOM]))
+    assert started is not None
+    assert isinstance(started.exception, StartError)
+    assert which_children(resting).get() == []
+
+
+def test_a_limit_of_the_supervisor_counts_for_children_that_start_at_once(runtime: ManualRuntime) -> None:
+    full: ActorRef[DynamicSupervisor] = DynamicSupervisor.start(max_children=0)
+    started = start_at_once(full, worker("a", []))
+    assert started is not None
+    assert isinstance(started.exception, TooManyChildrenError)
+
+
+def _has_mail(supervisor: ActorRef[Any]) -> None:
+    supervisor.send("first")
+
+
+def _is_suspended(supervisor: ActorRef[Any]) -> None:
+    suspend(supervisor).get()
+
+
+def _is_dead(supervisor: ActorRef[Any]) -> None:
+    supervisor.stop()
+
+
+@pytest.mark.parametrize("occupy", [_has_mail, _is_suspended, _is_dead])
+def test_a_supervisor_that_does_not_rest_has_to_be_asked(
+    resting: ActorRef[DynamicSupervisor], occupy: Callable[[ActorRef[Any]], None]
+) -> None:
+    occupy(resting)
+    journal: list[str] = []
+    assert start_at_once(resting, worker("a", journal)) is None
+    assert not journal

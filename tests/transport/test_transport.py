@@ -840,7 +840,7 @@ def test_whatever_follows_a_join_ref_that_is_nested_deep_the_connection_lives_or
         assert wired.ref.is_alive() is (wired.carrier.end is None), depth
 
 
-@pytest.mark.parametrize("failing", ["started", "join_replied", "closed", "down", "receive"])
+@pytest.mark.parametrize("failing", ["join_replied", "closed", "down", "receive"])
 def test_what_cannot_be_written_for_its_depth_closes_with_1011_wherever_it_comes_up(
     wired: Wired, failing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
