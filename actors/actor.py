@@ -11,6 +11,7 @@ import pykka.messages
 
 from actors.callbacks import check_callbacks, check_function, check_settings, is_awaitable
 from actors.clock import check_duration
+from actors.exceptions import NameTakenError
 from actors.exits import NO_PROCESS, NORMAL, Crash, Down, ExitReason, MonitorRef, Stop, exit_reason
 from actors.future import Future
 from actors.log import Log
@@ -22,7 +23,7 @@ from actors.runtime.idle_timeout import Idle
 from actors.runtime.process import Process
 from actors.runtime.spawn import spawn
 from actors.runtime.unstarted import Unstarted
-from actors.via import Via, resolve
+from actors.via import Via, check_name, resolve
 
 if TYPE_CHECKING:
     import asyncio
@@ -99,6 +100,28 @@ class Actor(_PykkaActor):
             StartError: if `on_start` raised.
         """
         return spawn(cls, args, kwargs)
+
+    @classmethod
+    def start_as(cls, name: Hashable | Via, /, *args: Any, **kwargs: Any) -> ActorRef[Self]:
+        """Start an actor under a name, which it has before `on_start` begins and until it ends: `start`, for named actors.
+
+            clock = Ticker.start_as("clock", 0.5)
+            lobby = Room.start_as(Via(rooms, "lobby"), limit=10)
+
+        All other arguments are those of its `__init__`. Without a supervisor: a child has the `name` of its `ChildSpec`.
+
+        Raises:
+            NameTakenError: if another living actor has the name; `error.owner` is its ref. The new actor has ended: its
+                `__init__` has run, but neither `on_start` nor `terminate`.
+            TypeError: if `name` is None, an actor or a ref, or not hashable.
+            StartError: if `on_start` raised; then the name is free again.
+        """
+        check_name(name)
+        try:
+            return spawn(cls, args, kwargs, name=name)
+        except NameTakenError as taken:
+            # The frames of its traceback have the actor, which has it as its exit reason: that would be a cycle.
+            raise taken.with_traceback(None) from None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Raise TypeError if a hook cannot be called as one, or a setting of each actor is one of the class."""
@@ -194,12 +217,27 @@ class Actor(_PykkaActor):
         return resolve(name, self._process.scheduler.names.whereis)
 
     def register(self, name: Hashable | Via) -> None:
-        """Register this actor under a name, until it ends.
+        """Register this actor under a name, until it ends or calls `unregister`.
 
         Raises:
             NameTakenError: if another living actor has it.
+            TypeError: if `name` is None, an actor or a ref, or not hashable.
         """
+        check_name(name)
         Via.of(name, self._process.scheduler.names).register(self.actor_ref)
+
+    def unregister(self, name: Hashable | Via) -> None:
+        """Give a name back, which another actor can have at once (Erlang's `unregister`).
+
+        Links, monitors and messages in the mailbox stay. An actor that its supervisor restarts has the name of its `ChildSpec`
+        again, if that is free; otherwise it cannot start.
+
+        Raises:
+            NotRegisteredError: if this actor does not have the name, also if another one has it.
+            TypeError: as `register`.
+        """
+        check_name(name)
+        Via.of(name, self._process.scheduler.names).unregister(self.actor_ref)
 
     def reply_later(self) -> From:
         """Keep the caller of the current message, to reply later: `from_.reply(value)`, by any actor (OTP's `from`).

@@ -141,12 +141,12 @@ class Registry(Local):
             values.append(value)
             self._count += 1
 
-    def unregister(self, key: Hashable, ref: ActorRef) -> None:
-        """Remove all entries of `ref` under `key`; does nothing if there are none."""
+    def unregister(self, key: Hashable, ref: ActorRef) -> bool:
+        """Remove all entries of `ref` under `key`; return whether there were any."""
         checked_ref(ref, "registry.unregister(key, ref)")
         with _writing:
             ref.process.unnamed(self, key)
-            self.forget(key, ref.process)
+            return self.forget(key, ref.process)
 
     def unregister_match(self, key: Hashable, ref: ActorRef, matches: Match) -> None:
         """Remove the entries of `ref` under `key` for whose value `matches(value)` is true."""
@@ -160,17 +160,18 @@ class Registry(Local):
                 self._count -= len(values) - len(kept)
                 values[:] = kept
 
-    def forget(self, key: Hashable, process: Bonds) -> None:
-        """Remove the entries of an actor under a key; for the runtime, when the actor ends."""
+    def forget(self, key: Hashable, process: Bonds) -> bool:
+        """Remove the entries of an actor under a key, and return whether there were any; for the runtime, at its end."""
         with _writing:
             entries = self._entries.get(key, {})
             values = entries.pop(process, None)
             if values is None:
-                return
+                return False
             self._count -= len(values)
             if not entries:
                 del self._entries[key]
             self._notify(process, Unregistered(self, key, process.ref))
+            return True
 
     def update_value(self, key: Hashable, ref: ActorRef, update: Callable[[Any], Any]) -> tuple[Any, Any]:
         """Set the value of `ref` under a unique key to `update(old)`; return the new value and the old one.

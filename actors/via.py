@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pykka
 
+from actors.exceptions import NotRegisteredError
 from actors.redaction import safe_repr
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
     from actors.registry import Registry
 
-__all__ = ["Target", "Via", "checked_ref", "resolve"]
+__all__ = ["Target", "Via", "check_name", "checked_ref", "resolve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,15 @@ class Via:
         """
         self.registry.register(self.key, ref, self.value)
 
+    def unregister(self, ref: ActorRef) -> None:
+        """Take the name from an actor.
+
+        Raises:
+            NotRegisteredError: if it does not have the name.
+        """
+        if not self.registry.unregister(self.key, ref):
+            raise NotRegisteredError(self.key, ref)
+
 
 Target: TypeAlias = "ActorRef | Via | Hashable"
 """The receiver of a message: an actor, a ref, a `Via` or a name.
@@ -95,6 +105,24 @@ def _must_be_hashable(target: object) -> None:
             f"a target must be an actor, a ref, a name or Via(registry, key), got {safe_repr(target)}; "
             "it comes before the message"
         ) from None
+
+
+def check_name(name: object) -> None:
+    """Raise unless an actor can be found by this name.
+
+    Raises:
+        TypeError: if it is None, an actor or a ref, or not hashable.
+    """
+    if name is None or isinstance(name, pykka.ActorRef | pykka.Actor) or not _is_hashable(name):
+        raise TypeError(f"a name must be a str, another hashable value or Via(registry, key), got {safe_repr(name)}")
+
+
+def _is_hashable(name: object) -> bool:
+    try:
+        hash(name.key if isinstance(name, Via) else name)  # a tuple that holds a list is an instance of Hashable too
+    except TypeError:
+        return False
+    return True
 
 
 def checked_ref(ref: object, usage: str) -> ActorRef:

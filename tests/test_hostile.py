@@ -376,7 +376,7 @@ def test_the_registry_of_a_name_may_raise(runtime: ManualRuntime, error: BaseExc
                 raise error
             super().register(key, ref, value)
 
-        def forget(self, key: Any, process: Any) -> None:
+        def forget(self, key: Any, process: Any) -> bool:
             raise error
 
     registry, probe = Odd(Keys.UNIQUE), Probe()

@@ -48,6 +48,7 @@ from actors.validation import check_seconds
 from actors.via import Via
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
     from contextvars import Context
 
     from actors.runtime.behaviour import Behaviour
@@ -94,7 +95,7 @@ class Process(MessageQueue):
         scheduler: Scheduler,
         *,
         parent: Process | None,
-        name: str | Via | None,
+        name: Hashable | None,
         label: str | None,
         record: int | None = None,
         entered: Context | None = None,
@@ -103,6 +104,7 @@ class Process(MessageQueue):
 
         Raises:
             StartError: if a plain `on_start` raised; an `async` one reports it through `started`.
+            NameTakenError: if another living actor has the name; then `on_start` is not called.
         """
         self.scheduler, self.parent = scheduler, parent
         text = label or (None if name is None else safe_str(name))
@@ -135,15 +137,15 @@ class Process(MessageQueue):
         if number:
             Debug.of(self).record = deque(maxlen=number)
 
-    def run_on_start(self, name: str | Via | None) -> None:
+    def run_on_start(self, name: Hashable | None) -> None:
         """Take the name, then call `on_start`."""
         actor = self.actor
         assert actor is not None
+        if name is not None:
+            self._take(name)
         try:
             if actor.start_timeout is not None:
                 check_seconds("start_timeout", actor.start_timeout, "> 0", others=" or None")
-            if name is not None:
-                Via.of(name, self.scheduler.names).register(self.ref)
             result = actor._prepare()
             coroutine = None if result is None else coroutine_of(result, actor)
         except BaseException as error:
@@ -155,6 +157,14 @@ class Process(MessageQueue):
                 self.scheduler.clock.call_at(self.started_at + actor.start_timeout, self._on_start_timeout, self)
         elif self.idle is not None and not self.scheduled:
             self.idle.rest()
+
+    def _take(self, name: Hashable) -> None:
+        """Take the name, or end, as nothing of the actor has run but its `__init__`."""
+        try:
+            Via.of(name, self.scheduler.names).register(self.ref)
+        except BaseException as error:
+            self._start_failed(error)
+            raise
 
     def _on_start_done(self, started: Future[Any], task: asyncio.Task[Any], error: BaseException | None) -> None:
         if self.signal is not None:

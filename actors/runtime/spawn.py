@@ -13,10 +13,11 @@ from actors.runtime.current import not_inherited
 from actors.runtime.scheduler import Scheduler
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from actors.ref import ActorRef
     from actors.runtime.behaviour import Behaviour
     from actors.runtime.process import Process
-    from actors.via import Via
 
 __all__ = ["spawn"]
 
@@ -29,7 +30,7 @@ def spawn(
     kwargs: dict[str, Any] | None = None,
     *,
     parent: Process | None = None,
-    name: str | Via | None = None,
+    name: Hashable | None = None,
     label: str | None = None,
     record: int | None = None,
 ) -> ActorRef[A]:
@@ -42,6 +43,7 @@ def spawn(
 
     Raises:
         StartError: if `on_start` raised; an exception in `__init__` is raised as it is.
+        NameTakenError: if another living actor has the name.
     """
     context = copy_context()
     if context:
@@ -69,7 +71,7 @@ def _make(
     here: Scheduler | None,
     *,
     parent: Process | None,
-    name: str | Via | None,
+    name: Hashable | None,
     label: str | None,
     record: int | None,
 ) -> Process:

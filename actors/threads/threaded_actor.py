@@ -90,6 +90,7 @@ class ThreadedActor(Actor):
 
     stop = _on_loop(Actor.stop)
     register = _on_loop(Actor.register)
+    unregister = _on_loop(Actor.unregister)
     reply_later = _on_loop(Actor.reply_later)
     continue_with = _on_loop(Actor.continue_with)
     link = _on_loop(Actor.link)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,19 @@ import pytest
 
 from actors import sys
 from actors.actor import Actor
-from actors.exceptions import NameTakenError, StartError
+from actors.exceptions import NameTakenError, NotRegisteredError, StartError
 from actors.exits import KILLED, NO_PROCESS, NORMAL, SHUTDOWN, Crash, Down, Exit, ExitReason, Refuse, Shutdown, Stop
 from actors.future import Future
-from actors.testing import ManualClock, ManualRuntime, Probe
+from actors.names import whereis
+from actors.registry import ActorRegistry, Keys, Registered, Registry, Unregistered
+from actors.testing import WAIT, ManualClock, ManualRuntime, Probe
+from actors.via import Via
 
 if TYPE_CHECKING:
     from actors.clock import MissedTicks
     from actors.exits import MonitorRef
     from actors.ref import ActorRef
+    from actors.runtime.scheduler import in_thread
 
 
 class Puppet(Actor):
@@ -371,13 +376,15 @@ def test_stop_from_within_comes_after_what_was_sent_before(runtime: ManualRuntim
 @pytest.mark.parametrize(
     ("given", "reason"), [(SHUTDOWN, SHUTDOWN), (Shutdown("x"), Shutdown("x")), (BOOM, Crash(BOOM))], ids=repr
 )
-def test_stop_with_a_reason_comes_next(runtime: ManualRuntime, given: object, reason: ExitReason) -> None:
+def test_stop_with_a_reason_comes_after_what_was_sent_before(
+    runtime: ManualRuntime, given: object, reason: ExitReason
+) -> None:
     log: list[Any] = []
     ref = Puppet.start(log)
-    ref.tell(lambda actor: actor.stop(given))
-    ref.tell("too late")
+    ref.tell(lambda actor: (actor.stop(given), actor.send(actor, "too late")))
+    ref.tell("already here")
     runtime.settle()
-    assert log == []
+    assert log == ["already here"]
     assert ref.exit_reason == reason
 
 
@@ -434,6 +441,205 @@ def test_a_name_is_taken_by_one_and_free_when_it_ends(runtime: ManualRuntime) ->
     third = Puppet.start()
     third.ask(lambda actor: actor.register("boss"))
     assert third.ask(lambda actor: actor.whereis("boss")) is third
+
+
+class Resident(Puppet):
+    """Notes which name it has in `on_start`."""
+
+    def __init__(self, *args: Any, name: str = "mine", log: list[Any] | None = None) -> None:
+        super().__init__(log)
+        self.args, self.name = args, name
+
+    def on_start(self) -> None:
+        self.log.append(("starts", self.whereis("boss") is self.actor_ref))
+
+
+@pytest.mark.parametrize("name", ["boss", 7, ("room", 1), frozenset({"a"}), b"boss", False], ids=repr)
+def test_an_actor_is_started_under_a_name(runtime: ManualRuntime, name: Any) -> None:
+    ref = Resident.start_as(name, 1, 2, name="its own")
+    assert ref.ask(lambda actor: (actor.args, actor.name)) == ((1, 2), "its own")
+    assert whereis(name) is ref
+    assert str(ref) == f"{name} {ref.pid}"
+    ref.stop()
+    assert whereis(name) is None
+
+
+def test_an_actor_has_its_name_before_on_start(runtime: ManualRuntime) -> None:
+    assert Resident.start_as("boss").ask(lambda actor: actor.log) == [("starts", True)]
+
+
+def test_an_actor_is_started_via_a_name_in_a_registry(runtime: ManualRuntime) -> None:
+    rooms = Registry()
+    ref = Resident.start_as(Via(rooms, "lobby", {"size": 3}))
+    assert (rooms.lookup("lobby"), whereis("lobby")) == ([(ref, {"size": 3})], None)
+
+
+@pytest.mark.parametrize("name", [None, [], ("a", []), {}], ids=repr)
+@pytest.mark.parametrize(
+    "use",
+    [
+        Resident.start_as,
+        lambda name: Resident.start().ask(lambda actor: actor.register(name)),
+        lambda name: Resident.start().ask(lambda actor: actor.unregister(name)),
+    ],
+    ids=["start_as", "register", "unregister"],
+)
+def test_what_cannot_be_a_name_is_refused(runtime: ManualRuntime, use: Callable[[Any], object], name: Any) -> None:
+    with pytest.raises(TypeError, match="a name must be a str, another hashable value or Via"):
+        use(name)
+    assert runtime.actors == []
+
+
+def test_an_actor_is_no_name(runtime: ManualRuntime) -> None:
+    ref = Resident.start()
+    for name in (ref, Via(Registry(), [])):  # type: ignore[arg-type]  # an author's mistake
+        with pytest.raises(TypeError, match="a name must be"):
+            Resident.start_as(name)
+
+
+def test_an_actor_whose_name_is_taken_ends_before_it_starts(runtime: ManualRuntime) -> None:
+    made: list[weakref.ref[Actor]] = []
+
+    class Second(Resident):
+        def __init__(self, log: list[Any]) -> None:
+            super().__init__(log=log)
+            made.append(weakref.ref(self))
+
+        def terminate(self, reason: ExitReason) -> None:
+            self.log.append(reason)
+
+    first, log = Resident.start_as("boss"), list[Any]()
+    with pytest.raises(NameTakenError, match=f"name 'boss' is already taken by boss {first.pid}") as caught:
+        Second.start_as("boss", log)
+    assert (caught.value.name, caught.value.owner, caught.value.__cause__) == ("boss", first, None)
+    assert log == []
+    assert runtime.actors == [first]
+    assert whereis("boss") is first
+    assert [actor() for actor in made] == [None]
+
+
+def test_a_name_that_is_taken_in_on_start_is_a_failed_start(runtime: ManualRuntime) -> None:
+    class Greedy(Actor):
+        def on_start(self) -> None:
+            self.register("boss")
+
+    first = Resident.start_as("boss")
+    with pytest.raises(StartError) as caught:
+        Greedy.start_as("clerk")
+    assert isinstance(caught.value.cause, NameTakenError)
+    assert (whereis("clerk"), whereis("boss")) == (None, first)
+
+
+def test_the_name_of_an_actor_that_cannot_start_is_free(runtime: ManualRuntime) -> None:
+    class Failing(Actor):
+        def on_start(self) -> None:
+            raise BOOM
+
+    class Unmade(Actor):
+        def __init__(self) -> None:
+            raise BOOM
+
+    with pytest.raises(StartError):
+        Failing.start_as("boss")
+    with pytest.raises(ValueError, match="boom"):
+        Unmade.start_as("boss")
+    assert runtime.actors == []
+    assert Resident.start_as("boss").is_alive()
+
+
+def test_a_name_is_taken_while_an_async_on_start_runs_and_free_when_it_failed(runtime: ManualRuntime) -> None:
+    gate = asyncio.Event()
+
+    class Slow(Actor):
+        async def on_start(self) -> None:
+            await gate.wait()
+            raise BOOM
+
+    first = Slow.start_as("boss")
+    started = first.started()
+    runtime.settle()
+    with pytest.raises(NameTakenError):
+        Slow.start_as("boss")
+    gate.set()
+    with pytest.raises(StartError):
+        started.get()
+    assert (whereis("boss"), runtime.actors) == (None, [])
+
+
+def test_a_name_is_given_at_the_start_from_another_thread(background: in_thread) -> None:
+    first = Resident.start_as("boss")
+    assert first.ask(lambda actor: actor.log, timeout=WAIT) == [("starts", True)]
+    with pytest.raises(NameTakenError) as caught:
+        Resident.start_as("boss")
+    assert caught.value.owner is first
+    assert ActorRegistry.get_by_class(Resident) == [first]
+    first.stop(timeout=WAIT)
+
+
+# Giving a name back
+
+
+def test_an_actor_gives_a_name_back_which_another_one_can_have(runtime: ManualRuntime) -> None:
+    first, second = Resident.start_as("boss"), Puppet.start()
+    first.ask(lambda actor: actor.register("chief"))
+    first.ask(lambda actor: actor.unregister("boss"))
+    assert (whereis("boss"), whereis("chief")) == (None, first)
+    second.ask(lambda actor: actor.register("boss"))
+    first.stop()
+    assert (whereis("boss"), whereis("chief")) == (second, None)
+
+
+def test_only_the_owner_of_a_name_gives_it_back(runtime: ManualRuntime) -> None:
+    rooms = Registry()
+    first, second = Resident.start_as("boss"), Puppet.start()
+    for name in ("boss", "nobody", Via(rooms, "boss")):
+        with pytest.raises(NotRegisteredError, match=f"{second} is not registered as '"):
+            second.ask(lambda actor, name=name: actor.unregister(name))
+        second = Puppet.start()
+    assert whereis("boss") is first
+
+
+def test_a_name_is_given_back_once(runtime: ManualRuntime) -> None:
+    first = Resident.start_as("boss")
+
+    def give_back(actor: Actor) -> None:
+        actor.unregister("boss")
+        with pytest.raises(NotRegisteredError):
+            actor.unregister("boss")
+
+    first.ask(give_back)
+    assert sys.get_status(first).get().names == []
+
+
+def test_listeners_are_notified_of_a_name_that_is_given_back_and_not_again_at_the_end(runtime: ManualRuntime) -> None:
+    probe = Probe()
+    rooms = Registry(listeners=[probe.ref])
+    first = Puppet.start_as(Via(rooms, "lobby"))
+    first.ask(lambda actor: actor.unregister(Via(rooms, "lobby")))
+    first.stop()
+    runtime.settle()
+    assert probe.messages == [Registered(rooms, "lobby", first, None), Unregistered(rooms, "lobby", first)]
+
+
+def test_all_entries_of_a_duplicate_key_are_given_back(runtime: ManualRuntime) -> None:
+    rooms = Registry(Keys.DUPLICATE)
+    first, second = Puppet.start(), Puppet.start()
+    for ref in (first, first, second):
+        ref.ask(lambda actor: actor.register(Via(rooms, "all")))
+    first.ask(lambda actor: actor.unregister(Via(rooms, "all")))
+    assert rooms.lookup("all") == [(second, None)]
+
+
+def test_monitors_and_links_stay_when_a_name_is_given_back(runtime: ManualRuntime) -> None:
+    probe = Probe()
+    first = Resident.start_as("boss")
+    monitor = probe.monitor(first)
+    first.ask(lambda actor: actor.unregister("boss"))
+    runtime.settle()
+    assert probe.messages == []
+    first.stop(reason=SHUTDOWN)
+    down = probe.assert_receive(Down)
+    assert (down.ref, down.reason) == (monitor, SHUTDOWN)
 
 
 # Links and monitors

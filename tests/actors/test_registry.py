@@ -76,9 +76,9 @@ def test_unregister_gives_a_key_back(runtime: ManualRuntime, registry: Registry)
     dog, cat = Dog.start(), Cat.start()
     registry.register("a", dog)
     registry.register("b", dog)
-    registry.unregister("a", dog)
-    registry.unregister("a", dog)
-    registry.unregister("b", cat)
+    assert registry.unregister("a", dog) is True
+    assert registry.unregister("a", dog) is False
+    assert registry.unregister("b", cat) is False
     assert registry.names() == ["b"]
     assert dog.process.names == {(registry, "b"): None}
     registry.register("a", cat)

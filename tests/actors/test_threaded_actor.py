@@ -14,7 +14,7 @@ import pytest
 from actors import sys
 from actors.actor import Actor
 from actors.clock import LoopClock, Timer
-from actors.exceptions import ActorDeadError, AskCycleError, NameTakenError, StartError, Timeout
+from actors.exceptions import ActorDeadError, AskCycleError, NameTakenError, NotRegisteredError, StartError, Timeout
 from actors.exits import KILLED, NO_PROCESS, NORMAL, SHUTDOWN, Crash, Down, Exit, ExitReason, Refuse, Shutdown, Stop
 from actors.future import Future
 from actors.names import whereis
@@ -371,6 +371,7 @@ def test_links_monitors_and_names_made_in_the_thread(runtime: ManualRuntime, log
 ON_LOOP: list[tuple[str, type, str, Callable[[Any], object]]] = [
     ("stop", Process, "put", lambda actor: actor.stop(SHUTDOWN)),
     ("register", Registry, "register", lambda actor: actor.register("me")),
+    ("unregister", Registry, "unregister", lambda actor: (actor.register("me"), actor.unregister("me"))),
     ("reply_later", Process, "reply_later", lambda actor: actor.reply_later()),
     ("continue_with", Process, "continue_with", lambda actor: actor.continue_with("next")),
     ("link", Process, "link", lambda actor: actor.link(actor)),
@@ -421,6 +422,7 @@ OF_ANY_THREAD = {
     "record": "an option of the class",
     "remaining": "reads two attributes",
     "start": "made for any thread",
+    "start_as": "made for any thread",
     "start_timeout": "an option of the class",
     "stuck_after": "an option of the class",
     "trap_exit": "reads or writes one attribute, as an `Actor` on the loop does",
@@ -441,6 +443,17 @@ def test_what_is_wrapped_is_the_member_of_an_actor(name: str) -> None:
         assert wrapped.fget is original.fget
         wrapped, original = wrapped.fset, original.fset
     assert wrapped.__wrapped__ is original
+
+
+def test_a_threaded_actor_is_started_under_a_name_and_gives_it_back(runtime: ManualRuntime, log: list[Any]) -> None:
+    ref = Puppet.start_as("puppet", log)
+    assert whereis("puppet") is ref
+    with pytest.raises(NameTakenError):
+        Puppet.start_as("puppet")
+    ref.ask(lambda actor: actor.unregister("puppet"))
+    assert whereis("puppet") is None
+    with pytest.raises(NotRegisteredError):
+        ref.ask(lambda actor: actor.unregister("puppet"))
 
 
 def test_exits_are_trapped_from_the_thread(runtime: ManualRuntime, log: list[Any]) -> None:

@@ -568,6 +568,37 @@ def test_a_child_that_is_stopped_with_a_reason_is_restarted_as_its_spec_says(
     assert running(supervisor) == (["a"] if should_restart(restart, reason) else [])
 
 
+class Named(Actor):
+    """Gives its name back when it is told to."""
+
+    def on_receive(self, message: Any) -> Any:
+        if message == "crash":
+            raise BoomError("named")
+        self.unregister(message)
+
+
+def test_a_child_that_gave_its_name_back_has_it_again_after_a_restart(runtime: ManualRuntime) -> None:
+    supervisor = start(runtime, [ChildSpec(Named, name="clerk")])
+    before = child(supervisor, "Named")
+    before.ask("clerk")
+    assert whereis("clerk") is None
+    before.tell("crash")
+    runtime.settle()
+    after = child(supervisor, "Named")
+    assert after is not before
+    assert whereis("clerk") is after
+
+
+def test_a_child_whose_name_another_actor_has_meanwhile_cannot_be_restarted(runtime: ManualRuntime) -> None:
+    supervisor = start(runtime, [ChildSpec(Named, name="clerk")])
+    child(supervisor, "Named").ask("clerk")
+    other = Named.start_as("clerk")
+    child(supervisor, "Named").tell("crash")
+    runtime.settle()
+    assert supervisor.exit_reason == TOO_MANY_RESTARTS
+    assert whereis("clerk") is other
+
+
 def test_a_supervisor_that_is_stopped_with_a_reason_stops_its_children(
     runtime: ManualRuntime, journal: list[str]
 ) -> None:
