@@ -108,7 +108,7 @@ class RequestReader:
 
     def _begin(self) -> None:
         self._url, self._body = b"", bytearray()
-        self._headers: list[tuple[str, str]] = []
+        self._headers = Headers()
         self._keep_alive = False
         # The request whose head has been parsed; the bytes that its body still has, or its chunks.
         self._request: Request | None = None
@@ -230,7 +230,7 @@ class RequestReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Add a header."""
-        self._headers.append((name.decode("latin-1"), value.decode("latin-1")))
+        self._headers[name.decode("latin-1")] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """Store whether another request may follow: at the end of the message, the parser has forgotten it."""
@@ -240,7 +240,7 @@ class RequestReader:
     # What has been parsed
 
     def _head_parsed(self) -> None:
-        parser, headers = self._parser, Headers(self._headers)
+        parser, headers = self._parser, self._headers
         assert parser is not None
         method, version = parser.get_method().decode("latin-1"), f"HTTP/{parser.get_http_version()}"
         if version not in _VERSIONS:
