@@ -40,9 +40,8 @@ class RequestTarget(NamedTuple):
 
         Of several values for one name the last one counts, but all of `name[]` are the list `name`.
         """
-        try:
-            pairs = parse_qsl(self.query, keep_blank_values=True, errors="strict")
-        except ValueError:
+        pairs = _pairs(self.query)
+        if pairs is None:
             return None
         params: dict[str, Any] = {}
         for name, value in pairs:
@@ -51,6 +50,15 @@ class RequestTarget(NamedTuple):
             else:
                 params[name] = value
         return params
+
+
+@lru_cache(maxsize=16)
+def _pairs(query: str) -> list[tuple[str, str]] | None:
+    """Return the names and values of a query; None if it is not UTF-8. That of many clients is the same: their version."""
+    try:
+        return parse_qsl(query, keep_blank_values=True, errors="strict")
+    except ValueError:
+        return None
 
 
 def _append(params: dict[str, Any], name: str, value: str) -> None:
