@@ -24,6 +24,7 @@ __all__ = ["common_handshake", "fault_of", "opening_handshake"]
 # As browsers and libraries write it (RFC 6455, section 4.1); Firefox adds keep-alive.
 _CONNECTION = ("upgrade", "keep-alive, upgrade")
 _SUBPROTOCOL = "Sec-WebSocket-Protocol"
+_ACCEPTED = Headers([("Upgrade", "websocket"), ("Connection", "Upgrade")])
 # 16 bytes in base64.
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
@@ -80,8 +81,6 @@ def common_handshake(request: Request) -> Response | None:
 
 
 def _accepted(key: str) -> Response:
-    headers = Headers()
-    headers["Upgrade"] = "websocket"
-    headers["Connection"] = "Upgrade"
+    headers = _ACCEPTED.copy()
     headers["Sec-WebSocket-Accept"] = accept_key(key)
     return Response(101, "Switching Protocols", headers)
