@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -267,18 +267,12 @@ class Mount:
             incoming.peer,
             target.path,
             by_name,
-            uri=self._uri(incoming.scheme, by_name.get("host"), target, params),
+            uri=_uri(incoming.scheme, by_name.get("host"), target, self._endpoint.filter_parameters),
             x_headers=[pair for pair in pairs if pair[0].startswith("x-")],
             session=self._endpoint.session_of(incoming.request, params),
             auth_token=auth_token,
             scope=incoming.scope,
         )
-
-    def _uri(self, scheme: str, host: str | None, target: RequestTarget, params: Mapping[str, Any]) -> Uri:
-        requested = read_origin(f"{scheme}://{host or ''}")
-        shown = filter_parameters(params, self._endpoint.filter_parameters)
-        query = target.query if shown == params else query_of(shown)
-        return Uri(scheme, requested and requested.host, requested and requested.port, target.path, query)
 
     def _negotiate(self, params: Mapping[str, Any]) -> Serializer | None:
         # `vsn[]=2.0.0` is a list, and in Phoenix `vsn[a]=2.0.0` a map: neither is a version.
@@ -314,6 +308,16 @@ class Mount:
         else:
             started.when_done(partial(_check_started, carrier))
         return started
+
+
+# Most clients of a socket request the same.
+@lru_cache(maxsize=16)
+def _uri(scheme: str, host: str | None, target: RequestTarget, secrets: Sequence[str]) -> Uri:
+    """Return the URI of a request, without the values of secret parameters."""
+    requested, params = read_origin(f"{scheme}://{host or ''}"), target.params()
+    shown = filter_parameters(params, secrets)
+    query = target.query if shown == params else query_of(shown)
+    return Uri(scheme, requested and requested.host, requested and requested.port, target.path, query)
 
 
 def _report_failure(attempt: Attempt) -> None:
