@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -123,11 +123,42 @@ def test_an_epoch_is_ended_unless_it_has_begun_later(topic: Topic) -> None:
     assert topic.read()[0] == "new one"
     topic.server.ask(*forget_command(topic.keys, 0.0))
     assert topic.read() == ("another", 0, [])
-    # The server's clock was set back.
+    # The server's clock was set back since.
+    topic.append()
+    began = int(topic.server.ask("HGET", topic.keys.about, "began"))
+    topic.server.ask(*forget_command(topic.keys, 60.0, (began - 1) / 1000))
+    assert topic.server.ask("EXISTS", topic.keys.about)
+    topic.server.ask(*forget_command(topic.keys, 60.0, began / 1000))
+    assert not topic.server.ask("EXISTS", topic.keys.about)
+    topic.append()
     topic.server.ask("HINCRBY", topic.keys.about, "began", 60_000)
     topic.server.ask(*forget_command(topic.keys, 1.0))
     assert not topic.server.ask("EXISTS", topic.keys.about)
     topic.server.ask(*forget_command(topic.keys, 0.0))
+
+
+@pytest.mark.parametrize("act", [Topic.append, Topic.read])
+def test_an_epoch_over_whose_beginning_the_clock_was_set_back_is_as_old_as_any(
+    topic: Topic, act: Callable[[Topic], object]
+) -> None:
+    topic.append()
+    topic.server.ask("HINCRBY", topic.keys.about, "began", 60_000)
+    act(topic)
+    assert topic.server.ask("HGET", topic.keys.about, "began") == b"0"
+    topic.server.ask(*forget_command(topic.keys, 60.0))
+    assert not topic.server.ask("EXISTS", topic.keys.about)
+
+
+def test_what_was_recorded_by_a_clock_that_was_ahead_is_read_as_new_and_still_bounded(topic: Topic) -> None:
+    message = pack(Header(event="said", run="r", seq=1), b"{}")
+    topic.append()
+    topic.server.ask("XADD", topic.keys.stream, "2-0", "t", "99999999999999", "m", message)
+    topic.server.ask("HSET", topic.keys.about, "offset", 2)
+    answer = topic.server.ask(*read_command(topic.keys, RUN, "another", HISTORY, Position("new one", 1)))
+    assert [(each.offset, each.age) for each in read_extent(answer, 300.0).arrivals] == [(2, 0.0)]
+    for _ in range(3):
+        topic.append()
+    assert topic.read() == ("new one", 5, [3, 4, 5])
 
 
 @pytest.mark.parametrize("prefix", ["ashtree", "a*[b]", "a?-\\", "{app}", "é^"])

@@ -28,7 +28,7 @@ from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.pubsub.redis import broken_topics
 from actors.pubsub.redis import history_commands as commands
 from actors.pubsub.redis.redis_history import RedisHistory
-from actors.pubsub.redis.redis_shard import Lost
+from actors.pubsub.redis.redis_shard import Lost, read_server
 from actors.testing.manual_runtime import ManualRuntime
 from actors.testing.probe import Probe
 from tests.actors.test_redis_pubsub import two_nodes
@@ -62,11 +62,17 @@ class ModelServer:
 
     def __init__(self, clock: Any) -> None:
         self.clock, self.nodes = clock, cast("list[Node]", [])
+        # What its clock is ahead of those of the nodes.
+        self.ahead = 1_000.0
         self.runs = count(1)
         self.server_run = b"run 0"
-        self.known_run, self.epoch, self.offset, self.began = b"", "", 0, 0.0
+        self.known_run, self.epoch, self.offset, self.began = b"", "", 0, 0
         self.kept: deque[tuple[int, int, bytes]] = deque()
         self.truth: dict[Position, int] = {}
+
+    def now(self) -> int:
+        """Return its time in milliseconds."""
+        return int((self.clock.now() + self.ahead) * 1000)
 
     def empty(self) -> None:
         self.epoch = ""
@@ -88,19 +94,21 @@ class ModelServer:
             case b"PING":
                 return b"PONG"
         if command[1] == commands._FORGET.encode():
-            if self.began <= self.clock.now() - int(command[5]) / 1000:
+            if self.began <= max(self.now() - int(command[5]), int(command[6])) or self.began > self.now():
                 self.empty()
             return 1
         if not self.epoch or self.known_run != self.server_run:
             self.known_run, self.epoch, self.offset = self.server_run, command[6].decode(), 0
-            self.began = self.clock.now()
+            self.began = self.now()
             self.kept.clear()
+        elif self.began > self.now():
+            self.began = 0
         return self._append(command) if command[1] == commands._APPEND.encode() else self._read(command)
 
     def _append(self, command: tuple[bytes, ...]) -> Any:
         *_, most, _most_bytes, _publish, _channel, message = command
         self.offset += 1
-        self.kept.append((self.offset, int(self.clock.now() * 1000), message))
+        self.kept.append((self.offset, self.now(), message))
         while len(self.kept) > int(most):
             self.kept.popleft()
         place = Position(self.epoch, self.offset)
@@ -111,7 +119,7 @@ class ModelServer:
     def _read(self, command: tuple[bytes, ...]) -> Any:
         after = int(command[-1]) if command[-2] == self.epoch.encode() else 0
         kept = [[b"%d-0" % at, [b"t", b"%d" % time, b"m", data]] for at, time, data in self.kept if at > after]
-        return [self.epoch.encode(), self.offset, int(self.clock.now() * 1000), kept]
+        return [self.epoch.encode(), self.offset, self.now(), kept]
 
     def publish(self, data: bytes) -> None:
         for node in self.nodes:
@@ -123,6 +131,7 @@ class Node(Adapter):
     """One process: its PubSub and its connections, whose commands, answers and arrivals wait until they are let through."""
 
     server_run = b""
+    ahead: float | None = None
     sharded = False
     prefix = "ashtree"
 
@@ -235,7 +244,7 @@ class Node(Adapter):
             self.echo()
 
     def connect_again(self) -> None:
-        self.connected, self.server_run = True, self.server.server_run
+        self.connected, self.server_run, self.ahead = True, self.server.server_run, self.server.ahead
         self.is_subscribed = self.is_wanted
         self.store.changed(lambda _: True)
 
@@ -344,6 +353,7 @@ class World:
             (1, client.leave),
             (1, lambda: self.runtime.advance(chance.choice((0.3, 1.1, 9.0)))),
             (1, lambda: node.disconnect() if node.connected else node.connect_again()),
+            (1, self.set_clock),
             (3, lambda: None if node.connected else node.connect_again()),
         ]
         if chance.random() < 0.02:
@@ -356,6 +366,10 @@ class World:
         self.server.take_over()
         for node in self.nodes:
             node.disconnect()
+
+    def set_clock(self) -> None:
+        """Set the clock of Redis."""
+        self.server.ahead += self.random.choice((-3600.0, -9.0, -1.0, 1.0, 9.0, 3600.0))
 
     def say(self, node: Node) -> None:
         self.said += 1
@@ -564,6 +578,22 @@ def test_an_epoch_that_has_begun_since_is_not_ended(world: World) -> None:
     assert client.position.epoch == world.server.epoch
 
 
+def test_an_epoch_ends_even_if_the_clock_of_redis_is_set_back_over_its_beginning(world: World) -> None:
+    here, there = world.nodes
+    client = joined(world, there)
+    world.settle()
+    world.runtime.advance(5.0)
+    here.disconnect()
+    world.say(here)
+    world.runtime.advance(7.0)
+    world.server.ahead -= 9.0
+    here.connect_again()
+    world.settle()
+    again = joined(world, there, client.position)
+    world.settle()
+    assert again.position.epoch not in {client.runs[0][0].epoch, ""}
+
+
 def test_the_epoch_is_ended_even_if_the_process_dies_before_a_frozen_server_answers(world: World) -> None:
     here, there = world.nodes
     client = joined(world, there)
@@ -626,6 +656,22 @@ def test_what_one_publishes_is_in_order_with_and_without_an_offset(server: Redis
             for each in sent:
                 probe.assert_receive(each)
         assert counts(one) == (20, 0)
+
+
+@pytest.mark.usefixtures("background")
+def test_what_the_clock_of_the_server_shows_is_known(server: RedisServer) -> None:
+    with two_rooms(server.url) as (one, _):
+        link = cast("Any", one.pubsub.adapter)._link
+        seconds, microseconds = server.ask("TIME")
+        shows = int(seconds) + int(microseconds) / 1e6
+        # It had connected before, and takes the latest time that is possible.
+        assert shows - 1.0 < link.clock.now() + link.shards[0].ahead < shows + 10.0
+
+
+def test_a_server_that_does_not_say_what_it_is_has_no_run_and_no_time() -> None:
+    assert read_server(b"redis_version:7.0.0\r\nrun_id:4f\r\nserver_time_usec:1500000\r\n") == (b"4f", 1.5)
+    assert read_server(b"run_id:4f\r\n") == (b"4f", None)
+    assert read_server(b"") == (b"", None)
 
 
 @pytest.mark.usefixtures("background")

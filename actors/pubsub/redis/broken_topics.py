@@ -35,10 +35,15 @@ class Servers(Protocol):
 
 
 class _Break(NamedTuple):
-    """The last broadcast of a topic that is not in its history: its number among all of these, and its time."""
+    """The last broadcast of a topic that is not in its history: its number among all of these, and its time.
+
+    `server_time` is the latest time that it may have been for the server, by what that said when it was connected to last; None
+    if it is not known.
+    """
 
     number: int
     time: float
+    server_time: float | None
 
 
 class BrokenTopics:
@@ -85,8 +90,16 @@ class BrokenTopics:
         if topic not in self._last and len(self._last) >= _MOST:
             self._end_all()
         self._count += 1
-        self._last[topic] = _Break(self._count, self._now())
+        self._last[topic] = _Break(self._count, self._now(), self._server_time(topic))
         self.end(topic)
+
+    def _server_time(self, topic: str) -> float | None:
+        shard = None if self._servers is None else self._servers.shard_of(self._keys_of(topic).channel)
+        before = self._last[topic].server_time if topic in self._last else None
+        known = [] if before is None else [before]
+        if shard is not None and shard.ahead is not None:
+            known.append(self._now() + shard.ahead)
+        return max(known, default=None)
 
     def end(self, topic: str) -> None:
         """End the epoch of a topic, if that is broken and its server takes commands."""
@@ -97,7 +110,8 @@ class BrokenTopics:
         shard = self._servers.shard_of(keys.channel)
         if shard is not None and shard.takes(_ROOM):
             self._asked[topic] = last.number
-            shard.ask(forget_command(keys, self._now() - last.time), partial(self._has_ended, topic, last.number))
+            command = forget_command(keys, self._now() - last.time, last.server_time)
+            shard.ask(command, partial(self._has_ended, topic, last.number))
 
     def _has_ended(self, topic: str, number: int, answer: Any) -> None:
         if self._asked.get(topic) != number:

@@ -1,7 +1,8 @@
 """The commands by which histories are kept in Redis: the scripts, what they are called with, and what they answer. Pure.
 
-A topic has two keys, in the slot of its channel. A hash says where it stands: epoch, when that began, offset, bytes, and the
-run of the server that has counted them. A stream has the broadcasts, the offset of each in its id.
+A topic has two keys, in the slot of its channel. A hash says where it stands: epoch, when that began (0 if the clock was set
+back over it), offset, bytes, and the run of the server that has counted them. A stream has the broadcasts, the offset of each
+in its id.
 
 The run of a server is another one after each restart, and that of a replica which takes over is its own. Such a server may have
 forgotten what the one before has counted last, so the topics begin another epoch.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from itertools import count
+from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -40,6 +42,9 @@ IDLE = 3600.0
 LONGEST = 10 * 365 * 86_400.0
 """Seconds that a broadcast is kept at most: of a key, Redis has to know the millisecond when it expires."""
 
+_DRIFT = 0.001
+"""By which ratio the clock of a process may run faster than that of a server. Machines adjust theirs by half of it."""
+
 _OVERHEAD = 200
 """Bytes of a broadcast beside its message, as in the memory of a process."""
 
@@ -56,12 +61,14 @@ _BEGIN = (
     _NOW
     + """
 local about, stream, run, ttl = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[3])
-local known = redis.call('HMGET', about, 'epoch', 'run', 'offset', 'bytes')
+local known = redis.call('HMGET', about, 'epoch', 'run', 'offset', 'bytes', 'began')
 local epoch, last = known[1], tonumber(known[3] or 0)
 if not epoch or known[2] ~= run then
   epoch, last = ARGV[2], 0
   redis.call('HSET', about, 'epoch', epoch, 'run', run, 'began', now, 'offset', 0, 'bytes', 0)
   redis.call('DEL', stream)
+elseif tonumber(known[5]) > now then
+  redis.call('HSET', about, 'began', 0)
 end
 """
 )
@@ -102,12 +109,14 @@ return {epoch, last, now, kept}
 """
 )
 
-# One that seems to begin in the future is older than a change of the server's clock.
+# All times are those of the server, and the ages those of a monotonic clock, so the clocks of the other machines do not matter.
+# The server's own may have been set since: the epoch has to be younger by the time of then and of now. One that seems to begin
+# in the future is older than the change.
 _FORGET = (
     _NOW
     + """
 local began = tonumber(redis.call('HGET', KEYS[1], 'began') or 0)
-if began <= now - tonumber(ARGV[1]) or began > now then redis.call('DEL', KEYS[1], KEYS[2]) end
+if began <= math.max(now - tonumber(ARGV[1]), tonumber(ARGV[2])) or began > now then redis.call('DEL', KEYS[1], KEYS[2]) end
 return 1
 """
 )
@@ -181,9 +190,13 @@ def read_command(keys: TopicKeys, run: bytes, epoch: str, history: History, know
     return (*_begin(_READ, keys, run, epoch, history), known.epoch.encode(), b"%d" % known.offset)
 
 
-def forget_command(keys: TopicKeys, age: float) -> tuple[bytes, ...]:
-    """Return the command that ends the epoch of a topic, if it had begun already `age` seconds ago."""
-    return (b"EVAL", _FORGET.encode(), b"2", keys.about, keys.stream, b"%d" % (age * 1000))
+def forget_command(keys: TopicKeys, age: float, server_time: float | None = None) -> tuple[bytes, ...]:
+    """Return the command that ends the epoch of a topic, if it had begun already `age` seconds ago.
+
+    `server_time` is what the server's clock has shown then at most, in seconds, if that is known.
+    """
+    times = (b"%d" % (age * (1 - _DRIFT) * 1000), b"%d" % ceil((server_time or 0.0) * 1000))
+    return (b"EVAL", _FORGET.encode(), b"2", keys.about, keys.stream, *times)
 
 
 def scan_command(prefix: str, cursor: bytes) -> tuple[bytes, ...]:
@@ -222,7 +235,8 @@ def read_extent(answer: Any, ttl: float) -> Extent:
     name, offset, now, kept = answer
     epoch, arrivals = name.decode(), []
     for place, (_, time, _, data) in kept or ():
-        age = (now - int(time)) / 1000
+        # The clock of the server may have been set back.
+        age = max(0, now - int(time)) / 1000
         if age < ttl:
             header, payload = unpack(data)
             if header.event is None:

@@ -30,7 +30,18 @@ if TYPE_CHECKING:
 
     from actors.clock import Clock
 
-__all__ = ["LOST", "Lost", "Reconnects", "RedisShard", "Settings", "cause_of", "hang_up", "has_moved", "writer_of"]
+__all__ = [
+    "LOST",
+    "Lost",
+    "Reconnects",
+    "RedisShard",
+    "Settings",
+    "cause_of",
+    "hang_up",
+    "has_moved",
+    "read_server",
+    "writer_of",
+]
 
 _log = Log("ashtree.pubsub")
 
@@ -151,6 +162,8 @@ class RedisShard:
         """Why it is not connected."""
         self.server_run = b""
         """The run of the server, another one after each restart; empty while it is not known."""
+        self.ahead: float | None = None
+        """Seconds by which its clock, in Unix time, was ahead of ours at most when it connected; None if it has not told."""
         self.is_silent = False
         """Whether it was given up as too slow, and has not answered since."""
         self._asked: deque[tuple[int, Callable[[Any], object]]] = deque()
@@ -230,7 +243,7 @@ class RedisShard:
         async with AsyncExitStack() as stack:
             with TimeBound(self._clock, self._settings.connect_timeout):
                 publishing, subscribed = [await self._opened(stack) for _ in range(2)]
-                self.server_run = await _run_of(publishing)
+                await self._meet(publishing)
             self.interests.give_up(self._beat_channel)
             self._beat_channel = self._new_beat_channel()
             self.interests.start_again(self._beat_channel)
@@ -244,6 +257,12 @@ class RedisShard:
                     self._beat_on(),
                 ):
                     group.create_task(work)
+
+    async def _meet(self, connection: AbstractConnection) -> None:
+        """Find out which run of the server it is, and what its time is."""
+        began = self._clock.now()
+        self.server_run, time = read_server(await _about_server(connection))
+        self.ahead = None if time is None else time - began
 
     async def _opened(self, stack: AsyncExitStack) -> AbstractConnection:
         connection = await self._open_connection()
@@ -450,8 +469,8 @@ _SUBSCRIBED = (b"subscribe", b"ssubscribe")
 _ANSWERS = (*_SUBSCRIBED, b"unsubscribe", b"sunsubscribe")
 
 
-async def _run_of(connection: AbstractConnection) -> bytes:
-    """Return the run of a server; the empty one if the user may not ask, who can have no histories then."""
+async def _about_server(connection: AbstractConnection) -> bytes:
+    """Return what a server says of itself; nothing if the user may not ask, who can have no histories then."""
     from redis.exceptions import ResponseError  # noqa: PLC0415  # its library is an extra
 
     await connection.send_command("INFO", "server")
@@ -460,8 +479,14 @@ async def _run_of(connection: AbstractConnection) -> bytes:
     except ResponseError as error:
         _log.warning("no history can be kept there: %s", safe_str(error))
         return b""
-    found = re.search(rb"run_id:(\w+)", about)
-    return found[1] if found else b""
+    return about
+
+
+def read_server(about: bytes) -> tuple[bytes, float | None]:
+    """Return the run of a server, empty if it has not said it, and its Unix time, None for one before Redis 6.2."""
+    run = re.search(rb"run_id:(\w+)", about)
+    time = re.search(rb"server_time_usec:(\d+)", about)
+    return run[1] if run else b"", int(time[1]) / 1e6 if time else None
 
 
 def _command(*parts: bytes) -> bytes:
