@@ -18,6 +18,7 @@ from actors.exceptions import (
     BlockingCallError,
     ChannelError,
     ForkedError,
+    MailboxFullError,
     NameTakenError,
     NotJoinedError,
     NotRegisteredError,
@@ -47,6 +48,7 @@ from actors.exits import (
 from actors.future import Future
 from actors.history import History, HistoryStore, MemoryHistory
 from actors.idempotency import Idempotency
+from actors.mailbox import Mailbox
 from actors.names import ask, call, send, whereis
 from actors.presence import Presence
 from actors.pubsub import PubSub, RedisPubSub, publish
@@ -105,6 +107,8 @@ __all__ = [
     "Killed",
     "LeftThread",
     "LoopClock",
+    "Mailbox",
+    "MailboxFullError",
     "MemoryHistory",
     "Message",
     "MonitorRef",

@@ -15,9 +15,12 @@ from actors.exceptions import NameTakenError
 from actors.exits import NO_PROCESS, NORMAL, Crash, Down, ExitReason, MonitorRef, Stop, exit_reason
 from actors.future import Future
 from actors.log import Log
+from actors.mailbox import Mailbox, check_mailbox
 from actors.redaction import printable, safe_repr, safe_str, without_secrets
 from actors.registry import check_missing
 from actors.runtime.behaviour import described
+from actors.runtime.bounded_process import BoundedProcess
+from actors.runtime.dead_letters import unaddressed
 from actors.runtime.envelope import STOP, ActorStop, Answer, Carried, StopFor, SystemCall
 from actors.runtime.idle_timeout import Idle
 from actors.runtime.process import Process
@@ -77,13 +80,18 @@ class Actor(_PykkaActor):
     stuck_after: ClassVar[float | None] = None
     """Seconds in one message after which a watchdog reports it as stuck; None: the watchdog's own; `math.inf`: never."""
 
+    mailbox: ClassVar[Mailbox | None] = None
+    """How many messages may wait, and what becomes of more; None: unbounded. See `actors.Mailbox`."""
+
+    _has_dead_letters: ClassVar[bool] = True
     _process: Process
     _unstarted: ClassVar[Unstarted]
 
     def __new__(cls, *_args: object, **_kwargs: object) -> Self:
         """Create the actor and its process, so that a subclass can use `actor_ref` anywhere in its `__init__`."""
         actor = super().__new__(cls)
-        actor._process = Process(actor)
+        bounds = cls.mailbox
+        actor._process = BoundedProcess(actor, bounds) if isinstance(bounds, Mailbox) else Process(actor)
         return actor
 
     def __init__(self, *_args: object, **_kwargs: object) -> None:
@@ -128,6 +136,7 @@ class Actor(_PykkaActor):
         super().__init_subclass__(**kwargs)
         check_callbacks(cls, HOOKS)
         check_settings(cls, SETTINGS)
+        check_mailbox(cls)
         cls._unstarted = Unstarted(cls)
 
     def __str__(self) -> str:
@@ -211,6 +220,7 @@ class Actor(_PykkaActor):
             ref.send(message)
         else:
             check_missing(target)
+            unaddressed(message, target)
 
     def whereis(self, name: Target) -> ActorRef | None:
         """Return the actor that has a name, or None."""

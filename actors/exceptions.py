@@ -7,6 +7,7 @@ ActorsError
 ├── AskCycleError           you ask an actor that waits for your own reply
 ├── BlockingCallError       you would block an event loop, or wait for one that cannot run meanwhile
 ├── ForkedError             what you use is in the process that this one was forked from (it is an ActorDeadError too)
+├── MailboxFullError        the mailbox of the actor is bounded, and has no room
 ├── NameTakenError          another actor has the name
 ├── NotRegisteredError      the actor is not registered under the key
 ├── AlreadyTrackedError     the actor is on the topic under that key already
@@ -41,6 +42,7 @@ __all__ = [
     "BlockingCallError",
     "ChannelError",
     "ForkedError",
+    "MailboxFullError",
     "NameTakenError",
     "NotJoinedError",
     "NotRegisteredError",
@@ -95,6 +97,17 @@ class ForkedError(ActorsError, ActorDeadError):
         super().__init__(
             f"{what} belongs to process {process_id}, from which this one, {os.getpid()}, was forked: threads and event loops "
             "do not exist in a forked process; make another one here, or let the parent do it"
+        )
+
+
+class MailboxFullError(ActorsError):
+    """The mailbox of an actor is bounded (`actors.Mailbox`), and there is no room for a message."""
+
+    def __init__(self, actor: object, limit: int) -> None:
+        self.actor, self.limit = actor, limit
+        super().__init__(
+            f"{safe_str(actor)} has {limit} messages in its mailbox, which is its limit; send fewer, drop what can be dropped, "
+            "or wait for room: tell(message, timeout=…) in a thread, `await ref.put(message)` on an event loop"
         )
 
 

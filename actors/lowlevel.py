@@ -17,6 +17,7 @@ kernel needs it, and changes with it.
 - `is_on_a_loop()`, `must_not_block(call, instead=…)`: whether the caller runs on an event loop, which it must not block.
 - `not_inherited`: the context variables that an actor does not have from its starter.
 - `CrashReport`, `last_crash()`, `last_crashes()`: what is logged and kept of crashes.
+- `DEAD_LETTER`, `MAILBOX_LIMIT_REACHED`: the telemetry events of messages that no actor handles, or that find no room.
 - `Behaviour`: the callbacks that the kernel calls of an actor; the type of `process.actor`.
 - `leave(error)`: lets an exception leave the event loop that is meant for the program, as KeyboardInterrupt is; foreign code
   raised it. `is_program_exit(error)`: whether it is one.
@@ -28,9 +29,11 @@ kernel needs it, and changes with it.
 from actors.future import run_on
 from actors.runtime.behaviour import Behaviour, described, state_of
 from actors.runtime.bonds import Bonds
+from actors.runtime.bounded_process import MAILBOX_LIMIT_REACHED
 from actors.runtime.coroutine import next_round
 from actors.runtime.current import is_on_a_loop, not_inherited
 from actors.runtime.daemon_executor import DaemonExecutor
+from actors.runtime.dead_letters import DEAD_LETTER
 from actors.runtime.envelope import SystemCall
 from actors.runtime.process import Process
 from actors.runtime.program_exit import is_program_exit, leave
@@ -42,6 +45,8 @@ from actors.runtime.waits import must_not_block
 from actors.stack import blocked_at, thread_is_at, waits_at
 
 __all__ = [
+    "DEAD_LETTER",
+    "MAILBOX_LIMIT_REACHED",
     "Behaviour",
     "Bonds",
     "CrashReport",

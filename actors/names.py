@@ -18,6 +18,7 @@ from actors.future import Future
 from actors.redaction import safe_repr
 from actors.ref import ASK_TIMEOUT, ActorRef
 from actors.registry import ActorRegistry, check_missing
+from actors.runtime.dead_letters import unaddressed
 from actors.runtime.scheduler import Scheduler
 from actors.via import Via, resolve
 
@@ -52,6 +53,7 @@ def send(target: Target, message: object) -> None:
         ref.send(message)
     else:
         check_missing(target)
+        unaddressed(message, target)
 
 
 @overload
@@ -76,6 +78,7 @@ def ask(target: Target, message: object, *, block: bool = True, timeout: float |
     ref = whereis(target)
     if ref is not None:
         return ref.ask(message, block=block, timeout=timeout)
+    unaddressed(message, target)
     future: Future[Any] = Future()
     future.set_exception(not_registered(target))
     return future.get() if block else future
@@ -90,6 +93,7 @@ async def call(target: Target, message: object, *, timeout: float | None = ASK_T
     """
     ref = whereis(target)
     if ref is None:
+        unaddressed(message, target)
         raise not_registered(target)
     return await ref.call(message, timeout=timeout)
 

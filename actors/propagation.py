@@ -25,7 +25,7 @@ from actors.callbacks import check_function
 from actors.clock import Clock
 from actors.fork import free_after_fork
 from actors.log import Log
-from actors.runtime.envelope import STOPS, Carried, Envelope, SystemCall
+from actors.runtime.envelope import STOPS, Admitted, Carried, Envelope, SystemCall
 from actors.runtime.message_queue import MessageQueue
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ class Propagation:
         """Return a message with the trace context of its sender."""
         if type(message) in _BARE:
             return message
+        if type(message) is Admitted:
+            return Admitted(self.carried(message.message))
         try:
             value = self._capture()
         except Exception:  # noqa: BLE001  # the sender must not fail with it

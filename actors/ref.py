@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 import pykka
 import pykka.messages
 
-from actors.exceptions import ActorDeadError, BlockingCallError, Timeout
+from actors.exceptions import ActorDeadError, BlockingCallError, MailboxFullError, Timeout
 from actors.exits import KILL, NO_PROCESS, NORMAL, Crash, ExitReason, Shutdown, exit_reason
 from actors.future import Future
 from actors.pickling import Local
 from actors.runtime.behaviour import proxied
 from actors.runtime.coroutine import next_round
 from actors.runtime.current import current_actor
+from actors.runtime.dead_letters import lost
 from actors.runtime.envelope import STOP, Envelope, StopFor
 from actors.runtime.waits import must_not_block
 
@@ -158,7 +159,7 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         return f" dead: {_word(process.reason)}" if process.reason else " not started"
 
     def send(self, message: object) -> None:
-        """Send a message (Erlang's `!`); silently dropped if the actor is dead.
+        """Send a message (Erlang's `!`); silently dropped if the actor is dead, or its bounded mailbox refuses it.
 
         Raises:
             ForkedError: as all methods that reach the actor, if it lives in the process from which this one was forked.
@@ -168,20 +169,51 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
             try:
                 process.deliver(message)
             except ActorDeadError:
-                return
+                lost(message, process)
+            except MailboxFullError:
+                lost(message, process, "mailbox_full")
         else:
             process.check_here()
+            lost(message, process)
 
-    def tell(self, message: object) -> None:
+    def tell(self, message: object, *, timeout: float | None = 0) -> None:
         """Send a message, as in pykka.
+
+        If the actor's mailbox is bounded and full, wait for room at most `timeout` seconds (None: indefinitely; 0: not at
+        all), in a thread without an event loop.
 
         Raises:
             ActorDeadError: if the actor is known to be dead.
+            MailboxFullError: if a bounded mailbox has no room: see `actors.Mailbox`.
+            AskCycleError: if the actor waits, directly or through others, for the calling one.
+            BlockingCallError: on an event loop, with a timeout; `await ref.put(message)` there.
         """
+        process = self._living(message)
+        if timeout == 0:
+            process.deliver(message)
+        else:
+            must_not_block("tell(…, timeout=…)", instead="`await ref.put(message)`")
+            process.deliver_within(message, timeout)
+
+    async def put(self, message: object, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  # on the actors' clock
+        """Send a message when the actor's mailbox has room for it, as `asyncio.Queue.put`: `tell` for code on an event loop.
+
+        An unbounded mailbox always has room. Those that wait get their turns in order.
+
+        Raises:
+            ActorDeadError: if the actor is dead, or ends before there is room.
+            MailboxFullError: if there is none after `timeout` seconds (None: it waits indefinitely).
+            AskCycleError: if the actor waits, directly or through others, for the calling one.
+        """
+        await self._living(message).deliver_soon(message, timeout)
+
+    def _living(self, message: object) -> Process:
+        """Return the process, which a message is for, unless it is dead."""
         process = self.process
         if not process.alive:
+            lost(message, process)
             raise process.dead()
-        process.deliver(message)
+        return process
 
     @overload
     def ask(self, message: object, *, block: Literal[False], timeout: float | None = ...) -> Future[Any]: ...
@@ -225,9 +257,13 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         scheduler = process.scheduler if process.alive else None
         future: Future[Any] = Future(scheduler, timeout=timeout, asked=process)
         if scheduler is None:
+            lost(message, process)
             future.set_exception(process.dead())
-        else:
+            return future
+        try:
             process.deliver(Envelope(message, future))
+        except MailboxFullError as error:
+            future.set_exception(error)
         return future
 
     async def call(self, message: object, *, timeout: float | None = ASK_TIMEOUT) -> Any:  # noqa: ASYNC109  # OTP's term; on the actors' clock

@@ -83,6 +83,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     trap_exit: bool
     mailbox: int
     """How many messages wait, including those held back while it is suspended."""
+    mailbox_limit: int | None
+    """How many may wait (`Actor.mailbox`); None: any number."""
+    left_out: int | None
+    """How many were refused or dropped, as there was no room; None if any number may wait."""
     message: str | None
     """The message that is being handled, as the actor describes it."""
     age: float
@@ -156,6 +160,8 @@ def status_of(process: Process, most: int | None = None) -> Status:
         names=[key for _, key in islice(process.names or (), most)],
         trap_exit=process.trap_exit,
         mailbox=process.waiting,
+        mailbox_limit=process.limit,
+        left_out=None if process.limit is None else process.left_out,
         message=_current_message(process),
         age=clock.now() - process.started_at,
         handled=process.handled,

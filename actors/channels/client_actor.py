@@ -39,6 +39,9 @@ class ClientActor(Actor):
 
     socket: ClientSocket
 
+    # Frames for a client that has gone are none.
+    _has_dead_letters = False
+
     @property
     def load(self) -> ClientLoad:
         """What waits for the client."""

@@ -18,7 +18,19 @@ from actors.runtime.receipt import Receipt
 if TYPE_CHECKING:
     from actors.future import Future
 
-__all__ = ["STOP", "STOPS", "ActorStop", "Answer", "Carried", "Envelope", "StopFor", "SystemCall", "bare", "refuse"]
+__all__ = [
+    "STOP",
+    "STOPS",
+    "ActorStop",
+    "Admitted",
+    "Answer",
+    "Carried",
+    "Envelope",
+    "StopFor",
+    "SystemCall",
+    "bare",
+    "refuse",
+]
 
 _log = Log("ashtree.telemetry")
 
@@ -91,9 +103,20 @@ class Carried:
                 _log.exception("the trace context of a message could not be detached")
 
 
+class Admitted:
+    """A message that has a place in a bounded mailbox: see `actors/runtime/bounded_process.py`."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: object) -> None:
+        self.message = message
+
+
 def bare(item: object) -> object:
     """Return the message in what a mailbox holds."""
     if type(item) is Envelope:
+        item = item.message
+    if type(item) is Admitted:
         item = item.message
     return item.message if type(item) is Carried else item
 

@@ -19,6 +19,7 @@ from actors.redaction import error_text
 from actors.runtime.bonds import Bonds
 from actors.runtime.bypass import BUSY, WATCHED
 from actors.runtime.current import actor_of_thread
+from actors.runtime.dead_letters import lost, lost_mail
 from actors.runtime.envelope import STOPS, Answer, Envelope, bare, refuse
 from actors.runtime.receipt import Receipt
 
@@ -125,6 +126,7 @@ class MessageQueue(Bonds):
         """Put a message, or an `Envelope`, in the mailbox; dropped if the actor is dead."""
         if not self.alive:
             refuse(item, self)
+            lost(item, self)
             return
         queue = self.queue
         if queue is None:
@@ -159,6 +161,14 @@ class MessageQueue(Bonds):
             queue = self.queue
             if queue is not None and len(queue) > scheduler.crowd and actor_of_thread() is not self:
                 scheduler.slow(len(queue))
+
+    def deliver_within(self, item: object, _seconds: float | None) -> None:
+        """Do the same, after waiting for room in the thread of the caller: there always is."""
+        self.deliver(item)
+
+    async def deliver_soon(self, item: object, _seconds: float | None) -> None:
+        """Do the same on an event loop."""
+        self.deliver(item)
 
     def continue_with(self, message: object) -> None:
         """Handle a message next: before everything in the mailbox, but after earlier messages of this kind."""
@@ -198,6 +208,16 @@ class MessageQueue(Bonds):
         queue, debug = self.queue, self.debug
         held_back = None if debug is None else debug.backlog
         return len(queue or ()) + len(held_back or ())
+
+    @property
+    def limit(self) -> int | None:
+        """How many messages may wait; None: the mailbox is unbounded."""
+        return None
+
+    @property
+    def left_out(self) -> int:
+        """How many messages found no room so far."""
+        return 0
 
     @property
     def next_message(self) -> object:
@@ -375,6 +395,8 @@ class MessageQueue(Bonds):
         for item in self.queue or ():
             if type(item) is Envelope:
                 self.contain(refuse, item, self)
+        if self.queue:
+            lost_mail(self.queue, self)
         self.queue = self.reply_to = self.deferred = None
         if self.started is not None and not self.started.done:
             self.started.set_exception(ActorDeadError(f"{self.name} was ended while it started"))

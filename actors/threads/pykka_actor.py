@@ -20,6 +20,7 @@ from actors.exceptions import ActorDeadError
 from actors.exits import NORMAL, Crash, ExitReason, Stop
 from actors.fork import free_after_fork, in_child
 from actors.future import Future
+from actors.mailbox import Mailbox
 from actors.redaction import safe_repr
 from actors.runtime.envelope import STOPS, Carried, SystemCall, bare
 from actors.runtime.program_exit import leave
@@ -260,6 +261,11 @@ def actor_class_of(value: object) -> type[Actor] | None:
 @cache
 def _stand_in_of(actor: type[pykka.ThreadingActor]) -> type[PykkaActor]:
     check_callbacks(actor, _HOOKS, plain=True, instead="the thread of a pykka actor awaits nothing; make it an Actor")
+    if isinstance(getattr(actor, "mailbox", None), Mailbox):
+        raise TypeError(
+            f"{actor.__qualname__}.mailbox has no effect: the messages of a pykka.ThreadingActor wait in an inbox of pykka's; "
+            "make it a ThreadedActor"
+        )
     called = {"__module__": actor.__module__, "__qualname__": actor.__qualname__, "__doc__": actor.__doc__}
     options = {name: getattr(actor, name) for name in _OPTIONS if hasattr(actor, name)}
     supervised = type(actor.__name__, (_Supervised, actor), called)

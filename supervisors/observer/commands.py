@@ -119,9 +119,9 @@ class Commands:
         return next((tree for tree in trees if tree is not None), None)
 
     def ps(self, by: str = "pid", *, most: int | None = _MOST) -> Table[ProcessInfo]:
-        """List the actors, sorted by "pid", "name", "actor", "status", "mailbox", "handled", "restarts" or "age".
+        """List the actors, sorted by a column.
 
-        Numbers are sorted in descending order. At most `most` are listed; None lists all.
+        The columns are "pid", "name", "actor", "status", "mailbox", "handled", "restarts", "age" and "left_out". Numbers are sorted in descending order. At most `most` are listed; None lists all.
 
         Raises:
             ValueError: if there is no such column.

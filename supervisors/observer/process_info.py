@@ -20,6 +20,7 @@ class ProcessInfo(NamedTuple):
     """One row of `ps()`.
 
     `status` is a word of `actors.sys.Status`; `mailbox` is the number of waiting messages, `handled` of those handled so far;
+    `mailbox_limit` is how many may wait, None: any number; `left_out` were refused or dropped, as there was no room;
     `restarts` is how many times its supervisor has restarted it, None without a supervisor; `age` is in seconds.
     """
 
@@ -32,6 +33,8 @@ class ProcessInfo(NamedTuple):
     handled: int
     restarts: int | None
     age: float
+    mailbox_limit: int | None = None
+    left_out: int = 0
 
 
 class TopRow(NamedTuple):
@@ -42,8 +45,8 @@ class TopRow(NamedTuple):
     rate: float
 
 
-_FIELDS = tuple(ProcessInfo.__annotations__)[1:]
-_NUMBERS = frozenset(("mailbox", "handled", "restarts", "age"))
+_FIELDS = ("pid", "name", "actor", "status", "mailbox", "handled", "restarts", "age", "left_out")
+_NUMBERS = frozenset(("mailbox", "handled", "restarts", "age", "left_out"))
 
 
 def process_info(process: Process) -> ProcessInfo:
@@ -58,6 +61,8 @@ def process_info(process: Process) -> ProcessInfo:
         handled=process.handled,
         restarts=None if supervisor_of(process) is None else branch_of(process).restarts,
         age=process.scheduler.clock.now() - process.started_at,
+        mailbox_limit=process.limit,
+        left_out=process.left_out,
     )
 
 

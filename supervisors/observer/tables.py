@@ -38,8 +38,11 @@ def restarts_cell(restarts: int | None) -> Cell:
 
 
 def mailbox_cell(info: ProcessInfo) -> Cell:
-    """Show how many messages wait."""
-    return ((str(info.mailbox), ALARM if info.mailbox > CROWDED else WARN if info.mailbox else DIM),)
+    """Show how many messages wait, of how many that may, and how many found no room."""
+    limit, left_out = info.mailbox_limit, info.left_out
+    text = f"{info.mailbox}{'' if limit is None else f'/{limit}'}{f' ({left_out} left out)' if left_out else ''}"
+    is_full = info.mailbox > CROWDED if limit is None else info.mailbox >= limit
+    return ((text, ALARM if is_full else WARN if info.mailbox or left_out else DIM),)
 
 
 def _waiting(size: int, note: str = "") -> Cell:

@@ -418,6 +418,7 @@ OF_ANY_THREAD = {
     "actor_urn": "never changes",
     "clock": "never changes",
     "exit": "sends, from any thread",
+    "mailbox": "an option of the class",
     "pid": "never changes",
     "record": "an option of the class",
     "remaining": "reads two attributes",

@@ -71,6 +71,7 @@ def test_numbers_are_ranked_from_the_largest_and_words_upwards(
 
 def test_what_is_no_field_cannot_rank() -> None:
     with pytest.raises(
-        ValueError, match="'pid', 'name', 'actor', 'status', 'mailbox', 'handled', 'restarts', 'age', got 'ref'"
+        ValueError,
+        match="'pid', 'name', 'actor', 'status', 'mailbox', 'handled', 'restarts', 'age', 'left_out', got 'ref'",
     ):
         ranked([], "ref", None)

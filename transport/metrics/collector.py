@@ -70,6 +70,7 @@ class EndpointCollector(Collector):
         if self.gauges is not None:
             yield from _actors(self.gauges)
             yield from _connections(self.gauges)
+        yield from _left_out(self._counters)
         yield _restarts(self._counters, self.gauges)
         yield from _clients(self._counters)
         yield from _messages(self._traffic)
@@ -103,6 +104,22 @@ def _actors(gauges: Gauges) -> Iterator[Metric]:
         "Messages waiting in the fullest mailbox of a class.",
         ["class"],
         {name: mailboxes.fullest for name, mailboxes in by_class},
+    )
+
+
+def _left_out(counters: Counters) -> Iterator[Metric]:
+    yield _counter(
+        "ashtree_dead_letters",
+        "Messages that no actor has handled, by the class of the actor (empty: no actor has the name), and reason: "
+        "dead, not_registered or mailbox_full.",
+        ["class", "reason"],
+        counters.dead_letters,
+    )
+    yield _counter(
+        "ashtree_mailbox_limit_reached",
+        "Messages that found no room in a bounded mailbox, by class of the actor, and what its Mailbox says to do with them.",
+        ["class", "on_full"],
+        counters.mailbox_limits,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -10,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from actors import telemetry
 from actors.channels.channel_events import JOINED
+from actors.fork import free_after_fork
+from actors.lowlevel import DEAD_LETTER, MAILBOX_LIMIT_REACHED
 from actors.pubsub.pubsub import BROADCAST
+from actors.ref import ActorRef
 from supervisors.dynamic_supervisor import DynamicSupervisor
 from supervisors.restart_events import RESTARTED
 from transport.limits import Limits
@@ -95,6 +99,10 @@ class Counters:
         # Those that there are on every endpoint are exported with 0, so that the first time is seen as a change.
         self.limits = Counter(dict.fromkeys(LIMITS, 0))
         self.dropped = self.dropped_bytes = 0
+        # By the class of the actor, and the reason or what becomes of more; these events come from any thread.
+        self.dead_letters: Counter[tuple[str, str]] = Counter()
+        self.mailbox_limits: Counter[tuple[str, str]] = Counter()
+        self._of_threads = free_after_fork(threading.Lock())
         self._handlers: dict[telemetry.Event, _Handler] = {
             CONNECTED: self._on_connected,
             REFUSED: self._on_refused,
@@ -104,6 +112,8 @@ class Counters:
             RESTARTED: self._on_restarted,
             LIMIT_REACHED: self._on_limit_reached,
             BROADCAST_DROPPED: self._on_broadcast_dropped,
+            DEAD_LETTER: self._on_dead_letter,
+            MAILBOX_LIMIT_REACHED: self._on_mailbox_limit_reached,
         }
 
     def attach(self, pubsub: PubSub, scheduler: Scheduler) -> None:
@@ -156,6 +166,21 @@ class Counters:
         if about["endpoint"] is self._endpoint:
             self.dropped += 1
             self.dropped_bytes += int(numbers["bytes"])
+
+    def _on_dead_letter(self, _numbers: Mapping[str, float], about: Mapping[str, Any]) -> None:
+        to = about["to"]
+        if not isinstance(to, ActorRef):
+            self._count(self.dead_letters, "", about["reason"])
+        elif to.process.scheduler is self._scheduler:
+            self._count(self.dead_letters, to.actor_class.__name__, about["reason"])
+
+    def _on_mailbox_limit_reached(self, _numbers: Mapping[str, float], about: Mapping[str, Any]) -> None:
+        if about["actor"].process.scheduler is self._scheduler:
+            self._count(self.mailbox_limits, about["actor"].actor_class.__name__, about["on_full"])
+
+    def _count(self, counter: Counter[tuple[str, str]], of: str, label: str) -> None:
+        with self._of_threads:
+            counter[of, label] += 1
 
     def _on_restarted(self, _numbers: Mapping[str, float], about: Mapping[str, Any]) -> None:
         process = about["supervisor"].process

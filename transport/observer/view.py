@@ -54,6 +54,7 @@ class Row(msgspec.Struct, frozen=True):
     children: int
     open: bool | None
     mailbox: int
+    limit: int | None
     below: int
     rate: float
     restarts: int
@@ -277,6 +278,7 @@ class _Rendering:
             children=children,
             open=is_open if children else None,
             mailbox=process.waiting,
+            limit=process.limit,
             below=self._below.get(process.number, 0),
             rate=self._view.rate_of(process),
             restarts=branch.restarts,
@@ -301,6 +303,7 @@ def _row_without_actor(child: Child, parent: str | None, level: int, position: i
         children=0,
         open=None,
         mailbox=0,
+        limit=None,
         below=0,
         rate=0.0,
         restarts=child.restarts,

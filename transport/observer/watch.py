@@ -80,6 +80,8 @@ class Watch:
             "age": round(status.age, 1),
             "handled": status.handled,
             "mailbox": status.mailbox,
+            "mailbox_limit": status.mailbox_limit,
+            "left_out": status.left_out,
             "message": self._text(process.current) if status.message is not None else None,
             "names": [self._text(name) for name in status.names],
             "trap_exit": status.trap_exit,

@@ -5,7 +5,7 @@ const MESSAGES = 20;
 const CONFIRM_MS = 4000;
 const PID = /<0\.(\d+)\.0>/;
 const FIGURES = {
-  mailbox: "waiting", handled: "handled", restarts: "restarts", children: "children", message: "handling", names: "registered as",
+  mailbox: "waiting", mailbox_limit: "may wait", left_out: "found no room", handled: "handled", restarts: "restarts", children: "children", message: "handling", names: "registered as",
   timers: "timers", trap_exit: "traps exits",
 };
 const TIES = { ancestors: "ancestors", links: "links", monitors: "monitors", monitored_by: "monitored by" };

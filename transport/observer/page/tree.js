@@ -306,13 +306,15 @@ function write(row, selector, text) {
   if (shown.textContent !== text) shown.textContent = text;
 }
 
-/** Colours the mailbox by its length, up to 10,000; a collapsed branch shows the longest one below. */
-function writeMailbox(shown, { mailbox, below, open }) {
+/** Colours the mailbox by its length, up to its limit or 10,000; a collapsed branch shows the longest one below. */
+function writeMailbox(shown, { mailbox, limit, below, open }) {
   const waiting = Math.max(mailbox, open ? 0 : below);
   shown.textContent = waiting ? waiting.toLocaleString("en") : "";
-  shown.title = waiting ? `${waiting} messages wait${mailbox < waiting ? " in one below" : ""}` : "";
+  const most = limit && mailbox >= waiting ? ` of ${limit} that may` : "";
+  shown.title = waiting ? `${waiting} messages wait${mailbox < waiting ? " in one below" : most}` : "";
   shown.classList.toggle("inherited", mailbox < waiting);
-  shown.style.setProperty("--heat", `${Math.min(Math.log10(waiting + 1) / 4, 1) * 100}%`);
+  const heat = limit && mailbox >= waiting ? mailbox / limit : Math.log10(waiting + 1) / 4;
+  shown.style.setProperty("--heat", `${Math.min(heat, 1) * 100}%`);
 }
 
 function childrenOf({ children }) {
