@@ -121,7 +121,8 @@ class Commands:
     def ps(self, by: str = "pid", *, most: int | None = _MOST) -> Table[ProcessInfo]:
         """List the actors, sorted by a column.
 
-        The columns are "pid", "name", "actor", "status", "mailbox", "handled", "restarts", "age" and "left_out". Numbers are sorted in descending order. At most `most` are listed; None lists all.
+        The columns are "pid", "name", "actor", "status", "mailbox", "handled", "restarts", "age" and
+        "left_out". Numbers are sorted in descending order. At most `most` are listed; None lists all.
 
         Raises:
             ValueError: if there is no such column.
