@@ -187,7 +187,10 @@ class HistoryStore(ABC):
         """
 
     def prepare(self, topic: str, history: History, position: Position) -> Awaitable[None] | None:
-        """Return what to await, in the block of `PubSub.held`, before `recover` may be called; None if it may be at once."""
+        """Return what to await, in the block of `PubSub.held`, before `recover` may be called; None if it may be at once.
+
+        It is called before that block, so that a store can bound the time of both.
+        """
         return None
 
     def behind(self, topic: str) -> list[Callable[[], object]] | None:

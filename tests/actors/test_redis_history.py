@@ -6,6 +6,7 @@ recovered.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
@@ -143,6 +144,8 @@ class Node(Adapter):
         self.arriving: deque[bytes] = deque()
         self.echoes: deque[Callable[[], object]] = deque()
         self.connected = self.is_silent = self.is_subscribed = self.is_wanted = False
+        # What joins wait for before they read.
+        self.effect: asyncio.Future[None] | None = None
         self.own = PubSub(f"pubsub {number}", self)
         self.process = spawn(PubSubServer, (self.own,), label=f"node {number}", name=self.own.name).process
         runtime.settle()
@@ -163,6 +166,9 @@ class Node(Adapter):
     def unsubscribed(self, topic: str) -> None:
         self.is_wanted = self.is_subscribed = False
         self.store.unsubscribed(topic)
+
+    def in_effect(self, topic: str) -> asyncio.Future[None] | None:
+        return self.effect
 
     def lost(self, messages: int) -> None:
         self.pubsub.lost(messages)
@@ -278,8 +284,8 @@ class Subscriber(Actor):
 
     async def join(self) -> None:
         history, position = self.pubsub.history, self.client.position
+        preparing = history.prepare(TOPIC, HISTORY, position)
         async with self.pubsub.held(TOPIC):
-            preparing = history.prepare(TOPIC, HISTORY, position)
             if preparing is not None:
                 await preparing
             if self.client.subscriber is not self.actor_ref:
@@ -592,6 +598,36 @@ def test_an_epoch_ends_even_if_the_clock_of_redis_is_set_back_over_its_beginning
     again = joined(world, there, client.position)
     world.settle()
     assert again.position.epoch not in {client.runs[0][0].epoch, ""}
+
+
+@pytest.mark.parametrize("subscribed_after", [0.0, 0.5])
+def test_a_join_waits_a_second_for_its_subscription_and_for_what_is_kept(world: World, subscribed_after: float) -> None:
+    here = world.nodes[0]
+    effect = here.effect = here.own.scheduler.loop.create_future()
+    client = joined(world, here)
+    world.runtime.advance(subscribed_after)
+    effect.set_result(None)
+    world.runtime.settle()
+    world.runtime.advance(0.9 - subscribed_after)
+    assert client.runs == []
+    world.runtime.advance(0.1)
+    assert client.runs == [(NOWHERE, [])]
+    # A server that had less time is not given up: that would end the epoch at the next broadcast.
+    assert here.is_silent == (subscribed_after == 0.0)
+
+
+def test_a_join_whose_subscription_takes_a_second_does_not_wait_for_what_is_kept(world: World) -> None:
+    here = world.nodes[0]
+    here.effect = here.own.scheduler.loop.create_future()
+    client = joined(world, here)
+    world.runtime.advance(1.0)
+    assert client.runs == [(NOWHERE, [])]
+    assert not here.is_silent
+    here.effect.set_result(None)
+    world.say(here)
+    world.settle()
+    # It sees a gap by the next broadcast, and joins again.
+    assert client.position == Position(world.server.epoch, 1)
 
 
 def test_the_epoch_is_ended_even_if_the_process_dies_before_a_frozen_server_answers(world: World) -> None:

@@ -61,6 +61,9 @@ _log = Log("ashtree.pubsub")
 APPEND_SECONDS = 1.0
 """Seconds that a broadcast waits for its offset, and a join for what is kept."""
 
+_NEARLY = 0.9
+"""Of these seconds a server has had so much when it is given up as silent. One that had less may only be slow."""
+
 _ROOM = 2048
 """Bytes of a command beside its message."""
 
@@ -402,18 +405,27 @@ class RedisHistory(HistoryStore):
     # Read
 
     def prepare(self, topic: str, history: History, position: Position) -> Awaitable[None] | None:
-        """Return what reads the part of a topic's history that is not here."""
-        return self._read_for(topic, history, position)
+        """Return what reads the part of a topic's history that is not here, within a second from now.
 
-    async def _read_for(self, topic: str, history: History, position: Position) -> None:
+        A client does not wait a second for the subscription of its topic, and another one for this.
+        """
+        return self._read_for(topic, history, position, self._now() + APPEND_SECONDS)
+
+    async def _read_for(self, topic: str, history: History, position: Position, deadline: float) -> None:
+        seconds = deadline - self._now()
+        is_good = seconds > 0 and await self._reads(topic, history, position, seconds)
+        # `recover` is called in this turn.
+        (self._unread.discard if is_good else self._unread.add)(topic)
+
+    async def _reads(self, topic: str, history: History, position: Position, seconds: float) -> bool:
         reading = self._read(topic, history, position)
         try:
-            with TimeBound(self.pubsub.scheduler.clock, APPEND_SECONDS):
+            with TimeBound(self.pubsub.scheduler.clock, seconds):
                 await reading.wait()
         except TimeoutError:
-            self._silent(topic)
-        # `recover` is called in this turn.
-        (self._unread.discard if reading.is_good else self._unread.add)(topic)
+            if seconds > _NEARLY * APPEND_SECONDS:
+                self._silent(topic)
+        return reading.is_good
 
     def _read(self, topic: str, history: History, position: Position) -> Reading:
         """Read a topic: what the log does not have, or all if the position is before it."""
