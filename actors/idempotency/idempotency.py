@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import json
 from base64 import b64decode
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -84,7 +85,15 @@ class KeyedPush(NamedTuple):
         return blake2b(_encode(event) + payload, digest_size=16, person=b"bytes").digest()
 
 
-_encode = msgspec.json.Encoder(enc_hook=as_plain, order="sorted").encode
+def _encode(value: object) -> bytes:
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:
+        # It has a lone surrogate, which JSON can escape.
+        return json.dumps(value, default=as_plain, sort_keys=True).encode()
+
+
+_encoder = msgspec.json.Encoder(enc_hook=as_plain, order="sorted")
 
 
 def is_key(value: object) -> TypeGuard[str]:

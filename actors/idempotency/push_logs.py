@@ -29,7 +29,7 @@ class PushLogs:
     """The logs by claimant, the one that was used last at the end.
 
     They are plain data that outlives channels, connections and the actor of PubSub. `max_bytes` bounds all together: above it
-    the logs are dropped that have not been used for longest.
+    the logs are dropped that have not been used for longest, but for the pushes that are still being handled.
 
     - `claimed` counts the pushes that were handled, `repeated` their copies that got the first reply, `refused` pushes that may
       be sent again later, `unknown` copies whose process had ended; `dropped` the logs for which there was no room.
@@ -53,10 +53,14 @@ class PushLogs:
         log = self._logs.get(claimant)
         if log is None:
             return None
+        self._logs.move_to_end(claimant)
+        self._expire(log, now)
+        return log.get(key)
+
+    def _expire(self, log: PushLog, now: float) -> None:
         before = log.bytes
         log.expire(now)
         self.bytes += log.bytes - before
-        return log.get(key)
 
     def claim(self, claimant: Claimant, key: str, digest: bytes, options: Idempotency, now: float) -> Claim:
         """Claim a key that `find` has not found."""
@@ -80,9 +84,22 @@ class PushLogs:
 
     def _count(self, grown: int) -> None:
         self.bytes += grown
-        while self.bytes > self._max_bytes and len(self._logs) > 1:
-            self._drop(next(iter(self._logs)))
-            self.dropped += 1
+        if self.bytes > self._max_bytes:
+            # The last one is the one that has grown.
+            for claimant in list(self._logs)[:-1]:
+                self._shed(claimant)
+                if self.bytes <= self._max_bytes:
+                    break
+
+    def _shed(self, claimant: Claimant) -> None:
+        """Drop a log, but for the pushes that are still being handled."""
+        log = self._logs[claimant]
+        before = log.bytes
+        log.forget_answered()
+        self.bytes += log.bytes - before
+        self.dropped += log.bytes < before
+        if not len(log):
+            self._drop(claimant)
 
     def _drop(self, claimant: Claimant) -> None:
         self.bytes -= self._logs.pop(claimant).bytes + _LOG
@@ -93,7 +110,7 @@ class PushLogs:
             claimant = next(iter(self._logs), None)
             if claimant is None:
                 return
-            self.find(claimant, "", now)
+            self._expire(self._logs[claimant], now)
             if len(self._logs[claimant]):
                 return
             self._drop(claimant)

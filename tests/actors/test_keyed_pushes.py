@@ -13,7 +13,7 @@ import pytest
 from actors.channel import Channel, reply
 from actors.channels.message import Reply, SocketRef, error, ok
 from actors.exits import Stop
-from actors.idempotency.idempotency import Idempotency
+from actors.idempotency.idempotency import Idempotency, KeyedPush
 from actors.testing import WAIT
 from transport.endpoint import Endpoint
 from transport.protocol.serializer import V1JSONSerializer, V2JSONSerializer
@@ -129,6 +129,14 @@ def test_the_connection_may_have_ended_meanwhile() -> None:
         assert say(client.join(TOPIC)) == 1
         client.close()
         assert say(again(client)) == 1
+
+
+def test_a_lone_surrogate_tells_pushes_apart_too() -> None:
+    pushes = [KeyedPush("k", {"text": text, "n": 1}) for text in ("\ud800", "\ud801", "\ud800")]
+    first, second, third = (each.digest("say") for each in pushes)
+    assert first == third != second
+    assert KeyedPush("k", {"n": 1, "text": "\ud800"}).digest("say") == first
+    assert KeyedPush("k", {}).digest("\ud800") != KeyedPush("k", {}).digest("\ud801")
 
 
 def test_another_key_topic_or_user_is_another_push() -> None:

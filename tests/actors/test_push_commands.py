@@ -50,6 +50,15 @@ class Pushes:
         data = self.server.ask(*find_command("ashtree", self.channel, commands.push))
         return None if data is None else read_push(commands.push, data)
 
+    def answered(self, key: str) -> None:
+        """Claim a key, and answer its push."""
+        commands = self.commands(key)
+        assert self.claim(commands) is None
+        self.server.ask(*commands.answer(DONE))
+
+    def running(self, commands: PushCommands) -> int:
+        return int(self.server.ask("HGET", commands.keys[0], "running"))
+
     def bytes(self, commands: PushCommands) -> int:
         return int(self.server.ask("HGET", commands.keys[0], "bytes"))
 
@@ -88,7 +97,7 @@ def test_a_claim_that_is_undone_leaves_nothing_and_may_be_made_by_another(pushes
     pushes.claim(first)
     assert pushes.server.ask(*first.release) == 1
     assert pushes.find(first) is None
-    assert pushes.bytes(first) == 0
+    assert (pushes.bytes(first), pushes.running(first)) == (0, 0)
     assert pushes.claim(second) is None
     # What comes late of the first one has no effect.
     assert [pushes.server.ask(*late) for late in (first.release, first.answer(DONE))] == [0, 0]
@@ -113,9 +122,30 @@ def test_keys_and_clients_are_told_apart(pushes: Pushes) -> None:
 
 
 def test_the_oldest_are_forgotten_beyond_the_size(pushes: Pushes) -> None:
-    assert pushes.claims(*"abcd") == [*"abcd"]
+    for key in "abcd":
+        pushes.answered(key)
     assert pushes.claims(*"bcd") == []
     assert pushes.claims("a") == ["a"]
+
+
+def test_those_that_are_not_answered_are_kept_beyond_the_bounds(pushes: Pushes) -> None:
+    running = [*"abcdefg"]
+    assert pushes.claims(*running) == running
+    for number in range(40):
+        pushes.answered(f"answered {number}")
+    assert pushes.claims(*running) == []
+    assert pushes.server.ask("LLEN", pushes.commands().keys[1]) == len(running) + OPTIONS.size
+    assert pushes.claims(*(f"answered {number}" for number in range(37, 40))) == []
+
+
+def test_those_that_are_not_answered_have_a_bound_too(pushes: Pushes, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = push_commands._CLAIM.replace(str(push_commands.MOST_RUNNING), "50")
+    assert script != push_commands._CLAIM
+    monkeypatch.setattr(push_commands, "_CLAIM", script)
+    for number in range(100):
+        pushes.claims(f"running {number}")
+    assert pushes.server.ask("LLEN", pushes.commands().keys[1]) == 50
+    assert pushes.claims(*(f"running {number}" for number in range(50, 100))) == []
 
 
 def test_the_oldest_are_forgotten_beyond_the_bytes(pushes: Pushes) -> None:
@@ -123,21 +153,20 @@ def test_the_oldest_are_forgotten_beyond_the_bytes(pushes: Pushes) -> None:
         commands = pushes.commands(key)
         pushes.claim(commands)
         pushes.server.ask(*commands.answer(Reply("ok", b"x" * 4_000)))
-    assert pushes.bytes(commands) < 10_000
+    assert 8_000 < pushes.bytes(commands) < 10_000
     assert pushes.claims(*"bca") == ["a"]
 
 
 def test_what_is_counted_is_what_is_kept(pushes: Pushes) -> None:
     first, second = pushes.commands("a"), pushes.commands("b")
     pushes.claim(first)
-    one = pushes.bytes(first)
     pushes.claim(second)
-    assert pushes.bytes(first) == 2 * one
+    assert (pushes.bytes(first), pushes.running(first)) == (0, 2)
     pushes.server.ask(*first.answer(DONE))
+    one = pushes.bytes(first)
     pushes.server.ask(*second.answer(DONE))
-    both = pushes.bytes(first)
-    known = pushes.server.ask("HVALS", first.keys[0])
-    assert both == sum(map(len, known)) - len(str(both)) + 2 * (2 + 300)
+    assert (pushes.bytes(first), pushes.running(first)) == (2 * one, 0)
+    assert one == len(pushes.server.ask("HGET", first.keys[0], "@a")) + 2 + 300
 
 
 @pytest.fixture
@@ -185,7 +214,7 @@ def test_the_keys_may_be_evicted_each_on_its_own(pushes: Pushes) -> None:
         assert pushes.claims("a", "b") == ["a", "b"]
         pushes.server.ask("DEL", lost)
         assert pushes.claims("c", "d") == ["c", "d"]
-        assert pushes.server.ask("HLEN", first.keys[0]) == 3
+        assert pushes.server.ask("HLEN", first.keys[0]) == 4
         assert pushes.server.ask("LLEN", first.keys[1]) == 2
         pushes.server.ask("DEL", *first.keys)
 

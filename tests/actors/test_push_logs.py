@@ -25,6 +25,13 @@ def settled(logs: PushLogs, claimant: Claimant, key: str = "k", now: float = 0.0
     return found
 
 
+def deferred(logs: PushLogs, claimant: Claimant, key: str = "k") -> Claim:
+    """Return a claim whose handler has returned, and which is answered later."""
+    found = claim(logs, claimant, key)
+    found.is_deferred = True
+    return found
+
+
 def test_a_claim_is_found_by_its_claimant_and_key() -> None:
     logs = PushLogs()
     assert logs.find(ANN, "k", 0.0) is None
@@ -58,9 +65,56 @@ def test_all_together_are_bounded() -> None:
     assert logs.dropped == 1
 
 
+def test_a_copy_is_a_use_of_its_log() -> None:
+    logs = PushLogs(max_bytes=5_000)
+    for claimant in (ANN, BOB):
+        settled(logs, claimant, text="x" * 1000)
+    assert logs.find(ANN, "k", 0.0) is not None
+    settled(logs, EVE, text="x" * 2000)
+    assert [logs.find(each, "k", 0.0) is not None for each in (ANN, BOB, EVE)] == [True, False, True]
+
+
+def test_what_is_being_handled_is_kept_beyond_the_bound_of_all() -> None:
+    logs = PushLogs(max_bytes=2_000)
+    running = claim(logs, ANN, "running")
+    settled(logs, ANN, text="x" * 500)
+    others = [claim(logs, Claimant("room:1", f"client {number}")) for number in range(10)]
+    settled(logs, BOB, text="x" * 3_000)
+    assert logs.find(ANN, "running", 0.0) is running
+    assert logs.find(ANN, "k", 0.0) is None
+    assert (len(logs), logs.dropped) == (12, 1)
+    # Those that are answered go.
+    for each in others:
+        each.settle(ok())
+    settled(logs, EVE)
+    assert (len(logs), logs.dropped) == (2, 12)
+    assert logs.find(ANN, "running", 0.0) is running
+
+
+def test_what_is_being_handled_is_kept_beyond_the_bounds_of_a_client() -> None:
+    logs, options = PushLogs(), Idempotency(size=3, max_bytes=4_000)
+    running = [logs.claim(ANN, f"running {number}", b"digest", options, 0.0) for number in range(5)]
+    for number in range(10):
+        logs.claim(ANN, f"{number}", b"digest", options, 0.0).settle(ok("x" * 1_000))
+    assert [logs.find(ANN, each.key, 0.0) for each in running] == running
+    assert [number for number in range(10) if logs.find(ANN, f"{number}", 0.0)] == [7, 8, 9]
+    # Its answer is the newest one, but it was claimed before the others.
+    running[0].settle(ok())
+    assert logs.find(ANN, running[0].key, 0.0) is None
+    assert [number for number in range(10) if logs.find(ANN, f"{number}", 0.0)] == [7, 8, 9]
+    running[1].is_deferred = True
+    logs.claim(ANN, "next", b"digest", options, 0.0)
+    assert [logs.find(ANN, each.key, 0.0) for each in running] == [None, None, *running[2:]]
+    assert logs.bytes == 512 + sum(
+        found.size
+        for key in [*(each.key for each in running), *map(str, range(10)), "next"]
+        if (found := logs.find(ANN, key, 0.0))
+    )
+
+
 def test_a_reply_to_what_was_dropped_is_not_counted() -> None:
     logs = PushLogs(max_bytes=1_000)
-    late = claim(logs, ANN)
+    late = deferred(logs, ANN)
     claim(logs, BOB)
     assert logs.find(ANN, "k", 0.0) is None
     before = logs.bytes

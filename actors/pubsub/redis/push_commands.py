@@ -1,7 +1,9 @@
 """The commands by which the keys of pushes are kept in Redis: the scripts, their arguments, and what they answer. Pure.
 
-A claimant has two keys, in the slot of its topic's channel. A hash has what is known of each push, at "@" and the push's key; a
-list has these fields, the oldest first. Bounds are those of `PushLog`, by the clock of the server.
+A claimant has two keys, in the slot of its topic's channel. A hash has what is known of each push, at "@" and the push's key,
+and beside it how many bytes those take that are answered, and how many are not. A list has these fields, the oldest first.
+Bounds are those of `PushLog`, by the clock of the server. That knows neither which handlers have returned nor which processes
+have ended: so there is a bound for those that are not answered.
 
 What is known of a push is one text: "?" while it is being handled or "=" when it is answered, the time of the claim in
 milliseconds, and the push as JSON; behind a line break its answer.
@@ -28,6 +30,9 @@ __all__ = ["PushCommands", "find_command", "read_push"]
 GRACE = 60.0
 """Seconds, beyond its `ttl`, that a push is remembered which is still being handled."""
 
+MOST_RUNNING = 10_000
+"""Pushes of a claimant that are remembered while they are not answered; of more the oldest are forgotten."""
+
 _OVERHEAD = 300
 """Bytes of a push beside its key and what is known of it."""
 
@@ -35,25 +40,51 @@ _BEGIN = """
 if redis.replicate_commands then redis.replicate_commands() end
 local log, order, field = KEYS[1], KEYS[2], ARGV[1]
 local ttl, grace, most, most_bytes = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local bytes = tonumber(redis.call('HGET', log, 'bytes') or 0)
+local counted = redis.call('HMGET', log, 'bytes', 'running')
+local bytes, running = tonumber(counted[1] or 0), tonumber(counted[2] or 0)
+local function is_running(known)
+  return string.sub(known, 1, 1) == '?'
+end
+local function count(name, known, sign)
+  if is_running(known) then
+    running = running + sign
+  else
+    bytes = bytes + sign * (#known + #name + OVERHEAD)
+  end
+end
 local function put(name, known)
   redis.call('HSET', log, name, known)
-  bytes = bytes + #known + #name + OVERHEAD
+  count(name, known, 1)
 end
 local function take(name, known)
   redis.call('HDEL', log, name)
-  bytes = bytes - #known - #name - OVERHEAD
+  count(name, known, -1)
 end
 local function forget_oldest()
   local name = redis.call('LPOP', order)
   local known = redis.call('HGET', log, name)
   if known then take(name, known) end
 end
-local function finish()
-  while redis.call('LLEN', order) > 1 and (redis.call('LLEN', order) > most or bytes > most_bytes) do forget_oldest() end
-  redis.call('HSET', log, 'bytes', bytes)
+local function is_over()
+  local answered = redis.call('LLEN', order) - running
+  return running > MOST_RUNNING or answered > 1 and (answered > most or bytes > most_bytes)
 end
-""".replace("OVERHEAD", str(_OVERHEAD))
+local function finish()
+  -- One that is not answered goes to the end of the list; a few at a time, as these may be many.
+  local passed = 0
+  while passed < 16 and is_over() do
+    local name = redis.call('LINDEX', order, 0)
+    local known = redis.call('HGET', log, name)
+    if known and is_running(known) and running <= MOST_RUNNING then
+      redis.call('RPUSH', order, redis.call('LPOP', order))
+      passed = passed + 1
+    else
+      forget_oldest()
+    end
+  end
+  redis.call('HSET', log, 'bytes', bytes, 'running', running)
+end
+""".replace("OVERHEAD", str(_OVERHEAD)).replace("MOST_RUNNING", str(MOST_RUNNING))
 
 _CLAIM = (
     _BEGIN
@@ -79,7 +110,7 @@ end
 if redis.call('LLEN', order) == 0 then
   -- It may have been evicted on its own.
   redis.call('DEL', log)
-  bytes = 0
+  bytes, running = 0, 0
 end
 put(field, '?' .. string.format('%.0f', now) .. ' ' .. ARGV[6])
 redis.call('RPUSH', order, field)
