@@ -56,6 +56,7 @@ from actors.pubsub.adapter import Adapter
 from actors.recorder import Recorded
 from actors.ref import ActorRef
 from actors.registry import ActorRegistry, Keys, Registered, Registry, Unregistered
+from actors.runtime.behaviour import FormatStatus
 from actors.runtime.idle_timeout import IdleTimeout
 from actors.runtime.report import CrashReport, last_crash, last_crashes
 from actors.task.task import Task
@@ -95,6 +96,7 @@ __all__ = [
     "Exit",
     "ExitReason",
     "ForkedError",
+    "FormatStatus",
     "Frame",
     "From",
     "Future",

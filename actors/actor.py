@@ -16,9 +16,9 @@ from actors.exits import NO_PROCESS, NORMAL, Crash, Down, ExitReason, MonitorRef
 from actors.future import Future
 from actors.log import Log
 from actors.mailbox import Mailbox, check_mailbox
-from actors.redaction import printable, safe_repr, safe_str, without_secrets
+from actors.redaction import STATE_SECRETS, printable, safe_repr, safe_str
 from actors.registry import check_missing
-from actors.runtime.behaviour import described
+from actors.runtime.behaviour import FormatStatus, described
 from actors.runtime.bounded_process import BoundedProcess
 from actors.runtime.dead_letters import unaddressed
 from actors.runtime.envelope import STOP, ActorStop, Answer, Carried, StopFor, SystemCall
@@ -30,7 +30,7 @@ from actors.via import Via, check_name, resolve
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Sequence
     from types import TracebackType
 
     from actors.caller import From
@@ -135,6 +135,7 @@ class Actor(_PykkaActor):
         """Raise TypeError if a hook cannot be called as one, or a setting of each actor is one of the class."""
         super().__init_subclass__(**kwargs)
         check_callbacks(cls, HOOKS)
+        check_callbacks(cls, ("format_status",), plain=True, instead="it is called where nothing can be awaited")
         check_settings(cls, SETTINGS)
         check_mailbox(cls)
         cls._unstarted = Unstarted(cls)
@@ -210,6 +211,27 @@ class Actor(_PykkaActor):
             TypeError: if `reason` is neither an exit reason nor an exception.
         """
         self.send(self, STOP if reason is NORMAL else StopFor(exit_reason(reason)))
+
+    def format_status(self, status: FormatStatus) -> FormatStatus:
+        """Return what is shown of the state or of a message, instead of the values themselves (OTP's `format_status/1`).
+
+            def format_status(self, status):
+                if status.state is not None:
+                    status.state["board"] = f"<{len(self.board)} cells>"
+                if isinstance(status.message, Pay):
+                    status.message = f"pay {status.message.amount}"
+                return status
+
+        It is called for everything that shows an actor: log lines, crash reports, the watchdog, `sys.get_status`, `sys.peek`,
+        `sys.trace`, the commands of the prompt, and the observer's page; not for `sys.get_state`, `sys.get_log` and functions
+        given to `sys.install`, which get the values. What it returns is shown by its repr. Values whose names contain a word
+        such as "password" are filtered afterwards: those may stay.
+
+        It may be called in the middle of a handler, on the event loop or in another thread, also for a `ThreadedActor`. So it
+        must be quick, must not block, and must not change the actor. If it raises, or returns something else, a text that
+        says so is shown, and the value is not.
+        """
+        return status
 
     # Messages and signals: a target is an actor, a ref, a name or a `Via`
 
@@ -384,9 +406,9 @@ class Actor(_PykkaActor):
     def _start_actor_loop(self) -> None:
         raise NotImplementedError("actors are started by spawn()")
 
-    def _describe(self, message: object) -> str:
-        """Return a message as text for logs, without the values that dicts and records have under the names of secrets."""
-        return repr(without_secrets(message))
+    def _secret_words(self) -> Sequence[str]:
+        """Return the words in the names of values that are filtered, whatever `format_status` returns."""
+        return STATE_SECRETS
 
     def _exit_reason(self, reason: ExitReason) -> ExitReason:
         """Return the reason to end with when a signal with `reason` has arrived."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
@@ -35,13 +35,14 @@ from actors.history.rejoin import Rejoin, read_request
 from actors.idempotency.idempotency import Idempotency
 from actors.idempotency.keyed_pushes import KeyedPushes
 from actors.log import Log
-from actors.redaction import Shown, safe_repr, shown
+from actors.redaction import STATE_SECRETS, Parameters, safe_repr
 from actors.runtime.behaviour import described
 
 if TYPE_CHECKING:
     from actors.channels.channel_socket import ChannelEndpoint, ChannelSocket
     from actors.history.backlog import Backlog
     from actors.pubsub.pubsub import PubSub
+    from actors.runtime.behaviour import FormatStatus
 
 __all__ = ["Channel", "as_sent", "reply"]
 
@@ -551,14 +552,21 @@ class Channel(Actor):
             return UnencodableError(f"{error}; it is a reply of {place_of(callback)}", error.path)
         return error
 
-    # The end
+    def format_status(self, status: FormatStatus) -> FormatStatus:
+        """Show the client's messages with the payloads that `filter_parameters` of the endpoint leaves of them.
 
-    def _describe(self, message: object) -> str:
-        message = as_sent(self, message)
+        An override calls this by `super()`, for what it does not format itself.
+        """
+        message = status.message = as_sent(self, status.message)
         if type(message) is Message:
-            payload = Shown(shown(message.payload, self.socket.filter_parameters))
-            message = msgspec.structs.replace(message, payload=payload)
-        return super()._describe(message)
+            payload = Parameters(message.payload, self.socket.filter_parameters)
+            status.message = msgspec.structs.replace(message, payload=payload)
+        return status
+
+    def _secret_words(self) -> Sequence[str]:
+        return (*STATE_SECRETS, *self.socket.filter_parameters)
+
+    # The end
 
     def _exit_reason(self, reason: ExitReason) -> ExitReason:
         """Return why the transport ended, where the signal only says that the supervisor shuts down."""

@@ -18,16 +18,26 @@ kernel needs it, and changes with it.
 - `not_inherited`: the context variables that an actor does not have from its starter.
 - `CrashReport`, `last_crash()`, `last_crashes()`: what is logged and kept of crashes.
 - `DEAD_LETTER`, `MAILBOX_LIMIT_REACHED`: the telemetry events of messages that no actor handles, or that find no room.
-- `Behaviour`: the callbacks that the kernel calls of an actor; the type of `process.actor`.
+- `Behaviour`: the callbacks that the kernel calls of an actor; the type of `process.actor`. `FormatStatus`: what
+  `format_status` gets and returns.
 - `leave(error)`: lets an exception leave the event loop that is meant for the program, as KeyboardInterrupt is; foreign code
   raised it. `is_program_exit(error)`: whether it is one.
-- `described`, `state_of`: a message as text without secrets, the attributes of an actor.
+- `shown_message`, `shown_state`: what `Actor.format_status` returns, with the secrets; `secrets_of`: the words in their names;
+  `described`: a message as text without secrets. `state_of`: the attributes of an actor.
 - `waits_at`, `blocked_at`, `thread_is_at`: where an actor's handler, the thread of an event loop, or any thread is now, as the
   lines of a traceback.
 """
 
 from actors.future import run_on
-from actors.runtime.behaviour import Behaviour, described, state_of
+from actors.runtime.behaviour import (
+    Behaviour,
+    FormatStatus,
+    described,
+    secrets_of,
+    shown_message,
+    shown_state,
+    state_of,
+)
 from actors.runtime.bonds import Bonds
 from actors.runtime.bounded_process import MAILBOX_LIMIT_REACHED
 from actors.runtime.coroutine import next_round
@@ -51,6 +61,7 @@ __all__ = [
     "Bonds",
     "CrashReport",
     "DaemonExecutor",
+    "FormatStatus",
     "Process",
     "Receipt",
     "Scheduler",
@@ -68,6 +79,9 @@ __all__ = [
     "next_round",
     "not_inherited",
     "run_on",
+    "secrets_of",
+    "shown_message",
+    "shown_state",
     "spawn",
     "state_of",
     "thread_is_at",

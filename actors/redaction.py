@@ -34,6 +34,7 @@ __all__ = [
     "SECRETS",
     "STATE_SECRETS",
     "Lines",
+    "Parameters",
     "Shown",
     "class_name",
     "error_text",
@@ -235,6 +236,18 @@ class Shown:
 
     def __repr__(self) -> str:
         return self.text
+
+
+class Parameters:
+    """What a client sent, with the words of its secrets; its repr is what `shown` returns."""
+
+    __slots__ = ("secrets", "value")
+
+    def __init__(self, value: object, secrets: Sequence[str]) -> None:
+        self.value, self.secrets = value, secrets
+
+    def __repr__(self) -> str:
+        return shown(self.value, self.secrets)
 
 
 def shown_fields(value: object) -> Sequence[str] | None:

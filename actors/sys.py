@@ -21,8 +21,8 @@ from actors import names
 from actors.callbacks import check_function
 from actors.exits import MonitorRef
 from actors.future import Future, run_on
-from actors.redaction import Shown, safe_repr
-from actors.runtime.behaviour import described, state_of
+from actors.redaction import Shown, safe_repr, without_secrets
+from actors.runtime.behaviour import described, shown_message, shown_state, state_of
 from actors.runtime.behaviour import replace_state as give_state
 from actors.runtime.debug import Debug, Event, Got, Handled, Raised, Statistics
 from actors.runtime.envelope import SystemCall
@@ -94,10 +94,21 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     timers: list[float]
     """The seconds left of each, the next one first."""
     log: list[Event]
+    """The events that `log` keeps, with the messages that `Actor.format_status` returns."""
     state: State
+    """What `Actor.format_status` returns: the attributes themselves, unless the actor has a hook of its own."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._shown().items())})"
+
+    def _shown(self) -> dict[str, Any]:
+        """Return the fields without the secrets in the state and in messages."""
+        shown = {field: getattr(self, field) for field in self.__struct_fields__}
+        shown["state"], shown["log"] = without_secrets(self.state), without_secrets(self.log)
+        return shown
 
     def __str__(self) -> str:
-        shown = {field: getattr(self, field) for field in self.__struct_fields__}
+        shown = self._shown()
         shown["actor"], shown["age"] = self.actor.__name__, f"{self.age:.3f} s"
         return "\n".join(f"{field:>13}: {value}" for field, value in shown.items() if value not in (None, []))
 
@@ -106,7 +117,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def get_state(target: Target) -> Future[State]:
-    """Return the attributes of an actor: a new dictionary, with the values themselves."""
+    """Return the attributes of an actor: a new dictionary, with the values themselves, secrets included."""
     return _ask(target, lambda process: state_of(process.actor))
 
 
@@ -131,7 +142,7 @@ def replace_state(target: Target, function: Callable[[State], Mapping[str, Any]]
 
 
 def get_status(target: Target) -> Future[Status]:
-    """Return what the runtime knows of an actor, and its state."""
+    """Return what the runtime knows of an actor, and its state as `Actor.format_status` shows it."""
     return _ask(target, status_of)
 
 
@@ -166,8 +177,8 @@ def status_of(process: Process, most: int | None = None) -> Status:
         age=clock.now() - process.started_at,
         handled=process.handled,
         timers=sorted(seconds for seconds in islice(left, most) if seconds is not None),
-        log=list(debug.last or ()) if debug is not None else [],
-        state=state_of(process.actor),
+        log=[_shown_event(process, event) for event in debug.last or ()] if debug is not None else [],
+        state=shown_state(process.actor),
     )
 
 
@@ -186,6 +197,11 @@ def status_word(process: Process) -> str:
 
 def _watcher(watcher: MonitorRef | weak_ref[Future[Any]]) -> str:
     return str(watcher.watcher.name) if isinstance(watcher, MonitorRef) else "a future"
+
+
+def _shown_event(process: Process, event: Event) -> Event:
+    message = shown_message(process.actor, event.message)
+    return event if message is event.message else msgspec.structs.replace(event, message=message)
 
 
 def _current_message(process: Process) -> str | None:

@@ -59,7 +59,7 @@ GROUPS = (
             "otp.md#messages-and-replies": """ActorDeadError AskCycleError BlockingCallError From Future IdleTimeout
                 Refuse StartError Timeout ask call send""",
             "otp.md#links-monitors-and-exit-signals": EXIT_REASONS,
-            "otp.md#names-and-inspecting-actors": """AmbiguousNameError Keys NameTakenError NotRegisteredError
+            "otp.md#names-and-inspecting-actors": """AmbiguousNameError FormatStatus Keys NameTakenError NotRegisteredError
                 Registered Registry Unregistered Via whereis""",
             "otp.md#tasks-and-threads-that-block": """LeftThread PykkaActor Task TaskExitError TaskStream ThreadedActor
                 threads_left""",

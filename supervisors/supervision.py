@@ -15,7 +15,7 @@ from actors.exceptions import StartError
 from actors.exits import SHUTDOWN, Exit, ExitReason, Refuse, Shutdown, Stop
 from actors.future import Future
 from actors.log import Log
-from actors.redaction import safe_repr
+from actors.redaction import Shown, safe_repr
 from supervisors.calls import (
     ChildCount,
     CountChildren,
@@ -33,6 +33,7 @@ from supervisors.restart import RestartIntensity, should_restart
 from supervisors.restart_events import child_restarted
 
 if TYPE_CHECKING:
+    from actors.lowlevel import FormatStatus
     from actors.ref import ActorRef
 
 Failed = Callable[[Child, StartError], object]
@@ -142,11 +143,12 @@ class Supervision(Actor):
                 return _count(self._children)
         return super().on_receive(message)
 
-    def _describe(self, message: object) -> str:
-        # The arguments of a child may be secret: for a channel they are what its client sent.
-        if isinstance(message, StartChild):
-            return f"StartChild({message.spec.actor.__name__}, id={safe_repr(message.spec.id)})"
-        return super()._describe(message)
+    def format_status(self, status: FormatStatus) -> FormatStatus:
+        """Show a child that is to be started without its arguments: those of a channel are what its client sent."""
+        if isinstance(status.message, StartChild):
+            spec = status.message.spec
+            status.message = Shown(f"StartChild({spec.actor.__name__}, id={safe_repr(spec.id)})")
+        return status
 
     # Children that start
 

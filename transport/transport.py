@@ -30,7 +30,7 @@ from actors.exceptions import ActorDeadError
 from actors.exits import NORMAL, SHUTDOWN, Down, Exit, ExitReason, Shutdown, Stop
 from actors.log import Log
 from actors.lowlevel import Receipt
-from actors.redaction import Shown, safe_str, shown
+from actors.redaction import STATE_SECRETS, Parameters, Shown, safe_str, shown
 from actors.task.task import Task
 from actors.time_bound import TimeBound
 from supervisors import calls
@@ -66,10 +66,11 @@ from transport.protocol.connection import (
 from transport.socket import accepted, takes_tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextvars import Context
 
     from actors.clock import Timer
-    from actors.lowlevel import Process
+    from actors.lowlevel import FormatStatus, Process
     from actors.pubsub.pubsub import PubSub
     from actors.ref import ActorRef
     from transport.carriers.carrier import Carrier
@@ -630,25 +631,32 @@ class Transport(ClientActor):
 
     # The end
 
-    def _describe(self, message: object) -> str:
-        """Return a message of the client without its secrets, and the size of a frame that is sent to it."""
+    def format_status(self, status: FormatStatus) -> FormatStatus:
+        """Show a message of the client without its secrets, and the size of a frame that is sent to it."""
+        status.message = self._shown(status.message)
+        return status
+
+    def _secret_words(self) -> Sequence[str]:
+        return (*STATE_SECRETS, *self.socket.endpoint.filter_parameters)
+
+    def _shown(self, message: object) -> object:
         match message:
             case str() | bytes():
-                return self._describe_data(message)
+                return self._shown_data(message)
             case Message():
-                payload = Shown(shown(message.payload, self.socket.endpoint.filter_parameters))
-                message = msgspec.structs.replace(message, payload=payload)
+                payload = Parameters(message.payload, self.socket.endpoint.filter_parameters)
+                return msgspec.structs.replace(message, payload=payload)
             case Frame(data=data):
-                return f"<Frame of {len(data)} bytes>" if isinstance(data, bytes) else "<Frame>"
+                return Shown(f"<Frame of {len(data)} bytes>" if isinstance(data, bytes) else "<Frame>")
             case JoinReply():
-                return repr(msgspec.structs.replace(message, reply=None))
-        return super()._describe(message)
+                return msgspec.structs.replace(message, reply=None)
+        return message
 
-    def _describe_data(self, data: str | bytes) -> str:
+    def _shown_data(self, data: str | bytes) -> object:
         try:
-            return self._describe(self.serializer.decode(data))
+            return self._shown(self.serializer.decode(data))
         except (MalformedMessageError, RecursionError):
-            return f"<malformed {type(data).__name__} of length {len(data)}>"
+            return Shown(f"<malformed {type(data).__name__} of length {len(data)}>")
 
     def terminate(self, reason: ExitReason) -> object:
         """Close the connection with the code for `reason`; on shutdown, stop the channels too."""

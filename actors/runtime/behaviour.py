@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from actors.redaction import text_of
+import msgspec
+
+from actors.redaction import STATE_SECRETS, Shown, class_name, printable, text_of, without_secrets
 from actors.runtime.envelope import bare
+from actors.runtime.program_exit import leave
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Mapping
 
     from actors.exits import ExitReason
 
-__all__ = ["Behaviour", "described", "proxied", "replace_state", "state_of"]
+__all__ = [
+    "Behaviour",
+    "FormatStatus",
+    "described",
+    "proxied",
+    "replace_state",
+    "secrets_of",
+    "shown_message",
+    "shown_state",
+    "state_of",
+]
+
+
+class FormatStatus(msgspec.Struct, eq=False, kw_only=True):
+    """What is about to be shown of an actor, for `Actor.format_status` to change: its state, or one of its messages."""
+
+    state: dict[str, Any] | None = None
+    """The attributes by name: a new dictionary with the values themselves. None if a message is shown."""
+
+    message: Any = None
+    """A message that it handles, has handled or will handle. None if the state is shown."""
 
 
 class Behaviour(Protocol):
@@ -48,18 +71,72 @@ class Behaviour(Protocol):
     def _end(self, reason: ExitReason) -> object:
         """Run `terminate`; a coroutine is awaited."""
 
-    def _describe(self, message: object) -> str:
-        """Return a message as text for logs, without its secrets."""
+    def format_status(self, status: FormatStatus) -> FormatStatus:
+        """Return what is to be shown instead of the state or the message."""
+
+    def _secret_words(self) -> Sequence[str]:
+        """Return the words in the names of values that are filtered, whatever `format_status` returns."""
 
     def _proxied(self) -> Any:
         """Return the object whose attributes are the actor's state."""
 
 
 def described(actor: Behaviour | None, message: object) -> str:
-    """Return a message as its actor describes it for logs: without secrets, and no longer than a page."""
+    """Return a message as text for logs: what `format_status` returns for it, without secrets, no longer than a page."""
     if actor is None or message is None:
         return "none"
-    return text_of(actor._describe, bare(message))
+    return text_of(lambda shown: repr(without_secrets(shown, secrets_of(actor))), shown_message(actor, message))
+
+
+def secrets_of(actor: Behaviour | None) -> Sequence[str]:
+    """Return the words that mark secrets in the state and the messages of an actor; for a channel also its endpoint's."""
+    return STATE_SECRETS if actor is None else actor._secret_words()
+
+
+def shown_message(actor: Behaviour | None, message: object) -> Any:
+    """Return what `format_status` returns for a message; its secrets are still to be filtered."""
+    message = bare(message)
+    if actor is None or message is None:
+        return message
+    try:
+        return _checked(actor.format_status(FormatStatus(message=message))).message
+    except BaseException as error:  # noqa: BLE001  # the report must come, and what the author hides must not be shown
+        leave(error, of_report=True)
+        return Shown(f"<{printable(class_name(message))} that cannot be shown: {_failed(error)}>")
+
+
+def shown_state(actor: Behaviour | None) -> dict[str, Any]:
+    """Return what `format_status` returns for the state of an actor; its secrets are still to be filtered."""
+    if actor is None:
+        return {}
+    try:
+        return _mapping(_checked(actor.format_status(FormatStatus(state=state_of(actor)))).state)
+    except BaseException as error:  # noqa: BLE001  # as above
+        leave(error, of_report=True)
+        return {"format_status": Shown(f"<the state cannot be shown: {_failed(error)}>")}
+
+
+def _checked(status: object) -> FormatStatus:
+    if not isinstance(status, FormatStatus):
+        raise _WrongStatusError(f"format_status() must return the status, got {class_name(status)}")
+    return status
+
+
+def _mapping(state: object) -> dict[str, Any]:
+    if not isinstance(state, Mapping):
+        raise _WrongStatusError(f"format_status() must leave a mapping as the state, got {class_name(state)}")
+    return dict(state)
+
+
+def _failed(error: BaseException) -> str:
+    """Return why nothing is shown, without the text of an author's exception, which may contain what was to be hidden."""
+    if isinstance(error, _WrongStatusError):
+        return str(error)
+    return f"format_status() raised {printable(class_name(error))}"
+
+
+class _WrongStatusError(TypeError):
+    """`format_status` did not return a status."""
 
 
 # Attributes that the runtime and pykka keep in an actor.

@@ -11,7 +11,7 @@ from actors.clock import wall_time
 from actors.exits import Crash
 from actors.fork import free_after_fork
 from actors.redaction import error_text, printable
-from actors.runtime.behaviour import described, state_of
+from actors.runtime.behaviour import described, shown_state
 from actors.traceback_locals import causes_of, drop_locals
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class CrashReport:
     - `message`: the message that it was handling; None in an `async` `on_start`.
     - `messages`: the last ones, as `Recorded`, the oldest first; empty if it kept none (see `Actor.record`).
     - `handled`: how many messages it had handled, the last one included.
-    - `state`: its attributes when it crashed, before `terminate` ran; the values themselves, with their secrets.
+    - `state`: its attributes when it crashed, before `terminate` ran: what `Actor.format_status` returns, by default the values
+      themselves, with their secrets.
     - `at`: the time, in seconds of its clock; `time`: the Unix time.
     """
 
@@ -51,7 +52,7 @@ class CrashReport:
         self._process, self._actor = process, process.actor
         self.error, self.message, self.handled = error, process.current, process.handled
         self.messages: list[Recorded] = list(debug.record or ()) if debug is not None else []
-        self.state = state_of(process.actor)
+        self.state = shown_state(process.actor)
         self.at, self.time = process.clock.now(), wall_time()
         self._clears = True
 

@@ -20,11 +20,13 @@ from actors.exceptions import ActorDeadError
 from actors.exits import NORMAL, SHUTDOWN, Down, ExitReason, Shutdown, Stop
 from actors.fork import leave_child
 from actors.log import Log
+from actors.redaction import Shown
 from actors.runtime.coroutine import Contained, was_cancelled
 from actors.runtime.current import current_task, threads_of_tasks
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
+    from actors.runtime.behaviour import FormatStatus
     from actors.runtime.process import Process
 
 __all__ = ["TIMED_OUT", "End", "Job", "Outcome", "TaskActor"]
@@ -237,11 +239,14 @@ class TaskActor(Actor):
         if self._thread is not None:
             _log.warning("%s was killed, but its thread cannot be: its function runs on, its result will be lost", self)
 
-    def _describe(self, message: object) -> str:
-        task = self._task
-        arguments = [reprlib.repr(value) for value in task.args]
-        arguments += [f"{name}={reprlib.repr(value)}" for name, value in task.kwargs.items()]
-        return f"{task.label}({', '.join(arguments)})"
+    def format_status(self, status: FormatStatus) -> FormatStatus:
+        """Show the call of the function in the place of each message."""
+        if status.message is not None:
+            task = self._task
+            arguments = [reprlib.repr(value) for value in task.args]
+            arguments += [f"{name}={reprlib.repr(value)}" for name, value in task.kwargs.items()]
+            status.message = Shown(f"{task.label}({', '.join(arguments)})")
+        return status
 
 
 async def _until_over(running: asyncio.Task[None]) -> None:

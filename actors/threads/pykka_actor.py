@@ -21,7 +21,7 @@ from actors.exits import NORMAL, Crash, ExitReason, Stop
 from actors.fork import free_after_fork, in_child
 from actors.future import Future
 from actors.mailbox import Mailbox
-from actors.redaction import safe_repr
+from actors.runtime.behaviour import FormatStatus, described
 from actors.runtime.envelope import STOPS, Carried, SystemCall, bare
 from actors.runtime.program_exit import leave
 from actors.threads.actor_thread import ended, leave_behind
@@ -39,7 +39,7 @@ ActorClass: TypeAlias = type[Actor] | type[pykka.ThreadingActor]
 # The options of a child that a class may have, which are copied to its stand-in.
 _OPTIONS = ("restart", "shutdown", "start_timeout")
 
-_HOOKS = ("on_start", "on_receive", "on_stop", "on_failure")
+_HOOKS = ("on_start", "on_receive", "on_stop", "on_failure", "format_status")
 
 
 def _leave_behind() -> None:
@@ -136,7 +136,8 @@ class PykkaActor(Actor):
       ends when the current handler returns. That is logged, and `threads_left()` shows it.
     - SystemExit and the like stop all pykka actors of the program; the supervisors of the others see a NORMAL end. Then it
       leaves the event loop, as that of any actor does.
-    - `actors.sys` shows and replaces its attributes, also while its thread is working.
+    - `actors.sys` shows and replaces its attributes, also while its thread is working; `format_status` may be defined as in
+      an `Actor`.
     - It cannot link or monitor others. `ManualRuntime` does not wait for its thread.
     """
 
@@ -193,7 +194,7 @@ class PykkaActor(Actor):
         self._pykka.actor_stopped.set()
         thread, at = self._thread, self._at
         if thread is not None and at is not None:
-            leave_behind(thread, self._process, at if at == "on_start" else safe_repr(at))
+            leave_behind(thread, self._process, at if at == "on_start" else described(self, at))
 
     # Called in the pykka actor's thread
 
@@ -206,6 +207,14 @@ class PykkaActor(Actor):
         ended(self._process)
         self._gone.set()
         self.actor_ref.send(_Ended(NORMAL if self._error is None else Crash(self._error)))
+
+    def format_status(self, status: FormatStatus) -> FormatStatus:
+        """Call `format_status` of the pykka actor, if it has one, on the event loop."""
+        hook = getattr(self._pykka, "format_status", None)
+        if hook is None:
+            return status
+        shown: FormatStatus = hook(status)
+        return shown
 
     # What the kernel calls
 

@@ -159,7 +159,7 @@ class Commands:
     def state(self, x: object) -> State:
         """Return the attributes of an actor as they are now, even in the middle of a handler that is waiting.
 
-        Secrets are not shown; `state(x)["name"]` is the original value.
+        Secrets are not shown; `state(x)["name"]` is the value itself, unless `format_status` of the actor returns another one.
         """
         process = self._find(x).process
         return self._inspect(process, lambda: State(process))

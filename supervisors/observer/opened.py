@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from textwrap import fill
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from actors.actor import Actor
-from actors.channel import Channel
 from actors.redaction import (
     FILTERED,
     STATE_SECRETS,
+    Parameters,
     Shown,
     is_secret,
     is_secret_pair,
@@ -24,10 +24,7 @@ from actors.redaction import (
 )
 from actors.ref import ActorRef
 
-if TYPE_CHECKING:
-    from actors.lowlevel import Behaviour
-
-__all__ = ["Opened", "pretty", "redacted", "redacted_entries", "secrets_of"]
+__all__ = ["Opened", "pretty", "redacted", "redacted_entries"]
 
 # Beyond these a value is cut: a prompt is for people.
 _DEPTH = 4
@@ -45,11 +42,6 @@ class Opened(Shown):
     def __init__(self, name: str, attributes: Mapping[str, object]) -> None:
         self.name, self.attributes = name, attributes
         super().__init__(f"{name}({', '.join(f'{key}={value!r}' for key, value in attributes.items())})")
-
-
-def secrets_of(actor: Behaviour | None) -> Sequence[str]:
-    """Return the words that mark secrets in the state of an actor; for a channel also those of its endpoint."""
-    return (*STATE_SECRETS, *actor.socket.filter_parameters) if isinstance(actor, Channel) else STATE_SECRETS
 
 
 def pretty(state: Mapping[str, object], secrets: Sequence[str] = STATE_SECRETS, width: int = 100) -> str:
@@ -99,6 +91,8 @@ def redacted(value: object, secrets: Sequence[str] = STATE_SECRETS, depth: int =
         return Shown(f"<{len(value)} bytes>")
     if isinstance(value, Actor | ActorRef):
         return Shown(f"<{value}>")
+    if isinstance(value, Parameters):
+        return redacted(value.value, secrets, depth)
     if isinstance(value, Mapping):
         return _mapping(value, secrets, depth)
     attributes = _attributes(value)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from actors.sys import Status, state_of, status_of
-from supervisors.observer.opened import pretty, redacted, secrets_of
+from actors.lowlevel import secrets_of, shown_message, shown_state
+from actors.sys import Status, status_of
+from supervisors.observer.opened import pretty, redacted
 
 if TYPE_CHECKING:
     from actors.lowlevel import Process
@@ -28,10 +29,10 @@ def _rank(attribute: tuple[str, object]) -> int:
 
 
 class State(dict[str, Any]):
-    """An actor's attributes by name: the original values, shown without secrets, the author's first."""
+    """An actor's attributes by name, as `format_status` returns them; shown without secrets, the author's first."""
 
     def __init__(self, process: Process) -> None:
-        super().__init__(sorted(state_of(process.actor).items(), key=_rank))
+        super().__init__(sorted(shown_state(process.actor).items(), key=_rank))
         self._secrets = secrets_of(process.actor)
         self._if_empty = f"{process.name} has no attributes" if process.alive else f"{process.name} is dead"
 
@@ -59,7 +60,7 @@ def info_of(process: Process, restarts: int | None) -> Info:
     secrets, status = secrets_of(process.actor), status_of(process)
     fields: dict[str, Any] = {name: getattr(status, name) for name in Status.__struct_fields__}
     if status.message is not None:
-        fields["message"] = repr(redacted(process.current, secrets))
+        fields["message"] = repr(redacted(shown_message(process.actor, process.current), secrets))
     fields["log"] = [_filtered(event, secrets) for event in status.log]
     fields["state"] = State(process)
     return Info(**fields, restarts=restarts)

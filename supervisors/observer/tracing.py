@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TextIO
 
 from actors import sys
+from actors.lowlevel import secrets_of, shown_message
 from actors.redaction import LONGEST, error_text, printable, safe_repr
 from actors.sys import Got, Raised
-from supervisors.observer.opened import redacted, secrets_of
+from supervisors.observer.opened import redacted
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
@@ -46,7 +47,9 @@ class MessageTrace:
     def _line(self, event: Event) -> str:
         secrets = secrets_of(self.ref.process.actor)
         if isinstance(event, Got):
-            return f"{self.ref} got {safe_repr(redacted(event.message, secrets))}"
+            return (
+                f"{self.ref} got {safe_repr(redacted(shown_message(self.ref.process.actor, event.message), secrets))}"
+            )
         after = f"{event.seconds * 1000:.3f} ms"
         if isinstance(event, Raised):
             return f"{self.ref} raised {error_text(event.error)} after {after}"

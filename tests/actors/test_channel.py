@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -31,6 +32,7 @@ from actors.channels.message import (
 from actors.exceptions import BadReturnError, ChannelError, NotJoinedError, UnhandledEventError
 from actors.exits import KILLED, NORMAL, SHUTDOWN, Crash, Down, ExitReason, Shutdown, Stop
 from actors.pubsub.pubsub import PubSub, PubSubServer
+from actors.runtime.behaviour import FormatStatus, described
 from actors.runtime.spawn import spawn
 from actors.testing import WAIT, ManualRuntime, Probe
 
@@ -753,6 +755,37 @@ def test_a_reply_of_another_status_goes_out_as_it_is(client: Client, make: Make)
     client.join(make(handle_in=lambda self, *_: self.reply(self.socket_ref(), Reply("queued", {"place": 3}))))
     client.push("work")
     assert client.take() == [replied(Reply("queued", {"place": 3}))]
+
+
+# How it is shown
+
+
+class Discreet(Channel):
+    """Formats its state, and forgets what its base class does with messages."""
+
+    def join(self, topic: str, payload: Any) -> Reply:
+        return ok()
+
+    def format_status(self, status: FormatStatus) -> FormatStatus:
+        if status.state is not None:
+            status.state = {"topic": self.socket.topic}
+        return status
+
+
+class WellBehaved(Discreet):
+    def format_status(self, status: FormatStatus) -> FormatStatus:
+        return super(Discreet, self).format_status(status)
+
+
+@pytest.mark.parametrize("channel", [Discreet, WellBehaved])
+def test_the_parameters_that_an_endpoint_filters_are_filtered_whatever_its_author_formats(
+    client: Client, channel: type[Channel]
+) -> None:
+    client.join(channel)
+    actor: Any = client.channel.process.actor
+    actor.socket.endpoint = SimpleNamespace(filter_parameters=("pin",))
+    said = Message("1", "2", TOPIC, "say", {"pin": 5, "n": 1})
+    assert "payload={'pin': '[FILTERED]', 'n': 1}" in described(actor, said)
 
 
 # The end

@@ -13,6 +13,7 @@ from actors.actor import Actor
 from actors.exits import Crash
 from actors.future import Future
 from actors.recorder import Recorded
+from actors.redaction import Shown
 from actors.runtime.report import KEPT, last_crash, last_crashes
 from actors.runtime.spawn import spawn
 from actors.testing import WAIT, ManualRuntime
@@ -20,6 +21,7 @@ from actors.threads.threaded_actor import ThreadedActor
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
+    from actors.runtime.behaviour import FormatStatus
     from actors.runtime.report import CrashReport
     from actors.runtime.scheduler import in_thread
 
@@ -47,8 +49,9 @@ class Recording(Account):
 
 
 class Discreet(Recording):
-    def _describe(self, message: Any) -> str:
-        return "<amount>"
+    def format_status(self, status: FormatStatus) -> FormatStatus:
+        status.message = Shown("<amount>")
+        return status
 
 
 def crash(runtime: ManualRuntime, ref: ActorRef[Any], message: Any = "ten") -> CrashReport:

@@ -12,6 +12,7 @@ from actors import sys
 from actors.actor import Actor
 from actors.exceptions import ActorDeadError
 from actors.exits import SHUTDOWN, Crash, Down
+from actors.redaction import Shown
 from actors.runtime.idle_timeout import IdleTimeout
 from actors.testing import WAIT, ManualRuntime, Probe
 from actors.threads.threaded_actor import ThreadedActor
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from actors.exits import ExitReason
     from actors.ref import ActorRef
+    from actors.runtime.behaviour import FormatStatus
     from actors.runtime.scheduler import in_thread
 
 
@@ -360,8 +362,9 @@ def test_a_trace_begins_with_what_is_sent_after_it(runtime: ManualRuntime) -> No
 
 def test_a_trace_shows_a_message_as_its_actor_would(runtime: ManualRuntime) -> None:
     class Discreet(Counter):
-        def _describe(self, message: Any) -> str:
-            return "a secret"
+        def format_status(self, status: FormatStatus) -> FormatStatus:
+            status.message = Shown("a secret")
+            return status
 
     ref, lines = Discreet.start(), list[str]()
     sys.trace(ref, lines.append).get()

@@ -418,6 +418,7 @@ OF_ANY_THREAD = {
     "actor_urn": "never changes",
     "clock": "never changes",
     "exit": "sends, from any thread",
+    "format_status": "a hook that is called in any thread",
     "mailbox": "an option of the class",
     "pid": "never changes",
     "record": "an option of the class",

@@ -10,6 +10,9 @@ from actors.future import Future
 from tests.supervisors.systems import Counter, its, out, system
 
 if TYPE_CHECKING:
+    from io import StringIO
+
+    from actors.lowlevel import FormatStatus
     from actors.testing import ManualRuntime
     from supervisors.observer.commands import Commands
     from supervisors.system import System
@@ -22,6 +25,40 @@ def test_the_state_holds_the_values_and_shows_no_secrets(its: Commands) -> None:
     state = its.state("counter")
     assert state == {"count": 1, "password": "hunter2"}
     assert repr(state) == "count = 1\npassword = [FILTERED]"
+
+
+class Cashier(Actor):
+    """Hides the number of a card."""
+
+    def __init__(self) -> None:
+        self.card, self.token = "4929", "hunter2"
+
+    async def on_receive(self, message: Any) -> None:
+        if message != "go on":
+            await Future(self._process.scheduler)
+
+    def format_status(self, status: FormatStatus) -> FormatStatus:
+        if status.state is not None:
+            status.state["card"] = "…"
+        else:
+            status.message = "a card"
+        return status
+
+
+def test_the_state_and_the_messages_are_shown_as_the_author_wants(
+    its: Commands, runtime: ManualRuntime, out: StringIO
+) -> None:
+    ref = Cashier.start()
+    sys.log(ref, 5)
+    assert its.state(ref) == {"card": "…", "token": "hunter2"}
+    assert repr(its.state(ref)) == "card = '…'\ntoken = [FILTERED]"
+    its.trace(ref, 1)
+    its.send(ref, "4929")
+    runtime.settle()
+    assert out.getvalue() == f"{ref} got 'a card'\n"
+    info = its.info(ref)
+    assert info.message == "'a card'"
+    assert "4929" not in repr(info)
 
 
 def test_the_state_of_an_actor_that_waits_is_seen_at_once(its: Commands, runtime: ManualRuntime) -> None:

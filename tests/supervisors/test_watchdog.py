@@ -14,6 +14,7 @@ import pytest
 from actors import sys, telemetry
 from actors.actor import Actor
 from actors.future import Future
+from actors.redaction import Shown
 from actors.testing import WAIT, ManualClock, ManualRuntime, sync
 from actors.threads.threaded_actor import ThreadedActor
 from supervisors import watchdog
@@ -26,6 +27,7 @@ from supervisors.watchdog import LOOP_BLOCKED, MAILBOX_FULL, STUCK, LoopWatch, W
 if TYPE_CHECKING:
     from actors.lowlevel import in_thread
     from actors.ref import ActorRef
+    from actors.runtime.behaviour import FormatStatus
 
 
 class Waiting(Actor):
@@ -38,8 +40,10 @@ class Waiting(Actor):
         if isinstance(message, Future):
             await message
 
-    def _describe(self, message: Any) -> str:
-        return "<a future>" if isinstance(message, Future) else f"<{len(message)} characters>"
+    def format_status(self, status: FormatStatus) -> FormatStatus:
+        message = status.message
+        status.message = Shown("<a future>" if isinstance(message, Future) else f"<{len(message)} characters>")
+        return status
 
 
 class Debtor(Actor):
@@ -63,8 +67,9 @@ class Blocking(Actor):
     def render(self, message: threading.Event) -> None:
         assert message.wait(WAIT)
 
-    def _describe(self, message: Any) -> str:
-        return "<a gate>"
+    def format_status(self, status: FormatStatus) -> FormatStatus:
+        status.message = Shown("<a gate>")
+        return status
 
 
 Told = tuple[tuple[str, ...], dict[str, float], dict[str, Any]]

@@ -25,6 +25,7 @@ from transport.testing.channel_test import ChannelTest
 
 if TYPE_CHECKING:
     from actors.exits import ExitReason
+    from actors.lowlevel import FormatStatus
     from transport.testing.channel_test import JoinedChannel
 
 
@@ -396,6 +397,25 @@ def test_what_clients_say_is_told_in_brief(page: Page) -> None:
     [message] = page.actor["messages"]
     assert message["brief"] == "new_msg {'token': [FILTERED], 'n': 1}"
     assert "topic='room:a'" in message["text"]
+
+
+def test_a_selected_actor_is_shown_as_its_author_wants(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hide(_: Keeper, status: FormatStatus) -> FormatStatus:
+        if status.state is not None:
+            status.state = {"seen": "a few"}
+        elif isinstance(status.message, Message):
+            status.message = Message(None, None, "a room", "an event", {"token": "abc"})
+        return status
+
+    monkeypatch.setattr(Keeper, "format_status", hide)
+    keeper = page.row("keeper").id
+    page.push("select", {"id": keeper})
+    assert page.actor["state"] == [["seen", "'a few'"]]
+    by_id(keeper).send(Message("1", "2", "room:a", "new_msg", {"n": "hunter2"}))
+    page.look()
+    [message] = page.actor["messages"]
+    assert message["brief"] == "an event {'token': [FILTERED]}"
+    assert "hunter2" not in message["text"]
 
 
 def test_an_actor_is_left_alone_when_the_page_goes(page: Page) -> None:

@@ -16,6 +16,7 @@ from actors.redaction import (
     DEEPER,
     FILTERED,
     STATE_SECRETS,
+    Parameters,
     Shown,
     is_secret,
     is_secret_pair,
@@ -82,6 +83,8 @@ class _Pretty:
         self._left -= 1
         if isinstance(value, str | bytes | bytearray):
             return self._string(value, levels)
+        if isinstance(value, Parameters):
+            return self.text(value.value, levels)
         if isinstance(value, Mapping):
             return self._in_brackets("{", self._pairs(value.items(), levels), len(value), "}", levels)
         names = shown_fields(value)

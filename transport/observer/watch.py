@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from actors import sys
 from actors.channels.client_actor import ClientActor
 from actors.channels.message import Message
+from actors.lowlevel import shown_message
 from actors.redaction import error_text
 from supervisors.branches import Branches, branch_of
 from transport.observer.pretty import pretty, pretty_attribute, reason_in_words
@@ -82,7 +83,7 @@ class Watch:
             "mailbox": status.mailbox,
             "mailbox_limit": status.mailbox_limit,
             "left_out": status.left_out,
-            "message": self._text(process.current) if status.message is not None else None,
+            "message": self._text(self._shown(process.current)) if status.message is not None else None,
             "names": [self._text(name) for name in status.names],
             "trap_exit": status.trap_exit,
             "record": None if self._record is None else self._record.maxlen,
@@ -103,6 +104,9 @@ class Watch:
         ranked = sorted(state.items(), key=_rank)[:ATTRIBUTES]
         return [[name, pretty_attribute(name, value, self._secrets)] for name, value in ranked]
 
+    def _shown(self, message: object) -> Any:
+        return shown_message(self.process.actor, message)
+
     def _text(self, value: object) -> str:
         return pretty(value, self._secrets)
 
@@ -112,14 +116,15 @@ class Watch:
         return [self._written(event, now) for event in new]
 
     def _written(self, event: sys.Handled | sys.Raised, now: float) -> dict[str, Any]:
+        message = self._shown(event.message)
         written = {
             "n": next(self._numbers),
             "ago": round(now - event.at, 3),
             "ms": round(event.seconds * 1000, 3),
-            "text": self._text(event.message),
+            "text": self._text(message),
         }
-        if isinstance(event.message, Message):
-            written["brief"] = f"{event.message.event} {self._text(event.message.payload)}"
+        if isinstance(message, Message):
+            written["brief"] = f"{message.event} {self._text(message.payload)}"
         if isinstance(event, sys.Raised):
             return written | {"error": error_text(event.error, 300)}
         return written if event.reply is None else written | {"reply": self._text(event.reply)}
