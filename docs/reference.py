@@ -63,6 +63,7 @@ GROUPS = (
                 Registered Registry Unregistered Via whereis""",
             "otp.md#tasks-and-threads-that-block": """LeftThread PykkaActor Task TaskExitError TaskStream ThreadedActor
                 threads_left""",
+            "otp.md#bounded-mailboxes": "Mailbox MailboxFullError",
             "otp.md#otps-terms-and-ours": "Interval Timer",
             "pykka.md#what-is-the-same": "ActorRegistry",
             "reliability.md#forks": "ForkedError",
