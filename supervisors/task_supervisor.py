@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, Required, TypedDict, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Required, TypedDict, TypeVar, TypeVarTuple, overload
 
+from actors.lowlevel import Scheduler
 from actors.names import not_registered, whereis
 from actors.ref import ASK_TIMEOUT
 from actors.task.task import Task, check_task, missing
@@ -13,7 +15,7 @@ from actors.task.task_actor import TaskActor
 from actors.task.task_stream import Items, TaskStream
 from actors.validation import check_seconds
 from supervisors.calls import start_child
-from supervisors.child_spec import ChildSpec
+from supervisors.child_spec import ChildSpec, Restart
 from supervisors.dynamic_supervisor import DynamicSupervisor
 
 if TYPE_CHECKING:
@@ -23,14 +25,23 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
     from actors.task.task import Owner
     from actors.via import Target
+    from supervisors.child_spec import BrutalKill, RestartName
 
 __all__ = ["TaskSupervisor"]
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 Item = TypeVar("Item")
 P = ParamSpec("P")
 
 CoroutineFunction = Callable[P, Coroutine[Any, Any, T]]
+
+
+class _ChildOptions(TypedDict, total=False):
+    """The keywords of `start_child`."""
+
+    restart: Restart | RestartName
+    shutdown: float | BrutalKill
 
 
 class _StreamOptions(TypedDict, total=False):
@@ -71,14 +82,52 @@ class TaskSupervisor(DynamicSupervisor):
     @staticmethod
     def start_child(supervisor: Target, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Task[T]: ...
 
+    @overload
     @staticmethod
     def start_child(
-        supervisor: Target, function: Callable[..., object] = missing, /, *args: object, **kwargs: object
+        supervisor: Target,
+        function: Callable[[*Ts], Coroutine[Any, Any, T]],
+        /,
+        *args: *Ts,
+        **options: Unpack[_ChildOptions],
+    ) -> Task[T]: ...
+
+    @overload
+    @staticmethod
+    def start_child(
+        supervisor: Target, function: Callable[[*Ts], T], /, *args: *Ts, **options: Unpack[_ChildOptions]
+    ) -> Task[T]: ...
+
+    @staticmethod
+    def start_child(
+        supervisor: Target,
+        function: Callable[..., object] = missing,
+        /,
+        *args: object,
+        restart: Any = Restart.TEMPORARY,
+        shutdown: Any = 5.0,
+        **kwargs: object,
     ) -> Task[Any]:
-        """Start a task without an owner: fire and forget, or for code that is not an actor."""
+        """Start a task without an owner: fire and forget, or for code that is not an actor.
+
+            TaskSupervisor.start_child("tasks", import_orders, path, restart="transient", shutdown=30)
+
+        `restart` and `shutdown` are those of a `ChildSpec` (Elixir's `Task.Supervisor.start_child`): a transient task is called
+        again, with the same arguments, when it raised or was killed, a permanent one also when it returned. Restarts count for
+        `max_restarts` of the supervisor. The `Task` is that of the first call, as a ref is that of one life: it has the result
+        of that call or raises its exception. `terminate_child(supervisor, ref)` ends a task for good.
+
+        A function with a parameter named `restart` or `shutdown` gets it by a `functools.partial`.
+
+        Raises:
+            ValueError: if `restart` or `shutdown` is invalid.
+        """
         check_task("TaskSupervisor.start_child(supervisor, function, …)", function)
         ref = _living(supervisor)
-        return _start(ref, Task(function, args, kwargs, scheduler=ref.process.scheduler))
+        task: Task[Any] = Task(function, args, kwargs, scheduler=ref.process.scheduler)
+        if restart == Restart.TEMPORARY:
+            return _start(ref, task, shutdown=shutdown)
+        return _start(ref, task, actor=RestartedTaskActor, args=(_Calls(task),), restart=restart, shutdown=shutdown)
 
     @overload
     @staticmethod
@@ -216,6 +265,29 @@ class TaskSupervisor(DynamicSupervisor):
         return TaskStream(start, items, take=_itself, max_concurrency=max_concurrency, ordered=ordered)
 
 
+class _Calls:
+    """The calls of a function that is called again: a `Task` for each, the first one for the code that started it."""
+
+    def __init__(self, first: Task[Any]) -> None:
+        self._first: Task[Any] | None = first
+        self._function, self._args, self._kwargs = first.function, first.args, first.kwargs
+        self._context = copy_context()
+
+    def next(self, scheduler: Scheduler) -> Task[Any]:
+        first, self._first = self._first, None
+        return self._context.copy().run(self._another, scheduler) if first is None else first
+
+    def _another(self, scheduler: Scheduler) -> Task[Any]:
+        return Task(self._function, self._args, self._kwargs, scheduler=scheduler)
+
+
+class RestartedTaskActor(TaskActor):
+    """The actor of one call of a function that is called again when its supervisor restarts it."""
+
+    def __init__(self, calls: _Calls) -> None:
+        super().__init__(calls.next(Scheduler.here()))
+
+
 def _check_stream(call: str, owner: object, function: object, items: object) -> None:
     usage = f"TaskSupervisor.{call}(supervisor, owner, function, items, max_concurrency=…), with None for no owner"
     check_task(usage, function, missing if owner is None else owner)
@@ -244,9 +316,9 @@ def _owned(
     return Task(function, args, kwargs, scheduler=scheduler, owner=owner, linked=linked, timeout=timeout)
 
 
-def _start(supervisor: ActorRef, task: Task[T]) -> Task[T]:
+def _start(supervisor: ActorRef, task: Task[T], **options: Any) -> Task[T]:
+    spec = ChildSpec(**{"actor": TaskActor, "args": (task,), "id": task.label, **options})
     task.starts_under(supervisor)
-    spec = ChildSpec(TaskActor, (task,), id=task.label)
     start_child(supervisor, spec).add_done_callback(partial(_on_started, task))
     return task
 

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, assert_type
@@ -19,10 +20,11 @@ from actors.runtime.spawn import spawn
 from actors.task.task import Task
 from actors.task.task_stream import TaskStream
 from actors.testing import WAIT, ManualRuntime, Probe
-from supervisors.calls import count_children, which_children
-from supervisors.child_spec import ChildSpec, Restart
+from supervisors.calls import count_children, terminate_child, which_children
+from supervisors.child_spec import BRUTAL_KILL, ChildSpec, Restart
 from supervisors.exceptions import TooManyChildrenError
 from supervisors.observer import tree
+from supervisors.supervision import TOO_MANY_RESTARTS
 from supervisors.system import System
 from supervisors.task_supervisor import TaskSupervisor
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
     Journal = list[str]
     Starter = Callable[..., Task[Any]]
+
+NUMBER: ContextVar[int] = ContextVar("a number of the code that starts a task", default=0)
 
 
 class BoomError(Exception):
@@ -304,6 +308,145 @@ def test_a_thread_that_does_not_end_keeps_its_supervisor_five_seconds_and_the_lo
     assert f"{task.ref} was killed, but its thread cannot be" in caplog.text
 
 
+# Tasks that are called again
+
+
+class Flaky:
+    """Fails so many times, then returns."""
+
+    __name__ = "flaky"
+
+    def __init__(self, failures: int) -> None:
+        self.failures, self.calls = failures, list[tuple[Any, ...]]()
+
+    async def __call__(self, *args: Any, **kwargs: Any) -> str:
+        self.calls.append((args, kwargs, NUMBER.get()))
+        NUMBER.set(0)
+        if len(self.calls) <= self.failures:
+            raise BoomError("flaky")
+        return "done"
+
+
+@pytest.mark.parametrize(
+    ("restart", "failures", "calls"),
+    [("temporary", 1, 1), ("temporary", 0, 1), ("transient", 2, 3), ("transient", 0, 1), ("permanent", 1, 4)],
+)
+def test_a_task_is_called_again_as_its_restart_says(
+    runtime: ManualRuntime, tasks: ActorRef[Any], restart: Any, failures: int, calls: int
+) -> None:
+    flaky = Flaky(failures)
+    NUMBER.set(7)
+    task = TaskSupervisor.start_child(tasks, flaky, 1, "two", restart=restart, key="value")
+    NUMBER.set(0)
+    runtime.settle()
+    assert flaky.calls == [((1, "two"), {"key": "value"}, 7)] * calls
+    assert tasks.is_alive() is (restart != "permanent")
+    assert isinstance(task.exit_reason, Crash if failures else Normal)
+
+
+def test_a_task_that_is_called_again_is_of_its_first_call(runtime: ManualRuntime, tasks: ActorRef[Any]) -> None:
+    flaky = Flaky(1)
+    task = TaskSupervisor.start_child(tasks, flaky, restart="transient")
+    runtime.settle()
+    with pytest.raises(BoomError):
+        task.get()
+    assert task.ref is not None
+    assert not task.ref.is_alive()
+    assert len(flaky.calls) == 2
+
+
+def test_a_transient_task_that_is_killed_is_called_again_and_one_that_is_cancelled_is_not(
+    runtime: ManualRuntime, tasks: ActorRef[Any], journal: Journal
+) -> None:
+    killed, cancelled = (TaskSupervisor.start_child(tasks, wait, journal, restart="transient") for _ in range(2))
+    runtime.settle()
+    assert killed.ref is not None
+    killed.ref.kill()
+    cancelled.cancel()
+    runtime.settle()
+    assert (killed.exit_reason, cancelled.exit_reason) == (KILLED, SHUTDOWN)
+    (info,) = which_children(tasks).get()
+    assert (info.id, info.restarts) == ("wait", 1)
+
+
+def test_too_many_restarts_of_tasks_end_their_supervisor(runtime: ManualRuntime) -> None:
+    tasks, flaky = TaskSupervisor.start(max_restarts=1), Flaky(100)
+    TaskSupervisor.start_child(tasks, flaky, restart="transient")
+    runtime.settle()
+    assert (tasks.exit_reason, len(flaky.calls)) == (TOO_MANY_RESTARTS, 2)
+
+
+def test_a_permanent_task_is_ended_for_good_by_its_supervisor(
+    runtime: ManualRuntime, tasks: ActorRef[Any], journal: Journal
+) -> None:
+    task = TaskSupervisor.start_child(tasks, wait, journal, restart="permanent")
+    runtime.settle()
+    terminate_child(tasks, task.ref).get()
+    runtime.settle()
+    assert (journal, which_children(tasks).get()) == (["waits", "over"], [])
+
+
+def test_a_plain_function_is_called_again_in_a_thread(background: in_thread) -> None:
+    threads: list[threading.Thread] = []
+    again = threading.Event()
+
+    def fail_once() -> None:
+        threads.append(threading.current_thread())
+        if len(threads) == 1:
+            raise BoomError("once")
+        again.set()
+
+    tasks = TaskSupervisor.start()
+    TaskSupervisor.start_child(tasks, fail_once, restart="transient")
+    assert again.wait(WAIT)
+    assert threads[0] is not threads[1]
+    tasks.stop(timeout=WAIT)
+
+
+@pytest.mark.parametrize(
+    ("shutdown", "seconds"), [(0.5, 0.5), (BRUTAL_KILL, 0.0), (20, 20)], ids=["half a second", "kill", "20 seconds"]
+)
+def test_a_task_may_take_its_shutdown_time(
+    runtime: ManualRuntime, tasks: ActorRef[Any], journal: Journal, shutdown: Any, seconds: float
+) -> None:
+    task = TaskSupervisor.start_child(tasks, deaf, journal, shutdown=shutdown)
+    runtime.settle()
+    tasks.exit(SHUTDOWN)
+    if seconds:
+        runtime.advance(seconds - 0.001)
+        assert not task.done
+    runtime.advance(0.001)
+    assert task.exit_reason == KILLED
+    assert runtime.actors == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"restart": "always"}, "restart must be one of permanent, transient, temporary, got 'always'"),
+        ({"restart": None}, "restart must be one of"),
+        ({"shutdown": -1}, "shutdown must be"),
+        ({"shutdown": "5"}, "shutdown must be"),
+    ],
+    ids=str,
+)
+def test_an_invalid_option_of_a_task_is_refused_at_once(
+    runtime: ManualRuntime, tasks: ActorRef[Any], options: Any, error: str
+) -> None:
+    flaky = Flaky(0)
+    with pytest.raises((TypeError, ValueError), match=error):
+        TaskSupervisor.start_child(tasks, flaky, **options)
+    runtime.settle()
+    assert (flaky.calls, count_children(tasks).get().specs) == ([], 0)
+
+
+def test_a_function_with_such_a_parameter_gets_it_by_a_partial(runtime: ManualRuntime, tasks: ActorRef[Any]) -> None:
+    async def when(restart: str) -> str:
+        return restart
+
+    assert TaskSupervisor.start_child(tasks, partial(when, restart="later")).get() == "later"
+
+
 def test_tasks_are_temporary_whatever_the_defaults_of_children_are(
     runtime: ManualRuntime, tasks: ActorRef[Any], journal: Journal
 ) -> None:
@@ -524,7 +667,9 @@ def test_type_checkers_know_what_a_task_results_in(
         TaskSupervisor.async_stream(tasks, owner, double, [4])  # type: ignore[call-overload]  # without max_concurrency
     with pytest.raises(TypeError):
         TaskSupervisor.async_stream(tasks, owner, double, [4], maximum=1)  # type: ignore[call-overload]  # no such option
-    TaskSupervisor.start_child(tasks, double, "4").cancel()  # type: ignore[call-overload]  # not an int
+    TaskSupervisor.start_child(tasks, double, "4").cancel()  # type: ignore[arg-type]  # not an int
+    assert_type(TaskSupervisor.start_child(tasks, double, 4, restart="transient"), Task[int])
+    assert_type(TaskSupervisor.start_child(tasks, half, 4, shutdown=BRUTAL_KILL), Task[float])
 
 
 # Arguments in the wrong order
