@@ -173,7 +173,10 @@ class Bonds(Local):
             self.exit_signal(NO_PROCESS, other)
             return
         self._add_link(other)
-        _in_thread_of(other, other._accept_link, self)
+        if other.scheduler is self.scheduler:
+            other._add_link(self)
+        else:
+            _in_thread_of(other, other._accept_link, self)
 
     def _add_link(self, other: Bonds) -> None:
         self.links = {} if self.links is None else self.links
@@ -209,10 +212,12 @@ class Bonds(Local):
         monitor = MonitorRef(self, target)
         self.watching = {} if self.watching is None else self.watching
         self.watching[monitor] = None
-        if target.alive:
-            _in_thread_of(target, target._accept_watcher, monitor)
-        else:
+        if not target.alive:
             self._on_down(monitor, target.ref, NO_PROCESS)
+        elif target.scheduler is self.scheduler:
+            target._accept_watcher(monitor)
+        else:
+            _in_thread_of(target, target._accept_watcher, monitor)
         return monitor
 
     def _accept_watcher(self, monitor: MonitorRef) -> None:
