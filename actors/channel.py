@@ -291,7 +291,7 @@ class Channel(Actor):
         if self.history is not None and not self._read_recover(self.history):
             return self._after_join(_INVALID_RECOVER, began)
         try:
-            payload = self._typed(JOIN, self.join_payload)
+            payload = self._typed(JOIN, self.join_payload) if self.payloads else self.join_payload
         except InvalidPayloadError as invalid:
             return self._after_join(invalid.reply, began)
         result = self.join(self.topic, payload)

@@ -213,7 +213,7 @@ class Transport(ClientActor):
         """Attach to the carrier, and start the supervisor of the channels."""
         self.trap_exit = True
         self._began = self.clock.now()
-        self.own(self._cut)
+        self._process.own(self._cut)
         self._id = self.socket.id()
         if self._id is not None:
             self._await_disconnects(self._id)
@@ -619,7 +619,7 @@ class Transport(ClientActor):
         )
 
     def _monitor(self, monitor: Monitor) -> None:
-        self.monitor(monitor.channel)
+        self._process.monitor(monitor.channel.process)
 
     def _end_channel(self, end: EndChannel) -> None:
         self._supervisor.send(calls.TerminateChild(end.channel, end.reason))
