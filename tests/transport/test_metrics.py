@@ -7,12 +7,12 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from prometheus_client import Counter, generate_latest
 from prometheus_client.openmetrics.parser import text_fd_to_metric_families as openmetrics
@@ -605,7 +605,7 @@ BEARER = f"Bearer {TOKEN}"
         (None, asking(host=""), False),
         (None, asking(headers={"X-Forwarded-For": "192.0.2.1"}), False),
         (None, asking(headers={"X-Forwarded-Proto": "https"}), False),
-        (None, replace(asking(), is_forwarded=True), False),
+        (None, msgspec.structs.replace(asking(), is_forwarded=True), False),
         (None, asking(headers={"Authorization": "Bearer "}), True),
         (TOKEN, asking(), False),
         (TOKEN, asking(headers={"Authorization": BEARER}), True),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
@@ -45,8 +46,7 @@ SMALL_BODY = 64 * 1024
 """The bytes that a body may have without being looked at first; a larger one is taken only if it is admitted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True, eq=False):
     """A request, and how it reached the server."""
 
     request: Request
@@ -86,11 +86,11 @@ class Incoming:
                 del headers["Host"]
             headers["Host"] = said.host
             request = replace(request, headers=headers)
-        return replace(self, request=request, peer=said.peer, scheme=said.scheme or self.scheme, is_forwarded=True)
+        scheme = said.scheme or self.scheme
+        return msgspec.structs.replace(self, request=request, peer=said.peer, scheme=scheme, is_forwarded=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Upgrade:
+class Upgrade(msgspec.Struct, frozen=True, eq=False):
     """An answer that turns the connection into a WebSocket: send `response`, hand over to `protocol`, call `begin`.
 
     `protocol` is what `Incoming.carrier` has made: an `asyncio.Protocol` for the listener.
@@ -101,8 +101,7 @@ class Upgrade:
     begin: Callable[[], object]
 
 
-@dataclass(frozen=True, slots=True)
-class Late:
+class Late(msgspec.Struct, frozen=True, eq=False):
     """An answer that is made when it is written, so that a client that has disconnected takes nothing with it."""
 
     make: Callable[[], Response]
