@@ -51,6 +51,13 @@ class PushStore(ABC):
             StoreUnavailableError: if the store is out of reach, or refuses.
         """
 
+    def is_unsettled(self, claimant: Claimant, key: str) -> bool:
+        """Return whether this process has asked for a key and does not know yet whether it has it, or gives it back.
+
+        Other processes, which find that it has claimed the key, are then told to ask again.
+        """
+        return False
+
     @abstractmethod
     async def find(self, push: SharedPush) -> SharedPush | None:
         """Return the push that has claimed a key, None if there is none.

@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from actors.idempotency.claim import Claim
     from actors.idempotency.push_logs import PushLogs
     from actors.idempotency.push_store import PushStore, SharedPush
+    from actors.pubsub.adapter import Adapter
     from actors.pubsub.peers import Peers
     from actors.runtime.scheduler import Scheduler
 
 __all__ = ["PushInquiry"]
 
 _SERVICE = "keyed push"
+
+_RUNNING: dict[str, Any] = {"running": True}
 
 _WITHIN = 5.0
 """Seconds that the other process waits for its handler: less than the ten that clients wait for a reply."""
@@ -35,6 +38,10 @@ _ON_THE_WAY = 2.0
 
 class Handling(Protocol):
     """The PubSub, as far as it is asked for answers."""
+
+    @property
+    def adapter(self) -> Adapter:
+        """The adapter, which may have a store for keys."""
 
     @property
     def peers(self) -> Peers:
@@ -81,14 +88,17 @@ class PushInquiry:
 
     def _serve(self, about: dict[str, Any], _body: bytes) -> PeerAnswer | Awaitable[PeerAnswer]:
         """Answer another process, at once if that is possible."""
-        claim = None
         match about:
             case {"topic": str(topic), "client": None | str() as client, "key": str(key)}:
-                now = self._pubsub.scheduler.clock.now()
-                claim = self._pubsub.pushes.find(Claimant(topic, client), key, now)
-        if claim is None:
-            return PeerAnswer({})
-        return self._wait(claim) if claim.reply is None else _packed(claim.reply)
+                return self._answer(Claimant(topic, client), key)
+        return PeerAnswer({})
+
+    def _answer(self, claimant: Claimant, key: str) -> PeerAnswer | Awaitable[PeerAnswer]:
+        claim = self._pubsub.pushes.find(claimant, key, self._pubsub.scheduler.clock.now())
+        if claim is not None:
+            return self._wait(claim) if claim.reply is None else _packed(claim.reply)
+        store = self._pubsub.adapter.pushes
+        return PeerAnswer(_RUNNING if store is not None and store.is_unsettled(claimant, key) else {})
 
     async def _wait(self, claim: Claim) -> PeerAnswer:
         answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -98,7 +108,7 @@ class PushInquiry:
                 answer = await answered
         except TimeoutError:
             answer = IN_PROGRESS
-        return PeerAnswer({"running": True}) if answer is IN_PROGRESS else _packed(answer)
+        return PeerAnswer(_RUNNING) if answer is IN_PROGRESS else _packed(answer)
 
 
 async def _last_answer(store: PushStore, push: SharedPush) -> Reply:
@@ -106,7 +116,10 @@ async def _last_answer(store: PushStore, push: SharedPush) -> Reply:
         found = await store.find(push)
     except StoreUnavailableError:
         return IN_PROGRESS
-    return UNKNOWN if found is None or found.answer is None else found.answer
+    if found is None or found.run != push.run:
+        # The claim was undone, as its push was not handled. The client may send that again.
+        return IN_PROGRESS
+    return UNKNOWN if found.answer is None else found.answer
 
 
 def _packed(kept: Reply) -> PeerAnswer:

@@ -10,7 +10,7 @@ import asyncio
 from collections import OrderedDict
 from contextlib import suppress
 from functools import partial
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors.idempotency.idempotency import Idempotency
+    from actors.idempotency.push_logs import Claimant
     from actors.pubsub.redis.redis_link import RedisLink
     from actors.pubsub.redis.redis_shard import RedisShard
 
@@ -60,6 +61,8 @@ class RedisPushes(PushStore):
         self._adapter = adapter
         self._link: RedisLink | None = None
         self._numbers = count(1)
+        # By the number of the claim: what this process may have claimed, and does not know of yet.
+        self._claiming: dict[int, SharedPush] = {}
         # By the number of the claim: an answer, or its end.
         self._unwritten: OrderedDict[int, _Unwritten] = OrderedDict()
         self._bytes = 0
@@ -83,6 +86,7 @@ class RedisPushes(PushStore):
         channel, shard = self._channel(push), self._shard(push)
         commands = PushCommands.of(self._adapter.prefix, channel, push, options, next(self._numbers))
         known: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._claiming[commands.number] = push
         shard.ask(commands.claim, partial(self._claimed, shard, commands, known))
         try:
             found = await known
@@ -90,6 +94,9 @@ class RedisPushes(PushStore):
             if known.done() and not known.cancelled() and known.exception() is None and known.result() is None:
                 self._later(commands, commands.release)
             raise
+        finally:
+            if not known.cancelled():
+                del self._claiming[commands.number]
         return partial(self._keep, commands) if found is None else _read(push, found)
 
     def _claimed(
@@ -98,7 +105,14 @@ class RedisPushes(PushStore):
         """Take the answer to a claim; if that is not waited for any more, or lost, nothing stays claimed."""
         if isinstance(answer, Lost) or (answer is None and known.done()):
             self._later(commands, commands.release)
+        if known.cancelled():
+            del self._claiming[commands.number]
         _take(shard, known, answer)
+
+    def is_unsettled(self, claimant: Claimant, key: str) -> bool:
+        """Return whether a claim is on its way, or something of it is not written; see `PushStore`."""
+        unwritten = (each.commands.push for each in self._unwritten.values())
+        return any((push.claimant, push.key) == (claimant, key) for push in chain(self._claiming.values(), unwritten))
 
     async def find(self, push: SharedPush) -> SharedPush | None:
         """Return what is known of a push; see `PushStore`."""
