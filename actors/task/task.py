@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
+from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
 from types import CoroutineType
@@ -22,7 +23,10 @@ from actors.runtime.current import current_task
 from actors.runtime.scheduler import Scheduler
 from actors.runtime.spawn import spawn
 from actors.runtime.waits import must_not_block
+from actors.task.many_tasks import ManyTasks, checked_tasks
 from actors.task.task_actor import TIMED_OUT, End, TaskActor
+from actors.task.task_stream import Items, TaskStream
+from actors.validation import check_seconds
 
 if TYPE_CHECKING:
     from actors.runtime.current import Waiter
@@ -33,6 +37,8 @@ __all__ = ["Owner", "Task", "check_task", "missing"]
 _log = Log("ashtree.actors")
 
 T = TypeVar("T")
+R = TypeVar("R")
+Item = TypeVar("Item")
 P = ParamSpec("P")
 
 missing: Any = object()
@@ -131,6 +137,64 @@ class Task(Local, Generic[T]):
         scheduler.run_or_post(start)
         return task
 
+    @overload
+    @staticmethod
+    def async_stream(
+        owner: Owner | None,
+        function: Callable[[Item], Coroutine[Any, Any, R]],
+        items: Items[Item],
+        *,
+        max_concurrency: int,
+        ordered: bool = ...,
+        timeout: float | None = ...,
+    ) -> TaskStream[R, R]: ...
+
+    @overload
+    @staticmethod
+    def async_stream(
+        owner: Owner | None,
+        function: Callable[[Item], R],
+        items: Items[Item],
+        *,
+        max_concurrency: int,
+        ordered: bool = ...,
+        timeout: float | None = ...,
+    ) -> TaskStream[R, R]: ...
+
+    @staticmethod
+    def async_stream(
+        owner: Owner | None,
+        function: Callable[[Any], object],
+        items: Items[Any] = missing,
+        *,
+        max_concurrency: int,
+        ordered: bool = True,
+        timeout: float | None = ASK_TIMEOUT,
+    ) -> TaskStream[Any, Any]:
+        """Iterate over the results of `function(item)`, without a supervisor (Elixir's `Task.async_stream`).
+
+            async for page in Task.async_stream(self, fetch, urls, max_concurrency=8):
+                self.index(page)
+
+        At most `max_concurrency` items are being processed or waiting to be taken; `items` is any iterable or async iterable,
+        also an endless one; see `TaskStream`. The tasks are linked to `owner` and its children in the tree: one that raises
+        ends the owner, unless that traps exits; then it gets an `Exit` for each task that ends. When the turn of an item that
+        failed has come, its exception is raised (`pykka.Timeout` after `timeout` seconds; None: no limit), and the other tasks
+        are stopped. Outside of actors, `owner` is None, and the tasks have no owner. `TaskSupervisor.async_stream` bounds all
+        tasks of a program, and links none.
+
+        Raises:
+            ValueError: if `timeout` or `max_concurrency` is invalid.
+        """
+        usage = "Task.async_stream(owner, function, items, max_concurrency=…), with None for no owner"
+        check_task(usage, function, missing if owner is None else owner)
+        if items is missing:
+            raise TypeError(f"the items are missing; write {usage}")
+        if timeout is not None:
+            check_seconds("timeout", timeout, "> 0", others=" or None")
+        start = partial(_start_for_item, owner, function, timeout)
+        return TaskStream(start, items, take=Task.get, max_concurrency=max_concurrency, ordered=ordered)
+
     @staticmethod
     def current() -> Task[Any]:
         """Return the task whose function is running here, as the owner of tasks that it starts.
@@ -219,6 +283,86 @@ class Task(Local, Generic[T]):
         finally:
             del self
 
+    # Several results
+
+    @staticmethod
+    async def await_many(tasks: Iterable[Task[R]], *, timeout: float | None = ASK_TIMEOUT) -> list[R]:  # noqa: ASYNC109  # OTP's term; on the actors' clock
+        """Wait for the results of several tasks on an event loop, at most `timeout` seconds in all (Elixir's `await_many`).
+
+            prices = await Task.await_many([Task.start_link(self, fetch, url) for url in urls], timeout=2.0)
+
+        The results are in the order of the tasks. As soon as one task fails, what it raised is raised, and the others go on, as
+        far as their owner does. When the time is up, linked tasks without a result are ended, as by `result`; others go on.
+
+        Raises:
+            pykka.Timeout: if some have no result in time.
+            TaskExitError: if one ended without a result.
+        """
+        many = ManyTasks(checked_tasks("Task.await_many()", tasks, Task), fail_fast=True)
+        try:
+            await many.over.until_done(timeout)
+        except Timeout:
+            assert timeout is not None
+            raise many.late(timeout) from None
+        return many.results()
+
+    @staticmethod
+    def get_many(tasks: Iterable[Task[R]], *, timeout: float | None = ASK_TIMEOUT) -> list[R]:
+        """Wait for the results of several tasks in a thread without an event loop: `await_many` for synchronous code.
+
+        Raises:
+            BlockingCallError: on the thread of a task's event loop.
+            pykka.Timeout, TaskExitError: as `await_many` does.
+        """
+        many = ManyTasks(checked_tasks("Task.get_many()", tasks, Task), fail_fast=True)
+        many.must_not_hang("Task.get_many()", "`await Task.await_many(tasks)`")
+        try:
+            many.over.get(timeout=math.inf if timeout is None else timeout)
+        except Timeout:
+            assert timeout is not None
+            raise many.late(timeout) from None
+        return many.results()
+
+    @staticmethod
+    async def yield_many(
+        tasks: Iterable[Task[R]],
+        *,
+        timeout: float | None = ASK_TIMEOUT,  # noqa: ASYNC109  # as above
+    ) -> list[tuple[Task[R], ExitReason | None]]:
+        """Wait on an event loop until all tasks have ended, at most `timeout` seconds (Elixir's `yield_many`).
+
+            for task, reason in await Task.yield_many(tasks, timeout=2.0):
+                match reason:
+                    case Normal():
+                        self.index(task.get())
+                    case None:
+                        task.cancel()  # it is still running
+                    case _:
+                        self.missing.append(task.args)
+
+        Returns each task, in the order of `tasks`, with its exit reason: NORMAL if `task.get()` returns a result at once,
+        another one if that raises, None if the task is still running. Nothing is ended, and no exception of a task is raised.
+        """
+        many = ManyTasks(checked_tasks("Task.yield_many()", tasks, Task), fail_fast=False)
+        with suppress(Timeout):
+            await many.over.until_done(timeout)
+        return many.reasons()
+
+    @staticmethod
+    def wait_many(
+        tasks: Iterable[Task[R]], *, timeout: float | None = ASK_TIMEOUT
+    ) -> list[tuple[Task[R], ExitReason | None]]:
+        """Wait in a thread without an event loop until all tasks have ended: `yield_many` for synchronous code.
+
+        Raises:
+            BlockingCallError: on the thread of a task's event loop.
+        """
+        many = ManyTasks(checked_tasks("Task.wait_many()", tasks, Task), fail_fast=False)
+        many.must_not_hang("Task.wait_many()", "`await Task.yield_many(tasks)`")
+        with suppress(Timeout):
+            many.over.get(timeout=math.inf if timeout is None else timeout)
+        return many.reasons()
+
     def add_done_callback(self, callback: Callable[[Task[T]], None]) -> None:
         """Call `callback(task)` when it has ended, on its event loop; at once if it has.
 
@@ -231,14 +375,14 @@ class Task(Local, Generic[T]):
 
     def _late(self, timeout: float | None) -> Timeout:
         if self.linked:
-            self._end(TIMED_OUT)
+            self.end(TIMED_OUT)
         return Timeout(f"{self.label} has no result after {timeout:g} seconds")
 
     # Its end
 
     def cancel(self) -> None:
         """Ask it to exit, without waiting. Its owner goes on, linked or not."""
-        self._end(SHUTDOWN)
+        self.end(SHUTDOWN)
 
     async def shutdown(self, *, timeout: float | None = ASK_TIMEOUT) -> ExitReason:  # noqa: ASYNC109  # as in `result`
         """Ask it to exit, wait until it has, and return its exit reason; kill it after `timeout` seconds (None: never).
@@ -255,14 +399,24 @@ class Task(Local, Generic[T]):
         assert self.exit_reason is not None
         return self.exit_reason
 
-    def _end(self, reason: ExitReason) -> None:
-        """Ask it to exit with this reason; if it has not been started, its function is never called."""
+    def end(self, reason: ExitReason) -> None:
+        """Ask it to exit with this reason; if it has not been started, its function is never called. For this package."""
         # Written before the ref is read; the actor that starts sets the ref before it reads the order.
         self._order = reason
         if self._ref is not None:
             self._ref.send(End(reason))
 
     # For its actor and its supervisor
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """What runs its actor."""
+        return self._scheduler
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended without a result."""
+        return self._answer.exception is not None
 
     def take_context(self) -> Context:
         """Return the context variables of the code that started it, for its function, and forget them."""
@@ -327,6 +481,18 @@ def _ref_of(owner: Owner) -> ActorRef:
     ref = owner.ref if isinstance(owner, Task) else owner
     assert ref is not None
     return ref
+
+
+def _start_for_item(
+    owner: Owner | None, function: Callable[[Any], object], timeout: float | None, item: object
+) -> Task[Any]:
+    scheduler = Scheduler.here() if owner is None else _ref_of(owner).process.scheduler
+    task: Task[Any] = Task(
+        function, (item,), {}, scheduler=scheduler, owner=owner, linked=owner is not None, timeout=timeout
+    )
+    parent = None if task.owner is None else task.owner.process
+    scheduler.run_or_post(partial(spawn, TaskActor, (task,), parent=parent, label=task.label))
+    return task
 
 
 def check_task(usage: str, function: object, owner: object = missing) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from actors.future import Future
 from actors.redaction import safe_repr
@@ -13,7 +13,6 @@ from actors.validation import check_count
 
 if TYPE_CHECKING:
     from actors.runtime.current import Waiter
-    from actors.task.task import Task
 
 __all__ = ["Items", "TaskStream"]
 
@@ -25,6 +24,24 @@ Items = Iterable[T] | AsyncIterable[T]
 
 _END = object()
 _LATER = object()
+
+
+class Streamed(Protocol):
+    """A `Task`, as far as a stream knows it."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+
+    @property
+    def answerer(self) -> Waiter | None:
+        """The process that those that wait for it wait for."""
+
+    def cancel(self) -> None:
+        """Ask it to exit."""
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        """Call `callback(task)` when it has ended."""
 
 
 class TaskStream(Generic[T, R]):
@@ -39,10 +56,10 @@ class TaskStream(Generic[T, R]):
 
     def __init__(
         self,
-        start: Callable[[Any], Task[T]],
+        start: Callable[[Any], Streamed],
         items: Items[Any],
         *,
-        take: Callable[[Task[T]], R],
+        take: Callable[[Any], R],
         max_concurrency: int,
         ordered: bool = True,
     ) -> None:
@@ -51,7 +68,7 @@ class TaskStream(Generic[T, R]):
         self._max_concurrency, self._ordered = max_concurrency, ordered
         self._wake = _Wake()
         self._items = _source(items, self._wake)
-        self._tasks: dict[Task[T], None] = {}
+        self._tasks: dict[Streamed, None] = {}
         self._exhausted = False
 
     def __aiter__(self) -> Self:
@@ -64,7 +81,7 @@ class TaskStream(Generic[T, R]):
             self.close()
             raise
 
-    async def _next_done(self) -> Task[T]:
+    async def _next_done(self) -> Streamed:
         while True:
             # Made before the tasks are checked: one that ends after that wakes us.
             woken = self._wake.renew()
@@ -90,7 +107,7 @@ class TaskStream(Generic[T, R]):
             self._tasks[task] = None
             task.add_done_callback(self._wake)
 
-    def _done_in_turn(self) -> Task[T] | None:
+    def _done_in_turn(self) -> Streamed | None:
         for task in self._tasks:
             if task.done:
                 return task
@@ -119,7 +136,7 @@ class TaskStream(Generic[T, R]):
 class _Woken(Future[None]):
     """Answered when there may be a result."""
 
-    first: Task[Any] | None = None
+    first: Streamed | None = None
     may_fail = False
 
     @property

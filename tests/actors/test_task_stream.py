@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from actors.actor import Actor
+from actors.exceptions import Timeout
+from actors.exits import SHUTDOWN, Crash, Exit, Normal
 from actors.task.task import Task
 from actors.task.task_stream import Items, TaskStream
 
 if TYPE_CHECKING:
+    from actors.runtime.scheduler import in_thread
     from actors.testing import ManualRuntime
 
 
@@ -85,6 +89,130 @@ async def double(number: int) -> int:
 async def numbers_from_afar(numbers: Iterator[int]) -> AsyncIterator[int]:
     for number in numbers:
         yield number
+
+
+class Crawler(Actor):
+    """Takes the results of a stream of its own in its handler."""
+
+    def __init__(self, works: Works, *, trap_exit: bool = False, most: int | None = None) -> None:
+        self.works, self.trap_exit, self.most = works, trap_exit, most
+        self.taken: list[Any] = []
+
+    async def on_receive(self, message: Any) -> None:
+        if isinstance(message, Exit):
+            self.taken.append(message.reason)
+            return
+        results = Task.async_stream(self, self.works, message, max_concurrency=2, timeout=10.0)
+        try:
+            async for result in results:
+                self.taken.append(result)
+                if len(self.taken) == self.most:
+                    break
+        except (BoomError, Timeout) as error:
+            self.taken.append(type(error))
+
+
+def test_a_stream_without_a_supervisor_is_of_tasks_below_its_owner(runtime: ManualRuntime, works: Works) -> None:
+    crawler = Crawler.start(works)
+    crawler.tell(count())
+    runtime.settle()
+    assert works.began == [0, 1]
+    tasks = [ref for ref in runtime.actors if ref is not crawler]
+    assert [ref.process.parent for ref in tasks] == [crawler.process] * 2
+    works.finish(1)
+    runtime.settle()
+    assert works.began == [0, 1]  # in order: the result of 1 is waiting to be taken
+    works.finish(0)
+    runtime.settle()
+    assert works.began == [0, 1, 2, 3]
+    crawler.exit(SHUTDOWN)
+    runtime.settle()
+    assert (runtime.actors, sorted(works.ended)) == ([], [0, 1, 2, 3])
+
+
+def test_a_consumer_that_stops_early_stops_the_tasks_and_lives_on(runtime: ManualRuntime, works: Works) -> None:
+    crawler = Crawler.start(works, most=1)
+    crawler.tell(count())
+    runtime.settle()
+    works.finish(0)
+    runtime.settle()
+    assert (crawler.proxy().taken.get(), sorted(works.ended)) == (["0 done"], [0, 1])
+    assert runtime.actors == [crawler]
+
+
+def test_a_task_of_a_stream_that_raises_ends_its_owner(runtime: ManualRuntime, works: Works) -> None:
+    crawler = Crawler.start(works)
+    crawler.tell(range(2))
+    runtime.settle()
+    works.fail(1)
+    runtime.settle()
+    assert isinstance(crawler.exit_reason, Crash)
+    assert (runtime.actors, sorted(works.ended)) == ([], [0, 1])
+
+
+def test_an_owner_that_traps_exits_gets_the_error_in_its_turn(runtime: ManualRuntime, works: Works) -> None:
+    crawler = Crawler.start(works, trap_exit=True)
+    crawler.tell(range(3))
+    runtime.settle()
+    works.fail(1)
+    runtime.settle()
+    works.finish(0)
+    runtime.settle()
+    first, error, *reasons = crawler.proxy().taken.get()
+    assert (first, error) == ("0 done", BoomError)
+    assert [type(reason) for reason in reasons] == [
+        Crash,
+        Normal,
+    ]  # of the task that raised, and of the one that did not
+    assert runtime.actors == [crawler]
+
+
+def test_a_task_of_a_stream_that_is_late_raises_timeout_and_its_owner_lives_on(
+    runtime: ManualRuntime, works: Works
+) -> None:
+    crawler = Crawler.start(works)
+    crawler.tell(range(3))
+    runtime.advance(10.0)
+    assert (crawler.proxy().taken.get(), sorted(works.ended)) == ([Timeout], [0, 1])
+
+
+@pytest.mark.parametrize("ordered", [True, False], ids=["ordered", "as ready"])
+def test_a_stream_may_have_neither_a_supervisor_nor_an_owner(
+    runtime: ManualRuntime, works: Works, ordered: Any
+) -> None:
+    consumer = Consumer(runtime, Task.async_stream(None, works, [0, 1], max_concurrency=2, ordered=ordered))
+    works.finish(1)
+    runtime.settle()
+    assert consumer.taken == ([] if ordered else ["1 done"])
+    works.finish(0)
+    runtime.settle()
+    assert consumer.taken == (["0 done", "1 done"] if ordered else ["1 done", "0 done"])
+    assert runtime.actors == []
+
+
+def test_plain_functions_of_a_stream_run_in_threads(background: in_thread) -> None:
+    async def take() -> list[int]:
+        return [result async for result in Task.async_stream(None, abs, [-1, -2, -3], max_concurrency=2)]
+
+    assert asyncio.run(take()) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error"),
+    [
+        ((double, [1]), {}, "the owner is missing before the function"),
+        ((None, double), {}, "the items are missing"),
+        ((None, double, 7), {}, "items must be an iterable"),
+        ((None, double, [1]), {"max_concurrency": 0}, "max_concurrency must be"),
+        ((None, double, [1]), {"timeout": 0}, "timeout must be"),
+    ],
+    ids=["no owner", "no items", "wrong items", "max_concurrency", "timeout"],
+)
+def test_a_stream_that_cannot_be_is_refused_at_once(
+    runtime: ManualRuntime, arguments: Any, options: Any, error: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=error):
+        Task.async_stream(*arguments, **{"max_concurrency": 1, **options})
 
 
 FORMS: dict[str, Callable[[Iterator[int]], Items[int]]] = {"iterable": lambda items: items, "async": numbers_from_afar}
