@@ -56,6 +56,7 @@ from actors.pubsub.adapter import Adapter
 from actors.recorder import Recorded
 from actors.ref import ActorRef
 from actors.registry import ActorRegistry, Keys, Registered, Registry, Unregistered
+from actors.request import Request
 from actors.runtime.behaviour import FormatStatus
 from actors.runtime.idle_timeout import IdleTimeout
 from actors.runtime.report import CrashReport, last_crash, last_crashes
@@ -131,6 +132,7 @@ __all__ = [
     "Registered",
     "Registry",
     "Reply",
+    "Request",
     "Serializer",
     "Shutdown",
     "SocketRef",

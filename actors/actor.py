@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 import pykka
 import pykka.messages
@@ -17,7 +17,7 @@ from actors.future import Future
 from actors.log import Log
 from actors.mailbox import Mailbox, check_mailbox
 from actors.redaction import STATE_SECRETS, printable, safe_repr, safe_str
-from actors.registry import check_missing
+from actors.registry import check_missing, not_found
 from actors.runtime.behaviour import FormatStatus, described
 from actors.runtime.bounded_process import BoundedProcess
 from actors.runtime.dead_letters import unaddressed
@@ -175,23 +175,25 @@ class Actor(_PykkaActor):
         """The clock of this actor's runtime."""
         return self._process.clock
 
-    # Life
+    # Life. What the hooks below return, and besides whatever an override returns, which may be `async`: Any alone would be an
+    # error of `mypy --strict` in an override that ends in `return super()…`.
 
-    def on_start(self) -> Any:
+    def on_start(self) -> Any | None:
         """Prepare before the first message; an exception here makes the start fail, with StartError."""
 
-    def on_receive(self, message: Any) -> Any:
+    def on_receive(self, message: Any) -> Any | None:
         """Handle a message; the return value is the reply to an `ask`. Return `Stop(reason, reply=…)` to end the actor."""
         _log.warning("%s got an unexpected message: %s", self, described(self, message))
+        return None
 
-    def terminate(self, reason: ExitReason) -> Any:
+    def terminate(self, reason: ExitReason) -> Any | None:
         """Clean up; called once, with the exit reason, except after KILL and a failed start."""
         if isinstance(reason, Crash):
             error = reason.exception
             return self.on_failure(type(error), error, error.__traceback__)
         return self.on_stop()
 
-    def on_stop(self) -> Any:
+    def on_stop(self) -> Any | None:
         """Clean up after an orderly end (pykka's hook)."""
 
     def on_failure(
@@ -199,7 +201,7 @@ class Actor(_PykkaActor):
         exception_type: type[BaseException] | None,
         exception_value: BaseException | None,
         traceback: TracebackType | None,
-    ) -> Any:
+    ) -> Any | None:
         """Clean up after a crash (pykka's hook)."""
 
     def stop(self, reason: object = NORMAL) -> None:
@@ -244,9 +246,23 @@ class Actor(_PykkaActor):
             check_missing(target)
             unaddressed(message, target)
 
-    def whereis(self, name: Target) -> ActorRef | None:
-        """Return the actor that has a name, or None."""
-        return resolve(name, self._process.scheduler.names.whereis)
+    @overload
+    def whereis(self, name: Target, *, required: Literal[True]) -> ActorRef: ...
+
+    @overload
+    def whereis(self, name: Target, *, required: bool = ...) -> ActorRef | None: ...
+
+    def whereis(self, name: Target, *, required: bool = False) -> ActorRef | None:
+        """Return the actor that has a name, or None.
+
+        Raises:
+            NotRegisteredError: if no actor has it, and one is `required`.
+        """
+        scheduler = self._process.scheduler
+        ref = resolve(name, scheduler.names.whereis)
+        if ref is None and required:
+            raise not_found(name, [scheduler])
+        return ref
 
     def register(self, name: Hashable | Via) -> None:
         """Register this actor under a name, until it ends or calls `unregister`.

@@ -180,27 +180,30 @@ class Channel(Actor):
         """The PubSub of this channel's system."""
         return self.socket.pubsub
 
-    # Callbacks, to be overridden
+    # Callbacks, to be overridden, also by `async` ones: see `Actor`. `handle_in` only raises, so an
+    # override may end in `return super().handle_in(…)` whatever it returns (`T`).
 
-    def join(self, topic: str, payload: Payload) -> object:
+    def join(self, topic: str, payload: Payload) -> Reply | Any:
         """Accept the client with `ok(…)`, or refuse it with `error(…)`."""
         raise NotImplementedError(
             f"{type(self).__name__} needs a join(self, topic, payload) that returns ok() or error()"
         )
 
-    def handle_in(self, event: str, payload: Payload) -> Any:
+    def handle_in(self, event: str, payload: Payload) -> T | Any:
         """Handle a push of the client; call this one, as `super().handle_in(…)`, for events that you do not know."""
         raise UnhandledEventError(type(self).__name__, event)
 
-    def handle_out(self, event: str, payload: Payload) -> Any:
+    def handle_out(self, event: str, payload: Payload) -> Any | None:
         """Handle a broadcast that is named in `intercept`; by default it is pushed to the client."""
         self.push(event, payload)
+        return None
 
-    def handle_info(self, message: Any) -> Any:
+    def handle_info(self, message: Any) -> Any | None:
         """Handle a message of an actor or a timer; by default it is logged as unexpected."""
         _log.warning("%s got an unexpected message: %s", self, described(self, message))
+        return None
 
-    def handle_token(self) -> Any:
+    def handle_token(self) -> Any | None:
         """Check what the client may do now: it has sent another token, which `Socket.handle_token` has accepted.
 
         What that has changed in the socket's assigns is in `assigns` already. By default nothing is done.

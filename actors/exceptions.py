@@ -9,7 +9,7 @@ ActorsError
 ├── ForkedError             what you use is in the process that this one was forked from (it is an ActorDeadError too)
 ├── MailboxFullError        the mailbox of the actor is bounded, and has no room
 ├── NameTakenError          another actor has the name
-├── NotRegisteredError      the actor is not registered under the key
+├── NotRegisteredError      the actor is not registered under the key, or no actor is
 ├── AlreadyTrackedError     the actor is on the topic under that key already
 ├── NotTrackedError         the actor is not on the topic under that key
 ├── StartError              an actor could not start
@@ -122,11 +122,15 @@ class NameTakenError(ActorsError):
 
 
 class NotRegisteredError(ActorsError):
-    """The actor is not registered under that key."""
+    """The actor is not registered under that key, or, where `actor` is None, no actor is; `nearest` are the closest matches."""
 
-    def __init__(self, key: object, actor: object) -> None:
-        self.key, self.actor = key, actor
-        super().__init__(f"{safe_str(actor)} is not registered as {safe_repr(key)}; register() it first")
+    def __init__(self, key: object, actor: object = None, nearest: Sequence[str] = ()) -> None:
+        self.key, self.actor, self.nearest = key, actor, tuple(nearest)
+        if actor is not None:
+            super().__init__(f"{safe_str(actor)} is not registered as {safe_repr(key)}; register() it first")
+            return
+        advice = f"; closest matches: {', '.join(map(safe_repr, nearest))}" if nearest else ""
+        super().__init__(f"no actor is registered as {safe_repr(key)}{advice}")
 
 
 class AmbiguousNameError(ActorsError):

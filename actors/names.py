@@ -17,29 +17,44 @@ from actors.exceptions import ActorDeadError, ForkedError
 from actors.future import Future
 from actors.redaction import safe_repr
 from actors.ref import ASK_TIMEOUT, ActorRef
-from actors.registry import ActorRegistry, check_missing
+from actors.registry import ActorRegistry, check_missing, not_found
 from actors.runtime.dead_letters import unaddressed
 from actors.runtime.scheduler import Scheduler
 from actors.via import Via, resolve
 
 if TYPE_CHECKING:
+    from actors.request import Answer, Request
     from actors.via import Target
 
 __all__ = ["ask", "call", "not_registered", "send", "whereis"]
 
 
-def whereis(target: Target) -> ActorRef | None:
+@overload
+def whereis(target: Target, *, required: Literal[True]) -> ActorRef: ...
+
+
+@overload
+def whereis(target: Target, *, required: bool = ...) -> ActorRef | None: ...
+
+
+def whereis(target: Target, *, required: bool = False) -> ActorRef | None:
     """Return the actor that has a name, or None; for an actor or a ref, its ref (OTP's `GenServer.whereis`).
 
     Raises:
+        NotRegisteredError: if no actor has the name, and one is `required`.
         AmbiguousNameError: in a thread without actors, if actors of several runtimes have the name.
     """
     if isinstance(target, ActorRef):  # there is no name to be looked up
         return target
     scheduler = Scheduler.of_thread()
     if scheduler is not None and scheduler.is_serving():
-        return resolve(target, scheduler.names.whereis)
-    return resolve(target, ActorRegistry.get_by_name)
+        ref = resolve(target, scheduler.names.whereis)
+    else:
+        scheduler = None
+        ref = resolve(target, ActorRegistry.get_by_name)
+    if ref is None and required:
+        raise not_found(target, ActorRegistry.schedulers() if scheduler is None else [scheduler])
+    return ref
 
 
 def send(target: Target, message: object) -> None:
@@ -54,6 +69,18 @@ def send(target: Target, message: object) -> None:
     else:
         check_missing(target)
         unaddressed(message, target)
+
+
+@overload
+def ask(
+    target: Target, message: Request[Answer], *, block: Literal[False], timeout: float | None = ...
+) -> Future[Answer]: ...
+
+
+@overload
+def ask(
+    target: Target, message: Request[Answer], *, block: Literal[True] = ..., timeout: float | None = ...
+) -> Answer: ...
 
 
 @overload
@@ -82,6 +109,14 @@ def ask(target: Target, message: object, *, block: bool = True, timeout: float |
     future: Future[Any] = Future()
     future.set_exception(not_registered(target))
     return future.get() if block else future
+
+
+@overload
+async def call(target: Target, message: Request[Answer], *, timeout: float | None = ...) -> Answer: ...  # noqa: ASYNC109  # as below
+
+
+@overload
+async def call(target: Target, message: object, *, timeout: float | None = ...) -> Any: ...  # noqa: ASYNC109  # as below
 
 
 async def call(target: Target, message: object, *, timeout: float | None = ASK_TIMEOUT) -> Any:  # noqa: ASYNC109  # OTP's term; on the actors' clock

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     # Known to type checkers without the package. `typing` has defaults from Python 3.13 on.
     from typing_extensions import TypeVar
 
+    from actors.request import Answer, Request
     from actors.runtime.behaviour import Behaviour
     from actors.runtime.process import Process
 
@@ -216,6 +217,14 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         return process
 
     @overload
+    def ask(
+        self, message: Request[Answer], *, block: Literal[False], timeout: float | None = ...
+    ) -> Future[Answer]: ...
+
+    @overload
+    def ask(self, message: Request[Answer], *, block: Literal[True] = ..., timeout: float | None = ...) -> Answer: ...
+
+    @overload
     def ask(self, message: object, *, block: Literal[False], timeout: float | None = ...) -> Future[Any]: ...
 
     @overload
@@ -228,7 +237,8 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         """Send a message and wait for the reply, at most `timeout` seconds (None: indefinitely).
 
         With `block=False` return a future of the reply, to `get()` in another thread or to await on the loop. If the handler
-        raises, the caller gets the exception, and the actor ends.
+        raises, the caller gets the exception, and the actor ends. For type checkers the reply to a `Request` has the type that
+        its class names.
 
         Raises:
             ActorDeadError: if the actor is dead, or ends without a reply.
@@ -265,6 +275,12 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         except MailboxFullError as error:
             future.set_exception(error)
         return future
+
+    @overload
+    async def call(self, message: Request[Answer], *, timeout: float | None = ...) -> Answer: ...  # noqa: ASYNC109  # as below
+
+    @overload
+    async def call(self, message: object, *, timeout: float | None = ...) -> Any: ...  # noqa: ASYNC109  # as below
 
     async def call(self, message: object, *, timeout: float | None = ASK_TIMEOUT) -> Any:  # noqa: ASYNC109  # OTP's term; on the actors' clock
         """Send a message and await the reply: `ask` for code that runs on an event loop, on any event loop.

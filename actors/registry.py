@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import enum
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from difflib import get_close_matches
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 from weakref import ReferenceType, WeakSet
 
 import msgspec
@@ -28,13 +30,17 @@ if TYPE_CHECKING:
     from actors.runtime.scheduler import Scheduler
     from actors.via import Target
 
-__all__ = ["ActorRegistry", "Keys", "Registered", "Registry", "Unregistered", "check_missing"]
+__all__ = ["ActorRegistry", "Keys", "Registered", "Registry", "Unregistered", "check_missing", "nearest", "not_found"]
 
 A = TypeVar("A", bound="Behaviour")
 
 if TYPE_CHECKING:
     Match = Callable[[Any], bool]
     Entry = tuple[ActorRef, Any]
+
+# Names that are compared for close matches: with more of them a person at a prompt would wait too long, and where a look-up
+# is an error, which clients may cause, the event loop.
+_COMPARED, _COMPARED_AT_ERRORS = 10_000, 100
 
 # One for all registries, as any of them writes the names that a process keeps. Reads do not take it.
 # Re-entrant, as the functions given to `update_value` and `unregister_match` are the author's.
@@ -204,8 +210,18 @@ class Registry(Local):
 
     # Look-ups by key
 
-    def whereis(self, key: Hashable) -> ActorRef | None:
-        """Return the living actor registered as `key`, or None; with duplicate keys, the one registered first."""
+    @overload
+    def whereis(self, key: Hashable, *, required: Literal[True]) -> ActorRef: ...
+
+    @overload
+    def whereis(self, key: Hashable, *, required: bool = ...) -> ActorRef | None: ...
+
+    def whereis(self, key: Hashable, *, required: bool = False) -> ActorRef | None:
+        """Return the living actor registered as `key`, or None; with duplicate keys, the one registered first.
+
+        Raises:
+            NotRegisteredError: if no actor has the key, and one is `required`.
+        """
         entries = self._entries.get(key, ())
         while True:
             try:
@@ -215,6 +231,8 @@ class Registry(Local):
             except RuntimeError:
                 # Another thread changed them meanwhile: try again, which is cheaper than a copy each time.
                 continue
+            if required:
+                raise not_found(Via(self, key))
             return None
 
     def lookup(self, key: Hashable) -> list[Entry]:
@@ -343,11 +361,20 @@ class ActorRegistry:
         """Return the living actor with that URN, or None."""
         return next((ref for ref in cls.get_all() if ref.actor_urn == actor_urn), None)
 
+    @overload
     @classmethod
-    def get_by_name(cls, name: Hashable) -> ActorRef | None:
+    def get_by_name(cls, name: Hashable, *, required: Literal[True]) -> ActorRef: ...
+
+    @overload
+    @classmethod
+    def get_by_name(cls, name: Hashable, *, required: bool = ...) -> ActorRef | None: ...
+
+    @classmethod
+    def get_by_name(cls, name: Hashable, *, required: bool = False) -> ActorRef | None:
         """Return the living actor that has a name, in any event loop, or None.
 
         Raises:
+            NotRegisteredError: if no actor has it, and one is `required`.
             AmbiguousNameError: if actors of several event loops have the name.
         """
         living = [scheduler for scheduler in cls.schedulers() if not scheduler.loop.is_closed()]
@@ -359,6 +386,8 @@ class ActorRegistry:
         if len(found) > 1:
             found.sort(key=lambda ref: ref.process.number)
             raise AmbiguousNameError(name, found)
+        if not found and required:
+            raise not_found(name, living)
         return found[0] if found else None
 
     @classmethod
@@ -409,6 +438,25 @@ def check_missing(target: Target) -> None:
             target.registry.check_missing(target.key)
     else:
         ActorRegistry.check_missing(target)
+
+
+def not_found(target: Target, schedulers: Iterable[Scheduler] = ()) -> NotRegisteredError | ForkedError:
+    """Return the error of a target that no actor has, with the closest names: of the `Via`'s registry, or of `schedulers`."""
+    try:
+        check_missing(target)
+    except ForkedError as forked:
+        return forked
+    key, registries = target, [scheduler.names for scheduler in schedulers]
+    if isinstance(target, Via):
+        key, registries = target.key, [target.registry]
+    names = (name for registry in registries for name in registry.names() if isinstance(name, str))
+    known = islice(names, _COMPARED_AT_ERRORS)
+    return NotRegisteredError(key, nearest=nearest(key, known) if isinstance(key, str) else ())
+
+
+def nearest(text: str, names: Iterable[str]) -> list[str]:
+    """Return the names that are close matches of `text`, the closest first."""
+    return get_close_matches(text, list(islice(names, _COMPARED)), n=3, cutoff=0.6)
 
 
 def leave_registries_behind() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 import pykka
 
@@ -45,9 +45,19 @@ class Via:
     def __str__(self) -> str:
         return str(self.key)
 
-    def whereis(self) -> ActorRef | None:
-        """Return the actor that has the name now, or None."""
-        return self.registry.whereis(self.key)
+    @overload
+    def whereis(self, *, required: Literal[True]) -> ActorRef: ...
+
+    @overload
+    def whereis(self, *, required: bool = ...) -> ActorRef | None: ...
+
+    def whereis(self, *, required: bool = False) -> ActorRef | None:
+        """Return the actor that has the name now, or None.
+
+        Raises:
+            NotRegisteredError: if no actor has it, and one is `required`.
+        """
+        return self.registry.whereis(self.key, required=True) if required else self.registry.whereis(self.key)
 
     def register(self, ref: ActorRef) -> None:
         """Give the name to an actor.

@@ -9,6 +9,7 @@ import msgspec
 from actors.exits import SHUTDOWN, ExitReason
 from actors.names import ask, whereis
 from actors.ref import ASK_TIMEOUT
+from actors.request import Answer, Request
 from supervisors.child_spec import ChildKind, ChildSpec, Supervised, child_spec
 
 if TYPE_CHECKING:
@@ -38,42 +39,42 @@ __all__ = [
 ]
 
 
-class StartChild(msgspec.Struct, frozen=True, eq=False):
+class StartChild(msgspec.Struct, Request["ActorRef[Any]"], frozen=True, eq=False):
     """Ask a supervisor to start one more child; the reply is its ref."""
 
     spec: ChildSpec
 
 
-class TerminateChild(msgspec.Struct, frozen=True, eq=False):
+class TerminateChild(msgspec.Struct, Request[None], frozen=True, eq=False):
     """Ask a supervisor to stop a child, by an exit signal with `reason`, and not to restart it."""
 
     child: Hashable
     reason: ExitReason = SHUTDOWN
 
 
-class RestartChild(msgspec.Struct, frozen=True, eq=False):
+class RestartChild(msgspec.Struct, Request["ActorRef[Any]"], frozen=True, eq=False):
     """Ask a supervisor to start a child that is not running; the reply is its ref."""
 
     child: Hashable
 
 
-class DeleteChild(msgspec.Struct, frozen=True, eq=False):
+class DeleteChild(msgspec.Struct, Request[None], frozen=True, eq=False):
     """Ask a supervisor to delete the spec of a child that is not running."""
 
     child: Hashable
 
 
-class GetChildSpec(msgspec.Struct, frozen=True, eq=False):
+class GetChildSpec(msgspec.Struct, Request[ChildSpec], frozen=True, eq=False):
     """Ask a supervisor for the spec of a child."""
 
     child: Hashable
 
 
-class WhichChildren(msgspec.Struct, frozen=True):
+class WhichChildren(msgspec.Struct, Request["list[ChildInfo]"], frozen=True):
     """Ask a supervisor for its children."""
 
 
-class CountChildren(msgspec.Struct, frozen=True):
+class CountChildren(msgspec.Struct, Request["ChildCount"], frozen=True):
     """Ask a supervisor how many children it has."""
 
 
@@ -86,7 +87,7 @@ class ChildCount(NamedTuple):
     workers: int
 
 
-def _request(supervisor: Target, message: object, *, timeout: float | None = ASK_TIMEOUT) -> Future[Any]:
+def _request(supervisor: Target, message: Request[Answer], *, timeout: float | None = ASK_TIMEOUT) -> Future[Answer]:
     ref = whereis(supervisor)
     if ref is None:
         return ask(supervisor, message, block=False)

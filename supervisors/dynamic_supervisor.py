@@ -15,7 +15,7 @@ from supervisors.exceptions import (
 from supervisors.supervision import Children, Supervision
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Coroutine, Hashable
 
     from actors.exits import ExitReason
 
@@ -57,9 +57,9 @@ class DynamicSupervisor(Supervision):
     def _find_stopped(self, key: Hashable) -> NoReturn:
         raise UnsupportedCallError
 
-    def terminate(self, reason: ExitReason) -> Any:
+    def terminate(self, reason: ExitReason) -> Coroutine[Any, Any, None] | Any:
         """Stop all children at the same time."""
-        return stop_children(self._process, self._children) if self._by_ref else None
+        return stop_children(self._process, self._children)
 
 
 def _check_max_children(value: object) -> None:

@@ -110,9 +110,10 @@ class Supervision(Actor):
     def _find_stopped(self, key: Hashable) -> Child:
         """Return the child that callers identify by `key`, or raise the reason why it cannot be restarted or deleted."""
 
-    def on_start(self) -> Any:
+    def on_start(self) -> Any | None:
         """Trap exits, to be notified when a child ends."""
         self.trap_exit = True
+        return None
 
     def on_receive(self, message: Any) -> Any:
         """Handle the exits of children and the calls of others."""

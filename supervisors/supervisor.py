@@ -84,7 +84,7 @@ class Supervisor(Supervision):
 
     # The start
 
-    def on_start(self) -> Coroutine[Any, Any, None]:
+    def on_start(self) -> Coroutine[Any, Any, None] | Any:
         """Start all children, in order."""
         super().on_start()
         return self._start_all()
@@ -150,7 +150,7 @@ class Supervisor(Supervision):
 
     # The end
 
-    def terminate(self, reason: ExitReason) -> Any:
+    def terminate(self, reason: ExitReason) -> Coroutine[Any, Any, None] | Any:
         """Stop all children in reverse start order."""
         return self._stop_in_reverse(list(self._children))
 

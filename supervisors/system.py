@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from actors.callbacks import check_function
 from actors.exceptions import StartError
@@ -22,6 +22,7 @@ from actors.lowlevel import Scheduler, in_thread, must_not_block, spawn
 from actors.pubsub.peers import PeerServer
 from actors.pubsub.pubsub import PUBSUB, PubSub
 from actors.redaction import safe_repr
+from actors.registry import not_found
 from actors.standard_streams import abandon_broken_output
 from actors.validation import check_seconds
 from actors.via import resolve
@@ -161,9 +162,23 @@ class System:
         """Whether the tree has been started and has not ended."""
         return self._ref is not None and self._ref.is_alive()
 
-    def whereis(self, name: Target) -> ActorRef[Any] | None:
-        """Return the actor that is registered under `name`, or None."""
-        return resolve(name, self.names.whereis)
+    @overload
+    def whereis(self, name: Target, *, required: Literal[True]) -> ActorRef[Any]: ...
+
+    @overload
+    def whereis(self, name: Target, *, required: bool = ...) -> ActorRef[Any] | None: ...
+
+    def whereis(self, name: Target, *, required: bool = False) -> ActorRef[Any] | None:
+        """Return the actor that is registered under `name`, or None.
+
+        Raises:
+            NotRegisteredError: if no actor has it, and one is `required`.
+        """
+        scheduler = self.ref.process.scheduler
+        ref = resolve(name, scheduler.names.whereis)
+        if ref is None and required:
+            raise not_found(name, [scheduler])
+        return ref
 
     def tree(self) -> str:
         """Draw the supervision tree as it is now."""

@@ -138,7 +138,7 @@ class Socket:
         self.assigns: dict[str, Any] = {}
         self.expires_at: float | None = None
 
-    def connect(self, params: Mapping[str, Any], connect_info: ConnectInfo) -> Any:
+    def connect(self, params: Mapping[str, Any], connect_info: ConnectInfo) -> Reply | Any:
         """Return `ok()` to accept the client, or `error()` to refuse it with HTTP status 403; may be `async`.
 
         The values of `params` are texts, and lists of texts: `tags[]=a&tags[]=b` is `{"tags": ["a", "b"]}`.
@@ -154,7 +154,7 @@ class Socket:
         check_seconds("seconds", seconds)
         self.expires_at = self.endpoint.unix_time() + seconds
 
-    def handle_token(self, token: str) -> Any:
+    def handle_token(self, token: str) -> Reply | Any:
         """Accept another token of a connected client with `ok()`, or refuse it with `error()`; may be `async`.
 
         A client sends it with the event "access_token" and the payload `{"access_token": token}`, on the topic "phoenix" or any

@@ -443,7 +443,7 @@ class Transport(ClientActor):
 
     def _handle_tokens(self, credentials: Credentials) -> None:
         while (token := credentials.next()) is not None:
-            result = self.socket.handle_token(token)
+            result: Any = self.socket.handle_token(token)
             if is_awaitable(result):
                 Task.start_link(self, _handle_token, result, self._process, self._limits.connect_timeout)
                 return

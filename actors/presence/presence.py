@@ -123,7 +123,7 @@ class Presence(WatchedTable):
         """
         return presences
 
-    def handle_metas(self, topic: str, diff: dict[str, Listing], presences: Metas) -> object:
+    def handle_metas(self, topic: str, diff: dict[str, Listing], presences: Metas) -> Any | None:
         """Handle a change: `diff` as it was broadcast, `presences` the metas of each key after it; may be `async`.
 
         It is called by the Presence actor, in the order of the diffs. An exception ends that actor, which is restarted; changes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, TypeVarTuple, Unpack, overload
 
 from actors.clock import Alarm
 from actors.exceptions import Timeout
@@ -17,6 +17,7 @@ from actors.testing.virtual_loop import LoopOnClock
 if TYPE_CHECKING:
     from actors.future import Future
     from actors.ref import ActorRef
+    from actors.request import Answer, Request
     from actors.runtime.process import Process
 
 __all__ = ["ENDLESS", "ManualRuntime", "ManualScheduler"]
@@ -195,6 +196,12 @@ class ManualRuntime:
         self.settle()
         while self.clock.step(end):
             self.settle()
+
+    @overload
+    def ask(self, ref: ActorRef[Any], message: Request[Answer]) -> Answer: ...
+
+    @overload
+    def ask(self, ref: ActorRef[Any], message: object) -> Any: ...
 
     def ask(self, ref: ActorRef[Any], message: object) -> Any:
         """Ask an actor, and let the actors run until it answers."""

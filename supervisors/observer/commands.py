@@ -20,16 +20,17 @@ from __future__ import annotations
 import sys as standard
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeVar, overload
 
 from actors import lowlevel, sys
 from actors.channel import Channel
 from actors.ref import ASK_TIMEOUT
+from actors.registry import nearest
 from supervisors.exceptions import UnknownActorError
 from supervisors.observer import tables
 from supervisors.observer.busiest import Top
 from supervisors.observer.display import Column, Table, Text
-from supervisors.observer.lookup import find, nearest
+from supervisors.observer.lookup import find
 from supervisors.observer.nodes import ask_nodes, here, node_of, sockets_of, tree_of
 from supervisors.observer.process_info import ProcessInfo, process_info, ranked
 from supervisors.observer.scope import Scope
@@ -142,11 +143,19 @@ class Commands:
         shown.run(times)
         return None
 
-    def whereis(self, x: object) -> ActorRef[Any] | None:
-        """Return the ref of an actor, or None if there is none."""
+    @overload
+    def whereis(self, x: object, *, required: Literal[True]) -> ActorRef[Any]: ...
+
+    @overload
+    def whereis(self, x: object, *, required: bool = ...) -> ActorRef[Any] | None: ...
+
+    def whereis(self, x: object, *, required: bool = False) -> ActorRef[Any] | None:
+        """Return the ref of an actor, or None if there is none; if one is `required`, raise UnknownActorError."""
         try:
             return self._find(x)
         except UnknownActorError:
+            if required:
+                raise
             return None
 
     # One actor

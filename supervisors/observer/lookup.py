@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from difflib import get_close_matches
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from actors.redaction import safe_repr
+from actors.registry import nearest
 from actors.via import Via, resolve
 from supervisors.branches import name_of
 from supervisors.exceptions import AmbiguousActorError, RemoteActorError, UnknownActorError
@@ -17,12 +16,9 @@ if TYPE_CHECKING:
     from actors.ref import ActorRef
     from supervisors.observer.scope import Scope
 
-__all__ = ["find", "nearest"]
+__all__ = ["find"]
 
 _PID = re.compile(r"<?0\.(\d+)\.0>?")
-
-# Names that are compared for close matches: with more of them a person would wait too long.
-_COMPARED = 10_000
 
 
 def find(target: object, scope: Scope) -> ActorRef[Any]:
@@ -88,11 +84,6 @@ def _by_topic(target: Hashable, scope: Scope) -> Sequence[ActorRef[Any]]:
         return ()
     found = (ref for pubsub in scope.pubsubs() for ref in pubsub.subscribers(target))
     return [ref for ref in dict.fromkeys(found) if ref.is_alive()]
-
-
-def nearest(text: str, names: Iterable[str]) -> list[str]:
-    """Return the names that are close matches of `text`, the closest first."""
-    return get_close_matches(text, list(islice(names, _COMPARED)), n=3, cutoff=0.6)
 
 
 def _known(scope: Scope) -> Iterable[str]:
