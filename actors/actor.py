@@ -87,7 +87,7 @@ class Actor(_PykkaActor):
     _process: Process
     _unstarted: ClassVar[Unstarted]
 
-    def __new__(cls, *_args: object, **_kwargs: object) -> Self:
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
         """Create the actor and its process, so that a subclass can use `actor_ref` anywhere in its `__init__`."""
         actor = super().__new__(cls)
         bounds = cls.mailbox

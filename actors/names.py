@@ -84,6 +84,12 @@ def ask(
 
 
 @overload
+def ask(  # type: ignore[overload-overlap]  # see `ActorRef.ask`
+    target: Target, message: Request[object], *, block: bool = ..., timeout: float | None = ...
+) -> object: ...
+
+
+@overload
 def ask(target: Target, message: object, *, block: Literal[False], timeout: float | None = ...) -> Future[Any]: ...
 
 
@@ -113,6 +119,15 @@ def ask(target: Target, message: object, *, block: bool = True, timeout: float |
 
 @overload
 async def call(target: Target, message: Request[Answer], *, timeout: float | None = ...) -> Answer: ...  # noqa: ASYNC109  # as below
+
+
+@overload
+async def call(  # type: ignore[overload-cannot-match]  # see `ActorRef.ask`
+    target: Target,
+    message: Request[object],
+    *,
+    timeout: float | None = ...,  # noqa: ASYNC109  # as below
+) -> object: ...
 
 
 @overload

@@ -216,6 +216,9 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
             raise process.dead()
         return process
 
+    # The overloads for a `Request[object]` are for code that expects another type than the answer's: for mypy the first ones
+    # then do not match, and without these it would take the last ones, with `Any`, and find no mistake.
+
     @overload
     def ask(
         self, message: Request[Answer], *, block: Literal[False], timeout: float | None = ...
@@ -223,6 +226,11 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
 
     @overload
     def ask(self, message: Request[Answer], *, block: Literal[True] = ..., timeout: float | None = ...) -> Answer: ...
+
+    @overload
+    def ask(  # type: ignore[overload-overlap]  # see above
+        self, message: Request[object], *, block: bool = ..., timeout: float | None = ...
+    ) -> object: ...
 
     @overload
     def ask(self, message: object, *, block: Literal[False], timeout: float | None = ...) -> Future[Any]: ...
@@ -278,6 +286,14 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
 
     @overload
     async def call(self, message: Request[Answer], *, timeout: float | None = ...) -> Answer: ...  # noqa: ASYNC109  # as below
+
+    @overload
+    async def call(  # type: ignore[overload-cannot-match]  # see `ask`
+        self,
+        message: Request[object],
+        *,
+        timeout: float | None = ...,  # noqa: ASYNC109  # as below
+    ) -> object: ...
 
     @overload
     async def call(self, message: object, *, timeout: float | None = ...) -> Any: ...  # noqa: ASYNC109  # as below

@@ -58,6 +58,7 @@ GROUPS = (
             "otp.md#a-process": "Actor ActorRef",
             "otp.md#messages-and-replies": """ActorDeadError AskCycleError BlockingCallError From Future IdleTimeout
                 Refuse StartError Timeout ask call send""",
+            "otp.md#the-type-of-a-reply": "Request",
             "otp.md#links-monitors-and-exit-signals": EXIT_REASONS,
             "otp.md#names-and-inspecting-actors": """AmbiguousNameError FormatStatus Keys NameTakenError NotRegisteredError
                 Registered Registry Unregistered Via whereis""",

@@ -201,6 +201,9 @@ class ManualRuntime:
     def ask(self, ref: ActorRef[Any], message: Request[Answer]) -> Answer: ...
 
     @overload
+    def ask(self, ref: ActorRef[Any], message: Request[object]) -> object: ...  # type: ignore[overload-cannot-match]  # see `ActorRef`
+
+    @overload
     def ask(self, ref: ActorRef[Any], message: object) -> Any: ...
 
     def ask(self, ref: ActorRef[Any], message: object) -> Any:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from actors import names
 from actors.actor import Actor
-from actors.exceptions import ActorDeadError, AmbiguousNameError, BlockingCallError, Timeout
+from actors.exceptions import ActorDeadError, AmbiguousNameError, BlockingCallError, NotRegisteredError, Timeout
 from actors.exits import KILLED, NO_PROCESS, SHUTDOWN, Down, Exit
 from actors.registry import ActorRegistry, Registry
 from actors.runtime.scheduler import in_thread
@@ -88,6 +89,49 @@ def test_a_name_finds_the_actor_that_has_it_now(runtime: ManualRuntime, name: An
     runtime.settle()
     second = spawn(Echo, name=name)
     assert names.ask(name, "who") == (second.pid, "who")
+
+
+def test_a_required_name_is_an_error_if_no_actor_has_it(runtime: ManualRuntime, name: Any) -> None:
+    doer = Doer.start()
+    key = name.key if isinstance(name, Via) else name
+    finds: list[Callable[[], Any]] = [
+        lambda: names.whereis(name, required=True),
+        lambda: doer.ask(lambda doer: doer.send(doer, doer.whereis(name, required=True))),
+    ]
+    for find in finds:
+        with pytest.raises(NotRegisteredError, match=r"^no actor is registered as ") as caught:
+            find()
+        assert (caught.value.key, caught.value.actor, caught.value.nearest) == (key, None, ())
+
+
+def test_a_required_name_is_found(runtime: ManualRuntime, name: Any) -> None:
+    echo = spawn(Echo, name=name)
+    assert names.whereis(name, required=True) is names.whereis(echo, required=True) is echo
+    assert Doer.start().ask(lambda doer: doer.whereis(name, required=True)) is echo
+
+
+def test_a_required_name_is_looked_up_in_all_event_loops(runtime: ManualRuntime) -> None:
+    echo = spawn(Echo, name="echo")
+
+    def find(name: str) -> list[Any]:
+        return [names.whereis(name, required=True), ActorRegistry.get_by_name(name, required=True)]
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(find, "echo").result(timeout=WAIT) == [echo, echo]
+        with pytest.raises(NotRegisteredError, match=r"^no actor is registered as 'ech'; closest matches: 'echo'$"):
+            thread.submit(find, "ech").result(timeout=WAIT)
+    with pytest.raises(NotRegisteredError, match=r"^no actor is registered as 'ech'; closest matches: 'echo'$"):
+        ActorRegistry.get_by_name("ech", required=True)
+
+
+def test_the_error_of_a_required_name_has_the_closest_names(runtime: ManualRuntime) -> None:
+    spawn(Echo, name="counter")
+    spawn(Echo, name=("counter", 1))
+    spawn(Echo, name=Via(rooms, "counting"))
+    with pytest.raises(NotRegisteredError, match=r"^no actor is registered as 'countr'; closest matches: 'counter'$"):
+        names.whereis("countr", required=True)
+    with pytest.raises(NotRegisteredError, match=r"^no actor is registered as 'countng'; closest matches: 'counting'$"):
+        names.whereis(Via(rooms, "countng"), required=True)
 
 
 def test_what_is_sent_to_nobody_is_dropped(runtime: ManualRuntime, name: Any) -> None:

@@ -65,6 +65,26 @@ def test_an_unknown_key_has_nobody(registry: Registry) -> None:
     assert (registry.whereis("x"), registry.lookup("x"), registry.names(), len(registry)) == (None, [], [], 0)
 
 
+def test_a_required_key_is_an_error_if_no_actor_has_it(runtime: ManualRuntime, registry: Registry) -> None:
+    dog = Dog.start()
+    registry.register("dog", dog)
+    assert registry.whereis("dog", required=True) is dog
+    with pytest.raises(NotRegisteredError, match=r"^no actor is registered as 'dogs'; closest matches: 'dog'$"):
+        registry.whereis("dogs", required=True)
+    with pytest.raises(NotRegisteredError, match=r"^no actor is registered as 1$"):
+        registry.whereis(1, required=True)
+
+
+def test_few_names_are_compared_with_one_that_no_actor_has(runtime: ManualRuntime) -> None:
+    registry, dog = Registry(), Dog.start()
+    for number in range(200):
+        registry.register(f"room {number}", dog)
+    with pytest.raises(NotRegisteredError) as caught:
+        registry.whereis("room 150 ", required=True)
+    assert "room 150" not in caught.value.nearest
+    assert caught.value.nearest
+
+
 def test_one_actor_may_have_many_keys(runtime: ManualRuntime, registry: Registry) -> None:
     dog = Dog.start()
     registry.register("a", dog)

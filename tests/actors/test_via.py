@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actors.actor import Actor
-from actors.exceptions import NameTakenError
+from actors.exceptions import NameTakenError, NotRegisteredError
 from actors.names import send
 from actors.pubsub.pubsub import PubSub
 from actors.registry import Registry
@@ -36,6 +36,12 @@ def test_an_actor_is_registered_via_its_name_with_its_value(runtime: ManualRunti
     assert via.whereis() is None
     via.register(room)
     assert (via.whereis(), rooms.lookup("lobby")) == (room, [(room, {"seats": 3})])
+    assert via.whereis(required=True) is room
+
+
+def test_a_via_may_be_required_to_have_an_actor() -> None:
+    with pytest.raises(NotRegisteredError, match=r"^no actor is registered as 'lobby'$"):
+        Via(Registry(), "lobby").whereis(required=True)
 
 
 def test_an_actor_may_be_started_via_a_name(runtime: ManualRuntime) -> None:

@@ -163,6 +163,13 @@ def test_who_is_unknown_is_told_by_every_word(its: Commands, word: str) -> None:
         getattr(its, word)("countr", *more.get(word, ()))
 
 
+def test_who_is_required_is_found_or_an_error(its: Commands) -> None:
+    assert its.whereis("counter", required=True) is its.whereis("counter")
+    assert its.whereis("countr") is None
+    with pytest.raises(UnknownActorError, match="closest matches: 'counter'"):
+        its.whereis("countr", required=True)
+
+
 def test_the_last_crash_is_at_hand(its: Commands, system: System) -> None:
     counter = its.whereis("counter")
     assert counter is not None

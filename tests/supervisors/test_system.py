@@ -18,7 +18,7 @@ import pytest
 
 from actors.actor import Actor
 from actors.clock import monotonic_time
-from actors.exceptions import BlockingCallError, NameTakenError, StartError
+from actors.exceptions import BlockingCallError, NameTakenError, NotRegisteredError, StartError
 from actors.exits import KILLED, SHUTDOWN
 from actors.pubsub.pubsub import PubSub, PubSubServer
 from actors.registry import ActorRegistry
@@ -311,6 +311,11 @@ async def test_names_are_those_of_its_actors() -> None:
     async with System([worker("a", [], name="the one"), worker("b", [])]) as system:
         assert system.whereis("the one") is await child_of(system.ref, "a")
         assert system.whereis("b") is None
+        assert system.whereis("the one", required=True) is system.whereis("the one")
+        with pytest.raises(
+            NotRegisteredError, match=r"^no actor is registered as 'the on'; closest matches: 'the one'$"
+        ):
+            system.whereis("the on", required=True)
         assert sorted(system.names.names()) == ["pubsub", "the one"]
     assert system.whereis("the one") is None
 
