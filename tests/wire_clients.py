@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlencode
@@ -18,7 +18,7 @@ from tests.live import WAIT
 from tests.transcript import Http, fetch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 # Who is here is another test's; it may come between any two messages.
 _OVERHEARD = {"presence_diff", "presence_state"}
@@ -50,14 +50,22 @@ class WebSocketWire:
             yield cls(connection)
 
     async def send(self, data: str | bytes) -> None:
-        await self._connection.send(data)
+        with _ended():
+            await self._connection.send(data)
 
     async def recv(self) -> str | bytes:
-        try:
+        with _ended():
             async with asyncio.timeout(WAIT):
                 return await self._connection.recv()
-        except ConnectionClosed as closed:
-            raise EndedError(closed.rcvd.code if closed.rcvd else 1006) from closed
+
+
+@contextmanager
+def _ended() -> Iterator[None]:
+    """Raise EndedError when the connection has ended."""
+    try:
+        yield
+    except ConnectionClosed as closed:
+        raise EndedError(closed.rcvd.code if closed.rcvd else 1006) from closed
 
 
 class LongPollWire:
