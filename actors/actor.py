@@ -173,7 +173,7 @@ class Actor(_PykkaActor):
     @property
     def clock(self) -> Clock:
         """The clock of this actor's runtime."""
-        return self._process.clock
+        return self._process.scheduler.clock
 
     # Life. What the hooks below return, and besides whatever an override returns, which may be `async`: Any alone would be an
     # error of `mypy --strict` in an override that ends in `return super()…`.

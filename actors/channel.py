@@ -294,10 +294,10 @@ class Channel(Actor):
         if self.history is not None and not self._read_recover(self.history):
             return self._after_join(_INVALID_RECOVER, began)
         try:
-            payload = self._typed(JOIN, self.join_payload) if self.payloads else self.join_payload
+            payload = self._typed(JOIN, self._join_message.payload) if self.payloads else self._join_message.payload
         except InvalidPayloadError as invalid:
             return self._after_join(invalid.reply, began)
-        result = self.join(self.topic, payload)
+        result = self.join(self.socket.topic, payload)
         if type(result) is not Reply and (coroutine := coroutine_of(result, self)) is not None:
             return self._await_join(coroutine, began)
         return self._after_join(result, began)
@@ -421,7 +421,8 @@ class Channel(Actor):
         if result.status != "ok":
             return self._answer_join(result, began)
         history = None if self._rejoin is None else self._rejoin.prepare()
-        if history is not None or not self.pubsub.is_in_effect(self.topic):
+        socket = self.socket
+        if history is not None or not socket.pubsub.is_in_effect(socket.topic):
             return self._when_in_effect(result, began, history)
         return self._answer_join(result, began)
 
@@ -528,7 +529,7 @@ class Channel(Actor):
         transport = socket.transport.process
         fastlane = fastlane_of(transport) or Fastlane(transport, socket.serializer, transport.put)
         direct = None if by_channel else fastlane
-        self.pubsub.subscribe(
+        socket.pubsub.subscribe(
             socket.topic, self.actor_ref, direct, self.intercept, offsets=offsets, connection=transport.number
         )
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from actors.exceptions import ActorDeadError, StartError
 from actors.exits import SHUTDOWN
 from actors.future import Future, shared_future
@@ -38,20 +40,17 @@ SLOW_START = 5.0
 """Seconds after which the log says that an actor is still starting, for which its supervisor and all after it wait."""
 
 
-class Child:
+class Child(msgspec.Struct, eq=False):
     """A child spec with the actor that is running from it, if there is one.
 
     While `again` is set the child is waiting to be restarted, and `ref` is its previous one.
     """
 
-    __slots__ = ("again", "ref", "restarts", "spec", "waits")
-
-    def __init__(self, spec: ChildSpec) -> None:
-        self.spec = spec
-        self.ref: ActorRef[Any] | None = None
-        self.restarts = 0
-        self.again: object | None = None
-        self.waits: Waits | None = None
+    spec: ChildSpec
+    ref: ActorRef[Any] | None = None
+    restarts: int = 0
+    again: object | None = None
+    waits: Waits | None = None
 
     @property
     def is_running(self) -> bool:
