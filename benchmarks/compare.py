@@ -1,19 +1,24 @@
-"""Our server beside the yardsticks, with the load generator, over real sockets, in one go.
+"""Our server beside the yardsticks and other libraries, with the load generator, over real sockets, in one go.
 
-    make bench                                   # the whole table, about 20 minutes
-    make bench ARGS="echo_100x10 fanout_1000"    # some rows
+    make bench                                           # the whole table, about an hour
+    make bench ARGS="echo_100x10 fanout_1000"            # some rows
     make bench ARGS="--runs 5 --seconds 5"
+    make bench ARGS="--servers ours starlette picows"    # some servers; the ratios need peer_raw, which is always there
 
 The load generator `phxload` and its yardsticks (`peer_raw.py`: the `websockets` package by hand; `peer_protocol.py`: what
 CPython can do at most) are found in `--load` and built in a temporary folder. The server gets one core and the generator
-another. In each round every server does the same work, one after the other, and a ratio is taken within a round; the table has
-the median of the ratios to peer_raw, with the smallest and the largest, and the medians of what was counted.
+another. In each round every server does the same work, one after the other, and ratios are taken within a round: to peer_raw,
+and of ours to each server. The table has the medians, of ratios with the smallest and the largest.
+
+`peers/` has a small server for each of the other libraries, as its documentation writes it. One that is not installed is
+reported and left out. If a library does not complete a row, the table has the error.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -24,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,16 +73,58 @@ ROWS = {
 Figures = dict[str, Any]
 
 
-def servers(load: Path, names: list[str]) -> dict[str, list[str]]:
-    """Return the command of each server; the port comes last."""
+class Peer(NamedTuple):
+    """A library that does the same work: its server in `peers/`, and the modules which that needs."""
+
+    script: str
+    modules: list[str]
+
+
+PEERS = {
+    "starlette": Peer("starlette_uvicorn.py", ["starlette", "uvicorn", "uvloop", "httptools", "websockets"]),
+    "socketio": Peer("socketio_uvicorn.py", ["socketio", "uvicorn", "uvloop", "httptools", "websockets"]),
+    "channels": Peer("channels_daphne.py", ["channels", "daphne", "django"]),
+    "websockets": Peer("websockets_asyncio.py", ["websockets", "uvloop"]),
+    "picows": Peer("picows_listener.py", ["picows", "uvloop", "orjson"]),
+}
+
+OWN = ["ours", "ours without uvloop", "peer_protocol"]
+
+
+class Server(NamedTuple):
+    """The command of a server, to which the port is added, and how the load generator talks to it."""
+
+    command: list[str]
+    options: tuple[str, ...] = ()
+    variables: Mapping[str, str] = {}
+    may_fail: bool = False
+    """Whether a failure is a result; of ours and of the yardsticks it is an error."""
+
+
+def servers(load: Path, names: list[str]) -> dict[str, Server]:
+    """Return the servers of these names that are installed, peer_raw first."""
     ours, python = str(HERE / "server.py"), sys.executable
-    commands = {
-        "peer_raw": [python, str(load / "peer_raw.py")],
-        "ours": [python, ours, "--port"],
-        "ours without uvloop": [python, "-c", WITHOUT_UVLOOP, ours, "--port"],
-        "peer_protocol": [python, str(load / "peer_protocol.py")],
+    found = {
+        "peer_raw": Server([python, str(load / "peer_raw.py")]),
+        "ours": Server([python, ours, "--port"]),
+        "ours without uvloop": Server([python, "-c", WITHOUT_UVLOOP, ours, "--port"]),
+        "peer_protocol": Server([python, str(load / "peer_protocol.py")]),
     }
-    return {name: commands[name] for name in ["peer_raw", *(name for name in names if name != "peer_raw")]}
+    found |= {name: _peer_server(load, peer) for name, peer in PEERS.items() if not missing(peer)}
+    return {name: found[name] for name in dict.fromkeys(["peer_raw", *names]) if name in found}
+
+
+def missing(peer: Peer) -> list[str]:
+    """Return the modules of a peer that are not installed."""
+    return [module for module in peer.modules if importlib.util.find_spec(module) is None]
+
+
+def _peer_server(load: Path, peer: Peer) -> Server:
+    command = [sys.executable, str(HERE / "peers" / peer.script)]
+    if "socketio" not in peer.modules:
+        return Server(command, may_fail=True)
+    path = ("--path", "/socket.io/?EIO=4&transport=websocket")
+    return Server(command, path, {"LD_PRELOAD": str(load / "socketio_wire.so")}, may_fail=True)
 
 
 def _on_core(number: int) -> None:
@@ -109,32 +156,59 @@ def serving(command: list[str]) -> Iterator[tuple[int, int]]:
             server.send_signal(signal.SIGKILL)
 
 
-def work(load: Path, row: Row, port: int, pid: int, seconds: float) -> Figures:
-    """Let the load generator do the work of one row, on the second core; return what it counted."""
+class LoadError(Exception):
+    """A server has not done the work of a row."""
+
+
+def work(load: Path, row: Row, server: Server, seconds: float) -> Figures:
+    """Let the load generator do the work of one row, on the second core; return what it counted.
+
+    Raises:
+        LoadError: The server has not answered, or not all of it.
+    """
     lasts = ["--seconds", f"{seconds:g}"] if row.lasts else []
-    done = subprocess.run(  # noqa: S603  # our own program
-        [str(load / "phxload"), *row.arguments, *lasts, "--port", str(port), "--pid", str(pid), "--json"],
-        stdout=subprocess.PIPE,
-        preexec_fn=lambda: _on_core(-1),  # as above
-        text=True,
-        check=False,
-    )
-    figures: Figures = json.loads(done.stdout)
-    if figures["errors"]:
-        raise RuntimeError(f"{' '.join(row.arguments)}: {done.stdout}")
+    with serving(server.command) as (port, pid):
+        done = subprocess.run(  # noqa: S603  # our own program
+            [
+                str(load / "phxload"),
+                *row.arguments,
+                *lasts,
+                *server.options,
+                "--port",
+                str(port),
+                "--pid",
+                str(pid),
+                "--json",
+            ],
+            stdout=subprocess.PIPE,
+            preexec_fn=lambda: _on_core(-1),  # as above
+            env={**os.environ, **server.variables},
+            text=True,
+            check=False,
+        )
+    figures: Figures = json.loads(done.stdout.strip() or "{}")
+    if figures.get("errors", 1):
+        raise LoadError(figures.get("first_error", f"phxload has ended with status {done.returncode}"))
+    if not figures[row.figure]:
+        raise LoadError(f"{row.figure} is 0; let it last longer: --seconds")
     return figures
 
 
 def measure(
-    load: Path, row: Row, commands: dict[str, list[str]], runs: int, seconds: float
-) -> dict[str, list[Figures]]:
-    """Do one row on all servers in turns, so often."""
+    load: Path, row: Row, commands: dict[str, Server], runs: int, seconds: float
+) -> tuple[dict[str, list[Figures]], dict[str, LoadError]]:
+    """Do one row on all servers in turns, so often; return what was counted, and what has failed."""
     figures: dict[str, list[Figures]] = defaultdict(list)
+    failed: dict[str, LoadError] = {}
     for _ in range(runs):
-        for name, command in commands.items():
-            with serving(command) as (port, pid):
-                figures[name].append(work(load, row, port, pid, seconds))
-    return figures
+        for name, server in commands.items():
+            try:
+                figures[name].append(work(load, row, server, seconds))
+            except LoadError as error:
+                if not server.may_fail:
+                    raise
+                failed[name] = error
+    return {name: counted for name, counted in figures.items() if name not in failed}, failed
 
 
 def spread(figures: list[float], digits: int = 2) -> str:
@@ -144,19 +218,24 @@ def spread(figures: list[float], digits: int = 2) -> str:
 
 
 def report(name: str, row: Row, figures: dict[str, list[Figures]]) -> None:
-    """Print the lines of one row: counts a second, the ratio to peer_raw, and the processor's microseconds for each."""
-    for server, ours in figures.items():
-        pairs = zip(ours, figures["peer_raw"], strict=True)
-        ratios = [mine[row.figure] / raw[row.figure] for mine, raw in pairs]
-        costs = [value for mine in ours for key, value in mine.items() if key.startswith("srv_us_per")]
-        costs_raw = [value for raw in figures["peer_raw"] for key, value in raw.items() if key.startswith("srv_us_per")]
-        by_cost = [theirs / mine for mine, theirs in zip(costs, costs_raw, strict=True)]
+    """Print the lines of one row: counts a second, ratios, and the processor's microseconds for each."""
+    raw, ours = figures["peer_raw"], figures.get("ours")
+    for server, counted in figures.items():
+        rate = f"{statistics.median(each[row.figure] for each in counted):,.0f}"
+        ahead = spread(ratios(ours, counted, row.figure)) if ours and server != "ours" else ""
         wanted = f">= {row.target:g}" if server == "ours" else ""
-        rate = f"{statistics.median(mine[row.figure] for mine in ours):,.0f}"
-        cells = [name, server, rate, spread(ratios), wanted, f"{statistics.median(costs):,.1f}", spread(by_cost)]
-        if "rss_per_conn" in ours[0]:
-            cells[-1] += f"; {statistics.median(mine['rss_per_conn'] for mine in ours) / 1000:.1f} kB a connection"
+        cost = next(key for key in counted[0] if key.startswith("srv_us_per"))
+        microseconds = f"{statistics.median(each[cost] for each in counted):,.1f}"
+        by_cost = spread(ratios(raw, counted, cost))
+        cells = [name, server, rate, spread(ratios(counted, raw, row.figure)), wanted, ahead, microseconds, by_cost]
+        if "rss_per_conn" in counted[0]:
+            cells[-1] += f"; {statistics.median(each['rss_per_conn'] for each in counted) / 1000:.1f} kB a connection"
         print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def ratios(counted: list[Figures], others: list[Figures], figure: str) -> list[float]:
+    """Return what one server has done by what another has, a round each."""
+    return [one[figure] / other[figure] for one, other in zip(counted, others, strict=True)]
 
 
 @contextlib.contextmanager
@@ -167,7 +246,17 @@ def built(source: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         load = Path(shutil.copytree(source, Path(folder) / "load"))
         subprocess.run(["make", "--silent", "-C", str(load)], check=True)  # noqa: S603, S607  # whatever make there is
+        build_wire(load)
         yield load
+
+
+def build_wire(load: Path) -> None:
+    """Build what translates Socket.IO for the load generator."""
+    files = [str(HERE / "peers" / "socketio_wire.c"), "-o", str(load / "socketio_wire.so")]
+    subprocess.run(  # noqa: S603  # our own program
+        ["cc", "-O2", "-shared", "-fPIC", *files, "-ldl"],  # noqa: S607  # whatever compiler there is
+        check=True,
+    )
 
 
 def main() -> None:
@@ -177,16 +266,31 @@ def main() -> None:
     parser.add_argument("--load", type=Path, default=LOAD, help="where phxload and the yardsticks are")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each run")
-    parser.add_argument("--servers", nargs="+", default=["ours", "ours without uvloop", "peer_protocol"])
+    parser.add_argument(
+        "--servers", nargs="+", metavar="server", default=[*OWN, *PEERS], help=", ".join([*OWN, *PEERS])
+    )
     options = parser.parse_args()
     if unknown := set(options.rows) - set(ROWS):
         parser.error(f"there is no row {', '.join(unknown)}; there are {', '.join(ROWS)}")
-    print("| work | server | a second | ratio to peer_raw | wanted | µs of processor each | ratio of these |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+    if unknown := set(options.servers) - {"peer_raw", *OWN, *PEERS}:
+        parser.error(f"there is no server {', '.join(unknown)}; there are {', '.join([*OWN, *PEERS])}")
+    for name, peer in PEERS.items():
+        if name in options.servers and (modules := missing(peer)):
+            print(
+                f"compare: {name} is left out: {', '.join(modules)} is not installed",
+                file=sys.stderr,
+            )
+    print(
+        "| work | server | a second | ratio to peer_raw | wanted | ours / it | µs of processor each | ratio of these |"
+    )
+    print("|---|---|---|---|---|---|---|---|", flush=True)
     with built(options.load) as load:
+        commands = servers(load, options.servers)
         for name in options.rows or ROWS:
-            commands = servers(load, options.servers)
-            report(name, ROWS[name], measure(load, ROWS[name], commands, options.runs, options.seconds))
+            figures, failed = measure(load, ROWS[name], commands, options.runs, options.seconds)
+            report(name, ROWS[name], figures)
+            for server, error in failed.items():
+                print(f"| {name} | {server} | failed: {error} | | | | | |", flush=True)
 
 
 if __name__ == "__main__":
