@@ -104,15 +104,23 @@ def test_an_unknown_server_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "there is no server tornado; there are ours, " in capsys.readouterr().err
 
 
-def test_a_row_that_a_peer_does_not_complete_has_the_reason_and_stops_the_run_if_the_server_is_ours(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ('{"errors": 3, "first_error": "server closed: 1011"}', "server closed: 1011"),
+        ('{"errors": 0, "rtt_per_s": 0}', "rtt_per_s is 0; let it last longer: --seconds"),
+        ("", "phxload has ended with status 2"),
+    ],
+)
+def test_a_row_that_a_peer_does_not_complete_has_the_reason_and_one_of_ours_ends_the_run(
+    output: str, reason: str, tmp_path: Path
 ) -> None:
     generator = tmp_path / "phxload"
-    generator.write_text("""#!/bin/sh\necho '{"errors": 3, "first_error": "server closed: 1011"}'\n""")
+    generator.write_text(f"#!/bin/sh\necho '{output}'\nexit 2\n")
     generator.chmod(0o755)
     listens = [sys.executable, "-c", "import signal; print(flush=True); signal.pause()"]
     peer = compare.Server(listens, may_fail=True)
     figures, failed = compare.measure(tmp_path, ROW, {"peer": peer}, runs=1, seconds=1)
-    assert (figures, str(failed["peer"])) == ({}, "server closed: 1011")
-    with pytest.raises(compare.LoadError, match="server closed: 1011"):
+    assert (figures, str(failed["peer"])) == ({}, reason)
+    with pytest.raises(compare.LoadError, match=reason):
         compare.measure(tmp_path, ROW, {"ours": compare.Server(listens)}, runs=1, seconds=1)
