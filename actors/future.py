@@ -135,6 +135,11 @@ class Future(Local, pykka.Future[T]):
         return self._done
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether anything has waited for it so far, or has a callback."""
+        return self._is_awaited
+
+    @property
     def exception(self) -> BaseException | None:
         """The exception that it was answered with, or None."""
         return self._exception

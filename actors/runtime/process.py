@@ -172,7 +172,7 @@ class Process(MessageQueue):
         elif was_cancelled(task, error):
             self._interrupted_start(started, SHUTDOWN, error)
         elif error is not None:
-            started.set_exception(self._start_failed(error))
+            self._tell_failure(started, self._start_failed(error))
         else:
             self.started = None
             started.set(self.ref)
@@ -195,6 +195,12 @@ class Process(MessageQueue):
         started, late = self.started, Timeout(f"on_start took more than {actor.start_timeout} seconds")
         failed = self._start_failed(late)
         task.cancel()
+        self._tell_failure(started, failed)
+
+    def _tell_failure(self, started: Future[Any], failed: StartError) -> None:
+        """Raise the failure where the start is awaited; log it if it is not."""
+        if not started.is_awaited and self.scheduler.crash_log.admits(_log, "failed starts", self.actor_class):
+            _log.error("%s; nothing awaits ref.started(), which raises this", failed, exc_info=failed.cause)
         started.set_exception(failed)
 
     def _start_failed(self, error: BaseException) -> StartError:

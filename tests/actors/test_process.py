@@ -495,6 +495,39 @@ def test_an_actor_cannot_stop_itself_for_what_is_no_reason(runtime: ManualRuntim
     assert Puppet.start(log).ask(stop_wrongly) == "goes on"
 
 
+# A start that fails
+
+
+class Unlucky(Actor):
+    start_timeout = 5.0
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    async def on_start(self) -> None:
+        await asyncio.sleep(self.seconds)
+        raise BOOM
+
+
+@pytest.mark.parametrize(("seconds", "why"), [(1.0, "ValueError: boom"), (60.0, "on_start took more than 5.0 seconds")])
+def test_a_failed_start_that_nothing_awaits_is_logged(
+    runtime: ManualRuntime, caplog: pytest.LogCaptureFixture, seconds: float, why: str
+) -> None:
+    ref = Unlucky.start(seconds)
+    runtime.advance(10)
+    assert not ref.is_alive()
+    (record,) = caplog.records
+    assert why in record.getMessage()
+    assert record.getMessage().endswith("; nothing awaits ref.started(), which raises this")
+    assert record.exc_info
+
+
+def test_a_failed_start_that_is_awaited_is_not_logged(runtime: ManualRuntime, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(StartError, match="could not start"):
+        runtime.run(Unlucky.start(0.0).started())
+    assert caplog.records == []
+
+
 # Kill
 
 
@@ -1128,6 +1161,7 @@ def test_an_async_on_start_that_fails_is_the_starters_error_and_not_the_parents(
     ref = spawn(Starting, (gate, log, error), parent=parent.process, label="slow")
     started, asked = ref.process.started, ref.ask("x", block=False)
     assert started is not None
+    started.add_done_callback(log.append)
     runtime.settle()
     gate.open()
     runtime.settle()
@@ -1135,7 +1169,7 @@ def test_an_async_on_start_that_fails_is_the_starters_error_and_not_the_parents(
     assert type(started.exception.cause) is type(error)
     assert str(started.exception).startswith(f"slow {ref.pid} could not start: {type(error).__name__}")
     assert isinstance(asked.exception, pykka.ActorDeadError)
-    assert (log, heard, ref.is_alive(), caplog.records) == ([], [], False, [])
+    assert (log, heard, ref.is_alive(), caplog.records) == ([started], [], False, [])
 
 
 @pytest.mark.parametrize("reason", [KILL, SHUTDOWN], ids=repr)
