@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families as parsed
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
-from actors import Actor, Channel, Reply, error, ok, telemetry
+from actors import Actor, Channel, Mailbox, Reply, error, ok, send, telemetry
 from actors.channels.channel_events import JOINED
 from actors.channels.message import Broadcast
 from actors.history.history import History
@@ -442,6 +442,30 @@ def test_supervisors_of_any_number_are_counted_together(runtime: ManualRuntime) 
     assert supervisor_name(crowd.process) == "crowd"
     assert supervisor_name(system.ref.process) == "System"
     runtime.run(system.stop())
+
+
+class NarrowSleeper(Sleeper):
+    mailbox = Mailbox(2, "drop_oldest")
+
+
+@on_loop
+async def test_dead_letters_and_full_mailboxes_are_counted_by_class() -> None:
+    gate = asyncio.Event()
+    async with serving(UserSocket, metrics=Metrics()) as server:
+        narrow, dead = NarrowSleeper.start(gate), Sleeper.start(gate)
+        for message in range(5):
+            narrow.send(message)
+        dead.kill()
+        await dead.down()
+        dead.send("too late")
+        await asyncio.to_thread(dead.send, "from a thread")
+        send("nobody", "hello")
+        found = await scrape(server)
+        narrow.kill()
+    assert found["ashtree_dead_letters_total{class=NarrowSleeper,reason=mailbox_full}"] == 3
+    assert found["ashtree_mailbox_limit_reached_total{class=NarrowSleeper,on_full=drop_oldest}"] == 3
+    assert found["ashtree_dead_letters_total{class=Sleeper,reason=dead}"] == 2
+    assert found["ashtree_dead_letters_total{class=,reason=not_registered}"] == 1
 
 
 @on_loop

@@ -10,6 +10,7 @@ import pytest
 
 from actors.actor import Actor
 from actors.channels.message import Message, Reply, ok
+from actors.mailbox import Mailbox
 from actors.registry import ActorRegistry
 from supervisors.backoff import Backoff
 from supervisors.calls import start_child
@@ -295,6 +296,23 @@ def test_the_fullest_mailbox_is_shown_wherever_it_is_and_warms_those_above(page:
     assert (row.mailbox, row.status) == (FULL + 1, "suspended")
     assert page.row("many").below == FULL + 1
     assert page.totals["waiting"] == FULL + 1
+
+
+class NarrowKeeper(Keeper):
+    mailbox = Mailbox(2, "drop_newest")
+
+
+def test_a_bounded_mailbox_is_shown_with_its_limit(page: Page) -> None:
+    (ref,) = grow(page, 1, lambda n: ChildSpec(NarrowKeeper, id=n))
+    number = str(ref.process.number)
+    page.push("suspend", {"id": number})
+    for _ in range(5):
+        ref.send("more")
+    page.push("select", {"id": number})
+    page.look()
+    assert (page.rows[number].mailbox, page.rows[number].limit) == (2, 2)
+    assert (page.actor["mailbox"], page.actor["mailbox_limit"], page.actor["left_out"]) == (2, 2, 3)
+    assert page.row("many").limit is None
 
 
 def test_rates_are_of_what_was_handled(page: Page) -> None:
