@@ -90,8 +90,7 @@ class Actor(_PykkaActor):
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
         """Create the actor and its process, so that a subclass can use `actor_ref` anywhere in its `__init__`."""
         actor = super().__new__(cls)
-        bounds = cls.mailbox
-        actor._process = BoundedProcess(actor, bounds) if isinstance(bounds, Mailbox) else Process(actor)
+        actor._process = Process(actor) if cls.mailbox is None else _bounded(actor, cls.mailbox)
         return actor
 
     def __init__(self, *_args: object, **_kwargs: object) -> None:
@@ -434,6 +433,9 @@ class Actor(_PykkaActor):
         """Return the object that a proxy shows."""
         return self
 
+    def _left_out(self, message: object) -> None:
+        """Learn that a message found no room in the mailbox, or was dropped for another; in the sender's thread."""
+
     def _prepare(self) -> object:
         """Run `on_start`."""
         return self.on_start()
@@ -499,6 +501,12 @@ def _carried(actor: Actor, message: Carried) -> object:
 
 def _down(actor: Actor, message: Down) -> object:
     return None if message.ref.flushed else actor.on_receive(message)
+
+
+def _bounded(actor: Actor, bounds: object) -> Process:
+    """Return the process of an actor whose class has a `mailbox`, which may have been set after the class was made."""
+    check_mailbox(type(actor))
+    return BoundedProcess(actor, bounds) if isinstance(bounds, Mailbox) else Process(actor)
 
 
 _STOP_NORMALLY = Stop(NORMAL)

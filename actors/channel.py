@@ -30,6 +30,7 @@ from actors.channels.message import (
 from actors.channels.payloads import JOIN, InvalidPayloadError, typed
 from actors.exceptions import BadReturnError, ChannelError, NotJoinedError, UnencodableError, UnhandledEventError
 from actors.exits import SHUTDOWN, ExitReason, Shutdown, Stop, exit_reason
+from actors.history.backlog import skip_at
 from actors.history.history import History
 from actors.history.rejoin import Rejoin, read_request
 from actors.idempotency.idempotency import Idempotency
@@ -72,6 +73,13 @@ class _Join(msgspec.Struct, frozen=True, eq=False):
 
 
 _JOIN = _Join()
+
+
+class _ShowGap(msgspec.Struct, frozen=True, eq=False):
+    """Sent by a channel to itself, as its bounded mailbox has left out a broadcast with an offset."""
+
+
+_SHOW_GAP = _ShowGap()
 
 
 def reply(ref: SocketRef, answer: Reply) -> None:
@@ -131,6 +139,8 @@ class Channel(Actor):
 
     # Of a client that recovers what it misses; most do not, and pay nothing.
     _rejoin: Rejoin | None = None
+    # The last offset that its bounded mailbox has left out, until the client sees that.
+    _gap: int | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Raise TypeError if a callback cannot be called as one, or `intercept` is not a collection of events."""
@@ -287,6 +297,9 @@ class Channel(Actor):
         if type(message) is TokenAccepted:
             self.assigns.update(message.assigns)
             return self._then(self.handle_token(), self._after_token)
+        if message is _SHOW_GAP:
+            self._show_gap()
+            return None
         return self._then(self.handle_info(message), self._after_info)
 
     def _on_join(self) -> object:
@@ -510,6 +523,19 @@ class Channel(Actor):
         if left is not None:
             send_frame(self.socket.transport, left)
         return self._after_out(result)
+
+    def _left_out(self, message: object) -> None:
+        """Show the client that it has missed a broadcast, behind what waits: it takes that before it joins again."""
+        if type(message) is NumberedBroadcast:
+            if self._gap is None:
+                self._process.put(_SHOW_GAP)
+            self._gap = message.offset
+
+    def _show_gap(self) -> None:
+        """Send the offset after the one that was left out, which the client cannot take for the next."""
+        gap, self._gap = self._gap, None
+        if gap is not None:
+            send_frame(self.socket.transport, skip_at(self.socket.serializer, self.topic, gap + 1))
 
     # The answer to a join
 

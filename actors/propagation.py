@@ -71,7 +71,8 @@ class Propagation:
         if type(message) in _BARE:
             return message
         if type(message) is Admitted:
-            return Admitted(self.carried(message.message))
+            message.message = self.carried(message.message)  # it is the same message, with its place
+            return message
         try:
             value = self._capture()
         except Exception:  # noqa: BLE001  # the sender must not fail with it

@@ -247,7 +247,7 @@ class Supervision(Actor):
     def _try_again(self, child: Child, error: StartError) -> None:
         """Count the failure as one more exit of the child, after the messages received meanwhile (as OTP does)."""
         child.again = _Again(child, error)
-        self.send(self, child.again)
+        self._process.put(child.again)  # a bounded mailbox may refuse what is sent
 
     def _on_again(self, again: _Again) -> object:
         child = again.child

@@ -47,6 +47,7 @@ REACHED = {
     "_exit_reason": "the kernel calls it",
     "_exit": "documented by `os`: it ends a forked process, or one whose main thread does not end, without what would follow",
     "_has_dead_letters": "the kernel reads it: see `actors.runtime.behaviour.Behaviour`",
+    "_left_out": "the kernel calls it: see `actors.runtime.behaviour.Behaviour`",
     "_prepare": "the kernel calls it",
     "_receive": "the kernel calls it",
     "_run": "of `asyncio.Handle`: a loop on virtual time has to run its calls, and `stack` finds it in tracebacks",

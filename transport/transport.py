@@ -371,7 +371,7 @@ class Transport(ClientActor):
         if started.channel is not None:
             self._carry_out(self.connection.started(started.joined, started.channel))
             if late is not None:
-                started.channel.send(late)
+                started.channel.process.put(late)
             return None
         error = started.error
         if self._admits("channels that could not start", type(self.socket)):
@@ -478,7 +478,7 @@ class Transport(ClientActor):
             own = joined.route.assigns
             accepted_ = TokenAccepted({key: value for key, value in changes.items() if key not in own})
             if joined.channel is not None:
-                joined.channel.send(accepted_)
+                joined.channel.process.put(accepted_)  # a bounded mailbox may refuse what is sent
             else:
                 earlier = credentials.late.get(joined)
                 merged = accepted_.assigns if earlier is None else {**earlier.assigns, **accepted_.assigns}

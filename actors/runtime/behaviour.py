@@ -74,6 +74,9 @@ class Behaviour(Protocol):
     def format_status(self, status: FormatStatus) -> FormatStatus:
         """Return what is to be shown instead of the state or the message."""
 
+    def _left_out(self, message: object) -> None:
+        """Learn that a message found no room in a bounded mailbox, or was dropped for another; in the sender's thread."""
+
     def _secret_words(self) -> Sequence[str]:
         """Return the words in the names of values that are filtered, whatever `format_status` returns."""
 

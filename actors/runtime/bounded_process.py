@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from actors import telemetry
-from actors.exceptions import MailboxFullError, Timeout
+from actors.exceptions import ActorDeadError, MailboxFullError, Timeout
 from actors.exits import Crash
 from actors.fork import free_after_fork
 from actors.future import Future
@@ -23,7 +24,7 @@ from actors.runtime.envelope import Admitted, Envelope, bare
 from actors.runtime.process import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableSequence
+    from collections.abc import Callable, Iterator, MutableSequence
 
     from actors.mailbox import Mailbox
     from actors.runtime.behaviour import Behaviour
@@ -47,6 +48,8 @@ class Room:
 
     - `taken`: the places that are in use; also by messages that another thread has sent and that are not in the mailbox yet.
     - `left_out`: the number of messages that found no room and were refused or dropped, or for which another one was.
+
+    A message knows whether it has a place. So `leave` can be called for it in any case, such as after Ctrl-C in a sender.
     """
 
     __slots__ = ("_is_closed", "_is_full", "_lock", "_waiting", "left_out", "limit", "taken")
@@ -56,54 +59,63 @@ class Room:
         self.taken = self.left_out = 0
         # Whether it has been full since it was last half empty.
         self._is_full = False
-        # Those that wait for a place, the first one first. While there are any, all places are taken.
-        self._waiting: deque[Future[None]] = deque()
+        # The messages that wait for a place, the first one first. While there are any, all places are taken.
+        self._waiting: dict[Admitted, Future[None]] = {}
         self._is_closed = False
         # Re-entrant, as the handler of a signal or a `__del__` may send a message.
         self._lock = free_after_fork(threading.RLock())
 
-    def take(self) -> bool:
-        """Take a place; return whether there was one."""
+    # A place is counted, and its message marked, without a call in between, at which Ctrl-C could be raised.
+
+    def take(self, message: Admitted) -> bool:
+        """Give a message a place; return whether there was one."""
         with self._lock:
             if self.taken >= self.limit:
                 return False
             self.taken += 1
-            return True
+            message.has_place = True
+        return True
 
-    def take_when_free(self, place: Future[None]) -> bool:
-        """Take a place now or later, when the future is answered; return False if the actor has ended."""
+    def take_when_free(self, message: Admitted, place: Future[None]) -> bool:
+        """Give a message a place now or later, when the future is answered; return False if the actor has ended."""
         with self._lock:
             if self._is_closed:
                 return False
-            if self.taken >= self.limit:
-                self._waiting.append(place)
+            if not self.take(message):
+                self._waiting[message] = place
                 return True
-            self.taken += 1
-        place.set()
+        _answer(place)
         return True
 
-    def give_up(self, place: Future[None]) -> bool:
-        """Wait for a place no more; return whether it had been taken already."""
+    def give_up(self, message: Admitted) -> bool:
+        """Let a message wait no more; return whether it has a place."""
         with self._lock:
-            if place not in self._waiting:
-                return place.exception is None
-            self._waiting.remove(place)
-            return False
+            self._waiting.pop(message, None)
+            return message.has_place
 
-    def leave(self) -> None:
-        """Give a place to the next one that waits for it, if any."""
+    def leave(self, message: Admitted) -> None:
+        """Give the place of a message, if it has one, to the first that waits for it, if any."""
+        place = None
         with self._lock:
-            place = self._waiting.popleft() if self._waiting and self.taken <= self.limit else None
-            if place is None:
+            self._waiting.pop(message, None)
+            if not message.has_place:
+                return
+            if self._waiting and self.taken <= self.limit:
+                following = next(iter(self._waiting))
+                message.has_place, following.has_place = False, True
+                place = self._waiting.pop(following)
+            else:
+                message.has_place = False
                 self.taken -= 1
                 self._is_full = self._is_full and self.taken > self.limit // 2
         if place is not None:
-            place.set()
+            _answer(place)
 
-    def add(self) -> None:
-        """Take a place beyond the limit: what is to be dropped instead is not in the mailbox yet."""
+    def add(self, message: Admitted) -> None:
+        """Give a message a place beyond the limit, as another one is to be dropped for it."""
         with self._lock:
             self.taken += 1
+            message.has_place = True
 
     def count_left_out(self) -> bool:
         """Count a message that found no room; return whether it is the first since the mailbox was last half empty."""
@@ -112,11 +124,11 @@ class Room:
             was_full, self._is_full = self._is_full, True
             return not was_full
 
-    def close(self) -> deque[Future[None]]:
-        """Return those that wait for a place, as the actor has ended; no one will wait from now on."""
+    def close(self) -> list[Future[None]]:
+        """Return the places that are waited for, as the actor has ended; no message will wait from now on."""
         with self._lock:
             self._is_closed = True
-            waiting, self._waiting = self._waiting, deque()
+            waiting, self._waiting = list(self._waiting.values()), {}
         return waiting
 
 
@@ -151,50 +163,58 @@ class BoundedProcess(Process):
         """
         if _always_gets_in(item) or not self.alive:
             super().deliver(item)
-        elif self.room.take():
-            self._admit(item)
-        else:
-            self._turn_away(item)
+            return
+        message = _admitted(item)
+        try:
+            if self.room.take(message):
+                super().deliver(_in_envelope(message, item))
+                return
+        except BaseException:
+            self.room.leave(message)
+            raise
+        self._turn_away(item)
 
     def deliver_within(self, item: object, seconds: float | None) -> None:
         """Do the same, after waiting for room in the thread of the caller: at most `seconds`; None: indefinitely."""
-        place = self._place()
-        try:
-            place.get(timeout=seconds)
-        except Timeout:
-            if not self.room.give_up(place):
-                self.deliver(item)
-                return
-        except BaseException:
-            if self.room.give_up(place):
-                self.room.leave()
-            raise
-        self._admit(item)
+        message = _admitted(item)
+        with self._waiting_for_room(message, item):
+            with suppress(Timeout):
+                self._place(message).get(timeout=seconds)
+            self._enter(message, item)
 
     async def deliver_soon(self, item: object, seconds: float | None) -> None:
         """Do the same on an event loop."""
-        place = self._place()
-        place.expire(seconds)
-        try:
-            await place
-        except Timeout:
-            if not self.room.give_up(place):
-                self.deliver(item)
-                return
-        except BaseException:
-            if self.room.give_up(place):
-                self.room.leave()
-            raise
-        self._admit(item)
+        message = _admitted(item)
+        with self._waiting_for_room(message, item):
+            place = self._place(message)
+            place.expire(seconds)
+            with suppress(Timeout):
+                await place
+            self._enter(message, item)
 
-    def _place(self) -> Future[None]:
+    @contextmanager
+    def _waiting_for_room(self, message: Admitted, item: object) -> Iterator[None]:
+        """Give up the message's place if the block raises."""
+        try:
+            yield
+        except BaseException as error:
+            self.room.leave(message)
+            if isinstance(error, ActorDeadError) and not self.alive:
+                lost(item, self)
+            raise
+
+    def _place(self, message: Admitted) -> Future[None]:
         place: Future[None] = Future(self.scheduler, asked=self)
-        if not self.room.take_when_free(place):
+        if not self.room.take_when_free(message, place):
             place.set_exception(self.dead())
         return place
 
-    def _admit(self, item: object) -> None:
-        super().deliver(_admitted(item))
+    def _enter(self, message: Admitted, item: object) -> None:
+        """Put a message in the mailbox that has waited for its place, or has waited long enough."""
+        if self.room.give_up(message):
+            super().deliver(_in_envelope(message, item))
+        else:
+            self.deliver(item)
 
     def _turn_away(self, item: object) -> None:
         """Do with a message for which there is no room what the author has said."""
@@ -204,16 +224,34 @@ class BoundedProcess(Process):
             telemetry.execute(MAILBOX_LIMIT_REACHED, {"limit": self.room.limit}, about)
         if is_first:
             self.scheduler.run_or_post(self._warn)
+        if self._on_full != "drop_oldest":
+            self._tell_actor(item)
         match self._on_full:
             case "drop_newest":
                 self._drop(item)
             case "drop_oldest":
-                self.scheduler.run_or_post(self._replace_oldest, item)
+                self._add(item)
             case "crash":
                 self.scheduler.run_or_post(self._overflow)
                 raise self._full()
             case "refuse":
                 raise self._full()
+
+    def _add(self, item: object) -> None:
+        """Put a message in the mailbox beyond its limit, then drop the one that has waited longest."""
+        message = _admitted(item)
+        try:
+            self.room.add(message)
+            super().deliver(_in_envelope(message, item))
+        except BaseException:
+            self.room.leave(message)
+            raise
+        self.scheduler.run_or_post(self._drop_oldest)
+
+    def _tell_actor(self, item: object) -> None:
+        actor = self.actor
+        if actor is not None:
+            actor._left_out(bare(item))
 
     def _full(self) -> MailboxFullError:
         return MailboxFullError(self.name, self.room.limit)
@@ -232,16 +270,14 @@ class BoundedProcess(Process):
                 "%s has %d messages in its mailbox, which is its limit: %s", self.name, self.room.limit, outcome
             )
 
-    def _replace_oldest(self, item: object) -> None:
-        """Add a message, then drop the one that has waited longest."""
-        if self.room.take():  # some have been handled meanwhile
-            self.put(_admitted(item))
-            return
-        self.room.add()
-        self.put(_admitted(item))
-        oldest = self._take_oldest()
+    def _drop_oldest(self) -> None:
+        """Drop the message that has waited longest, unless some have been handled meanwhile."""
+        oldest = self._take_oldest() if self.room.taken > self.room.limit else None
         if oldest is not None:
-            self.room.leave()
+            message = oldest.message if type(oldest) is Envelope else oldest
+            assert type(message) is Admitted
+            self.room.leave(message)
+            self._tell_actor(oldest)
             self._drop(oldest)
 
     def _take_oldest(self) -> object:
@@ -268,25 +304,35 @@ class BoundedProcess(Process):
 
     def _receive(self, receive: Callable[[object], object], item: object) -> object:
         if type(item) is Admitted:
-            self.room.leave()
-            item = self.current = item.message
+            message, item = item, item.message
+            self.current = item
+            self.room.leave(message)
         return receive(item)
 
     def refuse_mail(self) -> None:
         """Reply to all requests that will not be handled any more, and to those that wait for room."""
         super().refuse_mail()
         for place in self.room.close():
-            place.set_exception(self.dead())
+            with suppress(RuntimeError):  # as in `_answer`
+                place.set_exception(self.dead())
+
+
+def _answer(place: Future[None]) -> None:
+    with suppress(RuntimeError):  # a cycle of waits has been found meanwhile, and was answered with that
+        place.set()
 
 
 def _always_gets_in(item: object) -> bool:
     return type(item.message if type(item) is Envelope else item) in SYSTEM_MESSAGES
 
 
-def _admitted(item: object) -> object:
-    if type(item) is Envelope:
-        return Envelope(Admitted(item.message), item.reply_to)
-    return Admitted(item)
+def _admitted(item: object) -> Admitted:
+    return Admitted(item.message if type(item) is Envelope else item)
+
+
+def _in_envelope(message: Admitted, item: object) -> object:
+    """Return what is put in the mailbox for an item, whose message this is."""
+    return Envelope(message, item.reply_to) if type(item) is Envelope else message
 
 
 def _first_admitted(waiting: MutableSequence[Any], end: int) -> int | None:

@@ -25,6 +25,7 @@ __all__ = [
     "Admitted",
     "Answer",
     "Carried",
+    "Continue",
     "Envelope",
     "StopFor",
     "SystemCall",
@@ -103,8 +104,8 @@ class Carried:
                 _log.exception("the trace context of a message could not be detached")
 
 
-class Admitted:
-    """A message that has a place in a bounded mailbox: see `actors/runtime/bounded_process.py`."""
+class Continue:
+    """A message of an actor to itself that is handled before its mailbox."""
 
     __slots__ = ("message",)
 
@@ -112,11 +113,20 @@ class Admitted:
         self.message = message
 
 
+class Admitted:
+    """A message in a bounded mailbox, and whether it has a place there: see `actors/runtime/bounded_process.py`."""
+
+    __slots__ = ("has_place", "message")
+
+    def __init__(self, message: object) -> None:
+        self.message, self.has_place = message, False
+
+
 def bare(item: object) -> object:
     """Return the message in what a mailbox holds."""
     if type(item) is Envelope:
         item = item.message
-    if type(item) is Admitted:
+    if type(item) is Admitted or type(item) is Continue:
         item = item.message
     return item.message if type(item) is Carried else item
 

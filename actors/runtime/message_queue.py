@@ -20,7 +20,7 @@ from actors.runtime.bonds import Bonds
 from actors.runtime.bypass import BUSY, WATCHED
 from actors.runtime.current import actor_of_thread
 from actors.runtime.dead_letters import lost, lost_mail
-from actors.runtime.envelope import STOPS, Answer, Envelope, bare, refuse
+from actors.runtime.envelope import STOPS, Answer, Continue, Envelope, bare, refuse
 from actors.runtime.receipt import Receipt
 
 if TYPE_CHECKING:
@@ -35,15 +35,6 @@ if TYPE_CHECKING:
     from actors.runtime.idle_timeout import Idle
 
 __all__ = ["MessageQueue"]
-
-
-class _Continue:
-    """A message of an actor to itself that is handled before its mailbox."""
-
-    __slots__ = ("message",)
-
-    def __init__(self, message: object) -> None:
-        self.message = message
 
 
 # What handlers usually return: values, which are replies as they are.
@@ -177,8 +168,8 @@ class MessageQueue(Bonds):
             return
         queue = self.queue = self.queue or deque()
         # They are all at the front.
-        position = bisect_left(queue, True, key=lambda item: type(item) is not _Continue)  # noqa: FBT003  # a key that is sought
-        queue.insert(position, _Continue(message))
+        position = bisect_left(queue, True, key=lambda item: type(item) is not Continue)  # noqa: FBT003  # a key that is sought
+        queue.insert(position, Continue(message))
         if not self.scheduled:
             self.scheduled = True
             self._be_ready()
@@ -228,7 +219,7 @@ class MessageQueue(Bonds):
             item = waiting[0] if waiting else None
         except IndexError:  # the process took it meanwhile
             return None
-        return bare(item.message if type(item) is _Continue else item)
+        return bare(item)
 
     def turn(self) -> None:
         """Handle the messages in the mailbox, up to `messages_per_turn`; then other actors get their turns."""
@@ -250,7 +241,7 @@ class MessageQueue(Bonds):
             item = queue.popleft()
             if type(item) is Envelope:
                 self.reply_to, item = item.reply_to, item.message
-            elif type(item) is _Continue:
+            elif type(item) is Continue:
                 item = item.message
             self.current = item
             try:

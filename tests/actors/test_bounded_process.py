@@ -9,6 +9,8 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -24,17 +26,19 @@ from actors.pubsub import PubSub
 from actors.pubsub.pubsub import PubSubServer
 from actors.runtime.bounded_process import MAILBOX_LIMIT_REACHED, Room
 from actors.runtime.dead_letters import DEAD_LETTER
+from actors.runtime.envelope import Admitted
 from actors.runtime.idle_timeout import IdleTimeout
 from actors.runtime.spawn import spawn
+from actors.testing import ManualRuntime
 from actors.testing.simulation import Simulation, explore
 from actors.threads.threaded_actor import ThreadedActor
 from supervisors import ChildSpec, Supervisor
+from tests.actors.test_message_queue import Interruption
 from tests.live import WAIT
 
 if TYPE_CHECKING:
     from actors.ref import ActorRef
     from actors.runtime.scheduler import in_thread
-    from actors.testing import ManualRuntime
 
 POLICIES: list[OnFull] = ["refuse", "drop_newest", "drop_oldest", "crash"]
 
@@ -46,16 +50,22 @@ def lost() -> Iterator[list[Any]]:
 
 
 @pytest.fixture
+def letters() -> Iterator[list[Any]]:
+    """Return the messages of a test whose actor ended before it handled them."""
+    yield from _messages_of(DEAD_LETTER, "dead")
+
+
+@pytest.fixture
 def overflows() -> Iterator[list[Any]]:
     """Return the messages that reached the limit of a mailbox."""
     yield from _messages_of(MAILBOX_LIMIT_REACHED)
 
 
-def _messages_of(event: telemetry.Event) -> Iterator[list[Any]]:
+def _messages_of(event: telemetry.Event, reason: str = "mailbox_full") -> Iterator[list[Any]]:
     found: list[Any] = []
 
     def keep(_event: telemetry.Event, _numbers: Mapping[str, float], about: Mapping[str, Any]) -> None:
-        if about.get("reason", "mailbox_full") == "mailbox_full":
+        if about.get("reason", reason) == reason:
             found.append(about["message"])
 
     telemetry.attach(f"messages of {event}", [event], keep)
@@ -290,6 +300,32 @@ def test_messages_carry_their_trace_context(runtime: ManualRuntime) -> None:
     assert ref.process.room.taken == 0  # type: ignore[attr-defined]  # as above
 
 
+def test_what_another_was_dropped_for_carries_the_trace_context_of_its_sender(runtime: ManualRuntime) -> None:
+    current = ContextVar("current", default="none")
+    seen: list[Any] = []
+
+    class Traced(Actor):
+        mailbox = Mailbox(1, "drop_oldest")
+
+        def on_receive(self, message: Any) -> None:
+            seen.append((message, current.get()))
+
+    ref = Traced.start()
+
+    def send() -> None:
+        current.set("span 7")
+        ref.tell("first")
+        ref.tell("second")
+
+    with propagate(current.get, current.set, current.reset):
+        thread = threading.Thread(target=send)
+        thread.start()
+        thread.join(WAIT)
+        runtime.settle()
+
+    assert seen == [("second", "span 7")]
+
+
 def test_a_report_shows_the_message_and_not_how_it_waits(
     runtime: ManualRuntime, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -426,7 +462,7 @@ def test_a_put_that_is_cancelled_takes_no_place(runtime: ManualRuntime) -> None:
     assert ref.process.room.taken == 0  # type: ignore[attr-defined]  # it is bounded
 
 
-def test_the_end_of_the_actor_ends_the_wait(runtime: ManualRuntime) -> None:
+def test_the_end_of_the_actor_ends_the_wait(runtime: ManualRuntime, letters: list[Any]) -> None:
     ref, _ = busy(runtime, "refuse")
     for n in range(2):
         ref.tell(n)
@@ -436,6 +472,7 @@ def test_the_end_of_the_actor_ends_the_wait(runtime: ManualRuntime) -> None:
     runtime.settle()
 
     assert isinstance(task.exception(), ActorDeadError)
+    assert letters == [0, 1, "late"]
 
 
 def test_two_that_wait_for_room_in_each_other_are_a_cycle(runtime: ManualRuntime) -> None:
@@ -578,19 +615,65 @@ def test_a_threaded_actor_is_bounded(background: in_thread) -> None:
 
 def test_places_that_are_handed_on_stay_taken() -> None:
     room = Room(1)
-    assert room.take()
+    first, second, third, fourth = (Admitted(n) for n in range(4))
+    assert room.take(first)
     places: list[Future[None]] = [Future(), Future()]
-    for place in places:
-        assert room.take_when_free(place)
-    room.leave()
+    for message, place in zip((second, third), places, strict=True):
+        assert room.take_when_free(message, place)
+    room.leave(first)
+    room.leave(first)
     assert [place.done for place in places] == [True, False]
-    assert not room.take()
-    assert room.give_up(places[0])
-    assert not room.give_up(places[1])
-    room.leave()
+    assert not room.take(fourth)
+    assert room.give_up(second)
+    assert not room.give_up(third)
+    room.leave(second)
     assert room.taken == 0
     assert list(room.close()) == []
-    assert not room.take_when_free(Future())
+    assert not room.take_when_free(third, Future())
+
+
+def test_a_place_is_free_again_if_its_wait_was_found_to_be_in_a_cycle() -> None:
+    room = Room(1)
+    first, second = Admitted(1), Admitted(2)
+    assert room.take(first)
+    place: Future[None] = Future()
+    assert room.take_when_free(second, place)
+    place.set_exception(AskCycleError(["one", "another"]))
+    room.leave(first)
+    room.leave(second)
+    assert room.taken == 0
+
+
+class Interrupt(BaseException):
+    """Stands for Ctrl-C in a sender."""
+
+
+def _interrupt(*_: object) -> None:
+    raise Interrupt
+
+
+@pytest.mark.parametrize("on_full", POLICIES[:3])
+@pytest.mark.parametrize("seconds", [0, WAIT])
+def test_a_sender_that_is_interrupted_anywhere_takes_no_place_for_good(on_full: OnFull, seconds: float) -> None:
+    """In another thread than the loop's, as Ctrl-C is raised in that of a prompt."""
+    for number in itertools.count(1):
+        with ManualRuntime() as runtime:
+            ref = desk(on_full, 1).start()
+            interruption = Interruption(number, _interrupt)
+
+            def send(ref: ActorRef[Desk] = ref, interruption: Interruption = interruption) -> None:
+                with suppress(Interrupt), interruption:
+                    ref.tell("first", timeout=seconds)
+                with suppress(Interrupt, MailboxFullError), interruption:
+                    ref.tell("second")
+
+            thread = threading.Thread(target=send)
+            thread.start()
+            thread.join(WAIT)
+            runtime.settle()
+            assert ref.process.room.taken == 0  # type: ignore[attr-defined]  # it is bounded
+        if not interruption.has_happened:
+            return
 
 
 # Under the simulation

@@ -93,6 +93,16 @@ def test_what_waits_when_an_actor_ends_is_one_in_order(runtime: ManualRuntime, l
     assert isinstance(future.exception, ActorDeadError)
 
 
+def test_what_an_actor_would_have_continued_with_is_one(runtime: ManualRuntime, letters: list[Letter]) -> None:
+    ref = Clerk.start()
+    ref.process.continue_with("continued")
+    assert ref.process.next_message == "continued"
+    ref.kill()
+    runtime.settle()
+
+    assert letters == [("continued", ref, "dead")]
+
+
 def test_a_message_to_a_name_that_no_actor_has_is_one(runtime: ManualRuntime, letters: list[Letter]) -> None:
     names.send("nobody", "hello")
     with pytest.raises(ActorDeadError):

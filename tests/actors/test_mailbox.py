@@ -43,6 +43,19 @@ def test_a_class_whose_mailbox_bounds_nothing_is_an_error_where_it_is_written(va
         type("Wrong", (Actor,), {"mailbox": value, "__qualname__": "Wrong"})
 
 
+def test_a_mailbox_that_is_set_later_is_checked_at_the_start(runtime: ManualRuntime) -> None:
+    class Late(Actor):
+        pass
+
+    Late.mailbox = 100  # type: ignore[assignment]  # as an author may write it
+    with pytest.raises(
+        TypeError, match=r"Late\.mailbox must be a Mailbox or None, got 100; write `Mailbox\(limit=100\)`"
+    ):
+        Late.start()
+    Late.mailbox = Mailbox(100)
+    assert Late.start().process.limit == 100
+
+
 class Postman(Actor):
     """Has a method of that name."""
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from actors.actor import Actor
 from actors.exceptions import StartError
 from actors.exits import KILLED, NO_PROCESS, NORMAL, SHUTDOWN, Crash, ExitReason, Shutdown
+from actors.mailbox import Mailbox
 from actors.sys import suspend
 from supervisors.backoff import Backoff
 from supervisors.calls import count_children, start_child, terminate_child, which_children
@@ -204,6 +206,33 @@ def test_a_child_that_cannot_start_again_waits_too(
         runtime.advance(seconds + start_takes)
     assert running(supervisor) == ["a"]
     assert [info.restarts for info in which_children(supervisor).get()] == [3]
+
+
+def test_a_full_mailbox_of_a_supervisor_keeps_no_child_from_its_next_restart(runtime: ManualRuntime) -> None:
+    starts: list[ActorRef[Any]] = []
+
+    class Small(Supervisor):
+        mailbox = Mailbox(1)
+
+    class Flaky(Actor):
+        """Fails at its second start, and has filled its supervisor's mailbox."""
+
+        def on_start(self) -> None:
+            starts.append(self.actor_ref)
+            if len(starts) == 2:
+                small.tell("takes the only place")
+                raise BOOM
+
+        def on_receive(self, message: Any) -> None:
+            raise BOOM
+
+    small = Small.start([ChildSpec(Flaky)])
+    runtime.settle()
+    starts[0].send("fail")
+    runtime.settle()
+
+    assert len(starts) == 3
+    assert starts[2].is_alive()
 
 
 def test_while_a_child_waits_others_are_served_and_it_does_not_count_as_active(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 from actors.channel import Channel as ServerChannel
 from actors.channels.message import Message, Reply, ok
 from actors.history.history import History
+from actors.mailbox import Mailbox, OnFull
 from tests.live import WAIT
 from tests.transport.client_meeting import run
 from transport.carriers.outbox import OutboxPolicy
@@ -273,3 +275,63 @@ def test_what_the_outbox_drops_is_a_gap_and_comes_after_the_rejoin() -> None:
     with LiveEndpoint({"/socket": SmallRooms}, outbox=policy) as live:
         first, second = run(talk(Socket(f"{live.url.replace('http', 'ws')}/socket", transport="longpoll")))
     assert (first["recovered"], second["recovered"], second["count"]) == (False, True, 20)
+
+
+def small_rooms(on_full: OnFull) -> type[ServerSocket]:
+    """Return a socket whose channels have room for two broadcasts, and handle them when they may go on."""
+    gate = asyncio.Event()
+
+    class SlowChannel(ServerChannel):
+        """Is told something, which has no offset, after what is broadcast."""
+
+        mailbox = Mailbox(2, on_full)
+        history = History(events=("said",))
+        intercept = ("said",)
+
+        def join(self, topic: str, payload: Any) -> Reply:
+            return ok()
+
+        async def handle_out(self, event: str, payload: Any) -> None:
+            await gate.wait()
+            self.push(event, payload)
+
+        def handle_info(self, message: Any) -> None:
+            pass
+
+    class SpeakerChannel(ServerChannel):
+        def join(self, topic: str, payload: Any) -> Reply:
+            return ok()
+
+        def handle_in(self, event: str, payload: Any) -> Reply:
+            for number in range(payload.get("count", 0)):
+                self.endpoint.broadcast("room:1", "said", {"number": number})
+            for _ in range(2):
+                self.pubsub.broadcast("room:1", "for handle_info")
+            if event == "go on":
+                gate.set()
+            return ok()
+
+    class SmallSocket(ServerSocket):
+        channels = {"room:*": SlowChannel, "speaker": SpeakerChannel}  # noqa: RUF012  # as an author writes it
+
+    return SmallSocket
+
+
+@pytest.mark.parametrize("on_full", ["refuse", "drop_newest", "drop_oldest"])
+def test_what_a_bounded_mailbox_drops_comes_after_the_rejoin_though_nothing_else_is_broadcast(on_full: OnFull) -> None:
+    async def talk(speaker: Socket, listener: Socket) -> list[Any]:
+        answers: list[Any] = []
+        async with speaker, listener:
+            speech, room = speaker.channel("speaker"), listener.channel("room:1", recover=True)
+            room.on_recovery(answers.append)
+            await speech.join()
+            await room.join()
+            await speech.push("speak", {"count": 5})
+            await speech.push("go on")
+            assert [(await room.recv(WAIT)).payload["number"] for _ in range(5)] == list(range(5))
+        return answers
+
+    with LiveEndpoint({"/socket": small_rooms(on_full)}) as live:
+        address = f"{live.url.replace('http', 'ws')}/socket"
+        answers = run(talk(Socket(address), Socket(address)))
+    assert all(each["recovered"] for each in answers[1:])

@@ -15,6 +15,7 @@ from actors.channel import Channel
 from actors.channels.message import Reply, error, ok
 from actors.exits import Shutdown, Stop
 from actors.lowlevel import state_of
+from actors.mailbox import Mailbox
 from supervisors.observer.opened import redacted
 from tests.live import WAIT
 from tests.transport.wire import collected
@@ -197,6 +198,25 @@ def test_a_connection_without_an_end_has_none() -> None:
     with ChannelTest(Plain) as client:
         client.advance(1e7)
         assert (client.received, client.close_code) == ([], None)
+
+
+def test_a_channel_whose_mailbox_is_full_learns_of_another_token(client: TestClient) -> None:
+    class FullChannel(RoomChannel):
+        mailbox = Mailbox(1)
+
+        async def handle_in(self, event: str, payload: Any) -> Reply:  # type: ignore[override]  # as authors write it
+            self.actor_ref.tell("takes the only place")
+            return await gate()
+
+    class FullSocket(UserSocket):
+        channels: ClassVar[Any] = {"full:*": FullChannel}
+
+    with ChannelTest(FullSocket, {"token": "guest"}) as full:
+        room = full.join("full:1")
+        room.push("fill")
+        full.send_token("admin").assert_reply("ok")
+        GATES[-1].set_result(ok())
+        assert room.assigns["told"] == ["admin"]
 
 
 def test_a_class_without_handle_token_warns_no_client(client: TestClient) -> None:
