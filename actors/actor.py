@@ -83,7 +83,8 @@ class Actor(_PykkaActor):
     mailbox: ClassVar[Mailbox | None] = None
     """How many messages may wait, and what becomes of more; None: unbounded. See `actors.Mailbox`."""
 
-    _has_dead_letters: ClassVar[bool] = True
+    # The types of messages that are no dead letters if it has ended before it handled them: those of the runtime.
+    _no_dead_letters: ClassVar[tuple[type, ...]] = ()
     _process: Process
     _unstarted: ClassVar[Unstarted]
 

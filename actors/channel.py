@@ -137,6 +137,16 @@ class Channel(Actor):
     log_join: ClassVar[str | None] = "info"
     log_handle_in: ClassVar[str | None] = "debug"
 
+    # Broadcasts are for a client that has gone, or joins again.
+    _no_dead_letters: ClassVar[tuple[type, ...]] = (
+        _Join,
+        _ShowGap,
+        Broadcast,
+        NumberedBroadcast,
+        TokenAccepted,
+        TransportEnded,
+    )
+
     # Of a client that recovers what it misses; most do not, and pay nothing.
     _rejoin: Rejoin | None = None
     # The last offset that its bounded mailbox has left out, until the client sees that.

@@ -83,6 +83,8 @@ class WatchedTable(ABC):
 class Watcher(Actor):
     """Monitors every process in a table, and removes those that exit."""
 
+    _no_dead_letters = (object,)
+
     def __init__(self) -> None:
         self._monitors: dict[Process, MonitorRef] = {}
 

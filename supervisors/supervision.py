@@ -83,6 +83,7 @@ class Supervision(Actor):
 
     # The monotonic time at which what is left of a tree is killed, once it is told to stop; of its root.
     _ends_at = INFINITY
+    _no_dead_letters: ClassVar[tuple[type, ...]] = (_Again,)
 
     def __init__(self, max_restarts: int, max_seconds: float) -> None:
         self._intensity = RestartIntensity(max_restarts, max_seconds)

@@ -50,6 +50,8 @@ class _TimeIsUp(msgspec.Struct, frozen=True, eq=False):
 class ChannelSupervisor(DynamicSupervisor):
     """Supervises the channels of one connection; after an `EndConnection` it ends with the last of them."""
 
+    _no_dead_letters = (object,)
+
     def __init__(self) -> None:
         super().__init__()
         # Why the connection has ended.

@@ -76,6 +76,8 @@ class EndpointSupervisor(Supervisor):
     processes accept on the same port, it closes first, so that new clients reach those.
     """
 
+    _no_dead_letters = (object,)
+
     def __init__(self, endpoint: SupervisedEndpoint) -> None:
         self._endpoint = endpoint
         self._sockets: list[ListeningSocket] = []
@@ -159,6 +161,8 @@ class EndpointSupervisor(Supervisor):
 
 class Transports(DynamicSupervisor):
     """The supervisor of all connections: one transport actor for each, and channels that have outlived theirs."""
+
+    _no_dead_letters = (object,)
 
     def __init__(self, endpoint: SupervisedEndpoint) -> None:
         super().__init__()

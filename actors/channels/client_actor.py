@@ -39,8 +39,8 @@ class ClientActor(Actor):
 
     socket: ClientSocket
 
-    # Frames for a client that has gone are none.
-    _has_dead_letters = False
+    # Frames for a client that has gone, for example.
+    _no_dead_letters = (object,)
 
     @property
     def load(self) -> ClientLoad:

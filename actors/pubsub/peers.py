@@ -313,6 +313,8 @@ def _take(request: PeerRequest, message: PeerMessage, body: bytes) -> None:
 class PeerServer(Actor):
     """Receives the messages of other processes, and answers their requests."""
 
+    _no_dead_letters = (object,)
+
     def __init__(self, peers: Peers) -> None:
         self._peers = peers
         self._ticks, self._is_cut_off = 0, False

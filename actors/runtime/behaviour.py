@@ -49,7 +49,7 @@ class Behaviour(Protocol):
     start_timeout: ClassVar[float | None]
     record: ClassVar[Any]  # an int or None, or something else of the author's
     stuck_after: ClassVar[float | None]
-    _has_dead_letters: ClassVar[bool]
+    _no_dead_letters: ClassVar[Any]  # a tuple of types
     _unstarted: ClassVar[Any]  # an `Unstarted`
 
     @property

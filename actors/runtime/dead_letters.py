@@ -7,7 +7,7 @@ Its metadata are `message`, `to` (the ref, or the name that no actor has) and `r
 - "not_registered": no actor has the name.
 - "mailbox_full": its mailbox is bounded (`actors.Mailbox`), and had no room.
 
-Only messages of authors are dead letters: not exits, `Down` or requests of the runtime, nor frames for a client that has gone.
+Only messages of authors are dead letters: not exits, `Down` or requests of the runtime, nor what is for a client that has gone.
 """
 
 from __future__ import annotations
@@ -59,8 +59,10 @@ _emitting = _Emitting()
 
 def lost(item: object, process: Addressee, reason: DeadLetterReason = "dead") -> None:
     """Emit what a process did not get: a message, or an `Envelope`."""
-    if DEAD_LETTER in telemetry.attached and process.actor_class._has_dead_letters:
-        _emit(bare(item), process.ref, reason)
+    if DEAD_LETTER in telemetry.attached:
+        message = bare(item)
+        if reason != "dead" or not isinstance(message, process.actor_class._no_dead_letters):
+            _emit(message, process.ref, reason)
 
 
 def lost_mail(items: Iterable[object], process: Addressee) -> None:

@@ -114,6 +114,7 @@ class TaskActor(Actor):
     """The actor of a `Task`. It handles messages while its function runs, so it can be stopped, and inspected."""
 
     restart: ClassVar[str] = "temporary"
+    _no_dead_letters: ClassVar[tuple[type, ...]] = (object,)
 
     def __init__(self, task: Job) -> None:
         self._task = task

@@ -144,6 +144,7 @@ class PykkaActor(Actor):
     pykka_class: ClassVar[type[_Supervised]]
     # The context variables of the pykka actor, for its thread.
     _context: Context
+    _no_dead_letters: ClassVar[tuple[type, ...]] = (_Ended,)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._args, self._kwargs = args, kwargs

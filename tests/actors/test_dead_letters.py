@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 from actors import names, telemetry
 from actors.actor import Actor
+from actors.channel import Channel
+from actors.channels.message import Reply, ok
 from actors.exceptions import ActorDeadError
 from actors.exits import KILL, Stop
 from actors.runtime.dead_letters import DEAD_LETTER
+from actors.task.task import Task
 from tests.live import WAIT
+from transport.socket import Socket
+from transport.testing import ChannelTest
 
 if TYPE_CHECKING:
     from actors.testing import ManualRuntime
@@ -180,3 +186,54 @@ def test_a_handler_that_fails_keeps_nobody_from_ending(
     assert not ref.is_alive()
     assert "no post today" in caplog.text
     assert DEAD_LETTER not in telemetry.attached
+
+
+async def _for_long() -> None:
+    await asyncio.sleep(60)
+
+
+def test_what_the_runtime_sends_to_a_task_that_has_ended_is_none(runtime: ManualRuntime, letters: list[Letter]) -> None:
+    class Owner(Actor):
+        async def on_receive(self, _message: object) -> None:
+            done, given_up = Task.start(asyncio.sleep, 0), Task.start(_for_long)
+            await done
+            done.cancel()
+            given_up.cancel()
+            given_up.cancel()
+
+    owner = Owner.start()
+    owner.send("begin")
+    runtime.settle()
+    owner.stop(block=False)
+    runtime.settle()
+
+    assert not owner.is_alive()
+    assert letters == []
+
+
+class Announced(Channel):
+    """Handles broadcasts itself, and leaves on its own."""
+
+    intercept = ("news",)
+
+    def join(self, topic: str, payload: Any) -> Reply:
+        return ok()
+
+    def handle_in(self, event: str, payload: Any) -> Any:
+        self.broadcast("news", {})
+        return Stop()
+
+
+def test_what_waits_for_a_client_that_has_gone_is_none(letters: list[Letter]) -> None:
+    class Wire(Socket):
+        channels: ClassVar[Any] = {"news": Announced}
+
+        def connect(self, params: Any, connect_info: Any) -> Reply:
+            return ok()
+
+    with ChannelTest(Wire) as client:
+        client.join("news")
+        client.end.push("1", "news", "leave", {})
+        client.end.disconnect()
+
+    assert letters == []

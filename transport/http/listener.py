@@ -91,6 +91,7 @@ class Listener(Actor):
     restarted.
     """
 
+    _no_dead_letters: ClassVar[tuple[type, ...]] = (object,)
     shutdown: ClassVar[float] = 5.0
 
     def __init__(

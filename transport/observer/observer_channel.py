@@ -24,6 +24,7 @@ _SEARCH = object()
 class ViewingChannel(Channel):
     """What the channels of this node and of others have in common: samples, and the names of all nodes."""
 
+    _no_dead_letters: ClassVar[tuple[type, ...]] = (object,)
     log_join: ClassVar[str | None] = "debug"
     log_handle_in: ClassVar[str | None] = None
 

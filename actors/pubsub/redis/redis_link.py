@@ -63,6 +63,8 @@ class Linked(Settings, Protocol):
 class RedisLink(Actor):
     """Publishes and receives for its adapter, which calls it in the turn of the actor that broadcasts or subscribes."""
 
+    _no_dead_letters = (object,)
+
     def __init__(self, adapter: Linked) -> None:
         self._adapter = adapter
         self._spans: dict[_Place, Span] = {}

@@ -49,6 +49,8 @@ class _NoInput(StringIO):
 class Session(Actor):
     """Serves one client: evaluates what it sends, one statement at a time, until it leaves."""
 
+    _no_dead_letters = (object,)
+
     def __init__(self, system: System, connection: ConsoleConnection) -> None:
         self._system, self._connection = system, connection
         self._outbox = connection.outbox
