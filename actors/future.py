@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 
-__all__ = ["Future", "run_on", "shared_future"]
+__all__ = ["Future", "check_timeout", "run_on", "shared_future"]
 
 _log = Log("ashtree.actors")
 
@@ -411,7 +411,7 @@ class Future(Local, pykka.Future[T]):
             del self
 
     def _block(self, timeout: float | None) -> None:
-        _check_timeout(timeout)
+        check_timeout(timeout)
         self._begin_to_wait()
         made = threading.Event()
         event = self._event = made if self._event is None else self._event
@@ -479,7 +479,7 @@ class Future(Local, pykka.Future[T]):
         """Set the timeout on the actors' clock, so that a test that owns the clock controls it; return its `cancel`."""
         if timeout is None or timeout == math.inf:
             return _nothing
-        _check_timeout(timeout)
+        check_timeout(timeout)
         scheduler, loop = self._scheduler, asyncio.get_running_loop()
         if scheduler is not None and scheduler.loop is loop:
             clock = scheduler.clock
@@ -583,7 +583,8 @@ def _nothing() -> None:
     pass
 
 
-def _check_timeout(timeout: object) -> None:
+def check_timeout(timeout: object) -> None:
+    """Raise TypeError unless it is seconds, or None."""
     # It may be negative: what is left of a deadline that has passed.
     if timeout is not None and not (is_number(timeout) and not math.isnan(timeout)):
         raise TypeError(f"timeout must be seconds or None, got {safe_repr(timeout)}")

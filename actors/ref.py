@@ -10,7 +10,7 @@ import pykka.messages
 
 from actors.exceptions import ActorDeadError, BlockingCallError, MailboxFullError, Timeout
 from actors.exits import KILL, NO_PROCESS, NORMAL, Crash, ExitReason, Shutdown, exit_reason
-from actors.future import Future
+from actors.future import Future, check_timeout
 from actors.pickling import Local
 from actors.runtime.behaviour import proxied
 from actors.runtime.coroutine import next_round
@@ -188,11 +188,13 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
             MailboxFullError: if a bounded mailbox has no room: see `actors.Mailbox`.
             AskCycleError: if the actor waits, directly or through others, for the calling one.
             BlockingCallError: on an event loop, with a timeout; `await ref.put(message)` there.
+            TypeError: if `timeout` is not a number of seconds, or None.
         """
         process = self._living(message)
         if timeout == 0:
             process.deliver(message)
         else:
+            check_timeout(timeout)
             must_not_block("tell(…, timeout=…)", instead="`await ref.put(message)`")
             process.deliver_within(message, timeout)
 
@@ -205,7 +207,9 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
             ActorDeadError: if the actor is dead, or ends before there is room.
             MailboxFullError: if there is none after `timeout` seconds (None: it waits indefinitely).
             AskCycleError: if the actor waits, directly or through others, for the calling one.
+            TypeError: if `timeout` is not a number of seconds, or None.
         """
+        check_timeout(timeout)
         await self._living(message).deliver_soon(message, timeout)
 
     def _living(self, message: object) -> Process:

@@ -516,6 +516,16 @@ def test_a_wait_that_would_block_an_event_loop_is_refused(runtime: ManualRuntime
         runtime.run(tell())
 
 
+@pytest.mark.parametrize("wrong", ["1", float("nan"), [1]], ids=repr)
+def test_a_time_that_is_none_is_an_error_though_there_is_room(runtime: ManualRuntime, wrong: Any) -> None:
+    ref = Desk.start()
+    with pytest.raises(TypeError, match="timeout must be seconds or None, got"):
+        ref.tell("hello", timeout=wrong)
+    with pytest.raises(TypeError, match="timeout must be seconds or None, got"):
+        runtime.run(ref.put("hello", timeout=wrong))
+    assert ref.process.waiting == 0
+
+
 def test_a_thread_waits_for_room(background: in_thread) -> None:
     ref = desk("refuse", 1).start()
     ref.tell("wait", timeout=WAIT)
