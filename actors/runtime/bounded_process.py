@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -60,7 +60,8 @@ class Room:
         # Whether it has been full since it was last half empty.
         self._is_full = False
         # The messages that wait for a place, the first one first. While there are any, all places are taken.
-        self._waiting: dict[Admitted, Future[None]] = {}
+        # Not a dict, in which to find the first one takes as long as more have been taken out before it.
+        self._waiting: OrderedDict[Admitted, Future[None]] = OrderedDict()
         self._is_closed = False
         # Re-entrant, as the handler of a signal or a `__del__` may send a message.
         self._lock = free_after_fork(threading.RLock())
@@ -101,9 +102,8 @@ class Room:
             if not message.has_place:
                 return
             if self._waiting and self.taken <= self.limit:
-                following = next(iter(self._waiting))
+                following, place = self._waiting.popitem(last=False)
                 message.has_place, following.has_place = False, True
-                place = self._waiting.pop(following)
             else:
                 message.has_place = False
                 self.taken -= 1
@@ -128,7 +128,7 @@ class Room:
         """Return the places that are waited for, as the actor has ended; no message will wait from now on."""
         with self._lock:
             self._is_closed = True
-            waiting, self._waiting = list(self._waiting.values()), {}
+            waiting, self._waiting = list(self._waiting.values()), OrderedDict()
         return waiting
 
 
