@@ -22,6 +22,7 @@ from actors.fork import free_after_fork, in_child
 from actors.future import Future
 from actors.mailbox import Mailbox
 from actors.runtime.behaviour import FormatStatus, described
+from actors.runtime.dead_letters import lost
 from actors.runtime.envelope import STOPS, Carried, SystemCall, bare
 from actors.runtime.program_exit import leave
 from actors.threads.actor_thread import ended, leave_behind
@@ -229,8 +230,10 @@ class PykkaActor(Actor):
             return super()._receive(message)
         assert self._pykka is not None
         if not self._process.has_caller:
-            with contextlib.suppress(ActorDeadError):  # the message of its end is on its way
+            try:
                 self._pykka.actor_ref.tell(message)
+            except ActorDeadError:  # the message of its end is on its way
+                lost(message, self._process)
             return None
         answer: Any = self._pykka.actor_ref.ask(message, block=False)
         answer.add_done_callback(partial(_answer, self.reply_later()))

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import pykka
 import pytest
 
 from actors import names, telemetry
@@ -18,6 +19,8 @@ from actors.exceptions import ActorDeadError
 from actors.exits import KILL, Stop
 from actors.runtime.dead_letters import DEAD_LETTER
 from actors.task.task import Task
+from actors.threads.pykka_actor import PykkaActor
+from supervisors import ChildSpec, Supervisor
 from tests.live import WAIT
 from transport.socket import Socket
 from transport.testing import ChannelTest
@@ -186,6 +189,26 @@ def test_a_handler_that_fails_keeps_nobody_from_ending(
     assert not ref.is_alive()
     assert "no post today" in caplog.text
     assert DEAD_LETTER not in telemetry.attached
+
+
+class Plain(pykka.ThreadingActor):
+    """Ends when pykka says so."""
+
+    def on_receive(self, message: Any) -> None:
+        pass
+
+
+def test_a_message_to_a_pykka_actor_that_has_just_ended_is_one(runtime: ManualRuntime, letters: list[Letter]) -> None:
+    Supervisor.start([ChildSpec(Plain, restart="temporary")])
+    runtime.settle()
+    (ref,) = [each for each in runtime.actors if issubclass(each.actor_class, PykkaActor)]
+    stand_in = ref.process.actor
+    assert isinstance(stand_in, PykkaActor)
+    stand_in._proxied().actor_ref.stop(timeout=WAIT)  # type: ignore[attr-defined]  # it is the pykka actor
+    ref.send("late")
+    runtime.settle()
+
+    assert letters == [("late", ref, "dead")]
 
 
 async def _for_long() -> None:

@@ -50,6 +50,8 @@ class Evaluator(ThreadedActor):
     block. Code with a top-level `await` runs as a task of the loop instead, and must not block.
     """
 
+    _no_dead_letters = (object,)
+
     def __init__(
         self,
         session: ActorRef[Any],
