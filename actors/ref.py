@@ -259,20 +259,20 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
             pykka.Timeout: if there is no reply in time.
         """
         if block:
-            self._must_not_hang("ask()")
+            self._must_not_hang("ask()", instead="`await ref.call(message)`, or `await ref.ask(message, block=False)`")
         return self._request(message, timeout).get() if block else self._request(message, timeout)
 
-    def _must_not_hang(self, call: str) -> None:
+    def _must_not_hang(self, call: str, *, instead: str) -> None:
         """Raise if a blocking call would hang, before anything is sent."""
         process = self.process
         if not process.alive:
             return
         if process.scheduler.may_block():
-            must_not_block(call, instead=f"`await ref.{call.replace('()', '(…, block=False)')}`")
+            must_not_block(call, instead=instead)
             return
         if process.scheduler.loop.is_closed():
             raise ActorDeadError(f"{self} is dead: its event loop is closed")
-        raise BlockingCallError(call)
+        raise BlockingCallError(call, instead=instead)
 
     def _request(self, message: object, timeout: float | None) -> Future[Any]:
         process = self.process
@@ -353,7 +353,7 @@ class ActorRef(Local, _PykkaRef[A_co], Generic[A_co]):
         """
         message = STOP if reason is NORMAL else StopFor(exit_reason(reason))
         if block:
-            self._must_not_hang("stop()")
+            self._must_not_hang("stop()", instead="`await ref.stop(block=False)`")
         if self.process.alive:
             stopped = self._request(message, timeout)
         else:

@@ -444,7 +444,7 @@ def test_a_blocking_ask_on_the_loop_raises_at_once_with_the_fix_in_its_text() ->
         ref = Puppet.start()
         with pytest.raises(BlockingCallError, match=r"await ref.call\(message\).*ref.ask\(message, block=False\)"):
             ref.ask("never sent")
-        with pytest.raises(BlockingCallError, match=r"stop\(\) would block"):
+        with pytest.raises(BlockingCallError, match=r"stop\(\) would block .*; write `await ref.stop\(block=False\)`"):
             ref.stop()
         assert await ref.call(lambda actor: actor.log) == []
         assert await ref.stop(block=False) is True

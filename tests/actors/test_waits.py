@@ -224,8 +224,8 @@ def test_nothing_was_sent_by_an_ask_that_would_block(elsewhere: Any) -> None:
         with pytest.raises(BlockingCallError) as raised:
             elsewhere.ask(1)
         assert str(raised.value) == (
-            "ask() would block the event loop that it is called on; write `await ref.ask(…, block=False)`; "
-            "an actor that has to block is a ThreadedActor"
+            "ask() would block the event loop that it is called on; write `await ref.call(message)`, or "
+            "`await ref.ask(message, block=False)`; an actor that has to block is a ThreadedActor"
         )
 
     asyncio.run(main())
