@@ -163,9 +163,8 @@ def exit_reason(value: object) -> ExitReason:
         return value
     if isinstance(value, BaseException):
         return Crash(value)
-    raise TypeError(
-        f"an exit reason must be NORMAL, SHUTDOWN, Shutdown(detail) or an exception, got {safe_repr(value)}"
-    )
+    got = "KILL, which is a signal: write `ref.kill()`" if value is KILL else safe_repr(value)
+    raise TypeError(f"an exit reason must be NORMAL, SHUTDOWN, Shutdown(detail) or an exception, got {got}")
 
 
 class MonitorRef(Local):

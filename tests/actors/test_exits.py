@@ -107,6 +107,11 @@ def test_nothing_else_is_a_reason(value: Any) -> None:
     assert repr(value) in str(caught.value)
 
 
+def test_kill_as_a_reason_is_refused_with_the_call_that_sends_it() -> None:
+    with pytest.raises(TypeError, match=r"got KILL, which is a signal: write `ref\.kill\(\)`$"):
+        exit_reason(KILL)
+
+
 def test_a_crash_reads_as_its_exception() -> None:
     assert str(Crash(ERROR)) == "ValueError: broken"
 
