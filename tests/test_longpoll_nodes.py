@@ -180,7 +180,8 @@ async def test_a_client_that_disconnects_while_it_polls_loses_nothing(pair: Pair
         query = urlencode({"vsn": "2.0.0", "token": token})
         writer.write(f"GET /socket/longpoll?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         await writer.drain()
-        writer.transport.abort()
+        writer.close()
+        await writer.wait_closed()  # else it may be answered before it disconnects
         await asyncio.to_thread(pair.post, 0, token, json.dumps(BEAT))
         assert await asyncio.to_thread(pair.messages, 0, token) == [BEATEN]
 
