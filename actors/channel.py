@@ -537,9 +537,13 @@ class Channel(Actor):
     def _left_out(self, message: object) -> None:
         """Show the client that it has missed a broadcast, behind what waits: it takes that before it joins again."""
         if type(message) is NumberedBroadcast:
-            if self._gap is None:
-                self._process.put(_SHOW_GAP)
-            self._gap = message.offset
+            # The sender may be an actor of another event loop.
+            self._process.scheduler.run_or_post(self._begin_gap, message.offset)
+
+    def _begin_gap(self, offset: int) -> None:
+        if self._gap is None:
+            self._process.put(_SHOW_GAP)
+        self._gap = offset
 
     def _show_gap(self) -> None:
         """Send the offset after the one that was left out, which the client cannot take for the next."""
