@@ -439,6 +439,7 @@ async def test_what_was_received_is_handled_before_the_end() -> None:
         pushes = [json.dumps(["1", str(n), "room:1", "echo", {"n": n}]) for n in range(2, 1000)]
         await tcp.send(masked(0x81, '["1","1","room:1","phx_join",{}]'), *(masked(0x81, push) for push in pushes))
         await tcp.send(masked(0x81, HEARTBEAT))
+        await until(lambda: tcp.writer.transport.get_write_buffer_size() == 0)  # else it is not received before the end
         frames = [await tcp.text()]
         async with stopping(server):
             while (got := await tcp.frame())[0] == 0x81:
