@@ -179,6 +179,8 @@ from ashtree import (
     ConnectInfo,
     DynamicSupervisor,
     ExitReason,
+    FormatStatus,
+    Mailbox,
     Payload,
     Presence,
     Reply,
@@ -315,6 +317,24 @@ class Counter(Actor):
         traceback: TracebackType | None,
     ) -> None:
         super().on_failure(exception_type, exception_value, traceback)
+
+
+class Bounded(Actor):
+    mailbox = Mailbox(100, on_full="drop_oldest")
+
+    def format_status(self, status: FormatStatus) -> FormatStatus:
+        return super().format_status(status)
+
+
+class Smaller(Bounded):
+    mailbox = Mailbox(10)
+
+
+class Wrong(Actor):
+    mailbox = 10  # wrong: assignment, reportAssignmentType
+
+
+Mailbox(10, "drop")  # wrong: arg-type, reportArgumentType
 
 
 class AsyncCounter(Actor):
