@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 import pykka
 import pykka.messages
 
-from actors.callbacks import check_callbacks, check_function, check_settings, is_awaitable
+from actors.callbacks import check_callbacks, check_function, check_parameters, check_settings, is_awaitable
 from actors.clock import check_duration
 from actors.exceptions import NameTakenError
 from actors.exits import NO_PROCESS, NORMAL, Crash, Down, ExitReason, MonitorRef, Stop, exit_reason
@@ -136,6 +136,7 @@ class Actor(_PykkaActor):
         super().__init_subclass__(**kwargs)
         check_callbacks(cls, HOOKS)
         check_callbacks(cls, ("format_status",), plain=True, instead="it is called where nothing can be awaited")
+        check_parameters(cls, format_status=("status",))
         check_settings(cls, SETTINGS)
         check_mailbox(cls)
         cls._unstarted = Unstarted(cls)

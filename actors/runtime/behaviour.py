@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
@@ -135,7 +136,12 @@ def _failed(error: BaseException) -> str:
     """Return why nothing is shown, without the text of an author's exception, which may contain what was to be hidden."""
     if isinstance(error, _WrongStatusError):
         return str(error)
-    return f"format_status() raised {printable(class_name(error))}"
+    lines = [
+        f" ({frame.f_code.co_filename}:{line})"
+        for frame, line in walk_tb(error.__traceback__)
+        if frame.f_code.co_name == "format_status"
+    ]
+    return f"format_status() raised {printable(class_name(error))}{''.join(lines[-1:])}"
 
 
 class _WrongStatusError(TypeError):

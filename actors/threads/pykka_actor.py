@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import pykka
 
 from actors.actor import Actor
-from actors.callbacks import check_callbacks
+from actors.callbacks import check_callbacks, check_parameters
 from actors.exceptions import ActorDeadError
 from actors.exits import NORMAL, Crash, ExitReason, Stop
 from actors.fork import free_after_fork, in_child
@@ -274,6 +274,7 @@ def actor_class_of(value: object) -> type[Actor] | None:
 @cache
 def _stand_in_of(actor: type[pykka.ThreadingActor]) -> type[PykkaActor]:
     check_callbacks(actor, _HOOKS, plain=True, instead="the thread of a pykka actor awaits nothing; make it an Actor")
+    check_parameters(actor, format_status=("status",))
     if isinstance(getattr(actor, "mailbox", None), Mailbox):
         raise TypeError(
             f"{actor.__qualname__}.mailbox has no effect: the messages of a pykka.ThreadingActor wait in an inbox of pykka's; "

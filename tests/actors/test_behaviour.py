@@ -196,8 +196,8 @@ def empties(status: FormatStatus) -> Any:
 
 RETURNED = ("format_status() must return the status, got NoneType",) * 2
 FAILURES: list[tuple[Callable[[FormatStatus], Any], str, str]] = [
-    (fails, "format_status() raised ValueError", "format_status() raised ValueError"),
-    (exits, "format_status() raised GeneratorExit", "format_status() raised GeneratorExit"),
+    (fails, "format_status() raised ValueError ({place})", "format_status() raised ValueError ({place})"),
+    (exits, "format_status() raised GeneratorExit ({place})", "format_status() raised GeneratorExit ({place})"),
     (forgets, *RETURNED),
     (empties, "", "format_status() must leave a mapping as the state, got str"),
 ]
@@ -217,6 +217,8 @@ def test_a_hook_that_fails_is_contained_and_shows_no_value(
             return returned
 
     ref = Failing.start()
+    place = f"{__file__}:{Failing.format_status.__code__.co_firstlineno + 1}"
+    of_message, of_state = of_message.format(place=place), of_state.format(place=place)
     expected = f"<Pay that cannot be shown: {of_message}>" if of_message else "'…'"
     assert described(ref.process.actor, Pay(1, "4929")) == expected
     assert repr(shown_state(ref.process.actor)) == f"{{'format_status': <the state cannot be shown: {of_state}>}}"
@@ -243,6 +245,15 @@ def test_a_hook_that_is_no_plain_function_is_refused() -> None:
         class Later(Actor):
             async def format_status(self, status: FormatStatus) -> FormatStatus:  # type: ignore[override]  # a mistake
                 return status
+
+
+def test_a_hook_without_the_parameter_is_refused() -> None:
+    declared = r"format_status must be declared as `def format_status\(self, status\)`, got `def format_status\(self\)`"
+    with pytest.raises(TypeError, match=declared):
+
+        class Bare(Actor):
+            def format_status(self) -> FormatStatus:  # type: ignore[override]  # a mistake
+                return FormatStatus()
 
 
 # pykka's own actors
@@ -275,6 +286,18 @@ def test_a_pykka_actor_may_have_the_hook() -> None:
     assert shown_message(ref.process.actor, Pay(1, "4929")) == Pay(1, "…")
     assert sys.get_state(ref).get(timeout=WAIT) == {"card": "4929"}
     ref.stop(timeout=WAIT)
+
+
+class BareClerk(pykka.ThreadingActor):
+    def format_status(self) -> FormatStatus:
+        return FormatStatus()
+
+
+def test_a_hook_of_a_pykka_actor_without_the_parameter_is_refused() -> None:
+    with pytest.raises(
+        TypeError, match=r"BareClerk\.format_status must be declared as `def format_status\(self, status\)`"
+    ):
+        actor_class_of(BareClerk)
 
 
 @pytest.mark.usefixtures("background")
