@@ -105,8 +105,9 @@ class MailboxFullError(ActorsError):
 
     def __init__(self, actor: object, limit: int) -> None:
         self.actor, self.limit = actor, limit
+        messages = "1 message" if limit == 1 else f"{limit} messages"
         super().__init__(
-            f"{safe_str(actor)} has {limit} messages in its mailbox, which is its limit; send fewer, drop what can be dropped, "
+            f"{safe_str(actor)} has {messages} in its mailbox, which is its limit; send fewer, drop what can be dropped, "
             "or wait for room: tell(message, timeout=…) in a thread, `await ref.put(message)` on an event loop"
         )
 

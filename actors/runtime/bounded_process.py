@@ -265,10 +265,9 @@ class BoundedProcess(Process):
 
     def _warn(self) -> None:
         if self.alive and self.scheduler.crash_log.admits(_log, "full mailboxes", self.actor_class, logging.WARNING):
+            messages = "1 message" if self.limit == 1 else f"{self.limit} messages"
             outcome = _OUTCOMES[self._on_full]
-            _log.warning(
-                "%s has %d messages in its mailbox, which is its limit: %s", self.name, self.room.limit, outcome
-            )
+            _log.warning("%s has %s in its mailbox, which is its limit: %s", self.name, messages, outcome)
 
     def _drop_oldest(self) -> None:
         """Drop the message that has waited longest, unless some have been handled meanwhile."""
