@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from actors.redaction import safe_repr
 from actors.validation import check_count
 
-__all__ = ["Mailbox", "OnFull", "check_mailbox"]
+__all__ = ["Mailbox", "OnFull", "check_mailbox", "check_own_mailbox"]
 
 OnFull = Literal["refuse", "drop_newest", "drop_oldest", "crash"]
 """What `Mailbox.on_full` may be."""
@@ -62,3 +62,16 @@ def check_mailbox(owner: type) -> None:
     raise TypeError(
         f"{owner.__qualname__}.mailbox must be a Mailbox or None, got {safe_repr(value)}; write `{example}`"
     )
+
+
+def check_own_mailbox(actor: object, value: object) -> None:
+    """Raise if the `mailbox` of an object, and not of its class, is a `Mailbox`; another value is the author's.
+
+    Raises:
+        TypeError: naming the class, and where to write it.
+    """
+    if isinstance(value, Mailbox):
+        raise TypeError(
+            f"{type(actor).__qualname__}: `self.mailbox = {value}` in `__init__` has no effect; "
+            f"write `mailbox = {value}` in the class"
+        )

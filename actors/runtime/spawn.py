@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from actors.future import Future, shared_future
+from actors.mailbox import check_own_mailbox
 from actors.runtime.bonds import NONE_YET
 from actors.runtime.current import not_inherited
 from actors.runtime.scheduler import Scheduler
@@ -76,7 +77,10 @@ def _make(
     record: int | None,
 ) -> Process:
     """Make an actor, and start it if that is done here; called in its context, so that this is entered once."""
-    process: Process = actor_class(*args, **(kwargs or {})).actor_inbox
+    actor = actor_class(*args, **(kwargs or {}))
+    if "mailbox" in actor.__dict__:
+        check_own_mailbox(actor, actor.__dict__["mailbox"])
+    process: Process = actor.actor_inbox
     if process.context is NONE_YET:  # one that is started on behalf of other code takes that code's, in `__init__`
         process.context = context
     if here is not None:

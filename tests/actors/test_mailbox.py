@@ -56,6 +56,22 @@ def test_a_mailbox_that_is_set_later_is_checked_at_the_start(runtime: ManualRunt
     assert Late.start().process.limit == 100
 
 
+class Wanting(Actor):
+    """Has a bound where it bounds nothing."""
+
+    def __init__(self, mailbox: object) -> None:
+        self.mailbox = mailbox  # type: ignore[misc,assignment]  # as an author may write it
+
+
+def test_a_mailbox_that_is_set_in_init_is_an_error_of_the_start(runtime: ManualRuntime) -> None:
+    expected = (
+        "Wanting: `self.mailbox = Mailbox(limit=3, on_full='refuse')` in `__init__` has no effect; write `mailbox = "
+    )
+    with pytest.raises(TypeError, match=re.escape(expected)):
+        Wanting.start(Mailbox(limit=3))
+    assert Wanting.start(["a letter"]).process.limit is None
+
+
 class Postman(Actor):
     """Has a method of that name."""
 
