@@ -15,6 +15,7 @@ from typing import Any
 from actors.callbacks import check_function
 from actors.fork import free_after_fork
 from actors.log import Log
+from actors.redaction import safe_repr
 from actors.runtime.program_exit import leave
 
 __all__ = ["Event", "Handler", "attach", "attached", "detach", "execute"]
@@ -37,15 +38,29 @@ def attach(name: str, events: Iterable[Event], handler: Handler) -> None:
     """Call `handler(event, measurements, metadata)` at each of these events.
 
     Raises:
-        TypeError: if the handler is `async`: it is called in the turn of the actor that emits.
+        TypeError: if the handler is `async`: it is called in the turn of the actor that emits; if an event is no tuple.
         ValueError: if a handler of that name is attached already.
     """
     check_function("a telemetry handler", handler, instead="let it send() to an actor")
+    names = _checked(events)
     with _lock:
         if any(name == taken for pairs in attached.values() for taken, _ in pairs):
             raise ValueError(f"a telemetry handler is called {name!r} already; detach it or choose another name")
-        for event in events:
+        for event in names:
             attached[event] = (*attached.get(event, ()), (name, handler))
+
+
+def _checked(events: Any) -> list[Event]:
+    """Return the events that were passed to `attach`; one that is no tuple of texts would never be emitted."""
+    names: list[Any] = [events] if isinstance(events, str) else list(events)
+    for event in names:
+        if not isinstance(event, tuple) or not all(isinstance(word, str) for word in event):
+            given = safe_repr(events)
+            advice = f"; write `[{given}]`" if isinstance(events, tuple) and isinstance(event, str) else ""
+            raise TypeError(
+                f"events must be a list of tuples of str, as [('ashtree', 'dead_letter')], got {given}{advice}"
+            )
+    return names
 
 
 def detach(name: str) -> None:

@@ -42,6 +42,21 @@ def test_two_handlers_cannot_have_one_name(seen: list[tuple[Any, ...]]) -> None:
         telemetry.attach("seen", [("other",)], print)
 
 
+@pytest.mark.parametrize(
+    ("events", "advice"),
+    [
+        (("test", "tick"), r"got \('test', 'tick'\); write `\[\('test', 'tick'\)\]`$"),
+        ("test.tick", "got 'test.tick'$"),
+        ([["test", "tick"]], r"got \[\['test', 'tick'\]\]$"),
+        ([("test", 1)], r"got \[\('test', 1\)\]$"),
+    ],
+)
+def test_events_that_would_never_come_are_an_error_where_they_are_written(events: Any, advice: str) -> None:
+    with pytest.raises(TypeError, match="events must be a list of tuples of str, .*" + advice):
+        telemetry.attach("wrong", events, print)
+    assert not any(name == "wrong" for pairs in telemetry.attached.values() for name, _ in pairs)
+
+
 def test_a_handler_that_raises_is_logged_and_detached_and_harms_nobody(
     seen: list[tuple[Any, ...]], caplog: pytest.LogCaptureFixture
 ) -> None:
