@@ -85,7 +85,8 @@ class AskCycleError(ActorsError):
         self.chain = tuple(chain)
         super().__init__(
             f"{' asks '.join(chain)}: each waits for the next, so that none of them can answer; "
-            "send() the message and handle the answer as a message too, or keep the question with reply_later()"
+            "send() the message and handle the answer as a message too, or keep the question with reply_later(); "
+            "where one waits for room in a mailbox, raise its limit"
         )
 
 

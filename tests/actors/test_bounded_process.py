@@ -489,7 +489,9 @@ def test_two_that_wait_for_room_in_each_other_are_a_cycle(runtime: ManualRuntime
     runtime.settle()
 
     reasons = [ref.exit_reason for ref in (first, second)]
-    assert any(isinstance(reason, Crash) and isinstance(reason.exception, AskCycleError) for reason in reasons)
+    cycles = [reason for reason in reasons if isinstance(reason, Crash) and isinstance(reason.exception, AskCycleError)]
+    assert cycles
+    assert str(cycles[0]).endswith("; where one waits for room in a mailbox, raise its limit")
 
 
 def test_an_unbounded_mailbox_always_has_room(runtime: ManualRuntime) -> None:
