@@ -229,6 +229,7 @@ class Actor(_PykkaActor):
         `sys.trace`, the commands of the prompt, and the observer's page; not for `sys.get_state`, `sys.get_log` and functions
         given to `sys.install`, which get the values. What it returns is shown by its repr. Values whose names contain a word
         such as "password" are filtered afterwards in texts; in the objects of `sys` and of crash reports they are as returned.
+        It does not get replies, which `sys.trace` and `sys.log` show, nor exceptions.
 
         It may be called in the middle of a handler, on the event loop or in another thread, also for a `ThreadedActor`. So it
         must be quick, must not block, and must not change the actor. If it raises, or returns something else, a text that
