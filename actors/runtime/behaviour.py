@@ -49,6 +49,7 @@ class Behaviour(Protocol):
 
     start_timeout: ClassVar[float | None]
     record: ClassVar[Any]  # an int or None, or something else of the author's
+    mailbox: ClassVar[Any]  # a Mailbox or None, or something else of the author's
     stuck_after: ClassVar[float | None]
     _no_dead_letters: ClassVar[Any]  # a tuple of types
     _unstarted: ClassVar[Any]  # an `Unstarted`

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from actors.future import Future, shared_future
-from actors.mailbox import check_own_mailbox
+from actors.mailbox import Mailbox, check_own_mailbox
 from actors.runtime.bonds import NONE_YET
 from actors.runtime.current import not_inherited
 from actors.runtime.scheduler import Scheduler
@@ -78,8 +78,10 @@ def _make(
 ) -> Process:
     """Make an actor, and start it if that is done here; called in its context, so that this is entered once."""
     actor = actor_class(*args, **(kwargs or {}))
-    if "mailbox" in actor.__dict__:
-        check_own_mailbox(actor, actor.__dict__["mailbox"])
+    bounds = actor_class.mailbox
+    # Not by the actor's dict, which CPython would have to make for it.
+    if (bounds is None or isinstance(bounds, Mailbox)) and actor.mailbox is not bounds:
+        check_own_mailbox(actor, actor.mailbox)
     process: Process = actor.actor_inbox
     if process.context is NONE_YET:  # one that is started on behalf of other code takes that code's, in `__init__`
         process.context = context
