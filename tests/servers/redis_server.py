@@ -175,6 +175,10 @@ def move_slot(servers: list[RedisServer], channel: bytes) -> None:
     target = (owner + 1) % 3
     if keys := servers[owner].ask("CLUSTER", "GETKEYSINSLOT", slot, 100):
         servers[owner].ask("DEL", *keys)
+    # Only a server that imports a slot gets a newer epoch with it. Without one, what the old owner has told another server
+    # just before may count as newer than the move.
+    servers[target].ask("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[owner])
+    servers[owner].ask("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target])
     for server in (servers[target], servers[owner], servers[3 - owner - target]):
         server.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
 
