@@ -209,7 +209,8 @@ def _keys(prefix: str, channel: bytes, client: str | None) -> tuple[bytes, bytes
     name = (
         b"" if client is None else blake2b(client.encode(errors="surrogatepass"), digest_size=12).hexdigest().encode()
     )
-    return tuple(b"%b/%b" % (key_of(prefix, kind, channel), name) for kind in (b"pushes", b"order"))  # type: ignore[return-value]
+    pushes, order = (b"%b/%b" % (key_of(prefix, kind, channel), name) for kind in (b"pushes", b"order"))
+    return pushes, order
 
 
 def _field(key: str) -> bytes:

@@ -237,7 +237,7 @@ class RedisShard:
                 self._disconnected(cause_of(error))
             finally:
                 self._give_up()
-            await sleep(self._clock, max(0.05, began + self._reconnects.next(random()) - self._clock.now()))  # noqa: S311
+            await sleep(self._clock, max(0.05, began + self._reconnects.next(random()) - self._clock.now()))  # noqa: S311  # no secret
 
     async def _serve(self) -> None:
         async with AsyncExitStack() as stack:
